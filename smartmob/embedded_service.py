@@ -94,7 +94,9 @@ def _values(settings: Mapping[str, Any], token: str | None) -> dict[str, Any]:
     if token is not None and "token_file" in given:
         raise TypeError("serving() got 'token' and 'token_file'; give one of them")
     base_port = random.choice(_BASE_PORTS)  # noqa: S311  # it is no secret
-    return {"port": 0, "stop_timeout": _STOP_SECONDS, "processes_base_port": base_port} | given
+    # The other program stays in its control group.
+    defaults = {"port": 0, "stop_timeout": _STOP_SECONDS, "processes_base_port": base_port, "processes_cgroup": "off"}
+    return defaults | given
 
 
 async def _ended(task: asyncio.Task[Any]) -> None:

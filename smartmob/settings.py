@@ -148,6 +148,16 @@ class ProcessesSettings:
     max_files: int = setting(100_000, "Files that a source archive may contain.", low=1)
     download_timeout: float = setting(3600.0, "Seconds that the download of a source may take.", low=0.1)
     stall_timeout: float = setting(30.0, "Seconds without data after which a download is aborted.", low=0.1)
+    memory_limit: int | None = setting(
+        None, "Bytes of memory of a process whose request has no limit.", low=1024 * 1024, shown="no limit"
+    )
+    cpu_limit: float | None = setting(
+        None, "Processors of a process whose request has no limit, such as 0.5.", low=0.01, high=1024, shown="no limit"
+    )
+    tasks_limit: int | None = setting(
+        None, "Tasks of a process whose request has no limit.", low=1, high=4_194_304, shown="no limit"
+    )
+    cgroup: str = setting("auto", "Control group for limits: auto (one that is delegated), off, or a delegated folder.")
     dotenv: bool = setting(
         False, "Read .env files as python-dotenv does, with export, quotes, variables and values of several lines."
     )

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from smartmob.cli import printing
 from smartmob.cli.follower import OutputFollower
+from smartmob.cli.limit_options import cpu_use, memory_use
 from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, complete, listed, select
@@ -53,8 +54,8 @@ async def ps(rest: RestClient, as_json: bool) -> None:
                 process["pid"],
                 printing.span(process["uptime"]),
                 process["restarts"],
-                None if process["cpu_percent"] is None else f"{process['cpu_percent']:.1f} %",
-                printing.size(process["memory"]),
+                cpu_use(process),
+                memory_use(process),
                 process["port"],
             )
             for process in processes

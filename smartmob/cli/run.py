@@ -18,6 +18,7 @@ import msgspec
 
 from smartmob.cli import printing
 from smartmob.cli.follower import OutputFollower
+from smartmob.cli.limit_options import with_limits
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, listed
@@ -95,6 +96,7 @@ class _AllEnded(Exception):
               help="Variable for all processes; repeatable.")  # fmt: skip
 @click.option("--grace", metavar="SECONDS", type=click.FloatRange(0, LONGEST_GRACE),
               help="Seconds between SIGTERM and SIGKILL.  [default: the service's]")  # fmt: skip
+@with_limits
 @click.option("--replace", is_flag=True, help="Stop and remove processes of the same names first.")
 @click.option("-d", "--detach", is_flag=True,
               help="Return when the processes run, and are ready if they have a check for it.")  # fmt: skip
@@ -110,7 +112,7 @@ async def command(
     options: Path | None,
     restart: str | None,
     env: tuple[tuple[str, str], ...],
-    grace: float | None, replace: bool, detach: bool, as_json: bool,
+    grace: float | None, replace: bool, detach: bool, as_json: bool, limits: dict[str, float],
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
 
@@ -122,6 +124,7 @@ async def command(
     """
     app = app or folder.resolve().name
     common: dict[str, Any] = {"app": app, "env": dict(env)} | ({} if grace is None else {"grace": grace})
+    common |= {"limits": limits} if limits else {}
     if words:
         if scales or file or options or restart or replace or detach:
             raise click.UsageError("COMMAND runs once: with it, only --app, --env and --grace can be given")

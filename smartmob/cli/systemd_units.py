@@ -86,6 +86,8 @@ ExecReload=/bin/kill -HUP $MAINPID
 KillMode=mixed
 # The longest grace of a program, --stop-timeout for requests under way, and the database.
 TimeoutStopSec=120
+# Limits of programs are those of control groups below that of the service.
+Delegate=cpu memory pids
 # A program under test that eats all memory must not take the service with it.
 OOMPolicy=continue
 # Two descriptors for each program, one for each connection.

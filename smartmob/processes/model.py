@@ -105,6 +105,27 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     depends_on: dict[str, Condition] = {}
 
 
+_MIB = 1024 * 1024  # bytes
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits of a program with all its descendants; None means no limit.
+
+    `memory` is in bytes, `cpu` in processors (0.5 is half of one), `tasks` counts processes and their threads.
+    """
+
+    memory: Annotated[int, msgspec.Meta(ge=_MIB, le=1 << 50)] | None = None
+    cpu: Annotated[float, msgspec.Meta(ge=0.01, le=1024)] | None = None
+    tasks: Annotated[int, msgspec.Meta(ge=1, le=4_194_304)] | None = None  # the most that Linux has, PID_MAX_LIMIT
+
+
+CGROUP: Final = "cgroup"  # by the kernel
+SAMPLING: Final = "sampling"  # compared with each sample: a program above its limit is killed
+NOT_ENFORCED: Final = "none"
+Enforcement: TypeAlias = Literal["cgroup", "sampling", "none"]
+"""What holds a program to a limit."""
+
+
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
     """A process as a client asked for it, and whether it should run.
 
@@ -112,7 +133,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     source archive, or None before the first download; with it a stored archive is found without another download.
     `wanted` is whether the process should run. `command`, unless None, is run in place of the line of the Procfile.
     `restart`, `readiness`, `liveness` and `depends_on` are those of `Options`, or None for what the file of the source
-    says. `completed` is whether the program has ended by itself with exit status 0 and is not started again.
+    says. `completed` is whether the program has ended by itself with exit status 0 and is not started again. `limits`
+    are those of the program with all its descendants.
     """
 
     slug: str
@@ -132,6 +154,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     liveness: Check | None = None
     depends_on: dict[str, Condition] | None = None
     completed: bool = False
+    limits: Limits = Limits()
 
 
 class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,12 +174,13 @@ class Sample(msgspec.Struct, frozen=True):
     """The resource use of a process and all its descendants.
 
     `cpu_percent` is the average since the sample before, in percent of one core; `memory` is in bytes; `processes`
-    is the number of processes in the tree.
+    is the number of processes in the tree, `tasks` that of their threads.
     """
 
     cpu_percent: float
     memory: int
     processes: int
+    tasks: int = 0
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +212,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     `downloaded` is (bytes received, bytes in total or None) during a download, else None. `uptime` is in seconds.
     `last_status` is the exit status of the last program that ended, or the negative number of the signal. `ready` is
     whether the program runs and its readiness check, if there is one, passes.
+    `enforcement` is what holds the program to its limits, by their names.
     """
 
     definition: Definition
@@ -208,3 +233,4 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = False
     readiness: CheckState | None = None
     liveness: CheckState | None = None
+    enforcement: dict[str, Enforcement] = {}

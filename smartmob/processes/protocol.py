@@ -19,6 +19,8 @@ from smartmob.processes.model import (
     Check,
     CheckState,
     Condition,
+    Enforcement,
+    Limits,
     ProcessEvent,
     RestartPolicy,
     Snapshot,
@@ -63,7 +65,8 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` is when a program that has ended is started
     again, and `command` is run in place of the line of the Procfile. `restart`, `readiness`, `liveness` and
-    `depends_on` replace what smartmob.toml of the source says.
+    `depends_on` replace what smartmob.toml of the source says. A limit that is null
+    is that of the settings.
     """
 
     app: _Name
@@ -77,6 +80,7 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
     readiness: Check | None = None
     liveness: Check | None = None
     depends_on: Annotated[dict[_Name, Condition], msgspec.Meta(max_length=100)] | None = None
+    limits: Limits = Limits()
 
     @property
     def slug(self) -> str:
@@ -172,6 +176,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     readiness: CheckStatus | None
     liveness: CheckStatus | None
     depends_on: dict[str, Condition]
+    limits: Limits
+    limits_enforced: dict[str, Enforcement]
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -324,6 +330,8 @@ def status(process: Snapshot, base: str) -> Status:
         readiness=_check_status(process.readiness),
         liveness=_check_status(process.liveness),
         depends_on=process.options.depends_on,
+        limits=definition.limits,
+        limits_enforced=process.enforcement,
     )
 
 

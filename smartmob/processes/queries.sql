@@ -1,6 +1,6 @@
 -- name: select_processes
 SELECT slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted,
-       restart, command, readiness, liveness, depends_on, completed
+       restart, command, readiness, liveness, depends_on, completed, limits
 FROM processes
 ORDER BY created_at, slug;
 
@@ -11,12 +11,12 @@ WITH deleted AS (
 ), upserted AS (
     INSERT INTO processes (
         slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted, restart,
-        command, readiness, liveness, depends_on, completed
+        command, readiness, liveness, depends_on, completed, limits
     )
     SELECT * FROM unnest(
         $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[], $9::timestamptz[],
         $10::text[], $11::text[], $12::boolean[], $13::text[], $14::text[],
-        $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::boolean[]
+        $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::boolean[], $19::jsonb[]
     )
     ON CONFLICT (slug) DO UPDATE SET
         app = excluded.app, node = excluded.node, process_type = excluded.process_type,
@@ -24,17 +24,17 @@ WITH deleted AS (
         created_at = excluded.created_at, request_id = excluded.request_id,
         digest = excluded.digest, wanted = excluded.wanted, restart = excluded.restart, command = excluded.command,
         readiness = excluded.readiness, liveness = excluded.liveness, depends_on = excluded.depends_on,
-        completed = excluded.completed
+        completed = excluded.completed, limits = excluded.limits
 ), updated AS (
     UPDATE processes
     SET digest = coalesce(new.digest, processes.digest), wanted = coalesce(new.wanted, processes.wanted),
         completed = coalesce(new.completed, processes.completed)
-    FROM unnest($19::text[], $20::timestamptz[], $21::text[], $22::boolean[], $23::boolean[])
+    FROM unnest($20::text[], $21::timestamptz[], $22::text[], $23::boolean[], $24::boolean[])
         AS new (slug, created_at, digest, wanted, completed)
     WHERE processes.slug = new.slug AND processes.created_at = new.created_at
 )
 INSERT INTO process_events (slug, at, id, kind, detail)
-SELECT * FROM unnest($24::text[], $25::timestamptz[], $26::uuid[], $27::text[], $28::jsonb[])
+SELECT * FROM unnest($25::text[], $26::timestamptz[], $27::uuid[], $28::text[], $29::jsonb[])
 ON CONFLICT DO NOTHING;
 
 -- name: select_events

@@ -27,13 +27,14 @@ class Sampler:
         samples: dict[str, Sample] = {}
         cpu: dict[str, tuple[int, float, float]] = {}
         for slug, root in pids.items():
-            seconds, memory, count = 0.0, 0, 0
+            seconds, memory, count, tasks = 0.0, 0, 0, 0
             for pid in (root, *descendants(root)):
                 try:
                     process = processes[pid] = self._processes.get(pid) or psutil.Process(pid)
                     with process.oneshot():
                         times = process.cpu_times()
                         memory += process.memory_info().rss
+                        tasks += process.num_threads()
                 except psutil.Error:
                     processes.pop(pid, None)
                     continue
@@ -42,7 +43,7 @@ class Sampler:
             if not count:
                 continue
             cpu[slug] = (root, seconds, now)
-            samples[slug] = Sample(self._percent(slug, root, seconds, now), memory, count)
+            samples[slug] = Sample(self._percent(slug, root, seconds, now), memory, count, tasks)
         self._processes, self._cpu = processes, cpu
         return samples
 

@@ -12,6 +12,7 @@ from smartmob.kernel.features import Dependencies
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.subprocesses import signals
+from smartmob.kernel.subprocesses.control_groups import ControlGroups
 from smartmob.processes import dependencies, model, protocol
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.processes.health.prober import Prober
@@ -64,12 +65,17 @@ class ProcessesService:
             on_completed=self._record_completion,
             on_change=self._changed,
             execute=self._prober.execute,
+            groups=ControlGroups(settings.cgroup),
+            sample_seconds=settings.sample_seconds,
         )
 
     async def start(self) -> None:
         """Restore the stored processes, and start those that are wanted unless `no_restore` is set."""
         self._recorder.start()
         await self.preparer.open()
+        groups = self._supervisor_dependencies.groups
+        await asyncio.to_thread(groups.open)
+        log.info("process.limits", controllers=sorted(groups.controllers), reason=groups.reason)
         for definition in await self._store.definitions():
             supervisor = self._add(definition)
             if definition.wanted and self._restore:
@@ -123,6 +129,7 @@ class ProcessesService:
             readiness=request.readiness,
             liveness=request.liveness,
             depends_on=request.depends_on,
+            limits=self._limits(request.limits),
         )
         supervisor = self._add(definition)
         created = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
@@ -283,6 +290,15 @@ class ProcessesService:
             failed = dependencies.Verdict(failed=dependencies.shown_cycle(way)) if way else None
             supervisor.dependencies_checked(failed or dependencies.verdict(options.depends_on, peers))
 
+    def _limits(self, asked: model.Limits) -> model.Limits:
+        """Return the limits of a request, and those of the settings where it has none."""
+        settings = self._settings
+        return model.Limits(
+            memory=settings.memory_limit if asked.memory is None else asked.memory,
+            cpu=settings.cpu_limit if asked.cpu is None else asked.cpu,
+            tasks=settings.tasks_limit if asked.tasks is None else asked.tasks,
+        )
+
     def _refuse_when_stopping(self) -> None:
         if self._stopping:
             raise Unavailable("the service is stopping and starts no more processes")
@@ -313,7 +329,7 @@ class ProcessesService:
                 samples = await asyncio.to_thread(self._sampler.sample, pids, loop.time())
                 for slug, sample in samples.items():
                     if (supervisor := self._supervisors.get(slug)) is not None and supervisor.pid == pids[slug]:
-                        supervisor.sample = sample
+                        supervisor.measured(sample)
 
     async def run_maintenance(self) -> None:
         """Background task: every hour, remove old events, and releases and working copies that are not in use."""

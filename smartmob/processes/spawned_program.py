@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from smartmob.kernel.subprocesses.child import Child
+from smartmob.kernel.subprocesses.control_groups import ControlGroup
 from smartmob.kernel.subprocesses.output import Pipe
 from smartmob.kernel.subprocesses.spawner import Spawner
 
@@ -41,13 +42,15 @@ async def spawn(
     env: Mapping[str, str],
     on_output: OnOutput,
     on_errors: OnOutput | None = None,
+    *,
+    group: ControlGroup | None = None,
 ) -> SpawnedProgram:
     """Start the command line `argv` in the folder `cwd` with the environment `env`; call `on_output` with its output.
 
     `on_errors` is called with its standard error; without it, both streams are one pipe. Raises SpawnFailed,
     Unavailable, and OSError when no file descriptors are left. Nothing stays open then.
     """
-    child, pipes = await spawner.spawn_with_output(argv, env, cwd, on_output, on_errors)
+    child, pipes = await spawner.spawn_with_output(argv, env, cwd, on_output, on_errors, group=group)
     return SpawnedProgram(spawner, child, pipes)
 
 

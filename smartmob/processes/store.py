@@ -14,12 +14,13 @@ import orjson
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
-from smartmob.processes.model import Definition, ProcessEvent
+from smartmob.processes.model import Definition, Limits, ProcessEvent
 
 PACKAGE = "smartmob.processes"
 
 _UPDATABLE = ("digest", "wanted", "completed")
-_JSON_FIELDS = {"env", "readiness", "liveness", "depends_on"}
+_DOCUMENTS = ("env", "readiness", "liveness", "depends_on", "limits")
+"""The fields that are stored as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,16 @@ def _update_columns(rows: Sequence[UpdateProcess]) -> list[list[object]]:
     return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_UPDATABLE)]
 
 
+def _definition(row: Record) -> Definition:
+    limits = msgspec.json.decode(row["limits"], type=Limits)
+    return Definition(**{**dict(row), "env": orjson.loads(row["env"]), "limits": limits})
+
+
 def _definition_columns(rows: Sequence[Definition]) -> list[list[object]]:
     columns = []
     for name in Definition.__struct_fields__:
         values = [getattr(row, name) for row in rows]
-        columns.append([_json(value) for value in values] if name in _JSON_FIELDS else values)
+        columns.append([_json(value) for value in values] if name in _DOCUMENTS else values)
     return columns
 
 
@@ -146,7 +152,7 @@ def _json(value: object) -> str | None:
 
 def _definition(row: Record) -> Definition:
     fields = dict(row)
-    fields |= {name: orjson.loads(fields[name]) for name in _JSON_FIELDS if fields[name] is not None}
+    fields |= {name: orjson.loads(fields[name]) for name in _DOCUMENTS if fields[name] is not None}
     return msgspec.convert(fields, Definition)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed
+from smartmob.kernel.subprocesses.control_groups import ControlGroups
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.kernel.subprocesses.start_errors import interpreter_hint
 from smartmob.processes import model
@@ -27,6 +28,7 @@ from smartmob.processes.health.program_monitor import ExecuteCheck, Monitor
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.command import programs
 from smartmob.processes.preparation.preparer import PreparationError, PreparationListener
+from smartmob.processes.program_limits import ProgramLimits, enforcement, remark
 from smartmob.processes.spawned_program import SpawnedProgram, spawn
 from smartmob.processes.state_machine import ProcessStateMachine
 
@@ -59,7 +61,7 @@ class SupervisorDependencies:
     `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
     has become known or has changed, `on_completed` when the program has ended and is not started again. `on_change` is
     called with the supervisor when the state of its process or of its checks may have changed, and `execute` executes a
-    check.
+    check. `groups` and the samples, one each `sample_seconds`, hold programs to their limits.
     """
 
     spawner: Spawner
@@ -70,6 +72,8 @@ class SupervisorDependencies:
     on_completed: Callable[[model.Definition], None]
     execute: ExecuteCheck
     on_change: Callable[[Supervisor], None] = lambda _: None
+    groups: ControlGroups = field(default_factory=ControlGroups)
+    sample_seconds: float = 5.0
 
 
 class Supervisor:
@@ -77,7 +81,8 @@ class Supervisor:
 
     def __init__(self, definition: model.Definition, dependencies: SupervisorDependencies, console_bytes: int) -> None:
         self.definition = definition
-        self.sample: model.Sample | None = None
+        self._sample: model.Sample | None = None
+        self._limits: ProgramLimits | None = None
         self.deleted = False
         self._dependencies = dependencies
         self._loop = asyncio.get_running_loop()
@@ -190,6 +195,12 @@ class Supervisor:
             end=machine.detail,
         )
 
+    def measured(self, sample: model.Sample) -> None:
+        """Record the resource use of the running program, and end it when that is above a limit."""
+        self._sample = sample
+        if self._limits is not None and self._limits.exceeded(sample) and self._child is not None:
+            self._child.kill()
+
     def snapshot(self) -> model.Snapshot:
         """Return the process as it is now."""
         machine, now = self._machine, self._loop.time()
@@ -208,12 +219,13 @@ class Supervisor:
             restarts=machine.restarts,
             last_status=machine.last_status,
             next_try_at=None if machine.next_try is None else clock.now() + timedelta(seconds=machine.next_try - now),
-            sample=self.sample if running else None,
+            sample=self._sample if running else None,
             viewers=self.output.viewers,
             options=self._shown_options(),
             ready=self.is_ready,
             readiness=self._check_state(model.READINESS),
             liveness=self._check_state(model.LIVENESS),
+            enforcement=self._enforcement(),
         )
 
     def _shown_options(self) -> model.Options:
@@ -296,6 +308,11 @@ class Supervisor:
             self._started_at = clock.now()
             detail |= {"pid": self._machine.pid, "port": self._ready.port}
             text += f", PORT={self._ready.port}"
+            dependencies = self._dependencies
+            unlimited = remark(
+                self.definition.limits, self._enforcement(), dependencies.sample_seconds, dependencies.groups.reason
+            )
+            text += f"; {unlimited}" if unlimited else ""
         elif kind == "exited":
             detail["status"] = self._machine.last_status
         detail["text"] = text
@@ -321,13 +338,18 @@ class Supervisor:
     async def _spawn(self) -> None:
         assert self._ready is not None
         ready = self._ready
+        limits, groups = self.definition.limits, self._dependencies.groups
         try:
+            group = groups.create(limits.memory, limits.cpu, limits.tasks)
+            self._limits = ProgramLimits(limits, self._enforcement(), group)
             spawner, write, write_error = self._dependencies.spawner, self.output.write, self.output.write_error
-            program = await spawn(spawner, ready.argv, Path(ready.folder), ready.env, write, write_error)
+            program = await spawn(spawner, ready.argv, Path(ready.folder), ready.env, write, write_error, group=group)
         except (SpawnFailed, Unavailable) as error:
+            self._release_limits()
             self._handle(m.StartFailed(str(error)))
             return
         except OSError as error:
+            self._release_limits()
             self._handle(m.StartFailed(f"cannot start the program: {error.strerror}"))
             return
         self._program = program
@@ -352,6 +374,14 @@ class Supervisor:
             self._report("not ready", f"not ready: {machine.detail}")
         self._dependencies.on_change(self)
 
+    def _enforcement(self) -> dict[str, model.Enforcement]:
+        return enforcement(self.definition.limits, self._dependencies.groups.controllers)
+
+    def _release_limits(self) -> None:
+        if self._limits is not None:
+            self._limits.close()
+        self._limits = None
+
     def _exited(self, ended: Exit) -> None:
         if self._program is not None:
             self._program.read_rest()
@@ -361,6 +391,8 @@ class Supervisor:
     def _hint(self, status: int | None) -> str:
         """Return the probable cause of an exit, or "" when there is none that can be seen from outside."""
         assert self._ready is not None
+        if self._limits is not None and (cause := self._limits.cause()):
+            return cause
         if status == 0 and self._child is not None and not self._child.is_gone:
             return _LEFT_BEHIND
         if status in _NOT_FOUND_STATUSES:
@@ -373,5 +405,6 @@ class Supervisor:
         if self._program is not None:
             self._program.close()
         self.output.end_line()
-        self._program = self.sample = None
+        self._program = self._sample = None
+        self._release_limits()
         self._handle(m.TreeGone())

@@ -30,6 +30,17 @@ async def test_a_command_runs_once_in_the_prepared_environment(smartmob: Any, pr
     assert await _processes(rest) == []
 
 
+async def test_ctrl_c_ends_a_command_and_removes_it(start: Any, program: Any, rest: RestClient) -> None:
+    """The program and its process are gone when the command returns, with limits and during preparation, too."""
+    folder = program("myapp", "web: exec sleep 1000\n")
+    async with start("run", folder, "--memory", "256M", "--", "echo", "here; sleep 1000") as command:
+        await command.says("here")
+        [process] = await _processes(rest)
+        assert process["limits"] == {"memory": 256 << 20, "cpu": None, "tasks": None}
+        assert await command.interrupt() == 130
+    assert await _processes(rest) == []
+
+
 async def test_a_command_that_cannot_run_is_an_error(smartmob: Any, program: Any, rest: RestClient) -> None:
     """The reason is one line, the exit code is 1, and no process is left; options of a deployment are refused."""
     folder = program("myapp", "web: exec sleep 1000\n")

@@ -56,6 +56,7 @@ def test_the_service_ends_its_programs_itself() -> None:
     set_ = _lines(UNITS["service"])
     assert (set_["KillMode"], set_["OOMPolicy"]) == (["mixed"], ["continue"])
     assert int(set_["TimeoutStopSec"][0]) > 30 + 10
+    assert set_["Delegate"] == ["cpu memory pids"]
     assert set_["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
 
 

@@ -64,6 +64,15 @@ ROLES = {
     "processes": {
         *("dependencies", "health", "output", "ports", "preparation", "recorder", "sampler", "spawned_program"),
         *("supervisor", "viewer"),
+        "program_limits",
+        "output",
+        "ports",
+        "preparation",
+        "recorder",
+        "sampler",
+        "spawned_program",
+        "supervisor",
+        "viewer",
     },
 }
 """The modules and folders that only this feature has."""

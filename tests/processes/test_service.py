@@ -254,6 +254,30 @@ async def test_the_status_shows_the_resource_use_of_the_process_tree(
     assert (stopped["processes"], stopped["memory"], stopped["cpu_percent"]) == (None, None, None)
 
 
+async def test_a_process_above_its_memory_limit_is_ended_and_told(
+    with_settings: Callable[..., Any], files: FileServer
+) -> None:
+    """Without a control group a sample ends it; its status, its output and its events say why, and with which limit."""
+    limited = ProcessesSettings(sample_seconds=0.1, cgroup="off", tasks_limit=500)
+    agent = Agent(await with_settings(processes=limited), files)
+    command = 'python3 -c "import time; x = bytearray(200_000_000); time.sleep(600)"'
+    created = await agent.create(
+        agent.app(f"web: {command}\n"), restart="never", limits={"memory": 64 << 20, "cpu": 0.5}
+    )
+    assert "limits" not in created
+    status = await agent.become("app.web.0", "stopped")
+    assert "of memory, and its limit is 64 MiB" in status["detail"]
+    assert (status["exit_signal"], status["limits"]) == (9, {"memory": 64 << 20, "cpu": 0.5, "tasks": 500})
+    assert status["limits_enforced"] == {"memory": "sampling", "cpu": "none", "tasks": "sampling"}
+    said = [event["detail"].get("text", "") for event in await agent.events("app.web.0")]
+    assert any("cpu NOT limited (control groups are switched off)" in text for text in said)
+    for wrong in ({"memory": "1G"}, {"memory": 1000}, {"cpu": 0}, {"disk": 1}):
+        wanted = {"app": "a", "node": "b", "process_type": "web", "source_url": "http://host/a", "limits": wrong}
+        async with agent.client.post("/create-process", json=wanted) as answer:
+            assert answer.status in (400, 422)
+            assert "limits" in (await answer.text())
+
+
 async def test_starts_exits_and_deletes_are_published_on_the_bus(settings: Settings, files: FileServer) -> None:
     """Other features can subscribe to them."""
     service = build(settings)

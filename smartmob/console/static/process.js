@@ -18,12 +18,19 @@ async function loadDetails() {
   try { details = await fetchJson(`/process-status/${encodeURIComponent(slug)}`); } catch (error) { showError(error); }
 }
 
+// What is used, and its limit, marked where nothing enforces it.
+function limited(used, name, shown) {
+  const limit = details?.limits?.[name] ?? null;
+  return limit === null ? used : `${used} of ${shown(limit)}${details.limits_enforced[name] === "none" ? " (not limited)" : ""}`;
+}
+
 function show(frame) {
   const process = frame.processes.find((row) => row.slug === slug);
   if (!process) { update(head, el("p", {}, "This program was deleted.")); return; }
   update(head, el("p", {}, state(process.state), readiness(process), process.ready_detail ? ` ${process.ready_detail}` : "", process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
     tiles([["process", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["uptime", seconds(process.uptime)], ["restarts", number(process.restarts)],
-      ["last exit status", process.last_status ?? "–"], ["CPU", percent(process.cpu)], ["memory", bytes(process.memory)],
+      ["last exit status", process.last_status ?? "–"], ["CPU", limited(percent(process.cpu), "cpu", (value) => percent(100 * value))], ["memory", limited(bytes(process.memory), "memory", bytes)],
+      details?.limits?.tasks ? ["most tasks", number(details.limits.tasks)] : null,
       details ? ["environment", details.env?.length ? details.env.join(", ") : "none given"] : null]));
 }
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from smartmob.errors import SmartmobError
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.control_groups import ControlGroup
 from smartmob.kernel.subprocesses.subreaper import LONGEST_SPEC_BYTES
 
 log = get_logger()
@@ -45,7 +46,8 @@ class Spec:
 
     `argv[0]` without a slash is searched in the PATH of `env`. The program inherits the open descriptors `stdin`,
     `stdout` and `stderr`, which stay the caller's to close. With `terminal`, the path of a pseudo-terminal's slave,
-    it gets that terminal for all three and as its controlling terminal.
+    it gets that terminal for all three and as its controlling terminal. With `group` the program and its descendants
+    are in that control group.
     """
 
     argv: Sequence[str]
@@ -55,13 +57,15 @@ class Spec:
     stdout: int
     stderr: int
     terminal: str = ""
+    group: ControlGroup | None = None
 
     def encode(self) -> bytes:
         """Return the specification as a subreaper reads it.
 
         Raises SpawnFailed where the system cannot pass a text to a program, or where all is too large.
         """
-        texts = [str(self.cwd), self.terminal, str(len(self.argv)), *self.argv]
+        groups = ("", "") if self.group is None else (str(self.group.folder), str(self.group.home))
+        texts = [str(self.cwd), self.terminal, *groups, str(len(self.argv)), *self.argv]
         texts += [f"{name}={value}" for name, value in self.env.items()]
         if not self.argv or not self.argv[0]:
             raise SpawnFailed("there is no program to start")
@@ -193,8 +197,7 @@ class Child:
             self.pid, self._subreaper_pid = int(values[0]), int(values[1])
             self._started.set_result(None)
         elif word == "failed":
-            number = int(values[0])
-            self._started.set_result(SpawnFailed(f"cannot start the {values[1]}: {os.strerror(number)}", number))
+            self._started.set_result(_failure(int(values[0]), values[1]))
             self._set_gone()
         elif word == "exited":
             status, user, system, memory = values
@@ -229,6 +232,12 @@ class Child:
         if not self._exited.done():
             self._exited.set_result(Exit(None))
         self._gone.set_result(None)
+
+
+def _failure(number: int, what: str) -> SpawnFailed:
+    if what == "group":
+        return SpawnFailed(f"cannot enter the control group of the program: {os.strerror(number)}")
+    return SpawnFailed(f"cannot start the {what}: {os.strerror(number)}", number)
 
 
 class SubreaperDied(SpawnFailed):

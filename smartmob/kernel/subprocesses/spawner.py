@@ -24,6 +24,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import process_tree, umask, watchdog
 from smartmob.kernel.subprocesses.child import Child, SpawnFailed, Spec, SubreaperDied
+from smartmob.kernel.subprocesses.control_groups import ControlGroup
 from smartmob.kernel.subprocesses.fd_channel import FdChannel
 from smartmob.kernel.subprocesses.output import Pipe, PipeReader
 from smartmob.kernel.subprocesses.process_tag import ProcessTags
@@ -120,12 +121,14 @@ class Spawner:
         cwd: Path,
         on_output: Callable[[bytes], None],
         on_errors: Callable[[bytes], None] | None = None,
+        *,
+        group: ControlGroup | None = None,
     ) -> tuple[Child, tuple[Pipe, ...]]:
         """Start a program without input, and call `on_output` with each chunk of its output, `on_errors` of its errors.
 
-        Without `on_errors` both streams are one pipe, so that their order is exact. Returns the child and the pipes,
-        which the caller must close with `pipe_reader.close` at the end. Raises as `spawn` does, and OSError when no
-        pipe can be made.
+        Without `on_errors` both streams are one pipe, so that their order is exact. With `group` the program is in that
+        control group. Returns the child and the pipes, which the caller must close with `pipe_reader.close` at the end.
+        Raises as `spawn` does, and OSError when no pipe can be made.
         """
         pipes: list[Pipe] = []
         null = os.open(os.devnull, os.O_RDONLY)
@@ -134,7 +137,7 @@ class Spawner:
             if on_errors is not None:
                 pipes.append(Pipe(on_errors, lambda: None, large=False))
                 pipes[0].sibling, pipes[1].sibling = pipes[1], pipes[0]
-            child = await self.spawn(Spec(argv, env, cwd, null, pipes[0].write_end, pipes[-1].write_end))
+            child = await self.spawn(Spec(argv, env, cwd, null, pipes[0].write_end, pipes[-1].write_end, group=group))
         except BaseException:
             for pipe in pipes:
                 self.pipe_reader.close(pipe)

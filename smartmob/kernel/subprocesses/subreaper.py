@@ -16,13 +16,14 @@ Messages, in ASCII. Numbers in text are decimal, times are in seconds, MAXRSS is
 | control | service | `kill`, one line | kill the program and all its descendants |
 | control | service | end of file | the same as `kill` |
 | control | subreaper | `started PID SUBREAPER`, one line | the program runs; both are process ids |
-| control | subreaper | `failed ERRNO WHAT`, one line | the `folder` or the `program` cannot be used; nothing follows |
+| control | subreaper | `failed ERRNO WHAT`, one line | `folder`, `group` or `program` cannot be used; nothing follows |
 | control | subreaper | `exited STATUS USER SYSTEM MAXRSS`, one line | the program has ended |
 | control | subreaper | `gone`, one line | no descendant is left; nothing follows |
 | (signal) | kernel | SIGTERM, by PR_SET_PDEATHSIG | the watchdog has died: kill all children and end |
 
-The fields of a specification end with NUL: the folder, the path of a terminal or nothing, the number of arguments, the
-arguments, and the environment as NAME=value.
+The fields of a specification end with NUL: the folder, the path of a terminal or nothing, the folder of the program's
+control group and that of the subreaper's or nothing, the number of arguments, the arguments, and the environment as
+NAME=value.
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from functools import partial
 
 from smartmob.kernel.subprocesses import process_tag, process_tree
 
 LONGEST_SPEC_BYTES = 8 * 1024 * 1024
 """The longest specification. Linux takes at most 6 MiB of arguments and environment (execve(2))."""
+
+_PROCS = b"/cgroup.procs"
+"""The file to which a process writes to enter a control group, cgroups(7)."""
 
 _FDS_COUNT = 4  # control, stdin, stdout, stderr
 _LONGEST_ORDER_BYTES = 1024
@@ -221,16 +226,18 @@ class _SubreaperProcess:
         if len(child.received) < max(size, 5):
             return False
         data, child.received = bytes(child.received[4:size]), child.received[size:]
-        folder, terminal, count, *rest = data.split(b"\0")[:-1]
+        folder, terminal, group, home, count, *rest = data.split(b"\0")[:-1]
         argv, variables = rest[: int(count)], rest[int(count) :]
         child.tag = process_tag.lowest_free(other.tag for other in self._children.values())
         try:
             os.chdir(folder)
             with contextlib.suppress(OSError, ValueError):
                 self._tags.apply(child.tag)
-            child.pid = _spawn(argv, dict(variable.split(b"=", 1) for variable in variables), terminal, child.fds)
+            env = dict(variable.split(b"=", 1) for variable in variables)
+            with _inside(group, home):
+                child.pid = _spawn(argv, env, terminal, child.fds)
         except OSError as error:
-            where = "folder" if error.filename == folder else "program"
+            where = {folder: "folder", group + _PROCS: "group", home + _PROCS: "group"}.get(error.filename, "program")
             self._refuse(child, error.errno or errno.EINVAL, where)
             return False
         finally:
@@ -327,6 +334,24 @@ def receive(connection: socket.socket, most: int) -> tuple[bytes, list[int]]:
             whole = range(0, len(data) - len(data) % 4, 4)
             return word, [int.from_bytes(data[at : at + 4], sys.byteorder) for at in whole]
     return word, []
+
+
+@contextlib.contextmanager
+def _inside(group: bytes, home: bytes) -> Iterator[None]:
+    """Be in the control group `group`, which a program that is started inherits, then go back to `home`."""
+    if not group:
+        yield
+        return
+    _enter(group)
+    try:
+        yield
+    finally:
+        _enter(home)
+
+
+def _enter(group: bytes) -> None:
+    with open(group + _PROCS, "wb", buffering=0) as file:
+        file.write(b"0")  # the process that writes
 
 
 def _spawn(argv: list[bytes], env: dict[bytes, bytes], terminal: bytes, fds: list[int]) -> int:
