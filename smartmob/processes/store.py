@@ -14,7 +14,7 @@ import orjson
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
-from smartmob.processes.model import Definition, Limits, ProcessEvent
+from smartmob.processes.model import Definition, ProcessEvent
 
 PACKAGE = "smartmob.processes"
 
@@ -131,11 +131,6 @@ def _merge_update(
 
 def _update_columns(rows: Sequence[UpdateProcess]) -> list[list[object]]:
     return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_UPDATABLE)]
-
-
-def _definition(row: Record) -> Definition:
-    limits = msgspec.json.decode(row["limits"], type=Limits)
-    return Definition(**{**dict(row), "env": orjson.loads(row["env"]), "limits": limits})
 
 
 def _definition_columns(rows: Sequence[Definition]) -> list[list[object]]:
