@@ -39,7 +39,16 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
         folder = Path(temporary)
         # The database of a service that runs as root belongs to another user, who must get through here.
         folder.chmod(0o711)
-        words = ("serve", "--port", "0", "--data-dir", folder / "data", "--log-format", "json", *options)
+        words: tuple[str | Path, ...] = (
+            "serve",
+            "--port",
+            "0",
+            "--data-dir",
+            folder / "data",
+            "--log-format",
+            "json",
+            *options,
+        )
         with subprocess.Popen([sys.executable, "-m", "smartmob", *words], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             # Somebody must read on: a full pipe would stop the service.
