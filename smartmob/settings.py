@@ -33,7 +33,7 @@ class DatabaseSettings:
         5.0, "Seconds that an accepted request waits while the database is unavailable.", low=0, high=600
     )
     query_timeout: float = setting(60.0, "Seconds after which a query is cancelled.", low=0.01)
-    pool_size: int = setting(8, "Connections in the pool for reading.", low=1, high=200)
+    pool_size: int = setting(8, "Connections in the pool for reading and for bulk loads.", low=2, high=200)
 
 
 @dataclass(frozen=True, slots=True)

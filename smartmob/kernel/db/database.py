@@ -78,6 +78,11 @@ class Database:
         """Return the arguments of `asyncpg.connect` for this database: `dsn`, or `host`, `user` and `database`."""
         return self._connect_arguments
 
+    @property
+    def pool_size(self) -> int:
+        """Return the most connections that the pool has."""
+        return self._settings.pool_size
+
     async def open(self) -> None:
         """Connect, and wait for an external server. Raises DatabaseError when it does not answer or refuses."""
         if self._embedded is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -43,6 +44,8 @@ class MetricsWriter:
         self._sql = queries.load(PACKAGE)
         self._blocks = BlockAllocator()
         self._known = _KnownRows(database, self._sql)
+        # A load that stores a new test needs a second connection for a moment, so loads may not take all.
+        self._bulk_loads = asyncio.Semaphore(max(1, database.pool_size - 1))
         self._connection: Connection | None = None
         self._open_block: int | None = None
         self._last_checked_item = _FIRST_ITEM
@@ -202,10 +205,11 @@ class MetricsWriter:
     async def bulk(self) -> AsyncIterator[BulkLoad]:
         """Write any number of metrics in one transaction, which is committed at the end of the block or not at all.
 
-        Raises Unavailable if the connection is lost. The load is not repeated, since the metrics come from a stream.
+        Raises Unavailable if the connection is lost, or if other loads take too long. The load is not repeated, since
+        the metrics come from a stream.
         """
         try:
-            async with self._database.acquire() as connection:
+            async with self._bulk_load(), self._database.acquire() as connection:
                 load = BulkLoad(connection, self._known, self._sql)
                 transaction = connection.transaction()
                 await transaction.start()
@@ -221,6 +225,16 @@ class MetricsWriter:
             raise (unavailable(error) if is_unavailable(error) else error) from error
         # Metrics that arrive from now on get a later position than those of the transaction.
         self._blocks.close()
+
+    @asynccontextmanager
+    async def _bulk_load(self) -> AsyncIterator[None]:
+        """Wait until another load may begin, and count it until the end of the block."""
+        async with asyncio.timeout(self._database.patience):
+            await self._bulk_loads.acquire()
+        try:
+            yield
+        finally:
+            self._bulk_loads.release()
 
     async def _commit_bulk(self, transaction: Transaction, load: BulkLoad) -> None:
         try:
