@@ -17,6 +17,7 @@ CLOCK_OFFSET = 1.5
 """Seconds by which the clock of a turret differs from which it is told; turrets of OCT send whole seconds."""
 LATE_JOIN = 0.5
 """Seconds after the start of a run from which a turret that begins is told to be late."""
+_TERMINATED = ("aborted", "killed")
 _MOST_NAMES = 10  # turrets that a doubt names
 SATURATED_PERCENT = 90.0
 """Average use of a machine's processors above which its programs had to wait for a processor."""
@@ -141,7 +142,8 @@ def _of_turrets(members: Sequence[Member], *, ended: bool) -> Iterator[Doubt]:
     for member in members:
         turret = f"{member.name} ({member.uuid[:8]})"
         yield from _of_turret(member, turret, ended=ended)
-    stock = sum(1 for member in members if not member.ours)
+    # A turret that ended before it heard the headquarters cannot say whose it is.
+    stock = sum(1 for member in members if not member.ours and member.status.strip().lower() not in _TERMINATED)
     if stock:
         yield Doubt(
             "warning",
@@ -154,7 +156,7 @@ def _of_turret(member: Member, turret: str, *, ended: bool) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
         yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.")
-    if member.status.strip().lower() in ("aborted", "killed"):
+    if member.status.strip().lower() in _TERMINATED:
         reason = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
         yield Doubt("bad", f"{turret} ended as {member.status}{reason}.")
     if member.twice:

@@ -164,3 +164,9 @@ def test_a_turret_with_another_version_of_the_script() -> None:
     for digests, words in (({"v.py": "a" * 64}, ["another version of v.py"]), ({"v.py": "b" * 64}, []), ({}, [])):
         trust = judge([member], Counters(), 1000, None, 0, planned=planned, digests=digests)
         assert [word in doubt.what for word, doubt in zip(words, trust.doubts, strict=True)] == [True] * len(words)
+
+
+def test_a_turret_that_ended_before_it_heard_the_headquarters() -> None:
+    """It is not taken for one of OCT."""
+    trust = _judge(status="Aborted", ours=False, report={}, expected=None)
+    assert [doubt.what for doubt in trust.doubts] == ["nav (01234567) ended as Aborted."]
