@@ -105,7 +105,7 @@ def command(config: Path | None, **flags: Any) -> None:
         logs.close()
 
 
-_PACKAGES = ("asyncpg", "dotenv", "jinja2", "plotly", "prometheus_client")
+_PACKAGES = ("asyncpg", "dotenv", "jinja2", "prometheus_client")
 
 
 def check_installed(*, embedded: bool) -> None:

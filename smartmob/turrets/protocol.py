@@ -68,6 +68,9 @@ MOST_TURRETS = 10_000
 MOST_TIMERS = 1_000
 """Timers of one result and of one run; further ones are left out."""
 
+MOST_STAGES = 100
+"""Stages of a rate that a turret reports; one with more reports no plan."""
+
 MOST_SLICES = 1_000
 """Slices of one message."""
 
@@ -143,6 +146,23 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     processes: Count = 1
 
 
+class RateStage(msgspec.Struct, frozen=True):
+    """A stage of a planned rate: `seconds` from the rate `first` to the rate `last`, in transactions per second.
+
+    After the last stage its rate `last` holds to the end of the run.
+    """
+
+    seconds: Figure
+    first: Figure
+    last: Figure
+
+
+class TurretPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan by which a turret starts transactions: `stages` of the rate (open model), or null (closed model)."""
+
+    stages: Annotated[list[RateStage], msgspec.Meta(min_length=1, max_length=MOST_STAGES)] | None = None
+
+
 class TurretCounts(msgspec.Struct, kw_only=True):
     """The counts of a turret, or of one of its processes, in a run; `Report` explains them."""
 
@@ -169,7 +189,7 @@ class Report(TurretCounts, kw_only=True):
     that began more than 10 ms after their intended start; `lateness`: the longest such delay in seconds;
     `never_started`: those that were due before the end and found no free cannon. `dropped`: results that could not be
     kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `reason`: why
-    the turret was aborted.
+    the turret was aborted. `plan`: how it starts transactions.
     """
 
     protocol: Count
@@ -182,6 +202,7 @@ class Report(TurretCounts, kw_only=True):
     dropped: Number = 0
     reason: Text = ""
     health: Health | None = None
+    plan: TurretPlan | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

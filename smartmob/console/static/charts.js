@@ -41,11 +41,15 @@ const library = new Promise((done, failed) => {
   script.addEventListener("error", () => failed(new Error("The chart library could not be loaded: reload the page.")));
 });
 
+let revision = 0;
+
 // Draws or redraws a chart; resolves to its element. The toolbar of the library is hidden: no keyboard can reach it.
+// The library compares arrays by identity. Without a new revision it would not draw the values that a live page has added
+// to the arrays of the drawing before.
 export async function draw(place, traces, wanted) {
   const node = typeof place === "string" ? document.getElementById(place) : place;
   await library;
-  await window.Plotly.react(node, traces, wanted, { displayModeBar: false, responsive: true, doubleClick: false });
+  await window.Plotly.react(node, traces, { ...wanted, datarevision: ++revision }, { displayModeBar: false, responsive: true, doubleClick: false });
   performance.mark("chart-drawn");
   return node;
 }

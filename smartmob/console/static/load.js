@@ -10,8 +10,8 @@ function now(frame) {
   if (!load) { update("now", el("p", { class: "quiet" }, "No load test is running.")); return; }
   update("now", el("p", {}, link(load.name, `/console/load/${load.id}`), " ", state(load.state)),
     el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "Elapsed share of the run time" }),
-    tiles([["per second", number(load.rate)], ["errors per second", number(load.error_rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
-      ["transactions", number(load.transactions)], ["errors", number(load.errors)], ["turrets", number(load.turrets)]]),
+    tiles([["per second", number(load.rate)], ["failed per second", number(load.error_rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
+      ["OK", number(load.transactions - load.errors)], ["failed", number(load.errors)], ["turrets", number(load.turrets)]]),
     el("div", { class: "buttons", "data-control": true }, el("button", { class: "danger", type: "button", onclick: (event) => runAction(event.currentTarget, () => sendJson(`/turret-runs/${load.id}/stop`)) }, "Stop")));
 }
 
@@ -27,7 +27,7 @@ async function refresh() {
     update("runs", table([
       { name: "", cell: (run) => el("input", { type: "checkbox", name: "run", value: run.id, "aria-label": `Compare ${run.name}` }) },
       { name: "Load test", wide: true, cell: (run) => link(run.name, `/console/load/${run.id}`) }, { name: "State", cell: (run) => state(run.state) },
-      { name: "Created", cell: (run) => when(run.created_at) }, { name: "Transactions", right: true, cell: (run) => number(run.transactions) }, { name: "Errors", right: true, cell: (run) => number(run.errors) },
+      { name: "Created", cell: (run) => when(run.created_at) }, { name: "OK", right: true, cell: (run) => number(run.transactions - run.errors) }, { name: "Failed", right: true, cell: (run) => number(run.errors) },
       { name: "", cell: (run) => link("Report", `/turret-runs/${run.id}/report`) },
     ], runs.runs, emptyState("There is no load test yet. Create a project:", "smartmob new-project my-project")),
     runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare two") : null);
@@ -40,7 +40,8 @@ compare.addEventListener("submit", (event) => {
   const chosen = [...compare.querySelectorAll("input:checked")].map((box) => box.value);
   runAction(null, async () => {
     if (chosen.length !== 2) throw new RequestError("Choose two load tests to compare.");
-    location.assign(`/turret-runs/${chosen[1]}/report?with=${chosen[0]}`);
+    // The list begins with the newest: it is compared with the older one.
+    location.assign(`/turret-runs/${chosen[0]}/report?against=${chosen[1]}`);
   });
 });
 

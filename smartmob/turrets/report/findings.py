@@ -13,7 +13,7 @@ from smartmob.turrets.protocol import Slice
 from smartmob.turrets.slices import TRANSACTION, Distribution
 
 MOST_POINTS = 600  # points of a chart
-MOST_ERROR_TEXTS = 100  # rows of the table of errors
+MOST_ERROR_TEXTS = 1_000  # different error texts of a summary
 _ROWS_PER_DECADE = 12
 _STEP_PERCENTILES = (50.0, 95.0, 99.0)
 _CURVE_PERCENTILES = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100)
@@ -35,13 +35,14 @@ class Findings:
 
     For each timer there are three distributions, whatever the length of the run: that of the present step (a point of a
     chart), that of the present interval (a row of a table), and that of the whole run. `step`, `interval` and
-    `duration` are in seconds.
+    `duration` are in seconds. The first `warm_up` seconds, rounded up to whole steps, are in the charts only.
     """
 
-    def __init__(self, duration: float, interval: float) -> None:
+    def __init__(self, duration: float, interval: float, warm_up: float = 0.0) -> None:
         self.duration = duration
         self.interval = interval
         self.step = max(1, math.ceil(duration / MOST_POINTS))
+        self.warm_up = math.ceil(warm_up / self.step) * self.step
         self.timers: dict[str, TimerFindings] = {}
         self.heat: dict[int, Counter[int]] = {}
         self.errors: Counter[str] = Counter()
@@ -69,7 +70,7 @@ class Findings:
     def stats(self, name: str) -> TimerStats:
         """Return the statistics of a timer over the whole run."""
         found = self.timers.get(name)
-        return timer_stats(found.whole if found is not None else Distribution(), self.duration)
+        return timer_stats(found.whole if found is not None else Distribution(), self.duration - self.warm_up)
 
     def all_stats(self) -> dict[str, TimerStats]:
         """Return the statistics of all timers by their names, the transactions themselves first."""
@@ -83,6 +84,11 @@ class Findings:
     def error_texts(self) -> list[ErrorText]:
         """Return the count of each error text, the most frequent first."""
         return [ErrorText(text, count) for text, count in self.errors.most_common(MOST_ERROR_TEXTS)]
+
+    def other_errors(self) -> tuple[int, int]:
+        """Return how many texts `error_texts` leaves out, and how many errors they have."""
+        left = self.errors.most_common()[MOST_ERROR_TEXTS:]
+        return len(left), sum(count for _, count in left)
 
     def curve(self, name: str) -> list[tuple[float, float]]:
         """Return the latency of a timer at many percentiles, as pairs of percentile and seconds."""
@@ -99,7 +105,8 @@ class Findings:
         except InvalidInput:
             self.damaged += part.count
             return
-        self.errors.update(part.errors)
+        if part.second >= self.warm_up:
+            self.errors.update(part.errors)
 
     def _end_step(self) -> None:
         at = self._step_number * self.step
@@ -121,6 +128,8 @@ class Findings:
             )
             if name == TRANSACTION:
                 self._add_heat(at, step)
+            if at < self.warm_up:
+                continue
             if found.open_interval is None:
                 found.open_interval = Distribution()
             found.open_interval.absorb(step)
@@ -131,7 +140,8 @@ class Findings:
             interval, found.open_interval = found.open_interval, None
             if interval is not None:
                 at = self._interval_number * self.interval
-                length = min(self.interval, self.duration - at) if self.duration > at else self.interval
+                end = min(at + self.interval, self.duration) if self.duration > at else at + self.interval
+                length = end - max(at, self.warm_up)
                 found.intervals.append(Interval(at=at, figures=timer_stats(interval, length)))
                 found.whole.absorb(interval)
 

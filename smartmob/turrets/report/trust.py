@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
-from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, Trust
+from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, TimerStats, Trust
+from smartmob.turrets.report.evidence import Evidence, doubts, facts
 
 BUSY, VERY_BUSY = 0.85, 0.97
 """Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
@@ -23,22 +25,35 @@ def judge(
     reason: str | None,
     damaged: int,
     machines: Sequence[MachineLoad] = (),
+    *,
+    timers: Mapping[str, TimerStats] | None = None,
+    evidence: Evidence | None = None,
 ) -> Trust:
-    """Return the verdict on a run."""
-    doubts = [
-        *_of_run(counters, transactions, reason, damaged),
+    """Return the verdict on a run; while it goes on, the doubts that its end cannot remove."""
+    ended = evidence is None or evidence.ended
+    found = [
+        *_of_run(counters, transactions, reason, damaged, ended),
         *_of_restarts(counters.restarts, any(not member.ours for member in members)),
-        *_of_turrets(members),
+        *_of_turrets(members, ended),
         *_of_machines(machines),
     ]
-    levels = {doubt.level for doubt in doubts}
-    return Trust("no" if "bad" in levels else "with care" if levels else "yes", doubts)
+    if timers is None or evidence is None:
+        return Trust(_verdict(found, ended), found)
+    found += doubts(timers, evidence)
+    return Trust(_verdict(found, ended), found, facts(timers, members, evidence))
 
 
-def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: int) -> Iterator[Doubt]:
+def _verdict(found: Iterable[Doubt], ended: bool) -> Literal["yes", "with care", "no", "not yet"]:
+    if not ended:
+        return "not yet"
+    levels = {doubt.level for doubt in found}
+    return "no" if "bad" in levels else "with care" if levels else "yes"
+
+
+def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: int, ended: bool) -> Iterator[Doubt]:
     if reason:
         yield Doubt("bad", f"The run did not go as planned: {reason}.")
-    if not transactions:
+    if ended and not transactions:
         yield Doubt("bad", "There is no result.")
     if counters.dropped or damaged:
         yield Doubt("bad", f"{_count(counters.dropped + damaged, 'result')} could not be stored or read.")
@@ -58,10 +73,10 @@ def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
         )
 
 
-def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:
+def _of_turrets(members: Sequence[Member], ended: bool) -> Iterator[Doubt]:
     for member in members:
         turret = f"{member.name} ({member.uuid[:8]})"
-        yield from _of_turret(member, turret)
+        yield from _of_turret(member, turret, ended)
     stock = sum(1 for member in members if not member.ours)
     if stock:
         yield Doubt(
@@ -71,7 +86,7 @@ def _of_turrets(members: Sequence[Member]) -> Iterator[Doubt]:
         )
 
 
-def _of_turret(member: Member, turret: str) -> Iterator[Doubt]:
+def _of_turret(member: Member, turret: str, ended: bool) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
         yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.")
@@ -80,10 +95,10 @@ def _of_turret(member: Member, turret: str) -> Iterator[Doubt]:
         yield Doubt("bad", f"{turret} ended as {member.status}{reason}.")
     if member.twice:
         yield Doubt("bad", f"Two turrets used the uuid of {turret}.")
-    if member.expected is not None and member.received < member.expected:
+    if ended and member.expected is not None and member.received < member.expected:
         missing = member.expected - member.received
         yield Doubt("bad", f"{_count(missing, 'message')} of {turret} did not arrive.")
-    if member.ours and member.expected is None:
+    if ended and member.ours and member.expected is None:
         yield Doubt("bad", f"{turret} did not report that it had sent everything.")
     yield from _of_health(member, turret)
 

@@ -12,7 +12,9 @@ from smartmob.kernel.runtime import clock
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
-from smartmob.turrets.model import ENDED, Course, MachineLoad, Member, Summary
+from smartmob.turrets.load_plan import plan_of
+from smartmob.turrets.model import ENDED, Course, ErrorText, LoadPlan, MachineLoad, Member, Summary
+from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
@@ -42,14 +44,22 @@ class RunReports:
         self._reporting = asyncio.Semaphore(1)
         self._courses: dict[str, Course] = {}
 
-    async def summary(self, ident: str) -> Summary:
-        """Return the statistics of a run; of an active run, those so far."""
+    async def summary(self, ident: str, warm_up: float | None = None) -> Summary:
+        """Return the statistics of a run; of an active run, those so far.
+
+        `warm_up`: seconds after the start to leave out, instead of those of its configuration.
+        """
         run = await self._queries.find(ident)
-        if run.state.state in ENDED:
+        if run.state.state in ENDED and warm_up is None:
             stored = await self._stored_summary(run.uuid)
             if stored is not None:
-                return stored
-        return (await self._compute(run))[0]
+                return msgspec.structs.replace(stored, name=run.state.name)
+        return (await self._compute(run, warm_up))[0]
+
+    async def errors(self, ident: str, warm_up: float | None = None) -> list[ErrorText]:
+        """Return the counts of all different error texts of a run, the most frequent first."""
+        findings = await self._findings(await self._queries.find(ident), None, warm_up)
+        return [ErrorText(text, count) for text, count in findings.errors.most_common()]
 
     async def course(self, ident: str) -> Course:
         """Return the transactions of a run over time; of an active run, those so far."""
@@ -59,20 +69,28 @@ class RunReports:
             return cached
         findings = await self._findings(run, TRANSACTION)
         points = findings.timers[TRANSACTION].points if TRANSACTION in findings.timers else []
-        course = Course(id=run.state.id, started_at=run.state.started_at, points=points)
+        plan = _plan(run, await self._queries.members(run))
+        course = Course(
+            id=run.state.id,
+            started_at=run.state.started_at,
+            points=points,
+            step=findings.step,
+            warm_up=findings.warm_up,
+            planned=plan.rates,
+        )
         if run.state.state in ENDED:
             if len(self._courses) >= _CACHED_COURSES_COUNT:
                 del self._courses[next(iter(self._courses))]
             self._courses[run.state.id] = course
         return course
 
-    async def report(self, ident: str, against: str | None = None) -> str:
-        """Return the report of a run as a page, or of two runs side by side."""
+    async def report(self, ident: str, against: str | None = None, warm_up: float | None = None) -> str:
+        """Return the report of a run as a page, or of two runs side by side: A against B."""
         async with self._reporting:
             runs = []
             for each in (ident, against) if against is not None else (ident,):
                 run = await self._queries.find(each)
-                summary, findings = await self._compute(run)
+                summary, findings = await self._compute(run, warm_up)
                 health = await self._reader.health(run.uuid)
                 runs.append((summary, findings, [dict(row) for row in health]))
             if len(runs) == 2:
@@ -99,14 +117,16 @@ class RunReports:
         await self._writer.update_summary(run.uuid, msgspec.json.encode(summary))
         return summary
 
-    async def _compute(self, run: CurrentRun) -> tuple[Summary, Findings]:
-        findings = await self._findings(run)
+    async def _compute(self, run: CurrentRun, warm_up: float | None = None) -> tuple[Summary, Findings]:
+        findings = await self._findings(run, None, warm_up)
         members = await self._queries.members(run)
         return _summary(run, findings, members, await self._machine_loads(run.state, members)), findings
 
-    async def _findings(self, run: CurrentRun, timer: str | None = None) -> Findings:
+    async def _findings(self, run: CurrentRun, timer: str | None = None, warm_up: float | None = None) -> Findings:
         """Return the findings of a run, or of one of its timers."""
-        findings = Findings(run.firing_seconds(), run.state.config.results_ts_interval)
+        config = run.state.config
+        given = config.warm_up if warm_up is None else warm_up
+        findings = Findings(run.firing_seconds(), config.results_ts_interval, given)
         async for slices in self._reader.slices(run.uuid, timer):
             await asyncio.to_thread(findings.add, slices)
         await asyncio.to_thread(findings.close)
@@ -130,12 +150,18 @@ class RunReports:
         return None if stored is None else msgspec.json.decode(stored, type=Summary)
 
 
+def _plan(run: CurrentRun, members: list[Member]) -> LoadPlan:
+    return plan_of(run.state.config, msgspec.json.decode(run.config), members)
+
+
 def _summary(run: CurrentRun, findings: Findings, members: list[Member], machines: list[MachineLoad]) -> Summary:
-    state = run.state
-    own = findings.stats(TRANSACTION)
+    state, plan = run.state, _plan(run, members)
+    own, timers = findings.stats(TRANSACTION), findings.all_stats()
+    texts, errors = findings.other_errors()
+    evidence = Evidence(ended=state.state in ENDED, plan=plan, duration=findings.duration, warm_up=findings.warm_up)
     return Summary(
         id=state.id,
-        name=state.config.name,
+        name=state.name,
         state=state.state,
         reason=state.reason,
         started_at=state.started_at,
@@ -145,11 +171,17 @@ def _summary(run: CurrentRun, findings: Findings, members: list[Member], machine
         transactions=own.count,
         errors=own.errors,
         rate=own.rate,
-        timers=findings.all_stats(),
+        timers=timers,
         intervals=findings.all_intervals(),
         error_texts=findings.error_texts(),
         turrets=members,
         counters=run.counters,
-        trust=judge(members, run.counters, own.count, state.reason, findings.damaged, machines),
+        trust=judge(
+            members, run.counters, own.count, state.reason, findings.damaged, machines, timers=timers, evidence=evidence
+        ),
         machines=machines,
+        plan=plan,
+        warm_up=findings.warm_up,
+        other_error_texts=texts,
+        other_errors=errors,
     )

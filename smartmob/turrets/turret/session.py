@@ -64,6 +64,7 @@ class TurretSession:
         self.uuid = str(uuid.uuid4())
         self._package = package
         self._settings = settings = package.configuration
+        self._plan = settings.plan()
         self._notify = notify
         self._tasks = TaskRegistry()
         self._machine = state_machine.TurretMachine(self.uuid, settings.patience)
@@ -299,6 +300,7 @@ class TurretSession:
             paused=round(counts.paused, 3),
             reason=self._machine.reason,
             health=health,
+            plan=self._plan,
         )
 
     # -- the end --------------------------------------------------------------------------------------------------

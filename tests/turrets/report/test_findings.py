@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.turrets.model import ALL_TRANSACTIONS
-from smartmob.turrets.report.findings import MOST_POINTS, Findings, heat_bound, heat_row
+from smartmob.turrets.report.findings import MOST_ERROR_TEXTS, MOST_POINTS, Findings, heat_bound, heat_row
 from tests.turrets.messages import slice_of
 
 
@@ -97,3 +97,28 @@ def test_the_curve_rises_from_minimum_to_maximum() -> None:
     values = [value for _, value in _found(slice_of(0, [n / 1000 for n in range(1, 1001)])).curve("")]
     assert values == sorted(values)
     assert (values[0], values[-1]) == (0.001, 1.0)
+
+
+def test_the_warm_up_is_only_in_the_charts() -> None:
+    """Statistics, intervals and errors begin after it, and rates are those of the time that is left."""
+    findings = Findings(10.0, 5.0, 3.0)
+    findings.add(
+        slice_of(second, [9.0 if second < 3 else 0.1] * 7, errors={f"e{second // 3}": 1}) for second in range(10)
+    )
+    findings.close()
+    own = findings.stats("")
+    assert (own.count, own.errors, own.rate, own.max) == (49, 7, 7.0, 0.1)
+    assert [(row.at, row.figures.count, row.figures.rate) for row in findings.all_intervals()[ALL_TRANSACTIONS]] == [
+        (0.0, 14, 7.0),
+        (5.0, 35, 7.0),
+    ]
+    assert len(findings.timers[""].points) == 10
+    assert {error.text: error.count for error in findings.error_texts()} == {"e1": 3, "e2": 3, "e3": 1}
+
+
+def test_error_texts_beyond_the_limit_are_counted() -> None:
+    """The most frequent ones are listed, and nothing vanishes without a word."""
+    texts = {f"error {number}": 2 if number < 3 else 1 for number in range(MOST_ERROR_TEXTS + 40)}
+    findings = _found(slice_of(0, [0.1] * len(texts), errors=texts))
+    assert len(findings.error_texts()) == MOST_ERROR_TEXTS
+    assert findings.other_errors() == (40, 40)
