@@ -22,12 +22,15 @@ from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page_tables import Table
 from smartmob.turrets.slices import TRANSACTION
 
+LONGEST_PAGE = 1_000_000  # bytes; a page with more is made again with less
+_SHARES = (1.0, 0.5, 0.25, 0.1)
+"""The shares of what the following limits allow that are tried, until the page is short enough."""
 _MOST_CHARTS = 20  # timers with a chart of their own; a browser draws each in up to a tenth of a second
 _MOST_CHART_POINTS = 12_000
-"""Points of time of all these charts: 20 with 600 each; with more, the page would be larger than 1 MB."""
-_MOST_INTERVALS = 6_000  # rows of the tables of intervals, for the same reason
+"""Points of time of all these charts: 20 with 600 each."""
+_MOST_INTERVALS = 6_000  # rows of the tables of intervals
 _MOST_ERROR_CHARACTERS = 400_000
-"""Characters of the error texts of a page; further texts are left out, and the page says how many."""
+"""Characters of the error texts of a run; further texts are left out, and the page says how many."""
 _LEVELS = {"yes": "fine", "with care": "warning", "no": "bad", "not yet": "warning"}
 
 
@@ -42,12 +45,23 @@ def compare(first: RunData, second: RunData) -> str:
 
 
 def _page(runs: Sequence[RunData]) -> str:
+    """Return the page with as much as fits into `LONGEST_PAGE` bytes."""
+    text = ""
+    for share in _SHARES:
+        text = _page_with(share, runs)
+        if len(text.encode()) <= LONGEST_PAGE:
+            break
+    return text
+
+
+def _page_with(share: float, runs: Sequence[RunData]) -> str:
+    """Return the page with a share of the charts of single timers, of their intervals and of error texts."""
     summaries = [summary for summary, _, _ in runs]
     names = _timer_names(runs)
     by_time = sorted(names, key=lambda name: (name != TRANSACTION, -_whole_time(name, runs)))
     points = max((findings.duration / findings.step for _, findings, _ in runs), default=1.0)
-    charted = by_time[: max(1, min(_MOST_CHARTS, int(_MOST_CHART_POINTS / max(points, 1.0) / len(runs))))]
-    errors = [_errors(summary, findings) for summary, findings, _ in runs]
+    charted = by_time[: max(1, int(share * min(_MOST_CHARTS, _MOST_CHART_POINTS / max(points, 1.0) / len(runs))))]
+    errors = [_errors(summary, findings, int(share * _MOST_ERROR_CHARACTERS)) for summary, findings, _ in runs]
     found = {
         "timers": page_tables.timers(summaries, [name or ALL_TRANSACTIONS for name in names]),
         **{f"errors-{number}": table for number, (table, _) in enumerate(errors)},
@@ -56,7 +70,7 @@ def _page(runs: Sequence[RunData]) -> str:
             for number, summary in enumerate(summaries)
         },
     }
-    details = _intervals(summaries, charted)
+    details = _intervals(summaries, charted, int(share * _MOST_INTERVALS))
     data = {
         "charts": _charts(runs, by_time, charted),
         "dark": charts.DARK,
@@ -103,26 +117,26 @@ def _whole_time(name: str, runs: Sequence[RunData]) -> float:
     return sum(findings.timers[name].whole.total for _, findings, _ in runs if name in findings.timers)
 
 
-def _intervals(summaries: Sequence[Summary], charted: Sequence[str]) -> dict[str, Table]:
-    """Return the tables of intervals of the first timers, as many as fit into the page."""
+def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: int) -> dict[str, Table]:
+    """Return the tables of intervals of the first timers, as many as have no more than `most_rows` rows together."""
     found: dict[str, Table] = {}
     rows = 0
     for place, name in enumerate(charted):
         for number, summary in enumerate(summaries):
             intervals = summary.intervals.get(name or ALL_TRANSACTIONS, [])
             rows += len(intervals)
-            if intervals and rows <= _MOST_INTERVALS:
+            if intervals and rows <= most_rows:
                 found[f"intervals-{place}-{number}"] = page_tables.intervals(intervals)
     return found
 
 
-def _errors(summary: Summary, findings: Findings) -> tuple[Table, tuple[int, int]]:
+def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[Table, tuple[int, int]]:
     """Return the table of errors, and how many texts with how many errors are left out for their size."""
     shown: list[ErrorText] = []
     characters = 0
     for text, count in findings.errors.most_common():
         characters += len(text) + 10
-        if characters > _MOST_ERROR_CHARACTERS:
+        if characters > most_characters:
             break
         shown.append(ErrorText(text, count))
     left = (len(findings.errors) - len(shown), findings.errors.total() - sum(error.count for error in shown))

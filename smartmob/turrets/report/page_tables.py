@@ -21,7 +21,7 @@ SHOWN_ROWS = 51
 FEW_MARK = "*"
 _SAME_SHARE = 0.005
 """Two values that differ by a smaller share count as the same."""
-_SIGNIFICANT_DIGITS = 9  # of numbers in the data of the page
+_SIGNIFICANT_DIGITS = 6  # of numbers in the data of the page
 _STATISTICS = (
     *(("count", "number"), ("OK", "number"), ("failed", "number"), ("failed %", "share"), ("per s", "number")),
     *(("min", "seconds"), ("avg", "seconds")),

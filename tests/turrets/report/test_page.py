@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -13,7 +14,7 @@ import pytest
 
 from smartmob import chart_library
 from smartmob.turrets.model import Doubt, LoadPlan, Trust
-from smartmob.turrets.report.page import compare, packed, render
+from smartmob.turrets.report.page import LONGEST_PAGE, compare, packed, render
 from tests.turrets.report.runs import HOSTILE, found, large
 
 
@@ -85,6 +86,21 @@ def test_the_page_of_a_large_run_is_small_and_complete() -> None:
     (charted,) = (found for found in page.texts if "have a chart of their own" in found)
     assert charted.startswith("The 20 timers that took most of the time")
     assert "981 more are in the table above" in charted
+
+
+def test_a_page_with_too_much_is_made_with_less() -> None:
+    """Error texts that cannot be compressed are left out from the rarest on, and the page says how many and where."""
+    summary, findings, health = large(timers=300)
+    for number in range(20_000):
+        findings.errors[hashlib.sha256(str(number).encode()).hexdigest()] += 1
+    text = compare((summary, findings, health), (summary, findings, health))
+    assert len(text.encode()) < LONGEST_PAGE
+    page = _Page(text)
+    said = [text for text in page.texts if text.startswith("Left out for their size: ")]
+    assert len(said) == 2
+    assert f"GET /turret-runs/{summary.id}/errors has all" in said[0]
+    left = int(said[0].split()[5].replace(",", ""))
+    assert len(page.data()["tables"]["errors-0"]["rows"]) + left == 22_260
 
 
 def test_a_run_that_goes_on_is_not_judged() -> None:
