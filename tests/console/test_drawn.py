@@ -36,10 +36,13 @@ LAST_DRAWN = """([place, name]) => {
   const path = node.querySelector(`.scatterlayer .trace${node._fullData[index].uid} path.js-line`);
   const drawn = path?.getPointAtLength(path.getTotalLength());
   const axis = node._fullLayout[node._fullData[index].yaxis.replace("y", "yaxis")];
+  const marks = [...node.querySelectorAll(`.scatterlayer .trace${node._fullData[index].uid} path.point`)];
+  const lone = marks.filter((mark) => mark.getBoundingClientRect().width > 1).length;
   const [points, last, highest] = [values.length, values.at(-1), Math.max(...values)];
-  return {points, last, highest, drawn: drawn ? axis.p2l(drawn.y) : null};
+  return {points, last, highest, lone, drawn: drawn ? axis.p2l(drawn.y) : null};
 }"""
-"""Returns how many points of a line are drawn, its last value, and the value at which the path in the page ends."""
+"""Returns how many points a line has, its last and highest value, the value at which its path in the page ends, and how
+many points are drawn as marks, since no line leads to them."""
 
 CUT = """() => [...document.querySelectorAll("td, th, table, section, .tile, .chart, .trust")].filter((node) => {
   if (!node.checkVisibility()) return false;
@@ -88,6 +91,9 @@ async def test_the_live_chart_of_a_load_test_goes_on(settings: Settings, look: L
         await expect(page.locator("#errors tbody tr")).to_contain_text("boom")
         seconds = int((await get(client, f"/turret-runs/{run['id']}/summary"))["duration"])
         drawn = await _drawn(page, "chart", "failed/s", seconds)
+        alone = await page.evaluate(LAST_DRAWN, ["chart", "p99"])
+        assert alone["lone"] >= 1
+        await expect(page.locator("#turrets tbody")).not_to_contain_text("%")
         assert (drawn["points"], drawn["highest"]) == (seconds, max(point["error_rate"] for point in course["points"]))
 
         heard = len(turret.orders)

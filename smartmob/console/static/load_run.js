@@ -97,10 +97,13 @@ function outcome(turret) {
   return turret.lost?.length && turret.lost.at(-1).until === null ? "lost" : "done";
 }
 
+// A turret of OCT reports neither.
+const measured = (turret) => turret.ours !== false && turret.busiest !== null && turret.busiest !== undefined;
+
 function turrets(list, over = false) {
   update("turrets", table([
     { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: over ? "At the end" : "Status", cell: (turret) => state(over ? outcome(turret) : turret.alive ? turret.status : "lost") }, { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" },
-    { name: "Busiest core", right: true, cell: (turret) => (turret.busiest === null || turret.busiest === undefined ? "–" : percent(turret.busiest * 100)) }, { name: "Lag", right: true, cell: (turret) => seconds(turret.lag ?? null) },
+    { name: "Busiest core", right: true, cell: (turret) => (measured(turret) ? percent(turret.busiest * 100) : "–") }, { name: "Lag", right: true, cell: (turret) => (measured(turret) ? seconds(turret.lag) : "–") },
   ], list, "No turrets yet."));
 }
 
