@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
@@ -210,3 +211,27 @@ async def test_a_large_report_has_all_timers_and_errors(browser: Browser, tmp_pa
     saved = list(csv.reader(Path(await download.path()).read_text(encoding="utf-8").splitlines()))
     assert (len(saved), saved[0][:4]) == (1_002, ["timer", "count", "OK", "failed"])
     await page.close()
+
+
+OLD_RUNS = """
+INSERT INTO turret_runs (
+    run_id, headquarters, name, state, stop_asked, config, created_at, ended_at, transactions, errors, counters
+)
+SELECT gen_random_uuid(), 'x', 'old ' || number, 'finished', false, json_build_object('run_time', 1, 'name', 'old ' || number), at, at, 0, 0, '{}'
+FROM (
+    SELECT number, '2026-01-01'::timestamptz + number * interval '1 minute' AS at FROM generate_series(1, 60) AS number
+)
+"""
+
+
+async def test_older_load_tests_are_shown_on_request(lab: Any, settings: Settings, look: Look) -> None:
+    """The page begins with the newest ones, and a button shows those before them."""
+    connection = await asyncpg.connect(settings.database.url)
+    await connection.execute(OLD_RUNS)
+    await connection.close()
+    page = await (await look(lab[0])).goto("/console/load")
+    await expect(page.locator("#runs tbody tr")).to_have_count(50)
+    await page.get_by_role("button", name="Show older load tests").click()
+    await expect(page.locator("#runs tbody tr")).to_have_count(60)
+    await expect(page.get_by_role("link", name="old 1", exact=True)).to_be_visible()
+    await expect(page.get_by_role("button", name="Show older load tests")).to_have_count(0)

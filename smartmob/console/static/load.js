@@ -15,9 +15,13 @@ function now(frame) {
     el("div", { class: "buttons", "data-control": true }, el("button", { class: "danger", type: "button", onclick: (event) => runAction(event.currentTarget, () => sendJson(`/turret-runs/${load.id}/stop`)) }, "Stop")));
 }
 
+const PAGE = 50;
+const MOST = 1000; // runs that the service lists at once
+let limit = PAGE;
+
 async function refresh() {
   try {
-    const [runs, turrets] = await Promise.all([fetchJson("/turret-runs?limit=50"), fetchJson("/turrets")]);
+    const [runs, turrets] = await Promise.all([fetchJson(`/turret-runs?limit=${limit}`), fetchJson("/turrets")]);
     update("turrets", turrets.headquarters
       ? table([
         { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: "Status", cell: (turret) => state(turret.alive ? turret.status : "lost") },
@@ -30,6 +34,8 @@ async function refresh() {
       { name: "Created", cell: (run) => when(run.created_at) }, { name: "OK", right: true, cell: (run) => number(run.transactions - run.errors) }, { name: "Failed", right: true, cell: (run) => number(run.errors) },
       { name: "", cell: (run) => link("Report", `/turret-runs/${run.id}/report`) },
     ], runs.runs, emptyState("There is no load test yet. Create a project:", "smartmob new-project my-project")),
+    runs.next_url && limit < MOST ? el("p", {}, el("button", { type: "button", class: "link", onclick: () => { limit = Math.min(MOST, limit + PAGE); refresh(); } }, "Show older load tests")) : null,
+    runs.next_url && limit >= MOST ? el("p", { class: "quiet" }, `Only the newest ${number(MOST)} are shown.`) : null,
     runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare two") : null);
   } catch (error) { showError(error); }
 }
