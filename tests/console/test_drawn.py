@@ -217,9 +217,11 @@ OLD_RUNS = """
 INSERT INTO turret_runs (
     run_id, headquarters, name, state, stop_asked, config, created_at, ended_at, transactions, errors, counters
 )
-SELECT gen_random_uuid(), 'x', 'old ' || number, 'finished', false, json_build_object('run_time', 1, 'name', 'old ' || number), at, at, 0, 0, '{}'
+SELECT gen_random_uuid(), 'x', name, 'finished', false, json_build_object('run_time', 1, 'name', name), at, at, 0, 0,
+    '{}'
 FROM (
-    SELECT number, '2026-01-01'::timestamptz + number * interval '1 minute' AS at FROM generate_series(1, 60) AS number
+    SELECT 'old ' || number AS name, '2026-01-01'::timestamptz + number * interval '1 minute' AS at
+    FROM generate_series(1, 60) AS number
 )
 """
 
