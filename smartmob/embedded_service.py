@@ -33,7 +33,7 @@ _BASE_PORTS = range(10_000, 32_000, 500)
 A program that has a port and does not listen yet cannot be seen by the other service.
 """
 _STOP_SECONDS = 5.0  # that active requests get at the end: they are requests of the program that stops the service
-_PACKAGES = ("asyncpg", "dotenv", "jinja2", "plotly", "prometheus_client")
+_PACKAGES = ("asyncpg", "dotenv", "jinja2", "prometheus_client")
 
 
 def check_installed(*, embedded: bool) -> None:

@@ -20,6 +20,7 @@ from smartmob import csv_cells
 from smartmob.cli import output_files, printing, thresholds
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
+from smartmob.cli.durations import duration_seconds
 from smartmob.cli.run_display import RunDisplay
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client import http
@@ -35,6 +36,8 @@ _STATES = ("waiting", "running", "draining")
 _FINAL_STATES = ("finished", "failed", "stopped")
 _RECONNECT_SECONDS = 1.0
 _ATTEMPTS = 60  # connections to a run whose connection breaks
+_MOST_ERRORS = 10  # rows of the table of errors
+_WARM_UP = "--warm-up"
 _HEADERS = ("elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error")
 _KEYS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 
@@ -54,6 +57,7 @@ class RunFailed(SmartmobError):
 @click.option("--on", "services", metavar="HOST:PORT,...",
               help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
+@click.option(_WARM_UP, metavar="DURATION", help="Leave out the first seconds of the run, such as 30s, of all figures.")
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @with_rest_client
@@ -65,6 +69,7 @@ async def fire(
     target: Path | None,
     services: str | None,
     hq_address: str | None,
+    warm_up: str | None,
     no_wait: bool,
     as_json: bool,
 ) -> None:
@@ -75,14 +80,15 @@ async def fire(
     run the turrets of PROJECT: in turn, until each service has a turret and each turret has a service.
     """
     limits = thresholds.parse_all(conditions)
+    asked = _warm_up(warm_up)
     if services is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
         async with deployed(rest, addresses(services), project, config_file, hq_address) as sent:
-            run = await _request_run(rest, sent.folder, sent.config_file)
+            run = await _request_run(rest, sent.folder, sent.config_file, asked)
             state = await _follow(rest, _ident(run))
     else:
-        run = await _request_run(rest, project, config_file)
+        run = await _request_run(rest, project, config_file, asked)
         await _warn_of_ports(rest, run["config"])
         if no_wait:
             click.echo(printing.printable(str(run["id"])))
@@ -91,11 +97,18 @@ async def fire(
     await _show_result(rest, _ident(run), state, limits, target, as_json)
 
 
-async def _request_run(rest: RestClient, project: Path, config_file: Path | None) -> dict[str, Any]:
-    """Request a run of a project, and return it."""
+async def _request_run(
+    rest: RestClient, project: Path, config_file: Path | None, asked: Mapping[str, str]
+) -> dict[str, Any]:
+    """Request a run of a project with the query `asked`, and return it."""
     package = await asyncio.to_thread(pack_project, project, config_file)
-    run: dict[str, Any] = await rest.post_bytes(RUNS, package, "application/gzip")
+    run: dict[str, Any] = await rest.post_bytes(RUNS, package, "application/gzip", **asked)
     return run
+
+
+def _warm_up(text: str | None) -> dict[str, str]:
+    """Return the query for the option --warm-up."""
+    return {} if text is None else {"warm_up": f"{duration_seconds(_WARM_UP, text):g}"}
 
 
 async def _show_result(
@@ -121,11 +134,13 @@ async def _show_result(
 @click.option("--against", metavar="RUN", help="Another run to compare with, side by side.")
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the page there; the default is report-RUN.html.")  # fmt: skip
+@click.option(_WARM_UP, metavar="DURATION",
+              help="Leave out the first seconds, such as 30s, instead of the warm-up of the run.")  # fmt: skip
 @with_rest_client
-async def report(rest: RestClient, run: str, against: str | None, target: Path | None) -> None:
+async def report(rest: RestClient, run: str, against: str | None, target: Path | None, warm_up: str | None) -> None:
     """Write the report of RUN (its id, or "last") as one self-contained page."""
     run = await _find(rest, run)
-    query = {"against": await _find(rest, against)} if against is not None else {}
+    query = _warm_up(warm_up) | ({"against": await _find(rest, against)} if against is not None else {})
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)
 
 
@@ -204,12 +219,17 @@ async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
 async def _follow(rest: RestClient, run: str) -> str:
     """Show a run until its end, and return its final state. The first CTRL-C stops the run early."""
     path = f"{RUNS}/{run}"
+    told = False
     with RunDisplay() as display, _interrupts() as interrupted:
         for attempt in range(_ATTEMPTS):
             try:
                 async for frame in rest.frames(f"{path}/live"):
                     if frame["state"] not in (*_STATES, *_FINAL_STATES):
                         raise RemoteError(f"the server names the unknown state {str(frame['state'])[:200]!r}")
+                    if frame["state"] == "running" and not told:
+                        told = True
+                        for words in (await rest.get(path))["plan"]["words"]:
+                            printing.say(words)
                     display.show(frame)
                     if frame["state"] in _FINAL_STATES:
                         return str(frame["state"])
@@ -266,12 +286,18 @@ async def _save(rest: RestClient, path: str, target: Path, **query: str) -> None
 def print_summary(summary: Mapping[str, Any]) -> None:
     """Print the statistics of a run, its errors, and the doubts about its validity."""
     title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
+    after = f", after {summary['warm_up']:g} s of warm-up" if summary["warm_up"] else ""
     printing.print_table(
-        f"{title}, {summary['rate']:,.1f}/s",
-        ("Timer", ">Count", ">Errors", ">Min", ">Avg", ">p50", ">p90", ">p95", ">p99", ">p99.9", ">Max", ">Stdev"),
+        f"{title}, {summary['rate']:,.1f}/s{after}",
+        ("Timer", ">OK", ">Failed", ">Min", ">Avg", ">p50", ">p90", ">p95", ">p99", ">p99.9", ">Max", ">Stdev"),
         (
             (
-                *(name, f"{row['count']:,}", f"{row['errors']:,}", *map(printing.seconds, (row["min"], row["avg"]))),
+                *(
+                    name,
+                    f"{row['count'] - row['errors']:,}",
+                    f"{row['errors']:,}",
+                    *map(printing.seconds, (row["min"], row["avg"])),
+                ),
                 *(printing.seconds(row["percentiles"].get(share)) for share in ("50", "90", "95", "99", "99.9")),
                 *map(printing.seconds, (row["max"], row["stdev"])),
             )
@@ -279,9 +305,14 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         ),
     )
     if summary["error_texts"]:
-        rows = ((f"{error['count']:,}", error["text"]) for error in summary["error_texts"][:10])
+        rows = ((f"{error['count']:,}", error["text"]) for error in summary["error_texts"][:_MOST_ERRORS])
         printing.print_table("Errors", (">Count", "Error"), rows)
+        more = len(summary["error_texts"]) - _MOST_ERRORS + summary["other_error_texts"]
+        if more > 0:
+            click.echo(f"and {more:,} more different errors, which the report has")
     trust = summary["trust"]
+    for fact in trust["facts"]:
+        click.echo(printing.printable(fact))
     if trust["doubts"]:
         rows = ((doubt["level"], doubt["what"]) for doubt in trust["doubts"])
         printing.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)

@@ -115,9 +115,9 @@ class RestClient:
         async with self._request("PUT", path, query, json=document) as response:
             return await _document(response)
 
-    async def post_bytes(self, path: str, data: bytes, media_type: str) -> Any:
+    async def post_bytes(self, path: str, data: bytes, media_type: str, **query: str) -> Any:
         """Send bytes of a media type and return the answer."""
-        async with self._request("POST", path, {}, data=data, headers={"Content-Type": media_type}) as response:
+        async with self._request("POST", path, query, data=data, headers={"Content-Type": media_type}) as response:
             return await _document(response)
 
     async def frames(self, path: str) -> AsyncIterator[Any]:

@@ -8,7 +8,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata, resources
+from importlib import resources
+
+from smartmob import chart_library
 
 PLOTLY = "plotly.min.js"
 _STYLE = re.compile(rb"\.(?:innerHTML|textContent)='([^'\\]*)',document\.head\.appendChild")
@@ -27,7 +29,7 @@ class Asset:
 @cache
 def digest() -> str:
     """Return the digest in the addresses of all files. It covers all of them, because they import each other."""
-    hashed = hashlib.sha256(metadata.version("plotly").encode())
+    hashed = hashlib.sha256(chart_library.VERSION.encode())
     for name, content in sorted(_own_files().items()):
         hashed.update(f"{name}\0{len(content)}\0".encode())
         hashed.update(content)
@@ -37,7 +39,9 @@ def digest() -> str:
 @cache
 def asset(name: str) -> Asset | None:
     """Return a file by its name, or None. The first call compresses it, so call this in a thread."""
-    content = _plotly() if name == PLOTLY else _own_files().get(name)
+    if name == PLOTLY:
+        return Asset(_TYPES["js"], chart_library.packed(), chart_library.script())
+    content = _own_files().get(name)
     if content is None:
         return None
     return Asset(_TYPES[name.rpartition(".")[2]], gzip.compress(content, 6, mtime=0), content)
@@ -51,13 +55,10 @@ def _own_files() -> dict[str, bytes]:
 
 @cache
 def plotly_styles() -> tuple[str, ...]:
-    """Return the SHA-256 hashes of the style sheets that plotly adds to a page, for the page's content security policy.
+    """Return the SHA-256 hashes of the style sheets that the chart library adds to a page, for the policy of the page.
 
-    Its maps add one. Without the hash a browser refuses the style sheet and logs an error.
+    Its maps add one, which the file contains although it has no maps. Without the hash a browser refuses the style
+    sheet and logs an error.
     """
-    sheets = _STYLE.findall(_plotly())
+    sheets = _STYLE.findall(chart_library.script())
     return tuple(base64.b64encode(hashlib.sha256(sheet).digest()).decode() for sheet in sheets)
-
-
-def _plotly() -> bytes:
-    return resources.files("plotly").joinpath("package_data", PLOTLY).read_bytes()

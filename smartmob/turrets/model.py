@@ -23,6 +23,9 @@ ENDED = ("finished", "failed", "stopped")
 
 PERCENTILES = (50.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+"""Characters that Unicode counts as letters or symbols, and that are drawn as an empty space."""
+
 State = Literal["waiting", "running", "draining", "finished", "failed", "stopped"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -39,7 +42,10 @@ class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration of a project (its `config.json`), with the keys of OCT; unknown keys are stored, too."""
+    """The configuration of a project (its `config.json`), with the keys of OCT; unknown keys are stored, too.
+
+    `warm_up`: seconds after the start that the statistics leave out.
+    """
 
     run_time: Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -56,6 +62,14 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     results: Literal["slices", "raw"] = "slices"
     transaction_context: dict[str, Any] = {}
     wait: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    warm_up: Seconds = 0.0
+
+
+def visible_name(given: str, created_at: datetime) -> str:
+    """Return the name under which a run is shown: the given one if it can be seen, otherwise one from its creation."""
+    if any(char.isprintable() and not char.isspace() and char not in _BLANK for char in given):
+        return given
+    return f"Load test {created_at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Absence(msgspec.Struct, frozen=True):
@@ -110,7 +124,10 @@ class Counters(msgspec.Struct, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A load test. It fires from `started_at` to `ceased_at` and ends at `ended_at`; `reason` says why it failed."""
+    """A load test. It fires from `started_at` to `ceased_at` and ends at `ended_at`; `reason` says why it failed.
+
+    `name` is that of its configuration, or the time of its creation if that has none.
+    """
 
     id: str
     name: str
@@ -132,11 +149,24 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     live: str
 
 
+class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The load that a run is to put on its target, as sentences in `words`.
+
+    In an open `model`, transactions start by a planned rate; in a closed one, when the one before of the same cannon is
+    over. `rates` are the corners of the line of the planned rate: seconds after the start, and per second.
+    """
+
+    model: Literal["open", "closed", "mixed", "unknown"]
+    words: list[str]
+    rates: list[tuple[float, float]] = []
+
+
 class RunDetails(Run, frozen=True, kw_only=True):
-    """A load test with its turrets and its configuration as it was received."""
+    """A load test with its turrets, its load plan, and its configuration as it was received."""
 
     turrets: list[Member]
     config: dict[str, Any]
+    plan: LoadPlan
 
 
 class RunList(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -202,11 +232,18 @@ class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
-    """The transactions of a run over time; steps without a transaction are left out."""
+    """The transactions of a run over time; steps without a transaction are left out.
+
+    A point is for `step` seconds. `planned` is the line of the planned rate, and `warm_up` ends the seconds that the
+    statistics leave out.
+    """
 
     id: str
     started_at: datetime | None
     points: list[CoursePoint]
+    step: int = 1
+    warm_up: float = 0.0
+    planned: list[tuple[float, float]] = []
 
 
 class Interval(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,17 +282,22 @@ class MachineLoad(msgspec.Struct, frozen=True):
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """The verdict whether a run can be trusted: `yes`, `with care` or `no`, with the reasons against it."""
+    """The verdict whether a run can be trusted: `yes`, `with care` or `no`, with the reasons against it.
 
-    verdict: Literal["yes", "with care", "no"]
+    It is `not yet` until the run has ended. `facts` are sentences about the data that the verdict rests on.
+    """
+
+    verdict: Literal["yes", "with care", "no", "not yet"]
     doubts: list[Doubt]
+    facts: list[str] = []
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second.
 
-    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed. `sent` and `received`
-    are the bytes of HTTP that turrets of ours count. `version` grows when
+    The first `warm_up` seconds are left out of all figures. `error_texts` are the errors of transactions, the most
+    frequent first, and `timer_errors` those of each timer that failed; `other_error_texts` further texts have
+    `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count. `version` grows when
     the meaning of a statistic changes; a stored summary of an earlier version is computed again.
     """
 
@@ -281,6 +323,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     sent: int = 0
     received: int = 0
     version: int = 1
+    plan: LoadPlan | None = None
+    warm_up: float = 0.0
+    other_error_texts: int = 0
+    other_errors: int = 0
 
 
 class LiveTurret(msgspec.Struct, frozen=True, kw_only=True):
@@ -312,7 +358,10 @@ class LiveTimer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a run, once a second: `elapsed` since its start, `rate` and `error_rate` of the last second."""
+    """The state of a run, once a second: `elapsed` since its start, `rate` and `error_rate` of the last second.
+
+    `second` is the second after the start of which these are. `other_timers` is the number of timers left out.
+    """
 
     id: str
     state: State
@@ -324,9 +373,11 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     rate: int
     error_rate: int
+    second: int = 0
     timers: dict[str, LiveTimer]
     turrets: list[LiveTurret]
     counters: Counters
+    other_timers: int = 0
 
 
 class Ports(msgspec.Struct, frozen=True):

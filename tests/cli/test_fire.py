@@ -70,6 +70,8 @@ class TestFire:
         assert "10 transactions, 1 errors" in output
         assert "boom" in output
         assert "Can this run be trusted? With care" in output
+        assert "Sample: 10 transactions in 1 s" in output
+        assert "Closed model: each cannon starts its next transaction when the one before is over." in errors
         assert "finished: 1 of 1 s" in errors
         assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
@@ -84,6 +86,12 @@ class TestFire:
         """Wrong usage, before anything is fired."""
         code, _, errors = await smartmob("fire", project, "--fail-if", "p99>fast")
         assert (code, "is no condition" in errors) == (2, True)
+        assert (await get(lab, "/turret-runs"))["runs"] == []
+
+    async def test_a_warm_up_that_is_no_duration(self, lab: Any, smartmob: Any, project: Path) -> None:
+        """It is refused before anything is fired."""
+        code, _, errors = await smartmob("fire", project, "--warm-up", "fast")
+        assert (code != 0, "--warm-up fast: expected a duration such as 90s" in errors) == (True, True)
         assert (await get(lab, "/turret-runs"))["runs"] == []
 
     async def test_ctrl_c(self, lab: Any, recruit: Recruit, project: Path) -> None:

@@ -30,6 +30,7 @@ def _example(kind: str) -> dict[str, Any]:
     if kind == "Status":
         document = msgspec.json.decode(own_status("ready", "run", "u1", health=_HEALTH))
         document |= {"rampup": 0, "script": "x", "cannons": 1, "canons": 1}
+        document["smartmob"]["plan"] = {"stages": [{"seconds": 0, "first": 1, "last": 1}]}
         document["smartmob"] |= dict.fromkeys(_COUNTS, 0) | {"reason": "", "final": False, "script_digest": ""}
     elif kind == "Slices":
         document = msgspec.json.decode(slices("run", 1, [slice_of(0, [0.01], errors={"boom": 1})], "u1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -13,7 +14,7 @@ import pytest
 from tests.turrets.conftest import Recruit
 from tests.turrets.runs import ask, get, post, until_over
 from tests.turrets.test_project import CONFIG, package
-from tests.waiting import SECONDS
+from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -204,4 +205,53 @@ class TestReport:
             assert response.content_type == "text/html"
             assert "default-src 'none'" in response.headers["Content-Security-Policy"]
             assert all(f"{title}</h" in page for title in titles)
-            assert "<td>250.0 ms</td>" in page
+            assert ">250.0 ms</td>" in page
+
+
+class TestWarmUp:
+    """The seconds after the start that the statistics leave out."""
+
+    async def test_it_is_given_with_the_run_or_with_a_question(self, lab: Any, recruit: Recruit) -> None:
+        """The statistics, the report and the tables leave it out; the counts of the run itself have all results.
+
+        A run that goes on has no verdict yet, and one without a name is shown under the time of its creation.
+        """
+        turret = await recruit(lab)
+        async with lab.post("/turret-runs?warm_up=1", json={"run_time": 30}) as response:
+            run = await response.json()
+        assert (response.status, run["config"]["warm_up"], run["name"][:12]) == (201, 1.0, "Load test 20")
+        await turret.until_told("start")
+        going = await get(lab, f"/turret-runs/{run['id']}/summary")
+        assert (going["trust"]["verdict"], going["trust"]["doubts"][1:]) == ("not yet", [])
+        async with lab.get(f"/turret-runs/{run['id']}/report") as response:
+            assert "Not known yet: the run goes on" in await response.text()
+
+        async def fires_for_two_seconds() -> bool:
+            return bool((await get(lab, f"/turret-runs/{run['id']}/summary"))["duration"] > 2.5)
+
+        await until(fires_for_two_seconds)
+        started = datetime.fromisoformat(going["started_at"]).timestamp()
+        for second, error in ((0.2, "cold"), (0.4, "cold"), (1.2, ""), (2.2, "=boom")):
+            told = {"elapsed": second, "epoch": started + second, "scriptrun_time": 0.5, "error": error}
+            await turret.fire(told)
+        await post(lab, f"/turret-runs/{run['id']}/stop")
+        over = await until_over(lab, run["id"])
+        assert (over["transactions"], over["errors"]) == (4, 3)
+        for path, count in (("summary", 2), ("summary?warm_up=2", 1), ("summary?warm_up=0", 4)):
+            assert (await get(lab, f"/turret-runs/{run['id']}/{path}"))["transactions"] == count, path
+        for path, rows in (
+            ("timers", [["All transactions", "2", "1", "1"]]),
+            ("errors", [["1", "'=boom"]]),
+            ("errors?warm_up=0", [["2", "cold"], ["1", "'=boom"]]),
+        ):
+            async with lab.get(f"/turret-runs/{run['id']}/{path}") as response:
+                assert response.content_type == "text/csv"
+                found = list(csv.reader(io.StringIO(await response.text())))[1:]
+            assert [row[:4] for row in found] == rows, path
+
+    @pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9"])
+    async def test_a_wrong_one_is_refused(self, lab: Any, value: str) -> None:
+        """Nothing is begun."""
+        async with lab.post(f"/turret-runs?warm_up={value}", json={"run_time": 1}) as response:
+            assert response.status in (400, 422)
+        assert await get(lab, "/turret-runs") == {"runs": []}

@@ -29,8 +29,11 @@ export function layout(further = {}) {
 }
 
 export function line(name, x, y, further = {}) {
-  // A single point would not be visible as a line.
-  return { type: "scatter", mode: x.length < 2 ? "markers" : "lines", name, x, y, line: { width: 1.5, ...(further.line ?? {}) }, connectgaps: false, ...Object.fromEntries(Object.entries(further).filter(([key]) => key !== "line")) };
+  // A point between two gaps would not be visible as a line.
+  const missing = (value) => value === null || value === undefined;
+  const lone = y.map((value, place) => !missing(value) && missing(y[place - 1]) && missing(y[place + 1]));
+  const points = lone.includes(true) ? { mode: "lines+markers", marker: { size: lone.map((alone) => (alone ? 5 : 0)) } } : { mode: "lines" };
+  return { type: "scatter", ...points, name, x, y, line: { width: 1.5, ...(further.line ?? {}) }, connectgaps: false, ...Object.fromEntries(Object.entries(further).filter(([key]) => key !== "line")) };
 }
 
 // The library is large, so pages load their data at the same time.
@@ -41,11 +44,15 @@ const library = new Promise((done, failed) => {
   script.addEventListener("error", () => failed(new Error("The chart library could not be loaded: reload the page.")));
 });
 
+let revision = 0;
+
 // Draws or redraws a chart; resolves to its element. The toolbar of the library is hidden: no keyboard can reach it.
+// The library compares arrays by identity. Without a new revision it would not draw the values that a live page has added
+// to the arrays of the drawing before.
 export async function draw(place, traces, wanted) {
   const node = typeof place === "string" ? document.getElementById(place) : place;
   await library;
-  await window.Plotly.react(node, traces, wanted, { displayModeBar: false, responsive: true, doubleClick: false });
+  await window.Plotly.react(node, traces, { ...wanted, datarevision: ++revision }, { displayModeBar: false, responsive: true, doubleClick: false });
   performance.mark("chart-drawn");
   return node;
 }

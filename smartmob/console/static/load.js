@@ -10,14 +10,18 @@ function now(frame) {
   if (!load) { update("now", el("p", { class: "quiet" }, "No load test is running.")); return; }
   update("now", el("p", {}, link(load.name, `/console/load/${load.id}`), " ", state(load.state)),
     el("progress", { max: load.run_time, value: Math.min(load.run_time, Math.max(0, load.elapsed)), "aria-label": "Elapsed share of the run time" }),
-    tiles([["per second", number(load.rate)], ["errors per second", number(load.error_rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
-      ["transactions", number(load.transactions)], ["errors", number(load.errors)], ["turrets", number(load.turrets)]]),
+    tiles([["per second", number(load.rate)], ["failed per second", number(load.error_rate)], ["p50", seconds(load.p50)], ["p99", seconds(load.p99)],
+      ["OK", number(load.transactions - load.errors)], ["failed", number(load.errors)], ["turrets", number(load.turrets)]]),
     el("div", { class: "buttons", "data-control": true }, el("button", { class: "danger", type: "button", onclick: (event) => runAction(event.currentTarget, () => sendJson(`/turret-runs/${load.id}/stop`)) }, "Stop")));
 }
 
+const PAGE = 50;
+const MOST = 1000; // runs that the service lists at once
+let limit = PAGE;
+
 async function refresh() {
   try {
-    const [runs, turrets] = await Promise.all([fetchJson("/turret-runs?limit=50"), fetchJson("/turrets")]);
+    const [runs, turrets] = await Promise.all([fetchJson(`/turret-runs?limit=${limit}`), fetchJson("/turrets")]);
     update("turrets", turrets.headquarters
       ? table([
         { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: "Status", cell: (turret) => state(turret.alive ? turret.status : "lost") },
@@ -27,9 +31,11 @@ async function refresh() {
     update("runs", table([
       { name: "", cell: (run) => el("input", { type: "checkbox", name: "run", value: run.id, "aria-label": `Compare ${run.name}` }) },
       { name: "Load test", wide: true, cell: (run) => link(run.name, `/console/load/${run.id}`) }, { name: "State", cell: (run) => state(run.state) },
-      { name: "Created", cell: (run) => when(run.created_at) }, { name: "Transactions", right: true, cell: (run) => number(run.transactions) }, { name: "Errors", right: true, cell: (run) => number(run.errors) },
+      { name: "Created", cell: (run) => when(run.created_at) }, { name: "OK", right: true, cell: (run) => number(run.transactions - run.errors) }, { name: "Failed", right: true, cell: (run) => number(run.errors) },
       { name: "", cell: (run) => link("Report", `/turret-runs/${run.id}/report`) },
     ], runs.runs, emptyState("There is no load test yet. Create a project:", "smartmob new-project my-project")),
+    runs.next_url && limit < MOST ? el("p", {}, el("button", { type: "button", class: "link", onclick: () => { limit = Math.min(MOST, limit + PAGE); refresh(); } }, "Show older load tests")) : null,
+    runs.next_url && limit >= MOST ? el("p", { class: "quiet" }, `Only the newest ${number(MOST)} are shown.`) : null,
     runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare two") : null);
   } catch (error) { showError(error); }
 }
@@ -40,7 +46,8 @@ compare.addEventListener("submit", (event) => {
   const chosen = [...compare.querySelectorAll("input:checked")].map((box) => box.value);
   runAction(null, async () => {
     if (chosen.length !== 2) throw new RequestError("Choose two load tests to compare.");
-    location.assign(`/turret-runs/${chosen[1]}/report?against=${chosen[0]}`);
+    // The list begins with the newest: it is compared with the older one.
+    location.assign(`/turret-runs/${chosen[0]}/report?against=${chosen[1]}`);
   });
 });
 

@@ -262,14 +262,14 @@ class Headquarters:
                     self._bus.publish(TurretSilent(action.run, member.uuid, member.name))
 
     def _on_state_changed(self, run: RunState) -> None:
-        log.info("turrets.run", run=run.id, name=run.config.name, state=run.state, reason=run.reason)
+        log.info("turrets.run", run=run.id, name=run.name, state=run.state, reason=run.reason)
         if run.state == "waiting":
             self._collector.end()
             self._collector.reset_counts()
         if run.state == "running":
             assert run.started_at is not None
             self._collector.begin(run.id, run.started_at.timestamp(), {}, RunTotals(), Counters())
-            self._bus.publish(RunStarted(run.id, run.config.name))
+            self._bus.publish(RunStarted(run.id, run.name))
         if run.state in ENDED:
             self._collector.end()
             self._ended_run = run
@@ -404,5 +404,5 @@ class Headquarters:
             snapshot = self.snapshot()
             assert snapshot is not None
             totals = snapshot.totals
-            self._bus.publish(RunFinished(ended.id, ended.config.name, ended.state, totals.transactions, totals.errors))
+            self._bus.publish(RunFinished(ended.id, ended.name, ended.state, totals.transactions, totals.errors))
             self.on_run_ended(snapshot)

@@ -65,7 +65,7 @@ class LiveView:
     def current(self) -> tuple[str, LiveFrame] | None:
         """Return the name of the active run and its present frame, or None."""
         snapshot = self._active()
-        return None if snapshot is None else (snapshot.run.config.name, frame_of(snapshot))
+        return None if snapshot is None else (snapshot.run.name, frame_of(snapshot))
 
     def _active(self) -> RunSnapshot | None:
         snapshot = self._hq.snapshot()
@@ -90,9 +90,11 @@ def frame_of(snapshot: RunSnapshot) -> LiveFrame:
         errors=totals.errors,
         rate=own.count,
         error_rate=own.errors,
+        second=second,
         timers={name or ALL_TRANSACTIONS: _timer(totals, name, parts.get(name, ())) for name in names},
         turrets=_turrets(snapshot.members),
         counters=snapshot.counters,
+        other_timers=len(totals.timers) - len(names),
     )
 
 

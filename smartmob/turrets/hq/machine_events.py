@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from smartmob.turrets.model import Member, RunConfig, State
+from smartmob.turrets.model import Member, RunConfig, State, visible_name
 from smartmob.turrets.protocol import Order, Status
 
 
@@ -48,6 +48,11 @@ class RunState:
     ended_at: datetime | None = None
     reason: str | None = None
     stop_requested: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the name under which the run is shown."""
+        return visible_name(self.config.name, self.created_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Member, Summary
@@ -21,38 +22,48 @@ RunData = tuple[Summary, Findings, Sequence[Mapping[str, Any]]]
 
 _DASHES = ("solid", "dot")
 _P50, _P95, _P99, _MAX = "#2a7f62", "#e09f3e", "#c8553d", "#8d99ae"
-_RATE, _ERRORS, _USERS = "#335c81", "#c8553d", "#6c757d"
+_RATE, _OK, _ERRORS, _USERS, _PLANNED = "#335c81", "#2a7f62", "#c8553d", "#6c757d", "#8d6e97"
 _PALETTE = ("#335c81", "#e09f3e", "#2a7f62", "#c8553d", "#7d5ba6", "#1b998b", "#8d99ae", "#5f0f40")
 _INK, _PAPER, _GRID = "#22303c", "#fff", "#e6ebf0"
 _HEAT = ("#eef3f8", "#a9c4de", _RATE, "#11263c")
 DARK = {
     **{_INK: "#dde5ec", _PAPER: "#1b2630", _GRID: "#2f3d4a"},
     **{_RATE: "#7fb2e5", _P50: "#5cc8a1", _P95: "#f0bb6a", _P99: "#f08a72", _MAX: "#aab6c8", _USERS: "#9aa8b5"},
-    **{"#7d5ba6": "#b69ae0", "#1b998b": "#4fd1c5", "#5f0f40": "#e07bb0"},
+    **{_PLANNED: "#c3a5cd", "#7d5ba6": "#b69ae0", "#1b998b": "#4fd1c5", "#5f0f40": "#e07bb0"},
     **{_HEAT[0]: "#22364a", _HEAT[1]: "#3a6590", _HEAT[3]: "#e4f0fb"},
 }
 """The color that replaces each color if the reader prefers dark pages."""
-_DIGITS = 6  # decimal places of numbers in a chart
+_DIGITS = 5
+"""Significant digits of numbers in a chart; a latency is exact to 0.1 %."""
 _MOST_TURRETS = 20  # lines of a chart of health
+MOST_CURVES = len(_PALETTE)  # lines of the chart of percentiles, for each run
 _RAMPUP_STEPS = 20  # points of the planned number of cannons during rampup
 
 
 def throughput(runs: Sequence[RunData]) -> Chart:
-    """Return the chart of transactions and errors per second, and of the number of cannons, over time."""
+    """Return the chart of transactions per second over time, planned, achieved, OK and failed, and of the cannons."""
     traces, most = [], 0
     for number, (summary, findings, health) in enumerate(runs):
         # Transactions that ended after the end of the run fill only a part of their second.
         steps = [(at, point) for at, point in _steps(TRANSACTION, findings) if at < findings.duration]
         at = [at for at, _ in steps]
         rate, errors = ([getattr(p, name) if p else 0.0 for _, p in steps] for name in ("rate", "error_rate"))
-        traces.append(_line(_label("transactions/s", number, runs), at, rate, _RATE, number))
-        traces.append(_line(_label("errors/s", number, runs), at, errors, _ERRORS, number))
+        traces.append(_line(_label("achieved/s", number, runs), at, rate, _RATE, number))
+        traces.append(_line(_label("failed/s", number, runs), at, errors, _ERRORS, number))
+        if any(errors):
+            ok = [whole - failed for whole, failed in zip(rate, errors, strict=True)]
+            traces.append(_line(_label("OK/s", number, runs), at, ok, _OK, number))
+        if summary.plan is not None and summary.plan.rates:
+            corners = _until(findings.duration, summary.plan.rates)
+            label = _label("planned/s", number, runs)
+            trace = _line(label, [when for when, _ in corners], [planned for _, planned in corners], _PLANNED, number)
+            traces.append(trace | {"line": trace["line"] | {"dash": "dash"}})
         if users := _users(summary, health):
             most = max(most, *(count for _, count in users))
             times, counts = [at for at, _ in users], [count for _, count in users]
             trace = _line(_label("cannons", number, runs), times, counts, _USERS, number)
             traces.append(trace | {"yaxis": "y2", "line": trace["line"] | {"width": 1, "shape": "hv"}})
-    layout = _layout("seconds after the start", "per second")
+    layout = _layout("seconds after the start", "per second", runs)
     if most:
         layout["yaxis2"] = {
             **{"title": {"text": "cannons"}, "overlaying": "y", "side": "right", "rangemode": "tozero"},
@@ -76,11 +87,12 @@ def latency(name: str, runs: Sequence[RunData]) -> Chart:
             seconds = [getattr(point, column) if point else None for _, point in steps]
             values = [None if value is None else value * 1000 for value in seconds]
             traces.append(_line(_label(label, number, runs), at, values, color, number))
-    return {"data": traces, "layout": _layout("seconds after the start", "ms")}
+    return {"data": traces, "layout": _layout("seconds after the start", "ms", runs)}
 
 
-def heat(findings: Findings) -> Chart:
+def heat(run: RunData) -> Chart:
     """Return the heat map of transactions by time and latency."""
+    findings = run[1]
     columns = sorted(findings.heat)
     rows = sorted({row for counts in findings.heat.values() for row in counts})
     rows = list(range(rows[0], rows[-1] + 1)) if rows else []
@@ -88,24 +100,23 @@ def heat(findings: Findings) -> Chart:
     trace = {
         "type": "heatmap",
         "x": columns,
-        "y": [round(heat_bound(row) * 1000, _DIGITS) for row in rows],
+        "y": [_short(heat_bound(row) * 1000) for row in rows],
         "z": z,
         "colorscale": [*zip((0, 0.15, 0.5, 1), _HEAT, strict=True)],
         "colorbar": {"title": {"text": "transactions"}, "thickness": 12},
         "hovertemplate": "after %{x} s, from %{y} ms: %{z}<extra></extra>",
     }
-    layout = _layout("seconds after the start", "ms")
+    layout = _layout("seconds after the start", "ms", [run])
     layout["yaxis"]["type"] = "log"
     del layout["yaxis"]["rangemode"]
     return {"data": [trace], "layout": layout}
 
 
-def curves(runs: Sequence[RunData]) -> Chart:
-    """Return the chart of latency by percentile of each timer; the axis is stretched towards the high percentiles."""
+def curves(names: Sequence[str], runs: Sequence[RunData]) -> Chart:
+    """Return the chart of latency by percentile of the first timers; its axis is stretched towards the high ones."""
     traces = []
     for number, (_, findings, _) in enumerate(runs):
-        names = [TRANSACTION, *sorted(name for name in findings.timers if name != TRANSACTION)][: len(_PALETTE)]
-        for index, name in enumerate(names):
+        for index, name in enumerate(names[:MOST_CURVES]):
             values = [(share, value) for share, value in findings.curve(name) if 50 <= share <= 99.99]
             label = _label(name or ALL_TRANSACTIONS, number, runs)
             x, y = [1 / (1 - share / 100) for share, _ in values], [value * 1000 for _, value in values]
@@ -137,7 +148,7 @@ def turret_health(run: RunData, column: str, factor: float, unit: str) -> Chart:
         name = f"{names.get(uuid, '?')} {uuid[:8]}"
         color = _PALETTE[index % len(_PALETTE)]
         traces.append(_line(name, [at for at, _ in values], [value for _, value in values], color, 0))
-    return {"data": traces, "layout": _layout("seconds after the start", unit)}
+    return {"data": traces, "layout": _layout("seconds after the start", unit, [run])}
 
 
 def _users(summary: Summary, health: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
@@ -173,6 +184,15 @@ def _steps(name: str, findings: Findings) -> list[tuple[float, CoursePoint | Non
     return [(at, points.get(at)) for at in range(0, max(ends), findings.step)]
 
 
+def _until(end: float, corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the corners of a line up to a time, and the point of the line at that time."""
+    found = [corner for corner in corners if corner[0] <= end]
+    for (at, first), (until, last) in pairwise(corners):
+        if at < end < until:
+            found.append((end, first + (last - first) * (end - at) / (until - at)))
+    return found
+
+
 def _step(at_least: float) -> int:
     """Return the first of 1, 2, 5, 10, 20, 50, … that is not less than `at_least`."""
     step = 1
@@ -199,15 +219,53 @@ def _line(name: str, x: Sequence[float], y: Sequence[float | None], color: str, 
         "mode": "lines+markers" if any(lone) else "lines",
         # Plotly interprets some tags in texts, and names come from the author of the test.
         "name": html.escape(name, quote=False),
-        "x": [round(value, _DIGITS) for value in x],
-        "y": [None if value is None else round(value, _DIGITS) for value in y],
+        "x": [_short(value) for value in x],
+        "y": [None if value is None else _short(value) for value in y],
         "line": {"color": color, "width": 1.6, "dash": _DASHES[number % len(_DASHES)]},
         "marker": {"color": color, "size": [5 * alone for alone in lone]},
     }
 
 
-def _layout(x: str, y: str) -> dict[str, Any]:
+def _short(value: float) -> float:
+    """Return a number with as many digits as a chart can show; a whole one as an integer, which is shorter in JSON."""
+    short = float(f"{value:.{_DIGITS}g}")
+    return int(short) if short.is_integer() else short
+
+
+def _layout(x: str, y: str, runs: Sequence[RunData] = ()) -> dict[str, Any]:
+    """Return a layout; if it is that of `runs` over time, their warm-ups are marked."""
+    warm_ups = sorted({findings.warm_up for _, findings, _ in runs if findings.warm_up})
     return {
+        "shapes": [
+            {
+                "type": "rect",
+                "xref": "x",
+                "yref": "paper",
+                "x0": 0,
+                "x1": end,
+                "y0": 0,
+                "y1": 1,
+                "layer": "below",
+                "fillcolor": _USERS,
+                "opacity": 0.18,
+                "line": {"width": 0},
+            }
+            for end in warm_ups
+        ],
+        "annotations": [
+            {
+                "text": "warm-up",
+                "xref": "x",
+                "yref": "paper",
+                "x": 0,
+                "y": 1,
+                "xanchor": "left",
+                "yanchor": "top",
+                "showarrow": False,
+                "font": {"size": 11, "color": _INK},
+            }
+            for _ in warm_ups[:1]
+        ],
         "margin": {"l": 60, "r": 60, "t": 10, "b": 45},
         "height": 300,
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": _INK},

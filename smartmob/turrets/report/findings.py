@@ -24,7 +24,7 @@ from smartmob.turrets.protocol import Slice
 from smartmob.turrets.slices import NO_KIND, TRANSACTION, Distribution
 
 MOST_POINTS = 600  # points of a chart
-MOST_ERROR_TEXTS = 100  # rows of the table of errors
+MOST_ERROR_TEXTS = 1_000  # different error texts of a summary
 MOST_CODES = 20  # codes of errors of a point
 OTHER_CODES, UNKNOWN_KIND = "(others)", "(unknown)"
 """The names of the codes beyond this limit, and of errors of which only the text is known, as those of OCT."""
@@ -49,13 +49,14 @@ class Findings:
 
     For each timer there are three distributions, whatever the length of the run: that of the present step (a point of a
     chart), that of the present interval (a row of a table), and that of the whole run. `step`, `interval` and
-    `duration` are in seconds.
+    `duration` are in seconds. The first `warm_up` seconds, rounded up to whole steps, are in the charts only.
     """
 
-    def __init__(self, duration: float, interval: float) -> None:
+    def __init__(self, duration: float, interval: float, warm_up: float = 0.0) -> None:
         self.duration = duration
         self.interval = interval
         self.step = max(1, math.ceil(duration / MOST_POINTS))
+        self.warm_up = math.ceil(warm_up / self.step) * self.step
         self.timers: dict[str, TimerFindings] = {}
         self.heat: dict[int, Counter[int]] = {}
         self.damaged = 0
@@ -82,7 +83,7 @@ class Findings:
     def stats(self, name: str) -> TimerStats:
         """Return the statistics of a timer over the whole run."""
         found = self.timers.get(name)
-        return timer_stats(found.whole if found is not None else Outcomes(), self.duration)
+        return timer_stats(found.whole if found is not None else Outcomes(), self.duration - self.warm_up)
 
     def all_stats(self) -> dict[str, TimerStats]:
         """Return the statistics of all timers by their names, the transactions themselves first."""
@@ -93,15 +94,15 @@ class Findings:
         """Return the statistics of all timers in each interval."""
         return {name or ALL_TRANSACTIONS: found.intervals for name, found in sorted(self.timers.items())}
 
-    def error_texts(self, name: str = TRANSACTION) -> list[ErrorText]:
-        """Return the count of each error of a timer, the most frequent first."""
+    def error_texts(self, name: str = TRANSACTION, most: int | None = MOST_ERROR_TEXTS) -> list[ErrorText]:
+        """Return the counts of at most `most` different errors of a timer, the most frequent first."""
         found = self.timers.get(name)
         if found is None:
             return []
         failed = found.whole.failed
         return [
             ErrorText(text, count, failed.kinds.get(text, NO_KIND).kind, failed.kinds.get(text, NO_KIND).code)
-            for text, count in Counter(failed.errors).most_common(MOST_ERROR_TEXTS)
+            for text, count in Counter(failed.errors).most_common(most)
         ]
 
     def timer_errors(self) -> dict[str, list[ErrorText]]:
@@ -109,6 +110,11 @@ class Findings:
         return {
             name: errors for name in sorted(self.timers) if name != TRANSACTION and (errors := self.error_texts(name))
         }
+
+    def other_errors(self) -> tuple[int, int]:
+        """Return how many texts `error_texts` leaves out, and how many errors they have."""
+        left = self.error_texts(most=None)[MOST_ERROR_TEXTS:]
+        return len(left), sum(error.count for error in left)
 
     def curve(self, name: str) -> list[tuple[float, float]]:
         """Return the latency of the successes of a timer at many percentiles, as pairs of percentile and seconds."""
@@ -136,6 +142,8 @@ class Findings:
             found.points.append(_point(at, self.step, step))
             if name == TRANSACTION:
                 self._add_heat(at, step)
+            if at < self.warm_up:
+                continue
             if found.open_interval is None:
                 found.open_interval = Outcomes()
             found.open_interval.absorb(step)
@@ -146,7 +154,8 @@ class Findings:
             interval, found.open_interval = found.open_interval, None
             if interval is not None:
                 at = self._interval_number * self.interval
-                length = min(self.interval, self.duration - at) if self.duration > at else self.interval
+                end = min(at + self.interval, self.duration) if self.duration > at else at + self.interval
+                length = end - max(at, self.warm_up)
                 found.intervals.append(Interval(at=at, figures=timer_stats(interval, length)))
                 found.whole.absorb(interval)
 

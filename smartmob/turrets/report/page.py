@@ -1,28 +1,37 @@
-"""The report of a run, or of two runs side by side, as one page that needs no other file."""
+"""The report of a run, or of two runs side by side, as one page that needs no other file.
+
+The chart library and the data of the page are compressed, which makes the page a fifth of its size without that. A
+script unpacks them; without it, the verdict, the plan and the first rows of all tables are there.
+"""
 
 from __future__ import annotations
 
+import base64
+import gzip
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import orjson
 
-from smartmob import __version__, duration_text
-from smartmob.duration_text import NOTHING
-from smartmob.turrets.model import ALL_TRANSACTIONS, Summary, TimerStats
-from smartmob.turrets.report import charts
+from smartmob import __version__, chart_library, duration_text
+from smartmob.turrets.model import ALL_TRANSACTIONS, ErrorText, Summary, TimerStats
+from smartmob.turrets.report import charts, page_tables
 from smartmob.turrets.report.charts import Chart, RunData
 from smartmob.turrets.report.findings import Findings
-from smartmob.turrets.report.trust import worst
+from smartmob.turrets.report.page_tables import Table
 from smartmob.turrets.slices import TRANSACTION
 
-COLUMNS = ("50", "80", "90", "95", "99", "99.9", "99.99")
-_MOST_TIMERS = 100  # timers of a report
-_SAME_SHARE = 0.005
-"""Two values that differ by a smaller share count as the same."""
+LONGEST_PAGE = 1_000_000  # bytes; a page with more is made again with less
+_SHARES = (1.0, 0.5, 0.25, 0.1)
+"""The shares of what the following limits allow that are tried, until the page is short enough."""
+_MOST_CHARTS = 20  # timers with a chart of their own; a browser draws each in up to a tenth of a second
+_MOST_CHART_POINTS = 12_000
+"""Points of time of all these charts: 20 with 600 each."""
+_MOST_INTERVALS = 6_000  # rows of the tables of intervals
+_MOST_ERROR_CHARACTERS = 400_000
+"""Characters of the error texts of a run; further texts are left out, and the page says how many."""
+_LEVELS = {"yes": "fine", "with care": "warning", "no": "bad", "not yet": "warning"}
 
 
 def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, Any]]) -> str:
@@ -36,52 +45,109 @@ def compare(first: RunData, second: RunData) -> str:
 
 
 def _page(runs: Sequence[RunData]) -> str:
+    """Return the page with as much as fits into `LONGEST_PAGE` bytes."""
+    text = ""
+    for share in _SHARES:
+        text = _page_with(share, runs)
+        if len(text.encode()) <= LONGEST_PAGE:
+            break
+    return text
+
+
+def _page_with(share: float, runs: Sequence[RunData]) -> str:
+    """Return the page with a share of the charts of single timers, of their intervals and of error texts."""
+    summaries = [summary for summary, _, _ in runs]
     names = _timer_names(runs)
-    timers = [name or ALL_TRANSACTIONS for name in names]
-    drawn: dict[str, Chart] = {"throughput": charts.throughput(runs), "curves": charts.curves(runs)}
-    for number, name in enumerate(names):
-        drawn[f"latency-{number}"] = charts.latency(name, runs)
-    for number, run in enumerate(runs):
-        _, findings, health = run
-        drawn[f"heat-{number}"] = charts.heat(findings)
-        if health:
-            drawn[f"cpu-{number}"] = charts.turret_health(run, "busiest", 100.0, "% of a core")
-            drawn[f"lag-{number}"] = charts.turret_health(run, "lag", 1000.0, "ms")
-            drawn[f"memory-{number}"] = charts.turret_health(run, "memory", 1 / 2**20, "MiB")
+    by_time = sorted(names, key=lambda name: (name != TRANSACTION, -_whole_time(name, runs)))
+    points = max((findings.duration / findings.step for _, findings, _ in runs), default=1.0)
+    charted = by_time[: max(1, int(share * min(_MOST_CHARTS, _MOST_CHART_POINTS / max(points, 1.0) / len(runs))))]
+    errors = [_errors(summary, findings, int(share * _MOST_ERROR_CHARACTERS)) for summary, findings, _ in runs]
+    found = {
+        "timers": page_tables.timers(summaries, [name or ALL_TRANSACTIONS for name in names]),
+        **{f"errors-{number}": table for number, (table, _) in enumerate(errors)},
+        **{
+            f"turrets-{number}": page_tables.turrets(summary.turrets, ended=summary.trust.verdict != "not yet")
+            for number, summary in enumerate(summaries)
+        },
+    }
+    details = _intervals(summaries, charted, int(share * _MOST_INTERVALS))
+    data = {
+        "charts": _charts(runs, by_time, charted),
+        "dark": charts.DARK,
+        "tables": {key: table.document() for key, table in (found | details).items()},
+    }
     return str(
         _template().render(
             version=__version__,
-            summaries=[summary for summary, _, _ in runs],
+            summaries=summaries,
             has_health=[bool(health) for _, _, health in runs],
-            levels=[worst(summary.trust.doubts) for summary, _, _ in runs],
-            timers=timers,
-            rows={timer: sum(len(summary.intervals.get(timer, ())) for summary, _, _ in runs) for timer in timers},
-            columns=COLUMNS,
-            plotly=_plotly(),
-            charts=as_script(drawn),
-            dark=as_script(charts.DARK),
+            levels=[_LEVELS[summary.trust.verdict] for summary in summaries],
+            charted=[name or ALL_TRANSACTIONS for name in charted],
+            uncharted=len(names) - len(charted),
+            uncurved=len(names) - charts.MOST_CURVES,
+            left_out=[left for _, left in errors],
+            tables=found,
+            details=details,
+            library=base64.b64encode(chart_library.packed()).decode(),
+            data=packed(data),
         )
     )
 
 
+def _charts(runs: Sequence[RunData], by_time: Sequence[str], charted: Sequence[str]) -> dict[str, Chart]:
+    drawn: dict[str, Chart] = {"throughput": charts.throughput(runs), "curves": charts.curves(by_time, runs)}
+    for number, name in enumerate(charted):
+        drawn[f"latency-{number}"] = charts.latency(name, runs)
+    for number, run in enumerate(runs):
+        drawn[f"heat-{number}"] = charts.heat(run)
+        if run[2]:
+            drawn[f"cpu-{number}"] = charts.turret_health(run, "busiest", 100.0, "% of a core")
+            drawn[f"lag-{number}"] = charts.turret_health(run, "lag", 1000.0, "ms")
+            drawn[f"memory-{number}"] = charts.turret_health(run, "memory", 1 / 2**20, "MiB")
+    return drawn
+
+
 def _timer_names(runs: Sequence[RunData]) -> list[str]:
     found = {name for _, findings, _ in runs for name in findings.timers}
-    return [TRANSACTION, *sorted(found - {TRANSACTION})][:_MOST_TIMERS]
+    return [TRANSACTION, *sorted(found - {TRANSACTION})]
 
 
-def as_script(document: object) -> str:
-    """Return a document as JSON that is safe inside a script element, whatever texts it contains."""
-    text = orjson.dumps(document).decode()
-    for mark in "<>&\u2028\u2029":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text
+def _whole_time(name: str, runs: Sequence[RunData]) -> float:
+    """Return the seconds that all values of a timer take together."""
+    found = (findings.timers[name].whole for _, findings, _ in runs if name in findings.timers)
+    return sum(whole.ok.total + whole.failed.total for whole in found)
 
 
-@cache
-def _plotly() -> str:
-    """Return plotly's JavaScript from its package, changed so that it is safe inside a script element."""
-    text = resources.files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: int) -> dict[str, Table]:
+    """Return the tables of intervals of the first timers, as many as have no more than `most_rows` rows together."""
+    found: dict[str, Table] = {}
+    rows = 0
+    for place, name in enumerate(charted):
+        for number, summary in enumerate(summaries):
+            intervals = summary.intervals.get(name or ALL_TRANSACTIONS, [])
+            rows += len(intervals)
+            if intervals and rows <= most_rows:
+                found[f"intervals-{place}-{number}"] = page_tables.intervals(intervals)
+    return found
+
+
+def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[Table, tuple[int, int]]:
+    """Return the table of errors, and how many texts with how many errors are left out for their size."""
+    shown: list[ErrorText] = []
+    characters = 0
+    errors = findings.error_texts(most=None)
+    for error in errors:
+        characters += len(error.text) + 10
+        if characters > most_characters:
+            break
+        shown.append(error)
+    left = errors[len(shown) :]
+    return page_tables.errors(shown, summary.transactions), (len(left), sum(error.count for error in left))
+
+
+def packed(document: object) -> str:
+    """Return a document as JSON, compressed with gzip, as base64: safe in a script element, whatever texts it has."""
+    return base64.b64encode(gzip.compress(orjson.dumps(document), 9, mtime=0)).decode()
 
 
 @cache
@@ -93,31 +159,16 @@ def _template() -> Any:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "seconds": duration_text.seconds, "time": _time, "change": change, "number": _number, "share": _share,
-        "stats": _stats,
+        "seconds": duration_text.seconds, "time": page_tables.time_text, "number": page_tables.number_text,
+        "share": _share, "own": _own,
     }  # fmt: skip
     return environment.get_template("report.html")
 
 
-def change(new: float | None, old: float | None) -> str:
-    """Return the change of a value in percent, "same" below half a percent, or "" if there is nothing to compare."""
-    if new is None or not old:
-        return ""
-    share = new / old - 1
-    return "same" if abs(share) < _SAME_SHARE else f"{share:+.1%}"
-
-
-def _time(moment: datetime | None) -> str:
-    return NOTHING if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
-
-
 def _share(part: float, whole: float) -> str:
-    return f"{part / whole:.2%}" if whole else NOTHING
+    return f"{part / whole:.2%}" if whole else duration_text.NOTHING
 
 
-def _stats(summary: Summary, timer: str) -> TimerStats | None:
-    return summary.timers.get(timer)
+def _own(summary: Summary) -> TimerStats:
+    """Return the statistics of the transactions themselves."""
+    return summary.timers[ALL_TRANSACTIONS]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Literal
 
-from smartmob.turrets.model import ENDED, Counters, Doubt, MachineLoad, Member, TimerStats, Trust, TurretConfig
+from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, TimerStats, Trust, TurretConfig
+from smartmob.turrets.report.evidence import Evidence, doubts, facts
 
 BUSY, VERY_BUSY = 0.85, 0.97
 """Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
@@ -35,29 +37,34 @@ def judge(
     damaged: int,
     machines: Sequence[MachineLoad] = (),
     *,
-    state: str = "finished",
     planned: Sequence[TurretConfig] = (),
     digests: Mapping[str, str] = MappingProxyType({}),
-    whole: TimerStats | None = None,
+    timers: Mapping[str, TimerStats] | None = None,
+    evidence: Evidence | None = None,
 ) -> Trust:
-    """Return the verdict on a run.
+    """Return the verdict on a run; while it goes on, the doubts that its end cannot remove.
 
-    `whole` are the statistics of its transactions, `planned` the turrets of its project, and
-    `digests` the SHA-256 of its scripts. A run whose `state` is not one
-    of its end gets the doubts that are sure already.
+    `planned` are the turrets of its project, and `digests` the SHA-256 of its scripts.
     """
-    ended = state in ENDED
-    doubts = [
-        *([] if ended else [Doubt("warning", f"The run is {state}: its statistics are those so far.")]),
+    ended = evidence is None or evidence.ended
+    found = [
         *_of_run(counters, transactions, reason, damaged, ended=ended),
         *_of_project(members, planned, digests),
-        *_of_failures(whole),
         *_of_restarts(counters.restarts, any(not member.ours for member in members)),
         *_of_turrets(members, ended=ended),
         *_of_machines(machines),
     ]
-    levels = {doubt.level for doubt in doubts}
-    return Trust("no" if "bad" in levels else "with care" if levels else "yes", doubts)
+    if timers is None or evidence is None:
+        return Trust(_verdict(found, ended), found)
+    found += doubts(timers, evidence)
+    return Trust(_verdict(found, ended), found, facts(timers, members, evidence))
+
+
+def _verdict(found: Iterable[Doubt], ended: bool) -> Literal["yes", "with care", "no", "not yet"]:
+    if not ended:
+        return "not yet"
+    levels = {doubt.level for doubt in found}
+    return "no" if "bad" in levels else "with care" if levels else "yes"
 
 
 def _of_project(
@@ -108,24 +115,6 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
         yield Doubt("warning", f"{_count(counters.malformed, 'message')} could not be understood and left out.")
     if counters.stale:
         yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
-
-
-def _of_failures(whole: TimerStats | None) -> Iterator[Doubt]:
-    if whole is None or not whole.count:
-        return
-    share = whole.errors / whole.count
-    if whole.errors >= whole.count:
-        yield Doubt("bad", f"All {_count(whole.count, 'transaction')} failed: there is no latency of a success.")
-    elif share > MOST_FAILED:
-        yield Doubt(
-            "warning", f"{share:.0%} of the transactions failed: latencies are those of the other {1 - share:.0%}."
-        )
-    if whole.mixed:
-        yield Doubt(
-            "warning",
-            f"The latencies contain those of {_count(whole.mixed, 'failure')}: turrets or a service of an earlier "
-            "version did not keep them apart.",
-        )
 
 
 def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:

@@ -19,9 +19,10 @@ from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
-from smartmob.turrets.model import LiveFrame, RunList
+from smartmob.turrets.model import LiveFrame, RunList, Seconds
 from smartmob.turrets.names import by_timer
 from smartmob.turrets.project import DECODER, Project, find_config
+from smartmob.turrets.routes import csv_tables
 from smartmob.turrets.service.firing import TurretsService
 
 GZIP = "application/gzip"
@@ -47,10 +48,22 @@ class RunsQuery(msgspec.Struct, frozen=True):
     before: str | None = None
 
 
-class ReportQuery(msgspec.Struct, frozen=True):
-    """The id of the run to compare with."""
+class StatisticsQuery(msgspec.Struct, frozen=True):
+    """`warm_up`: seconds after the start to leave out, instead of those of the configuration of the run."""
+
+    warm_up: Seconds | None = None
+
+
+class ReportQuery(StatisticsQuery, frozen=True):
+    """The id of the run to compare with, and the seconds of warm-up to leave out."""
 
     against: str | None = None
+
+
+class FireQuery(msgspec.Struct, frozen=True):
+    """`warm_up`: seconds after the start to leave out, instead of those of the configuration that is sent."""
+
+    warm_up: Seconds | None = None
 
 
 class Handlers:
@@ -67,7 +80,8 @@ class Handlers:
         if request.content_type in _PACKAGES:
             package, data = data, await asyncio.to_thread(find_config, data)
         where = "config.json: $" if package is not None else "$"
-        run = await self._service.fire(Project(decode(DECODER, data, where), data, package))
+        project = Project(decode(DECODER, data, where), data, package)
+        run = await self._service.fire(project.with_warm_up(query(request, FireQuery).warm_up))
         answer = json_response(run, 201)
         answer.headers["Location"] = f"/turret-runs/{run.id}"
         return answer
@@ -95,7 +109,18 @@ class Handlers:
         return json_response(await self._service.reports.rebuild(parameter(request, "id")))
 
     async def summary(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.reports.summary(parameter(request, "id")))
+        asked = query(request, StatisticsQuery)
+        return json_response(await self._service.reports.summary(parameter(request, "id"), asked.warm_up))
+
+    async def timers(self, request: web.Request) -> web.StreamResponse:
+        ident, asked = parameter(request, "id"), query(request, StatisticsQuery)
+        summary = await self._service.reports.summary(ident, asked.warm_up)
+        return await stream(request, csv_tables.timers(summary), f"{CSV}; charset=utf-8", f"timers-{ident}.csv")
+
+    async def errors(self, request: web.Request) -> web.StreamResponse:
+        ident, asked = parameter(request, "id"), query(request, StatisticsQuery)
+        errors = await self._service.reports.errors(ident, asked.warm_up)
+        return await stream(request, csv_tables.errors(errors), f"{CSV}; charset=utf-8", f"errors-{ident}.csv")
 
     async def results(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")
@@ -106,7 +131,8 @@ class Handlers:
         return await stream(request, _as_ndjson(records), NDJSON)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
-        page = await self._service.reports.report(parameter(request, "id"), query(request, ReportQuery).against)
+        asked = query(request, ReportQuery)
+        page = await self._service.reports.report(parameter(request, "id"), asked.against, asked.warm_up)
         return web.Response(text=page, content_type=HTML, charset="utf-8", headers=_REPORT_HEADERS)
 
     async def package(self, request: web.Request) -> web.StreamResponse:

@@ -8,7 +8,7 @@ from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.turrets import model
 from smartmob.turrets.protocol import Result
-from smartmob.turrets.routes.handlers import GZIP, TAR, Handlers, ReportQuery, RunsQuery
+from smartmob.turrets.routes.handlers import GZIP, TAR, FireQuery, Handlers, ReportQuery, RunsQuery, StatisticsQuery
 from smartmob.turrets.service.firing import TurretsService
 
 _NOT_FOUND = Answer("There is no such run.")
@@ -35,6 +35,7 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             "Begin a run: a project's configuration, or its package.",
             {201: details, 409: conflict},
             Body({JSON: model.RunConfig, GZIP: bytes, TAR: bytes}),
+            query=FireQuery,
         ),
         Route(
             "GET",
@@ -84,6 +85,25 @@ def _results(h: Handlers) -> tuple[Route, ...]:
             "turret_summary",
             "The statistics of a run.",
             {200: answer(model.Summary), 404: _NOT_FOUND},
+            query=StatisticsQuery,
+        ),
+        Route(
+            "GET",
+            f"{_RUN}/timers",
+            h.timers,
+            "turret_timers",
+            "The statistics of all timers of a run.",
+            {200: answer(str, "A row for each timer; durations are in seconds.", CSV), 404: _NOT_FOUND},
+            query=StatisticsQuery,
+        ),
+        Route(
+            "GET",
+            f"{_RUN}/errors",
+            h.errors,
+            "turret_errors",
+            "All different errors of a run.",
+            {200: answer(str, "A row for each text, the most frequent first.", CSV), 404: _NOT_FOUND},
+            query=StatisticsQuery,
         ),
         Route(
             "GET",

@@ -16,6 +16,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
+from smartmob.turrets.load_plan import plan_of
 from smartmob.turrets.model import ENDED, Counters, LiveFrame, Member, Run, RunDetails
 from smartmob.turrets.names import counted_name
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
@@ -71,7 +72,7 @@ class CurrentRun:
         path = f"/turret-runs/{state.id}"
         return {
             "id": state.id,
-            "name": state.config.name,
+            "name": state.name,
             "state": state.state,
             "reason": state.reason,
             "created_at": state.created_at,
@@ -129,7 +130,9 @@ class RunQueries:
         """Return a run with its turrets and its configuration."""
         run = await self.find(ident)
         members = await self.members(run)
-        return RunDetails(**run.fields(), turrets=members, config=msgspec.json.decode(run.config))
+        config = msgspec.json.decode(run.config)
+        plan = plan_of(run.state.config, config, members)
+        return RunDetails(**run.fields(), turrets=members, config=config, plan=plan)
 
     async def results(self, ident: str) -> AsyncIterator[list[Record]]:
         """Yield the single results of a run."""

@@ -13,8 +13,20 @@ from smartmob.kernel.runtime import clock
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
-from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary, TurretConfig
+from smartmob.turrets.load_plan import plan_of
+from smartmob.turrets.model import (
+    ENDED,
+    SUMMARY_VERSION,
+    Course,
+    ErrorText,
+    LoadPlan,
+    MachineLoad,
+    Member,
+    Summary,
+    TurretConfig,
+)
 from smartmob.turrets.project import script_digests
+from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
@@ -44,14 +56,22 @@ class RunReports:
         self._reporting = asyncio.Semaphore(1)
         self._courses: dict[str, Course] = {}
 
-    async def summary(self, ident: str) -> Summary:
-        """Return the statistics of a run; of an active run, those so far."""
+    async def summary(self, ident: str, warm_up: float | None = None) -> Summary:
+        """Return the statistics of a run; of an active run, those so far.
+
+        `warm_up`: seconds after the start to leave out, instead of those of its configuration.
+        """
         run = await self._queries.find(ident)
-        if run.state.state in ENDED:
+        if run.state.state in ENDED and warm_up is None:
             stored = await self._stored_summary(run.uuid)
             if stored is not None and stored.version == SUMMARY_VERSION:
-                return stored
-        return (await self._compute(run))[0]
+                return msgspec.structs.replace(stored, name=run.state.name)
+        return (await self._compute(run, warm_up))[0]
+
+    async def errors(self, ident: str, warm_up: float | None = None) -> list[ErrorText]:
+        """Return the counts of all different error texts of a run, the most frequent first."""
+        findings = await self._findings(await self._queries.find(ident), None, warm_up)
+        return findings.error_texts(most=None)
 
     async def course(self, ident: str) -> Course:
         """Return the transactions of a run over time; of an active run, those so far."""
@@ -61,20 +81,28 @@ class RunReports:
             return cached
         findings = await self._findings(run, TRANSACTION)
         points = findings.timers[TRANSACTION].points if TRANSACTION in findings.timers else []
-        course = Course(id=run.state.id, started_at=run.state.started_at, points=points)
+        plan = _plan(run, await self._queries.members(run))
+        course = Course(
+            id=run.state.id,
+            started_at=run.state.started_at,
+            points=points,
+            step=findings.step,
+            warm_up=findings.warm_up,
+            planned=plan.rates,
+        )
         if run.state.state in ENDED:
             if len(self._courses) >= _CACHED_COURSES_COUNT:
                 del self._courses[next(iter(self._courses))]
             self._courses[run.state.id] = course
         return course
 
-    async def report(self, ident: str, against: str | None = None) -> str:
-        """Return the report of a run as a page, or of two runs side by side."""
+    async def report(self, ident: str, against: str | None = None, warm_up: float | None = None) -> str:
+        """Return the report of a run as a page, or of two runs side by side: A against B."""
         async with self._reporting:
             runs = []
             for each in (ident, against) if against is not None else (ident,):
                 run = await self._queries.find(each)
-                summary, findings = await self._compute(run)
+                summary, findings = await self._compute(run, warm_up)
                 health = await self._reader.health(run.uuid)
                 runs.append((summary, findings, [dict(row) for row in health]))
             if len(runs) == 2:
@@ -101,8 +129,8 @@ class RunReports:
         await self._writer.update_summary(run.uuid, msgspec.json.encode(summary))
         return summary
 
-    async def _compute(self, run: CurrentRun) -> tuple[Summary, Findings]:
-        findings = await self._findings(run)
+    async def _compute(self, run: CurrentRun, warm_up: float | None = None) -> tuple[Summary, Findings]:
+        findings = await self._findings(run, None, warm_up)
         members = await self._queries.members(run)
         digests: dict[str, str] = {}
         if run.package and (package := await self._reader.package(run.uuid)) is not None:
@@ -110,13 +138,15 @@ class RunReports:
         loads = await self._machine_loads(run.state, members)
         return _summary(run, findings, members, loads, digests), findings
 
-    async def _findings(self, run: CurrentRun, timer: str | None = None) -> Findings:
+    async def _findings(self, run: CurrentRun, timer: str | None = None, warm_up: float | None = None) -> Findings:
         """Return the findings of a run, or of one of its timers."""
         seconds = run.firing_seconds()
         if (late := run.late_stop_seconds()) > seconds:
             # Turrets of OCT fire until they are told to stop; those of ours had stopped by themselves.
             seconds = min(late, max(seconds, await self._reader.last_second(run.uuid) + 1.0))
-        findings = Findings(seconds, run.state.config.results_ts_interval)
+        config = run.state.config
+        given = config.warm_up if warm_up is None else warm_up
+        findings = Findings(seconds, config.results_ts_interval, given)
         async for slices in self._reader.slices(run.uuid, timer):
             await asyncio.to_thread(findings.add, slices)
         await asyncio.to_thread(findings.close)
@@ -145,6 +175,10 @@ def _planned(state: RunState) -> list[TurretConfig]:
     return [turret for turret in state.config.turrets if isinstance(turret, TurretConfig)]
 
 
+def _plan(run: CurrentRun, members: list[Member]) -> LoadPlan:
+    return plan_of(run.state.config, msgspec.json.decode(run.config), members)
+
+
 def _summary(
     run: CurrentRun,
     findings: Findings,
@@ -152,11 +186,13 @@ def _summary(
     machines: list[MachineLoad],
     digests: Mapping[str, str],
 ) -> Summary:
-    state = run.state
-    own = findings.stats(TRANSACTION)
+    state, plan = run.state, _plan(run, members)
+    own, timers = findings.stats(TRANSACTION), findings.all_stats()
+    texts, errors = findings.other_errors()
+    evidence = Evidence(ended=state.state in ENDED, plan=plan, duration=findings.duration, warm_up=findings.warm_up)
     return Summary(
         id=state.id,
-        name=state.config.name,
+        name=state.name,
         state=state.state,
         reason=state.reason,
         started_at=state.started_at,
@@ -166,7 +202,7 @@ def _summary(
         transactions=own.count,
         errors=own.errors,
         rate=own.rate,
-        timers=findings.all_stats(),
+        timers=timers,
         intervals=findings.all_intervals(),
         error_texts=findings.error_texts(),
         timer_errors=findings.timer_errors(),
@@ -182,10 +218,14 @@ def _summary(
             state.reason,
             findings.damaged,
             machines,
-            state=state.state,
             planned=_planned(state),
             digests=digests,
-            whole=own,
+            timers=timers,
+            evidence=evidence,
         ),
         machines=machines,
+        plan=plan,
+        warm_up=findings.warm_up,
+        other_error_texts=texts,
+        other_errors=errors,
     )

@@ -11,7 +11,8 @@ import msgspec
 import orjson
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.turret.schedule import Arrivals, Duration, Rate, Stage
+from smartmob.turrets.protocol import MOST_STAGES, TurretPlan
+from smartmob.turrets.turret.schedule import Arrivals, Duration, Rate, Stage, stages_of
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Cannons = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -49,6 +50,11 @@ class TurretConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     def arrivals(self) -> Arrivals | None:
         """Return the intended starts of the open model, or None for the closed one."""
         return None if self.rate is None else Arrivals.of(self.rate)
+
+    def plan(self) -> TurretPlan | None:
+        """Return how transactions start, for the report to the headquarters; None if it has too many stages."""
+        stages = None if self.rate is None else stages_of(self.rate)
+        return TurretPlan(stages=stages) if stages is None or len(stages) <= MOST_STAGES else None
 
 
 def parse(given: Mapping[str, Any]) -> TurretConfiguration:

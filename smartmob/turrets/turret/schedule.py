@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.turrets.protocol import RateStage
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=10_000_000)]
 Duration = Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
@@ -46,22 +47,7 @@ class Arrivals:
     @classmethod
     def of(cls, rate: float | Sequence[Stage]) -> Arrivals:
         """Return the arrivals for the setting `rate`; raises InvalidInput that names the stage."""
-        if isinstance(rate, int | float):
-            return cls([(0.0, rate, rate)])
-        if not rate:
-            raise InvalidInput.at("$.rate", "at least one stage is needed")
-        stages = []
-        for index, stage in enumerate(rate):
-            where = f"$.rate[{index}]"
-            if stage.seconds is None and index < len(rate) - 1:
-                raise InvalidInput.at(where, "only the last stage may leave out seconds")
-            if stage.rate is not None and stage.first is None and stage.last is None:
-                stages.append((stage.seconds or 0.0, stage.rate, stage.rate))
-            elif stage.rate is None and stage.first is not None and stage.last is not None and stage.seconds:
-                stages.append((stage.seconds, stage.first, stage.last))
-            else:
-                raise InvalidInput.at(where, 'a stage has either "rate", or "seconds", "from" and "to"')
-        return cls(stages)
+        return cls([(stage.seconds, stage.first, stage.last) for stage in stages_of(rate)])
 
     def due(self, seconds: float) -> int:
         """Return how many arrivals are due before this time, which is the index of the next one."""
@@ -84,6 +70,26 @@ class Arrivals:
                 inside = _inverse(index - before, first, slope)
                 yield begin + min(inside, length)
                 index += step
+
+
+def stages_of(rate: float | Sequence[Stage]) -> list[RateStage]:
+    """Return the stages of the setting `rate`; raises InvalidInput that names the stage."""
+    if isinstance(rate, int | float):
+        return [RateStage(0.0, rate, rate)]
+    if not rate:
+        raise InvalidInput.at("$.rate", "at least one stage is needed")
+    stages = []
+    for index, stage in enumerate(rate):
+        where = f"$.rate[{index}]"
+        if stage.seconds is None and index < len(rate) - 1:
+            raise InvalidInput.at(where, "only the last stage may leave out seconds")
+        if stage.rate is not None and stage.first is None and stage.last is None:
+            stages.append(RateStage(stage.seconds or 0.0, stage.rate, stage.rate))
+        elif stage.rate is None and stage.first is not None and stage.last is not None and stage.seconds:
+            stages.append(RateStage(stage.seconds, stage.first, stage.last))
+        else:
+            raise InvalidInput.at(where, 'a stage has either "rate", or "seconds", "from" and "to"')
+    return stages
 
 
 def _inverse(wanted: float, first: float, slope: float) -> float:

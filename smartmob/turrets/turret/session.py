@@ -78,6 +78,7 @@ class TurretSession:
         self.uuid = str(uuid.uuid4())
         self._package = package
         self._settings = settings = package.configuration
+        self._plan = settings.plan()
         self._notify = notify
         self._tasks = TaskRegistry()
         self._machine = state_machine.TurretMachine(self.uuid, settings.patience)
@@ -323,6 +324,7 @@ class TurretSession:
             reason=self._machine.reason,
             script_digest=self._digest,
             health=health,
+            plan=self._plan,
         )
 
     # -- the end --------------------------------------------------------------------------------------------------

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import msgspec
 import plotly.graph_objects as go
 
-from smartmob.turrets.model import Counters, Member, Summary, Trust
+from smartmob.turrets.model import LoadPlan, Member
 from smartmob.turrets.report import charts
 from smartmob.turrets.report.charts import RunData
 from smartmob.turrets.report.findings import Findings
 from tests.turrets.messages import slice_of
+from tests.turrets.report.runs import HOSTILE, found
 from tests.turrets.report.test_trust import FINE
-
-STARTED = datetime(2026, 11, 23, 12, tzinfo=UTC)
-HOSTILE = "</script><script>alert(1)</script><b>&amp;"
-
-
-def found(name: str = "night", timer: str = "page", **changes: Any) -> RunData:
-    """Return a run of ten seconds with a timer, an error and the health of a turret."""
-    findings = Findings(10.0, 5.0)
-    for second in range(10):
-        findings.add(
-            [slice_of(second, [0.01, 0.02 * (second + 1)], errors={HOSTILE: 1}), slice_of(second, [0.005], timer)]
-        )
-    findings.close()
-    health = [
-        {"at": STARTED + timedelta(seconds=second), "uuid": FINE.uuid, "users": second, "cpu": 0.5, "busiest": 0.4,
-         "lag": 0.001, "memory": 30 * 2**20, "late_starts": 0}
-        for second in range(1, 11)
-    ]  # fmt: skip
-    summary = Summary(
-        id="01a20788", name=name, state="finished", reason=None, started_at=STARTED,
-        ended_at=STARTED + timedelta(seconds=12), duration=10.0, interval=5.0, transactions=20, errors=10, rate=2.0,
-        timers=findings.all_stats(), intervals=findings.all_intervals(), error_texts=findings.error_texts(),
-        turrets=[FINE], counters=Counters(), trust=Trust("yes", []),
-    )  # fmt: skip
-    return msgspec.structs.replace(summary, **changes), findings, health
 
 
 def _all(runs: list[RunData]) -> list[charts.Chart]:
-    drawn = [charts.throughput(runs), charts.curves(runs), charts.latency("", runs), charts.latency("page", runs)]
-    drawn += [charts.heat(runs[0][1])]
+    drawn = [charts.throughput(runs), charts.curves(["", "page"], runs)]
+    drawn += [charts.latency("", runs), charts.latency("page", runs), charts.heat(runs[0])]
     return drawn + [charts.turret_health(runs[0], column, 1.0, "s") for column in ("busiest", "lag", "memory")]
 
 
@@ -62,17 +35,37 @@ def test_all_traces_are_svg() -> None:
 
 
 def test_throughput() -> None:
-    """Transactions, errors and cannons over time."""
-    rate, errors, users = charts.throughput([found()])["data"]
-    assert (rate["y"], errors["y"]) == ([2.0] * 10, [1.0] * 10)
+    """Transactions, failed and OK, and cannons over time."""
+    rate, errors, ok, users = charts.throughput([found()])["data"]
+    assert (rate["y"], errors["y"], ok["y"]) == ([2.0] * 10, [1.0] * 10, [1.0] * 10)
+    assert [trace["name"] for trace in (rate, errors, ok)] == ["achieved/s", "failed/s", "OK/s"]
     assert (users["x"], users["y"]) == ([float(n) for n in range(1, 11)], list(range(1, 11)))
+
+
+def test_the_planned_rate_is_a_line_of_its_own() -> None:
+    """It ends with the firing, at the value that the plan has there."""
+    plan = LoadPlan(model="open", words=[], rates=[(0.0, 0.0), (20.0, 40.0), (60.0, 40.0)])
+    (planned,) = (trace for trace in charts.throughput([found(plan=plan)])["data"] if trace["name"] == "planned/s")
+    assert (planned["x"], planned["y"], planned["line"]["dash"]) == ([0, 10], [0, 20], "dash")
+
+
+def test_the_warm_up_is_marked() -> None:
+    """Each chart over time has it, and charts without one have no mark."""
+    run = found(warm_up=3.0)
+    over_time = [charts.throughput([run]), charts.latency("", [run]), charts.heat(run)]
+    for chart in (*over_time, charts.turret_health(run, "lag", 1.0, "s")):
+        (mark,) = chart["layout"]["shapes"]
+        assert (mark["x0"], mark["x1"]) == (0, 3)
+        assert chart["layout"]["annotations"][0]["text"] == "warm-up"
+    assert charts.throughput([found()])["layout"]["shapes"] == []
+    assert charts.curves([""], [run])["layout"]["shapes"] == []
 
 
 def test_the_rampup_of_stock_turrets() -> None:
     """They do not tell how many cannons fire, so the plan is shown."""
     member: Member = msgspec.structs.replace(FINE, ours=False, cannons=10, rampup=5.0)
     summary, findings, _ = found(turrets=[member])
-    users = charts.throughput([(summary, findings, [])])["data"][2]
+    users = charts.throughput([(summary, findings, [])])["data"][3]
     assert (users["y"][0], users["y"][-2:], users["x"][-1]) == (1, [10, 0], 10.0)
     assert users["y"][:-1] == sorted(users["y"][:-1])
 
@@ -82,7 +75,7 @@ def test_cannons_of_both_kinds() -> None:
     stock: Member = msgspec.structs.replace(FINE, uuid="s", ours=False, cannons=4, rampup=0.0)
     summary, findings, health = found(turrets=[FINE, stock])
     chart = charts.throughput([(summary, findings, health)])
-    users = dict(zip(chart["data"][2]["x"], chart["data"][2]["y"], strict=True))
+    users = dict(zip(chart["data"][3]["x"], chart["data"][3]["y"], strict=True))
     assert (users[0.0], users[1.0], users[9.0]) == (4, 5, 13)
     assert chart["layout"]["yaxis2"]["dtick"] == 5
 
@@ -115,5 +108,5 @@ def test_the_lines_of_two_runs_differ() -> None:
 
 def test_names_contain_no_tags() -> None:
     """Plotly interprets tags in names, so they are escaped."""
-    for chart in (charts.curves([found(timer=HOSTILE)]), charts.throughput([found(name=HOSTILE)])):
+    for chart in (charts.curves(["", HOSTILE], [found(timer=HOSTILE)]), charts.throughput([found(name=HOSTILE)])):
         assert not any("<" in trace["name"] for trace in chart["data"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from smartmob.turrets.model import ALL_TRANSACTIONS, ErrorText
 from smartmob.turrets.protocol import ErrorKind
-from smartmob.turrets.report.findings import MOST_POINTS, Findings, heat_bound, heat_row
+from smartmob.turrets.report.findings import MOST_ERROR_TEXTS, MOST_POINTS, Findings, heat_bound, heat_row
 from tests.turrets.messages import slice_of
 
 
@@ -121,3 +121,28 @@ def test_failures_have_figures_codes_and_texts_of_their_own() -> None:
     assert (first.rate, first.error_rate, first.maximum, first.failed_maximum) == (4, 2, 0.2, 3.0)
     assert (second.p50, second.failed_maximum, first.codes, second.codes) == (None, 4.0, {"503": 2}, {"(unknown)": 1})
     assert findings.error_texts() == [ErrorText("no", 2, "HttpError", "503"), ErrorText("lost", 1)]
+
+
+def test_the_warm_up_is_only_in_the_charts() -> None:
+    """Statistics, intervals and errors begin after it, and rates are those of the time that is left."""
+    findings = Findings(10.0, 5.0, 3.0)
+    findings.add(
+        slice_of(second, [9.0 if second < 3 else 0.1] * 7, errors={f"e{second // 3}": 1}) for second in range(10)
+    )
+    findings.close()
+    own = findings.stats("")
+    assert (own.count, own.errors, own.rate, own.max) == (49, 7, 7.0, 0.1)
+    assert [(row.at, row.figures.count, row.figures.rate) for row in findings.all_intervals()[ALL_TRANSACTIONS]] == [
+        (0.0, 14, 7.0),
+        (5.0, 35, 7.0),
+    ]
+    assert len(findings.timers[""].points) == 10
+    assert {error.text: error.count for error in findings.error_texts()} == {"e1": 3, "e2": 3, "e3": 1}
+
+
+def test_error_texts_beyond_the_limit_are_counted() -> None:
+    """The most frequent ones are listed, and nothing vanishes without a word."""
+    texts = {f"error {number}": 2 if number < 3 else 1 for number in range(MOST_ERROR_TEXTS + 40)}
+    findings = _found(slice_of(0, [0.1] * len(texts), errors=texts))
+    assert len(findings.error_texts()) == MOST_ERROR_TEXTS
+    assert findings.other_errors() == (40, 40)

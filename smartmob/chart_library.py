@@ -1,0 +1,27 @@
+"""The chart library of the console and of reports: plotly.js with its cartesian traces only.
+
+The file in `vendored` is `plotly-cartesian.min.js` of the npm package `plotly.js-cartesian-dist-min`, compressed by
+`gzip -9 -n`. The complete library of plotly's Python package is three times as large, most of it for maps and 3D. Its
+licence (MIT) stands beside it and in its first lines.
+"""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from importlib import resources
+
+VERSION = "4.1.1"
+SHA256 = "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a"
+"""The digest of the file before its compression, as the package has it."""
+
+
+@cache
+def packed() -> bytes:
+    """Return the library, compressed with gzip."""
+    return resources.files("smartmob").joinpath("vendored", "plotly-cartesian.min.js.gz").read_bytes()
+
+
+def script() -> bytes:
+    """Return the library as JavaScript, 1.5 MB."""
+    return gzip.decompress(packed())

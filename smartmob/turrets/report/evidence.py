@@ -1,0 +1,146 @@
+"""The evidence behind the statistics of a run, as doubts and facts: its model, plan, sample size and errors. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from smartmob.turrets.model import ALL_TRANSACTIONS, Doubt, LoadPlan, Member, TimerStats
+from smartmob.turrets.names import FURTHER_TIMERS
+
+FAILING, MOSTLY_FAILING = 0.01, 0.5
+"""Shares of failed transactions from which there is a warning, and from which the run is not trusted."""
+FEW_ABOVE = 10
+"""A percentile with fewer values above it is marked: by chance, their number varies by more than a third."""
+FEW_TRANSACTIONS = 100
+"""With fewer transactions, the p99 is the longest one."""
+BEHIND, FAR_BEHIND = 0.98, 0.9
+"""Shares of the planned transactions below which there is a warning, and below which the run is not trusted."""
+_SHOWN = (99.0, 99.9, 99.99)
+_MOST_NAMES = 3  # timers that a doubt names
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The facts of a run that are not in its statistics; `duration` and `warm_up` are in seconds."""
+
+    ended: bool
+    plan: LoadPlan
+    duration: float
+    warm_up: float = 0.0
+
+
+def values_above(count: int, percentile: float) -> int:
+    """Return how many of `count` values lie above a percentile."""
+    return int(count * (100 - percentile) / 100 + 1e-9)
+
+
+def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Doubt]:
+    """Yield the doubts about the statistics of a run."""
+    own = timers[ALL_TRANSACTIONS]
+    yield from _of_errors(timers)
+    if own.mixed:
+        yield Doubt(
+            "warning",
+            f"The durations contain those of {_number(own.mixed, 'failure')}: turrets or a service of an earlier "
+            "version did not keep them apart.",
+        )
+    if own.count and evidence.ended:
+        yield from _of_plan(own.count, evidence)
+        if own.count < FEW_TRANSACTIONS:
+            yield Doubt(
+                "warning",
+                f"There {_is(own.count, 'transaction')}, too few for a p99: from {FEW_TRANSACTIONS} on, it is not just "
+                "the longest one.",
+            )
+    if FURTHER_TIMERS in timers:
+        yield Doubt(
+            "warning",
+            f"The script used more names of timers than can be kept: {timers[FURTHER_TIMERS].count:,} values are "
+            f"together under {FURTHER_TIMERS}. Leave ids out of names.",
+        )
+
+
+def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence: Evidence) -> list[str]:
+    """Return sentences about the data of a run that are true whether or not there are doubts."""
+    own = timers[ALL_TRANSACTIONS]
+    found = [_MODEL[evidence.plan.model]] if evidence.plan.model in _MODEL else []
+    seconds = max(evidence.duration - evidence.warm_up, 0.0)
+    after = f", after {evidence.warm_up:g} s of warm-up" if evidence.warm_up else ""
+    above = ", ".join(f"{values_above(own.count, share):,} above p{share:g}" for share in _SHOWN)
+    found.append(f"Sample: {_number(own.count, 'transaction')} in {seconds:,.3g} s{after}; {above}.")
+    if (planned := planned_count(evidence)) and seconds:
+        done = own.count / planned
+        found.append(f"Rate: {planned / seconds:,.4g}/s planned, {own.rate:,.4g}/s achieved ({done:.1%}).")
+    if own.count:
+        failed = own.errors / own.count
+        of = "; durations are of the OK ones" if own.errors else ""
+        found.append(f"Errors: {own.errors:,} failed ({failed:.2%}), {own.count - own.errors:,} OK{of}.")
+    lost = sum(1 for member in members if member.lost)
+    found.append(
+        f"Turrets: {len(members):,} took part, {f'{lost:,} of them lost for a time' if lost else 'none was lost'}."
+    )
+    if ours := [member for member in members if member.ours]:
+        busiest, lag = max(member.busiest for member in ours), max(member.lag for member in ours)
+        found.append(
+            f"Generator: its busiest process used {busiest:.0%} of a core, its longest lag was {lag * 1e3:.3g} ms."
+        )
+    return found
+
+
+_MODEL = {
+    "open": "Open model: durations count from the planned start; they contain the wait for a target that stands still.",
+    "closed": "Closed model: while the target stands still, cannons wait and measure less, so stalls can be hidden. "
+    "A rate in the configuration of the turret (open model) shows them.",
+    "mixed": "Both models: turrets without a rate measure less while the target stands still, so stalls can be hidden.",
+}
+
+
+def planned_count(evidence: Evidence) -> float:
+    """Return how many transactions the plan has after the warm-up and until the end of firing; 0 without a rate.
+
+    Plans of turrets without a rate have no number, so that of a run with both models is 0, too.
+    """
+    if evidence.plan.model != "open":
+        return 0.0
+    begin, end = evidence.warm_up, evidence.duration
+    total = 0.0
+    for (at, first), (until, last) in pairwise(evidence.plan.rates):
+        low, high = max(at, begin), min(until, end)
+        if low < high:
+            slope = (last - first) / (until - at)
+            total += (high - low) * (first + slope * ((low + high) / 2 - at))
+    return total
+
+
+def _of_plan(count: int, evidence: Evidence) -> Iterator[Doubt]:
+    planned = planned_count(evidence)
+    if planned < FEW_TRANSACTIONS or count >= planned * BEHIND:
+        return
+    text = f"The plan was not kept: {count:,} of {planned:,.0f} planned transactions ended ({count / planned:.1%})."
+    yield Doubt("bad" if count < planned * FAR_BEHIND else "warning", text)
+
+
+def _of_errors(timers: Mapping[str, TimerStats]) -> Iterator[Doubt]:
+    own = timers[ALL_TRANSACTIONS]
+    share = own.errors / own.count if own.count else 0.0
+    if share >= 1.0:
+        all_of_them = "The only transaction" if own.count == 1 else f"All {own.count:,} transactions"
+        yield Doubt("bad", f"{all_of_them} failed: there is no duration of a success.")
+    elif share >= FAILING:
+        failures = f"{share:.1%} of the transactions failed ({own.errors:,} of {own.count:,})"
+        yield Doubt("bad" if share >= MOSTLY_FAILING else "warning", f"{failures}; durations are those of the others.")
+    failed = [name for name, stats in timers.items() if name != ALL_TRANSACTIONS and 0 < stats.count <= stats.errors]
+    if failed and share < 1.0:
+        names = ", ".join(failed[:_MOST_NAMES])
+        further = f" and {len(failed) - _MOST_NAMES:,} more" if len(failed) > _MOST_NAMES else ""
+        yield Doubt("bad", f"All values of {names}{further} are of failures.")
+
+
+def _is(number: int, noun: str) -> str:
+    return f"is only {_number(number, noun)}" if number == 1 else f"are only {_number(number, noun)}"
+
+
+def _number(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,169 @@
+"""The tables of a report: their columns, rows and cells as text. No I/O.
+
+A row holds numbers and texts. The page has the first rows as HTML; its script shows, searches and saves all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from smartmob import duration_text
+from smartmob.duration_text import NOTHING
+from smartmob.turrets.model import ErrorText, Interval, Member, Summary, TimerStats
+from smartmob.turrets.report.evidence import FEW_ABOVE, values_above
+
+SHARES = ("50", "80", "90", "95", "99", "99.9", "99.99")
+SHOWN_ROWS = 51
+"""Rows that a page has as HTML: a multiple of the three rows of a timer in the comparison of two runs."""
+FEW_MARK = "*"
+_SAME_SHARE = 0.005
+"""Two values that differ by a smaller share count as the same."""
+_SIGNIFICANT_DIGITS = 6  # of numbers in the data of the page
+_STATISTICS = (
+    *(("count", "number"), ("OK", "number"), ("failed", "number"), ("failed %", "share"), ("per s", "number")),
+    *(("min", "seconds"), ("avg", "seconds")),
+    *((f"p{share}", "percentile") for share in SHARES),
+    *(("max", "seconds"), ("stdev", "seconds")),
+)
+_ERRORS = (("error", "text"), ("count", "number"), ("of all transactions", "share"))
+_TURRETS = (
+    *(("turret", "text"), ("uuid", "left"), ("cannons", "number"), ("script", "text"), ("rampup", "seconds")),
+    *(("at the end", "left"), ("last status at", "left"), ("lost", "lost"), ("busiest process", "share")),
+    ("longest lag", "seconds"),
+)
+_WITHOUT_END = ("aborted", "killed")
+"""Statuses with which a turret ends before its run does."""
+
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; a column has a name and a kind, by which its cells are shown."""
+
+    columns: Sequence[tuple[str, str]]
+    rows: list[list[Cell]] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return the table as data for the script of the page."""
+        return {"columns": self.columns, "rows": [[_short(cell) for cell in row] for row in self.rows]}
+
+    def shown(self) -> list[list[tuple[str, str, str]]]:
+        """Return the first rows; a cell is the name of its column, its kind and its text."""
+        place = next((index for index, (name, _) in enumerate(self.columns) if name == "count"), None)
+        return [
+            [
+                (name, kind, cell_text(kind, name, cell, None if place is None else row[place]))
+                for (name, kind), cell in zip(self.columns, row, strict=True)
+            ]
+            for row in self.rows[:SHOWN_ROWS]
+        ]
+
+
+def timers(summaries: Sequence[Summary], names: Iterable[str]) -> Table:
+    """Return the statistics of the timers of a run; of two runs, also the changes of A against B."""
+    if len(summaries) == 1:
+        found = [[name, *_statistics(summaries[0].timers[name])] for name in names if name in summaries[0].timers]
+        return Table((("timer", "text"), *_STATISTICS), found)
+    rows: list[list[Cell]] = []
+    for name in names:
+        both = [summary.timers.get(name) for summary in summaries]
+        rows += [[name, "AB"[index], *_statistics(stats)] for index, stats in enumerate(both)]
+        rows.append([name, "change", *_changes(both[0], both[1])])
+    return Table((("timer", "text"), ("run", "left"), *_STATISTICS), rows)
+
+
+def intervals(found: Iterable[Interval]) -> Table:
+    """Return the statistics of one timer over time."""
+    return Table((("from", "seconds"), *_STATISTICS), [[each.at, *_statistics(each.figures)] for each in found])
+
+
+def errors(found: Iterable[ErrorText], transactions: int) -> Table:
+    """Return the table of error texts, with the share of each in all transactions."""
+    rows: list[list[Cell]] = [[each.text, each.count, each.count / max(transactions, 1)] for each in found]
+    return Table(_ERRORS, rows)
+
+
+def turrets(members: Iterable[Member], *, ended: bool) -> Table:
+    """Return the table of the turrets of a run."""
+    rows: list[list[Cell]] = []
+    for member in members:
+        lost = " ".join(
+            f"from {_clock(each.since)}{f' to {_clock(each.until)}' if each.until is not None else ''}"
+            for each in member.lost
+        )
+        health = (member.busiest, member.lag) if member.ours else (None, None)
+        rows.append(
+            [
+                *(member.name, member.uuid[:8], member.cannons, member.script, member.rampup),
+                *(outcome(member) if ended else member.status, time_text(member.status_at), lost, *health),
+            ]
+        )
+    columns = _TURRETS if ended else [(("status" if name == "at the end" else name), kind) for name, kind in _TURRETS]
+    return Table(columns, rows)
+
+
+def outcome(member: Member) -> str:
+    """Return in one word how a turret ended in a run that is over: its last status is from before the end."""
+    if member.status.strip().lower() in _WITHOUT_END:
+        return member.status
+    if member.lost and member.lost[-1].until is None:
+        return "lost"
+    return "done"
+
+
+def cell_text(kind: str, name: str, cell: Cell, count: Cell = None) -> str:
+    """Return the text of a cell; that of a percentile with few of `count` values above it is marked."""
+    if cell is None:
+        return NOTHING
+    if isinstance(cell, str):
+        return cell
+    if kind == "share":
+        return f"{cell:.2%}"
+    if kind == "percentile":
+        few = isinstance(count, int) and values_above(count, float(name[1:])) < FEW_ABOVE
+        return duration_text.seconds(cell) + (FEW_MARK if few else "")
+    return duration_text.seconds(cell) if kind == "seconds" else number_text(cell)
+
+
+def number_text(value: float) -> str:
+    """Return a number as text: whole, or with two digits after the point below 100."""
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
+
+
+def time_text(moment: datetime | None) -> str:
+    """Return a time with its day, in UTC."""
+    return NOTHING if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def change(new: float | None, old: float | None) -> str:
+    """Return the change of a value in percent, "same" below half a percent, or "" if there is nothing to compare."""
+    if new is None or not old:
+        return ""
+    share = new / old - 1
+    return "same" if abs(share) < _SAME_SHARE else f"{share:+.1%}"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%H:%M:%S} UTC"
+
+
+def _statistics(stats: TimerStats | None) -> list[Cell]:
+    if stats is None:
+        return [None] * len(_STATISTICS)
+    percentiles = (stats.percentiles.get(share) for share in SHARES)
+    failed = stats.errors / stats.count if stats.count else None
+    counts = (stats.count, stats.count - stats.errors, stats.errors, failed, stats.rate)
+    return [*counts, stats.min, stats.avg, *percentiles, stats.max, stats.stdev]
+
+
+def _changes(new: TimerStats | None, old: TimerStats | None) -> list[Cell]:
+    pairs = zip(_statistics(new), _statistics(old), strict=True)
+    return [change(*(cell if isinstance(cell, float | int) else None for cell in pair)) for pair in pairs]
+
+
+def _short(cell: Cell) -> Cell:
+    return float(f"{cell:.{_SIGNIFICANT_DIGITS}g}") if isinstance(cell, float) else cell

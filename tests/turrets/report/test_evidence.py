@@ -1,0 +1,97 @@
+"""The evidence behind the statistics of a run: errors, sample sizes, the model and the plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from smartmob.turrets.model import ALL_TRANSACTIONS, Counters, LoadPlan, TimerStats, Trust
+from smartmob.turrets.report.evidence import Evidence, facts, planned_count, values_above
+from smartmob.turrets.report.trust import judge
+from tests.turrets.report.test_trust import FINE
+
+CLOSED = LoadPlan(model="closed", words=[])
+STEADY = LoadPlan(model="open", words=[], rates=[(0.0, 100.0), (60.0, 100.0)])
+RUN = Evidence(ended=True, plan=CLOSED, duration=60.0)
+
+
+def _stats(count: int, errors: int = 0) -> TimerStats:
+    return TimerStats(count=count, errors=errors, rate=count / 60, min=0.1, avg=0.1, percentiles={}, max=0.1, stdev=0.0)
+
+
+def _judge(own: TimerStats, evidence: Evidence = RUN, **timers: TimerStats) -> Trust:
+    found = {ALL_TRANSACTIONS: own} | timers
+    return judge([FINE], Counters(), own.count, None, 0, timers=found, evidence=evidence)
+
+
+@pytest.mark.parametrize(
+    ("own", "timers", "verdict", "words"),
+    [
+        (_stats(2_260, 2_260), {}, "no", "All 2,260 transactions failed: the durations are those of failures."),
+        (_stats(1, 1), {}, "no", "The only transaction failed"),
+        (_stats(1_000, 550), {}, "no", "55.0% of the transactions failed (550 of 1,000)"),
+        (_stats(1_000, 20), {}, "with care", "2.0% of the transactions failed"),
+        (_stats(1_000, 5), {}, "yes", ""),
+        (_stats(1_000), {"login": _stats(165, 165)}, "no", "All values of login are of failures."),
+        (_stats(1_000), {name: _stats(9, 9) for name in "abcde"}, "no", "All values of a, b, c and 2 more are"),
+        (_stats(4), {}, "with care", "There are only 4 transactions, too few for a p99"),
+        (
+            _stats(1_000),
+            {"(further timers)": _stats(902)},
+            "with care",
+            "902 values are together under (further timers)",
+        ),
+    ],
+)
+def test_each_doubt_has_its_level_and_text(
+    own: TimerStats, timers: dict[str, TimerStats], verdict: str, words: str
+) -> None:
+    """A run in which all transactions failed is never trusted."""
+    trust = _judge(own, **timers)
+    assert trust.verdict == verdict
+    assert words in " ".join(doubt.what for doubt in trust.doubts)
+
+
+@pytest.mark.parametrize(("done", "verdict"), [(6_000, "yes"), (5_900, "yes"), (5_700, "with care"), (5_000, "no")])
+def test_a_plan_that_was_not_kept_is_a_doubt(done: int, verdict: str) -> None:
+    """The planned number is that of the whole plan."""
+    trust = _judge(_stats(done), Evidence(ended=True, plan=STEADY, duration=60.0))
+    assert trust.verdict == verdict
+    assert f"Rate: 100/s planned, {done / 60:,.4g}/s achieved ({done / 6_000:.1%})." in trust.facts
+
+
+def test_the_plan_is_counted_without_warm_up_and_until_the_end() -> None:
+    """A ramp counts with its rate at each time, and a run that was stopped with what was due until then."""
+    plan = LoadPlan(model="open", words=[], rates=[(0.0, 0.0), (10.0, 100.0), (60.0, 100.0)])
+    assert planned_count(Evidence(ended=True, plan=plan, duration=60.0)) == 5_500
+    assert planned_count(Evidence(ended=True, plan=plan, duration=20.0, warm_up=5.0)) == 1_375
+    assert planned_count(RUN) == 0
+
+
+def test_a_run_that_goes_on_has_no_verdict() -> None:
+    """Doubts that its end cannot remove are there; that turrets have not sent everything is none of them."""
+    member: Any = msgspec.structs.replace(FINE, expected=None)
+    going = Evidence(ended=False, plan=CLOSED, duration=60.0)
+    timers = {ALL_TRANSACTIONS: _stats(10, 10)}
+    trust = judge([member], Counters(), 10, None, 0, timers=timers, evidence=going)
+    assert (trust.verdict, [doubt.what[:3] for doubt in trust.doubts]) == ("not yet", ["All"])
+    empty = judge([], Counters(), 0, None, 0, timers={ALL_TRANSACTIONS: _stats(0)}, evidence=going)
+    assert empty.doubts == []
+
+
+@pytest.mark.parametrize(("model", "words"), [("closed", "stalls can be hidden"), ("open", "from the planned start")])
+def test_the_facts_say_the_model_and_the_sample(model: Any, words: str) -> None:
+    """A closed model says what it cannot see, and the sample has the number of values above high percentiles."""
+    plan = LoadPlan(model=model, words=[])
+    timers = {ALL_TRANSACTIONS: _stats(12_000, 12)}
+    found = facts(timers, [FINE], Evidence(ended=True, plan=plan, duration=60.0, warm_up=10.0))
+    assert words in found[0]
+    assert "12,000 transactions in 50 s, after 10 s of warm-up; 120 above p99, 12 above p99.9, 1 above" in found[1]
+    assert "12 failed (0.10%), 11,988 OK" in " ".join(found)
+
+
+def test_values_above_a_percentile() -> None:
+    """Of 1,000 values ten lie above the p99 and one above the p99.9."""
+    assert [values_above(1_000, share) for share in (50.0, 99.0, 99.9, 99.99)] == [500, 10, 1, 0]
