@@ -241,7 +241,8 @@ def turret_messages() -> str:
 
 _MESSAGES = (
     *(protocol.Order, protocol.Status, protocol.Result),
-    *(protocol.Briefing, protocol.RunBriefing, protocol.Report, protocol.Health, protocol.TurretPlan, protocol.RateStage, protocol.Slices, protocol.Slice),
+    *(protocol.Briefing, protocol.RunBriefing, protocol.Report, protocol.Health),
+    *(protocol.TurretPlan, protocol.RateStage, protocol.Slices, protocol.Slice),
     *(TurretConfiguration, Stage),
 )
 
