@@ -29,13 +29,19 @@ def _judge(own: TimerStats, evidence: Evidence = RUN, **timers: TimerStats) -> T
 @pytest.mark.parametrize(
     ("own", "timers", "verdict", "words"),
     [
-        (_stats(2_260, 2_260), {}, "no", "All 2,260 transactions failed: the durations are those of failures."),
+        (_stats(2_260, 2_260), {}, "no", "All 2,260 transactions failed: there is no duration of a success."),
         (_stats(1, 1), {}, "no", "The only transaction failed"),
         (_stats(1_000, 550), {}, "no", "55.0% of the transactions failed (550 of 1,000)"),
         (_stats(1_000, 20), {}, "with care", "2.0% of the transactions failed"),
         (_stats(1_000, 5), {}, "yes", ""),
         (_stats(1_000), {"login": _stats(165, 165)}, "no", "All values of login are of failures."),
         (_stats(1_000), {name: _stats(9, 9) for name in "abcde"}, "no", "All values of a, b, c and 2 more are"),
+        (
+            msgspec.structs.replace(_stats(1_000, 3), mixed=3),
+            {},
+            "with care",
+            "The durations contain those of 3 failures: turrets or a service of an earlier version",
+        ),
         (_stats(4), {}, "with care", "There are only 4 transactions, too few for a p99"),
         (
             _stats(1_000),

@@ -11,14 +11,14 @@ import pytest
 from smartmob.turrets.model import (
     Absence,
     Counters,
-    Doubt,
+    LoadPlan,
     MachineLoad,
     Member,
-    TimerStats,
     Trust,
     TurretConfig,
 )
 from smartmob.turrets.protocol import Report
+from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.trust import judge, worst
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -33,27 +33,6 @@ def _judge(counters: Counters | None = None, transactions: int = 1000, **changes
     report = msgspec.structs.replace(REPORT, **changes.pop("report", {}))
     member = msgspec.structs.replace(FINE, report=report, **changes)
     return judge([member], counters or Counters(), transactions, None, 0)
-
-
-def _stats(count: int, errors: int, mixed: int = 0) -> TimerStats:
-    return TimerStats(
-        count=count, errors=errors, rate=1.0, min=0.1, avg=0.1, percentiles={}, max=0.1, stdev=0.0, mixed=mixed
-    )
-
-
-@pytest.mark.parametrize(
-    ("whole", "verdict", "words"),
-    [
-        (_stats(100, 100), "no", "All 100 transactions failed"),
-        (_stats(100, 60), "with care", "60% of the transactions failed: latencies are those of the other 40%"),
-        (_stats(100, 50), "yes", ""),
-        (_stats(100, 3, mixed=3), "with care", "The latencies contain those of 3 failures"),
-    ],
-)
-def test_a_run_that_failed_mostly(whole: TimerStats, verdict: str, words: str) -> None:
-    """The latencies of few successes are no success, and those of none do not exist."""
-    trust = judge([FINE], Counters(), 1000, None, 0, whole=whole)
-    assert (trust.verdict, [words in doubt.what for doubt in trust.doubts]) == (verdict, [True] * bool(words))
 
 
 @pytest.mark.parametrize(
@@ -74,8 +53,8 @@ def test_a_turret_of_another_project(planned: TurretConfig, words: str) -> None:
 def test_a_run_under_way_is_not_doubted_for_its_missing_end() -> None:
     """Its turrets have not sent all, and there may be no result yet."""
     member = msgspec.structs.replace(FINE, expected=None, received=1, status="Running")
-    trust = judge([member], Counters(), 0, None, 0, state="running")
-    assert trust == Trust("with care", [Doubt("warning", "The run is running: its statistics are those so far.")])
+    evidence = Evidence(ended=False, plan=LoadPlan(model="unknown", words=[]), duration=1.0)
+    assert judge([member], Counters(), 0, None, 0, evidence=evidence) == Trust("not yet", [])
 
 
 def test_a_wrong_clock_is_told() -> None:
