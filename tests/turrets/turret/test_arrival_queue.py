@@ -26,7 +26,7 @@ async def test_starts_come_in_order_to_the_longest_waiting() -> None:
     await until(lambda: len(taken) == 5)
     queue.stop()
     await asyncio.gather(*tasks)
-    # On a busy machine a start that is due may be taken at once by a third coroutine, before the two that were woken run.
+    # On a busy machine a start that is due may be taken at once, before the coroutines that were woken earlier run.
     assert sorted(when for _, when in taken) == [0.0, 0.01, 0.02, 0.03, 0.04]
     assert queue.missed(start + 10) == 0
 
