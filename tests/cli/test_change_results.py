@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import run
+from tests.cli.conftest import Command
 from tests.metrics.samples import context, metric, session
 
 pytestmark = pytest.mark.timeout(900)
@@ -16,18 +16,13 @@ A, B, C = "a" * 32, "b" * 32, "c" * 32
 
 
 @pytest.fixture(name="tests")
-async def _tests(client: Any) -> Any:
+async def _tests(client: Any, smartmob: Command) -> Command:
     """Return the caller of `smartmob tests` with a service that has a run of two sessions and one of one session."""
     await client.post("/contexts/", json=context())
     for h, tags in ((A, {"run": "one"}), (B, {"run": "one"}), (C, {"run": "two", "old": "x"})):
         await client.post("/sessions/", json=session(h, description=tags))
         await client.post("/metrics/", json=metric(session_h=h))
-    address = f"http://127.0.0.1:{client.server.port}"
-
-    async def call(*arguments: str | Path, **env: str) -> tuple[int, str, str]:
-        return await run("tests", *arguments, SMARTMOB_SERVER=address, **env)
-
-    return call
+    return partial(smartmob, "tests")
 
 
 async def _runs(client: Any) -> dict[str, Any]:
