@@ -170,6 +170,7 @@ async def _database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture(name="settings")
 def _settings(database_url: str, tmp_path: Path) -> Settings:
     """Return settings with the database and the folder of the test."""
+    # Few connections: each costs as much processor time as the requests of a test.
     return Settings(
         port=0,
         data_dir=tmp_path / "data",
