@@ -80,7 +80,7 @@ async def test_tags_and_the_commit_of_a_run_are_changed(client: Any, tests: Any)
     ("options", "said"),
     [((), "nothing to change"), (("--tag", "a=1", "--remove", "a"), "set and removed"), (("--tag", "x"), "NAME=VALUE")],
 )
-async def test_a_change_that_says_nothing_is_refused(tests: Any, options: tuple[str, ...], said: str) -> None:
-    """The message says what is missing."""
+async def test_a_change_without_values_is_refused(tests: Any, options: tuple[str, ...], said: str) -> None:
+    """The message names what is missing."""
     code, _, errors = await tests("retag", "one", *options)
     assert (code, said in errors) == (1, True)

@@ -48,8 +48,8 @@ class TestExport:
         await client.delete(f"/sessions/{'ab' * 16}")
         assert "3 measures stored" in (await tests("import", path))[2]
 
-    async def test_a_file_that_is_there(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """It is replaced only when that is said, and whole or not at all."""
+    async def test_an_existing_file_is_replaced_only_on_request(self, client: Any, tests: Any, tmp_path: Path) -> None:
+        """It is replaced as a whole or not at all."""
         await fill(client)
         path = tmp_path / "out.csv"
         path.write_text("mine")
@@ -61,6 +61,6 @@ class TestExport:
         assert not list(tmp_path.glob("*.part"))
 
     async def test_a_database_needs_a_file(self, tests: Any) -> None:
-        """It says which option is missing."""
+        """The error names the missing option."""
         code, _, errors = await tests("export", "--format", "pymon")
         assert (code, "--output FILE" in errors) == (1, True)

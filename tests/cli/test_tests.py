@@ -83,8 +83,8 @@ class TestShow:
 
         assert [row["item"] for row in json.loads(output)["measured"]] == ["test_0", "test_1", "test_2"]
 
-    async def test_what_is_not_there_or_not_clear(self, client: Any, tests: Any) -> None:
-        """It says so, with exit code 1."""
+    async def test_missing_and_ambiguous_runs_are_refused(self, client: Any, tests: Any) -> None:
+        """The exit code is 1."""
         await fill(client)
         await client.post("/sessions/", json=session("abcd"))
 
@@ -125,13 +125,13 @@ class TestServer:
         assert errors.startswith("smartmob: cannot connect to http://127.0.0.1:1")
 
     @pytest.mark.parametrize("address", ["nonsense", "ftp://x"])
-    async def test_no_address(self, address: str) -> None:
-        """It is exit code 3 and says what an address looks like."""
+    async def test_an_invalid_address_is_refused(self, address: str) -> None:
+        """The exit code is 3 and the error shows the form of an address."""
         code, _, errors = await run("tests", "ls", "--server", address)
         assert (code, "http://127.0.0.1:8080" in errors) == (3, True), errors
 
     async def test_a_token(self, with_settings: Any, tmp_path: Path) -> None:
-        """From the environment or a file; without it the answer says what to do."""
+        """It comes from the environment or a file; without it the error has the next step."""
         client = await with_settings(token="s3cret")
         address = f"http://127.0.0.1:{client.server.port}"
         (tmp_path / "token").write_text("s3cret\n")
