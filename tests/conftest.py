@@ -41,6 +41,10 @@ hypothesis.settings.register_profile("smartmob", deadline=None)
 hypothesis.settings.load_profile("smartmob")
 
 
+PATIENCE_SECONDS = 120.0
+"""The time that requests wait for the database: it is away for so long only when its server hangs."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Create the folders that all workers of this run share."""
     share(config)
@@ -154,11 +158,23 @@ async def _empty_url(postgres_url: str, databases: Databases) -> AsyncIterator[s
     await databases.drop(name)
 
 
+@pytest.fixture(name="database")
+async def _database(database_url: str) -> AsyncIterator[Database]:
+    """Return an open database with all tables."""
+    database = Database(DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS), None)
+    await database.open()
+    yield database
+    await database.close()
+
+
 @pytest.fixture(name="settings")
 def _settings(database_url: str, tmp_path: Path) -> Settings:
     """Return settings with the database and the folder of the test."""
+    # Few connections: each costs as much processor time as the requests of a test.
     return Settings(
-        port=0, data_dir=tmp_path / "data", database=DatabaseSettings(url=database_url, patience=120.0, pool_size=3)
+        port=0,
+        data_dir=tmp_path / "data",
+        database=DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS, pool_size=3),
     )
 
 

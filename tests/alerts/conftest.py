@@ -8,7 +8,6 @@ import pytest
 
 from smartmob.alerts.store import AlertStore
 from smartmob.kernel.db.database import Database
-from smartmob.settings import DatabaseSettings
 from tests.alerts.webhooks import Webhook, listening
 
 
@@ -17,15 +16,6 @@ async def _webhook() -> AsyncIterator[Webhook]:
     """Return a receiver of webhooks that is listening."""
     async with listening() as webhook:
         yield webhook
-
-
-@pytest.fixture(name="database")
-async def _database(database_url: str) -> AsyncIterator[Database]:
-    """Return an open database."""
-    database = Database(DatabaseSettings(url=database_url, patience=2.0), None)
-    await database.open()
-    yield database
-    await database.close()
 
 
 @pytest.fixture(name="store")

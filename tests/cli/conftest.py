@@ -30,6 +30,12 @@ def _smartmob(address: str) -> Command:
     return partial(run, SMARTMOB_SERVER=address)
 
 
+@pytest.fixture(name="tests")
+def _tests(address: str) -> Command:
+    """Return the caller of `smartmob tests` with the address of the service: exit code, output, errors."""
+    return partial(run, "tests", SMARTMOB_SERVER=address)
+
+
 @pytest.fixture(name="start")
 def _start(address: str) -> Start:
     """Return the starter of commands with the address of the service, which are watched while they run."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import run
+from tests.cli.conftest import Command
 from tests.metrics.samples import context, metric, session
 
 pytestmark = pytest.mark.timeout(900)
@@ -16,18 +16,13 @@ A, B, C = "a" * 32, "b" * 32, "c" * 32
 
 
 @pytest.fixture(name="tests")
-async def _tests(client: Any) -> Any:
+async def _tests(client: Any, smartmob: Command) -> Command:
     """Return the caller of `smartmob tests` with a service that has a run of two sessions and one of one session."""
     await client.post("/contexts/", json=context())
     for h, tags in ((A, {"run": "one"}), (B, {"run": "one"}), (C, {"run": "two", "old": "x"})):
         await client.post("/sessions/", json=session(h, description=tags))
         await client.post("/metrics/", json=metric(session_h=h))
-    address = f"http://127.0.0.1:{client.server.port}"
-
-    async def call(*arguments: str | Path, **env: str) -> tuple[int, str, str]:
-        return await run("tests", *arguments, SMARTMOB_SERVER=address, **env)
-
-    return call
+    return partial(smartmob, "tests")
 
 
 async def _runs(client: Any) -> dict[str, Any]:
@@ -85,7 +80,7 @@ async def test_tags_and_the_commit_of_a_run_are_changed(client: Any, tests: Any)
     ("options", "said"),
     [((), "nothing to change"), (("--tag", "a=1", "--remove", "a"), "set and removed"), (("--tag", "x"), "NAME=VALUE")],
 )
-async def test_a_change_that_says_nothing_is_refused(tests: Any, options: tuple[str, ...], said: str) -> None:
-    """The message says what is missing."""
+async def test_a_change_without_values_is_refused(tests: Any, options: tuple[str, ...], said: str) -> None:
+    """The message names what is missing."""
     code, _, errors = await tests("retag", "one", *options)
     assert (code, said in errors) == (1, True)

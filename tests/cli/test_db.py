@@ -102,8 +102,10 @@ async def test_a_terminal(database_url: str, tmp_path: Path) -> None:
         (("status", "--config", "/nonexistent/x"), 2, "cannot read the configuration file"),
     ],
 )
-async def test_what_goes_wrong(database_url: str, arguments: tuple[str, ...], code: int, said: str) -> None:
-    """It is one line that says what to do, with an exit code."""
+async def test_errors_are_one_line_with_the_next_step(
+    database_url: str, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    """Each error has an exit code."""
     env = {} if "--data-dir" in arguments else {"DATABASE_URL": database_url}
     ended, output, errors = await run("db", *arguments, **env)
     assert (ended, output) == (code, "")

@@ -31,8 +31,8 @@ def test_services(text: str, urls: list[str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "rack7", "rack7:8080,", "rack7:port", "ftp://rack7:8080", "a:1,a:1", ":8080"])
-def test_what_is_no_service(text: str) -> None:
-    """It is said before anything is done."""
+def test_an_address_without_a_service_is_refused_before_any_change(text: str) -> None:
+    """The error comes before anything is done."""
     with pytest.raises(InvalidInput, match=r"^--on: "):
         services(text)
 
@@ -59,7 +59,7 @@ def test_where_the_headquarters_is(listens: str, server: str, urls: list[str], a
     ],
 )
 def test_a_headquarters_that_cannot_be_reached(listens: str, server: str, way: str) -> None:
-    """It is said for which service, and what to do."""
+    """The error names the service and the next step."""
     with pytest.raises(InvalidInput, match=f"a turret on rack7 cannot reach .*{way}"):
         hq_address(listens, server, ["http://127.0.0.1:1", "http://rack7:1"])
 
@@ -81,7 +81,7 @@ async def test_nothing_is_deployed_without_a_headquarters(client: Any, tmp_path:
 
 
 async def test_a_package_without_a_project(lab: Any, tmp_path: Path) -> None:
-    """It is said what is missing."""
+    """The error names what is missing."""
     packed = tmp_path / "p.tar.gz"
     with tarfile.open(packed, "w:gz") as archive:
         archive.add(_project(tmp_path / "p", 1) / "v_user.py", "v_user.py")

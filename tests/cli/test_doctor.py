@@ -28,8 +28,8 @@ async def test_all_is_well(client: Any, tmp_path: Path, database_url: str) -> No
     assert {finding["level"] for finding in json.loads(output)} <= {"good", "warning"}
 
 
-async def test_something_is_bad(tmp_path: Path) -> None:
-    """It ends with 1 and tells what to do."""
+async def test_a_bad_finding_gives_exit_code_1(tmp_path: Path) -> None:
+    """The output has the next step."""
     token = tmp_path / "token"
     token.write_text("secret")
     token.chmod(0o644)

@@ -11,31 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import run
-from tests.metrics.samples import context, metric, session
+from tests.cli.measured import fill
+from tests.metrics.samples import metric
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(name="tests")
-async def _tests(client: Any) -> Any:
-    """Return the caller of `smartmob tests` with the address of a service: exit code, output, errors."""
-    address = f"http://127.0.0.1:{client.server.port}"
-
-    async def call(*arguments: str | Path, **env: str) -> tuple[int, str, str]:
-        return await run("tests", *arguments, SMARTMOB_SERVER=address, **env)
-
-    return call
-
-
-async def _fill(client: Any) -> None:
-    for path, document in (
-        ("/contexts/", context()),
-        ("/sessions/", session("ab" * 16, description={"branch": "main"})),
-        ("/metrics/", [metric(session_h="ab" * 16, item=f"test_{n}", total_time=n + 0.5) for n in range(3)]),
-    ):
-        async with client.post(path, json=document) as response:
-            assert response.status == 201
 
 
 class TestExport:
@@ -43,7 +22,7 @@ class TestExport:
 
     async def test_csv_and_lines(self, client: Any, tests: Any) -> None:
         """To standard output, so that they can be piped."""
-        await _fill(client)
+        await fill(client)
 
         code, output, errors = await tests("export")
         assert (code, errors) == (0, "3 measures written\n")
@@ -53,7 +32,7 @@ class TestExport:
 
     async def test_an_exported_database_can_be_imported(self, client: Any, tests: Any, tmp_path: Path) -> None:
         """A database of pytest-monitor that was exported is the same after it was imported."""
-        await _fill(client)
+        await fill(client)
         await client.post("/metrics/", json=metric(session_h="other", context_h="unknown"))
         path = tmp_path / "out.pymon"
 
@@ -69,9 +48,9 @@ class TestExport:
         await client.delete(f"/sessions/{'ab' * 16}")
         assert "3 measures stored" in (await tests("import", path))[2]
 
-    async def test_a_file_that_is_there(self, client: Any, tests: Any, tmp_path: Path) -> None:
-        """It is replaced only when that is said, and whole or not at all."""
-        await _fill(client)
+    async def test_an_existing_file_is_replaced_only_on_request(self, client: Any, tests: Any, tmp_path: Path) -> None:
+        """It is replaced as a whole or not at all."""
+        await fill(client)
         path = tmp_path / "out.csv"
         path.write_text("mine")
 
@@ -82,6 +61,6 @@ class TestExport:
         assert not list(tmp_path.glob("*.part"))
 
     async def test_a_database_needs_a_file(self, tests: Any) -> None:
-        """It says which option is missing."""
+        """The error names the missing option."""
         code, _, errors = await tests("export", "--format", "pymon")
         assert (code, "--output FILE" in errors) == (1, True)

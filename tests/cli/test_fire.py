@@ -76,7 +76,7 @@ class TestFire:
         assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 
     async def test_a_condition_that_is_met(self, lab: Any, recruit: Recruit, smartmob: Any, project: Path) -> None:
-        """The exit code is 1 and the reason is told, also with the figures as JSON."""
+        """The exit code is 1 and the reason is printed, also with the figures as JSON."""
         conditions = ("--fail-if", "errors>5%", "--fail-if", "p50>1s", "--json")
         code, output, errors = await _fire(lab, recruit, smartmob, project, *conditions)
         assert (code, errors.splitlines()[-1]) == (1, "smartmob: errors>5%: it is 10.00%")
@@ -128,8 +128,8 @@ class TestFire:
         ports = (await get(lab, "/turrets"))["headquarters"]
         assert f"config.json says rc_port 5001, but the headquarters has {ports['rc_port']}" in errors
 
-    async def test_nobody_answers(self, project: Path) -> None:
-        """The exit code tells that it was the network."""
+    async def test_a_server_that_does_not_answer_gives_the_exit_code_of_the_network(self, project: Path) -> None:
+        """The exit code is that of network errors."""
         code, _, errors = await run("fire", project, SMARTMOB_SERVER="http://127.0.0.1:1")
         assert (code, "cannot connect" in errors) == (3, True)
 
@@ -156,8 +156,8 @@ class TestAfterwards:
             assert (code, page.exists()) == (0, True), errors
         assert "10 transactions, 1 errors" in errors
 
-    async def test_there_is_no_run(self, smartmob: Any) -> None:
-        """It says how one comes to be."""
+    async def test_without_a_run_the_error_explains_how_to_start_one(self, smartmob: Any) -> None:
+        """The error has the command that starts a run."""
         code, _, errors = await smartmob("report", "last")
         assert (code, "smartmob fire PROJECT" in errors) == (1, True)
 
@@ -169,7 +169,7 @@ class TestAfterwards:
     async def test_a_file_that_cannot_be_written(
         self, lab: Any, recruit: Recruit, smartmob: Any, project: Path
     ) -> None:
-        """It is said which and why."""
+        """The error names the file and the reason."""
         await _fire(lab, recruit, smartmob, project)
         code, _, errors = await smartmob("report", "last", "-o", "/nowhere/x.html")
         assert (code, errors) == (1, "smartmob: cannot write /nowhere/x.html: No such file or directory\n")

@@ -21,7 +21,7 @@ TALKER = "web: seq 100000 | while read n; do echo line $n; sleep 0.05; done\n"
 
 
 async def test_a_connection_that_is_lost(client: Any, smartmob: Any, program: Any) -> None:
-    """It says so, tries until it is there again, says that, and goes on with what comes."""
+    """Loss and return of the connection are printed, and the output continues."""
     assert (await smartmob("run", program("myapp", TALKER), "--detach"))[0] == 0
     async with (
         wire_to(client.server.port) as (wire, address),
@@ -40,7 +40,7 @@ async def test_a_connection_that_is_lost(client: Any, smartmob: Any, program: An
 
 
 async def test_a_process_that_is_deleted_meanwhile(client: Any, smartmob: Any, program: Any, rest: RestClient) -> None:
-    """When the connection is back and the process is not, that is said and it ends."""
+    """After the reconnect the command reports the missing process and ends."""
     assert (await smartmob("run", program("myapp", TALKER), "--detach"))[0] == 0
     async with (
         wire_to(client.server.port) as (wire, address),
@@ -70,7 +70,7 @@ async def test_ctrl_c_while_the_connection_is_lost(client: Any, smartmob: Any, p
 
 @pytest.mark.acceptance
 async def test_a_service_that_stops(reachable_path: Path, program: Any) -> None:
-    """All that are followed end with what they still wrote; it is said once, and is exit code 3."""
+    """The last output of all processes is printed, the stop is reported once, and the exit code is 3."""
     folder = program("myapp", "web: trap 'echo bye; exit' TERM; echo hello; while :; do sleep 0.05; done\n")
     async with serving(reachable_path / "data") as service:
         await run("run", folder, "--detach", "--scale", "web=2", SMARTMOB_SERVER=service.url)

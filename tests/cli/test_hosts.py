@@ -87,8 +87,8 @@ async def test_watch(hosts: Any) -> None:
     assert "██████████··········  50.0 %" in output
 
 
-async def test_what_does_not_fit(hosts: Any) -> None:
-    """It is said in one line what is wrong."""
+async def test_invalid_arguments_are_refused_in_one_line(hosts: Any) -> None:
+    """The line names the error."""
     for arguments, code, words in (
         (("show", "nobody"), 3, "no machine nobody"),
         (("show", "wood", "--last", "5x"), 1, "expected a duration"),

@@ -31,17 +31,6 @@ REPORT = """<?xml version="1.0" encoding="utf-8"?>
 """
 
 
-@pytest.fixture(name="tests")
-async def _tests(client: Any) -> Any:
-    """Return the caller of `smartmob tests` with the address of a service: exit code, output, errors."""
-    address = f"http://127.0.0.1:{client.server.port}"
-
-    async def call(*arguments: str | Path, **env: str) -> tuple[int, str, str]:
-        return await run("tests", *arguments, SMARTMOB_SERVER=address, **env)
-
-    return call
-
-
 async def _runs(client: Any) -> list[dict[str, Any]]:
     async with client.get("/api/v1/runs/") as response:
         return list((await response.json())["runs"]) if response.status == 200 else []

@@ -24,7 +24,7 @@ def _start(text: str) -> list[str]:
 
 
 async def test_it_writes_and_explains(tmp_path: Path) -> None:
-    """The unit is where it was wanted, and what to do next is told, in the order in which it works."""
+    """The unit is in the wanted folder, and the next steps are printed in the order in which they work."""
     code, output, errors = await run("install-service", "--folder", tmp_path, "--host", "0.0.0.0")
 
     assert (code, output) == (0, "")
@@ -56,8 +56,8 @@ async def test_a_look_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_what_somebody_wrote(tmp_path: Path) -> None:
-    """A unit that was changed stays, unless it is said to be written over; the same once more is no change."""
+async def test_a_changed_unit_is_overwritten_only_on_request(tmp_path: Path) -> None:
+    """A second identical call is no change."""
     assert (await run("install-service", "--folder", tmp_path))[0] == 0
     assert (await run("install-service", "--folder", tmp_path))[0] == 0
     unit = tmp_path / "smartmob.service"
@@ -87,7 +87,7 @@ async def test_what_would_never_start(tmp_path: Path, words: tuple[str, ...], sa
 
 
 async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    """It says what to do."""
+    """The error has the next step."""
     (tmp_path / "file").touch()
     code, _, errors = await run("install-service", "--folder", tmp_path / "file" / "below")
 
@@ -95,7 +95,7 @@ async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 async def test_a_program_that_others_cannot_reach(tmp_path: Path) -> None:
-    """A unit of a user that may not enter the folder of the installation would not start; that is told."""
+    """A unit whose user may not enter the folder of the installation would not start; a warning is printed."""
     _, _, errors = await run("install-service", "--folder", tmp_path)
     program = Path(_start((tmp_path / "smartmob.service").read_text())[0])
     closed = [folder for folder in program.parents if not folder.stat().st_mode & 0o001]
@@ -103,8 +103,8 @@ async def test_a_program_that_others_cannot_reach(tmp_path: Path) -> None:
     assert ("Others cannot enter" in errors) == bool(closed)
 
 
-async def test_what_the_unit_starts(reachable_path: Path) -> None:
-    """The command of the unit, started as systemd does it, tells that it is ready, lives, and stops in order."""
+async def test_the_command_of_the_unit_starts_and_stops_in_order(reachable_path: Path) -> None:
+    """Started as by systemd it reports that it is ready, runs, and stops in order."""
     words = ("--user", "--dry-run", "--port", "0", "--data-dir", reachable_path / "data")
     command = _start((await run("install-service", *words))[1])
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:

@@ -49,7 +49,7 @@ async def test_what_is_no_key(tmp_path: Path, text: str) -> None:
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    """It says what could not be written."""
+    """The error names the file that could not be written."""
     code, _, errors = await run("keys", "new", tmp_path / "nowhere" / "hq")
     assert (code, "hq.key cannot be written: No such file" in errors) == (1, True)
 

@@ -109,8 +109,8 @@ class TestTryScript:
         assert lines[1].split() == ["#", "Time", "page", "Error"]
         assert [line.split()[0] for line in lines[2:]] == ["1", "2"]
 
-    def test_what_its_turret_is_told(self, tmp_path: Path) -> None:
-        """It gets the configuration of its turret, and an error shows its place and makes the command fail."""
+    def test_a_script_gets_the_configuration_of_its_turret(self, tmp_path: Path) -> None:
+        """An error shows its place and makes the command fail."""
         script = self._project(tmp_path, broken="yes")
         result = CliRunner().invoke(group, ["try-script", str(script)], standalone_mode=False)
         assert str(result.exception) == "1 of 1 transactions failed"

@@ -54,7 +54,7 @@ async def test_help_loads_no_service() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 async def test_completion(shell: str) -> None:
-    """The shells can be told how to complete."""
+    """The variable `_SMARTMOB_COMPLETE` makes the command print the script of each shell."""
     code, output, _ = await run(_SMARTMOB_COMPLETE=f"{shell}_source")
     assert (code, "smartmob" in output) == (0, True)
 

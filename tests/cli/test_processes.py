@@ -59,15 +59,15 @@ async def _kept(smartmob: Any, slug: str, count: int) -> None:
 class TestPs:
     """The list of processes."""
 
-    async def test_nothing_yet(self, smartmob: Any) -> None:
-        """It says how to start something."""
+    async def test_without_processes_the_output_explains_how_to_start_one(self, smartmob: Any) -> None:
+        """The output has the command."""
         code, output, errors = await smartmob("ps")
         assert (code, output) == (0, "")
         assert "`smartmob run FOLDER`" in errors
         assert (await smartmob("ps", "--json"))[:2] == (0, "[]\n")
 
     async def test_a_table_and_json(self, smartmob: Any, rest: RestClient, program: Any) -> None:
-        """One line for each with what a person wants to know."""
+        """Each process has one line: state, PID, uptime, restarts, CPU, memory and port."""
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         await rest.post("/stop-process/myapp.worker.0", {})
 
@@ -110,8 +110,8 @@ class TestPs:
 
         assert "\n  help\n" in await until(waits)
 
-    def test_what_is_said_of_each_state(self) -> None:
-        """A failure's detail, how a download comes on, and nothing that could command the terminal."""
+    def test_each_state_has_its_details(self) -> None:
+        """Failures show their reason, downloads their progress, and no control characters are printed."""
         status: dict[str, Any] = {"slug": "a.b", "detail": None, "output": [], "download": None}
 
         def said(**changes: Any) -> str:
@@ -222,7 +222,7 @@ class TestRestartAndStop:
     """Processes that are told what to do."""
 
     async def test_some_and_all(self, smartmob: Any, rest: RestClient, program: Any) -> None:
-        """By slug or by application; each is told of, and stopping returns when nothing is left."""
+        """Processes are chosen by slug or application; each is reported, and stopping returns when all have stopped."""
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         first = await rest.get("/process-status/myapp.web.0")
 

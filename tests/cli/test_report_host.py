@@ -59,7 +59,7 @@ async def test_what_it_imports() -> None:
 
 
 async def test_a_name_that_is_taken(client: Any, tmp_path: Path) -> None:
-    """It ends and says what to do."""
+    """The command ends with the next step."""
     await register(client, "rack7")
     url = f"http://127.0.0.1:{client.server.port}"
     code, _, errors = await run("report-host", "--to", url, "--name", "rack7", "--state-dir", tmp_path)
@@ -69,7 +69,7 @@ async def test_a_name_that_is_taken(client: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["lab:8080", "ftp://lab", ""])
 async def test_an_address_that_is_none(url: str, tmp_path: Path) -> None:
-    """It is said how one looks."""
+    """The error shows the form of an address."""
     code, _, errors = await run("report-host", "--to", url, "--state-dir", tmp_path)
     assert code == 2
     assert "--to" in errors
@@ -85,7 +85,7 @@ async def test_an_address_that_is_none(url: str, tmp_path: Path) -> None:
     ],
 )
 async def test_a_name_that_there_is_not(option: str, given: str, words: str, tmp_path: Path) -> None:
-    """One line says which names there are."""
+    """One line lists the names that exist."""
     code, _, errors = await run("report-host", "--to", "http://127.0.0.1:9", "--state-dir", tmp_path, option, given)
     assert code == 2
     assert len(errors.splitlines()) == 1
@@ -127,7 +127,7 @@ async def test_figures_that_cannot_be_measured_do_not_end_it(client: Any, tmp_pa
 
 
 async def test_a_state_folder_that_is_none(tmp_path: Path) -> None:
-    """It is said at the start."""
+    """The error comes at the start."""
     (tmp_path / "file").touch()
     code, _, errors = await run("report-host", "--to", "http://127.0.0.1:9", "--state-dir", tmp_path / "file")
     assert code == 1

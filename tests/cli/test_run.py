@@ -121,8 +121,8 @@ class TestEnding:
 class TestFailing:
     """Programs that cannot be run."""
 
-    async def test_what_pip_cannot_install(self, smartmob: Any, program: Any, rest: RestClient) -> None:
-        """Its output was shown; the reason stands at the end, with what to do, and the exit code is 1."""
+    async def test_requirements_that_pip_cannot_install(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+        """The output of pip is shown once; the reason and the next step follow, and the exit code is 1."""
         folder = program("myapp", PROCFILE, requirements_txt="./nothing-of-that-name\n")
 
         code, output, errors = await smartmob("run", folder, "--scale", "web=1")
@@ -137,8 +137,8 @@ class TestFailing:
         assert "ended with 1" in status["detail"]
         assert any("nothing-of-that-name" in line for line in status["output"])
 
-    async def test_what_cannot_be_unpacked(self, smartmob: Any, program: Any) -> None:
-        """A detached run shows the reason, too, for each process."""
+    async def test_an_archive_that_cannot_be_prepared(self, smartmob: Any, program: Any) -> None:
+        """A detached run shows the reason for each process."""
         folder = program("myapp", PROCFILE, **{".env": "this is no assignment\n"})
 
         code, output, errors = await smartmob("run", folder, "--detach")
@@ -158,8 +158,8 @@ class TestFailing:
         assert "myapp.bad.0  backoff: cannot start" in errors
         assert "Still running: myapp.web.0" in errors
 
-    async def test_what_is_wrong(self, smartmob: Any, program: Any) -> None:
-        """It says so in one line, and nothing is created."""
+    async def test_invalid_programs_are_refused_in_one_line(self, smartmob: Any, program: Any) -> None:
+        """Nothing is created."""
         cases: list[tuple[str | None, tuple[str, ...], int, str]] = [
             (None, (), 1, "has no Procfile"),
             ("", (), 1, "the Procfile is empty"),
@@ -221,8 +221,10 @@ class TestDetached:
         assert {(p["grace"], tuple(p["env"])) for p in told} == {(2.5, ("A",))}
         assert "come back: smartmob logs -f myapp\n" in errors
 
-    async def test_what_is_there_already(self, smartmob: Any, program: Any, rest: RestClient) -> None:
-        """It is left alone unless it is to be replaced; the error says how to go on."""
+    async def test_existing_processes_are_replaced_only_on_request(
+        self, smartmob: Any, program: Any, rest: RestClient
+    ) -> None:
+        """The error has the option that replaces them."""
         folder = program("myapp", PROCFILE)
         assert (await smartmob("run", folder, "-d", "--scale", "web=1"))[0] == 0
         first = await rest.get("/process-status/myapp.web.0")

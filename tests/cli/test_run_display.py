@@ -57,7 +57,7 @@ def test_names_are_shown_literally() -> None:
 
 
 def test_waiting() -> None:
-    """It says who is missing and how one comes to be there."""
+    """The display names the missing turrets and how to start them."""
     said = headline(FRAME | {"state": "waiting"})
     assert said == "waiting for turrets: 1 of 2 are there (smartmob turret --tar PACKAGE)"
     assert "Timer" not in _drawn(FRAME | {"state": "waiting"})

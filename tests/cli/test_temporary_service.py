@@ -27,7 +27,7 @@ async def test_it_is_gone_afterwards() -> None:
 
 
 async def test_one_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """The service itself says why, above what the command says."""
+    """The errors of the service come before that of the command."""
     monkeypatch.setenv("SMARTMOB_MAX_BODY", "none")
 
     def use() -> None:

@@ -9,30 +9,10 @@ from typing import Any
 import pytest
 
 from tests.acceptance.commands import run
-from tests.metrics.samples import context, metric, session
+from tests.cli.measured import fill
+from tests.metrics.samples import metric, session
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(name="tests")
-async def _tests(client: Any) -> Any:
-    """Return the caller of `smartmob tests` with the address of a service: exit code, output, errors."""
-    address = f"http://127.0.0.1:{client.server.port}"
-
-    async def call(*arguments: str | Path, **env: str) -> tuple[int, str, str]:
-        return await run("tests", *arguments, SMARTMOB_SERVER=address, **env)
-
-    return call
-
-
-async def _fill(client: Any) -> None:
-    for path, document in (
-        ("/contexts/", context()),
-        ("/sessions/", session("ab" * 16, description={"branch": "main"})),
-        ("/metrics/", [metric(session_h="ab" * 16, item=f"test_{n}", total_time=n + 0.5) for n in range(3)]),
-    ):
-        async with client.post(path, json=document) as response:
-            assert response.status == 201
 
 
 class TestLs:
@@ -40,7 +20,7 @@ class TestLs:
 
     async def test_a_table(self, client: Any, tests: Any) -> None:
         """Runs with what they cost, and metrics without a session."""
-        await _fill(client)
+        await fill(client)
         await client.post("/metrics/", json=metric(session_h="0f" * 16))
 
         code, output, errors = await tests("ls")
@@ -53,7 +33,7 @@ class TestLs:
 
     async def test_json(self, client: Any, tests: Any) -> None:
         """The same for programs."""
-        await _fill(client)
+        await fill(client)
 
         code, output, _ = await tests("ls", "--json", "--limit", "1")
 
@@ -64,7 +44,7 @@ class TestLs:
 
     async def test_a_session_of_the_future_is_marked(self, client: Any, tests: Any) -> None:
         """A line below the table says why the run is ordered by its arrival, and `show` says it too."""
-        await _fill(client)
+        await fill(client)
         await client.post("/sessions/", json=session("cd" * 16, run_date="2099-01-01T00:00:00+00:00"))
         output = (await tests("ls"))[1]
         (line,) = [line for line in output.splitlines() if "2099" in line]
@@ -83,7 +63,7 @@ class TestShow:
 
     async def test_by_the_beginning_of_its_name(self, client: Any, tests: Any) -> None:
         """Its tests, those first that took longest when asked so."""
-        await _fill(client)
+        await fill(client)
 
         code, output, _ = await tests("show", "abab", "--sort", "time")
 
@@ -97,15 +77,15 @@ class TestShow:
 
     async def test_json(self, client: Any, tests: Any) -> None:
         """The run with its metrics."""
-        await _fill(client)
+        await fill(client)
 
         _, output, _ = await tests("show", "ab" * 16, "--json")
 
         assert [row["item"] for row in json.loads(output)["measured"]] == ["test_0", "test_1", "test_2"]
 
-    async def test_what_is_not_there_or_not_clear(self, client: Any, tests: Any) -> None:
-        """It says so, with exit code 1."""
-        await _fill(client)
+    async def test_missing_and_ambiguous_runs_are_refused(self, client: Any, tests: Any) -> None:
+        """The exit code is 1."""
+        await fill(client)
         await client.post("/sessions/", json=session("abcd"))
 
         assert await tests("show", "zz") == (
@@ -120,7 +100,7 @@ class TestHistory:
 
     async def test_a_table_and_json(self, client: Any, tests: Any) -> None:
         """Each execution with its commit and machine."""
-        await _fill(client)
+        await fill(client)
 
         code, output, _ = await tests("history", "test_1")
         assert code == 0
@@ -145,13 +125,13 @@ class TestServer:
         assert errors.startswith("smartmob: cannot connect to http://127.0.0.1:1")
 
     @pytest.mark.parametrize("address", ["nonsense", "ftp://x"])
-    async def test_no_address(self, address: str) -> None:
-        """It is exit code 3 and says what an address looks like."""
+    async def test_an_invalid_address_is_refused(self, address: str) -> None:
+        """The exit code is 3 and the error shows the form of an address."""
         code, _, errors = await run("tests", "ls", "--server", address)
         assert (code, "http://127.0.0.1:8080" in errors) == (3, True), errors
 
     async def test_a_token(self, with_settings: Any, tmp_path: Path) -> None:
-        """From the environment or a file; without it the answer says what to do."""
+        """It comes from the environment or a file; without it the error has the next step."""
         client = await with_settings(token="s3cret")
         address = f"http://127.0.0.1:{client.server.port}"
         (tmp_path / "token").write_text("s3cret\n")

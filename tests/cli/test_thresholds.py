@@ -59,8 +59,8 @@ SUMMARY: dict[str, Any] = {
         ("untrusted", "with care"),
     ],
 )
-def test_what_is_met(text: str, said: str | None) -> None:
-    """It says what the figure is; what cannot be told counts as met."""
+def test_a_condition_that_is_met_or_unknown_is_reported(text: str, said: str | None) -> None:
+    """The text has the figure; an unknown figure counts as met."""
     found = parse(text).violation(SUMMARY)
     assert (found is None) == (said is None)
     assert said is None or said in str(found)
@@ -95,8 +95,8 @@ def test_a_run_that_is_trusted() -> None:
         ("p1.2.3>1ms", "is no condition"),
     ],
 )
-def test_what_is_no_condition(text: str, why: str) -> None:
-    """The error says how to write one, before anything has been fired."""
+def test_an_invalid_condition_is_refused_before_the_run(text: str, why: str) -> None:
+    """The error shows the form of a condition."""
     with pytest.raises(SettingsError, match=why):
         parse(text)
 

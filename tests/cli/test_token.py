@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(900)
 
 
 async def test_add_use_list_and_revoke(with_settings: Any, tmp_path: Path) -> None:
-    """The token goes to standard output alone, lets somebody in as long as it is there, and is shown nowhere else."""
+    """The token is printed to standard output only, is accepted until it is revoked, and is never shown again."""
     client = await with_settings(token="own-secret")
     server = {"SMARTMOB_SERVER": f"http://127.0.0.1:{client.server.port}"}
     own = {**server, "SMARTMOB_TOKEN": "own-secret"}

@@ -46,7 +46,7 @@ def test_several_want_it_at_once(wheel: Path, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_an_installation_that_fails(wheel: Path, tmp_path: Path) -> None:
-    """It tells what pip said last, is not taken for complete, and what it left behind is no obstacle."""
+    """The error has the last lines of pip, and the next call makes the environment anew."""
     cache = tmp_path / "cache"
     installs = (("--no-index", "--find-links", str(tmp_path / "shelf"), "fortytwo"),)
     (tmp_path / "shelf").mkdir()

@@ -95,7 +95,7 @@ def test_no_more_rights_than_needed(pod: dict[str, Any]) -> None:
 
 @each_pod
 def test_variables_of_the_cluster_stay_out(pod: dict[str, Any]) -> None:
-    """For a Service `smartmob` Kubernetes would set SMARTMOB_PORT to an address; it is told not to."""
+    """For a Service `smartmob` Kubernetes would set SMARTMOB_PORT to an address; the manifest turns that off."""
     assert pod["spec"]["enableServiceLinks"] is False
 
 

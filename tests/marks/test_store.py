@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-import pytest
 
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import ids
 from smartmob.marks.model import Mark
 from smartmob.marks.store import MarkStore
-from smartmob.settings import DatabaseSettings
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
-
-
-@pytest.fixture(name="database")
-async def _database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseSettings(url=database_url), None)
-    await database.open()
-    yield database
-    await database.close()
 
 
 def _mark(seconds: float, text: str = "note") -> Mark:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,21 +13,12 @@ from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import ids
 from smartmob.processes.model import Definition, ProcessEvent
 from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
-from smartmob.settings import DatabaseSettings
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 WEB = Definition(
     slug="app.web.0", app="app", node="web.0", process_type="web", source_url="http://host/a", env={"A": "ß\"'"},
     grace=1.5, created_at=NOW, request_id="id", restart="on-failure", command="echo ß",
 )  # fmt: skip
-
-
-@pytest.fixture(name="database")
-async def _database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseSettings(url=database_url), None)
-    await database.open()
-    yield database
-    await database.close()
 
 
 class Commits:

@@ -25,7 +25,7 @@ from smartmob.metrics.report_files.junit_suites import Properties, Suite, locati
 from smartmob.metrics.report_files.outcome_words import is_yes
 from smartmob.metrics.report_files.report import Case, Header, Outcome
 from smartmob.metrics.report_files.time_values import COMMA_DECIMAL, COMMA_THOUSANDS, Durations, comma_evidence, moment
-from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
 
 _SUITES = ("testsuite", "testsuites")
@@ -73,9 +73,7 @@ class JUnitReport:
         """Yield the cases of the file in their order. Raises InvalidInput."""
         self.header = Header()
         reading = _JUnitReading(self.path, self.header)
-        for _ in read_elements(self.path, reading, self.header.remarks):
-            yield from reading.ready
-            reading.ready.clear()
+        yield from read_cases(self.path, reading, self.header)
         reading.finish()
 
 

@@ -11,7 +11,7 @@ from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseVa
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine, Outcome
 from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases
 from smartmob.metrics.report_files.xml_text import element_names
 
 _ROOTS = ("test-run", "test-results")
@@ -36,10 +36,7 @@ class NUnitReport:
     def cases(self) -> Iterator[Case]:
         """Yield the cases of the file in their order. Raises InvalidInput."""
         self.header = Header()
-        reading = _NUnitReading(self.header)
-        for _ in read_elements(self.path, reading, self.header.remarks):
-            yield from reading.ready
-            reading.ready.clear()
+        yield from read_cases(self.path, _NUnitReading(self.header), self.header)
 
 
 class _NUnitReading:

@@ -22,7 +22,7 @@ from smartmob.metrics.report_files.case_values import (
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome
 from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import ElementPosition, read_elements
+from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
 
 MAX_TESTS = 1_000_000
@@ -67,9 +67,7 @@ class TrxReport:
                 pass
             self._definitions = definitions
         reading = _TrxReading(self._definitions, self.header)
-        for _ in read_elements(self.path, reading, self.header.remarks):
-            yield from reading.ready
-            reading.ready.clear()
+        yield from read_cases(self.path, reading, self.header)
         reading.finish()
 
 

@@ -14,7 +14,7 @@ from xml.parsers import expat
 from xml.parsers.expat import errors
 
 from smartmob.errors import InvalidInput
-from smartmob.metrics.report_files.report import Remark
+from smartmob.metrics.report_files.report import Case, Header, Remark
 from smartmob.metrics.report_files.xml_text import XmlText, visible
 
 MAX_LEVELS = 200
@@ -72,6 +72,19 @@ class ElementPosition:
 
 
 _UNALTERED: frozenset[str] = frozenset()
+
+
+class CaseElements(Elements, Protocol):
+    """A receiver of elements that makes cases of them."""
+
+    ready: list[Case]
+
+
+def read_cases(path: Path, elements: CaseElements, header: Header) -> Iterator[Case]:
+    """Yield the cases that `elements` makes of a file, in their order. Raises InvalidInput."""
+    for _ in read_elements(path, elements, header.remarks):
+        yield from elements.ready
+        elements.ready.clear()
 
 
 def read_elements(path: Path, elements: Elements, remarks: list[Remark]) -> Iterator[None]:

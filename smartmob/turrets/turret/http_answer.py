@@ -16,8 +16,9 @@ LONGEST_BODY = 64 * 1024 * 1024
 MOST_INTERIM = 100
 """Interim responses (status below 200) that may come before the final one."""
 
-_FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0]*"  # RFC 9110, section 5.1: a token, and no blank before the colon
-_HEAD = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [^\r\n\0]*)?(?:\r\n" + _FIELD + rb")*")
+_TEXT = rb"[^\r\n\0\v\f]*"  # RFC 9110, section 5.5: of the blanks, only spaces and tabs
+_FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:" + _TEXT  # RFC 9110, section 5.1: a token, and no blank before the colon
+_HEAD = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: " + _TEXT + rb")?(?:\r\n" + _FIELD + rb")*")
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)")  # the head is lower case
 _TRAILER = re.compile(_FIELD)
 _LENGTH = re.compile(rb"[0-9]{1,19}")

@@ -11,16 +11,7 @@ from smartmob.kernel.db.database import Database
 from smartmob.metrics.model import ImportedMetric, MetricFilter, MetricRow, SessionFilter, metric_row
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
-from smartmob.settings import DatabaseSettings
 from tests.metrics.samples import metric
-
-
-@pytest.fixture(name="database")
-async def _database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseSettings(url=database_url), None)
-    await database.open()
-    yield database
-    await database.close()
 
 
 async def _batch(documents: list[dict[str, Any]]) -> AsyncIterator[list[MetricRow]]:

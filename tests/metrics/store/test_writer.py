@@ -19,19 +19,10 @@ from smartmob.metrics import protocol
 from smartmob.metrics.model import MetricFilter, MetricRow, metric_row
 from smartmob.metrics.store.reader import PACKAGE, MetricsReader
 from smartmob.metrics.store.writer import BlockAllocator, MetricsWriter, first_block
-from smartmob.settings import DatabaseSettings
 from tests.metrics.samples import metric
 from tests.waiting import until
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-
-
-@pytest.fixture(name="database")
-async def _database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(DatabaseSettings(url=database_url, patience=1.0), None)
-    await database.open()
-    yield database
-    await database.close()
 
 
 def _rows(count: int, **changes: Any) -> list[MetricRow]:

@@ -126,6 +126,8 @@ def test_a_damaged_answer_is_never_read_otherwise(
         OK + b"Content-Length: 1, 2\r\n\r\nxx",
         OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
         OK + b"X\r\n\r\n",
+        OK + b"X: \x0b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 O\x0cK\r\nContent-Length: 0\r\n\r\n",
         OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         OK + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         CHUNKED + b"5\r\nhelloX\r\n0\r\n\r\n",
