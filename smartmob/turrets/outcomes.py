@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from smartmob.turrets.protocol import Slice
-from smartmob.turrets.slices import Distribution
+from smartmob.turrets.slices import NO_KIND, Distribution
+
+MOST_CODES = 20  # codes of errors of a point of time
+OTHER_CODES, UNKNOWN_KIND = "(others)", "(unknown)"
+"""The names of the codes beyond this limit, and of errors of which only the text is known, as those of OCT."""
 
 
 class Outcomes:
@@ -63,12 +68,16 @@ class Outcomes:
             made.append(self.failed.slice(second, timer, failed=True))
         return made
 
-    def counts(self) -> dict[int, int]:
-        """Return the count of each value, whatever its outcome; values are microseconds."""
-        whole = self.ok.counts()
-        for value, count in self.failed.counts().items():
-            whole[value] = whole.get(value, 0) + count
-        return whole
+    def codes(self) -> dict[str, int]:
+        """Return the count of failures by code, or by kind without one, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for text, count in self.failed.errors.items():
+            kind = self.failed.kinds.get(text, NO_KIND)
+            counts[kind.code or kind.kind or UNKNOWN_KIND] += count
+        found = dict(counts.most_common(MOST_CODES))
+        if (others := counts.total() - sum(found.values())) > 0:
+            found[OTHER_CODES] = others
+        return found
 
 
 def in_version_1(parts: Iterable[Slice]) -> list[Slice]:

@@ -7,12 +7,14 @@ content security policy of the page forbids.
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Member, Summary
+from smartmob.turrets.outcomes import OTHER_CODES
 from smartmob.turrets.report.findings import Findings, heat_bound
 from smartmob.turrets.slices import TRANSACTION
 
@@ -25,6 +27,12 @@ _P50, _P95, _P99, _MAX = "#2a7f62", "#e09f3e", "#c8553d", "#8d99ae"
 _RATE, _OK, _ERRORS, _USERS, _PLANNED = "#335c81", "#2a7f62", "#c8553d", "#6c757d", "#8d6e97"
 _PALETTE = ("#335c81", "#e09f3e", "#2a7f62", "#c8553d", "#7d5ba6", "#1b998b", "#8d99ae", "#5f0f40")
 _INK, _PAPER, _GRID = "#22303c", "#fff", "#e6ebf0"
+_PERCENTILE_LINES = (
+    *(("p50", _P50, "p50"), ("p95", _P95, "p95"), ("p99", _P99, "p99"), ("max", _MAX, "maximum")),
+    *(("failed p50", _PLANNED, "failed_p50"), ("failed p99", "#5f0f40", "failed_p99")),
+)
+_FAILED_DASHES = ("dash", "dashdot")
+_CODES = (_P99, _P95, "#7d5ba6", _RATE, "#1b998b", "#5f0f40", _OK, _MAX)
 _HEAT = ("#eef3f8", "#a9c4de", _RATE, "#11263c")
 DARK = {
     **{_INK: "#dde5ec", _PAPER: "#1b2630", _GRID: "#2f3d4a"},
@@ -72,31 +80,57 @@ def throughput(runs: Sequence[RunData]) -> Chart:
     return {"data": traces, "layout": layout}
 
 
+def codes(run: RunData) -> Chart:
+    """Return the chart of failed transactions per second over time, stacked by code, or by kind without one."""
+    findings = run[1]
+    steps = _steps(TRANSACTION, findings)
+    totals: Counter[str] = Counter()
+    for _, point in steps:
+        totals.update(point.codes if point else {})
+    # The names of the codes that points leave out and of those that this chart does are the same.
+    listed = [code for code, _ in totals.most_common() if code != OTHER_CODES][: len(_PALETTE) - 1]
+    counts = [_listed(point.codes if point else {}, listed) for _, point in steps]
+    names = listed + ([OTHER_CODES] if any(OTHER_CODES in found for found in counts) else [])
+    traces = []
+    for name, color in zip(names, _CODES, strict=False):
+        values = [found.get(name, 0) / findings.step for found in counts]
+        trace = _line(name, [at for at, _ in steps], values, color, 0)
+        traces.append(trace | {"stackgroup": "codes", "line": {"color": color, "width": 1, "shape": "hv"}})
+    return {"data": traces, "layout": _layout("seconds after the start", "failed per second", [run])}
+
+
+def _listed(counts: Mapping[str, int], listed: Sequence[str]) -> dict[str, int]:
+    """Return the counts of the listed codes, and those of all others together."""
+    found = {code: count for code, count in counts.items() if code in listed}
+    if (others := sum(counts.values()) - sum(found.values())) > 0:
+        found[OTHER_CODES] = others
+    return found
+
+
 def latency(name: str, runs: Sequence[RunData]) -> Chart:
-    """Return the chart of the percentiles of a timer over time."""
+    """Return the chart of the percentiles of a timer over time: those of successes, and those of failures."""
     traces = []
     for number, (_, findings, _) in enumerate(runs):
         steps = _steps(name, findings)
         at = [at for at, _ in steps]
-        for label, color, column in (
-            ("p50", _P50, "p50"),
-            ("p95", _P95, "p95"),
-            ("p99", _P99, "p99"),
-            ("max", _MAX, "maximum"),
-        ):
+        for label, color, column in _PERCENTILE_LINES:
             seconds = [getattr(point, column) if point else None for _, point in steps]
             values = [None if value is None else value * 1000 for value in seconds]
-            traces.append(_line(_label(label, number, runs), at, values, color, number))
+            failed = column.startswith("failed")
+            if failed and all(value is None for value in values):
+                continue
+            trace = _line(_label(label, number, runs), at, values, color, number)
+            traces.append(trace | ({"line": trace["line"] | {"dash": _FAILED_DASHES[number]}} if failed else {}))
     return {"data": traces, "layout": _layout("seconds after the start", "ms", runs)}
 
 
-def heat(run: RunData) -> Chart:
-    """Return the heat map of transactions by time and latency."""
-    findings = run[1]
-    columns = sorted(findings.heat)
-    rows = sorted({row for counts in findings.heat.values() for row in counts})
+def heat(run: RunData, *, failed: bool = False) -> Chart:
+    """Return the heat map of the transactions that succeeded, or of those that failed, by time and latency."""
+    found = run[1].failed_heat if failed else run[1].heat
+    columns = sorted(found)
+    rows = sorted({row for counts in found.values() for row in counts})
     rows = list(range(rows[0], rows[-1] + 1)) if rows else []
-    z = [[findings.heat[column].get(row, 0) or None for column in columns] for row in rows]
+    z = [[found[column].get(row, 0) or None for column in columns] for row in rows]
     trace = {
         "type": "heatmap",
         "x": columns,
@@ -113,15 +147,18 @@ def heat(run: RunData) -> Chart:
 
 
 def curves(names: Sequence[str], runs: Sequence[RunData]) -> Chart:
-    """Return the chart of latency by percentile of the first timers; its axis is stretched towards the high ones."""
+    """Return the chart of latency by percentile of the first timers; its axis is stretched towards the high ones.
+
+    Durations are those of successes; the transactions that failed have a line of their own.
+    """
     traces = []
     for number, (_, findings, _) in enumerate(runs):
         for index, name in enumerate(names[:MOST_CURVES]):
-            values = [(share, value) for share, value in findings.curve(name) if 50 <= share <= 99.99]
             label = _label(name or ALL_TRANSACTIONS, number, runs)
-            x, y = [1 / (1 - share / 100) for share, _ in values], [value * 1000 for _, value in values]
-            trace = _line(label, x, y, _PALETTE[index], number)
-            traces.append(trace | {"customdata": [share for share, _ in values], "hovertemplate": _CURVE_HOVER})
+            traces.append(_curve(findings.curve(name), label, _PALETTE[index], number))
+        if failed := findings.curve(TRANSACTION, failed=True):
+            trace = _curve(failed, _label(f"{ALL_TRANSACTIONS}, failed", number, runs), _PLANNED, number)
+            traces.append(trace | {"line": trace["line"] | {"dash": _FAILED_DASHES[number]}})
     layout = _layout("percentile", "ms")
     layout["xaxis"] |= {
         "type": "log",
@@ -131,6 +168,13 @@ def curves(names: Sequence[str], runs: Sequence[RunData]) -> Chart:
         "range": [0.28, 4.02],
     }
     return {"data": traces, "layout": layout}
+
+
+def _curve(found: Iterable[tuple[float, float]], label: str, color: str, number: int) -> dict[str, Any]:
+    values = [(share, value) for share, value in found if 50 <= share <= 99.99]
+    x, y = [1 / (1 - share / 100) for share, _ in values], [value * 1000 for _, value in values]
+    trace = _line(label, x, y, color, number)
+    return trace | {"customdata": [share for share, _ in values], "hovertemplate": _CURVE_HOVER}
 
 
 _CURVE_HOVER = "p%{customdata}: %{y:.3f} ms<extra>%{fullData.name}</extra>"

@@ -48,11 +48,11 @@ def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Dou
         )
     if own.count and evidence.ended:
         yield from _of_plan(own.count, evidence)
-        if own.count < FEW_TRANSACTIONS:
+        if 0 < own.samples < FEW_TRANSACTIONS:
             yield Doubt(
                 "warning",
-                f"There {_is(own.count, 'transaction')}, too few for a p99: from {FEW_TRANSACTIONS} on, it is not just "
-                "the longest one.",
+                f"There {_is(own.samples, 'OK transaction')}, too few for a p99: from {FEW_TRANSACTIONS} on, it is not "
+                "just the longest one.",
             )
     if FURTHER_TIMERS in timers:
         yield Doubt(
@@ -68,8 +68,8 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
     found = [_MODEL[evidence.plan.model]] if evidence.plan.model in _MODEL else []
     seconds = max(evidence.duration - evidence.warm_up, 0.0)
     after = f", after {evidence.warm_up:g} s of warm-up" if evidence.warm_up else ""
-    above = ", ".join(f"{values_above(own.count, share):,} above p{share:g}" for share in _SHOWN)
-    found.append(f"Sample: {_number(own.count, 'transaction')} in {seconds:,.3g} s{after}; {above}.")
+    above = ", ".join(f"{values_above(own.samples, share):,} above p{share:g}" for share in _SHOWN)
+    found.append(f"Sample: {_number(own.count, 'transaction')} in {seconds:,.3g} s{after}; of the OK ones, {above}.")
     if (planned := planned_count(evidence)) and seconds:
         done = own.count / planned
         found.append(f"Rate: {planned / seconds:,.4g}/s planned, {own.rate:,.4g}/s achieved ({done:.1%}).")

@@ -25,9 +25,6 @@ from smartmob.turrets.slices import NO_KIND, TRANSACTION, Distribution
 
 MOST_POINTS = 600  # points of a chart
 MOST_ERROR_TEXTS = 1_000  # different error texts of a summary
-MOST_CODES = 20  # codes of errors of a point
-OTHER_CODES, UNKNOWN_KIND = "(others)", "(unknown)"
-"""The names of the codes beyond this limit, and of errors of which only the text is known, as those of OCT."""
 _ROWS_PER_DECADE = 12
 _STEP_PERCENTILES = (50.0, 95.0, 99.0)
 _CURVE_PERCENTILES = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100)
@@ -59,6 +56,7 @@ class Findings:
         self.warm_up = math.ceil(warm_up / self.step) * self.step
         self.timers: dict[str, TimerFindings] = {}
         self.heat: dict[int, Counter[int]] = {}
+        self.failed_heat: dict[int, Counter[int]] = {}
         self.damaged = 0
         self._step_number = 0
         self._interval_number = 0
@@ -111,16 +109,26 @@ class Findings:
             name: errors for name in sorted(self.timers) if name != TRANSACTION and (errors := self.error_texts(name))
         }
 
+    def all_errors(self) -> dict[str, list[ErrorText]]:
+        """Return all errors by the names of their timers, those of the transactions first."""
+        names = sorted(self.timers, key=lambda name: (name != TRANSACTION, name))
+        return {name or ALL_TRANSACTIONS: self.error_texts(name, most=None) for name in names}
+
     def other_errors(self) -> tuple[int, int]:
         """Return how many texts `error_texts` leaves out, and how many errors they have."""
         left = self.error_texts(most=None)[MOST_ERROR_TEXTS:]
         return len(left), sum(error.count for error in left)
 
-    def curve(self, name: str) -> list[tuple[float, float]]:
-        """Return the latency of the successes of a timer at many percentiles, as pairs of percentile and seconds."""
+    def curve(self, name: str, *, failed: bool = False) -> list[tuple[float, float]]:
+        """Return the latency of the successes of a timer at many percentiles, as pairs of percentile and seconds.
+
+        `failed` asks for that of its failures.
+        """
         found = self.timers.get(name)
-        shares = [float(share) for share in _CURVE_PERCENTILES]
-        return sorted(found.whole.ok.percentiles(shares).items()) if found is not None else []
+        if found is None:
+            return []
+        values = found.whole.failed if failed else found.whole.ok
+        return sorted(values.percentiles([float(share) for share in _CURVE_PERCENTILES]).items())
 
     def _add(self, part: Slice) -> None:
         # An earlier version stored names as they came.
@@ -160,9 +168,11 @@ class Findings:
                 found.whole.absorb(interval)
 
     def _add_heat(self, at: int, step: Outcomes) -> None:
-        rows = self.heat[at] = Counter()
-        for value, count in step.counts().items():
-            rows[heat_row(value)] += count
+        for heat, values in ((self.heat, step.ok), (self.failed_heat, step.failed)):
+            if values.count:
+                rows = heat[at] = Counter()
+                for value, count in values.counts().items():
+                    rows[heat_row(value)] += count
 
 
 def heat_row(microseconds: int) -> int:
@@ -190,20 +200,8 @@ def _point(at: int, seconds: int, step: Outcomes) -> CoursePoint:
         failed_p95=failed.get(95.0),
         failed_p99=failed.get(99.0),
         failed_maximum=step.failed.maximum if step.failed.count else None,
-        codes=_codes(step.failed),
+        codes=step.codes(),
     )
-
-
-def _codes(failed: Distribution) -> dict[str, int]:
-    """Return the count of failures by code, or by kind without one, the most frequent first."""
-    counts: Counter[str] = Counter()
-    for text, count in failed.errors.items():
-        kind = failed.kinds.get(text, NO_KIND)
-        counts[kind.code or kind.kind or UNKNOWN_KIND] += count
-    found = dict(counts.most_common(MOST_CODES))
-    if (others := counts.total() - sum(found.values())) > 0:
-        found[OTHER_CODES] = others
-    return found
 
 
 def timer_stats(values: Outcomes, duration: float) -> TimerStats:

@@ -62,8 +62,11 @@ def _page_with(share: float, runs: Sequence[RunData]) -> str:
     points = max((findings.duration / findings.step for _, findings, _ in runs), default=1.0)
     charted = by_time[: max(1, int(share * min(_MOST_CHARTS, _MOST_CHART_POINTS / max(points, 1.0) / len(runs))))]
     errors = [_errors(summary, findings, int(share * _MOST_ERROR_CHARACTERS)) for summary, findings, _ in runs]
+    shown = [name or ALL_TRANSACTIONS for name in names]
+    drawn = _charts(runs, by_time, charted)
     found = {
-        "timers": page_tables.timers(summaries, [name or ALL_TRANSACTIONS for name in names]),
+        "timers": page_tables.timers(summaries, shown),
+        "failures": page_tables.failures(summaries, shown),
         **{f"errors-{number}": table for number, (table, _) in enumerate(errors)},
         **{
             f"turrets-{number}": page_tables.turrets(summary.turrets, ended=summary.trust.verdict != "not yet")
@@ -72,7 +75,7 @@ def _page_with(share: float, runs: Sequence[RunData]) -> str:
     }
     details = _intervals(summaries, charted, int(share * _MOST_INTERVALS))
     data = {
-        "charts": _charts(runs, by_time, charted),
+        "charts": drawn,
         "dark": charts.DARK,
         "tables": {key: table.document() for key, table in (found | details).items()},
     }
@@ -87,6 +90,7 @@ def _page_with(share: float, runs: Sequence[RunData]) -> str:
             uncurved=len(names) - charts.MOST_CURVES,
             left_out=[left for _, left in errors],
             tables=found,
+            charts=drawn,
             details=details,
             library=base64.b64encode(chart_library.packed()).decode(),
             data=packed(data),
@@ -100,6 +104,10 @@ def _charts(runs: Sequence[RunData], by_time: Sequence[str], charted: Sequence[s
         drawn[f"latency-{number}"] = charts.latency(name, runs)
     for number, run in enumerate(runs):
         drawn[f"heat-{number}"] = charts.heat(run)
+        if run[1].failed_heat:
+            drawn[f"failed-heat-{number}"] = charts.heat(run, failed=True)
+        if run[0].errors:
+            drawn[f"codes-{number}"] = charts.codes(run)
         if run[2]:
             drawn[f"cpu-{number}"] = charts.turret_health(run, "busiest", 100.0, "% of a core")
             drawn[f"lag-{number}"] = charts.turret_health(run, "lag", 1000.0, "ms")
@@ -133,16 +141,18 @@ def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: 
 
 def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[Table, tuple[int, int]]:
     """Return the table of errors, and how many texts with how many errors are left out for their size."""
-    shown: list[ErrorText] = []
+    shown: list[tuple[str, ErrorText]] = []
     characters = 0
-    errors = findings.error_texts(most=None)
-    for error in errors:
-        characters += len(error.text) + 10
+    errors = [(name, error) for name, texts in findings.all_errors().items() for error in texts]
+    errors.sort(key=lambda found: -found[1].count)
+    for name, error in errors:
+        characters += len(name) + len(error.kind) + len(error.code) + len(error.text) + 10
         if characters > most_characters:
             break
-        shown.append(error)
+        shown.append((name, error))
     left = errors[len(shown) :]
-    return page_tables.errors(shown, summary.transactions), (len(left), sum(error.count for error in left))
+    counts = {name: stats.count for name, stats in summary.timers.items()}
+    return page_tables.errors(shown, counts), (len(left), sum(error.count for _, error in left))
 
 
 def packed(document: object) -> str:
@@ -160,7 +170,7 @@ def _template() -> Any:
     )  # fmt: skip
     environment.filters |= {
         "seconds": duration_text.seconds, "time": page_tables.time_text, "number": page_tables.number_text,
-        "share": _share, "own": _own,
+        "size": page_tables.size_text, "share": _share, "own": _own,
     }  # fmt: skip
     return environment.get_template("report.html")
 

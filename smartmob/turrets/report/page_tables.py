@@ -5,14 +5,14 @@ A row holds numbers and texts. The page has the first rows as HTML; its script s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from smartmob import duration_text
 from smartmob.duration_text import NOTHING
-from smartmob.turrets.model import ErrorText, Interval, Member, Summary, TimerStats
+from smartmob.turrets.model import ErrorText, FailedStats, Interval, Member, Summary, TimerStats
 from smartmob.turrets.report.evidence import FEW_ABOVE, values_above
 
 SHARES = ("50", "80", "90", "95", "99", "99.9", "99.99")
@@ -22,13 +22,24 @@ FEW_MARK = "*"
 _SAME_SHARE = 0.005
 """Two values that differ by a smaller share count as the same."""
 _SIGNIFICANT_DIGITS = 6  # of numbers in the data of the page
-_STATISTICS = (
-    *(("count", "number"), ("OK", "number"), ("failed", "number"), ("failed %", "share"), ("per s", "number")),
+HIDDEN = "hidden"
+"""The kind of a column that is not shown: its numbers are for marks, and in the table as CSV."""
+_DURATIONS = (
     *(("min", "seconds"), ("avg", "seconds")),
     *((f"p{share}", "percentile") for share in SHARES),
-    *(("max", "seconds"), ("stdev", "seconds")),
+    *(("max", "seconds"), ("stdev", "seconds"), ("samples", HIDDEN)),
 )
-_ERRORS = (("error", "text"), ("count", "number"), ("of all transactions", "share"))
+_STATISTICS = (
+    *(("count", "number"), ("OK", "number"), ("failed", "number"), ("failed %", "share"), ("per s", "number")),
+    *_DURATIONS,
+)
+_FAILURES = (("failed", "number"), ("without duration", "number"), *_DURATIONS)
+_FAILED_SHARES = ("50", "99")  # of an interval
+_FAILED_IN_INTERVAL = (*((f"failed p{share}", "percentile") for share in _FAILED_SHARES), ("failed samples", HIDDEN))
+_ERRORS = (
+    *(("timer", "text"), ("kind", "word"), ("code", "word"), ("error", "text"), ("count", "number")),
+    ("of its timer", "share"),
+)
 _TURRETS = (
     *(("turret", "text"), ("uuid", "left"), ("cannons", "number"), ("script", "text"), ("rampup", "seconds")),
     *(("at the end", "left"), ("last status at", "left"), ("lost", "lost"), ("busiest process", "share")),
@@ -53,13 +64,17 @@ class Table:
 
     def shown(self) -> list[list[tuple[str, str, str]]]:
         """Return the first rows; a cell is the name of its column, its kind and its text."""
-        place = next((index for index, (name, _) in enumerate(self.columns) if name == "count"), None)
+        return [self._shown(row) for row in self.rows[:SHOWN_ROWS]]
+
+    def shown_columns(self) -> list[tuple[str, str]]:
+        """Return the columns without hidden ones."""
+        return [column for column in self.columns if column[1] != HIDDEN]
+
+    def _shown(self, row: Sequence[Cell]) -> list[tuple[str, str, str]]:
+        cells = {name: cell for (name, _), cell in zip(self.columns, row, strict=True)}
         return [
-            [
-                (name, kind, cell_text(kind, name, cell, None if place is None else row[place]))
-                for (name, kind), cell in zip(self.columns, row, strict=True)
-            ]
-            for row in self.rows[:SHOWN_ROWS]
+            (name, kind, cell_text(kind, name, cells[name], cells.get(_samples_of(name))))
+            for name, kind in self.shown_columns()
         ]
 
 
@@ -72,18 +87,37 @@ def timers(summaries: Sequence[Summary], names: Iterable[str]) -> Table:
     for name in names:
         both = [summary.timers.get(name) for summary in summaries]
         rows += [[name, "AB"[index], *_statistics(stats)] for index, stats in enumerate(both)]
-        rows.append([name, "change", *_changes(both[0], both[1])])
+        rows.append([name, "change", *_changes(_statistics(both[0]), _statistics(both[1]))])
     return Table((("timer", "text"), ("run", "left"), *_STATISTICS), rows)
+
+
+def failures(summaries: Sequence[Summary], names: Iterable[str]) -> Table:
+    """Return the durations of the failures of each timer that failed; of two runs, also the changes."""
+    rows: list[list[Cell]] = []
+    two = len(summaries) == 2
+    for name in names:
+        found = [summary.timers.get(name) for summary in summaries]
+        if not any(_is_kept_apart(stats) for stats in found):
+            continue
+        both = [_failures(stats) for stats in found]
+        rows += [[name, *(["AB"[index]] if two else []), *cells] for index, cells in enumerate(both)]
+        if two:
+            rows.append([name, "change", *_changes(*both)])
+    return Table((("timer", "text"), *([("run", "left")] if two else []), *_FAILURES), rows)
 
 
 def intervals(found: Iterable[Interval]) -> Table:
     """Return the statistics of one timer over time."""
-    return Table((("from", "seconds"), *_STATISTICS), [[each.at, *_statistics(each.figures)] for each in found])
+    rows = [[each.at, *_statistics(each.figures), *_failed_in_interval(each.figures.failed)] for each in found]
+    return Table((("from", "seconds"), *_STATISTICS, *_FAILED_IN_INTERVAL), rows)
 
 
-def errors(found: Iterable[ErrorText], transactions: int) -> Table:
-    """Return the table of error texts, with the share of each in all transactions."""
-    rows: list[list[Cell]] = [[each.text, each.count, each.count / max(transactions, 1)] for each in found]
+def errors(found: Iterable[tuple[str, ErrorText]], counts: Mapping[str, int]) -> Table:
+    """Return the table of errors of timers, with the share of each in the `counts` of values of its timer."""
+    rows: list[list[Cell]] = [
+        [name, each.kind, each.code, each.text, each.count, each.count / max(counts.get(name, 0), 1)]
+        for name, each in found
+    ]
     return Table(_ERRORS, rows)
 
 
@@ -115,8 +149,8 @@ def outcome(member: Member) -> str:
     return "done"
 
 
-def cell_text(kind: str, name: str, cell: Cell, count: Cell = None) -> str:
-    """Return the text of a cell; that of a percentile with few of `count` values above it is marked."""
+def cell_text(kind: str, name: str, cell: Cell, samples: Cell = None) -> str:
+    """Return the text of a cell; that of a percentile with few of its `samples` above it is marked."""
     if cell is None:
         return NOTHING
     if isinstance(cell, str):
@@ -124,7 +158,8 @@ def cell_text(kind: str, name: str, cell: Cell, count: Cell = None) -> str:
     if kind == "share":
         return f"{cell:.2%}"
     if kind == "percentile":
-        few = isinstance(count, int) and values_above(count, float(name[1:])) < FEW_ABOVE
+        share = float(name.rpartition("p")[2])
+        few = isinstance(samples, int) and values_above(samples, share) < FEW_ABOVE
         return duration_text.seconds(cell) + (FEW_MARK if few else "")
     return duration_text.seconds(cell) if kind == "seconds" else number_text(cell)
 
@@ -132,6 +167,15 @@ def cell_text(kind: str, name: str, cell: Cell, count: Cell = None) -> str:
 def number_text(value: float) -> str:
     """Return a number as text: whole, or with two digits after the point below 100."""
     return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
+
+
+def size_text(value: int) -> str:
+    """Return a number of bytes as text, with a unit of 1,000s and three digits."""
+    size, units = float(value), ["B", "kB", "MB", "GB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        del units[0]
+    return f"{size:,.0f} {units[0]}" if units[0] == "B" or size >= 100 else f"{size:.3g} {units[0]}"
 
 
 def time_text(moment: datetime | None) -> str:
@@ -154,14 +198,40 @@ def _clock(moment: datetime) -> str:
 def _statistics(stats: TimerStats | None) -> list[Cell]:
     if stats is None:
         return [None] * len(_STATISTICS)
-    percentiles = (stats.percentiles.get(share) for share in SHARES)
     failed = stats.errors / stats.count if stats.count else None
     counts = (stats.count, stats.count - stats.errors, stats.errors, failed, stats.rate)
-    return [*counts, stats.min, stats.avg, *percentiles, stats.max, stats.stdev]
+    return [*counts, *_durations(stats, stats.samples)]
 
 
-def _changes(new: TimerStats | None, old: TimerStats | None) -> list[Cell]:
-    pairs = zip(_statistics(new), _statistics(old), strict=True)
+def _is_kept_apart(stats: TimerStats | None) -> bool:
+    """Return whether a timer has failures that are not among its successes."""
+    return stats is not None and stats.failed is not None and stats.failed.count + stats.failed.untimed > 0
+
+
+def _failures(stats: TimerStats | None) -> list[Cell]:
+    if stats is None or stats.failed is None:
+        return [0 if stats is None else stats.errors, *[None] * (len(_FAILURES) - 1)]
+    return [stats.errors, stats.failed.untimed, *_durations(stats.failed, stats.failed.count)]
+
+
+def _failed_in_interval(stats: FailedStats | None) -> list[Cell]:
+    if stats is None:
+        return [None] * len(_FAILED_IN_INTERVAL)
+    return [*(stats.percentiles.get(share) for share in _FAILED_SHARES), stats.count]
+
+
+def _durations(stats: TimerStats | FailedStats, samples: int) -> list[Cell]:
+    percentiles = (stats.percentiles.get(share) for share in SHARES)
+    return [stats.min, stats.avg, *percentiles, stats.max, stats.stdev, samples]
+
+
+def _samples_of(name: str) -> str:
+    """Return the name of the column with the number of samples of a percentile."""
+    return "failed samples" if name.startswith("failed p") else "samples"
+
+
+def _changes(new: Sequence[Cell], old: Sequence[Cell]) -> list[Cell]:
+    pairs = zip(new, old, strict=True)
     return [change(*(cell if isinstance(cell, float | int) else None for cell in pair)) for pair in pairs]
 
 

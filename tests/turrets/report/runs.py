@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from smartmob.turrets.model import Counters, Summary, Trust
+from smartmob.turrets.protocol import ErrorKind
 from smartmob.turrets.report.charts import RunData
 from smartmob.turrets.report.findings import Findings
 from tests.turrets.messages import slice_of
@@ -37,6 +38,34 @@ def found(name: str = "night", timer: str = "page", warm_up: float = 0.0, **chan
         turrets=[FINE], counters=Counters(), trust=Trust("yes", []),
     )  # fmt: skip
     return msgspec.structs.replace(summary, **changes), findings, health
+
+
+def calm() -> RunData:
+    """Return a run without an error."""
+    findings = Findings(10.0, 5.0)
+    findings.add([slice_of(0, [0.01])])
+    findings.close()
+    timers, intervals = findings.all_stats(), findings.all_intervals()
+    return msgspec.structs.replace(found()[0], errors=0, timers=timers, intervals=intervals), findings, []
+
+
+def failing() -> RunData:
+    """Return a run of ten seconds that succeeded, then failed with two codes, also within a timer."""
+    findings = Findings(10.0, 5.0)
+    for second in range(10):
+        kind = ErrorKind("HttpError", "503" if second % 2 else "404")
+        error = {f"status {kind.code}": 1}
+        if second < 4:
+            findings.add([slice_of(second, [0.01] * 5)])
+        findings.add([slice_of(second, [2.0], errors=error, failed=True, kind=kind)])
+        findings.add([slice_of(second, [1.0], "404", errors=error, failed=True, kind=kind)])
+    findings.close()
+    own = findings.stats("")
+    changes: dict[str, Any] = {
+        **{"transactions": own.count, "errors": own.errors, "rate": own.rate, "sent": 1_500, "received": 2_400_000},
+        **{"timers": findings.all_stats(), "intervals": findings.all_intervals()},
+    }
+    return msgspec.structs.replace(found()[0], **changes), findings, []
 
 
 def large(timers: int = 1_000, errors: int = 2_260, seconds: int = 40) -> RunData:

@@ -6,6 +6,7 @@ import msgspec
 import plotly.graph_objects as go
 
 from smartmob.turrets.model import LoadPlan, Member
+from smartmob.turrets.protocol import ErrorKind
 from smartmob.turrets.report import charts
 from smartmob.turrets.report.charts import RunData
 from smartmob.turrets.report.findings import Findings
@@ -110,3 +111,37 @@ def test_names_contain_no_tags() -> None:
     """Plotly interprets tags in names, so they are escaped."""
     for chart in (charts.curves(["", HOSTILE], [found(timer=HOSTILE)]), charts.throughput([found(name=HOSTILE)])):
         assert not any("<" in trace["name"] for trace in chart["data"])
+
+
+def _failing(codes: int = 12) -> RunData:
+    """Return a run in which only the first second has a success, and the third has errors with different codes."""
+    findings = Findings(4.0, 5.0)
+    findings.add([slice_of(0, [0.1])])
+    for number in range(codes):
+        kind = ErrorKind("HttpError", str(500 + number))
+        texts = {f"status {500 + number}": codes - number}
+        findings.add([slice_of(2, [2.0] * (codes - number), errors=texts, failed=True, kind=kind)])
+    findings.close()
+    return msgspec.structs.replace(found()[0], errors=1), findings, []
+
+
+def test_errors_over_time_are_stacked_by_code() -> None:
+    """The most frequent codes have an area each, and the others one together: the sum is that of all failures."""
+    traces = charts.codes(_failing())["data"]
+    assert [trace["name"] for trace in traces] == ["500", "501", "502", "503", "504", "505", "506", "(others)"]
+    assert {trace["stackgroup"] for trace in traces} == {"codes"}
+    assert traces[0]["y"] == [0, 0, 12, 0]
+    assert sum(trace["y"][2] for trace in traces) == 12 * 13 / 2
+    go.Figure(data=traces, layout=charts.codes(_failing())["layout"])
+
+
+def test_a_second_without_a_success_is_a_gap_and_failures_have_lines_of_their_own() -> None:
+    """No duration is drawn where nothing succeeded, and without a failure there is no line of failures."""
+    lines = {trace["name"]: trace for trace in charts.latency("", [_failing()])["data"]}
+    assert [*lines] == ["p50", "p95", "p99", "max", "failed p50", "failed p99"]
+    assert lines["p50"]["y"] == [100, None, None, None]
+    assert (lines["failed p99"]["y"], lines["failed p99"]["line"]["dash"]) == ([None, None, 2000, None], "dash")
+    assert len(charts.latency("page", [found()])["data"]) == 4
+    failed = charts.curves([""], [_failing()])["data"][-1]
+    assert (failed["name"], failed["y"][-1]) == ("All transactions, failed", 2000)
+    assert len(charts.heat(_failing(), failed=True)["data"][0]["x"]) == 1

@@ -120,6 +120,8 @@ def test_failures_have_figures_codes_and_texts_of_their_own() -> None:
     assert (own.failed.count, own.failed.untimed, own.failed.min, own.failed.max) == (2, 1, 3.0, 4.0)
     assert (first.rate, first.error_rate, first.maximum, first.failed_maximum) == (4, 2, 0.2, 3.0)
     assert (second.p50, second.failed_maximum, first.codes, second.codes) == (None, 4.0, {"503": 2}, {"(unknown)": 1})
+    assert ([*findings.heat], [*findings.failed_heat], findings.failed_heat[0].total()) == ([0], [0, 1], 1)
+    assert (findings.curve("")[-1], findings.curve("", failed=True)[-1]) == ((100.0, 0.2), (100.0, 4.0))
     assert findings.error_texts() == [ErrorText("no", 2, "HttpError", "503"), ErrorText("lost", 1)]
 
 

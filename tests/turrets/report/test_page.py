@@ -16,7 +16,7 @@ from smartmob import chart_library
 from smartmob.turrets.model import Doubt, LoadPlan, Trust
 from smartmob.turrets.report.page import LONGEST_PAGE, compare, packed, render
 from smartmob.turrets.slices import TRANSACTION
-from tests.turrets.report.runs import HOSTILE, found, large
+from tests.turrets.report.runs import HOSTILE, calm, failing, found, large
 
 
 class _Page(HTMLParser):
@@ -119,6 +119,23 @@ def test_the_load_plan_and_the_facts_are_there() -> None:
     plan = LoadPlan(model="open", words=["Open model: x.", "nav: planned rate 5/s."])
     page = _Page(render(*found(plan=plan, trust=Trust("yes", [], ["Sample: 20 transactions."]))))
     assert {"Open model: x.", "nav: planned rate 5/s.", "Sample: 20 transactions."} <= set(page.texts)
+
+
+def test_ok_and_failed_are_apart_on_the_whole_page() -> None:
+    """Failures have durations, a chart by code, and errors by timer, kind and code; bytes are in the summary."""
+    page = _Page(render(*failing()))
+    data = page.data()
+    assert {"codes-0", "failed-heat-0"} <= set(data["charts"]) & {each.get("id") for _, each in page.elements}
+    assert {"p99 of the OK ones", "2.4 MB", "1.5 kB", "Durations of failures"} <= set(page.texts)
+    assert [row[0] for row in data["tables"]["failures"]["rows"]] == ["All transactions", "404"]
+    assert [row[:5] for row in data["tables"]["errors-0"]["rows"]] == [
+        [timer, "HttpError", code, f"status {code}", 5]
+        for timer in ("All transactions", "404")
+        for code in ("404", "503")
+    ]
+    fine = _Page(render(*calm()))
+    assert "Durations of failures" not in fine.texts
+    assert not [name for name in fine.data()["charts"] if "codes" in name or "failed" in name]
 
 
 def test_hostile_texts_are_shown_as_texts() -> None:

@@ -32,19 +32,23 @@ function seconds(value) {
   return `${(value * 1e6).toFixed(0)} µs`;
 }
 
-function cellText(kind, name, cell, count) {
+function cellText(kind, name, cell, samples) {
   if (cell === null) return "-";
   if (typeof cell === "string") return cell;
   if (kind === "share") return `${(cell * 100).toFixed(2)}%`;
   if (kind === "seconds") return seconds(cell);
   if (kind !== "percentile") return number(cell);
-  return seconds(cell) + (typeof count === "number" && above(count, Number(name.slice(1))) < FEW_ABOVE ? "*" : "");
+  return seconds(cell) + (typeof samples === "number" && above(samples, Number(name.split("p").at(-1))) < FEW_ABOVE ? "*" : "");
 }
 
+// Hidden columns are for marks, and in the table as CSV.
+const shownColumns = (table) => table.columns.filter(([, kind]) => kind !== "hidden");
+
 function body(table, rows) {
-  const place = table.columns.findIndex(([name]) => name === "count");
-  return rows.map((row) => el("tr", {}, ...table.columns.map(([name, kind], index) => {
-    const cell = el("td", {className: kind}, cellText(kind, name, row[index], row[place]));
+  const places = new Map(table.columns.map(([name], index) => [name, index]));
+  return rows.map((row) => el("tr", {}, ...shownColumns(table).map(([name, kind]) => {
+    const samples = row[places.get(name.startsWith("failed p") ? "failed samples" : "samples")];
+    const cell = el("td", {className: kind}, cellText(kind, name, row[places.get(name)], samples));
     cell.dataset.name = name;
     return cell;
   })));
@@ -91,7 +95,7 @@ function tools() {
 function unfold(part) {
   if (part.querySelector("table")) return;
   const table = data.tables[part.dataset.details];
-  const head = el("tr", {}, ...table.columns.map(([name, kind]) => el("th", {className: kind}, name)));
+  const head = el("tr", {}, ...shownColumns(table).map(([name, kind]) => el("th", {className: kind}, name)));
   part.append(el("table", {}, el("thead", {}, head), el("tbody", {}, ...body(table, table.rows))));
 }
 
