@@ -106,8 +106,24 @@ class Counters(msgspec.Struct, kw_only=True):
     restarts: int = 0
 
 
+class Source(msgspec.Struct, frozen=True):
+    """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
+
+    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples.
+    """
+
+    format: str
+    file: str
+    digest: str
+    notes: list[str] = []
+    aggregated: bool = False
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A load test. It fires from `started_at` to `ceased_at` and ends at `ended_at`; `reason` says why it failed."""
+    """A load test. It fires from `started_at` to `ceased_at` and ends at `ended_at`; `reason` says why it failed.
+
+    `source` is null for a run of this service, and the origin of a run that was imported.
+    """
 
     id: str
     name: str
@@ -127,6 +143,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     report: str
     live: str
+    source: Source | None = None
 
 
 class RunDetails(Run, frozen=True, kw_only=True):
@@ -251,8 +268,9 @@ class Trust(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second.
 
-    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed. `version` grows when
-    the meaning of a statistic changes; a stored summary of an earlier version is computed again.
+    `error_texts` are the errors of transactions, `timer_errors` those of each timer that failed; `source` is the
+    origin of an imported run. `version` grows when the meaning of a statistic changes; a stored summary of an earlier
+    version is computed again.
     """
 
     id: str
@@ -274,6 +292,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust
     machines: list[MachineLoad] = []
     timer_errors: dict[str, list[ErrorText]] = {}
+    source: Source | None = None
     version: int = 1
 
 

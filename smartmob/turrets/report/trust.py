@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, TimerStats, Trust
+from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, Source, TimerStats, Trust
 
 BUSY, VERY_BUSY = 0.85, 0.97
 """Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
@@ -29,11 +29,13 @@ def judge(
     machines: Sequence[MachineLoad] = (),
     *,
     whole: TimerStats | None = None,
+    source: Source | None = None,
 ) -> Trust:
-    """Return the verdict on a run; `whole` are the statistics of its transactions."""
+    """Return the verdict on a run; `whole` are the statistics of its transactions, `source` the origin of an import."""
     doubts = [
         *_of_run(counters, transactions, reason, damaged),
-        *_of_failures(whole),
+        *_of_source(source),
+        *_of_failures(whole, source),
         *_of_restarts(counters.restarts, any(not member.ours for member in members)),
         *_of_turrets(members),
         *_of_machines(machines),
@@ -55,7 +57,26 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
         yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
 
 
-def _of_failures(whole: TimerStats | None) -> Iterator[Doubt]:
+def _of_source(source: Source | None) -> Iterator[Doubt]:
+    """Yield what cannot be known of a run that another tool fired, and what its file says."""
+    if source is None:
+        return
+    yield Doubt(
+        "warning",
+        f"It was imported from {source.file or 'a file'} ({source.format}): nothing is known about the load of the "
+        "machine that fired, nor about starts that were late.",
+    )
+    if source.aggregated:
+        yield Doubt(
+            "warning",
+            "The file has statistics instead of samples: percentiles are as given, those that it does not have are "
+            "left out, and so is the distribution.",
+        )
+    for note in source.notes:
+        yield Doubt("warning", note)
+
+
+def _of_failures(whole: TimerStats | None, source: Source | None) -> Iterator[Doubt]:
     if whole is None or not whole.count:
         return
     share = whole.errors / whole.count
@@ -65,7 +86,12 @@ def _of_failures(whole: TimerStats | None) -> Iterator[Doubt]:
         yield Doubt(
             "warning", f"{share:.0%} of the transactions failed: latencies are those of the other {1 - share:.0%}."
         )
-    if whole.mixed:
+    if whole.mixed and source is not None:
+        yield Doubt(
+            "warning",
+            f"The latencies contain those of {_count(whole.mixed, 'failure')}, not kept apart by {source.format}.",
+        )
+    elif whole.mixed:
         yield Doubt(
             "warning",
             f"The latencies contain those of {_count(whole.mixed, 'failure')}: turrets or a service of an earlier "

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from smartmob import csv_cells
 from smartmob.kernel.db.database import Record
-from smartmob.kernel.http import paging, ws_stream
+from smartmob.kernel.http import ndjson, paging, ws_stream
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.json_response import json_response
@@ -21,6 +21,7 @@ from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList
 from smartmob.turrets.project import DECODER, Project, find_config
+from smartmob.turrets.result_files.imported_run import LINE, LINES, ImportLine
 from smartmob.turrets.service.firing import TurretsService
 
 GZIP = "application/gzip"
@@ -70,6 +71,14 @@ class Handlers:
         answer = json_response(run, 201)
         answer.headers["Location"] = f"/turret-runs/{run.id}"
         return answer
+
+    async def import_run(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type in ndjson.MEDIA_TYPES:
+            lines = ndjson.documents(self._bodies.chunks(request), LINE)
+        else:
+            lines = _once(decode(LINES, await self._bodies.read(request)))
+        stored = await self._service.imports.store(lines)
+        return json_response(stored, 200 if stored.known else 201)
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, RunsQuery)
@@ -123,6 +132,10 @@ class Handlers:
         ident = parameter(request, "id")
         await self._service.queries.find(ident)  # raises NotFound before the connection is upgraded
         return await ws_stream.serve(request, _texts(self._service.watch(ident)), self._viewers)
+
+
+async def _once(lines: list[ImportLine]) -> AsyncIterator[list[ImportLine]]:
+    yield lines
 
 
 async def _texts(frames: AsyncIterator[LiveFrame]) -> AsyncIterator[str]:

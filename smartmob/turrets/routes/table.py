@@ -8,6 +8,7 @@ from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.turrets import model
 from smartmob.turrets.protocol import Result
+from smartmob.turrets.result_files.imported_run import ImportedRun, ImportLine
 from smartmob.turrets.routes.handlers import GZIP, TAR, Handlers, ReportQuery, RunsQuery
 from smartmob.turrets.service.firing import TurretsService
 
@@ -44,6 +45,15 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             "List runs, newest first.",
             {200: answer(model.RunList)},
             query=RunsQuery,
+        ),
+        Route(
+            "POST",
+            "/turret-runs/imports",
+            h.import_run,
+            "import_turret_run",
+            "Store the results of another load testing tool as a run.",
+            {200: answer(ImportedRun, "It is stored already."), 201: answer(ImportedRun)},
+            Body({JSON: list[ImportLine], NDJSON: ImportLine}),
         ),
         Route("GET", _RUN, h.run, "turret_run", "A run with its turrets.", {200: details, 404: _NOT_FOUND}),
         Route(

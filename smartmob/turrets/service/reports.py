@@ -14,6 +14,7 @@ from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.given_findings import GivenFindings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
 from smartmob.turrets.service.queries import CurrentRun, RunQueries
@@ -87,7 +88,7 @@ class RunReports:
         run = await self._queries.find(ident)
         if run.state.state not in ENDED:
             raise Conflict(f"run {ident} is {run.state.state}; wait for its end")
-        if run.state.started_at is not None:
+        if run.state.started_at is not None and run.source is None:
             await reaggregate(self._reader, self._writer, run.uuid, run.state.started_at)
         self._courses.pop(run.state.id, None)
         return await self.store_summary(ident)
@@ -106,6 +107,8 @@ class RunReports:
 
     async def _findings(self, run: CurrentRun, timer: str | None = None) -> Findings:
         """Return the findings of a run, or of one of its timers."""
+        if run.source is not None and run.source.aggregated:
+            return GivenFindings(await self._reader.given(run.uuid), run.state.config.run_time)
         findings = Findings(run.firing_seconds(), run.state.config.results_ts_interval)
         async for slices in self._reader.slices(run.uuid, timer):
             await asyncio.to_thread(findings.add, slices)
@@ -152,6 +155,16 @@ def _summary(run: CurrentRun, findings: Findings, members: list[Member], machine
         version=SUMMARY_VERSION,
         turrets=members,
         counters=run.counters,
-        trust=judge(members, run.counters, own.count, state.reason, findings.damaged, machines, whole=own),
+        source=run.source,
+        trust=judge(
+            members,
+            run.counters,
+            own.count,
+            state.reason,
+            findings.damaged,
+            machines,
+            whole=own,
+            source=run.source,
+        ),
         machines=machines,
     )
