@@ -21,6 +21,7 @@ from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList
 from smartmob.turrets.project import DECODER, Project, find_config
+from smartmob.turrets.report.run_comparison import LEAST_EFFECT
 from smartmob.turrets.result_files.imported_run import LINE, LINES, ImportLine
 from smartmob.turrets.service.firing import TurretsService
 
@@ -51,6 +52,14 @@ class ReportQuery(msgspec.Struct, frozen=True):
     """The id of the run to compare with."""
 
     against: str | None = None
+
+
+class ComparisonQuery(msgspec.Struct, frozen=True):
+    """The id of the run to compare with, the seconds to leave out at the begin, and the least effect, as a share."""
+
+    against: str
+    skip: Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)] = 0.0
+    min_effect: Annotated[float, msgspec.Meta(ge=0, le=100)] = LEAST_EFFECT
 
 
 class Handlers:
@@ -116,6 +125,12 @@ class Handlers:
     async def report(self, request: web.Request) -> web.StreamResponse:
         page = await self._service.reports.report(parameter(request, "id"), query(request, ReportQuery).against)
         return web.Response(text=page, content_type=HTML, charset="utf-8", headers=_REPORT_HEADERS)
+
+    async def comparison(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, ComparisonQuery)
+        first = parameter(request, "id")
+        found = await self._service.comparisons.compare(first, asked.against, asked.skip, asked.min_effect)
+        return json_response(found)
 
     async def package(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")

@@ -8,8 +8,9 @@ from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.turrets import model
 from smartmob.turrets.protocol import Result
+from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.result_files.imported_run import ImportedRun, ImportLine
-from smartmob.turrets.routes.handlers import GZIP, TAR, Handlers, ReportQuery, RunsQuery
+from smartmob.turrets.routes.handlers import GZIP, TAR, ComparisonQuery, Handlers, ReportQuery, RunsQuery
 from smartmob.turrets.service.firing import TurretsService
 
 _NOT_FOUND = Answer("There is no such run.")
@@ -94,6 +95,15 @@ def _results(h: Handlers) -> tuple[Route, ...]:
             "turret_summary",
             "The statistics of a run.",
             {200: answer(model.Summary), 404: _NOT_FOUND},
+        ),
+        Route(
+            "GET",
+            f"{_RUN}/comparison",
+            h.comparison,
+            "compare_turret_runs",
+            "Compare a run with another one, timer by timer.",
+            {200: answer(RunComparison), 404: _NOT_FOUND, 409: Answer("A run has not ended.")},
+            query=ComparisonQuery,
         ),
         Route(
             "GET",
