@@ -139,8 +139,8 @@ async def _show_result(
 @with_rest_client
 async def report(rest: RestClient, run: str, against: str | None, target: Path | None, warm_up: str | None) -> None:
     """Write the report of RUN (its id, or "last") as one self-contained page."""
-    run = await _find(rest, run)
-    query = _warm_up(warm_up) | ({"against": await _find(rest, against)} if against is not None else {})
+    run = await find_run(rest, run)
+    query = _warm_up(warm_up) | ({"against": await find_run(rest, against)} if against is not None else {})
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)
 
 
@@ -151,7 +151,7 @@ async def report(rest: RestClient, run: str, against: str | None, target: Path |
 @with_rest_client
 async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: str) -> None:
     """Write the single results of RUN as CSV, with the columns of OCT."""
-    run = await _find(rest, run)
+    run = await find_run(rest, run)
     summary = await rest.get(f"{RUNS}/{run}/summary")
     timers = [name for name in summary["timers"] if name != thresholds.ALL]
     rows = 0
@@ -178,7 +178,7 @@ async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: st
 @with_rest_client
 async def rebuild_results(rest: RestClient, run: str, target: Path | None) -> None:
     """Compute the summary of RUN again from its stored results, and write its report."""
-    run = await _find(rest, run)
+    run = await find_run(rest, run)
     summary = await rest.post(f"{RUNS}/{run}/rebuild", {})
     printing.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
@@ -261,7 +261,7 @@ def _interrupts() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _find(rest: RestClient, ident: str) -> str:
+async def find_run(rest: RestClient, ident: str) -> str:
     """Return the id of a run from its id, or `last`."""
     if ident != "last":
         return quote(ident, safe="")

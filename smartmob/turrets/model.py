@@ -123,10 +123,24 @@ class Counters(msgspec.Struct, kw_only=True):
     clock_offset: float = 0.0
 
 
+class Source(msgspec.Struct, frozen=True):
+    """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
+
+    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples.
+    """
+
+    format: str
+    file: str
+    digest: str
+    notes: list[str] = []
+    aggregated: bool = False
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A load test. It fires from `started_at` to `ceased_at` and ends at `ended_at`; `reason` says why it failed.
 
-    `name` is that of its configuration, or the time of its creation if that has none.
+    `name` is that of its configuration, or the time of its creation if that has none. `source` is null for a run of
+    this service, and the origin of a run that was imported.
     """
 
     id: str
@@ -147,6 +161,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     report: str
     live: str
+    source: Source | None = None
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -297,7 +312,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     The first `warm_up` seconds are left out of all figures. `error_texts` are the errors of transactions, the most
     frequent first, and `timer_errors` those of each timer that failed; `other_error_texts` further texts have
-    `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count. `version` grows when
+    `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count; `source` is
+    the origin of an imported run. `version` grows when
     the meaning of a statistic changes; a stored summary of an earlier version is computed again.
     """
 
@@ -322,6 +338,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     timer_errors: dict[str, list[ErrorText]] = {}
     sent: int = 0
     received: int = 0
+    source: Source | None = None
     version: int = 1
     plan: LoadPlan | None = None
     warm_up: float = 0.0
