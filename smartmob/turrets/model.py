@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from smartmob.turrets.names import ALL_TRANSACTIONS
-from smartmob.turrets.protocol import Report
+from smartmob.turrets.protocol import ArrivalRate, Report
 
 __all__ = ["ALL_TRANSACTIONS"]
 
@@ -39,7 +39,10 @@ class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration of a project (its `config.json`), with the keys of OCT; unknown keys are stored, too."""
+    """The configuration of a project (its `config.json`), with the keys of OCT; unknown keys are stored, too.
+
+    `total_rate`: transactions that all turrets together start per second, in equal shares, in place of their own rates.
+    """
 
     run_time: Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
@@ -56,6 +59,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     results: Literal["slices", "raw"] = "slices"
     transaction_context: dict[str, Any] = {}
     wait: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    total_rate: ArrivalRate | None = None
 
 
 class Absence(msgspec.Struct, frozen=True):
