@@ -17,7 +17,8 @@ import click
 import orjson
 
 from smartmob import csv_cells
-from smartmob.cli import output_files, printing, thresholds
+from smartmob.cli import find_capacity, output_files, printing, thresholds
+from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
 from smartmob.cli.durations import duration_seconds
@@ -58,6 +59,7 @@ class RunFailed(SmartmobError):
               help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
 @click.option(_WARM_UP, metavar="DURATION", help="Leave out the first seconds of the run, such as 30s, of all figures.")
+@with_capacity_options
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @with_rest_client
@@ -72,6 +74,7 @@ async def fire(
     warm_up: str | None,
     no_wait: bool,
     as_json: bool,
+    search: CapacityOptions | None,
 ) -> None:
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
@@ -81,12 +84,24 @@ async def fire(
     """
     limits = thresholds.parse_all(conditions)
     asked = _warm_up(warm_up)
+    if search is not None and (conditions or no_wait or asked):
+        raise click.UsageError(
+            "--find-capacity does not go with --fail-if, --warm-up or --no-wait: it has conditions and pauses of its own."
+        )
     if services is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
         async with deployed(rest, addresses(services), project, config_file, hq_address) as sent:
+            if search is not None:
+                package = await asyncio.to_thread(pack_project, sent.folder, sent.config_file)
+                await find_capacity.find(rest, package, search, as_json=as_json)
+                return
             run = await _request_run(rest, sent.folder, sent.config_file, asked)
             state = await _follow(rest, _ident(run))
+    elif search is not None:
+        package = await asyncio.to_thread(pack_project, project, config_file)
+        await find_capacity.find(rest, package, search, as_json=as_json)
+        return
     else:
         run = await _request_run(rest, project, config_file, asked)
         await _warn_of_ports(rest, run["config"])

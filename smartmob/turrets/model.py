@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from smartmob.turrets.names import ALL_TRANSACTIONS
-from smartmob.turrets.protocol import Report
+from smartmob.turrets.protocol import ArrivalRate, Report
 
 __all__ = ["ALL_TRANSACTIONS"]
 
@@ -44,7 +44,8 @@ class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of a project (its `config.json`), with the keys of OCT; unknown keys are stored, too.
 
-    `warm_up`: seconds after the start that the statistics leave out.
+    `warm_up`: seconds after the start that the statistics leave out. `total_rate`: transactions that
+    all turrets together start per second, in equal shares, in place of their own rates.
     """
 
     run_time: Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
@@ -63,6 +64,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     transaction_context: dict[str, Any] = {}
     wait: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     warm_up: Seconds = 0.0
+    total_rate: ArrivalRate | None = None
 
 
 def visible_name(given: str, created_at: datetime) -> str:
