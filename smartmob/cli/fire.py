@@ -17,7 +17,8 @@ import click
 import orjson
 
 from smartmob import csv_cells
-from smartmob.cli import output_files, printing, thresholds
+from smartmob.cli import find_capacity, output_files, printing, thresholds
+from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
 from smartmob.cli.durations import duration_seconds
@@ -58,6 +59,7 @@ class RunFailed(SmartmobError):
               help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
 @click.option(_WARM_UP, metavar="DURATION", help="Leave out the first seconds of the run, such as 30s, of all figures.")
+@with_capacity_options
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @with_rest_client
@@ -72,6 +74,7 @@ async def fire(
     warm_up: str | None,
     no_wait: bool,
     as_json: bool,
+    search: CapacityOptions | None,
 ) -> None:
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
@@ -81,12 +84,24 @@ async def fire(
     """
     limits = thresholds.parse_all(conditions)
     asked = _warm_up(warm_up)
+    if search is not None and (conditions or no_wait or asked):
+        raise click.UsageError(
+            "--find-capacity does not go with --fail-if, --warm-up or --no-wait: it has conditions and pauses of its own."
+        )
     if services is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
         async with deployed(rest, addresses(services), project, config_file, hq_address) as sent:
+            if search is not None:
+                package = await asyncio.to_thread(pack_project, sent.folder, sent.config_file)
+                await find_capacity.find(rest, package, search, as_json=as_json)
+                return
             run = await _request_run(rest, sent.folder, sent.config_file, asked)
             state = await _follow(rest, _ident(run))
+    elif search is not None:
+        package = await asyncio.to_thread(pack_project, project, config_file)
+        await find_capacity.find(rest, package, search, as_json=as_json)
+        return
     else:
         run = await _request_run(rest, project, config_file, asked)
         await _warn_of_ports(rest, run["config"])
@@ -139,8 +154,8 @@ async def _show_result(
 @with_rest_client
 async def report(rest: RestClient, run: str, against: str | None, target: Path | None, warm_up: str | None) -> None:
     """Write the report of RUN (its id, or "last") as one self-contained page."""
-    run = await _find(rest, run)
-    query = _warm_up(warm_up) | ({"against": await _find(rest, against)} if against is not None else {})
+    run = await find_run(rest, run)
+    query = _warm_up(warm_up) | ({"against": await find_run(rest, against)} if against is not None else {})
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"), **query)
 
 
@@ -151,7 +166,7 @@ async def report(rest: RestClient, run: str, against: str | None, target: Path |
 @with_rest_client
 async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: str) -> None:
     """Write the single results of RUN as CSV, with the columns of OCT."""
-    run = await _find(rest, run)
+    run = await find_run(rest, run)
     summary = await rest.get(f"{RUNS}/{run}/summary")
     timers = [name for name in summary["timers"] if name != thresholds.ALL]
     rows = 0
@@ -178,7 +193,7 @@ async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: st
 @with_rest_client
 async def rebuild_results(rest: RestClient, run: str, target: Path | None) -> None:
     """Compute the summary of RUN again from its stored results, and write its report."""
-    run = await _find(rest, run)
+    run = await find_run(rest, run)
     summary = await rest.post(f"{RUNS}/{run}/rebuild", {})
     printing.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
@@ -261,7 +276,7 @@ def _interrupts() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def _find(rest: RestClient, ident: str) -> str:
+async def find_run(rest: RestClient, ident: str) -> str:
     """Return the id of a run from its id, or `last`."""
     if ident != "last":
         return quote(ident, safe="")

@@ -40,6 +40,8 @@ _COMMANDS = {
     "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
     "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
     "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
+    "compare-runs": ("smartmob.cli.compare_runs:command", "Compare load tests by repeated spans of seconds."),
+    "import-results": ("smartmob.cli.import_load:command", "Import the results of JMeter, k6, Locust or Vegeta."),
     "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Compute the summary of a load test again."),
     "mark": ("smartmob.cli.timeline_marks:mark", "Put a note on the timeline."),
     "marks": ("smartmob.cli.timeline_marks:marks", "List the notes on the timeline."),

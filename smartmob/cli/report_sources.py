@@ -68,6 +68,17 @@ class OpenReport:
     format_: formats.ReportFormat | None
 
 
+@dataclass(frozen=True, slots=True)
+class PlainFile:
+    """A plain, unpacked file that can be read several times; `modified` is in seconds since 1970."""
+
+    path: Path
+    name: str
+    digest: str
+    modified: float
+    head: bytes
+
+
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
@@ -144,26 +155,42 @@ def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
             yield OpenReport(found.path, found.name, _digest(files), _moment(modified), estimates)
             return
         try:
-            path, modified = stack.enter_context(_plain(found))
-            head = _head(path)
-            if head.startswith(_GZIP):
-                path = stack.enter_context(_unpacked(path))
-                head = _head(path)
-            format_ = _format(found, head, forced)
-            name = _SPOKEN_STANDARD_INPUT if found.name == STANDARD_INPUT else found.name
-            before = path.stat()
-            yield OpenReport(path, name, _digest([path]), _moment(modified), format_)
-            after = path.stat()
+            file = stack.enter_context(plain_file(found))
+            format_ = _format(found, file.head, forced)
+            yield OpenReport(file.path, file.name, file.digest, _moment(file.modified), format_)
         except OSError as error:
             if found.in_folder and found.path.suffix.lower() not in _REPORT_SUFFIXES | {".gz"}:
                 raise NotAReport(error.strerror or str(error)) from None
             raise InvalidInput(f"cannot be read: {error.strerror or error}") from None
+
+
+@contextmanager
+def plain_file(found: Found, command: str = "smartmob tests import") -> Iterator[PlainFile]:
+    """Yield a file, a pipe or standard input as a plain and unpacked file. Raises OSError and InvalidInput.
+
+    `command` is what a person is told to use for a named pipe.
+    """
+    with ExitStack() as stack:
+        path, modified = stack.enter_context(_plain(found, command))
+        head = _head(path)
+        if head.startswith(_GZIP):
+            path = stack.enter_context(_unpacked(path))
+            head = _head(path)
+        name = _SPOKEN_STANDARD_INPUT if found.name == STANDARD_INPUT else found.name
+        before = path.stat()
+        yield PlainFile(path, name, _digest([path]), modified, head)
+        after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InvalidInput("changed while it was read; import it again")
 
 
+def packed(head: bytes) -> str | None:
+    """Return how a file is packed, if it is so by something else than gzip."""
+    return next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
+
+
 @contextmanager
-def _plain(found: Found) -> Iterator[tuple[Path, float]]:
+def _plain(found: Found, command: str) -> Iterator[tuple[Path, float]]:
     """Yield the path of a file that can be read twice, and its last change; pipes of the shell are copied."""
     if found.name == STANDARD_INPUT:
         if sys.stdin is None:
@@ -178,7 +205,7 @@ def _plain(found: Found) -> Iterator[tuple[Path, float]]:
         with found.path.open("rb") as file, _copied(file) as path:
             yield path, path.stat().st_mtime
     elif stat.S_ISFIFO(status.st_mode):
-        raise _skippable(found, f"is a named pipe; use: smartmob tests import - < {found.name}")
+        raise _skippable(found, f"is a named pipe; use: {command} - < {found.name}")
     else:
         raise _skippable(found, "is no file but a device or a socket")
 
@@ -229,9 +256,8 @@ def _format(found: Found, head: bytes, forced: str | None) -> formats.ReportForm
     format_ = formats.recognised(head)
     if format_ is not None:
         return format_
-    packed = next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
-    if packed is not None:
-        raise _skippable(found, f"is {packed}; unpack it first")
+    if (kind := packed(head)) is not None:
+        raise _skippable(found, f"is {kind}; unpack it first")
     is_other_xml = b"<" in head[:64]
     if found.in_folder and (suffix not in _XML_SUFFIXES or is_other_xml):
         raise NotAReport("is no report")

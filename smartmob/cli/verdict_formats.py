@@ -103,19 +103,19 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
     """
     worst_verdicts = (*_WORST, *(word for word in failed if word == "gone"))
     parts = [
-        f"### {_MARKS.get(found['verdict'], '')} {_escaped(found['verdict'].capitalize())}: "
-        f"{_escaped(found['explanation'])}",
-        f"{_escaped(title(found))}: {_counts(found['counts'])}.",
+        f"### {_MARKS.get(found['verdict'], '')} {escaped(found['verdict'].capitalize())}: "
+        f"{escaped(found['explanation'])}",
+        f"{escaped(title(found))}: {_counts(found['counts'])}.",
     ]
     if failed:
-        parts.append(f"**Failed** on: {_escaped(', '.join(failed))}.")
+        parts.append(f"**Failed** on: {escaped(', '.join(failed))}.")
     worst = [row for row in found["items"] if row["verdict"] in worst_verdicts]
     rest = [row for row in found["items"] if row["verdict"] not in worst_verdicts and is_notable(row)]
     if is_repetition(worst):
         worst = []
     if worst:
         parts.append(_table(worst[:_MAX_ROWS], found["unit"]))
-    parts.append("\n".join(f"> {_escaped(note)}" for note in notes(found)))
+    parts.append("\n".join(f"> {escaped(note)}" for note in notes(found)))
     more = [*worst[_MAX_ROWS:], *rest]
     if more:
         shown = more[:_MAX_FOLDED_ROWS]
@@ -127,20 +127,20 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:d} {_escaped(verdict)}" for verdict, number in counts.items() if number) or "no tests"
+    return ", ".join(f"{number:d} {escaped(verdict)}" for verdict, number in counts.items() if number) or "no tests"
 
 
 def _table(rows: Iterable[Row], unit: str) -> str:
     lines = [_line(_HEAD), _line(("---", "---", "---:", "---:", "---:", "---:", "---"))]
     for row in rows:
         cells = (
-            *(_MARKS.get(row["verdict"]) or _escaped(row["verdict"]), _escaped(test_name(row))),
+            *(_MARKS.get(row["verdict"]) or escaped(row["verdict"]), escaped(test_name(row))),
             *(
                 value(row["base"], unit),
                 value(row["head"], unit),
                 change(row, unit),
                 noise(row),
-                _escaped(row["reason"]),
+                escaped(row["reason"]),
             ),
         )
         lines.append(_line(cells))
@@ -151,7 +151,7 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text that Markdown and its HTML take literally, on one line, since any client may have chosen it.
 
     It makes no link and no mention, and contains no characters that control a terminal or a page.

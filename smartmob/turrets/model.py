@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from smartmob.turrets.names import ALL_TRANSACTIONS
-from smartmob.turrets.protocol import Report
+from smartmob.turrets.protocol import ArrivalRate, Report
 
 __all__ = ["ALL_TRANSACTIONS"]
 
@@ -44,7 +44,8 @@ class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of a project (its `config.json`), with the keys of OCT; unknown keys are stored, too.
 
-    `warm_up`: seconds after the start that the statistics leave out.
+    `warm_up`: seconds after the start that the statistics leave out. `total_rate`: transactions that
+    all turrets together start per second, in equal shares, in place of their own rates.
     """
 
     run_time: Annotated[float, msgspec.Meta(gt=0, le=31 * 86_400)]
@@ -63,6 +64,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     transaction_context: dict[str, Any] = {}
     wait: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     warm_up: Seconds = 0.0
+    total_rate: ArrivalRate | None = None
 
 
 def visible_name(given: str, created_at: datetime) -> str:
@@ -123,10 +125,24 @@ class Counters(msgspec.Struct, kw_only=True):
     clock_offset: float = 0.0
 
 
+class Source(msgspec.Struct, frozen=True):
+    """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
+
+    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples.
+    """
+
+    format: str
+    file: str
+    digest: str
+    notes: list[str] = []
+    aggregated: bool = False
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A load test. It fires from `started_at` to `ceased_at` and ends at `ended_at`; `reason` says why it failed.
 
-    `name` is that of its configuration, or the time of its creation if that has none.
+    `name` is that of its configuration, or the time of its creation if that has none. `source` is null for a run of
+    this service, and the origin of a run that was imported.
     """
 
     id: str
@@ -147,6 +163,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     report: str
     live: str
+    source: Source | None = None
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -297,7 +314,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     The first `warm_up` seconds are left out of all figures. `error_texts` are the errors of transactions, the most
     frequent first, and `timer_errors` those of each timer that failed; `other_error_texts` further texts have
-    `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count. `version` grows when
+    `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count; `source` is
+    the origin of an imported run. `version` grows when
     the meaning of a statistic changes; a stored summary of an earlier version is computed again.
     """
 
@@ -322,6 +340,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     timer_errors: dict[str, list[ErrorText]] = {}
     sent: int = 0
     received: int = 0
+    source: Source | None = None
     version: int = 1
     plan: LoadPlan | None = None
     warm_up: float = 0.0

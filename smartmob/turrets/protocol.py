@@ -38,11 +38,14 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.turrets.names import UNPRINTABLE, by_timer
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of our extension."""
 
 DETAILS_PROTOCOL = 2
 """The first version in which slices keep failed values apart, and results have `details`."""
+
+RATES_PROTOCOL = 3
+"""The first version in which a briefing can give each turret its rate."""
 
 LONGEST_MESSAGE = 4 * 1024 * 1024
 """Bytes of one message: turrets make none longer, and the headquarters sets ZMQ_MAXMSGSIZE to it."""
@@ -94,6 +97,8 @@ Code = Annotated[str, msgspec.Meta(max_length=LONGEST_CODE)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Users = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+ArrivalRate = Annotated[float, msgspec.Meta(ge=0, le=10_000_000)]
+"""Transactions that start per second."""
 Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """A number that a peer measured, in seconds or cores. NaN, which is within no bounds, is refused like infinity."""
 
@@ -102,7 +107,9 @@ class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The run in a briefing. `starts_in` is in seconds from the sending of the order; negative after the start.
 
     `run_time` is for how many seconds it fires; `stopped` stops it now (its results are still delivered). `context` is
-    passed to the transactions, like that of `set_transaction_context`.
+    passed to the transactions, like that of `set_transaction_context`. `rates` has the arrivals per second of each
+    turret by its uuid, in place of its own rate; a turret that is not in it starts none. Without it, each keeps its
+    own.
     """
 
     id: str
@@ -111,6 +118,11 @@ class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     stopped: bool = False
     results: Results = "slices"
     context: dict[str, Any] = {}
+    rates: dict[str, ArrivalRate] | None = None
+
+    def rate_of(self, uuid: str) -> float | None:
+        """Return the rate that a turret is given, or None if it keeps its own."""
+        return None if self.rates is None else self.rates.get(uuid, 0.0)
 
 
 class Briefing(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,19 @@ INSERT INTO turret_runs (
     run_id, headquarters, name, state, stop_asked, config, created_at, transactions, errors, counters, package
 ) VALUES ($1, $2, $3, 'waiting', false, $4, $5, 0, 0, '{}', $6);
 
+-- name: lock_import
+-- Two imports of the same file wait for each other; the lock ends with the transaction.
+SELECT pg_advisory_xact_lock($1);
+
+-- name: run_exists
+SELECT EXISTS (SELECT FROM turret_runs WHERE run_id = $1);
+
+-- name: insert_imported_run
+INSERT INTO turret_runs (
+    run_id, headquarters, name, state, stop_asked, config, created_at, started_at, ceased_at, ended_at, transactions,
+    errors, counters, package
+) VALUES ($1, $2, $3, 'finished', false, $4, $5, $6, $7, $7, $8, $9, '{}', $10);
+
 -- name: update_run
 UPDATE turret_runs
 SET state = $2, reason = $3, stop_asked = $4, started_at = $5, ceased_at = $6, ended_at = $7,
@@ -16,8 +29,8 @@ UPDATE turret_runs SET summary = $2 WHERE run_id = $1;
 
 -- name: select_runs
 SELECT
-    run_id, name, state, reason, stop_asked, config, created_at, started_at, ceased_at, ended_at, transactions, errors,
-    counters, package IS NOT NULL AS package
+    run_id, headquarters, name, state, reason, stop_asked, config, created_at, started_at, ceased_at, ended_at,
+    transactions, errors, counters, package IS NOT NULL AS package
 FROM turret_runs;
 
 -- name: select_summary

@@ -58,10 +58,11 @@ ROLES = {
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
-    # `hq` is the headquarters, `turret` the program that runs alone on other machines.
+    # `hq` is the headquarters, `turret` the program that runs alone on other machines; `result_files` reads files of
+    # other load testing tools, and `capacity` searches for a rate.
     "turrets": {
-        *("host_load", "hq", "load_plan", "names", "outcomes"),
-        *("project", "report", "scripting", "slices", "turret"),
+        *("capacity", "host_load", "hq", "load_plan", "names", "outcomes"),
+        *("project", "report", "result_files", "scripting", "slices", "turret"),
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {

@@ -13,7 +13,7 @@ The states and transitions of a run are listed in docs/reference/turret-protocol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -42,6 +42,7 @@ from smartmob.turrets.protocol import (
     MOST_TURRETS,
     ORDER_SECONDS,
     PROTOCOL,
+    RATES_PROTOCOL,
     Briefing,
     Condition,
     Order,
@@ -65,7 +66,7 @@ TERMINATED = ("aborted", "killed")
 """The conditions of turrets whose process ends."""
 _LONGEST_TICK_SECONDS = 1.0
 _ANSWER_SECONDS = 3 * ORDER_SECONDS
-"""A turret that has not answered an order for so long is not counted in when a run starts."""
+"""A turret that has not answered an order for so long is not counted in; it may miss the first two."""
 _CLONE_SIGNS = 2
 """Reports with lower counts than before, after which two turrets use one uuid: one may have been overtaken."""
 _TOLERANCE_SECONDS = 1e-6
@@ -120,6 +121,7 @@ class HeadquartersStateMachine:
         self._ceased_at = 0.0
         self._last_result_at = float("-inf")
         self._start_sent = False
+        self._rates: dict[str, float] | None = None
 
     @property
     def active(self) -> RunState | None:
@@ -257,6 +259,15 @@ class HeadquartersStateMachine:
         self._forget_silent(now)
         if len(self._ready) < run.config.min_turrets:
             return
+        if run.config.total_rate is not None:
+            unable = sorted(self._turrets[uuid].member.name for uuid in self._ready if not self._takes_rate(uuid))
+            if unable and now.steady - self._requested_at < _ANSWER_SECONDS:
+                return
+            if unable:
+                reason = f"turret {unable[0]} takes no rate from the headquarters: it is of OCT or an earlier version"
+                yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
+                return
+        self._share_rate(run.config.total_rate, self._ready)
         lead = self.timeouts.lead if any(turret.member.ours for turret in self._turrets.values()) else 0.0
         self._started_at = now.steady + lead
         yield from self._change_state(replace(run, state="running", started_at=now.wall + timedelta(seconds=lead)))
@@ -275,6 +286,14 @@ class HeadquartersStateMachine:
                 # It is added again when it sends a status.
                 del self._turrets[uuid]
                 self._ready.discard(uuid)
+
+    def _share_rate(self, total: float | None, uuids: Collection[str]) -> None:
+        """Give each of some turrets an equal share of a rate; turrets that come later start nothing."""
+        self._rates = None if total is None else {uuid: total / len(uuids) for uuid in uuids}
+
+    def _takes_rate(self, uuid: str) -> bool:
+        report = self._turrets[uuid].member.report
+        return report is not None and report.protocol >= RATES_PROTOCOL
 
     def _order_start(self, now: Now) -> Iterator[Action]:
         run = self.active
@@ -330,6 +349,7 @@ class HeadquartersStateMachine:
             stopped=run.state == "draining",
             results=run.config.results,
             context=run.config.transaction_context,
+            rates=self._rates,
         )
 
     def _request_statuses(self, now: Now) -> Iterator[Action]:
@@ -416,6 +436,7 @@ class HeadquartersStateMachine:
             self._turrets[member.uuid] = turret
             if turret.is_idle:
                 self._ready.add(member.uuid)
+        self._share_rate(run.config.total_rate, self._turrets)
         self._requested_at = self._ceased_at = self._last_result_at = now.steady
         if run.started_at is not None:
             passed = (now.wall - run.started_at).total_seconds()

@@ -29,6 +29,7 @@ class Evidence:
     plan: LoadPlan
     duration: float
     warm_up: float = 0.0
+    imported: bool = False
 
 
 def values_above(count: int, percentile: float) -> int:
@@ -40,7 +41,7 @@ def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Dou
     """Yield the doubts about the statistics of a run."""
     own = timers[ALL_TRANSACTIONS]
     yield from _of_errors(timers)
-    if own.mixed:
+    if own.mixed and not evidence.imported:
         yield Doubt(
             "warning",
             f"The durations contain those of {_number(own.mixed, 'failure')}: turrets or a service of an earlier "

@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
-from smartmob.turrets.model import Counters, Doubt, MachineLoad, Member, TimerStats, Trust, TurretConfig
+from smartmob.turrets.model import (
+    ALL_TRANSACTIONS,
+    Counters,
+    Doubt,
+    MachineLoad,
+    Member,
+    Source,
+    TimerStats,
+    Trust,
+    TurretConfig,
+)
 from smartmob.turrets.report.evidence import Evidence, doubts, facts
 
 BUSY, VERY_BUSY = 0.85, 0.97
@@ -41,14 +51,17 @@ def judge(
     digests: Mapping[str, str] = MappingProxyType({}),
     timers: Mapping[str, TimerStats] | None = None,
     evidence: Evidence | None = None,
+    source: Source | None = None,
 ) -> Trust:
     """Return the verdict on a run; while it goes on, the doubts that its end cannot remove.
 
-    `planned` are the turrets of its project, and `digests` the SHA-256 of its scripts.
+    `planned` are the turrets of its project, and `digests` the SHA-256 of its scripts. `source` is the
+    origin of an import.
     """
     ended = evidence is None or evidence.ended
     found = [
         *_of_run(counters, transactions, reason, damaged, ended=ended),
+        *_of_source(source, timers),
         *_of_project(members, planned, digests),
         *_of_restarts(counters.restarts, any(not member.ours for member in members)),
         *_of_turrets(members, ended=ended),
@@ -115,6 +128,29 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
         yield Doubt("warning", f"{_count(counters.malformed, 'message')} could not be understood and left out.")
     if counters.stale:
         yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
+
+
+def _of_source(source: Source | None, timers: Mapping[str, TimerStats] | None) -> Iterator[Doubt]:
+    """Yield what cannot be known of a run that another tool fired, and what its file says."""
+    if source is None:
+        return
+    yield Doubt(
+        "warning",
+        f"It was imported from {source.file or 'a file'} ({source.format}): nothing is known about the load of the "
+        "machine that fired, nor about starts that were late.",
+    )
+    if source.aggregated:
+        yield Doubt(
+            "warning",
+            "The file has statistics instead of samples: percentiles are as given, those that it does not have are "
+            "left out, and so is the distribution.",
+        )
+    for note in source.notes:
+        yield Doubt("warning", note)
+    if timers is not None and (mixed := timers[ALL_TRANSACTIONS].mixed):
+        yield Doubt(
+            "warning", f"The durations contain those of {_count(mixed, 'failure')}, not kept apart by {source.format}."
+        )
 
 
 def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from smartmob import csv_cells
 from smartmob.kernel.db.database import Record
-from smartmob.kernel.http import paging, ws_stream
+from smartmob.kernel.http import ndjson, paging, ws_stream
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.json_response import json_response
@@ -22,6 +22,8 @@ from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList, Seconds
 from smartmob.turrets.names import by_timer
 from smartmob.turrets.project import DECODER, Project, find_config
+from smartmob.turrets.report.run_comparison import LEAST_EFFECT
+from smartmob.turrets.result_files.imported_run import LINE, LINES, ImportLine
 from smartmob.turrets.routes import csv_tables
 from smartmob.turrets.service.firing import TurretsService
 
@@ -66,6 +68,14 @@ class FireQuery(msgspec.Struct, frozen=True):
     warm_up: Seconds | None = None
 
 
+class ComparisonQuery(msgspec.Struct, frozen=True):
+    """The id of the run to compare with, the seconds to leave out at the begin, and the least effect, as a share."""
+
+    against: str
+    skip: Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)] = 0.0
+    min_effect: Annotated[float, msgspec.Meta(ge=0, le=100)] = LEAST_EFFECT
+
+
 class Handlers:
     """The handlers, with the service that they call."""
 
@@ -85,6 +95,14 @@ class Handlers:
         answer = json_response(run, 201)
         answer.headers["Location"] = f"/turret-runs/{run.id}"
         return answer
+
+    async def import_run(self, request: web.Request) -> web.StreamResponse:
+        if request.content_type in ndjson.MEDIA_TYPES:
+            lines = ndjson.documents(self._bodies.chunks(request), LINE)
+        else:
+            lines = _once(decode(LINES, await self._bodies.read(request)))
+        stored = await self._service.imports.store(lines)
+        return json_response(stored, 200 if stored.known else 201)
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, RunsQuery)
@@ -135,6 +153,12 @@ class Handlers:
         page = await self._service.reports.report(parameter(request, "id"), asked.against, asked.warm_up)
         return web.Response(text=page, content_type=HTML, charset="utf-8", headers=_REPORT_HEADERS)
 
+    async def comparison(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, ComparisonQuery)
+        first = parameter(request, "id")
+        found = await self._service.comparisons.compare(first, asked.against, asked.skip, asked.min_effect)
+        return json_response(found)
+
     async def package(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")
         headers = {"Content-Disposition": f'attachment; filename="project-{ident}.tar.gz"'}
@@ -150,6 +174,10 @@ class Handlers:
         ident = parameter(request, "id")
         await self._service.queries.find(ident)  # raises NotFound before the connection is upgraded
         return await ws_stream.serve(request, _texts(self._service.watch(ident)), self._viewers)
+
+
+async def _once(lines: list[ImportLine]) -> AsyncIterator[list[ImportLine]]:
+    yield lines
 
 
 async def _texts(frames: AsyncIterator[LiveFrame]) -> AsyncIterator[str]:

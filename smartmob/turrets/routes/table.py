@@ -8,7 +8,18 @@ from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.turrets import model
 from smartmob.turrets.protocol import Result
-from smartmob.turrets.routes.handlers import GZIP, TAR, FireQuery, Handlers, ReportQuery, RunsQuery, StatisticsQuery
+from smartmob.turrets.report.run_comparison import RunComparison
+from smartmob.turrets.result_files.imported_run import ImportedRun, ImportLine
+from smartmob.turrets.routes.handlers import (
+    GZIP,
+    TAR,
+    ComparisonQuery,
+    FireQuery,
+    Handlers,
+    ReportQuery,
+    RunsQuery,
+    StatisticsQuery,
+)
 from smartmob.turrets.service.firing import TurretsService
 
 _NOT_FOUND = Answer("There is no such run.")
@@ -45,6 +56,15 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             "List runs, newest first.",
             {200: answer(model.RunList)},
             query=RunsQuery,
+        ),
+        Route(
+            "POST",
+            "/turret-runs/imports",
+            h.import_run,
+            "import_turret_run",
+            "Store the results of another load testing tool as a run.",
+            {200: answer(ImportedRun, "It is stored already."), 201: answer(ImportedRun)},
+            Body({JSON: list[ImportLine], NDJSON: ImportLine}),
         ),
         Route("GET", _RUN, h.run, "turret_run", "A run with its turrets.", {200: details, 404: _NOT_FOUND}),
         Route(
@@ -104,6 +124,15 @@ def _results(h: Handlers) -> tuple[Route, ...]:
             "All different errors of a run.",
             {200: answer(str, "A row for each text, the most frequent first.", CSV), 404: _NOT_FOUND},
             query=StatisticsQuery,
+        ),
+        Route(
+            "GET",
+            f"{_RUN}/comparison",
+            h.comparison,
+            "compare_turret_runs",
+            "Compare a run with another one, timer by timer.",
+            {200: answer(RunComparison), 404: _NOT_FOUND, 409: Answer("A run has not ended.")},
+            query=ComparisonQuery,
         ),
         Route(
             "GET",

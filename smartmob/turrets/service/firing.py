@@ -19,6 +19,8 @@ from smartmob.turrets.hq.machine_events import RunRequested, RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.model import ENDED, LiveFrame, Ports, RunDetails, TurretList
 from smartmob.turrets.project import Project
+from smartmob.turrets.service.comparisons import RunComparisons
+from smartmob.turrets.service.imports import RunImports
 from smartmob.turrets.service.maintenance import RunMaintenance
 from smartmob.turrets.service.queries import RunQueries
 from smartmob.turrets.service.reports import RunReports
@@ -29,7 +31,8 @@ log = get_logger()
 
 
 class TurretsService:
-    """Fires load tests; `queries` and `reports` read them, `live_view` follows the active one.
+    """Fires load tests; `queries` and `reports` read them, `live_view` follows the active one, `imports` stores
+    those of other tools, `comparisons` compares.
 
     The headquarters listens only if the setting `hq` is on.
     """
@@ -46,6 +49,8 @@ class TurretsService:
     ) -> None:
         self.queries = RunQueries(hq, reader)
         self.reports = RunReports(self.queries, reader, writer, host_load)
+        self.comparisons = RunComparisons(self.queries, reader)
+        self.imports = RunImports(self.queries, self.reports, writer)
         self.live_view = LiveView(hq)
         self._maintenance = RunMaintenance(writer, settings.keep_days)
         self._hq = hq

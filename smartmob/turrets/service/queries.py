@@ -17,7 +17,7 @@ from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.load_plan import plan_of
-from smartmob.turrets.model import ENDED, Counters, LiveFrame, Member, Run, RunDetails
+from smartmob.turrets.model import ENDED, Counters, LiveFrame, Member, Run, RunDetails, Source
 from smartmob.turrets.names import counted_name
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 
@@ -36,6 +36,7 @@ class CurrentRun:
     package: bool
     config: str
     members: list[Member] | None = None
+    source: Source | None = None
 
     @property
     def is_active(self) -> bool:
@@ -89,6 +90,7 @@ class CurrentRun:
             "summary": f"{path}/summary",
             "report": f"{path}/report",
             "live": f"{path}/live",
+            "source": self.source,
         }
 
     def last_frame(self) -> LiveFrame:
@@ -148,7 +150,7 @@ class RunQueries:
     async def package(self, ident: str) -> bytes:
         """Return the package with which a run was requested."""
         run = await self.find(ident)
-        package = await self._reader.package(run.uuid)
+        package = await self._reader.package(run.uuid) if run.package else None
         if package is None:
             raise NotFound(f"run {ident} was asked for without a package")
         return package
@@ -193,4 +195,5 @@ def _newest(stored: StoredRun, snapshot: RunSnapshot | None) -> CurrentRun:
         counters=stored.counters,
         package=stored.package,
         config=stored.config,
+        source=stored.source,
     )

@@ -28,6 +28,7 @@ from smartmob.turrets.model import (
 from smartmob.turrets.project import script_digests
 from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.given_findings import GivenFindings
 from smartmob.turrets.report.page import compare, render
 from smartmob.turrets.report.trust import judge
 from smartmob.turrets.service.queries import CurrentRun, RunQueries
@@ -117,7 +118,7 @@ class RunReports:
         run = await self._queries.find(ident)
         if run.state.state not in ENDED:
             raise Conflict(f"run {ident} is {run.state.state}; wait for its end")
-        if run.state.started_at is not None:
+        if run.state.started_at is not None and run.source is None:
             await reaggregate(self._reader, self._writer, run.uuid, run.state.started_at)
         self._courses.pop(run.state.id, None)
         return await self.store_summary(ident)
@@ -140,6 +141,8 @@ class RunReports:
 
     async def _findings(self, run: CurrentRun, timer: str | None = None, warm_up: float | None = None) -> Findings:
         """Return the findings of a run, or of one of its timers."""
+        if run.source is not None and run.source.aggregated:
+            return GivenFindings(await self._reader.given(run.uuid), run.state.config.run_time)
         seconds = run.firing_seconds()
         if (late := run.late_stop_seconds()) > seconds:
             # Turrets of OCT fire until they are told to stop; those of ours had stopped by themselves.
@@ -189,7 +192,13 @@ def _summary(
     state, plan = run.state, _plan(run, members)
     own, timers = findings.stats(TRANSACTION), findings.all_stats()
     texts, errors = findings.other_errors()
-    evidence = Evidence(ended=state.state in ENDED, plan=plan, duration=findings.duration, warm_up=findings.warm_up)
+    evidence = Evidence(
+        ended=state.state in ENDED,
+        plan=plan,
+        duration=findings.duration,
+        warm_up=findings.warm_up,
+        imported=run.source is not None,
+    )
     return Summary(
         id=state.id,
         name=state.name,
@@ -211,6 +220,7 @@ def _summary(
         version=SUMMARY_VERSION,
         turrets=members,
         counters=run.counters,
+        source=run.source,
         trust=judge(
             members,
             run.counters,
@@ -222,6 +232,7 @@ def _summary(
             digests=digests,
             timers=timers,
             evidence=evidence,
+            source=run.source,
         ),
         machines=machines,
         plan=plan,

@@ -12,8 +12,9 @@ import msgspec
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database, Record, is_unavailable, unavailable
 from smartmob.turrets.hq.machine_events import RunState
-from smartmob.turrets.model import Counters, Member, RunConfig
+from smartmob.turrets.model import Counters, Member, RunConfig, Source
 from smartmob.turrets.protocol import ErrorKind, Slice
+from smartmob.turrets.result_files.imported_run import HEADQUARTERS, GivenStats
 from smartmob.turrets.store.writer import PACKAGE
 
 _RESULT_ROWS = 20_000
@@ -21,6 +22,10 @@ _RESULT_ROWS = 20_000
 _SLICE_ROWS = 500
 """Slices are fetched in groups of so many rows."""
 _ERRORS = msgspec.json.Decoder(dict[str, int | tuple[int, str, str]])
+
+
+class _ImportedConfig(msgspec.Struct, frozen=True):
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class StoredRun:
     errors: int
     counters: Counters
     package: bool
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,11 @@ class TurretsReader:
         package: bytes | None = await self._database.fetchval(self._sql["select_package"], run)
         return package
 
+    async def given(self, run: UUID) -> GivenStats:
+        """Return the statistics of an imported run that has no slices."""
+        stored = await self.package(run)
+        return msgspec.json.decode(stored, type=GivenStats) if stored is not None else GivenStats()
+
     async def results(self, run: UUID) -> AsyncIterator[list[Record]]:
         """Yield the single results in the order of their arrival, some thousands at a time."""
         batches = await self._database.fetch(self._sql["select_batches"], run)
@@ -159,7 +170,11 @@ def _stored(row: Record) -> StoredRun:
         stop_requested=row["stop_asked"],
     )
     counters = msgspec.json.decode(row["counters"], type=Counters)
-    return StoredRun(state, row["config"], row["transactions"], row["errors"], counters, row["package"])
+    source = None
+    if row["headquarters"] == HEADQUARTERS:
+        source = msgspec.json.decode(row["config"], type=_ImportedConfig).source
+    package = row["package"] and source is None
+    return StoredRun(state, row["config"], row["transactions"], row["errors"], counters, package, source)
 
 
 def _slice(row: Record) -> Slice:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import datetime
+from contextlib import asynccontextmanager
+from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database
+from smartmob.kernel.db.database import Connection, Database, is_unavailable, unavailable
 from smartmob.kernel.db.writer import Submission
 from smartmob.turrets.hq.batch import Batch, SliceRow
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.rows import COLUMNS, HEAD, TAIL, text
 from smartmob.turrets.model import Counters, Member
 from smartmob.turrets.protocol import Slice
+from smartmob.turrets.result_files.imported_run import HEADQUARTERS
 from smartmob.turrets.store.partitions import Partitions
 
 PACKAGE = "smartmob.turrets"
@@ -56,6 +58,22 @@ class TurretsWriter:
         """Store a new run."""
         values = (UUID(run.id), headquarters, run.config.name, config.decode(), run.created_at, package)
         await self._database.run(lambda connection: connection.execute(self._sql["insert_run"], *values))
+
+    @asynccontextmanager
+    async def importing(self, run: UUID, days: Iterable[date]) -> AsyncIterator[ImportedRows | None]:
+        """Write an imported run in one transaction, which is committed at the end of the block or not at all.
+
+        Yields None if the run is stored already. Raises Unavailable if the connection is lost.
+        """
+        try:
+            async with self._database.acquire() as connection:
+                await self._partitions.ensure(connection, days)
+                async with connection.transaction():
+                    await connection.execute(self._sql["lock_import"], int.from_bytes(run.bytes[:8], signed=True))
+                    known = await connection.fetchval(self._sql["run_exists"], run)
+                    yield None if known else ImportedRows(connection, self._sql)
+        except Exception as error:
+            raise (unavailable(error) if is_unavailable(error) else error) from error
 
     async def update_run(self, run: RunState, transactions: int, errors: int, counters: Counters) -> None:
         """Store the state of a run."""
@@ -118,30 +136,17 @@ class TurretsWriter:
                 await self._write(connection, batch)
 
     async def _write(self, connection: Connection, batch: Batch) -> None:
-        await connection.execute(
-            self._sql["insert_batch"],
-            batch.run,
-            batch.number,
-            batch.transactions,
-            batch.errors,
-            batch.rows,
-            batch.aggregated,
-        )
+        await _insert_batch(connection, self._sql, batch)
         if batch.rows:
             source = _copy_data(batch)
             await connection.copy_to_table("turret_results", source=source, columns=COLUMNS, format="binary")
-        await self._copy_slices(connection, batch)
+        await _copy_slices(connection, batch)
         if batch.progress:
             uuids = [text(uuid) for uuid in batch.progress]
             await connection.execute(self._sql["upsert_progress"], batch.run, uuids, list(batch.progress.values()))
         if batch.health:
             columns = zip(*(msgspec.structs.astuple(row) for row in batch.health), strict=True)
             await connection.execute(self._sql["insert_health"], batch.run, *map(list, columns))
-
-    async def _copy_slices(self, connection: Connection, batch: Batch) -> None:
-        if batch.slices:
-            records = [_slice_record(batch, seq, row) for seq, row in enumerate(batch.slices)]
-            await connection.copy_records_to_table("turret_slices", records=records, columns=_SLICE_COLUMNS)
 
     async def replace_aggregated(self, run: UUID, batch: Batch) -> None:
         """Replace the slices of a run that were aggregated from its single results by those of `batch`."""
@@ -150,7 +155,7 @@ class TurretsWriter:
             await self._partitions.ensure(connection, batch.days())
             async with connection.transaction():
                 await connection.execute(self._sql["delete_aggregated"], run)
-                await self._copy_slices(connection, batch)
+                await _copy_slices(connection, batch)
                 await connection.execute(self._sql["mark_aggregated"], run)
 
         await self._database.run(write)
@@ -170,6 +175,45 @@ class TurretsWriter:
             lambda connection: self._partitions.drop_before(connection, self._sql["partitions"], before)
         )
         return len(old), dropped
+
+
+class ImportedRows:
+    """The rows of an imported run, in a transaction that has begun."""
+
+    def __init__(self, connection: Connection, sql: Mapping[str, str]) -> None:
+        self._connection = connection
+        self._sql = sql
+
+    async def add(self, batch: Batch) -> None:
+        """Write a batch of slices."""
+        await _insert_batch(self._connection, self._sql, batch)
+        await _copy_slices(self._connection, batch)
+
+    async def finish(self, run: RunState, config: bytes, counts: tuple[int, int], given: bytes | None) -> None:
+        """Write the run itself; `counts` are those of its transactions and of its errors."""
+        await self._connection.execute(
+            self._sql["insert_imported_run"],
+            UUID(run.id),
+            HEADQUARTERS,
+            run.config.name,
+            config.decode(),
+            run.created_at,
+            run.started_at,
+            run.ended_at,
+            *counts,
+            given,
+        )
+
+
+async def _insert_batch(connection: Connection, sql: Mapping[str, str], batch: Batch) -> None:
+    values = (batch.run, batch.number, batch.transactions, batch.errors, batch.rows, batch.aggregated)
+    await connection.execute(sql["insert_batch"], *values)
+
+
+async def _copy_slices(connection: Connection, batch: Batch) -> None:
+    if batch.slices:
+        records = [_slice_record(batch, seq, row) for seq, row in enumerate(batch.slices)]
+        await connection.copy_records_to_table("turret_slices", records=records, columns=_SLICE_COLUMNS)
 
 
 async def _copy_data(batch: Batch) -> AsyncIterator[bytes]:

@@ -216,7 +216,9 @@ class TurretSession:
         # A run without an end has an infinite one, which the JSON of the pipe cannot represent.
         end = min(fire.end, fire.start + 1e9)
         details = fire.numbered and self._machine.hq_protocol >= DETAILS_PROTOCOL
-        plan = FiringPlan(start=fire.start, end=end, raw=fire.raw, context=fire.context, details=details)
+        plan = FiringPlan(
+            start=fire.start, end=end, raw=fire.raw, context=fire.context, details=details, rate=fire.rate
+        )
         try:
             await generator.fire(plan)
         except Exception as error:

@@ -79,7 +79,7 @@ class StartFiring:
     """Start the cannons. `start` is when the run begins by the clock of `now`; it may be in the past.
 
     `end` is when arrivals of the open model end, or infinity. `raw`: send raw results, not slices. `numbered`: give
-    each message a sequence number.
+    each message a sequence number. `rate`: arrivals per second in place of those of the configuration, or None.
     """
 
     run: str | None
@@ -88,6 +88,7 @@ class StartFiring:
     raw: bool
     numbered: bool
     context: dict[str, Any]
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class _JoinedRun:
     seconds: float
     results: str
     context: dict[str, Any]
+    rate: float | None = None
     abandoned: bool = False
     sequence: int | None = None
     acknowledged: int = 0
@@ -274,7 +276,8 @@ class TurretMachine:
         start = now + wanted.starts_in
         if run is None:
             context = dict(self._context) | wanted.context
-            self.run = _JoinedRun(wanted.id, start, wanted.run_time, wanted.results, context)
+            rate = wanted.rate_of(self.uuid)
+            self.run = _JoinedRun(wanted.id, start, wanted.run_time, wanted.results, context, rate)
             self.state = "armed"
             if wanted.stopped or start + wanted.run_time <= now:
                 self._leave_run()
@@ -353,7 +356,8 @@ class TurretMachine:
         assert run is not None
         self.state, run.progress_at = "firing", now
         numbered = run.id is not None
-        actions.append(StartFiring(run.id, run.start, run.end, run.results == "raw", numbered, run.context))
+        raw = run.results == "raw"
+        actions.append(StartFiring(run.id, run.start, run.end, raw, numbered, run.context, run.rate))
         actions.append(SendStatus())
 
     def _stop(self, actions: list[Action], *, at_once: bool) -> None:

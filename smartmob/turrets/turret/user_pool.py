@@ -20,7 +20,7 @@ from smartmob.turrets.turret.configuration import TurretConfiguration
 from smartmob.turrets.turret.failure import Failure
 from smartmob.turrets.turret.http_client import TRAFFIC
 from smartmob.turrets.turret.result_buffer import ResultBuffer
-from smartmob.turrets.turret.schedule import rampup
+from smartmob.turrets.turret.schedule import Arrivals, rampup
 from smartmob.turrets.turret.script import Script
 from smartmob.turrets.turret.self_monitor import LagMeter
 
@@ -50,7 +50,8 @@ class ResultBatch(msgspec.Struct, frozen=True, kw_only=True):
 class FiringPlan(msgspec.Struct, frozen=True, kw_only=True):
     """When and how to fire. `start` and `end` are times of the monotonic clock, which all processes here share.
 
-    `details`: raw results have the kinds of their errors.
+    `details`: raw results have the kinds of their errors. `rate`: arrivals per second, in place of the rate and the
+    rampup of the configuration; all processes of the turret share it.
     """
 
     start: float
@@ -58,6 +59,7 @@ class FiringPlan(msgspec.Struct, frozen=True, kw_only=True):
     raw: bool
     context: dict[str, Any]
     details: bool = False
+    rate: float | None = None
 
 
 class UserPool:
@@ -121,10 +123,11 @@ class UserPool:
         self._results = ResultBuffer(self._configuration.name, epoch, raw=plan.raw, details=plan.details)
         self._results.counts.joined = round(began - plan.start, 3)
         self._traffic = TRAFFIC.sent, TRAFFIC.received
-        arrivals = self._configuration.arrivals()
+        arrivals = self._configuration.arrivals() if plan.rate is None else Arrivals.of(plan.rate)
+        seconds = self._configuration.rampup if plan.rate is None else 0.0
         index, number = self._share
         total = self._configuration.cannons
-        starts = [began + rampup(k, total, self._configuration.rampup) for k in range(index, total, number)]
+        starts = [began + rampup(k, total, seconds) for k in range(index, total, number)]
         if self.script.asynchronous:
             queue = None if arrivals is None else CoroutineArrivalQueue(arrivals, plan.start, plan.end, self._share)
             self._queue = queue

@@ -85,6 +85,15 @@ def _history() -> History:
     return made
 
 
+def test_a_briefing_gives_a_rate() -> None:
+    """The cannons fire by it; a turret that is left out of the shares fires nothing."""
+    for rates, rate in (({UUID: 5.0}, 5.0), ({"another": 5.0}, 0.0), (None, None)):
+        made = History()
+        made.at(0, ConnectionChanged(connected=True))
+        started = made.at(1, smartmob_order(RunBriefing(id="r", starts_in=0.0, run_time=10.0, rates=rates)))
+        assert [action.rate for action in started if isinstance(action, StartFiring)] == [rate]
+
+
 class TestOct:
     """With a headquarters of OCT."""
 

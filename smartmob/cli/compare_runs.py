@@ -1,0 +1,189 @@
+"""`smartmob compare-runs`: load tests side by side, with a verdict for each timer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import click
+
+from smartmob.cli import fire, printing
+from smartmob.cli.compare import share
+from smartmob.cli.server_options import with_rest_client
+from smartmob.cli.verdict_formats import escaped
+from smartmob.client.http import RestClient
+
+_FORMATS = ("table", "json", "markdown", "junit")
+WORDS = ("slower", "errors", "rate", "unfit", "incomparable")
+"""The words of --fail-on."""
+
+_COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "green", "unfit": "magenta"}
+_HEAD = ("Verdict", "Timer", "Figure", ">A", ">B", ">Change", ">95 % interval", "Reason")
+
+Document = Mapping[str, Any]
+
+
+def _words(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[str]:
+    words = [word.strip() for text in texts for word in text.split(",")]
+    for word in words:
+        if word not in WORDS:
+            raise click.BadParameter(f"{word!r} is not one of {', '.join(WORDS)}")
+    return words
+
+
+@click.command("compare-runs")
+@click.argument("first", metavar="A")
+@click.argument("others", metavar="B...", nargs=-1, required=True)
+@click.option("--skip", type=click.FloatRange(0, 31 * 86_400), default=0.0, metavar="SECONDS",
+              help="Leave out so many seconds at the begin of each run, for its warm-up.")  # fmt: skip
+@click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
+              help="Ignore smaller changes of latencies and rates.")  # fmt: skip
+@click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_words,
+              help="End with 1 on: slower, errors (more of them), rate (a lower one), unfit (nothing can be judged), "
+              "incomparable. Repeatable.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
+              help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--all", "everything", is_flag=True, help="Also show what is the same in the table.")
+@with_rest_client
+async def command(
+    rest: RestClient,
+    first: str,
+    others: tuple[str, ...],
+    skip: float,
+    min_effect: float,
+    fail_on: list[str],
+    form: str,
+    as_json: bool,
+    everything: bool,
+) -> int:
+    """Compare each of the load tests B... with A (ids of runs, or "last").
+
+    Latencies of successes, rate and errors of each timer are judged by spans of seconds of both runs, since seconds
+    that follow each other are no independent measurements. It ends with 0, with 1 if --fail-on applies, with 2 for a
+    wrong option, and with 3 if the server does not answer.
+    """
+    base = await fire.find_run(rest, first)
+    found = []
+    for other in others:
+        run = await fire.find_run(rest, other)
+        path = f"{fire.RUNS}/{base}/comparison"
+        found.append(await rest.get(path, against=run, skip=skip, min_effect=min_effect))
+    form = "json" if as_json else form
+    if form == "json":
+        printing.print_json(found[0] if len(found) == 1 else {"comparisons": found})
+    elif form == "markdown":
+        click.echo("\n".join(markdown(each) for each in found))
+    elif form == "junit":
+        click.echo(junit(found, fail_on))
+    else:
+        for each in found:
+            _print(each, everything=everything)
+    failed = [word for word in WORDS if word in fail_on and any(applies(word, each) for each in found)]
+    if failed:
+        printing.say(f"--fail-on: {', '.join(failed)}")
+    return int(bool(failed))
+
+
+def applies(word: str, found: Document) -> bool:
+    """Return whether a word of --fail-on applies to a comparison. Of runs that cannot be compared nothing is judged."""
+    if word == "incomparable" or found["verdict"] == "incomparable":
+        return bool(word == found["verdict"])
+    if word == "unfit":
+        return bool(found["verdict"] == "unfit")
+    wanted = {"slower": ("slower", None), "errors": ("more", "errors"), "rate": ("fewer", "rate")}[word]
+    return any(row["verdict"] == wanted[0] and wanted[1] in (None, row["figure"]) for _, row in _rows(found))
+
+
+def _rows(found: Document) -> list[tuple[str, Document]]:
+    return [(timer["timer"], row) for timer in found["timers"] for row in timer["figures"]]
+
+
+def title(found: Document) -> str:
+    """Return the two runs in one line."""
+    names = [f"{run['name'] or run['id']}" for run in (found["first"], found["second"])]
+    return f"B {names[1]} against A {names[0]}"
+
+
+def _notes(found: Document) -> list[str]:
+    """Return what the table does not show."""
+    notes = []
+    for name, timers in (("A", found["only_first"]), ("B", found["only_second"])):
+        if timers:
+            notes.append(f"Only {name} has: {', '.join(timers[:10])}{' …' if len(timers) > 10 else ''}")
+    if found["left_out"]:
+        notes.append(f"{found['left_out']} rarer timers are left out.")
+    return notes
+
+
+def _cells(timer: str, row: Document) -> tuple[str, ...]:
+    return (
+        row["verdict"],
+        timer,
+        row["figure"],
+        *(_value(row["figure"], row[side]) for side in ("first", "second")),
+        _change(row["figure"], row["change"]),
+        f"{_change(row['figure'], row['low'])} … {_change(row['figure'], row['high'])}" if row["p"] is not None else "",
+        row["reason"],
+    )
+
+
+def _value(figure: str, value: float | None) -> str:
+    if value is None:
+        return printing.NOTHING
+    return f"{value:.2%}" if figure == "errors" else f"{value:,.1f}/s" if figure == "rate" else printing.seconds(value)
+
+
+def _change(figure: str, value: float | None) -> str:
+    if value is None:
+        return printing.NOTHING
+    return f"{value * 100:+.2f} points" if figure == "errors" else f"{value:+.1%}"
+
+
+def _print(found: Document, *, everything: bool) -> None:
+    rows = [_cells(timer, row) for timer, row in _rows(found) if everything or row["verdict"] not in ("same", "unfit")]
+    if rows:
+        printed = ((printing.plain(row[0], _COLOURS.get(row[0], "")), *row[1:]) for row in rows)
+        printing.print_table(title(found), _HEAD, printed)
+    lines = [f"{title(found)}: {found['verdict']}: {found['reason']}", *_notes(found)]
+    hidden = len(_rows(found)) - len(rows)
+    if hidden:
+        lines.append(f"{hidden} figures that are the same or unfit are hidden; --all shows them.")
+    printing.print_lines([printing.plain(line) for line in lines])
+
+
+def markdown(found: Document) -> str:
+    """Return a comparison as a comment on a pull request."""
+    parts = [f"### {escaped(title(found))}: {escaped(found['verdict'])}", escaped(found["reason"])]
+    rows = [_cells(timer, row) for timer, row in _rows(found) if row["verdict"] != "same"]
+    if rows:
+        head = [name.removeprefix(">") for name in _HEAD]
+        lines = [head, ["---"] * len(head), *([escaped(cell) for cell in row] for row in rows)]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    parts += [escaped(note) for note in _notes(found)]
+    return "\n\n".join(parts) + "\n"
+
+
+def junit(comparisons: Sequence[Document], fail_on: Sequence[str]) -> str:
+    """Return comparisons as JUnit XML: a figure of a timer is a case, and a failure if --fail-on names its verdict."""
+    suites = ElementTree.Element("testsuites")
+    for found in comparisons:
+        suite = ElementTree.SubElement(suites, "testsuite", name=printing.printable(title(found)))
+        cases = []
+        for timer, row in _rows(found):
+            one = {**found, "timers": [{"timer": timer, "figures": [row]}]}
+            failing = any(applies(word, one) for word in fail_on if word in ("slower", "errors", "rate"))
+            cases.append((timer, row["figure"], " ".join(_cells(timer, row)), failing, row["verdict"] == "unfit"))
+        whole = any(applies(word, found) for word in fail_on if word in ("unfit", "incomparable"))
+        cases.append(("smartmob.compare-runs", "verdict", f"{found['verdict']}: {found['reason']}", whole, False))
+        suite.set("tests", str(len(cases)))
+        suite.set("failures", str(sum(case[3] for case in cases)))
+        suite.set("skipped", str(sum(case[4] and not case[3] for case in cases)))
+        for timer, figure, text, failing, unfit in cases:
+            case = ElementTree.SubElement(suite, "testcase", classname=printing.printable(timer), name=figure, time="0")
+            if failing or unfit:
+                kind = "failure" if failing else "skipped"
+                ElementTree.SubElement(case, kind, message=printing.printable(text))
+    ElementTree.indent(suites)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode")

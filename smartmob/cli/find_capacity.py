@@ -1,0 +1,246 @@
+"""The search of `smartmob fire --find-capacity`: one run for each step, until the capacity of the target is known."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import signal
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import quote
+
+import click
+import orjson
+
+from smartmob.cli import printing
+from smartmob.cli.capacity_options import CapacityOptions
+from smartmob.client import http
+from smartmob.client.http import RestClient
+from smartmob.errors import InvalidInput, RemoteError, SettingsError, SmartmobError
+from smartmob.kernel.runtime.host_names import is_same_host
+from smartmob.turrets.capacity.attribution import result_of, shown
+from smartmob.turrets.capacity.model import SearchResult, SearchStep
+from smartmob.turrets.capacity.search import CapacitySearch
+from smartmob.turrets.capacity.step_evaluation import StepLoad, cannons_needed, evaluate_step
+from smartmob.turrets.model import ENDED
+from smartmob.turrets.project import CONFIG, find_config
+from smartmob.turrets.protocol import RATES_PROTOCOL
+
+RUNS = "/turret-runs"
+_RECONNECT_SECONDS = 1.0
+_ATTEMPTS = 60  # connections to a run whose connection breaks
+_MOST_BACKLOG_SECONDS = 60.0
+"""The longest extra pause after a step that did not hold: as long as its slowest transactions took."""
+_START_SECONDS = 2.0
+"""Seconds that a run takes besides firing: the turrets are asked, and the start is announced ahead."""
+
+
+class CapacityNotFound(SmartmobError):
+    """No rate held the conditions."""
+
+
+class CapacityFinder:
+    """Searches for the capacity of the target of a project. Use it once."""
+
+    def __init__(self, rest: RestClient, package: bytes, options: CapacityOptions) -> None:
+        self._rest = rest
+        self._package = package
+        self._config: dict[str, Any] = orjson.loads(find_config(package))
+        self._options = options
+        self._search = CapacitySearch(options.bounds)
+        self.steps: list[SearchStep] = []
+        self._interrupted = asyncio.Event()
+
+    async def check(self) -> None:
+        """Check what the search needs before the first step; raises InvalidInput and SettingsError."""
+        turrets = (await self._rest.get("/turrets"))["turrets"]
+        for turret in (turret for turret in turrets if turret["alive"]):
+            # A turret that has had no order yet has reported nothing; the headquarters asks it at the first step.
+            if (report := turret["report"]) is not None and report["protocol"] < RATES_PROTOCOL:
+                raise InvalidInput(
+                    f"turret {turret['name']} takes no rate from the headquarters: end it, or run it with this version "
+                    "of smartmob turret"
+                )
+        host = self._options.settings.target_host
+        if host is not None:
+            known = [str(each["name"]) async for each in self._rest.rows("/hosts", "hosts")]
+            if not any(is_same_host(host, name) for name in known):
+                names = ", ".join(known[:10]) or "none"
+                raise SettingsError(f"--target-host {host}: no such machine reports to the service; there are: {names}")
+        there = [turret for turret in turrets if turret["alive"]]
+        # Each step waits for all of them, so that each has the same turrets.
+        given = self._config.get("min_turrets")
+        self._config["min_turrets"] = max(len(there), given if isinstance(given, int) else 1)
+        self._warn(there)
+
+    def _warn(self, turrets: Sequence[Mapping[str, Any]]) -> None:
+        options, settings = self._options, self._options.settings
+        first = settings.start_rate * settings.step_time
+        for condition in options.conditions:
+            figure = condition.inverse.figure
+            share = float(figure[1:]) / 100 if figure.startswith("p") else None
+            if share is not None and first * (1 - share) < 10:
+                printing.say(
+                    f"{condition.text} rests on few transactions at the lowest rate: {first * (1 - share):.2g} of "
+                    f"{first:,.0f} are above it; a longer --step-time or a higher --start-rate makes it steadier"
+                )
+        cannons = sum(turret["cannons"] or 0 for turret in turrets)
+        longest = max((each.seconds for each in options.conditions if each.seconds is not None), default=None)
+        if longest is not None and cannons and cannons < cannons_needed(settings.max_rate, longest):
+            printing.say(
+                f"the turrets have {cannons:,} cannons: enough for {shown(cannons / longest)} while a transaction "
+                f"takes {printing.seconds(longest)}, and for more while it takes less"
+            )
+
+    async def run(self) -> SearchResult:
+        """Fire steps until the capacity is known, the time is over or CTRL-C is pressed; return the result so far."""
+        loop, reason, last = asyncio.get_running_loop(), "", False
+        deadline = loop.time() + self._options.settings.max_time
+        with _interrupts(self._interrupted):
+            while (rate := self._search.rate) is not None:
+                if loop.time() + self._options.step_seconds + _START_SECONDS > deadline and last:
+                    reason = "--max-time is over"
+                    break
+                if self._interrupted.is_set() or (step := await self._fire(rate)) is None:
+                    reason = "stopped by request"
+                    break
+                last = True
+                self.steps.append(step)
+                self._search.add(step.outcome)
+                printing.say(self._line(step))
+                if self._search.rate is not None:
+                    await self._cool_down(step)
+        return result_of(self._search.finding(), self._options.settings, self.steps, reason)
+
+    async def _fire(self, rate: float) -> SearchStep | None:
+        """Fire one step and return its evaluation, or None if it was stopped. Raises CapacityNotFound."""
+        seconds = self._options.step_seconds
+        config = self._config | {
+            "run_time": seconds,
+            "warm_up": self._options.settings.warm_up,
+            "total_rate": rate,
+            "name": f"{self._config.get('name') or 'capacity'} at {shown(rate)}"[:200],
+        }
+        run = await self._rest.post_bytes(RUNS, with_config(self._package, config), "application/gzip")
+        ident = quote(str(run["id"]), safe="")
+        state = await self._follow(ident)
+        summary = await self._rest.get(f"{RUNS}/{ident}/summary")
+        if state == "failed":
+            raise CapacityNotFound(f"the run {ident} failed: {summary['reason']}")
+        if state == "stopped":
+            return None
+        fired = StepLoad(rate, seconds)
+        return evaluate_step(summary, fired, self._options.conditions, self._options.settings.target_host)
+
+    async def _follow(self, ident: str) -> str:
+        """Return the state of a run at its end; CTRL-C stops it."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                async for frame in self._rest.frames(f"{RUNS}/{ident}/live"):
+                    if frame["state"] in ENDED:
+                        return str(frame["state"])
+                    if self._interrupted.is_set():
+                        await self._rest.post(f"{RUNS}/{ident}/stop", {})
+            except http.ConnectionBroken:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(_RECONNECT_SECONDS)
+        raise RemoteError(f"the run {ident} cannot be followed any longer; ask for it with smartmob report {ident}")
+
+    async def _cool_down(self, step: SearchStep) -> None:
+        """Wait without load, after a step that did not hold also for its backlog."""
+        seconds = self._options.settings.cool_down
+        if step.outcome != "held" and seconds:
+            seconds += min(step.p99 or 0.0, _MOST_BACKLOG_SECONDS)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._interrupted.wait(), seconds)
+
+    def _line(self, step: SearchStep) -> str:
+        """Return a step in one line."""
+        told = f"step {len(self.steps)}: {shown(step.rate)} {_SAID[step.outcome]}, p99 {printing.seconds(step.p99)}"
+        told += f", {step.errors:.2%} errors"
+        return f"{told} ({step.reasons[0]})" if step.reasons else told
+
+
+_SAID = {"held": "held", "broken": "did not hold", "saturated": "could not be fired"}
+
+
+def with_config(package: bytes, config: Mapping[str, Any]) -> bytes:
+    """Return a package with another configuration; raises InvalidInput."""
+    changed = io.BytesIO()
+    with (
+        tarfile.open(fileobj=io.BytesIO(package), mode="r:*") as source,
+        tarfile.open(fileobj=changed, mode="w:gz") as target,
+    ):
+        replaced = False
+        for member in source:
+            parts = [part for part in member.name.split("/") if part not in ("", ".")]
+            if member.isfile() and parts[-1:] == [CONFIG] and len(parts) <= 2 and not replaced:
+                content = orjson.dumps(dict(config))
+                member.size, replaced = len(content), True
+                target.addfile(member, io.BytesIO(content))
+            else:
+                target.addfile(member, source.extractfile(member) if member.isfile() else None)
+    return changed.getvalue()
+
+
+@contextmanager
+def _interrupts(interrupted: asyncio.Event) -> Iterator[None]:
+    """Set an event at the first SIGINT; the second one ends the command."""
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        printing.say("stopping; once more to leave without waiting")
+        interrupted.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def find(rest: RestClient, package: bytes, options: CapacityOptions, *, as_json: bool) -> None:
+    """Search for a capacity and show the result; raises CapacityNotFound when no rate held."""
+    finder = CapacityFinder(rest, package, options)
+    await finder.check()
+    result = await finder.run()
+    if as_json:
+        printing.print_json(
+            {
+                "settings": _plain(options.settings),
+                "steps": [_plain(step) for step in finder.steps],
+                "result": _plain(result),
+            }
+        )
+    else:
+        show(finder.steps, result)
+    if result.held is None:
+        raise CapacityNotFound(result.words)
+
+
+def _plain(struct: Any) -> Any:
+    import msgspec
+
+    return msgspec.to_builtins(struct)
+
+
+def show(steps: Sequence[SearchStep], result: SearchResult) -> None:
+    """Print the steps of a search and its result."""
+    printing.print_table(
+        "Steps",
+        ("Run", ">Rate", ">Fired", "Outcome", ">p50", ">p95", ">p99", ">Errors", "Reason"),
+        (
+            (
+                *(step.run, shown(step.rate), shown(step.achieved), _SAID[step.outcome]),
+                *map(printing.seconds, (step.p50, step.p95, step.p99)),
+                *(f"{step.errors:.2%}", step.reasons[0] if step.reasons else ""),
+            )
+            for step in steps
+        ),
+    )
+    click.echo(printing.printable(f"Capacity: {result.words}."))
+    click.echo(printing.printable(f"Limit: {result.limit}."))

@@ -1,0 +1,280 @@
+"""The comparison of two load tests: a verdict for each timer from repeated spans of seconds. No I/O.
+
+`batch_means` tells the method. What differs between two runs as wholes (another day, another place in memory) is not in
+the spread inside each of them: a verdict says that these two runs differ, not why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from smartmob.turrets.model import ALL_TRANSACTIONS, Run
+from smartmob.turrets.outcomes import Outcomes
+from smartmob.turrets.protocol import Slice
+from smartmob.turrets.report.batch_means import BATCHES, FEWEST_BATCHES, adjusted, compare
+from smartmob.turrets.slices import TRANSACTION
+
+MOST_TIMERS = 100
+"""Timers of a comparison: those with the most values in both runs."""
+
+LEAST_EFFECT = 0.05
+"""Share by which a latency or a rate must differ, unless another one is asked for."""
+_LEAST_ERRORS = 0.01
+"""Difference of the shares of errors that counts: one percentage point."""
+_FALSE_SHARE = 0.05
+"""Share of the verdicts other than "same" that may be false, on average."""
+_BEYOND = 5
+"""Values of a batch that must lie beyond a percentile of it."""
+_LATENCIES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+
+FigureVerdict = Literal["slower", "faster", "more", "fewer", "same", "unfit"]
+Worst = Literal["slower", "more errors", "lower rate", "faster", "same", "unfit", "incomparable"]
+
+
+class ComparedFigure(msgspec.Struct, frozen=True, kw_only=True):
+    """A statistic of a timer in both runs: the values of the whole runs, and the change between their batches.
+
+    `change` is a share of the first value for latencies and rates, and a difference for shares of errors, with its 95 %
+    interval from `low` to `high`. `p` is adjusted for all statistics of the comparison. `reason` says why it is unfit.
+    """
+
+    figure: str
+    first: float | None
+    second: float | None
+    verdict: FigureVerdict
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    batches: int = 0
+    reason: str = ""
+
+
+class ComparedTimer(msgspec.Struct, frozen=True, kw_only=True):
+    """A timer in both runs."""
+
+    timer: str
+    figures: list[ComparedFigure]
+
+
+class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Two runs side by side. `reason` says why they cannot be compared, or what the verdict rests on.
+
+    `only_first` and `only_second` are timers of one run; `left_out` counts timers beyond the limit of a comparison.
+    """
+
+    first: Run
+    second: Run
+    verdict: Worst
+    reason: str
+    timers: list[ComparedTimer]
+    only_first: list[str] = []
+    only_second: list[str] = []
+    left_out: int = 0
+
+
+class BatchedRun:
+    """The values of some timers of a run in batches of seconds of equal length.
+
+    The first `skip` seconds are left out, and so is the last second, of which the run has only a part.
+    """
+
+    def __init__(self, duration: float, timers: Iterable[str], skip: float = 0.0) -> None:
+        self.first_second = math.ceil(skip)
+        self.seconds = max(int(duration) - self.first_second, 0)
+        self.length = self.seconds // BATCHES if self.seconds >= BATCHES else 1
+        count = min(self.seconds // self.length, BATCHES) if self.seconds else 0
+        # What does not fill a batch is left out at the begin, where the load is ramped up.
+        self.first_second += self.seconds - count * self.length
+        self.timers = {name: [Outcomes() for _ in range(count)] for name in timers}
+
+    def add(self, parts: Iterable[Slice]) -> None:
+        """Add slices. Raises InvalidInput if a histogram cannot be read."""
+        for part in parts:
+            batches = self.timers.get(part.timer)
+            place = (part.second - self.first_second) // self.length
+            if batches is not None and part.second >= self.first_second and place < len(batches):
+                batches[place].merge(part)
+
+
+def plan(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two runs must have in common: of each turret its model, rate or cannons, ramp, script and target."""
+    found: dict[str, Any] = {}
+    for turret in config.get("turrets") or ():
+        if isinstance(turret, Mapping):
+            own = {key: value for key, value in turret.items() if key not in _NO_PLAN}
+            own["cannons"] = turret.get("cannons", turret.get("canons"))
+            own["model"] = "closed" if turret.get("rate") is None else "open"
+            found[str(turret.get("name"))] = own
+    return found
+
+
+_NO_PLAN = frozenset({"name", "canons", "hq_address", "hq_publisher", "hq_rc", "patience", "grace"})
+
+
+def difference_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Return the first reason why two plans cannot be compared, or ""."""
+    if first.keys() != second.keys():
+        return f"their turrets differ: {', '.join(sorted(first)) or 'none'} and {', '.join(sorted(second)) or 'none'}"
+    for name in sorted(first):
+        one, two = first[name], second[name]
+        for key in sorted(one.keys() | two.keys(), key=lambda key: (key != "model", key != "rate", key)):
+            if one.get(key) != two.get(key):
+                return (
+                    f"{key} of turret {name} is {_short(one.get(key))} in one and {_short(two.get(key))} in the other"
+                )
+    return ""
+
+
+def compared(
+    runs: tuple[Run, Run], batched: tuple[BatchedRun, BatchedRun], reason: str, least_effect: float = LEAST_EFFECT
+) -> RunComparison:
+    """Return the comparison of two runs; `reason` says why they cannot be compared, or is ""."""
+    first, second = batched
+    both = [name for name in first.timers if name in second.timers]
+    rows = [(name, row) for name in both for row in _figures(first, second, name)]
+    fit = [place for place, (_, row) in enumerate(rows) if row.p is not None]
+    for place, p in zip(fit, adjusted([rows[place][1].p or 0.0 for place in fit]), strict=True):
+        name, row = rows[place]
+        rows[place] = name, msgspec.structs.replace(row, p=p, verdict=_judged(row, p, least_effect))
+    timers = [
+        ComparedTimer(timer=name or ALL_TRANSACTIONS, figures=[row for own, row in rows if own == name])
+        for name in both
+    ]
+    verdict, why = _worst(timers)
+    return RunComparison(
+        first=runs[0],
+        second=runs[1],
+        verdict="incomparable" if reason else verdict,
+        reason=reason or why,
+        timers=timers,
+    )
+
+
+def _figures(first: BatchedRun, second: BatchedRun, name: str) -> list[ComparedFigure]:
+    """Return the statistics of a timer, not judged yet."""
+    found = []
+    one, two = first.timers[name], second.timers[name]
+    for figure, share in _LATENCIES.items():
+        wholes = [_percentile(_merged(batches), share) for batches in (one, two)]
+        series = [_latencies(batches, share) for batches in (one, two)]
+        need = f"a span of each run needs {math.ceil(_BEYOND / (1 - share / 100)):,} successes"
+        found.append(_compared(figure, wholes, series, need, as_ratio=True))
+    rates = [[batch.count / run.length for batch in run.timers[name]] for run in (first, second)]
+    found.append(_compared("rate", [_mean(each) for each in rates], rates, "", as_ratio=True))
+    shares = [[batch.errors / batch.count for batch in batches if batch.count] for batches in (one, two)]
+    wholes = [_share(batches) for batches in (one, two)]
+    found.append(_compared("errors", wholes, shares, "", as_ratio=False))
+    return found
+
+
+def _compared(
+    figure: str, wholes: Sequence[float | None], series: Sequence[Sequence[float]], need: str, *, as_ratio: bool
+) -> ComparedFigure:
+    first, second = series
+    batches = min(len(first), len(second))
+    if batches < FEWEST_BATCHES:
+        reason = f"too few values in each of {FEWEST_BATCHES} spans of seconds" + (f": {need}" if need else "")
+        return ComparedFigure(figure=figure, first=wholes[0], second=wholes[1], verdict="unfit", reason=reason)
+    if as_ratio:
+        if min(*first, *second) <= 0:
+            return ComparedFigure(
+                figure=figure, first=wholes[0], second=wholes[1], verdict="unfit", reason="some spans have no value"
+            )
+        found = compare([math.log(value) for value in first], [math.log(value) for value in second])
+        change, low, high = (math.expm1(value) for value in (found.value, found.low, found.high))
+    else:
+        found = compare(first, second)
+        change, low, high = found.value, found.low, found.high
+    return ComparedFigure(
+        figure=figure,
+        first=wholes[0],
+        second=wholes[1],
+        verdict="same",
+        change=change,
+        low=low,
+        high=high,
+        p=found.p,
+        batches=batches,
+    )
+
+
+def _judged(row: ComparedFigure, p: float, least_effect: float) -> FigureVerdict:
+    change = row.change or 0.0
+    least = _LEAST_ERRORS if row.figure == "errors" else least_effect
+    # A share that shrinks by x is undone by one that grows by more: both sides are judged on the scale of ratios.
+    size = abs(change) if row.figure == "errors" else math.expm1(abs(math.log1p(change)))
+    if p > _FALSE_SHARE or size < least:
+        return "same"
+    if row.figure in ("errors", "rate"):
+        return "more" if change > 0 else "fewer"
+    return "slower" if change > 0 else "faster"
+
+
+def _worst(timers: Sequence[ComparedTimer]) -> tuple[Worst, str]:
+    """Return the verdict on all timers, with its reason."""
+    rows = [(timer.timer, row) for timer in timers for row in timer.figures]
+    wanted: tuple[tuple[Worst, str, tuple[str, ...]], ...] = (
+        ("slower", "slower", ("p50", "p95", "p99")),
+        ("more errors", "more", ("errors",)),
+        ("lower rate", "fewer", ("rate",)),
+        ("faster", "faster", ("p50", "p95", "p99")),
+    )
+    for verdict, own_verdict, figures in wanted:
+        found = [
+            f"{row.figure} of {timer}" for timer, row in rows if row.figure in figures and row.verdict == own_verdict
+        ]
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            return verdict, f"{verdict}: {', '.join(found[:3])}{more}"
+    if not any(row.verdict == "same" for _, row in rows if row.figure in _LATENCIES):
+        return "unfit", next((row.reason for _, row in rows if row.reason), "the runs have no timer in common")
+    return "same", "no difference beyond the spread inside the runs"
+
+
+def _latencies(batches: Sequence[Outcomes], share: float) -> list[float]:
+    """Return a percentile of each batch; neighbouring batches are merged if they have too few values."""
+    size = 1
+    while len(batches) // size >= FEWEST_BATCHES:
+        merged = [_merged(batches[place : place + size]) for place in range(0, len(batches) - size + 1, size)]
+        if all(each.ok.count * (1 - share / 100) >= _BEYOND for each in merged):
+            return [each.ok.percentiles([share])[share] for each in merged]
+        size += 1
+    return []
+
+
+def _merged(batches: Iterable[Outcomes]) -> Outcomes:
+    whole = Outcomes()
+    for batch in batches:
+        whole.absorb(batch)
+    return whole
+
+
+def _percentile(values: Outcomes, share: float) -> float | None:
+    return values.ok.percentiles([share]).get(share)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _share(batches: Sequence[Outcomes]) -> float | None:
+    count = sum(batch.count for batch in batches)
+    return sum(batch.errors for batch in batches) / count if count else None
+
+
+def common_timers(first: Mapping[str, int], second: Mapping[str, int]) -> tuple[list[str], int]:
+    """Return the timers that two runs have in common, the transactions first, and how many are left out."""
+    both = [name for name in first if name in second and name != TRANSACTION]
+    both.sort(key=lambda name: (-min(first[name], second[name]), name))
+    kept = both[: MOST_TIMERS - 1]
+    whole = [TRANSACTION] if TRANSACTION in first and TRANSACTION in second else []
+    return [*whole, *sorted(kept)], len(both) - len(kept)
+
+
+def _short(value: object) -> str:
+    return "not set" if value is None else str(value)[:100]

@@ -1,0 +1,169 @@
+"""Reads results of JMeter as CSV (JTL files), with or without a header, with any delimiter. No I/O but the given file.
+
+The columns are those of `jmeter.save.saveservice.*` (JMeter's manual, "Listeners", section "CSV Log format").
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import BinaryIO
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.result_files.load_sample import (
+    CUT_OFF,
+    NO_DURATION,
+    NOT_PLACED,
+    FileAccount,
+    LoadSample,
+    is_placed,
+)
+
+DELIMITERS = ",\t;|"
+REQUIRED = ("timeStamp", "elapsed", "label")
+_DEFAULT = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName", "dataType", "success")
+"""The first columns of a file without a header: the order in which JMeter writes them by default."""
+
+_LONGEST_CELL = 16 * 1024 * 1024  # characters
+_OLD_COLUMNS = 10
+"""Columns of a file of JMeter 2 without a header, which has no failureMessage."""
+_TRANSACTION = re.compile(r"Number of samples in transaction : \d+")
+_CLASS = re.compile(r"(?:[a-z_]\w*\.)+([A-Z][\w$]*)")
+_FIRST_FAILED = 400  # status
+_MILLISECONDS = 1000.0  # in a second
+CONTROLLERS = "transaction controllers are timers and no transactions"
+
+
+def recognised(head: str) -> bool:
+    """Return whether a text begins as a JTL file."""
+    return _layout(head.partition("\n")[0].rstrip("\r")) is not None
+
+
+def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
+    """Yield the samples; raises InvalidInput if the columns needed are missing."""
+    csv.field_size_limit(_LONGEST_CELL)
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+    try:
+        first = text.readline()
+        layout = _layout(first.rstrip("\r\n"))
+        if layout is None:
+            raise InvalidInput(f"is no CSV of JMeter: the first line must have the columns {', '.join(REQUIRED)}")
+        delimiter, columns, has_header = layout
+        text.seek(0)
+        rows = csv.reader(text, delimiter=delimiter)
+        if has_header:
+            next(rows)
+        yield from _samples(rows, columns, account)
+    except csv.Error as error:
+        raise InvalidInput(f"a row cannot be read: {error}") from None
+    finally:
+        text.detach()
+
+
+def controller(message: str) -> bool:
+    """Return whether a response message is the one that JMeter gives to transaction controllers."""
+    return _TRANSACTION.match(message) is not None
+
+
+def failure(code: str, message: str, assertion: str) -> tuple[str, str, str]:
+    """Return text, kind and code of the error of a failed sample.
+
+    `assertion` is the message of the assertion that failed, if one did.
+    """
+    is_status = code.isdigit()
+    text = assertion or message or code or "failed"
+    found = _CLASS.search(code)
+    kind = (
+        found[1] if found is not None else "assertion" if assertion and is_status and int(code) < _FIRST_FAILED else ""
+    )
+    return text, kind, code if is_status else ""
+
+
+def _layout(line: str) -> tuple[str, tuple[str, ...], bool] | None:
+    """Return the delimiter, the columns, and whether the line is a header; None if it is no line of a JTL file."""
+    for delimiter in DELIMITERS:
+        try:
+            cells = next(csv.reader([line], delimiter=delimiter), [])
+        except csv.Error:
+            continue
+        names = tuple(cell.strip() for cell in cells)
+        if all(name in names for name in REQUIRED):
+            return delimiter, names, True
+        if len(cells) >= len(_DEFAULT) and _moment(cells[0]) is not None and cells[7].lower() in ("true", "false"):
+            further = ("bytes",) if len(cells) <= _OLD_COLUMNS else ("failureMessage",)
+            return delimiter, (*_DEFAULT, *further), False
+    return None
+
+
+def _samples(rows: Iterator[list[str]], columns: Sequence[str], account: FileAccount) -> Iterator[LoadSample]:
+    places = _places(columns, account)
+    for row in rows:
+        if not row:
+            continue
+        if row[0].strip() == columns[0] and "label" in row:
+            # Files were appended to each other, or a second run wrote into the same one.
+            places = _places([cell.strip() for cell in row], account)
+            continue
+        try:
+            cells = {name: row[place] for name, place in places.items()}
+        except IndexError:
+            account.remarks.add(CUT_OFF, ",".join(row))
+            continue
+        sample = _sample(cells, account)
+        if sample is not None:
+            yield sample
+
+
+def _places(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
+    wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage")
+    places = {name: columns.index(name) for name in wanted if name in columns}
+    if "success" not in places and "responseCode" not in places:
+        raise InvalidInput("has neither a column success nor responseCode, so failures cannot be told from successes")
+    if "success" not in places:
+        account.note(
+            "The file has no column success: codes from 400 on, and codes that are no numbers, count as failed."
+        )
+    return places
+
+
+def _sample(cells: dict[str, str], account: FileAccount) -> LoadSample | None:
+    start = _moment(cells["timeStamp"])
+    seconds = _seconds(cells["elapsed"])
+    if start is None or not is_placed(start + (seconds or 0.0)):
+        account.remarks.add(NOT_PLACED, f"{cells['timeStamp']} {cells['label']}")
+        return None
+    code, message = cells.get("responseCode", ""), cells.get("responseMessage", "")
+    by_code = "false" if not code.isdigit() or int(code) >= _FIRST_FAILED else "true"
+    failed = cells.get("success", by_code).strip().lower() != "true"
+    if seconds is None and not failed:
+        account.remarks.add(NO_DURATION, cells["label"])
+        return None
+    found = LoadSample(start + (seconds or 0.0), seconds, cells["label"], failed, counted=not controller(message))
+    if not found.counted:
+        account.left_out.add(CONTROLLERS, found.timer)
+    if failed:
+        found.error, found.kind, found.code = failure(code, message, cells.get("failureMessage", ""))
+    return found
+
+
+def _seconds(text: str) -> float | None:
+    """Return a duration that is written in milliseconds, or None if there is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value / _MILLISECONDS if 0 <= value < float("inf") else None
+
+
+def _moment(text: str) -> float | None:
+    """Return a time stamp in seconds since 1970: milliseconds, or a date in local time."""
+    text = text.strip()
+    if text.isdigit():
+        return int(text) / _MILLISECONDS
+    try:
+        return datetime.fromisoformat(text.replace("/", "-").replace(",", ".")).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None

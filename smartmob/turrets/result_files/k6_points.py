@@ -1,0 +1,209 @@
+"""Reads results of k6: JSON lines (`--out json`) and CSV (`--out csv`). No I/O but the given file.
+
+k6's manual describes both in "Results output", pages "JSON" and "CSV". A point has the time at which its request ended.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import msgspec
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.result_files.load_sample import (
+    CUT_OFF,
+    NOT_PLACED,
+    NOT_READ,
+    FileAccount,
+    LoadSample,
+    is_placed,
+)
+
+_REQUESTS = {"http_req_duration": "", "grpc_req_duration": "gRPC "}
+_NAMED = {"iteration_duration": "iteration", "ws_connecting": "WebSocket connect", "ws_session_duration": "WebSocket"}
+_MILLISECONDS = 1000.0  # in a second
+_TIME_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (0.0, 1.0))
+"""The units of a time stamp of CSV by its size: from 1e17 on nanoseconds, then microseconds, milliseconds, seconds."""
+_LONGEST_LINE = 16 * 1024 * 1024  # bytes
+CSV_COLUMNS = ("metric_name", "timestamp", "metric_value")
+OTHER_METRICS = "points of other metrics are left out"
+_CHECKS = "checks"
+
+
+class _Data(msgspec.Struct):
+    time: str | None = None
+    value: float | None = None
+    tags: dict[str, Any] | None = None
+    type: str = ""
+    contains: str = ""
+
+
+class _Line(msgspec.Struct):
+    type: str
+    metric: str = ""
+    data: _Data = msgspec.field(default_factory=_Data)
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+
+
+def json_recognised(head: str) -> bool:
+    """Return whether a text begins as k6's JSON lines."""
+    line = head.partition("\n")[0]
+    return line.startswith("{") and '"metric":' in line.replace(" ", "") and '"type":' in line.replace(" ", "")
+
+
+def csv_recognised(head: str) -> bool:
+    """Return whether a text begins as k6's CSV."""
+    return head.lstrip("\ufeff").startswith(",".join(CSV_COLUMNS))
+
+
+def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
+    """Yield the samples of JSON lines."""
+    counts = _Counts()
+    times = set[str]()
+    while line := file.readline(_LONGEST_LINE):
+        if not line.strip():
+            continue
+        try:
+            one = _DECODER.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            account.remarks.add(NOT_READ if line.endswith(b"\n") else CUT_OFF, line[:200].decode(errors="replace"))
+            continue
+        if one.type == "Metric":
+            if one.data.type == "trend" and one.data.contains == "time":
+                times.add(one.metric)
+            continue
+        tags = one.data.tags or {}
+        end = None if one.data.time is None else _iso(one.data.time)
+        sample = _sample(one.metric, end, one.data.value, tags, account, is_time=one.metric in times)
+        counts.add(one.metric, one.data.value, tags)
+        if sample is not None:
+            yield sample
+    counts.tell(account)
+
+
+def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
+    """Yield the samples of CSV. Trends of one's own are left out: the file does not tell which of them are times."""
+    csv.field_size_limit(_LONGEST_LINE)
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+    counts = _Counts()
+    try:
+        for row in csv.DictReader(text):
+            metric, value = row.get("metric_name") or "", _float(row.get("metric_value"))
+            if row.get("metric_value") is None:
+                account.remarks.add(CUT_OFF, ",".join(str(cell) for cell in row.values() if cell is not None))
+                continue
+            tags = {name: cell for name, cell in row.items() if isinstance(cell, str) and cell}
+            sample = _sample(metric, _stamp(row.get("timestamp") or ""), value, tags, account)
+            counts.add(metric, value, tags)
+            if sample is not None:
+                yield sample
+    except csv.Error as error:
+        raise InvalidInput(f"a row cannot be read: {error}") from None
+    finally:
+        text.detach()
+    counts.tell(account)
+
+
+def _sample(
+    metric: str,
+    end: float | None,
+    value: float | None,
+    tags: Mapping[str, Any],
+    account: FileAccount,
+    *,
+    is_time: bool = False,
+) -> LoadSample | None:
+    """Return the sample of a point, or None if the point is no duration."""
+    if metric in _REQUESTS:
+        name = str(tags.get("name") or tags.get("url") or tags.get("method") or metric)
+        method = str(tags.get("method") or "")
+        timer = _REQUESTS[metric] + (
+            f"{method} {name}" if method and method != name and not _REQUESTS[metric] else name
+        )
+    elif metric in _NAMED:
+        timer = _NAMED[metric]
+    elif metric == "group_duration":
+        timer = str(tags.get("group") or "").lstrip(":") or "group"
+    elif is_time and not metric.startswith(("http_req_", "browser_")):
+        timer = metric
+    else:
+        account.left_out.add(OTHER_METRICS, metric)
+        return None
+    if end is None or value is None or not is_placed(end) or not 0 <= value < float("inf"):
+        account.remarks.add(NOT_PLACED, timer)
+        return None
+    sample = LoadSample(end, value / _MILLISECONDS, timer, counted=metric in _REQUESTS)
+    if metric in _REQUESTS and _failed(tags, is_http=metric == "http_req_duration"):
+        status = str(tags.get("status") or "")
+        known = status if status not in ("", "0") else str(tags.get("error_code") or "")
+        sample.failed, sample.code = True, known
+        sample.error = str(tags.get("error") or "") or (f"status {status}" if known else "failed")
+    return sample
+
+
+def _failed(tags: Mapping[str, Any], *, is_http: bool) -> bool:
+    """Return whether a request failed: by its tag, or in files of old versions by its error and status."""
+    expected = tags.get("expected_response")
+    if expected is not None:
+        return str(expected).lower() != "true"
+    if tags.get("error") or tags.get("error_code"):
+        return True
+    status = str(tags.get("status") or "0")
+    if not is_http:
+        return status != "0"
+    return status.isdigit() and not 0 < int(status) < 400
+
+
+class _Counts:
+    """The counts that say whether the load was what was asked for."""
+
+    def __init__(self) -> None:
+        self.dropped = 0.0
+        self.checks = 0
+        self.failed_checks: dict[str, int] = {}
+
+    def add(self, metric: str, value: float | None, tags: Mapping[str, Any]) -> None:
+        if metric == "dropped_iterations":
+            self.dropped += value or 0.0
+        elif metric == _CHECKS:
+            self.checks += 1
+            if not value:
+                name = str(tags.get("check") or "")
+                self.failed_checks[name] = self.failed_checks.get(name, 0) + 1
+
+    def tell(self, account: FileAccount) -> None:
+        if self.dropped:
+            account.note(f"k6 dropped {self.dropped:,.0f} iterations, for which it had no free user.")
+        if self.failed_checks:
+            count = sum(self.failed_checks.values())
+            account.note(
+                f"{count:,} of {self.checks:,} checks failed, the first is {next(iter(self.failed_checks))!r}."
+            )
+
+
+def _iso(text: str) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _stamp(text: str) -> float | None:
+    """Return a time stamp of CSV in seconds since 1970; K6_CSV_TIME_FORMAT chooses its unit, or a date."""
+    value = _float(text)
+    if value is None:
+        return _iso(text)
+    return next((value / unit for least, unit in _TIME_UNITS if value >= least), None)
+
+
+def _float(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

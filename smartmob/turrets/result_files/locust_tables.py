@@ -1,0 +1,218 @@
+"""Reads the tables of statistics that Locust writes (`--csv PREFIX`). No I/O but the given files.
+
+Locust's manual describes them in "Retrieve test statistics in CSV format". They have percentiles that Locust computed,
+and no samples. So they are taken as they are: nothing can be added up from them, and no distribution is made of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from msgspec.structs import replace
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, ErrorText, FailedStats, TimerStats
+from smartmob.turrets.names import timer_name
+from smartmob.turrets.protocol import LONGEST_ERROR, MOST_TIMERS
+from smartmob.turrets.result_files.imported_run import MOST_ERRORS, MOST_POINTS, GivenStats
+from smartmob.turrets.result_files.load_sample import NOT_READ, FileAccount, is_placed
+
+HISTORY, STATS, FAILURES, EXCEPTIONS = "_stats_history.csv", "_stats.csv", "_failures.csv", "_exceptions.csv"
+"""The ends of the names of the files of one test."""
+
+_AGGREGATED = ("Aggregated", "Total")
+"""The name of the row of all requests; the second is that of Locust before version 1."""
+_NO_TYPE = "None "
+"""The type of the row of all requests: empty, or None in old versions."""
+_STATUS = re.compile(r"HTTPError\W*(\d{3})\b|status(?:_code| code)?\W{0,3}(\d{3})\b|^(\d{3}) (?:Client|Server) Error")
+_TOO_MANY = f"rows of timers beyond {MOST_TIMERS}"
+_MILLISECONDS = 1000.0  # in a second
+_FIRST_COLUMNS = {
+    HISTORY: ("Timestamp", "User Count"),
+    STATS: ("Type", "Name", "Request Count"),
+    FAILURES: ("Method", "Name", "Error"),
+    EXCEPTIONS: ("Count", "Message", "Traceback"),
+}
+_OLD_STATS = ("Type", "Name", "# requests")
+
+
+def recognised(head: str) -> bool:
+    """Return whether a text begins as one of the tables."""
+    return kind_of(head) is not None
+
+
+def kind_of(head: str) -> str | None:
+    """Return which table begins with a text: the end of the name of its file; None for other texts."""
+    cells = next(csv.reader([head.lstrip("\ufeff").partition("\n")[0].rstrip("\r")]), [])
+    if tuple(cells[:3]) == _OLD_STATS:
+        return STATS
+    return next((kind for kind, first in _FIRST_COLUMNS.items() if tuple(cells[: len(first)]) == first), None)
+
+
+def read(tables: Mapping[str, BinaryIO], account: FileAccount) -> GivenStats:
+    """Return the statistics of the tables of one test, by the ends of their names. Raises InvalidInput."""
+    given = GivenStats()
+    if HISTORY in tables:
+        _read_history(tables[HISTORY], given, account)
+    if STATS in tables:
+        _read_stats(tables[STATS], given, account)
+    if FAILURES in tables:
+        _read_failures(tables[FAILURES], given, account)
+    if EXCEPTIONS in tables:
+        count = sum(int(_number(row["count"]) or 0) for row in _rows(tables[EXCEPTIONS], account))
+        if count:
+            account.note(f"{count:,} exceptions in Locust's users are no requests, and are not counted.")
+    if ALL_TRANSACTIONS not in given.timers:
+        raise InvalidInput(f"has no row {_AGGREGATED[0]}; import {STATS} or {HISTORY} of the same test with it")
+    given.timers = {ALL_TRANSACTIONS: given.timers.pop(ALL_TRANSACTIONS)} | dict(sorted(given.timers.items()))
+    return given
+
+
+def _rows(file: BinaryIO, account: FileAccount) -> list[dict[str, str]]:
+    """Return the whole rows of a table."""
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+    try:
+        found = []
+        for row in csv.DictReader(text):
+            if None in row or any(cell is None for cell in row.values()):
+                account.remarks.add(NOT_READ, ",".join(str(cell) for cell in row.values() if cell is not None))
+            else:
+                found.append({name.strip().lower(): cell.strip() for name, cell in row.items()})
+        return found
+    except csv.Error as error:
+        raise InvalidInput(f"a row cannot be read: {error}") from None
+    finally:
+        text.detach()
+
+
+def _read_stats(file: BinaryIO, given: GivenStats, account: FileAccount) -> None:
+    """Take the totals of all timers, which are better than those of the history: they have percentiles."""
+    for row in _rows(file, account):
+        name = _timer(row)
+        if name not in given.timers and len(given.timers) >= MOST_TIMERS:
+            account.remarks.add(_TOO_MANY, name)
+            continue
+        given.timers[name] = _stats(row, "", "requests/s")
+        found = given.timers[name]
+        if name == ALL_TRANSACTIONS and given.duration is None:
+            given.duration = found.count / found.rate if found.rate > 0 else None
+            account.note("The files do not tell when the test began; its duration is that of its rate.")
+
+
+def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> None:
+    rows: dict[str, list[tuple[float, dict[str, str]]]] = {}
+    users = 0.0
+    for row in _rows(file, account):
+        at, name = _number(row["timestamp"]), _timer(row)
+        if at is None or not is_placed(at):
+            account.remarks.add(NOT_READ, ",".join(row.values()))
+        elif name not in rows and len(rows) >= MOST_TIMERS:
+            account.remarks.add(_TOO_MANY, name)
+        else:
+            rows.setdefault(name, []).append((at, row))
+            users = max(users, _number(row["user count"]) or 0.0)
+    if not rows:
+        return
+    first = min(found[0][0] for found in rows.values())
+    last = max(found[-1][0] for found in rows.values())
+    given.started_at, given.duration = datetime.fromtimestamp(first, UTC), max(last - first, 1.0)
+    step = max(1, math.ceil(given.duration / MOST_POINTS))
+    account.note(f"Locust had at most {users:,.0f} users.")
+    for name, found in rows.items():
+        given.points[name] = _points(first, step, found)
+        total = _stats(found[-1][1], "total ", "")
+        given.timers[name] = replace(total, rate=total.count / given.duration)
+
+
+def _points(first: float, step: int, rows: Sequence[tuple[float, dict[str, str]]]) -> list[CoursePoint]:
+    """Return the last row of each step as a point; its percentiles are those of the ten seconds before."""
+    found: dict[int, CoursePoint] = {}
+    for at, row in rows:
+        place = int((at - first) // step) * step
+        found[place] = CoursePoint(
+            at=place,
+            rate=_number(row.get("requests/s", "")) or 0.0,
+            error_rate=_number(row.get("failures/s", "")) or 0.0,
+            p50=_seconds(row, "50%"),
+            p95=_seconds(row, "95%"),
+            p99=_seconds(row, "99%"),
+            maximum=_seconds(row, "100%"),
+        )
+    return [found[place] for place in sorted(found)]
+
+
+def _read_failures(file: BinaryIO, given: GivenStats, account: FileAccount) -> None:
+    for row in _rows(file, account):
+        name = _timer({"type": row["method"], "name": row["name"]})
+        count = int(_number(row.get("occurrences", "")) or 0)
+        text = row["error"][:LONGEST_ERROR] or "failed"
+        for timer in (name, ALL_TRANSACTIONS):
+            errors = given.errors.setdefault(timer, [])
+            if len(errors) < MOST_ERRORS:
+                errors.append(ErrorText(text, count, code=_code(text)))
+            else:
+                account.left_out.add(f"errors beyond {MOST_ERRORS} of a timer are left out", text)
+    for errors in given.errors.values():
+        errors.sort(key=lambda error: -error.count)
+
+
+def _code(text: str) -> str:
+    """Return the HTTP status of an error of requests or of Locust's fast client, or nothing."""
+    found = _STATUS.search(text)
+    return next((code for code in found.groups() if code), "") if found else ""
+
+
+def _timer(row: Mapping[str, str]) -> str:
+    name = row["name"]
+    if name in _AGGREGATED and not row.get("type", "").strip(_NO_TYPE):
+        return ALL_TRANSACTIONS
+    return timer_name(f"{row.get('type', '')} {name}".strip())
+
+
+def _stats(row: Mapping[str, str], prefix: str, rate: str) -> TimerStats:
+    """Return the statistics of a row, whose columns begin with `prefix`; old names begin with "# "."""
+    count, errors = (
+        int(next((value for name in names if (value := _number(row.get(name, ""))) is not None), 0.0))
+        for names in ((f"{prefix}request count", "# requests"), (f"{prefix}failure count", "# failures"))
+    )
+    percentiles = {name.rstrip("%"): _seconds(row, name) for name in row if name.endswith("%") and name != "100%"}
+    if prefix:  # those of a history are of its last ten seconds
+        percentiles = {"50": _seconds(row, f"{prefix}median response time")}
+    some = count > 0
+    return TimerStats(
+        count=count,
+        errors=errors,
+        rate=_number(row.get(rate, "")) or 0.0,
+        min=_seconds(row, f"{prefix}min response time", "min response time") if some else None,
+        avg=_seconds(row, f"{prefix}average response time", "average response time") if some else None,
+        percentiles={name: value for name, value in percentiles.items() if value is not None} if some else {},
+        max=_seconds(row, f"{prefix}max response time", "max response time") if some else None,
+        stdev=None,
+        samples=count,
+        mixed=errors,
+        failed=_untimed(errors) if errors else None,
+    )
+
+
+def _untimed(errors: int) -> FailedStats:
+    return FailedStats(count=0, untimed=errors, min=None, avg=None, percentiles={}, max=None, stdev=None)
+
+
+def _seconds(row: Mapping[str, str], *names: str) -> float | None:
+    """Return the first of some columns that has a duration in milliseconds, in seconds, or None."""
+    values = (_number(row.get(name, "")) for name in names)
+    return next((value / _MILLISECONDS for value in values if value is not None), None)
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None

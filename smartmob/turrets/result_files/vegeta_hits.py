@@ -1,0 +1,118 @@
+"""Reads results of Vegeta as JSON lines and as CSV, which `vegeta encode` writes. No I/O but the given file.
+
+Vegeta's README describes both in section "encode". A hit has the time at which its request began.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from typing import BinaryIO
+
+import msgspec
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.result_files.load_sample import (
+    CUT_OFF,
+    NO_DURATION,
+    NOT_PLACED,
+    NOT_READ,
+    FileAccount,
+    LoadSample,
+    is_placed,
+)
+
+_NANOSECONDS = 1e9  # in a second
+_LONGEST_LINE = 256 * 1024 * 1024  # bytes; a line has the body of the answer as base64
+_COLUMNS = (9, 10, 11, 12)  # of the versions
+_FIRST_FAILED = 400  # status
+
+
+class _Hit(msgspec.Struct):
+    timestamp: str
+    latency: int
+    code: int = 0
+    attack: str = ""
+    error: str = ""
+    method: str = ""
+    url: str = ""
+
+
+_DECODER = msgspec.json.Decoder(_Hit)
+
+
+def json_recognised(head: str) -> bool:
+    """Return whether a text begins as Vegeta's JSON lines."""
+    line = head.partition("\n")[0]
+    return line.startswith("{") and all(f'"{name}":' in line for name in ("attack", "latency", "timestamp"))
+
+
+def csv_recognised(head: str) -> bool:
+    """Return whether a text begins as Vegeta's CSV, which has no header."""
+    cells = next(csv.reader([head.partition("\n")[0].rstrip("\r")]), [])
+    whole = len(cells) in _COLUMNS or (len(cells) > 5 and "\n" not in head)  # a long body hides the end of the line
+    return whole and all(cell.isdigit() for cell in cells[:5]) and len(cells[0]) == 19
+
+
+def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
+    """Yield the samples of JSON lines."""
+    while line := file.readline(_LONGEST_LINE):
+        if not line.strip():
+            continue
+        try:
+            hit = _DECODER.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            account.remarks.add(NOT_READ if line.endswith(b"\n") else CUT_OFF, line[:200].decode(errors="replace"))
+            continue
+        try:
+            start: float | None = datetime.fromisoformat(hit.timestamp).timestamp()
+        except (ValueError, OverflowError, OSError):
+            start = None
+        sample = _sample(start, hit, account)
+        if sample is not None:
+            yield sample
+
+
+def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
+    """Yield the samples of CSV."""
+    csv.field_size_limit(_LONGEST_LINE)
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+    try:
+        for row in csv.reader(text):
+            if not row:
+                continue
+            try:
+                hit = _Hit("", int(row[2]), int(row[1]), error=row[5], attack=row[7])
+                start = int(row[0]) / _NANOSECONDS
+            except (IndexError, ValueError):
+                account.remarks.add(CUT_OFF if len(row) < min(_COLUMNS) else NOT_READ, ",".join(row))
+                continue
+            if len(row) > 10:
+                hit.method, hit.url = row[9], row[10]
+            sample = _sample(start, hit, account)
+            if sample is not None:
+                yield sample
+    except csv.Error as error:
+        raise InvalidInput(f"a row cannot be read: {error}") from None
+    finally:
+        text.detach()
+
+
+def _sample(start: float | None, hit: _Hit, account: FileAccount) -> LoadSample | None:
+    timer = f"{hit.method} {hit.url}".strip() or hit.attack or "hits"
+    seconds = hit.latency / _NANOSECONDS if hit.latency >= 0 else None
+    if start is None or not is_placed(start + (seconds or 0.0)):
+        account.remarks.add(NOT_PLACED, timer)
+        return None
+    # Vegeta counts the codes 200 to 399 as success.
+    failed = not 200 <= hit.code < _FIRST_FAILED
+    if seconds is None and not failed:
+        account.remarks.add(NO_DURATION, timer)
+        return None
+    sample = LoadSample(start + (seconds or 0.0), seconds, timer, failed)
+    if failed:
+        sample.error = hit.error or (f"status {hit.code}" if hit.code else "failed")
+        sample.code = str(hit.code) if hit.code else ""
+    return sample

@@ -1,0 +1,83 @@
+"""`smartmob fire --find-capacity`: refusals before and at the first step; a whole search is an acceptance test."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob.cli.find_capacity import with_config
+from smartmob.cli.fire import pack_project
+from smartmob.turrets.project import find_config
+from tests.acceptance.commands import run
+from tests.turrets.conftest import Recruit, _lab, _recruit
+from tests.turrets.runs import get
+
+__all__ = ["_lab", "_recruit"]
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(name="project")
+def _project(tmp_path: Path) -> Path:
+    """Return a project."""
+    folder = tmp_path / "project"
+    (folder / "test_scripts").mkdir(parents=True)
+    (folder / "test_scripts" / "v_user.py").write_text("pass\n")
+    (folder / "config.json").write_text(json.dumps({"run_time": 1, "name": "night", "turrets": [], "own": {"a": 1}}))
+    return folder
+
+
+def test_a_package_with_another_configuration(project: Path) -> None:
+    """All other files stay as they are, also in the folder of a project."""
+    package = pack_project(project)
+    changed = with_config(package, {"run_time": 5})
+    assert json.loads(find_config(changed)) == {"run_time": 5}
+    with tarfile.open(fileobj=io.BytesIO(changed)) as archive:
+        file = archive.extractfile("test_scripts/v_user.py")
+        assert file is not None
+        assert file.read() == b"pass\n"
+    nested = io.BytesIO()
+    with tarfile.open(fileobj=nested, mode="w") as archive:
+        archive.add(project, "night")
+    assert json.loads(find_config(with_config(nested.getvalue(), {"run_time": 5}))) == {"run_time": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--find-capacity", "p99"), "is no condition"),
+        (("--max-rate", "5"), "--max-rate needs --find-capacity"),
+        (("--find-capacity", "p99<1s", "--no-wait"), "does not go with --fail-if or --no-wait"),
+        (("--find-capacity", "p99<1s", "--fail-if", "errors>1%"), "does not go with --fail-if or --no-wait"),
+    ],
+)
+async def test_wrong_usage(project: Path, options: tuple[str, ...], reason: str) -> None:
+    """It is refused before a service is asked."""
+    code, output, errors = await run("fire", project, *options, SMARTMOB_SERVER="http://127.0.0.1:1")
+    assert (code, output) == (2, "")
+    assert reason in errors
+
+
+async def test_a_target_host_that_does_not_report(lab: Any, project: Path) -> None:
+    """Nothing is fired, and the machines that report are named."""
+    server = f"http://127.0.0.1:{lab.server.port}"
+    options = ("--find-capacity", "p99<1s", "--target-host", "web1")
+    code, _, errors = await run("fire", project, *options, SMARTMOB_SERVER=server)
+    assert (code, "--target-host web1: no such machine reports to the service; there are:" in errors) == (2, True)
+    assert (await get(lab, "/turret-runs"))["runs"] == []
+
+
+async def test_a_turret_that_takes_no_rate(lab: Any, recruit: Recruit, project: Path) -> None:
+    """A turret of OCT would fire a load of its own: the run fails before it fires, and so does the search."""
+    turret = await recruit(lab)
+    server = f"http://127.0.0.1:{lab.server.port}"
+    code, _, errors = await run("fire", project, "--find-capacity", "p99<1s", SMARTMOB_SERVER=server)
+    assert (code, "takes no rate from the headquarters: it is of OCT" in errors) == (1, True)
+    assert "start" not in {order["command"] for order in turret.orders}
+    (fired,) = (await get(lab, "/turret-runs"))["runs"]
+    assert (fired["state"], fired["name"]) == ("failed", "night at 10/s")

@@ -1,0 +1,89 @@
+"""Results of k6."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from smartmob.turrets.result_files.k6_points import OTHER_METRICS
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NOT_PLACED
+from tests.turrets.result_files.read_samples import samples_of
+
+TIME = "2024-05-01T10:00:00.123456789+02:00"
+SECONDS = 1_714_550_400.123456
+
+
+def _point(metric: str, value: float, **tags: object) -> str:
+    return json.dumps({"metric": metric, "type": "Point", "data": {"time": TIME, "value": value, "tags": tags}}) + "\n"
+
+
+def _metric(name: str, kind: str = "trend", contains: str = "time") -> str:
+    return json.dumps({"type": "Metric", "metric": name, "data": {"type": kind, "contains": contains}}) + "\n"
+
+
+def test_a_request_is_a_transaction_named_by_method_and_name() -> None:
+    """The time is that of its end, to the nanosecond; the value is in milliseconds."""
+    text = _metric("http_req_duration") + _point("http_req_duration", 12.5, method="GET", name="/a", status="200")
+    (sample,), _ = samples_of(text)
+    assert (sample.timer, sample.seconds, sample.failed, sample.counted) == ("GET /a", 0.0125, False, True)
+    assert sample.end == pytest.approx(SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("tags", "failed", "code"),
+    [
+        ({"status": "200", "expected_response": "true"}, False, ""),
+        ({"status": "404", "expected_response": "true"}, False, ""),  # the script expects it
+        ({"status": "404", "expected_response": "false"}, True, "404"),
+        ({"status": "500"}, True, "500"),  # versions before 0.31
+        ({"status": "0", "error": "dial: connection refused", "error_code": "1212"}, True, "1212"),
+    ],
+)
+def test_failures_are_those_of_k6(tags: dict[str, str], failed: bool, code: str) -> None:
+    """The tag `expected_response` decides where it is."""
+    (sample,), _ = samples_of(_point("http_req_duration", 1, method="GET", name="x", **tags))
+    assert (sample.failed, sample.code) == (failed, code)
+    assert bool(sample.error) is failed
+
+
+def test_groups_iterations_and_own_trends_of_times_are_timers() -> None:
+    """Other points are left out, with their number; parts of requests are no timers."""
+    text = _metric("login_time") + _metric("basket", contains="default")
+    text += _point("group_duration", 5, group="::shop::pay") + _point("iteration_duration", 9) + _point("login_time", 3)
+    text += _point("basket", 3) + _point("vus", 2) + _point("http_req_waiting", 1)
+    samples, account = samples_of(text)
+    assert [sample.timer for sample in samples] == ["shop::pay", "iteration", "login_time"]
+    assert not any(sample.counted for sample in samples)
+    assert account.left_out.count(OTHER_METRICS) == 3
+
+
+def test_dropped_iterations_and_failed_checks_are_notes() -> None:
+    """They say whether the load was what was asked for."""
+    text = _point("checks", 0, check="is ok") + _point("checks", 1, check="is ok") + _point("dropped_iterations", 7)
+    _, account = samples_of(text)
+    assert list(account.notes) == [
+        "k6 dropped 7 iterations, for which it had no free user.",
+        "1 of 2 checks failed, the first is 'is ok'.",
+    ]
+
+
+def test_what_is_not_understood_is_told() -> None:
+    """Lines that are cut off, and points without a time."""
+    bad = json.dumps({"metric": "http_req_duration", "type": "Point", "data": {"time": "t", "value": 1, "tags": None}})
+    samples, account = samples_of(_metric("vus") + bad + '\n{"metric": "http_req_dur')
+    assert samples == []
+    assert (account.remarks.count(NOT_PLACED), account.remarks.count(CUT_OFF)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "stamp", ["1714550400", "1714550400000", "1714550400000000", "1714550400000000000", TIME[:19] + "Z"]
+)
+def test_time_stamps_of_csv_in_each_unit(stamp: str) -> None:
+    """K6_CSV_TIME_FORMAT chooses between them."""
+    text = "metric_name,timestamp,metric_value,check,error,error_code,group,method,name,status,url,extra_tags\n"
+    text += f"http_reqs,{stamp},1.0,,,,,GET,/a,503,/a,\nhttp_req_duration,{stamp},80.5,,,,,GET,/a,503,/a,\n"
+    (sample,), account = samples_of(text)
+    assert int(sample.end) == (1_714_550_400 if stamp[-1] != "Z" else 1_714_557_600)
+    assert (sample.timer, sample.seconds, sample.failed, sample.code) == ("GET /a", 0.0805, True, "503")
+    assert account.left_out.count(OTHER_METRICS) == 1

@@ -1,0 +1,100 @@
+"""The tables of Locust."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.model import ALL_TRANSACTIONS
+from smartmob.turrets.result_files.imported_run import GivenStats
+from smartmob.turrets.result_files.load_sample import NOT_READ, FileAccount
+from smartmob.turrets.result_files.locust_tables import EXCEPTIONS, FAILURES, HISTORY, STATS, kind_of, read
+
+STATS_TABLE = (
+    "Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,"
+    "Max Response Time,Average Content Size,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%\n"
+    "GET,/a,90,3,40,50.5,10,400,100,9.0,0.3,40,50,60,70,90,110,180,220,290,400,400\n"
+    ",Aggregated,100,5,45,55.0,10,800,100,10.0,0.5,45,55,65,75,95,120,200,250,700,800,800\n"
+)
+HISTORY_TABLE = (
+    "Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%,"
+    "Total Request Count,Total Failure Count,Total Median Response Time,Total Average Response Time,"
+    "Total Min Response Time,Total Max Response Time,Total Average Content Size\n"
+    "1714550400,0,,Aggregated,0.0,0.0,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,0,0,0,0.0,0,0,0\n"
+    "1714550405,8,,Aggregated,9.0,0.5,40,50,60,70,80,90,95,99,100,110,120,45,2,41,52.5,10,120,99\n"
+    "1714550410,8,,Aggregated,11.0,0.5,50,50,60,70,80,95,95,99,100,110,130,100,5,45,55.0,10,800,99\n"
+)
+FAILURES_TABLE = (
+    "Method,Name,Error,Occurrences\n"
+    "GET,/a,\"HTTPError('404 Client Error: Not Found for url: http://h/a')\",3\n"
+    "POST,/b,ConnectionRefusedError(111),2\n"
+)
+
+
+def _read(**tables: str) -> tuple[GivenStats, FileAccount]:
+    account = FileAccount()
+    kinds = {"stats": STATS, "history": HISTORY, "failures": FAILURES, "exceptions": EXCEPTIONS}
+    return read({kinds[name]: BytesIO(text.encode()) for name, text in tables.items()}, account), account
+
+
+def test_statistics_are_taken_as_they_are() -> None:
+    """Percentiles of the file, in seconds; what it does not have is left out, not computed."""
+    given, account = _read(stats=STATS_TABLE)
+    whole, one = given.timers[ALL_TRANSACTIONS], given.timers["GET /a"]
+    assert list(given.timers) == [ALL_TRANSACTIONS, "GET /a"]
+    assert (whole.count, whole.errors, whole.rate, whole.min, whole.avg, whole.max) == (100, 5, 10.0, 0.01, 0.055, 0.8)
+    assert whole.percentiles["99"] == 0.25
+    assert "100" not in whole.percentiles
+    assert (one.stdev, one.mixed, one.failed and one.failed.untimed) == (None, 3, 3)
+    assert (given.started_at, given.duration) == (None, 10.0)
+    assert list(account.notes)
+
+
+def test_a_history_gives_the_times_and_the_points() -> None:
+    """Of the whole run it has no percentiles but the median; rows before the first request have no latency."""
+    given, _ = _read(history=HISTORY_TABLE)
+    whole = given.timers[ALL_TRANSACTIONS]
+    assert given.started_at is not None
+    assert (given.started_at.timestamp(), given.duration) == (1_714_550_400, 10.0)
+    assert (whole.count, whole.errors, whole.rate, whole.percentiles) == (100, 5, 10.0, {"50": 0.045})
+    points = given.points[ALL_TRANSACTIONS]
+    assert [(point.at, point.rate, point.error_rate, point.p95) for point in points] == [
+        (0, 0.0, 0.0, None),
+        (5, 9.0, 0.5, 0.09),
+        (10, 11.0, 0.5, 0.095),
+    ]
+
+
+def test_all_tables_of_a_test_are_one_run() -> None:
+    """The totals are those of the statistics, the times those of the history, the errors those of the failures."""
+    exceptions = "Count,Message,Traceback,Nodes\n4,boom,trace,\n"
+    given, account = _read(stats=STATS_TABLE, history=HISTORY_TABLE, failures=FAILURES_TABLE, exceptions=exceptions)
+    assert given.timers[ALL_TRANSACTIONS].percentiles["99"] == 0.25
+    assert given.duration == 10.0
+    assert [(error.count, error.code) for error in given.errors["GET /a"]] == [(3, "404")]
+    assert [error.count for error in given.errors[ALL_TRANSACTIONS]] == [3, 2]
+    assert any(note.startswith("4 exceptions") for note in account.notes)
+
+
+def test_a_table_without_the_row_of_all_requests_is_refused() -> None:
+    """Failures alone are no run."""
+    with pytest.raises(InvalidInput, match="_stats"):
+        _read(failures=FAILURES_TABLE)
+
+
+def test_a_row_that_is_cut_off_is_told() -> None:
+    """Locust was killed while it wrote."""
+    given, account = _read(history=HISTORY_TABLE + "1714550415,8,,Agg")
+    assert (given.duration, account.remarks.count(NOT_READ)) == (10.0, 1)
+
+
+def test_the_tables_of_old_versions() -> None:
+    """Before version 1 the columns and the row of all requests had other names."""
+    text = '"Type","Name","# requests","# failures","Median response time","Average response time","Min response time",'
+    text += '"Max response time","Average Content Size","Requests/s"\n"GET","/a",7,1,4,5,1,9,3,0.7\n'
+    text += '"None","Total",7,1,4,5,1,9,3,0.70\n'
+    assert kind_of(text) == STATS
+    whole = _read(stats=text)[0].timers[ALL_TRANSACTIONS]
+    assert (whole.count, whole.errors, whole.avg, whole.max, whole.percentiles) == (7, 1, 0.005, 0.009, {})

@@ -1,0 +1,51 @@
+"""The recognition of formats."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartmob.errors import InvalidInput
+from smartmob.turrets.result_files.result_formats import format_of
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ("timeStamp,elapsed,label,success\n", "jmeter-csv"),
+        ("\ufefftimeStamp;elapsed;label;success\n", "jmeter-csv"),
+        ('\n\n<?xml version="1.0"?><testResults version="1.2">', "jmeter-xml"),
+        ('{"type":"Metric","data":{},"metric":"vus"}\n', "k6-json"),
+        ('{"metric": "vus", "type": "Metric", "data": {}}\n', "k6-json"),
+        ("metric_name,timestamp,metric_value,check\n", "k6-csv"),
+        ('{"attack":"","seq":0,"code":200,"timestamp":"2024","latency":1}\n', "vegeta-json"),
+        ("1714550400000000000,200,1500000,0,17,,aGVsbG8=,big,3\n", "vegeta-csv"),
+        ("Type,Name,Request Count,Failure Count\n", "locust"),
+        ("Timestamp,User Count,Type,Name\n", "locust"),
+    ],
+)
+def test_each_format_is_recognised(head: str, name: str) -> None:
+    """By the begin of its content, with a byte order mark or blank lines before it."""
+    assert format_of(head.encode()).name == name
+
+
+@pytest.mark.parametrize(
+    ("head", "advice"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (
+            b"\x7f\xff\x81\x03\x01\x01\x06Result\x01\xff\x82\x00\x01\x0c\x01\x06Attack\x01\x0c\x00\x01\x07Latency",
+            "vegeta encode",
+        ),
+        (b'{"latencies":{"total":1},"requests":2}', "vegeta encode"),
+        (b'{"metrics": {"http_reqs": {}}}', "--out json"),
+        ("timeStamp,elapsed".encode("utf-16"), "UTF-16"),
+        (b"RUN\tcomputerdatabase\t", "Gatling"),
+        (b"a,b,c\n1,2,3\n", "--format"),
+        (b"\0\1\2", "binary"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_the_way_out(head: bytes, advice: str) -> None:
+    """One line that says what to do."""
+    with pytest.raises(InvalidInput, match=advice):
+        format_of(head)
