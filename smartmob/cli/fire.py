@@ -304,27 +304,13 @@ def print_summary(summary: Mapping[str, Any]) -> None:
     after = f", after {summary['warm_up']:g} s of warm-up" if summary["warm_up"] else ""
     printing.print_table(
         f"{title}, {summary['rate']:,.1f}/s{after}",
-        ("Timer", ">OK", ">Failed", ">Min", ">Avg", ">p50", ">p90", ">p95", ">p99", ">p99.9", ">Max", ">Stdev"),
+        ("Timer", ">OK", ">Failed", *_DURATIONS),
         (
-            (
-                *(
-                    name,
-                    f"{row['count'] - row['errors']:,}",
-                    f"{row['errors']:,}",
-                    *map(printing.seconds, (row["min"], row["avg"])),
-                ),
-                *(printing.seconds(row["percentiles"].get(share)) for share in ("50", "90", "95", "99", "99.9")),
-                *map(printing.seconds, (row["max"], row["stdev"])),
-            )
+            (name, f"{row['count'] - row['errors']:,}", f"{row['errors']:,}", *_durations(row))
             for name, row in summary["timers"].items()
         ),
     )
-    if summary["error_texts"]:
-        rows = ((f"{error['count']:,}", error["text"]) for error in summary["error_texts"][:_MOST_ERRORS])
-        printing.print_table("Errors", (">Count", "Error"), rows)
-        more = len(summary["error_texts"]) - _MOST_ERRORS + summary["other_error_texts"]
-        if more > 0:
-            click.echo(f"and {more:,} more different errors, which the report has")
+    _print_failures(summary)
     trust = summary["trust"]
     for fact in trust["facts"]:
         click.echo(printing.printable(fact))
@@ -333,3 +319,37 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         printing.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
     else:
         click.echo("Can this run be trusted? Yes: nothing speaks against it.")
+
+
+def _print_failures(summary: Mapping[str, Any]) -> None:
+    """Print the bytes of a run, the durations of its failures, and the errors of each timer with kind and code."""
+    if summary["sent"] or summary["received"]:
+        click.echo(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent")
+    failed = {
+        name: row["failed"] for name, row in summary["timers"].items() if row["failed"] and row["failed"]["count"]
+    }
+    if failed:
+        rows = ((name, f"{row['count']:,}", *_durations(row)) for name, row in failed.items())
+        printing.print_table("Durations of failures", ("Timer", ">Failed", *_DURATIONS), rows)
+    by_timer = {thresholds.ALL: summary["error_texts"], **summary["timer_errors"]}
+    errors = [(name, error) for name, found in by_timer.items() for error in found]
+    errors.sort(key=lambda found: -found[1]["count"])
+    if errors:
+        texts = (
+            (f"{each['count']:,}", name, each["kind"], each["code"], each["text"])
+            for name, each in errors[:_MOST_ERRORS]
+        )
+        printing.print_table("Errors", (">Count", "Timer", "Kind", "Code", "Error"), texts)
+    more = len(errors) - _MOST_ERRORS + summary["other_error_texts"]
+    if more > 0:
+        click.echo(f"and {more:,} more different errors, which the report has")
+
+
+_SHARES = ("50", "90", "95", "99", "99.9")
+_DURATIONS = (">Min", ">Avg", *(f">p{share}" for share in _SHARES), ">Max", ">Stdev")
+
+
+def _durations(row: Mapping[str, Any]) -> list[str]:
+    """Return the cells of the columns `_DURATIONS`."""
+    percentiles = (row["percentiles"].get(share) for share in _SHARES)
+    return [printing.seconds(value) for value in (row["min"], row["avg"], *percentiles, row["max"], row["stdev"])]

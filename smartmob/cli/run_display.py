@@ -62,12 +62,14 @@ def rendered(frame: Mapping[str, Any]) -> Group:
         parts.append(ProgressBar(total=frame["run_time"], completed=frame["elapsed"], width=_BAR_WIDTH))
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("Timer")
-        for name in ("Total", "per s", "failed/s", "p50", "p95", "p99", "max"):
+        for name in ("OK", "failed", "per s", "failed/s", "p50", "p95", "p99", "max", "failed p50", "failed p99"):
             table.add_column(name, justify="right", no_wrap=True)
         for name, row in list(frame["timers"].items())[:_MAX_TIMERS]:
             shares = [printing.seconds(row["percentiles"].get(share)) for share in ("50", "95", "99")]
-            counts = [f"{row[key]:,}" for key in ("total", "count", "errors")]
-            table.add_row(*map(printing.plain, (name, *counts, *shares, printing.seconds(row["max"]))))
+            failed = [printing.seconds(row["failed_percentiles"].get(share)) for share in ("50", "99")]
+            counts = (row["total"] - row["total_errors"], row["total_errors"], row["count"], row["errors"])
+            cells = (name, *(f"{count:,}" for count in counts), *shares, printing.seconds(row["max"]), *failed)
+            table.add_row(*map(printing.plain, cells))
         parts.append(table)
         if (more := len(frame["timers"]) - _MAX_TIMERS + frame.get("other_timers", 0)) > 0:
             parts.append(printing.plain(f"and {more:,} more timers, which the report has"))

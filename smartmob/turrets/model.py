@@ -379,7 +379,8 @@ class LiveTimer(msgspec.Struct, frozen=True, kw_only=True):
 class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a run, once a second: `elapsed` since its start, `rate` and `error_rate` of the last second.
 
-    `second` is the second after the start of which these are. `other_timers` is the number of timers left out.
+    `second` is the second after the start of which these are, and `codes` counts its failures by code, or by kind
+    without one. `other_timers` is the number of timers left out.
     """
 
     id: str
@@ -397,6 +398,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     turrets: list[LiveTurret]
     counters: Counters
     other_timers: int = 0
+    codes: dict[str, int] = {}
 
 
 class Ports(msgspec.Struct, frozen=True):

@@ -14,10 +14,13 @@ FRAME: dict[str, Any] = {
     **{"transactions": 12345, "errors": 6, "rate": 1700, "error_rate": 1, "counters": {}},
     "timers": {
         "All transactions": {
-            **{"total": 12345, "count": 1700, "errors": 1, "max": 0.5},
-            "percentiles": {"50": 0.01, "95": 0.1, "99": 0.2},
+            **{"total": 12345, "total_errors": 6, "count": 1700, "errors": 1, "max": 0.5},
+            **{"percentiles": {"50": 0.01, "95": 0.1, "99": 0.2}, "failed_percentiles": {"50": 3.0, "99": 4.5}},
         },
-        "\x1b[31m[red]page": {"total": 5, "count": 0, "errors": 0, "percentiles": {}, "max": None},
+        "\x1b[31m[red]page": {
+            **{"total": 5, "total_errors": 0, "count": 0, "errors": 0, "max": None},
+            **{"percentiles": {}, "failed_percentiles": {}},
+        },
     },
     "turrets": [
         {"uuid": "a", "name": "nav", "alive": True, "busiest": 0.42, "lag": 0.0},
@@ -42,6 +45,9 @@ def test_the_table() -> None:
         "1,700",
         "10.0 ms",
         "200.0 ms",
+        "12,339",
+        "3.00 s",
+        "4.50 s",
         "turrets: 1",
         "42% of a core",
         "lost: old",

@@ -241,13 +241,16 @@ class TestWarmUp:
             assert (await get(lab, f"/turret-runs/{run['id']}/{path}"))["transactions"] == count, path
         for path, rows in (
             ("timers", [["All transactions", "2", "1", "1"]]),
-            ("errors", [["1", "'=boom"]]),
+            ("errors", [["1", "'=boom", "All transactions", "", ""]]),
             ("errors?warm_up=0", [["2", "cold"], ["1", "'=boom"]]),
         ):
             async with lab.get(f"/turret-runs/{run['id']}/{path}") as response:
                 assert response.content_type == "text/csv"
-                found = list(csv.reader(io.StringIO(await response.text())))[1:]
-            assert [row[:4] for row in found] == rows, path
+                head, *found = csv.reader(io.StringIO(await response.text()))
+            assert [row[: len(rows[0])] for row in found] == rows, path
+            if path == "timers":
+                own = dict(zip(head, found[0], strict=True))
+                assert (own["max"], own["samples"], own["failed_count"], own["failed_max"]) == ("0.5", "1", "1", "0.5")
 
     @pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9"])
     async def test_a_wrong_one_is_refused(self, lab: Any, value: str) -> None:

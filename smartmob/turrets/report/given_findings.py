@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smartmob.turrets.model import ALL_TRANSACTIONS, ErrorText, Interval, TimerStats
+from smartmob.turrets.model import ALL_TRANSACTIONS, ErrorText, FailedStats, Interval, TimerStats
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.report.findings import MOST_ERROR_TEXTS, Findings, TimerFindings, timer_stats
 from smartmob.turrets.result_files.imported_run import GivenStats
@@ -31,6 +31,7 @@ class GivenFindings(Findings):
         """Return at most `most` of the given errors of a timer."""
         return self._given.errors.get(name or ALL_TRANSACTIONS, [])[:most]
 
-    def curve(self, name: str) -> list[tuple[float, float]]:
-        """Return the given percentiles of a timer, as pairs of percentile and seconds."""
-        return sorted((float(share), value) for share, value in self.stats(name).percentiles.items())
+    def curve(self, name: str, *, failed: bool = False) -> list[tuple[float, float]]:
+        """Return the given percentiles of a timer, or of its failures, as pairs of percentile and seconds."""
+        stats: TimerStats | FailedStats | None = self.stats(name).failed if failed else self.stats(name)
+        return sorted((float(share), value) for share, value in stats.percentiles.items()) if stats else []

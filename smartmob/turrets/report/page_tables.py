@@ -205,7 +205,7 @@ def _statistics(stats: TimerStats | None) -> list[Cell]:
 
 def _is_kept_apart(stats: TimerStats | None) -> bool:
     """Return whether a timer has failures that are not among its successes."""
-    return stats is not None and stats.failed is not None and stats.failed.count + stats.failed.untimed > 0
+    return stats is not None and stats.errors > stats.mixed
 
 
 def _failures(stats: TimerStats | None) -> list[Cell]:

@@ -69,10 +69,10 @@ class RunReports:
                 return msgspec.structs.replace(stored, name=run.state.name)
         return (await self._compute(run, warm_up))[0]
 
-    async def errors(self, ident: str, warm_up: float | None = None) -> list[ErrorText]:
-        """Return the counts of all different error texts of a run, the most frequent first."""
+    async def errors(self, ident: str, warm_up: float | None = None) -> dict[str, list[ErrorText]]:
+        """Return all different errors of a run by the names of their timers, the most frequent first."""
         findings = await self._findings(await self._queries.find(ident), None, warm_up)
-        return findings.error_texts(most=None)
+        return findings.all_errors()
 
     async def course(self, ident: str) -> Course:
         """Return the transactions of a run over time; of an active run, those so far."""
