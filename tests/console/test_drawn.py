@@ -81,6 +81,11 @@ async def test_the_live_chart_of_a_load_test_goes_on(settings: Settings, look: L
             fired = {"scriptrun_time": 0.05, "elapsed": points + 0.5}
             await turret.fire(*(fired | {"error": error} for error in ("", "", "boom")))
             await _drawn(page, "chart", "achieved/s", points)
+        assert (await _drawn(page, "codes", "(unknown)", points))["highest"] == 1
+        row = page.locator("#timers tbody tr").first
+        await expect(row.locator("td").nth(2)).to_have_text("4")
+        await expect(row.locator("td").nth(3)).to_have_text("2 (33.3 %)")
+        assert await page.evaluate("[...document.getElementById('chart').calcdata].length") == 7
         await expect(page.locator("#plan")).to_contain_text("Closed model: each cannon starts its next transaction")
         await page.get_by_role("link", name="Preliminary report").click()
         await expect(page.locator(".trust")).to_contain_text("Not known yet: the run goes on")
@@ -89,7 +94,8 @@ async def test_the_live_chart_of_a_load_test_goes_on(settings: Settings, look: L
         await expect(page.locator("#summary")).to_contain_text("can it be trusted?")
         course = await get(client, f"/turret-runs/{run['id']}/course")
         await expect(page.locator("#turrets tbody")).to_contain_text("done")
-        await expect(page.locator("#errors tbody tr")).to_contain_text("boom")
+        await expect(page.locator("#errors tbody tr")).to_contain_text("boomAll transactions\u2013\u2013233.3 %")
+        await expect(page.locator("#timers tbody td").last).to_have_text("50.0 ms*")
         seconds = int((await get(client, f"/turret-runs/{run['id']}/summary"))["duration"])
         drawn = await _drawn(page, "chart", "failed/s", seconds)
         alone = await page.evaluate(LAST_DRAWN, ["chart", "p99"])

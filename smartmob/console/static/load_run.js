@@ -1,8 +1,8 @@
 // The page of a load test: live while it runs, and its results afterwards.
 
 import { runAction, fetchJson, showError, sendJson } from "./api.js";
-import { draw, layout, line, onThemeChange, themeColours } from "./charts.js";
-import { badge, el, emptyState, link, number, percent, seconds, table, tiles, update, when } from "./dom.js";
+import { COLOURS, draw, escapeHtml, layout, line, onThemeChange, themeColours } from "./charts.js";
+import { badge, bytes, el, emptyState, link, number, percent, seconds, table, tiles, update, when } from "./dom.js";
 import { live, openSocket } from "./live.js";
 import { state } from "./states.js";
 
@@ -12,7 +12,9 @@ const ALL = "All transactions";
 const MOST_POINTS = 1200; // of the live chart; with more, the course is loaded again, which has fewer points
 const FEW_ABOVE = 10; // a percentile with fewer values above it is marked
 const SHOWN_ERRORS = 20;
-const course = { x: [], rate: [], ok: [], errors: [], p50: [], p99: [] };
+const course = { x: [], rate: [], ok: [], errors: [], p50: [], p99: [], failed50: [], failed99: [], codes: [] };
+const SHOWN_CODES = 7; // areas of the chart of failures, besides that of all other codes
+const OTHER_CODES = "(others)";
 let begun = null;
 let planned = [];
 let warmUp = 0;
@@ -26,23 +28,51 @@ async function chart() {
   await draw("chart", [
     line("achieved/s", course.x, course.rate, { hovertemplate: "%{y:,.0f}/s" }), line("OK/s", course.x, course.ok, { line: { color: "#2f9e6b" }, hovertemplate: "%{y:,.0f}/s" }),
     line("failed/s", course.x, course.errors, { line: { color: "#d1456b" }, hovertemplate: "%{y:,.0f}/s" }), ...plan,
+    ...failedLines(),
     line("p50", course.x, course.p50, { yaxis: "y2", line: { color: "#b25bd1" }, hovertemplate: "%{y:.2f} ms" }), line("p99", course.x, course.p99, { yaxis: "y2", line: { color: "#c98a1b" }, hovertemplate: "%{y:.2f} ms" }),
   ], layout({
     xaxis: { type: "date", anchor: "y2" }, yaxis: { title: { text: "per second" }, domain: [0.54, 1], rangemode: "tozero" }, yaxis2: { title: { text: "ms" }, domain: [0, 0.46], rangemode: "tozero" },
-    shapes: warmUp && begun ? [{ type: "rect", xref: "x", yref: "paper", x0: at(0), x1: at(warmUp), y0: 0, y1: 1, layer: "below", fillcolor: colours.text, opacity: 0.15, line: { width: 0 } }] : [],
-    annotations: warmUp && begun ? [{ text: "warm-up", xref: "x", yref: "paper", x: at(0), y: 1, xanchor: "left", yanchor: "top", showarrow: false, font: { size: 11, color: colours.strong } }] : [],
+    ...warmUpMark(colours),
   }));
+  await codesChart(colours);
 }
 
-function put(offset, rate, errors, p50, p99) {
+const warmUpMark = (colours) => ({
+    shapes: warmUp && begun ? [{ type: "rect", xref: "x", yref: "paper", x0: at(0), x1: at(warmUp), y0: 0, y1: 1, layer: "below", fillcolor: colours.text, opacity: 0.15, line: { width: 0 } }] : [],
+    annotations: warmUp && begun ? [{ text: "warm-up", xref: "x", yref: "paper", x: at(0), y: 1, xanchor: "left", yanchor: "top", showarrow: false, font: { size: 11, color: colours.strong } }] : [],
+});
+
+// Lines are there only if something failed, and have gaps where nothing did.
+const failedLines = () => [["failed p50", course.failed50, "#d1456b"], ["failed p99", course.failed99, "#8d3b5c"]].filter(([, values]) => values.some((value) => value !== null))
+  .map(([name, values, color]) => line(name, course.x, values, { yaxis: "y2", line: { color, dash: "dash" }, hovertemplate: "%{y:.2f} ms" }));
+
+// Failures over time, stacked by status code, or by kind of error without one.
+async function codesChart(colours) {
+  const totals = new Map();
+  for (const codes of course.codes) for (const [code, rate] of codes) totals.set(code, (totals.get(code) ?? 0) + rate);
+  document.getElementById("codes-panel").hidden = !totals.size;
+  if (!totals.size) return;
+  const frequent = [...totals].filter(([code]) => code !== OTHER_CODES).sort((one, other) => other[1] - one[1]).slice(0, SHOWN_CODES).map(([code]) => code);
+  const rates = (name) => course.codes.map((codes) => (name === OTHER_CODES ? [...codes].reduce((sum, [code, rate]) => sum + (frequent.includes(code) ? 0 : rate), 0) : codes.get(name) ?? 0));
+  const names = totals.size > frequent.length ? [...frequent, OTHER_CODES] : frequent;
+  await draw("codes", names.map((name, place) => line(escapeHtml(name), course.x, rates(name), { stackgroup: "codes", line: { color: COLOURS[place], width: 1, shape: "hv" }, hovertemplate: "%{y:,.1f}/s" })),
+    layout({ xaxis: { type: "date" }, yaxis: { title: { text: "failed per second" }, rangemode: "tozero" }, ...warmUpMark(colours) }));
+}
+
+const milliseconds = (value) => (value === null || value === undefined ? null : value * 1000);
+
+function put(offset, rate, errors, ok = [], failed = [], codes = {}, step = 1) {
   const time = at(offset);
   if (course.x.length && time <= course.x.at(-1)) return;
   course.x.push(time);
   course.rate.push(rate);
   course.ok.push(rate - errors);
   course.errors.push(errors);
-  course.p50.push(p50 === null ? null : p50 * 1000);
-  course.p99.push(p99 === null ? null : p99 * 1000);
+  course.p50.push(milliseconds(ok[0]));
+  course.p99.push(milliseconds(ok[1]));
+  course.failed50.push(milliseconds(failed[0]));
+  course.failed99.push(milliseconds(failed[1]));
+  course.codes.push(new Map(Object.entries(codes).map(([code, count]) => [code, count / step])));
 }
 
 // A second without a transaction has a rate of 0 and no percentiles: a frozen target shows as a gap. `until` is for how
@@ -54,40 +84,52 @@ function show(found, until = 0) {
   warmUp = found.warm_up;
   let next = 0;
   for (const point of found.points) {
-    for (; next < point.at; next += found.step) put(next, 0, 0, null, null);
-    put(point.at, point.rate, point.error_rate, point.p50, point.p99);
+    for (; next < point.at; next += found.step) put(next, 0, 0);
+    put(point.at, point.rate, point.error_rate, [point.p50, point.p99], [point.failed_p50, point.failed_p99], point.codes, found.step);
     next = point.at + found.step;
   }
-  for (; begun && next + found.step <= until; next += found.step) put(next, 0, 0, null, null);
+  for (; begun && next + found.step <= until; next += found.step) put(next, 0, 0);
 }
 
-const few = (row, share) => Math.floor(row.count * (100 - share) / 100 + 1e-9) < FEW_ABOVE;
-const failedShare = (row) => (row.count ? `${number(row.errors)} (${percent((row.errors / row.count) * 100)})` : number(row.errors));
+const few = (samples, share) => Math.floor(samples * (100 - share) / 100 + 1e-9) < FEW_ABOVE;
+const failedShare = (count, errors) => (count ? `${number(errors)} (${percent((errors / count) * 100)})` : number(errors));
+// A percentile of so many samples, with a star if few of them lie above it.
+const starred = (percentiles, share, samples) => `${seconds(percentiles?.[share] ?? null)}${percentiles?.[share] !== undefined && few(samples, Number(share)) ? "*" : ""}`;
+
+// Returns a row of the table of timers: of a summary, or of a frame, with counts since the start and durations of its second.
+function timerRow(name, figures) {
+  const running = figures.total !== undefined;
+  return { name, count: running ? figures.total : figures.count, errors: running ? figures.total_errors : figures.errors, percentiles: figures.percentiles, max: figures.max,
+    samples: running ? figures.count - figures.errors : figures.samples, failed: running ? figures.failed_percentiles : figures.failed?.percentiles, failures: running ? figures.errors : figures.failed?.count ?? 0 };
+}
 // Names such as "404" would come first in an object, whatever the order in which they were sent.
 const byName = ([one], [other]) => (one === ALL ? -1 : other === ALL ? 1 : one < other ? -1 : 1);
 
-function timers(found, more = 0) {
-  const rows = Object.entries(found).sort(byName).map(([name, figures]) => ({ name, ...figures }));
+function timers(found, more = 0, running = false) {
+  const rows = Object.entries(found).sort(byName).map(([name, figures]) => timerRow(name, figures));
   update("timers", table([
-    { name: "Timer", wide: true, cell: (row) => row.name }, { name: "Count", right: true, cell: (row) => number(row.total ?? row.count) },
-    { name: "OK", right: true, cell: (row) => number(row.count - row.errors) }, { name: "Failed", right: true, cell: failedShare },
-    ...["50", "90", "95", "99", "99.9"].map((share) => ({ name: `p${share}`, right: true, cell: (row) => `${seconds(row.percentiles[share] ?? null)}${row.percentiles[share] !== undefined && few(row, Number(share)) ? "*" : ""}` })),
+    { name: "Timer", wide: true, cell: (row) => row.name }, { name: "Count", right: true, cell: (row) => number(row.count) },
+    { name: "OK", right: true, cell: (row) => number(row.count - row.errors) }, { name: "Failed", right: true, cell: (row) => failedShare(row.count, row.errors) },
+    ...["50", "90", "95", "99", "99.9"].map((share) => ({ name: `p${share}`, right: true, cell: (row) => starred(row.percentiles, share, row.samples) })),
     { name: "Max", right: true, cell: (row) => seconds(row.max) },
+    ...["50", "99"].map((share) => ({ name: `Failed p${share}`, right: true, cell: (row) => starred(row.failed, share, row.failures) })),
   ], rows, "No transactions yet."),
   more ? el("p", { class: "quiet" }, `and ${number(more)} more; the report and `, link("the table as CSV", `/turret-runs/${id}/timers`), " have all.") : null,
-  rows.length ? el("p", { class: "quiet" }, "* Fewer than 10 values lie above this percentile: by chance alone it can be quite different.", rows[0].total !== undefined ? " Except for the count, figures are of the last second." : "") : null);
+  rows.length ? el("p", { class: "quiet" }, "Durations are those of the OK ones, except for the last two columns. * Fewer than 10 values lie above this percentile: by chance alone it can be quite different.", running ? " Counts are since the start, durations of the last second." : "") : null);
 }
 
 function errors(summary) {
   const box = document.getElementById("error-search");
   const wanted = box.value.trim().toLowerCase();
-  const found = summary.error_texts.filter((error) => error.text.toLowerCase().includes(wanted));
+  const all = [[ALL, summary.error_texts], ...Object.entries(summary.timer_errors).sort(byName)].flatMap(([timer, texts]) => texts.map((error) => ({ timer, ...error })));
+  all.sort((one, other) => other.count - one.count);
+  const found = all.filter((error) => [error.text, error.timer, error.kind, error.code].some((text) => text.toLowerCase().includes(wanted)));
   const more = found.length - SHOWN_ERRORS + (wanted ? 0 : summary.other_error_texts);
-  box.hidden = summary.error_texts.length <= SHOWN_ERRORS;
+  box.hidden = all.length <= SHOWN_ERRORS;
   update("errors", table([
-    { name: "Error", wide: true, cell: (error) => error.text }, { name: "Count", right: true, cell: (error) => number(error.count) },
-    { name: "Of all", right: true, cell: (error) => percent((error.count / Math.max(1, summary.transactions)) * 100) },
-  ], found.slice(0, SHOWN_ERRORS), summary.errors ? "No error has this text." : "There were none."),
+    { name: "Error", wide: true, cell: (error) => error.text }, { name: "Timer", wide: true, cell: (error) => error.timer }, { name: "Kind", cell: (error) => error.kind || "–" }, { name: "Code", cell: (error) => error.code || "–" },
+    { name: "Count", right: true, cell: (error) => number(error.count) }, { name: "Of its timer", right: true, cell: (error) => percent((error.count / Math.max(1, summary.timers[error.timer]?.count ?? 0)) * 100) },
+  ], found.slice(0, SHOWN_ERRORS), all.length ? "No error has this text." : "There were none."),
   more > 0 ? el("p", { class: "quiet" }, `and ${number(more)} more different errors; `, link("the table as CSV", `/turret-runs/${id}/errors`), " has all.") : null);
 }
 
@@ -124,6 +166,7 @@ async function finished() {
   const [run, summary, found] = await Promise.all([fetchJson(`/turret-runs/${id}`), fetchJson(`/turret-runs/${id}/summary`), fetchJson(`/turret-runs/${id}/course`)]);
   const level = { yes: "good", "with care": "warning", no: "bad" }[summary.trust.verdict] ?? "plain";
   head({ ...run, transactions: summary.transactions, errors: summary.errors }, [["per second", number(summary.rate)], ["started", when(summary.started_at)], ["duration", seconds(summary.duration)],
+    summary.received || summary.sent ? ["received", bytes(summary.received)] : null, summary.received || summary.sent ? ["sent", bytes(summary.sent)] : null,
     summary.warm_up ? ["of it warm-up, left out", seconds(summary.warm_up)] : null, ["can it be trusted?", badge(summary.trust.verdict, level)]]);
   document.getElementById("summary").append(...summary.trust.doubts.map((doubt) => el("p", { class: "quiet" }, badge(doubt.level, doubt.level === "bad" ? "bad" : "warning"), ` ${doubt.what}`)),
     el("ul", { class: "quiet" }, summary.trust.facts.map((fact) => el("li", {}, fact))));
@@ -150,7 +193,7 @@ function add(frame) {
   // A page that was asleep or without a connection has missed seconds, which the service has.
   if (missed > 30 || course.x.length > MOST_POINTS) reload().then(chart).catch(showError);
   const own = frame.timers[ALL];
-  put(frame.second, frame.rate, frame.error_rate, own?.percentiles["50"] ?? null, own?.percentiles["99"] ?? null);
+  put(frame.second, frame.rate, frame.error_rate, [own?.percentiles["50"], own?.percentiles["99"]], [own?.failed_percentiles["50"], own?.failed_percentiles["99"]], frame.codes);
   chart().catch(showError);
 }
 
@@ -164,7 +207,7 @@ async function start() {
   openSocket(`/turret-runs/${id}/live`, (text) => {
     const frame = JSON.parse(text);
     head(frame, [["per second", number(frame.rate)], ["failed per second", number(frame.error_rate)], ["elapsed", seconds(Math.max(0, frame.elapsed))], ["turrets", number(frame.turrets.length)]]);
-    timers(frame.timers, frame.other_timers);
+    timers(frame.timers, frame.other_timers, true);
     turrets(frame.turrets);
     if (frame.turrets.length !== known) {
       known = frame.turrets.length;
