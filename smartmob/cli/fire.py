@@ -86,7 +86,7 @@ async def fire(
     asked = _warm_up(warm_up)
     if search is not None and (conditions or no_wait or asked):
         raise click.UsageError(
-            "--find-capacity does not go with --fail-if, --warm-up or --no-wait: it has conditions and pauses of its own."
+            "--find-capacity does not go with --fail-if, --warm-up or --no-wait: it has conditions and times of its own"
         )
     if services is not None:
         if no_wait:
