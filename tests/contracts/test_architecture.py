@@ -61,7 +61,19 @@ ROLES = {
     # `hq` is the headquarters, `turret` the program that runs alone on other machines; `result_files` reads files of
     # other load testing tools.
     "turrets": {
-        *("host_load", "hq", "names", "outcomes", "project", "report", "result_files", "scripting", "slices", "turret"),
+        *(
+            "har_script",
+            "host_load",
+            "hq",
+            "names",
+            "outcomes",
+            "project",
+            "report",
+            "result_files",
+            "scripting",
+            "slices",
+            "turret",
+        ),
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {"output", "ports", "preparation", "recorder", "sampler", "spawned_program", "supervisor", "viewer"},
