@@ -16,11 +16,14 @@ from smartmob.turrets.model import ALL_TRANSACTIONS, Summary, TimerStats
 from smartmob.turrets.report import charts
 from smartmob.turrets.report.charts import Chart, RunData
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.report.trust import worst
 from smartmob.turrets.slices import TRANSACTION
 
 COLUMNS = ("50", "80", "90", "95", "99", "99.9", "99.99")
 _MOST_TIMERS = 100  # timers of a report
+_LEVELS = {"same": "fine", "faster": "fine", "slower": "bad", "more errors": "bad"}
+"""The colour of a verdict on two runs; that of others is `warning`."""
 _SAME_SHARE = 0.005
 """Two values that differ by a smaller share count as the same."""
 
@@ -30,12 +33,12 @@ def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, A
     return _page([(summary, findings, health)])
 
 
-def compare(first: RunData, second: RunData) -> str:
-    """Return the page of two runs side by side, called A and B."""
-    return _page([first, second])
+def compare(first: RunData, second: RunData, comparison: RunComparison | None = None) -> str:
+    """Return the page of two runs side by side, called A and B, with the verdict of their `comparison`."""
+    return _page([first, second], comparison)
 
 
-def _page(runs: Sequence[RunData]) -> str:
+def _page(runs: Sequence[RunData], comparison: RunComparison | None = None) -> str:
     names = _timer_names(runs)
     timers = [name or ALL_TRANSACTIONS for name in names]
     drawn: dict[str, Chart] = {"throughput": charts.throughput(runs), "curves": charts.curves(runs)}
@@ -57,6 +60,8 @@ def _page(runs: Sequence[RunData]) -> str:
             timers=timers,
             rows={timer: sum(len(summary.intervals.get(timer, ())) for summary, _, _ in runs) for timer in timers},
             columns=COLUMNS,
+            comparison=comparison,
+            level=_LEVELS.get(comparison.verdict, "warning") if comparison is not None else "",
             plotly=_plotly(),
             charts=as_script(drawn),
             dark=as_script(charts.DARK),
@@ -94,7 +99,7 @@ def _template() -> Any:
     )  # fmt: skip
     environment.filters |= {
         "seconds": duration_text.seconds, "time": _time, "change": change, "number": _number, "share": _share,
-        "stats": _stats,
+        "stats": _stats, "figure": _figure, "difference": _difference,
     }  # fmt: skip
     return environment.get_template("report.html")
 
@@ -105,6 +110,26 @@ def change(new: float | None, old: float | None) -> str:
         return ""
     share = new / old - 1
     return "same" if abs(share) < _SAME_SHARE else f"{share:+.1%}"
+
+
+def _figure(value: float | None, figure: str) -> str:
+    """Return a compared statistic with its unit."""
+    if value is None:
+        return NOTHING
+    return (
+        f"{value:.2%}"
+        if figure == "errors"
+        else f"{value:,.1f}/s"
+        if figure == "rate"
+        else duration_text.seconds(value)
+    )
+
+
+def _difference(value: float | None, figure: str) -> str:
+    """Return the change of a compared statistic: percent, or percentage points of a share of errors."""
+    if value is None:
+        return NOTHING
+    return f"{value * 100:+.2f} points" if figure == "errors" else f"{value:+.1%}"
 
 
 def _time(moment: datetime | None) -> str:
