@@ -63,6 +63,19 @@ ROLES = {
     "turrets": {
         *("capacity", "host_load", "hq", "load_plan", "names", "outcomes"),
         *("project", "report", "result_files", "scripting", "slices", "turret"),
+        *(
+            "har_script",
+            "host_load",
+            "hq",
+            "names",
+            "outcomes",
+            "project",
+            "report",
+            "result_files",
+            "scripting",
+            "slices",
+            "turret",
+        ),
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {

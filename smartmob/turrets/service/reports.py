@@ -30,7 +30,9 @@ from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.given_findings import GivenFindings
 from smartmob.turrets.report.page import compare, render
+from smartmob.turrets.report.run_comparison import LEAST_EFFECT, RunComparison
 from smartmob.turrets.report.trust import judge
+from smartmob.turrets.service.comparisons import RunComparisons
 from smartmob.turrets.service.queries import CurrentRun, RunQueries
 from smartmob.turrets.slices import TRANSACTION
 from smartmob.turrets.store.reader import TurretsReader
@@ -48,7 +50,9 @@ class RunReports:
         reader: TurretsReader,
         writer: TurretsWriter,
         host_load: HostLoadSource | None = None,
+        comparisons: RunComparisons | None = None,
     ) -> None:
+        self._comparisons = comparisons
         self._host_load = host_load
         self._queries = queries
         self._reader = reader
@@ -106,9 +110,17 @@ class RunReports:
                 summary, findings = await self._compute(run, warm_up)
                 health = await self._reader.health(run.uuid)
                 runs.append((summary, findings, [dict(row) for row in health]))
-            if len(runs) == 2:
-                return await asyncio.to_thread(compare, *runs)
+            if against is not None:
+                return await asyncio.to_thread(compare, runs[0], runs[1], await self._comparison(ident, against))
             return await asyncio.to_thread(render, *runs[0])
+
+    async def _comparison(self, ident: str, against: str) -> RunComparison | None:
+        """Return the comparison of two runs, or None while one of them is active."""
+        try:
+            found = self._comparisons
+            return None if found is None else await found.compare(ident, against, 0.0, LEAST_EFFECT)
+        except Conflict:
+            return None
 
     async def rebuild(self, ident: str) -> Summary:
         """Make the slices of a run again from its single results, and its summary from the slices.
