@@ -23,6 +23,9 @@ ENDED = ("finished", "failed", "stopped")
 
 PERCENTILES = (50.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 
+MOST_CONDITIONS = 100
+"""Conditions of a run."""
+
 State = Literal["waiting", "running", "draining", "finished", "failed", "stopped"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -36,6 +39,17 @@ class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
     cannons: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
     canons: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
     rampup: Seconds = 0.0
+
+
+class ConditionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A condition that a run must not meet, such as `p99>200ms`.
+
+    With `abort`, the run is stopped as soon as it is met, but not in the first `abort_after` seconds.
+    """
+
+    condition: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+    abort: bool = False
+    abort_after: Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)] = 0.0
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +70,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     results: Literal["slices", "raw"] = "slices"
     transaction_context: dict[str, Any] = {}
     wait: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
+    fail_if: Annotated[list[ConditionConfig | str], msgspec.Meta(max_length=MOST_CONDITIONS)] = []
 
 
 class Absence(msgspec.Struct, frozen=True):
@@ -232,6 +247,26 @@ class Doubt(msgspec.Struct, frozen=True):
     what: str
 
 
+class ConditionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition of a run: `text` says in one line how the measured `value` compares with its `limit`.
+
+    `left` is the distance to the limit as a share of it, negative beyond it. `unit` is `s` for a time, `share` (1 is
+    100 %) or empty for a number; `samples` is of how many values the statistic is. While the run fires, `open` means
+    that it cannot be told yet.
+    """
+
+    condition: str
+    state: Literal["passed", "failed", "open"]
+    text: str
+    value: float | None = None
+    limit: float | None = None
+    unit: Literal["s", "share", ""] = ""
+    left: float | None = None
+    samples: int = 0
+    abort: bool = False
+    aborted: bool = False
+
+
 class MachineLoad(msgspec.Struct, frozen=True):
     """The load of a machine while the run fired: its processors in percent, on average and at most.
 
@@ -280,6 +315,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     timer_errors: dict[str, list[ErrorText]] = {}
     sent: int = 0
     received: int = 0
+    conditions: list[ConditionResult] = []
     version: int = 1
 
 
@@ -327,6 +363,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     timers: dict[str, LiveTimer]
     turrets: list[LiveTurret]
     counters: Counters
+    conditions: list[ConditionResult] = []
 
 
 class Ports(msgspec.Struct, frozen=True):

@@ -59,7 +59,9 @@ ROLES = {
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
     # `hq` is the headquarters, `turret` the program that runs alone on other machines.
-    "turrets": {"host_load", "hq", "names", "outcomes", "project", "report", "scripting", "slices", "turret"},
+    "turrets": {
+        *("conditions", "host_load", "hq", "names", "outcomes", "project", "report", "scripting", "slices", "turret"),
+    },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
         *("dependencies", "health", "output", "ports", "preparation", "recorder", "sampler", "spawned_program"),
@@ -165,6 +167,7 @@ _TESTED_ELSEWHERE = {
 SHARED_NAMES = VOCABULARY | {
     "__init__",
     "authenticator",  # checks the proof of a client: a token, a client id, a CURVE key
+    "conditions",  # the language of conditions: what they are, and how they are evaluated
     "connection",  # one connection of a client to the service, at either end
     "handlers",  # the handlers of routes
     "host_load",  # the load of hosts that a feature asks another one for

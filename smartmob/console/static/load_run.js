@@ -36,6 +36,15 @@ function timers(rows) {
   ], rows, "No transactions yet."));
 }
 
+function conditions(rows) {
+  document.getElementById("conditions-panel").hidden = !rows?.length;
+  const levels = { passed: "good", failed: "bad", open: "warning" };
+  update("conditions", table([
+    { name: "Result", cell: (row) => badge(row.aborted ? "failed, stopped the run" : row.state, levels[row.state]) }, { name: "Fails if", cell: (row) => row.condition },
+    { name: "Measured", wide: true, cell: (row) => row.text }, { name: "Values", right: true, cell: (row) => number(row.samples) },
+  ], rows ?? [], "No conditions."));
+}
+
 function turrets(list) {
   update("turrets", table([
     { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: "Status", cell: (turret) => state(turret.alive ? turret.status : "lost") }, { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" },
@@ -58,6 +67,7 @@ async function finished() {
   head(run, [["per second", number(summary.rate)], ["started", when(summary.started_at)], ["duration", seconds(summary.duration)], ["can it be trusted?", badge(summary.trust.verdict, level)]]);
   document.getElementById("summary").append(...summary.trust.doubts.map((doubt) => el("p", { class: "quiet" }, badge(doubt.level, doubt.level === "bad" ? "bad" : "warning"), ` ${doubt.what}`)));
   timers(Object.entries(summary.timers).map(([name, figures]) => ({ name, ...figures })));
+  conditions(summary.conditions);
   turrets(summary.turrets);
   for (const name of Object.keys(course)) course[name] = [];
   if (found.started_at) {
@@ -78,6 +88,7 @@ async function start() {
     const frame = JSON.parse(text);
     head(frame, [["per second", number(frame.rate)], ["errors per second", number(frame.error_rate)], ["elapsed", seconds(Math.max(0, frame.elapsed))], ["turrets", number(frame.turrets.length)]]);
     timers(Object.entries(frame.timers).map(([name, timer]) => ({ name, ...timer, count: timer.total })));
+    conditions(frame.conditions);
     turrets(frame.turrets);
     if (frame.state === "running" && frame.elapsed > 0) {
       begun ??= Date.now() - frame.elapsed * 1000;

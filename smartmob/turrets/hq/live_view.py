@@ -93,6 +93,7 @@ def frame_of(snapshot: RunSnapshot) -> LiveFrame:
         timers={name or ALL_TRANSACTIONS: _timer(totals, name, parts.get(name, ())) for name in names},
         turrets=_turrets(snapshot.members),
         counters=snapshot.counters,
+        conditions=list(snapshot.conditions),
     )
 
 

@@ -21,7 +21,7 @@ from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList
 from smartmob.turrets.names import by_timer
-from smartmob.turrets.project import DECODER, Project, find_config
+from smartmob.turrets.project import DECODER, Project, check_conditions, find_config
 from smartmob.turrets.service.firing import TurretsService
 
 GZIP = "application/gzip"
@@ -67,7 +67,9 @@ class Handlers:
         if request.content_type in _PACKAGES:
             package, data = data, await asyncio.to_thread(find_config, data)
         where = "config.json: $" if package is not None else "$"
-        run = await self._service.fire(Project(decode(DECODER, data, where), data, package))
+        config = decode(DECODER, data, where)
+        check_conditions(config, where)
+        run = await self._service.fire(Project(config, data, package))
         answer = json_response(run, 201)
         answer.headers["Location"] = f"/turret-runs/{run.id}"
         return answer

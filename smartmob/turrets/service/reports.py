@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from smartmob.errors import Conflict
 from smartmob.kernel.runtime import clock
+from smartmob.turrets.conditions import results_of
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
+from smartmob.turrets.hq.live_conditions import LiveConditions
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.model import ENDED, SUMMARY_VERSION, Course, MachineLoad, Member, Summary, TurretConfig
@@ -154,7 +157,7 @@ def _summary(
 ) -> Summary:
     state = run.state
     own = findings.stats(TRANSACTION)
-    return Summary(
+    summary = Summary(
         id=state.id,
         name=state.config.name,
         state=state.state,
@@ -189,3 +192,7 @@ def _summary(
         ),
         machines=machines,
     )
+    conditions = LiveConditions.of(state.config).conditions
+    if not conditions or state.state not in ENDED:
+        return summary
+    return replace(summary, conditions=results_of(conditions, msgspec.to_builtins(summary), state.reason))
