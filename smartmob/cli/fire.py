@@ -125,7 +125,7 @@ def _show_result(summary: Mapping[str, Any], state: str, limits: RunConditions, 
     else:
         print_summary(summary)
     said = limits.violations(summary)
-    if state != "finished" and (not said or any(row["aborted"] for row in summary["conditions"])):
+    if state != "finished":
         said.insert(0, f"the run is {state}" + (f": {summary['reason']}" if summary["reason"] else ""))
     if said:
         raise RunFailed("; ".join(said))

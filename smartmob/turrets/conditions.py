@@ -40,6 +40,8 @@ _REQUIRED = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 """The comparison that must hold, by the one that must not."""
 LEAST_SAMPLES = 10
 """A run is aborted by no statistic of fewer values."""
+_SMALLEST_SHARE = 0.005
+"""A smaller distance would be shown as 0 %."""
 _MOST_SAMPLES = 10_000
 """More values are never waited for: a tenth of p99.99, and a share of 0.01 %."""
 
@@ -144,9 +146,13 @@ class Threshold:
             return failed.removeprefix(f"{self.text}: ") if failed is not None else "not measured yet"
         sign = self.sign if failed is not None else _REQUIRED[self.sign]
         timer = "" if self.timer == ALL else f"{self.timer}: "
-        said = f"{timer}{self.figure} {self._shown(value)} {sign} {self._shown(self.number)}"
+        measured, limit = self._shown(value), self._shown(self.number)
+        if measured == limit and value != self.number:
+            measured = f"{value * 100:.12g}%" if self.share else f"{value:.12g}{' s' if self.is_time else ''}"
+        said = f"{timer}{self.figure} {measured} {sign} {limit}"
         if left is not None:
-            said += f", {abs(left):,.0%} {'beyond' if failed is not None else 'left'}"
+            near = 0 < abs(left) < _SMALLEST_SHARE
+            said += f", {'less than 1%' if near else f'{abs(left):,.0%}'} {'beyond' if failed is not None else 'left'}"
         if self.is_time and samples < self.least_samples():
             said += f", of only {samples:,} values"
         return said

@@ -139,6 +139,7 @@ def test_errors_of_a_timer_that_turrets_do_not_tell() -> None:
         ("p99>=160ms", "failed", "p99 200.0 ms >= 160.0 ms, 25% beyond", -0.25),
         ("errors>1%", "failed", "errors 1.50% > 1.00%, 50% beyond", -0.5),
         ("errors>0", "failed", "errors 15 > 0", None),
+        ("avg>19.999ms", "failed", "avg 0.02 s > 20.0 ms, less than 1% beyond", -0.0001),
         ("rate<50", "passed", "rate 99.5 >= 50, 99% left", 0.99),
         ("log: in:avg>1.4s", "passed", "log: in: avg 700.0 ms <= 1.40 s, 50% left", 0.5),
         ("p99.9>1s", "passed", "p99.9 900.0 ms <= 1.00 s, 10% left, of only 985 values", 0.1),

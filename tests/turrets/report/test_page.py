@@ -7,8 +7,9 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from msgspec import structs
 
-from smartmob.turrets.model import Doubt, Trust
+from smartmob.turrets.model import ConditionResult, Doubt, Trust
 from smartmob.turrets.report.page import as_script, change, compare, render
 from tests.turrets.report.test_charts import HOSTILE, found
 
@@ -54,6 +55,18 @@ def test_the_page_has_all_parts(page: _Page) -> None:
     places = {attributes.get("id") for _, attributes in page.elements}
     assert set(charts) <= places
     assert set(charts) >= {"throughput", "curves", "heat-0", "latency-0", "latency-1", "cpu-0", "lag-0", "memory-0"}
+
+
+def test_conditions_are_shown_for_each_run() -> None:
+    """With their results; a text of a timer cannot break the page, and a run without conditions has no such part."""
+    summary, *rest = found()
+    row = ConditionResult(condition=f"{HOSTILE}:p99>1s", state="failed", text=f"{HOSTILE}: p99 2.00 s > 1.00 s")
+    judged = structs.replace(summary, conditions=[structs.replace(row, aborted=True)])
+    page = _Page(compare((judged, *rest), found()))
+    places = {attributes.get("id") for _, attributes in page.elements}
+    assert ("conditionsA" in places, "conditionsB" in places) == (True, False)
+    for text in ("Conditions of A", "failed, stopped the run", row.condition, row.text):
+        assert text in page.texts
 
 
 def test_the_page_loads_nothing(page: _Page) -> None:
