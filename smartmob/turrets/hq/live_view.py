@@ -95,6 +95,7 @@ def frame_of(snapshot: RunSnapshot) -> LiveFrame:
         turrets=_turrets(snapshot.members),
         counters=snapshot.counters,
         other_timers=len(totals.timers) - len(names),
+        conditions=list(snapshot.conditions),
     )
 
 

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from smartmob.errors import Conflict
 from smartmob.kernel.runtime import clock
+from smartmob.turrets.conditions import results_of
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
+from smartmob.turrets.hq.live_conditions import LiveConditions
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.load_plan import plan_of
@@ -211,7 +214,7 @@ def _summary(
         warm_up=findings.warm_up,
         imported=run.source is not None,
     )
-    return Summary(
+    summary = Summary(
         id=state.id,
         name=state.name,
         state=state.state,
@@ -252,3 +255,7 @@ def _summary(
         other_error_texts=texts,
         other_errors=errors,
     )
+    conditions = LiveConditions.of(state.config).conditions
+    if not conditions or state.state not in ENDED:
+        return summary
+    return replace(summary, conditions=results_of(conditions, msgspec.to_builtins(summary), state.reason))
