@@ -117,12 +117,16 @@ class CapacityFinder:
     async def _fire(self, rate: float) -> SearchStep | None:
         """Fire one step and return its evaluation, or None if it was stopped. Raises CapacityNotFound."""
         seconds = self._options.step_seconds
-        config = self._config | {
-            "run_time": seconds,
-            "warm_up": self._options.settings.warm_up,
-            "total_rate": rate,
-            "name": f"{self._config.get('name') or 'capacity'} at {shown(rate)}"[:200],
-        }
+        config = (
+            self._config
+            | {
+                "run_time": seconds,
+                "warm_up": self._options.settings.warm_up,
+                "total_rate": rate,
+                "fail_if": [],  # the conditions of the search decide, and a step is not stopped
+                "name": f"{self._config.get('name') or 'capacity'} at {shown(rate)}"[:200],
+            }
+        )
         run = await self._rest.post_bytes(RUNS, with_config(self._package, config), "application/gzip")
         ident = quote(str(run["id"]), safe="")
         state = await self._follow(ident)

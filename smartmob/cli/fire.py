@@ -7,7 +7,7 @@ import csv
 import io
 import signal
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ import click
 import orjson
 
 from smartmob import csv_cells
-from smartmob.cli import find_capacity, output_files, printing, thresholds
+from smartmob.cli import find_capacity, output_files, printing, run_conditions, thresholds
 from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
 from smartmob.cli.durations import duration_seconds
+from smartmob.cli.run_conditions import RunConditions
 from smartmob.cli.run_display import RunDisplay
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client import http
@@ -55,6 +56,8 @@ class RunFailed(SmartmobError):
               help="End with 1 if it is met: 'p99>200ms', 'errors>1%', 'TIMER:avg>1s'; repeatable.")  # fmt: skip
 @click.option("-o", "--report", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the report there.")  # fmt: skip
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the conditions as JUnit XML there.")  # fmt: skip
 @click.option("--on", "services", metavar="HOST:PORT,...",
               help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
@@ -69,6 +72,7 @@ async def fire(
     config_file: Path | None,
     conditions: tuple[str, ...],
     target: Path | None,
+    junit: Path | None,
     services: str | None,
     hq_address: str | None,
     warm_up: str | None,
@@ -81,13 +85,15 @@ async def fire(
     All turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
     stops the run early, a second CTRL-C leaves without waiting. With --on other services, which accept the same token,
     run the turrets of PROJECT: in turn, until each service has a turret and each turret has a service.
+
+    Conditions of --fail-if add to those of `fail_if` in config.json, which can also stop the run.
     """
-    limits = thresholds.parse_all(conditions)
     asked = _warm_up(warm_up)
     if search is not None and (conditions or no_wait or asked):
         raise click.UsageError(
-            "--find-capacity does not go with --fail-if, --warm-up or --no-wait: it has conditions and pauses of its own."
+            "--find-capacity does not go with --fail-if, --warm-up or --no-wait: it has conditions and times of its own"
         )
+    limits = run_conditions.read(await asyncio.to_thread(pack_project, project, config_file), conditions)
     if services is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
@@ -96,27 +102,33 @@ async def fire(
                 package = await asyncio.to_thread(pack_project, sent.folder, sent.config_file)
                 await find_capacity.find(rest, package, search, as_json=as_json)
                 return
-            run = await _request_run(rest, sent.folder, sent.config_file, asked)
+            run = await _request_run(rest, sent.folder, sent.config_file, limits, asked)
             state = await _follow(rest, _ident(run))
     elif search is not None:
         package = await asyncio.to_thread(pack_project, project, config_file)
         await find_capacity.find(rest, package, search, as_json=as_json)
         return
     else:
-        run = await _request_run(rest, project, config_file, asked)
+        run = await _request_run(rest, project, config_file, limits, asked)
         await _warn_of_ports(rest, run["config"])
         if no_wait:
             click.echo(printing.printable(str(run["id"])))
             return
         state = await _follow(rest, _ident(run))
-    await _show_result(rest, _ident(run), state, limits, target, as_json)
+    summary = await rest.get(f"{RUNS}/{_ident(run)}/summary")
+    limits.shown(summary)
+    if target is not None:
+        await _save(rest, f"{RUNS}/{_ident(run)}/report", target)
+    if junit is not None:
+        _write_junit(summary, junit)
+    _show_result(summary, state, limits, as_json=as_json)
 
 
 async def _request_run(
-    rest: RestClient, project: Path, config_file: Path | None, asked: Mapping[str, str]
+    rest: RestClient, project: Path, config_file: Path | None, limits: RunConditions, asked: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Request a run of a project with the query `asked`, and return it."""
-    package = await asyncio.to_thread(pack_project, project, config_file)
+    """Request a run of a project with the conditions of the command line and the query `asked`, and return it."""
+    package = limits.packed(await asyncio.to_thread(pack_project, project, config_file))
     run: dict[str, Any] = await rest.post_bytes(RUNS, package, "application/gzip", **asked)
     return run
 
@@ -126,22 +138,23 @@ def _warm_up(text: str | None) -> dict[str, str]:
     return {} if text is None else {"warm_up": f"{duration_seconds(_WARM_UP, text):g}"}
 
 
-async def _show_result(
-    rest: RestClient, run: str, state: str, limits: Sequence[thresholds.Threshold], target: Path | None, as_json: bool
-) -> None:
+def _write_junit(summary: Mapping[str, Any], target: Path) -> None:
+    with output_files.replacing(target) as file:
+        file.write(run_conditions.junit(summary).encode())
+    printing.say(f"{target} is written")
+
+
+def _show_result(summary: Mapping[str, Any], state: str, limits: RunConditions, *, as_json: bool) -> None:
     """Show the summary of a run; raises RunFailed when it failed or met a condition."""
-    summary = await rest.get(f"{RUNS}/{run}/summary")
-    if target is not None:
-        await _save(rest, f"{RUNS}/{run}/report", target)
     if as_json:
         printing.print_json(summary)
     else:
         print_summary(summary)
-    violations = [text for limit in limits if (text := limit.violation(summary)) is not None]
-    if violations:
-        raise RunFailed("; ".join(violations))
+    said = limits.violations(summary)
     if state != "finished":
-        raise RunFailed(f"the run is {state}" + (f": {summary['reason']}" if summary["reason"] else ""))
+        said.insert(0, f"the run is {state}" + (f": {summary['reason']}" if summary["reason"] else ""))
+    if said:
+        raise RunFailed("; ".join(said))
 
 
 @click.command("report")
@@ -310,6 +323,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
             for name, row in summary["timers"].items()
         ),
     )
+    run_conditions.print_results(summary.get("conditions") or ())
     _print_failures(summary)
     trust = summary["trust"]
     for fact in trust["facts"]:

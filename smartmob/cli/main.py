@@ -35,6 +35,7 @@ _COMMANDS = {
     "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
     "turret": ("smartmob.cli.turret:command", "Run a turret, which fires for a headquarters."),
     "new-project": ("smartmob.cli.load_project:new_project", "Create the project of a load test, with a script."),
+    "har-to-project": ("smartmob.cli.har_project:command", "Make the project of a load test from a recording (HAR)."),
     "try-script": ("smartmob.cli.load_project:try_script", "Try the script of a load test: one user, no headquarters."),
     "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
     "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),

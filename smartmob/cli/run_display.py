@@ -16,6 +16,7 @@ from smartmob.cli import printing
 
 _BAR_WIDTH = 40  # columns
 _MAX_TIMERS = 15  # rows of the table
+_MAX_CONDITIONS = 10  # lines
 
 
 class RunDisplay:
@@ -73,6 +74,8 @@ def rendered(frame: Mapping[str, Any]) -> Group:
         parts.append(table)
         if (more := len(frame["timers"]) - _MAX_TIMERS + frame.get("other_timers", 0)) > 0:
             parts.append(printing.plain(f"and {more:,} more timers, which the report has"))
+    conditions = (frame.get("conditions") or ())[:_MAX_CONDITIONS]
+    parts += [printing.plain(f"{row['state']}: {row['condition']}: {row['text']}") for row in conditions]
     alive = [turret for turret in frame["turrets"] if turret["alive"]]
     text = f"turrets: {len(alive)}"
     lost = [turret["name"] for turret in frame["turrets"] if not turret["alive"]]

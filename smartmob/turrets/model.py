@@ -25,6 +25,8 @@ PERCENTILES = (50.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 """Characters that Unicode counts as letters or symbols, and that are drawn as an empty space."""
+MOST_CONDITIONS = 100
+"""Conditions of a run."""
 
 State = Literal["waiting", "running", "draining", "finished", "failed", "stopped"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
@@ -39,6 +41,17 @@ class TurretConfig(msgspec.Struct, frozen=True, kw_only=True):
     cannons: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
     canons: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] | None = None
     rampup: Seconds = 0.0
+
+
+class ConditionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A condition that a run must not meet, such as `p99>200ms`.
+
+    With `abort`, the run is stopped as soon as it is met, but not in the first `abort_after` seconds.
+    """
+
+    condition: Annotated[str, msgspec.Meta(min_length=1, max_length=400)]
+    abort: bool = False
+    abort_after: Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)] = 0.0
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +78,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     wait: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     warm_up: Seconds = 0.0
     total_rate: ArrivalRate | None = None
+    fail_if: Annotated[list[ConditionConfig | str], msgspec.Meta(max_length=MOST_CONDITIONS)] = []
 
 
 def visible_name(given: str, created_at: datetime) -> str:
@@ -286,6 +300,26 @@ class Doubt(msgspec.Struct, frozen=True):
     what: str
 
 
+class ConditionResult(msgspec.Struct, frozen=True, kw_only=True):
+    """A condition of a run: `text` says in one line how the measured `value` compares with its `limit`.
+
+    `left` is the distance to the limit as a share of it, negative beyond it. `unit` is `s` for a time, `share` (1 is
+    100 %) or empty for a number; `samples` is of how many values the statistic is. While the run fires, `open` means
+    that it cannot be told yet.
+    """
+
+    condition: str
+    state: Literal["passed", "failed", "open"]
+    text: str
+    value: float | None = None
+    limit: float | None = None
+    unit: Literal["s", "share", ""] = ""
+    left: float | None = None
+    samples: int = 0
+    abort: bool = False
+    aborted: bool = False
+
+
 class MachineLoad(msgspec.Struct, frozen=True):
     """The load of a machine while the run fired: its processors in percent, on average and at most.
 
@@ -341,6 +375,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     sent: int = 0
     received: int = 0
     source: Source | None = None
+    conditions: list[ConditionResult] = []
     version: int = 1
     plan: LoadPlan | None = None
     warm_up: float = 0.0
@@ -399,6 +434,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     other_timers: int = 0
     codes: dict[str, int] = {}
+    conditions: list[ConditionResult] = []
 
 
 class Ports(msgspec.Struct, frozen=True):

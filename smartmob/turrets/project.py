@@ -12,7 +12,8 @@ from lzma import LZMAError
 
 import msgspec
 
-from smartmob.errors import InvalidInput, TooLarge
+from smartmob.errors import InvalidInput, SettingsError, TooLarge
+from smartmob.turrets.conditions import KEY, planned
 from smartmob.turrets.model import RunConfig
 
 CONFIG = "config.json"
@@ -38,6 +39,14 @@ class Project:
         document = msgspec.json.decode(self.raw) | {"warm_up": seconds}
         config = msgspec.structs.replace(self.config, warm_up=seconds)
         return Project(config, msgspec.json.encode(document), self.package)
+
+
+def check_conditions(config: RunConfig, where: str) -> None:
+    """Raise InvalidInput if a condition of a configuration, which stands at the JSON path `where`, is wrong."""
+    try:
+        planned(config.fail_if, KEY, may_repeat=True)
+    except SettingsError as error:
+        raise InvalidInput.at(f"{where}.{KEY}", str(error).removeprefix(f"{KEY} ")) from None
 
 
 def find_config(package: bytes) -> bytes:

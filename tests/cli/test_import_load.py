@@ -89,7 +89,10 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
     assert len(runs) == 2
     page = tmp_path / "both.html"
     assert (await smartmob("report", runs[0]["id"], "--against", runs[1]["id"], "-o", page))[0] == 0
-    assert "night.jtl" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "night.jtl" in text
+    assert "B against A: " in text
+    assert "95 % interval" in text
     async with client.post(f"/turret-runs/{found['id']}/rebuild") as response:
         assert (await response.json())["transactions"] == len(rows)
 

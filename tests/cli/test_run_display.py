@@ -77,3 +77,10 @@ def test_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     output, errors = capsys.readouterr()
     assert output == ""
     assert [line.split(":")[0] for line in errors.splitlines()] == ["waiting for turrets", "running", "finished"]
+
+
+def test_the_conditions_of_a_frame() -> None:
+    """Each is a line with its state; a server of an earlier version sends none."""
+    conditions = [{"state": "open", "condition": "rate<5", "text": "the rate is not decided"}]
+    assert "open: rate<5: the rate is not decided" in _drawn(FRAME | {"conditions": conditions})
+    assert "open" not in _drawn(FRAME)

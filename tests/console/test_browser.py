@@ -297,7 +297,8 @@ async def test_a_change_of_the_level_is_shown(client: Any, look: Look) -> None:
 async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: Look) -> None:
     """The page of a load test shows live values, stops the test, and then shows its results."""
     async with running(build(lab_settings)) as client, connected(StockTurret(*await where(client))) as turret:
-        run = await ask(client, name="pages", run_time=600, min_turrets=1, results_ts_interval=1)
+        run = await ask(client, name="pages", run_time=600, min_turrets=1, results_ts_interval=1,
+                        fail_if=["p99>1s", "count<1"])  # fmt: skip
         page = await (await look(client)).goto(f"/console/load/{run['id']}")
         await turret.until_told("start")
         await turret.fire(
@@ -306,6 +307,9 @@ async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: 
         await expect(page.locator("#summary")).to_contain_text("running")
         await expect(page.locator("#timers")).to_contain_text("page")
         await expect(page.locator("#turrets")).to_contain_text("Running")
+        rows = page.locator("#conditions tbody tr")
+        await expect(rows.nth(0)).to_contain_text("p99 50.0 ms <= 1.00 s, 95% left")
+        await expect(rows.nth(1)).to_contain_text("count grows until the end")
 
         await page.get_by_role("button", name="Stop").click()
         await turret.until_told("stop")
@@ -313,6 +317,7 @@ async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: 
         await expect(page.locator("#summary")).to_contain_text("can it be trusted?")
         await expect(page.locator("#summary")).to_contain_text("did not go as planned: stopped by request")
         await expect(page.locator("#timers tbody tr")).to_have_count(2)
+        await expect(rows.nth(1)).to_contain_text("passed")
         await _resize(page, *WINDOWS[0])
         await page.reload()
         await page.wait_for_selector("#chart .main-svg")

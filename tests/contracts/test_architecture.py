@@ -61,22 +61,13 @@ ROLES = {
     # `hq` is the headquarters, `turret` the program that runs alone on other machines; `result_files` reads files of
     # other load testing tools, and `capacity` searches for a rate.
     "turrets": {
-        *("capacity", "host_load", "hq", "load_plan", "names", "outcomes"),
+        *("capacity", "conditions", "har_script", "host_load", "hq", "load_plan", "names", "outcomes"),
         *("project", "report", "result_files", "scripting", "slices", "turret"),
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
-        *("dependencies", "health", "output", "ports", "preparation", "recorder", "sampler", "spawned_program"),
-        *("supervisor", "viewer"),
-        "program_limits",
-        "output",
-        "ports",
-        "preparation",
-        "recorder",
-        "sampler",
-        "spawned_program",
-        "supervisor",
-        "viewer",
+        *("dependencies", "health", "output", "ports", "preparation", "program_limits", "recorder", "sampler"),
+        *("spawned_program", "supervisor", "viewer"),
     },
 }
 """The modules and folders that only this feature has."""
@@ -169,6 +160,7 @@ _TESTED_ELSEWHERE = {
 SHARED_NAMES = VOCABULARY | {
     "__init__",
     "authenticator",  # checks the proof of a client: a token, a client id, a CURVE key
+    "conditions",  # the language of conditions: what they are, and how they are evaluated
     "connection",  # one connection of a client to the service, at either end
     "handlers",  # the handlers of routes
     "host_load",  # the load of hosts that a feature asks another one for

@@ -278,6 +278,29 @@ class TestRestart:
             assert (over["state"], over["transactions"]) == ("stopped", 20)
             assert (await get(second, f"/turret-runs/{run['id']}/summary"))["transactions"] == 20
 
+    async def test_conditions_go_on_after_a_restart(self, settings: Settings, recruit: Recruit) -> None:
+        """Values from before the restart count: neither part alone has enough of them to stop the run."""
+        limits = [{"condition": "page:p99>10ms", "abort": True}, "errors>50%"]
+        slow = [0.02] * 60
+        async with running(build(replace(settings, turrets=QUICK))) as first:
+            _, publish, rc = await where(first)
+            turret = await recruit(first, OwnTurret)
+            run = await ask(first, run_time=600, fail_if=limits)
+            await turret.until_told("start")
+            await turret.deliver(slice_of(0, slow), slice_of(0, slow, "page"))
+            await turret.until_acknowledged(1)
+        fixed = replace(QUICK, hq_publish_port=publish, hq_rc_port=rc)
+        async with running(build(replace(settings, turrets=fixed))) as second:
+            assert (await get(second, f"/turret-runs/{run['id']}"))["state"] == "running"
+            await turret.until_told("status_request", after=len(turret.orders))
+            await turret.deliver(slice_of(1, slow), slice_of(1, slow, "page"))
+            over = await until_over(second, run["id"])
+            summary = await get(second, f"/turret-runs/{run['id']}/summary")
+        assert (over["state"], over["transactions"]) == ("stopped", 120)
+        assert over["reason"].startswith("aborted by the condition page:p99>10ms: page: p99 20.0 ms > 10.0 ms")
+        told = [(row["state"], row["aborted"], row["samples"]) for row in summary["conditions"]]
+        assert told == [("failed", True, 120), ("passed", False, 120)]
+
     async def test_lost_slices_are_made_again_at_the_start(
         self, settings: Settings, database_url: str, recruit: Recruit
     ) -> None:

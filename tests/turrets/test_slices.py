@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.slices import DIGITS, HIGHEST, LOWEST, Distribution, read_histogram
+from smartmob.turrets.slices import DIGITS, HIGHEST, LOWEST, Distribution, read_histogram, write_histogram
 
 
 def _recorded(values: list[float]) -> Distribution:
@@ -134,6 +134,16 @@ class TestHostileSlices:
         """They are refused before they are unpacked, so that a few bytes cannot take all memory."""
         with pytest.raises(InvalidInput):
             read_histogram(text, 1)
+
+    @given(st.dictionaries(st.integers(0, HIGHEST), st.integers(1, 2**40), min_size=1, max_size=60))
+    def test_a_written_histogram_is_that_of_the_library(self, counts: dict[int, int]) -> None:
+        """Byte for byte after the library has read it, with the same percentiles; we read the same counts."""
+        by_library = HdrHistogram(LOWEST, HIGHEST, DIGITS)
+        for value, count in counts.items():
+            by_library.record_value(value, count)
+        text = write_histogram(counts)
+        assert HdrHistogram.decode(text.encode()).encode() == by_library.encode()
+        assert sum(read_histogram(text, sum(counts.values())).values()) == sum(counts.values())
 
     def test_a_bomb_is_not_unpacked(self) -> None:
         """A histogram that unpacks to megabytes is refused after the first half megabyte."""

@@ -142,6 +142,15 @@ function outcome(turret) {
 // A turret of OCT reports neither.
 const measured = (turret) => turret.ours !== false && turret.busiest !== null && turret.busiest !== undefined;
 
+function conditions(rows) {
+  document.getElementById("conditions-panel").hidden = !rows?.length;
+  const levels = { passed: "good", failed: "bad", open: "warning" };
+  update("conditions", table([
+    { name: "Result", cell: (row) => badge(row.aborted ? "failed, stopped the run" : row.state, levels[row.state]) }, { name: "Fails if", cell: (row) => row.condition },
+    { name: "Measured", wide: true, cell: (row) => row.text }, { name: "Values", right: true, cell: (row) => number(row.samples) },
+  ], rows ?? [], "No conditions."));
+}
+
 function turrets(list, over = false) {
   update("turrets", table([
     { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: over ? "At the end" : "Status", cell: (turret) => state(over ? outcome(turret) : turret.alive ? turret.status : "lost") }, { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" },
@@ -173,6 +182,7 @@ async function finished() {
   plan(run.plan);
   show(found, summary.duration);
   timers(summary.timers);
+  conditions(summary.conditions);
   turrets(summary.turrets, true);
   document.getElementById("errors-panel").hidden = false;
   errors(summary);
@@ -208,6 +218,7 @@ async function start() {
     const frame = JSON.parse(text);
     head(frame, [["per second", number(frame.rate)], ["failed per second", number(frame.error_rate)], ["elapsed", seconds(Math.max(0, frame.elapsed))], ["turrets", number(frame.turrets.length)]]);
     timers(frame.timers, frame.other_timers, true);
+    conditions(frame.conditions);
     turrets(frame.turrets);
     if (frame.turrets.length !== known) {
       known = frame.turrets.length;

@@ -19,6 +19,7 @@ from smartmob.kernel.http import json_depth
 from smartmob.turrets import protocol
 from smartmob.turrets.hq.aggregation import Aggregator, OpenSecond, RunTotals, failed_timers
 from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
+from smartmob.turrets.hq.live_conditions import LiveConditions
 from smartmob.turrets.hq.live_seconds import LiveSeconds
 from smartmob.turrets.hq.pending_rows import PendingRows
 from smartmob.turrets.hq.rows import AnyResult, Columns
@@ -70,6 +71,7 @@ class ResultCollector:
         self.counters = Counters()
         self.totals = RunTotals()
         self.live = LiveSeconds()
+        self.conditions = LiveConditions()
         self.rows = PendingRows()
         self.claims = UuidClaims()
         self.blocked: set[str] = set()
@@ -291,6 +293,7 @@ class ResultCollector:
             rows.append(SliceRow(message.uuid, part))
             self.live.add(part.second, part.timer, part)
         self.rows.add_slices(rows)
+        self.conditions.add(row.slice for row in rows)
 
     def _count_slice(self, part: Slice) -> None:
         errors = sum(part.errors.values())
@@ -380,4 +383,5 @@ class ResultCollector:
     def _close_seconds(self, before: float) -> None:
         rows, aggregated = self._aggregator.close(before)
         self.rows.batch.slices += rows
+        self.conditions.add(row.slice for row in rows)
         self.rows.batch.aggregated += aggregated

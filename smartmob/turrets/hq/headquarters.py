@@ -26,6 +26,7 @@ from smartmob.turrets.events import RunFinished, RunStarted, TurretSilent
 from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.batch import Batch
 from smartmob.turrets.hq.collector import ResultCollector
+from smartmob.turrets.hq.live_conditions import LiveConditions, longest_rampup
 from smartmob.turrets.hq.machine_events import (
     Action,
     Committed,
@@ -63,6 +64,8 @@ _RETRY_SECONDS = 0.5
 """The time between two attempts to commit while the database is away."""
 _SAMPLE_BYTES = 200
 """A log line shows so much of a malformed message."""
+_EVALUATION_SECONDS = 1.0
+"""The conditions of a run are evaluated at most once in so many seconds."""
 _LOG_INTERVAL_SECONDS = 1.0
 """Malformed messages are logged at most once in so many seconds."""
 
@@ -103,6 +106,7 @@ class Headquarters:
         self._work = asyncio.Event()
         self._tick = asyncio.Event()
         self._last_logged_at = float("-inf")
+        self._evaluated_at = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- start and end --------------------------------------------------------------------------------------------
@@ -166,6 +170,7 @@ class Headquarters:
             firing_seconds=self._machine.firing_seconds(now),
             seconds_since_start=self._machine.seconds_since_start(now),
             recent=self._collector.live,
+            conditions=self._collector.conditions.results,
         )
 
     @property
@@ -269,6 +274,7 @@ class Headquarters:
         if run.state == "running":
             assert run.started_at is not None
             self._collector.begin(run.id, run.started_at.timestamp(), {}, RunTotals(), Counters())
+            self._collector.conditions = LiveConditions.of(run.config)
             self._bus.publish(RunStarted(run.id, run.name))
         if run.state in ENDED:
             self._collector.end()
@@ -287,6 +293,7 @@ class Headquarters:
         if run.started_at is not None:
             counters.restarts += 1
             self._collector.begin(run.id, run.started_at.timestamp(), found.progress, found.totals, counters)
+            self._collector.conditions = found.conditions
             self._record(run)
         log.info("turrets.resumed", run=run.id, state=run.state, transactions=found.totals.transactions)
         self._handle(Resumed(run, found.members, found.progress))
@@ -297,10 +304,23 @@ class Headquarters:
         """Tell the state machine when time has passed."""
         while True:
             self._handle(Ticked(self.pending))
+            self._evaluate_conditions()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._machine.seconds_to_next_tick(self._now())):
                     await self._tick.wait()
             self._tick.clear()
+
+    def _evaluate_conditions(self) -> None:
+        """Evaluate the conditions of the run that fires, and stop it if one aborts it; at most once a second."""
+        now, run = self._now(), self._machine.active
+        if run is None or run.state != "running" or now.steady < self._evaluated_at + _EVALUATION_SECONDS:
+            return
+        self._evaluated_at = now.steady
+        rampup = longest_rampup(run.config, (member.rampup for member in self.members()))
+        reason = self._collector.conditions.evaluate(self._machine.firing_seconds(now), rampup)
+        if reason is not None:
+            log.warning("turrets.aborted", run=run.id, name=run.config.name, reason=reason)
+            self._handle(StopRequested(reason))
 
     async def _run_commits(self) -> None:
         """Commit batch after batch until the headquarters is closed and everything is stored.

@@ -96,6 +96,7 @@ def frame_of(snapshot: RunSnapshot) -> LiveFrame:
         counters=snapshot.counters,
         other_timers=len(totals.timers) - len(names),
         codes=own.codes(),
+        conditions=list(snapshot.conditions),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.turrets.hq.aggregation import RunTotals
+from smartmob.turrets.hq.live_conditions import LiveConditions
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.hq.uuid_claims import UuidClaims
@@ -29,6 +30,7 @@ class ResumableRun:
     progress: dict[str, int]
     totals: RunTotals
     counters: Counters
+    conditions: LiveConditions = field(default_factory=LiveConditions)
 
 
 class RunRecorder:
@@ -128,4 +130,9 @@ class RunRecorder:
         timers, failures = await self._reader.timer_counts(run), await self._reader.timer_failures(run)
         totals = RunTotals(counts.transactions, counts.errors, timers, failures)
         members = tuple(await self._reader.members(run))
-        return ResumableRun(stored.state, members, await self._reader.progress(run), totals, stored.counters)
+        conditions = LiveConditions.of(stored.state.config)
+        for timer in conditions.timers:
+            async for slices in self._reader.slices(run, timer):
+                conditions.add(slices)
+        progress = await self._reader.progress(run)
+        return ResumableRun(stored.state, members, progress, totals, stored.counters, conditions)

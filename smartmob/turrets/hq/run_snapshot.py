@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.live_seconds import LiveSeconds
 from smartmob.turrets.hq.machine_events import RunState
-from smartmob.turrets.model import ENDED, Counters, Member
+from smartmob.turrets.model import ENDED, ConditionResult, Counters, Member
 
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """The newest run of a headquarters at one moment; `recent` has the values of its last seconds.
+    """The newest run of a headquarters at one moment; `recent` has the values of its last seconds, and
+    `conditions` how these stand.
 
     `firing_seconds` is for how long it has fired, `seconds_since_start` goes on until its end.
     """
@@ -24,6 +26,7 @@ class RunSnapshot:
     firing_seconds: float
     seconds_since_start: float
     recent: LiveSeconds
+    conditions: Sequence[ConditionResult] = ()
 
     @property
     def is_active(self) -> bool:

@@ -20,6 +20,7 @@ from smartmob.turrets.report import charts, page_tables
 from smartmob.turrets.report.charts import Chart, RunData
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page_tables import Table
+from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.slices import TRANSACTION
 
 LONGEST_PAGE = 1_000_000  # bytes; a page with more is made again with less
@@ -32,6 +33,8 @@ _MOST_INTERVALS = 6_000  # rows of the tables of intervals
 _MOST_ERROR_CHARACTERS = 400_000
 """Characters of the error texts of a run; further texts are left out, and the page says how many."""
 _LEVELS = {"yes": "fine", "with care": "warning", "no": "bad", "not yet": "warning"}
+_VERDICT_LEVELS = {"same": "fine", "faster": "fine", "slower": "bad", "more errors": "bad"}
+"""The colour of a verdict on two runs; that of others is `warning`."""
 
 
 def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, Any]]) -> str:
@@ -39,22 +42,22 @@ def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, A
     return _page([(summary, findings, health)])
 
 
-def compare(first: RunData, second: RunData) -> str:
-    """Return the page of two runs side by side, called A and B."""
-    return _page([first, second])
+def compare(first: RunData, second: RunData, comparison: RunComparison | None = None) -> str:
+    """Return the page of two runs side by side, called A and B, with the verdict of their `comparison`."""
+    return _page([first, second], comparison)
 
 
-def _page(runs: Sequence[RunData]) -> str:
+def _page(runs: Sequence[RunData], comparison: RunComparison | None = None) -> str:
     """Return the page with as much as fits into `LONGEST_PAGE` bytes."""
     text = ""
     for share in _SHARES:
-        text = _page_with(share, runs)
+        text = _page_with(share, runs, comparison)
         if len(text.encode()) <= LONGEST_PAGE:
             break
     return text
 
 
-def _page_with(share: float, runs: Sequence[RunData]) -> str:
+def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison | None) -> str:
     """Return the page with a share of the charts of single timers, of their intervals and of error texts."""
     summaries = [summary for summary, _, _ in runs]
     names = _timer_names(runs)
@@ -94,6 +97,8 @@ def _page_with(share: float, runs: Sequence[RunData]) -> str:
             details=details,
             library=base64.b64encode(chart_library.packed()).decode(),
             data=packed(data),
+            comparison=comparison,
+            level=_VERDICT_LEVELS.get(comparison.verdict, "warning") if comparison is not None else "",
         )
     )
 
@@ -170,9 +175,30 @@ def _template() -> Any:
     )  # fmt: skip
     environment.filters |= {
         "seconds": duration_text.seconds, "time": page_tables.time_text, "number": page_tables.number_text,
-        "size": page_tables.size_text, "share": _share, "own": _own,
+        "size": page_tables.size_text, "share": _share, "own": _own, "figure": _figure,
+        "difference": _difference,
     }  # fmt: skip
     return environment.get_template("report.html")
+
+
+def _figure(value: float | None, figure: str) -> str:
+    """Return a compared statistic with its unit."""
+    if value is None:
+        return duration_text.NOTHING
+    return (
+        f"{value:.2%}"
+        if figure == "errors"
+        else f"{value:,.1f}/s"
+        if figure == "rate"
+        else duration_text.seconds(value)
+    )
+
+
+def _difference(value: float | None, figure: str) -> str:
+    """Return the change of a compared statistic: percent, or percentage points of a share of errors."""
+    if value is None:
+        return duration_text.NOTHING
+    return f"{value * 100:+.2f} points" if figure == "errors" else f"{value:+.1%}"
 
 
 def _share(part: float, whole: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smartmob.kernel.auth.model import CONTROL
+from smartmob.kernel.auth.model import CONTROL, INGEST
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
@@ -65,6 +65,7 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             "Store the results of another load testing tool as a run.",
             {200: answer(ImportedRun, "It is stored already."), 201: answer(ImportedRun)},
             Body({JSON: list[ImportLine], NDJSON: ImportLine}),
+            roles=(INGEST, CONTROL),
         ),
         Route("GET", _RUN, h.run, "turret_run", "A run with its turrets.", {200: details, 404: _NOT_FOUND}),
         Route(

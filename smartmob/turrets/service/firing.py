@@ -48,8 +48,8 @@ class TurretsService:
         host_load: HostLoadSource | None = None,
     ) -> None:
         self.queries = RunQueries(hq, reader)
-        self.reports = RunReports(self.queries, reader, writer, host_load)
         self.comparisons = RunComparisons(self.queries, reader)
+        self.reports = RunReports(self.queries, reader, writer, host_load, self.comparisons)
         self.imports = RunImports(self.queries, self.reports, writer)
         self.live_view = LiveView(hq)
         self._maintenance = RunMaintenance(writer, settings.keep_days)

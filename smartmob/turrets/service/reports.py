@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from smartmob.errors import Conflict
 from smartmob.kernel.runtime import clock
+from smartmob.turrets.conditions import results_of
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
+from smartmob.turrets.hq.live_conditions import LiveConditions
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.load_plan import plan_of
@@ -30,7 +33,9 @@ from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.given_findings import GivenFindings
 from smartmob.turrets.report.page import compare, render
+from smartmob.turrets.report.run_comparison import LEAST_EFFECT, RunComparison
 from smartmob.turrets.report.trust import judge
+from smartmob.turrets.service.comparisons import RunComparisons
 from smartmob.turrets.service.queries import CurrentRun, RunQueries
 from smartmob.turrets.slices import TRANSACTION
 from smartmob.turrets.store.reader import TurretsReader
@@ -48,7 +53,9 @@ class RunReports:
         reader: TurretsReader,
         writer: TurretsWriter,
         host_load: HostLoadSource | None = None,
+        comparisons: RunComparisons | None = None,
     ) -> None:
+        self._comparisons = comparisons
         self._host_load = host_load
         self._queries = queries
         self._reader = reader
@@ -106,9 +113,17 @@ class RunReports:
                 summary, findings = await self._compute(run, warm_up)
                 health = await self._reader.health(run.uuid)
                 runs.append((summary, findings, [dict(row) for row in health]))
-            if len(runs) == 2:
-                return await asyncio.to_thread(compare, *runs)
+            if against is not None:
+                return await asyncio.to_thread(compare, runs[0], runs[1], await self._comparison(ident, against))
             return await asyncio.to_thread(render, *runs[0])
+
+    async def _comparison(self, ident: str, against: str) -> RunComparison | None:
+        """Return the comparison of two runs, or None while one of them is active."""
+        try:
+            found = self._comparisons
+            return None if found is None else await found.compare(ident, against, 0.0, LEAST_EFFECT)
+        except Conflict:
+            return None
 
     async def rebuild(self, ident: str) -> Summary:
         """Make the slices of a run again from its single results, and its summary from the slices.
@@ -199,7 +214,7 @@ def _summary(
         warm_up=findings.warm_up,
         imported=run.source is not None,
     )
-    return Summary(
+    summary = Summary(
         id=state.id,
         name=state.name,
         state=state.state,
@@ -240,3 +255,7 @@ def _summary(
         other_error_texts=texts,
         other_errors=errors,
     )
+    conditions = LiveConditions.of(state.config).conditions
+    if not conditions or state.state not in ENDED:
+        return summary
+    return replace(summary, conditions=results_of(conditions, msgspec.to_builtins(summary), state.reason))

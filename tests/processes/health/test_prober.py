@@ -124,7 +124,7 @@ async def test_a_command_passes_with_status_0(stage: Stage) -> None:
 async def test_a_command_that_hangs_is_killed_with_its_children(stage: Stage) -> None:
     """Neither the timeout nor a cancellation leaves a process; the children may ignore SIGTERM."""
     script = "trap '' TERM; sleep 600 & echo $! > child; echo $$ > own; wait"
-    task = asyncio.ensure_future(stage.check(command=script))
+    task = asyncio.ensure_future(stage.check(command=script, timeout=600))
     await until(lambda: (stage.folder / "own").exists() and (stage.folder / "own").read_text())
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -11,9 +11,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from smartmob import chart_library
-from smartmob.turrets.model import Doubt, LoadPlan, Trust
+from smartmob.turrets.model import ConditionResult, Doubt, LoadPlan, Trust
 from smartmob.turrets.report.page import LONGEST_PAGE, compare, packed, render
 from smartmob.turrets.slices import TRANSACTION
 from tests.turrets.report.runs import HOSTILE, calm, failing, found, large
@@ -64,6 +65,18 @@ def test_the_page_has_all_parts(page: _Page) -> None:
     places = {attributes.get("id") for _, attributes in page.elements}
     assert set(charts) <= places
     assert set(charts) >= {"throughput", "curves", "heat-0", "latency-0", "latency-1", "cpu-0", "lag-0", "memory-0"}
+
+
+def test_conditions_are_shown_for_each_run() -> None:
+    """With their results; a text of a timer cannot break the page, and a run without conditions has no such part."""
+    summary, *rest = found()
+    row = ConditionResult(condition=f"{HOSTILE}:p99>1s", state="failed", text=f"{HOSTILE}: p99 2.00 s > 1.00 s")
+    judged = structs.replace(summary, conditions=[structs.replace(row, aborted=True)])
+    page = _Page(compare((judged, *rest), found()))
+    places = {attributes.get("id") for _, attributes in page.elements}
+    assert ("conditionsA" in places, "conditionsB" in places) == (True, False)
+    for text in ("Conditions of A", "failed, stopped the run", row.condition, row.text):
+        assert text in page.texts
 
 
 def test_the_page_loads_nothing(page: _Page) -> None:

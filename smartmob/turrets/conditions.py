@@ -1,0 +1,279 @@
+"""Conditions that a load test must not meet: `p99>200ms`, `errors>1%`, `login:avg>0.5s`, `rate<1000`, `untrusted`.
+
+They come from `fail_if` of a project's configuration and from the command line. No I/O.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import replace
+
+from smartmob import duration_text
+from smartmob.errors import SettingsError
+from smartmob.turrets.model import PERCENTILES, ConditionConfig, ConditionResult
+from smartmob.turrets.names import ALL_TRANSACTIONS, counted_name
+
+ALL = ALL_TRANSACTIONS
+OPTION = "--fail-if"
+"""The option of the command line that gives conditions."""
+KEY = "fail_if"
+"""The key of a project's configuration that has its conditions."""
+UNTRUSTED = "untrusted"
+_FORM = re.compile(
+    r"(?:(?P<timer>.+):)?\s*(?P<figure>p\d+(?:\.\d+)?|[a-z]+)\s*(?P<sign>>=|<=|>|<)\s*"
+    r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>us|ms|s|m|%)?"
+)
+_SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+_TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+_COUNTS = ("count", "errors", "late", "rate", "transactions")
+_DURATIONS = ("avg", "max", "min", "stdev")
+_SHARES = ("errors", "late")
+_KEPT = tuple(f"p{share:g}" for share in PERCENTILES)
+_MOST_NAMES_SHOWN = 10  # timers that an error names
+_REQUIRED = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
+"""The comparison that must hold, by the one that must not."""
+LEAST_SAMPLES = 10
+"""A run is aborted by no statistic of fewer values."""
+_SMALLEST_SHARE = 0.005
+"""A smaller distance would be shown as 0 %."""
+_MOST_SAMPLES = 10_000
+"""More values are never waited for: a tenth of p99.99, and a share of 0.01 %."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A condition: a statistic of a timer, compared with a number (seconds, a count, or a share of all).
+
+    Durations are those of the transactions that succeeded. What cannot be evaluated counts as met, so that the command
+    fails: a run in which nothing succeeded says nothing about the latency.
+    """
+
+    text: str
+    timer: str
+    figure: str
+    sign: str
+    number: float
+    share: bool
+
+    def violation(self, summary: Mapping[str, Any]) -> str | None:
+        """Return in one line how a summary meets the condition, or None when it does not."""
+        if self.figure == UNTRUSTED:
+            return f"{self.text}: {summary['trust']['verdict']}" if summary["trust"]["verdict"] != "yes" else None
+        figures = summary["timers"].get(self.timer)
+        if figures is None or not figures["count"]:
+            names = ", ".join([name for name, each in summary["timers"].items() if each["count"]][:_MOST_NAMES_SHOWN])
+            return f"{self.text}: there are no figures of {self.timer}; timers of this run: {names or 'none'}"
+        if self.figure == "errors" and self.timer != ALL and summary["timers"][ALL].get("mixed"):
+            return f"{self.text}: turrets of an earlier version do not tell which timer failed"
+        value = self._value(figures)
+        if value is None:
+            return f"{self.text}: all {figures['count']:,} failed, so there is no {self.figure} of a success"
+        return f"{self.text}: it is {self._shown(value)}" if _SIGNS[self.sign](value, self.number) else None
+
+    def result(self, summary: Mapping[str, Any]) -> ConditionResult:
+        """Return how a summary compares with the condition, with the measured value and its distance to the limit."""
+        failed = self.violation(summary)
+        figures = summary["timers"].get(self.timer)
+        value = None if figures is None or not figures["count"] or self.figure == UNTRUSTED else self._value(figures)
+        if failed is not None and value is not None and not _SIGNS[self.sign](value, self.number):
+            value = None  # it cannot be told
+        samples = 0 if figures is None else self._samples(figures)
+        left = None
+        if value is not None and self.number:
+            left = (self.number - value if self.sign[0] == ">" else value - self.number) / self.number
+        return ConditionResult(
+            condition=self.text,
+            state="passed" if failed is None else "failed",
+            text=self._told(value, left, samples, failed),
+            value=value,
+            limit=None if self.figure == UNTRUSTED else self.number,
+            unit="s" if self.is_time else "share" if self.share else "",
+            left=left,
+            samples=samples,
+        )
+
+    @property
+    def is_time(self) -> bool:
+        """Return whether the statistic is a duration."""
+        return self.figure != UNTRUSTED and self.figure not in _COUNTS
+
+    @property
+    def is_percentile(self) -> bool:
+        """Return whether the statistic is a percentile."""
+        return self.figure in _KEPT
+
+    def only_at_end(self) -> str | None:
+        """Return why the condition can be decided only at the end of a run, or None."""
+        if self.figure == UNTRUSTED:
+            return "the verdict on a run is made at its end"
+        if self.sign[0] == "<" and self.figure in ("count", "transactions", "errors", "late", "max") and not self.share:
+            return f"{self.figure} grows until the end"
+        if self.sign[0] == ">" and self.figure == "min":
+            return "min can still fall"
+        return None
+
+    def least_samples(self) -> int:
+        """Return of how many values the statistic must be before it can abort a run.
+
+        One value in a hundred is above p99, and one error in fifty is the smallest share above 1 % that is no accident:
+        before, a single slow or failed transaction would decide.
+        """
+        if self.is_percentile:
+            apart = 1 - float(self.figure[1:]) / 100
+        elif self.share:
+            apart = self.number or 1.0
+        else:
+            return 1 if self.figure in ("errors", "late", "count", "transactions", "rate") else LEAST_SAMPLES
+        return max(LEAST_SAMPLES, min(_MOST_SAMPLES, math.ceil(1 / apart - 1e-9)))
+
+    def _samples(self, figures: Mapping[str, Any]) -> int:
+        """Return of how many values the statistic is: successes for a time, all for a count or a share."""
+        if not self.is_time:
+            return int(figures["count"])
+        return int(figures.get("samples") or max(figures["count"] - figures["errors"], 0))
+
+    def _told(self, value: float | None, left: float | None, samples: int, failed: str | None) -> str:
+        """Return the result in one line: the value, the comparison, the distance, and of how many values it is."""
+        if self.figure == UNTRUSTED:
+            return "trusted" if failed is None else failed
+        if value is None:
+            return failed.removeprefix(f"{self.text}: ") if failed is not None else "not measured yet"
+        sign = self.sign if failed is not None else _REQUIRED[self.sign]
+        timer = "" if self.timer == ALL else f"{self.timer}: "
+        measured, limit = self._shown(value), self._shown(self.number)
+        if measured == limit and value != self.number:
+            measured = f"{value * 100:.12g}%" if self.share else f"{value:.12g}{' s' if self.is_time else ''}"
+        said = f"{timer}{self.figure} {measured} {sign} {limit}"
+        if left is not None:
+            near = 0 < abs(left) < _SMALLEST_SHARE
+            said += f", {'less than 1%' if near else f'{abs(left):,.0%}'} {'beyond' if failed is not None else 'left'}"
+        if self.is_time and samples < self.least_samples():
+            said += f", of only {samples:,} values"
+        return said
+
+    def _value(self, figures: Mapping[str, Any]) -> float | None:
+        if self.figure not in _COUNTS and figures["errors"] >= figures["count"]:
+            return None  # turrets of an earlier version send durations of failures as if they were of successes
+        if self.figure.startswith("p"):
+            found: float | None = figures["percentiles"].get(self.figure[1:])
+            return found
+        value = figures["count" if self.figure == "transactions" else self.figure]
+        if value is None:
+            return None
+        return float(value) / figures["count"] if self.share else float(value)
+
+    def _shown(self, value: float) -> str:
+        if self.share:
+            return f"{value:.2%}"
+        return f"{value:,.10g}" if self.figure in _COUNTS else duration_text.seconds(value)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCondition:
+    """A condition of a run, which may abort it from `abort_after` seconds after its start on."""
+
+    threshold: Threshold
+    abort: bool = False
+    abort_after: float = 0.0
+
+
+def results_of(
+    conditions: Iterable[PlannedCondition], summary: Mapping[str, Any], reason: str | None = None
+) -> list[ConditionResult]:
+    """Return how a summary compares with all conditions; `reason` is why the run ended before its time, if it did."""
+    made = []
+    for each in conditions:
+        found = each.threshold.result(summary)
+        aborted = each.abort and reason is not None and reason.startswith(_abort_begin(each))
+        made.append(replace(found, abort=each.abort, aborted=aborted))
+    return made
+
+
+def abort_reason(condition: PlannedCondition, text: str) -> str:
+    """Return the reason of a run that a condition has aborted; `text` is how it was met."""
+    return f"{_abort_begin(condition)}{text}"
+
+
+def _abort_begin(condition: PlannedCondition) -> str:
+    return f"aborted by the condition {condition.threshold.text}: "
+
+
+def parse(text: str, source: str = OPTION) -> Threshold:
+    """Return the condition in `text`, which stands in `source`; raises SettingsError that says how to write one."""
+    if text.strip() == UNTRUSTED:
+        return Threshold(text, ALL, UNTRUSTED, ">", 0.0, share=False)
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
+        raise _unknown(text, source)
+    figure, unit = match["figure"], match["unit"]
+    is_percentile = re.fullmatch(r"p[\d.]+", figure) is not None
+    if is_percentile:
+        figure = f"p{float(figure[1:]):g}"
+        if figure not in _KEPT:
+            further = "; p100 is max, p0 is min" if figure in ("p100", "p0") else ""
+            raise SettingsError(f"{source} {text!r}: percentiles are {', '.join(_KEPT)}{further}")
+    is_time = is_percentile or figure in _DURATIONS
+    if not is_time and figure not in _COUNTS:
+        raise _unknown(text, source)
+    if is_time and unit not in _TIMES:
+        raise SettingsError(f"{source} {text!r}: {figure} is a time; give it a unit (us, ms, s, m)")
+    if not is_time and unit in _TIMES:
+        raise SettingsError(f"{source} {text!r}: {figure} is no time")
+    if unit == "%" and figure not in _SHARES:
+        raise SettingsError(f"{source} {text!r}: only errors and late can be a share of all")
+    factor = _TIMES[unit] if is_time else 0.01 if unit == "%" else 1.0
+    number = float(match["number"]) * factor
+    most = 1.0 if unit == "%" else float("inf")
+    if (match["sign"] == "<" and number == 0) or (match["sign"] == ">" and number >= most) or number > most:
+        raise SettingsError(
+            f"{source} {text!r} can never be met: {figure} is never less than 0{' or more than 100%' * (unit == '%')}"
+        )
+    if match["sign"] == ">=" and number == 0:
+        raise SettingsError(f"{source} {text!r} is always met: {figure} is never less than 0")
+    timer = (match["timer"] or ALL).strip() or ALL
+    timer = timer if timer == ALL else counted_name(timer)
+    return Threshold(text, timer, figure, match["sign"], number, share=unit == "%")
+
+
+def parse_all(texts: Iterable[str], source: str = OPTION) -> list[Threshold]:
+    """Return the conditions in `texts`; raises SettingsError, also for two that compare the same statistic alike."""
+    return [each.threshold for each in planned(list(texts), source)]
+
+
+def planned(given: Sequence[ConditionConfig | str], source: str, *, may_repeat: bool = False) -> list[PlannedCondition]:
+    """Return the conditions of one source; raises SettingsError.
+
+    Two conditions on the same statistic are refused, since one of them would never decide. Of two limits one may abort
+    the run, so that a smaller one fails it only. With `may_repeat` they come from two sources: both decide.
+    """
+    found: dict[tuple[str, str, str, bool, bool], Threshold] = {}
+    made: list[PlannedCondition] = []
+    for one in given:
+        config = ConditionConfig(condition=one) if isinstance(one, str) else one
+        text = config.condition
+        each = parse(text, source)
+        if config.abort_after and not config.abort:
+            raise SettingsError(f'{source} {text!r}: abort_after needs "abort": true beside it')
+        if config.abort and (why := each.only_at_end()):
+            raise SettingsError(f"{source} {text!r} cannot abort the run: {why}")
+        figure = "count" if each.figure == "transactions" else each.figure
+        key = each.timer, figure, each.sign[0], each.share, config.abort
+        if key in found and not may_repeat:
+            raise SettingsError(f"{source} {text!r} repeats {found[key].text!r}: give one of them")
+        found[key] = each
+        made.append(PlannedCondition(each, config.abort, config.abort_after))
+    return made
+
+
+def _unknown(text: str, source: str) -> SettingsError:
+    return SettingsError(
+        f"{source} {text!r} is no condition; write FIGURE>NUMBER or TIMER:FIGURE>NUMBER, such as 'p99>200ms', "
+        f"'errors>1%' or 'login:avg>0.5s'. Figures: {', '.join((*_KEPT, *_DURATIONS, *_COUNTS))}, "
+        f"and the word {UNTRUSTED}"
+    )

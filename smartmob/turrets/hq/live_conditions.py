@@ -1,0 +1,113 @@
+"""The conditions of a run while it fires: the sums of their timers, and whether one of them aborts the run. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from smartmob.errors import InvalidInput, SettingsError
+from smartmob.turrets.conditions import ALL, KEY, PlannedCondition, abort_reason, planned
+from smartmob.turrets.model import ConditionResult, RunConfig, TurretConfig
+from smartmob.turrets.outcomes import Outcomes
+from smartmob.turrets.protocol import Slice
+from smartmob.turrets.report.findings import timer_stats
+from smartmob.turrets.slices import TRANSACTION
+
+RATE_SECONDS = 10.0
+"""A condition on the rate is not decided in so many seconds after the start and the rampup of all turrets."""
+DELAY_SECONDS = 5.0
+"""Results are counted at most so long after they occurred: single results are added up for three seconds."""
+
+
+class LiveConditions:
+    """The conditions of one run. Its slices are added as they come; `results` are those of the last evaluation."""
+
+    def __init__(self, conditions: Sequence[PlannedCondition] = ()) -> None:
+        self.conditions = conditions
+        self.results: list[ConditionResult] = []
+        self._sums = {_slice_name(each): Outcomes() for each in conditions}
+
+    @classmethod
+    def of(cls, config: RunConfig) -> LiveConditions:
+        """Return the conditions of a configuration; those of one that an earlier version stored may be wrong."""
+        try:
+            return cls(planned(config.fail_if, KEY, may_repeat=True))
+        except SettingsError:
+            return cls()
+
+    @property
+    def timers(self) -> list[str]:
+        """Return the names of the timers whose slices are needed."""
+        return list(self._sums)
+
+    def add(self, parts: Iterable[Slice]) -> None:
+        """Add slices; those of timers without a condition are left out."""
+        for part in parts:
+            sums = self._sums.get(part.timer)
+            if sums is None:
+                continue
+            try:
+                sums.merge(part)
+            except InvalidInput:
+                continue  # the summary of the run counts it as damaged
+
+    def evaluate(self, elapsed: float, rampup: float) -> str | None:
+        """Evaluate all conditions `elapsed` seconds after the start; return the reason to abort the run, or None.
+
+        `rampup` is the longest one of all turrets, in seconds.
+        """
+        reason = None
+        self.results = []
+        for each in self.conditions:
+            found = self._result(each, elapsed, rampup)
+            if reason is None and self._aborts(each, found, elapsed):
+                reason = abort_reason(each, found.text)
+                found = msgspec.structs.replace(found, aborted=True)
+            self.results.append(found)
+        return reason
+
+    def _result(self, condition: PlannedCondition, elapsed: float, rampup: float) -> ConditionResult:
+        """Return how the values so far compare with a condition."""
+        threshold = condition.threshold
+        why = threshold.only_at_end()
+        sums = self._sums[_slice_name(condition)]
+        if threshold.figure == "rate" and elapsed < rampup + RATE_SECONDS + DELAY_SECONDS:
+            why = "the rate is not decided before the rampup is over"
+        if why is None and not sums.count and (threshold.figure != "rate" or threshold.sign[0] == ">"):
+            why = "no value yet"
+        if why is not None:
+            return ConditionResult(
+                condition=threshold.text, state="open", text=why, samples=sums.count, abort=condition.abort
+            )
+        # Results of the last seconds are missing. The shorter time makes a rate too high, the longer one too low.
+        seconds = elapsed - DELAY_SECONDS if threshold.sign[0] == "<" else elapsed
+        figures = msgspec.to_builtins(timer_stats(sums, seconds))
+        found = threshold.result(_summary(threshold.timer, figures))
+        return msgspec.structs.replace(found, abort=condition.abort)
+
+    def _aborts(self, condition: PlannedCondition, found: ConditionResult, elapsed: float) -> bool:
+        """Return whether a condition aborts the run now."""
+        if not condition.abort or found.state != "failed" or elapsed < condition.abort_after:
+            return False
+        if condition.threshold.figure == "rate":
+            return True
+        counted = self._sums[_slice_name(condition)].count if found.value is None else found.samples
+        return counted >= condition.threshold.least_samples()
+
+
+def longest_rampup(config: RunConfig, rampups: Iterable[float | None]) -> float:
+    """Return the longest rampup of the turrets of a project and of those that fire, in seconds."""
+    own = (turret.rampup for turret in config.turrets if isinstance(turret, TurretConfig))
+    return max((*own, *(rampup or 0.0 for rampup in rampups)), default=0.0)
+
+
+def _summary(timer: str, figures: Mapping[str, object]) -> dict[str, object]:
+    """Return the part of a summary that a condition on a timer needs."""
+    return {"timers": {ALL: figures, timer: figures}}
+
+
+def _slice_name(condition: PlannedCondition) -> str:
+    """Return the name that the timer of a condition has in slices."""
+    timer = condition.threshold.timer
+    return TRANSACTION if timer == ALL else timer
