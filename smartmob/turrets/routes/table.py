@@ -114,7 +114,10 @@ def _results(h: Handlers) -> tuple[Route, ...]:
             h.timers,
             "turret_timers",
             "The statistics of all timers of a run.",
-            {200: answer(str, "A row for each timer; durations are in seconds.", CSV), 404: _NOT_FOUND},
+            {
+                200: answer(str, "A row for each timer; durations in seconds, those of failures behind.", CSV),
+                404: _NOT_FOUND,
+            },
             query=StatisticsQuery,
         ),
         Route(
@@ -122,8 +125,8 @@ def _results(h: Handlers) -> tuple[Route, ...]:
             f"{_RUN}/errors",
             h.errors,
             "turret_errors",
-            "All different errors of a run.",
-            {200: answer(str, "A row for each text, the most frequent first.", CSV), 404: _NOT_FOUND},
+            "All different errors of a run, by timer, with kind and code.",
+            {200: answer(str, "A row for each text of each timer, the most frequent first.", CSV), 404: _NOT_FOUND},
             query=StatisticsQuery,
         ),
         Route(
