@@ -197,6 +197,16 @@ def _plan(run: CurrentRun, members: list[Member]) -> LoadPlan:
     return plan_of(run.state.config, msgspec.json.decode(run.config), members)
 
 
+def _evidence(run: CurrentRun, findings: Findings, plan: LoadPlan) -> Evidence:
+    return Evidence(
+        ended=run.state.state in ENDED,
+        plan=plan,
+        duration=findings.duration,
+        warm_up=findings.warm_up,
+        imported=run.source is not None,
+    )
+
+
 def _summary(
     run: CurrentRun,
     findings: Findings,
@@ -207,13 +217,7 @@ def _summary(
     state, plan = run.state, _plan(run, members)
     own, timers = findings.stats(TRANSACTION), findings.all_stats()
     texts, errors = findings.other_errors()
-    evidence = Evidence(
-        ended=state.state in ENDED,
-        plan=plan,
-        duration=findings.duration,
-        warm_up=findings.warm_up,
-        imported=run.source is not None,
-    )
+    evidence = _evidence(run, findings, plan)
     summary = Summary(
         id=state.id,
         name=state.name,
