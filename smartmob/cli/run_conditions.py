@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ _MARKS = {"passed": "ok", "failed": "FAILED", "open": "open"}
 class _Config(msgspec.Struct):
     """The part of a configuration that has the conditions."""
 
+    run_time: float = math.inf
     fail_if: list[ConditionConfig | str] = []
 
 
@@ -76,9 +79,23 @@ def read(package: bytes, given: Sequence[str]) -> RunConditions:
         return RunConditions([], added)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return RunConditions([], added)
-    own = planned(found.fail_if, _SOURCE)
+    if found.fail_if and _is_given_twice(config):
+        raise SettingsError(f"{_SOURCE} is there twice, and the last one would count: put all conditions into one list")
+    own = planned(found.fail_if, _SOURCE, run_time=found.run_time)
     known = {(each.threshold.text, each.abort) for each in own}
     return RunConditions(own, [each for each in added if (each.threshold.text, False) not in known])
+
+
+def _is_given_twice(config: bytes) -> bool:
+    """Return whether a configuration has the key of conditions twice, of which readers of JSON keep the last."""
+    twice: list[bool] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        twice.append([key for key, _ in pairs].count(KEY) > 1)
+        return dict(pairs)
+
+    json.loads(config, object_pairs_hook=note)
+    return twice[-1]
 
 
 def _with_config(package: bytes, config: bytes) -> bytes:

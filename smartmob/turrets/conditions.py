@@ -35,6 +35,8 @@ _COUNTS = ("count", "errors", "late", "rate", "transactions")
 _DURATIONS = ("avg", "max", "min", "stdev")
 _SHARES = ("errors", "late")
 _KEPT = tuple(f"p{share:g}" for share in PERCENTILES)
+RATE_SECONDS = 15.0
+"""A condition on the rate is not decided in so many seconds after the start and the rampup of all turrets."""
 _MOST_NAMES_SHOWN = 10  # timers that an error names
 _REQUIRED = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 """The comparison that must hold, by the one that must not."""
@@ -246,11 +248,14 @@ def parse_all(texts: Iterable[str], source: str = OPTION) -> list[Threshold]:
     return [each.threshold for each in planned(list(texts), source)]
 
 
-def planned(given: Sequence[ConditionConfig | str], source: str, *, may_repeat: bool = False) -> list[PlannedCondition]:
+def planned(
+    given: Sequence[ConditionConfig | str], source: str, *, run_time: float = math.inf, may_repeat: bool = False
+) -> list[PlannedCondition]:
     """Return the conditions of one source; raises SettingsError.
 
     Two conditions on the same statistic are refused, since one of them would never decide. Of two limits one may abort
-    the run, so that a smaller one fails it only. With `may_repeat` they come from two sources: both decide.
+    the run, so that a smaller one fails it only. An abort not before `run_time` seconds is refused. With `may_repeat`
+    the conditions come from two sources: both decide.
     """
     found: dict[tuple[str, str, str, bool, bool], Threshold] = {}
     made: list[PlannedCondition] = []
@@ -262,6 +267,9 @@ def planned(given: Sequence[ConditionConfig | str], source: str, *, may_repeat: 
             raise SettingsError(f'{source} {text!r}: abort_after needs "abort": true beside it')
         if config.abort and (why := each.only_at_end()):
             raise SettingsError(f"{source} {text!r} cannot abort the run: {why}")
+        earliest = max(config.abort_after, RATE_SECONDS if each.figure == "rate" else 0.0)
+        if config.abort and earliest >= run_time:
+            raise SettingsError(f"{source} {text!r} cannot abort a run of {run_time:g} s before {earliest:g} s")
         figure = "count" if each.figure == "transactions" else each.figure
         key = each.timer, figure, each.sign[0], each.share, config.abort
         if key in found and not may_repeat:

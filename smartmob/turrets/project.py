@@ -44,7 +44,7 @@ class Project:
 def check_conditions(config: RunConfig, where: str) -> None:
     """Raise InvalidInput if a condition of a configuration, which stands at the JSON path `where`, is wrong."""
     try:
-        planned(config.fail_if, KEY, may_repeat=True)
+        planned(config.fail_if, KEY, run_time=config.run_time, may_repeat=True)
     except SettingsError as error:
         raise InvalidInput.at(f"{where}.{KEY}", str(error).removeprefix(f"{KEY} ")) from None
 

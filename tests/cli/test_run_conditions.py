@@ -55,12 +55,12 @@ class TestReading:
 
     def test_both_sources_count(self, tmp_path: Path) -> None:
         """Those of the command line come after those of the project, which may be texts or objects."""
-        given = ["p99>1s", {"condition": "errors>5%", "abort": True, "abort_after": 2}]
+        given = ["p99>1s", {"condition": "errors>5%", "abort": True, "abort_after": 0.5}]
         package = pack_project(_project(tmp_path / "p", fail_if=given))
         found = run_conditions.read(package, ("p99>2s",))
         assert not run_conditions.read(package, ("p99>1s",)).added
         told = [(each.threshold.text, each.abort, each.abort_after) for each in found.all]
-        assert told == [("p99>1s", False, 0.0), ("errors>5%", True, 2.0), ("p99>2s", False, 0.0)]
+        assert told == [("p99>1s", False, 0.0), ("errors>5%", True, 0.5), ("p99>2s", False, 0.0)]
 
     def test_the_package_has_the_added_conditions(self, tmp_path: Path) -> None:
         """The headquarters evaluates them, too; everything else in the package stays."""
@@ -84,6 +84,11 @@ class TestReading:
             ([{"threshold": "p99>1s"}], r"^config.json: .*\$.fail_if\[0\]"),
             ([{"condition": "p99>1s", "abortOnFail": True}], r"^config.json: .*abortOnFail.*\$.fail_if\[0\]"),
             ([{"condition": "p99>1s", "abort": True, "abort_after": -1}], r"^config.json: .*abort_after"),
+            (
+                [{"condition": "p99>1s", "abort": True, "abort_after": 1}],
+                r"'p99>1s' cannot abort a run of 1 s before 1 s",
+            ),
+            ([{"condition": "rate<5", "abort": True}], r"'rate<5' cannot abort a run of 1 s before 15 s"),
         ],
     )
     def test_a_wrong_condition_is_named(self, tmp_path: Path, wrong: Any, said: str) -> None:
@@ -91,6 +96,13 @@ class TestReading:
         with pytest.raises(SettingsError, match=said) as found:
             run_conditions.read(pack_project(_project(tmp_path / "p", fail_if=wrong)), ())
         assert "\n" not in str(found.value)
+
+    def test_a_key_that_is_given_twice_is_refused(self, tmp_path: Path) -> None:
+        """Readers of JSON keep the last one and forget the other conditions."""
+        config = tmp_path / "config.json"
+        config.write_text('{"run_time": 1, "fail_if": ["p99>1s"], "fail_if": ["errors>1%"]}')
+        with pytest.raises(SettingsError, match="fail_if is there twice"):
+            run_conditions.read(pack_project(tmp_path), ())
 
 
 def _row(state: str, text: str = "told", **further: Any) -> dict[str, Any]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
 
 from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
+from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.rows import Columns
+from smartmob.turrets.model import RunConfig
 from smartmob.turrets.protocol import ErrorKind, Result
 from smartmob.turrets.store.partitions import PARTITIONED, Partitions
 from tests.turrets.messages import slice_of
@@ -167,3 +169,13 @@ async def test_failures_are_stored_apart(store: Store) -> None:
     assert await store.reader.timer_counts(batch.run) == {"": 4, "page": 2}
     assert await store.reader.timer_failures(batch.run) == {"": 2}
     assert (await store.reader.last_second(batch.run), await store.reader.last_second(uuid4())) == (4, 0)
+
+
+async def test_a_configuration_of_an_earlier_version_is_read(store: Store) -> None:
+    """It stored any value of a key that it did not know, such as the conditions of a later version."""
+    config = RunConfig(run_time=5)
+    run = RunState(str(uuid4()), config, "waiting", STARTED)
+    await store.writer.insert_run("here", run, b'{"run_time": 5, "fail_if": {"p99": 1}}', None)
+    found = await store.reader.run(UUID(run.id))
+    assert found is not None
+    assert (found.state.config, "p99" in found.config) == (config, True)

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from smartmob.errors import InvalidInput, SettingsError
-from smartmob.turrets.conditions import ALL, KEY, PlannedCondition, abort_reason, planned
+from smartmob.turrets.conditions import ALL, KEY, RATE_SECONDS, PlannedCondition, abort_reason, planned
 from smartmob.turrets.model import ConditionResult, RunConfig, TurretConfig
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.report.findings import timer_stats
 from smartmob.turrets.slices import TRANSACTION
 
-RATE_SECONDS = 10.0
-"""A condition on the rate is not decided in so many seconds after the start and the rampup of all turrets."""
 DELAY_SECONDS = 5.0
 """Results are counted at most so long after they occurred: single results are added up for three seconds."""
 
@@ -72,7 +70,7 @@ class LiveConditions:
         threshold = condition.threshold
         why = threshold.only_at_end()
         sums = self._sums[_slice_name(condition)]
-        if threshold.figure == "rate" and elapsed < rampup + RATE_SECONDS + DELAY_SECONDS:
+        if threshold.figure == "rate" and elapsed < rampup + RATE_SECONDS:
             why = "the rate is not decided before the rampup is over"
         if why is None and not sums.count and (threshold.figure != "rate" or threshold.sign[0] == ">"):
             why = "no value yet"

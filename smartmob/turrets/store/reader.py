@@ -21,6 +21,8 @@ _RESULT_ROWS = 20_000
 """Results are fetched in groups of about so many rows."""
 _SLICE_ROWS = 500
 """Slices are fetched in groups of so many rows."""
+_LATER_KEYS = ("fail_if",)
+"""Keys of a configuration that earlier versions did not check."""
 _ERRORS = msgspec.json.Decoder(dict[str, int | tuple[int, str, str]])
 
 
@@ -160,7 +162,7 @@ class TurretsReader:
 def _stored(row: Record) -> StoredRun:
     state = RunState(
         id=str(row["run_id"]),
-        config=msgspec.json.decode(row["config"], type=RunConfig),
+        config=_config(row["config"]),
         state=row["state"],
         created_at=row["created_at"],
         started_at=row["started_at"],
@@ -175,6 +177,15 @@ def _stored(row: Record) -> StoredRun:
         source = msgspec.json.decode(row["config"], type=_ImportedConfig).source
     package = row["package"] and source is None
     return StoredRun(state, row["config"], row["transactions"], row["errors"], counters, package, source)
+
+
+def _config(stored: str) -> RunConfig:
+    """Return a stored configuration. Earlier versions stored any value of a key that they did not know."""
+    try:
+        return msgspec.json.decode(stored, type=RunConfig)
+    except msgspec.ValidationError:
+        known = {key: value for key, value in msgspec.json.decode(stored).items() if key not in _LATER_KEYS}
+        return msgspec.convert(known, RunConfig)
 
 
 def _slice(row: Record) -> Slice:
