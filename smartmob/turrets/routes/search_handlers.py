@@ -31,6 +31,12 @@ class SearchesQuery(msgspec.Struct, frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
 
 
+class ChartQuery(msgspec.Struct, frozen=True):
+    """`at`: when the search was changed, so that a newer chart has another address; it changes nothing else."""
+
+    at: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+
+
 class SearchHandlers:
     """The handlers, with the service that they call."""
 
@@ -63,5 +69,6 @@ class SearchHandlers:
         return web.Response(text=page, content_type=HTML, charset="utf-8", headers=_HEADERS)
 
     async def chart(self, request: web.Request) -> web.StreamResponse:
+        query(request, ChartQuery)
         chart = await self._service.chart(parameter(request, "id"))
         return web.Response(text=chart, content_type=SVG, charset="utf-8", headers=_HEADERS)

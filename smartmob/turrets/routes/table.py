@@ -10,7 +10,7 @@ from smartmob.turrets import model
 from smartmob.turrets.capacity.model import SearchList, SearchRequest, StoredSearch
 from smartmob.turrets.protocol import Result
 from smartmob.turrets.routes.handlers import GZIP, TAR, Handlers, ReportQuery, RunsQuery
-from smartmob.turrets.routes.search_handlers import SVG, SearchesQuery, SearchHandlers
+from smartmob.turrets.routes.search_handlers import SVG, ChartQuery, SearchesQuery, SearchHandlers
 from smartmob.turrets.service.firing import TurretsService
 
 _NOT_FOUND = Answer("There is no such run.")
@@ -110,6 +110,7 @@ def _searches(h: SearchHandlers) -> tuple[Route, ...]:
             "search_chart",
             "Latency and errors of a search by rate.",
             {200: answer(str, "The chart.", SVG), 404: missing},
+            query=ChartQuery,
         ),
     )
 
