@@ -8,20 +8,23 @@ import signal
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import click
+import msgspec
 import orjson
 
-from smartmob.cli import printing
+from smartmob.cli import output_files, printing
 from smartmob.cli.capacity_options import CapacityOptions
 from smartmob.client import http
 from smartmob.client.http import RestClient
+from smartmob.client.limits import LIMITS
 from smartmob.errors import InvalidInput, RemoteError, SettingsError, SmartmobError
 from smartmob.kernel.runtime.host_names import is_same_host
 from smartmob.turrets.capacity.attribution import result_of, shown
-from smartmob.turrets.capacity.model import SearchResult, SearchStep
+from smartmob.turrets.capacity.model import SearchRequest, SearchResult, SearchStep
 from smartmob.turrets.capacity.search import CapacitySearch
 from smartmob.turrets.capacity.step_evaluation import StepLoad, cannons_needed, evaluate_step
 from smartmob.turrets.model import ENDED
@@ -29,6 +32,7 @@ from smartmob.turrets.project import CONFIG, find_config
 from smartmob.turrets.protocol import RATES_PROTOCOL
 
 RUNS = "/turret-runs"
+SEARCHES = "/capacity-searches"
 _RECONNECT_SECONDS = 1.0
 _ATTEMPTS = 60  # connections to a run whose connection breaks
 _MOST_BACKLOG_SECONDS = 60.0
@@ -38,7 +42,7 @@ _START_SECONDS = 2.0
 
 
 class CapacityNotFound(SmartmobError):
-    """No rate held the conditions."""
+    """No rate held the conditions, or the search was stopped."""
 
 
 class CapacityFinder:
@@ -52,6 +56,12 @@ class CapacityFinder:
         self._search = CapacitySearch(options.bounds)
         self.steps: list[SearchStep] = []
         self._interrupted = asyncio.Event()
+        self._stored: dict[str, Any] = {}
+
+    @property
+    def interrupted(self) -> bool:
+        """Return whether CTRL-C was pressed."""
+        return self._interrupted.is_set()
 
     async def check(self) -> None:
         """Check what the search needs before the first step; raises InvalidInput and SettingsError."""
@@ -110,9 +120,21 @@ class CapacityFinder:
                 self.steps.append(step)
                 self._search.add(step.outcome)
                 printing.say(self._line(step))
+                await self.store(None)
                 if self._search.rate is not None:
                     await self._cool_down(step)
         return result_of(self._search.finding(), self._options.settings, self.steps, reason)
+
+    async def store(self, result: SearchResult | None) -> dict[str, Any]:
+        """Store the search with the service, and return it as it is stored."""
+        name = str(self._config.get("name") or "a load test")[:300]
+        search = SearchRequest(name=name, settings=self._options.settings, steps=self.steps, result=result)
+        document = msgspec.to_builtins(search)
+        if self._stored:
+            self._stored = await self._rest.put(f"{SEARCHES}/{quote(self._stored['id'], safe='')}", document)
+        else:
+            self._stored = await self._rest.post(SEARCHES, document)
+        return self._stored
 
     async def _fire(self, rate: float) -> SearchStep | None:
         """Fire one step and return its evaluation, or None if it was stopped. Raises CapacityNotFound."""
@@ -207,29 +229,25 @@ def _interrupts(interrupted: asyncio.Event) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def find(rest: RestClient, package: bytes, options: CapacityOptions, *, as_json: bool) -> None:
-    """Search for a capacity and show the result; raises CapacityNotFound when no rate held."""
+async def find(
+    rest: RestClient, package: bytes, options: CapacityOptions, target: Path | None, *, as_json: bool
+) -> None:
+    """Search for a capacity, show the result and write the report; raises CapacityNotFound when no rate held."""
     finder = CapacityFinder(rest, package, options)
     await finder.check()
     result = await finder.run()
+    stored = await finder.store(result)
+    if target is not None:
+        with output_files.replacing(target) as file:
+            async for chunk in rest.chunks(stored["report"], "text/html", max_bytes=LIMITS.report_bytes):
+                file.write(chunk)
+        printing.say(f"{target} is written")
     if as_json:
-        printing.print_json(
-            {
-                "settings": _plain(options.settings),
-                "steps": [_plain(step) for step in finder.steps],
-                "result": _plain(result),
-            }
-        )
+        printing.print_json(stored)
     else:
         show(finder.steps, result)
-    if result.held is None:
+    if result.held is None or (result.ending == "unfinished" and finder.interrupted):
         raise CapacityNotFound(result.words)
-
-
-def _plain(struct: Any) -> Any:
-    import msgspec
-
-    return msgspec.to_builtins(struct)
 
 
 def show(steps: Sequence[SearchStep], result: SearchResult) -> None:

@@ -100,13 +100,13 @@ async def fire(
         async with deployed(rest, addresses(services), project, config_file, hq_address) as sent:
             if search is not None:
                 package = await asyncio.to_thread(pack_project, sent.folder, sent.config_file)
-                await find_capacity.find(rest, package, search, as_json=as_json)
+                await find_capacity.find(rest, package, search, target, as_json=as_json)
                 return
             run = await _request_run(rest, sent.folder, sent.config_file, limits, asked)
             state = await _follow(rest, _ident(run))
     elif search is not None:
         package = await asyncio.to_thread(pack_project, project, config_file)
-        await find_capacity.find(rest, package, search, as_json=as_json)
+        await find_capacity.find(rest, package, search, target, as_json=as_json)
         return
     else:
         run = await _request_run(rest, project, config_file, limits, asked)

@@ -10,6 +10,7 @@ from smartmob.turrets.routes import table as routes
 from smartmob.turrets.service.firing import TurretsService
 from smartmob.turrets.store.partitions import FORMATS
 from smartmob.turrets.store.reader import TurretsReader
+from smartmob.turrets.store.search_table import SearchStore
 from smartmob.turrets.store.writer import TurretsWriter
 
 PARTITIONS = FORMATS
@@ -29,6 +30,14 @@ def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[Turr
         dependencies.bus,
         insecure=settings.insecure,
     )
-    service = TurretsService(hq, reader, writer, dependencies.bus, settings.turrets, host_load=host_load)
+    service = TurretsService(
+        hq,
+        reader,
+        writer,
+        dependencies.bus,
+        settings.turrets,
+        searches=SearchStore(dependencies.database),
+        host_load=host_load,
+    )
     table = routes.table(service, dependencies.bodies, dependencies.viewers)
     return Feature(service, table, batches, start=lambda: service.open(dependencies.tasks), close=service.close)

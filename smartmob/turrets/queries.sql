@@ -140,3 +140,23 @@ FROM turret_health WHERE run_id = $1 ORDER BY at;
 SELECT c.relname AS partition
 FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
 WHERE i.inhparent = $1::regclass;
+
+-- name: insert_search
+INSERT INTO capacity_searches (search_id, document, created_at, changed_at) VALUES ($1, $2, $3, $3)
+ON CONFLICT (search_id) DO NOTHING;
+
+-- name: update_search
+UPDATE capacity_searches SET document = $2, changed_at = $3 WHERE search_id = $1 RETURNING created_at;
+
+-- name: select_search
+SELECT search_id, document, created_at, changed_at FROM capacity_searches WHERE search_id = $1;
+
+-- name: select_searches
+SELECT search_id, document, created_at, changed_at FROM capacity_searches
+ORDER BY created_at DESC, search_id DESC LIMIT $1;
+
+-- name: delete_search
+DELETE FROM capacity_searches WHERE search_id = $1 RETURNING search_id;
+
+-- name: delete_old_searches
+DELETE FROM capacity_searches WHERE created_at < $1;

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import signal
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 from smartmob.cli.find_capacity import with_config
 from smartmob.cli.fire import pack_project
 from smartmob.turrets.project import find_config
-from tests.acceptance.commands import run
+from smartmob.turrets.protocol import PROTOCOL
+from tests.acceptance.commands import QUICK_PROGRAMS, environment, run
 from tests.turrets.conftest import Recruit, _lab, _recruit
 from tests.turrets.runs import get
+from tests.turrets.scripted import OwnTurret
 
 __all__ = ["_lab", "_recruit"]
 
@@ -70,6 +74,26 @@ async def test_a_target_host_that_does_not_report(lab: Any, project: Path) -> No
     code, _, errors = await run("fire", project, *options, SMARTMOB_SERVER=server)
     assert (code, "--target-host web1: no such machine reports to the service; there are:" in errors) == (2, True)
     assert (await get(lab, "/turret-runs"))["runs"] == []
+
+
+async def test_ctrl_c_gives_the_result_so_far(lab: Any, recruit: Recruit, project: Path) -> None:
+    """The run is stopped, the search is stored, and the exit code tells that it did not end by itself."""
+    turret = await recruit(lab, OwnTurret)
+    turret.protocol = PROTOCOL
+    process = await asyncio.create_subprocess_exec(
+        *(QUICK_PROGRAMS / "smartmob", "fire", project, "--find-capacity", "p99<1s", "--step-time", "600s", "--json"),
+        env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{lab.server.port}"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await turret.until_told("start")
+    process.send_signal(signal.SIGINT)
+    output, errors = await process.communicate()
+    found = json.loads(output)
+    assert (process.returncode, found["steps"]) == (1, []), errors
+    assert found["result"]["words"] == "no rate held p99<1s, errors<1%: stopped by request"
+    (stored,) = (await get(lab, "/capacity-searches"))["searches"]
+    assert stored["id"] == found["id"]
 
 
 async def test_a_turret_that_takes_no_rate(lab: Any, recruit: Recruit, project: Path) -> None:

@@ -23,6 +23,7 @@ from tests.console.labs import SLOW, deploy, fill, measure, report
 from tests.hosts.samples import register, sample, talking
 from tests.processes.archives import make_archive
 from tests.serving import ServiceServer
+from tests.turrets.capacity_searches import search_document
 from tests.turrets.runs import ask
 from tests.turrets.scripted import StockTurret, connected, where
 
@@ -292,6 +293,23 @@ async def test_a_change_of_the_level_is_shown(client: Any, look: Look) -> None:
     await expect(page.locator("#chart .shapelayer path")).to_have_count(2)
     assert await page.locator("#problems").inner_text() == ""
     await _inspect(page, "change-point", "1280-light")
+
+
+async def test_a_capacity_is_drawn(lab_settings: Settings, look: Look) -> None:
+    """The page of load tests has the chart of the newest search, its result, and a link to its report."""
+    async with running(build(lab_settings)) as client:
+        async with client.post("/capacity-searches", json=search_document()) as response:
+            assert response.status == 201
+        page = await (await look(client)).goto("/console/load")
+        await expect(page.locator("#searches tbody tr")).to_contain_text("20/s held p99<300ms in 3 of 3 steps")
+        chart = page.get_by_role("img", name="Latency and errors of shop by rate")
+        await expect(chart).to_have_js_property("complete", value=True)
+        assert await chart.evaluate("node => node.naturalWidth") > 0
+        assert await page.locator("#problems").inner_text() == ""
+        await _inspect(page, "capacity", "1280-light")
+        await page.get_by_role("link", name="shop").click()
+        await expect(page.locator("h1")).to_contain_text("Capacity of shop")
+        await expect(page.locator("svg circle[fill='#c8553d']")).to_have_count(3)
 
 
 async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: Look) -> None:

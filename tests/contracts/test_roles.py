@@ -58,7 +58,8 @@ READABLE = """
 /api/monitor/storage/total /api/ /api /api/start_time /hosts/ /hosts /hosts/{name} /hosts/{name}/samples /
 /list-processes /process-status/{slug} /attach-console/{slug} /process-events /commands /jobs /jobs/{id}
 /jobs/{id}/output /turret-runs /turret-runs/{id} /turret-runs/{id}/results /turret-runs/{id}/summary
- /turret-runs/{id}/comparison
+/turret-runs/{id}/comparison /capacity-searches /capacity-searches/{id} /capacity-searches/{id}/report
+/capacity-searches/{id}/chart
 /turret-runs/{id}/course /turret-runs/{id}/timers /turret-runs/{id}/errors /turret-runs/{id}/report
 /turret-runs/{id}/live /turrets /marks /marks/{id} /console
 /console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands

@@ -120,6 +120,7 @@ class OwnTurret(ScriptedTurret):
         self.sequence = 0
         self.final = False
         self.health: dict[str, Any] | None = None
+        self.protocol = 1
 
     def _read_briefing(self, order: dict[str, Any]) -> None:
         briefing = order["smartmob"]
@@ -136,6 +137,7 @@ class OwnTurret(ScriptedTurret):
 
     async def answer(self, order: dict[str, Any]) -> None:
         report = {"sequence": self.sequence, "final": self.final, "transactions": self.sequence}
+        report["protocol"] = self.protocol
         if self.health is not None:
             report["health"] = self.health
         await self.send(own_status(self.status, self.run, self.uuid, **report))

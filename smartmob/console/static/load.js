@@ -15,13 +15,24 @@ function now(frame) {
     el("div", { class: "buttons", "data-control": true }, el("button", { class: "danger", type: "button", onclick: (event) => runAction(event.currentTarget, () => sendJson(`/turret-runs/${load.id}/stop`)) }, "Stop")));
 }
 
+// The chart of the newest search is drawn by the service; it is loaded again when the search has changed.
+function capacity(searches) {
+  const newest = searches[0];
+  update("searches", newest ? el("img", { src: `/capacity-searches/${newest.id}/chart?at=${encodeURIComponent(newest.changed_at)}`, alt: `Latency and errors of ${newest.name} by rate`, class: "chart tall" }) : null, table([
+    { name: "Target", wide: true, cell: (search) => link(search.name, search.report) }, { name: "Conditions", cell: (search) => search.settings.conditions.join(", ") },
+    { name: "Held", right: true, cell: (search) => (search.result?.held ? `${number(search.result.held)}/s` : "–") }, { name: "Result", cell: (search) => search.result?.words ?? "searching" }, { name: "Limit", cell: (search) => search.result?.limit ?? "" },
+    { name: "Created", cell: (search) => when(search.created_at) },
+  ], searches, emptyState("No capacity was searched for yet. Find the highest rate that holds:", "smartmob fire my-project --find-capacity 'p99<300ms'")));
+}
+
 const PAGE = 50;
 const MOST = 1000; // runs that the service lists at once
 let limit = PAGE;
 
 async function refresh() {
   try {
-    const [runs, turrets] = await Promise.all([fetchJson(`/turret-runs?limit=${limit}`), fetchJson("/turrets")]);
+    const [runs, turrets, searches] = await Promise.all([fetchJson(`/turret-runs?limit=${limit}`), fetchJson("/turrets"), fetchJson("/capacity-searches?limit=20")]);
+    capacity(searches.searches);
     update("turrets", turrets.headquarters
       ? table([
         { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: "Status", cell: (turret) => state(turret.alive ? turret.status : "lost") },

@@ -7,6 +7,7 @@ from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import CSV, HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 from smartmob.turrets import model
+from smartmob.turrets.capacity.model import SearchList, SearchRequest, StoredSearch
 from smartmob.turrets.protocol import Result
 from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.result_files.imported_run import ImportedRun, ImportLine
@@ -20,6 +21,7 @@ from smartmob.turrets.routes.handlers import (
     RunsQuery,
     StatisticsQuery,
 )
+from smartmob.turrets.routes.search_handlers import SVG, ChartQuery, SearchesQuery, SearchHandlers
 from smartmob.turrets.service.firing import TurretsService
 
 _NOT_FOUND = Answer("There is no such run.")
@@ -29,7 +31,8 @@ _RUN = "/turret-runs/{id}"
 def table(service: TurretsService, bodies: BodyReader, viewers: ConnectionLimit) -> RouteTable:
     """Return the routes of the feature."""
     h = Handlers(service, bodies, viewers)
-    return RouteTable("turrets", (*_firing(h), *_results(h), *_views(h)))
+    searches = SearchHandlers(service.searches, bodies)
+    return RouteTable("turrets", (*_firing(h), *_results(h), *_views(h), *_searches(searches)))
 
 
 def _firing(h: Handlers) -> tuple[Route, ...]:
@@ -84,6 +87,52 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             "rebuild_turret_run",
             "Compute the statistics of a run again.",
             {200: answer(model.Summary), 404: _NOT_FOUND, 409: active},
+        ),
+    )
+
+
+def _searches(h: SearchHandlers) -> tuple[Route, ...]:
+    """Return the routes of capacity searches."""
+    path, one = "/capacity-searches", "/capacity-searches/{id}"
+    missing, body = Answer("There is no such search."), Body({JSON: SearchRequest})
+    found = {200: answer(StoredSearch), 404: missing}
+    return (
+        Route("POST", path, h.create, "store_search", "Store a search.", {201: answer(StoredSearch)}, body),
+        Route(
+            "GET",
+            path,
+            h.searches,
+            "searches",
+            "The newest searches for a capacity, without their steps.",
+            {200: answer(SearchList)},
+            query=SearchesQuery,
+        ),
+        Route("GET", one, h.search, "search", "A search for a capacity.", found),
+        Route("PUT", one, h.replace, "replace_search", "Replace a search by its newer state.", found, body),
+        Route(
+            "DELETE",
+            one,
+            h.delete,
+            "delete_search",
+            "Remove a search; its runs stay.",
+            {204: Answer("It is removed."), 404: missing},
+        ),
+        Route(
+            "GET",
+            f"{one}/report",
+            h.report,
+            "search_report",
+            "The report of a search as a page.",
+            {200: answer(str, "The page.", HTML), 404: missing},
+        ),
+        Route(
+            "GET",
+            f"{one}/chart",
+            h.chart,
+            "search_chart",
+            "Latency and errors of a search by rate.",
+            {200: answer(str, "The chart.", SVG), 404: missing},
+            query=ChartQuery,
         ),
     )
 

@@ -24,7 +24,9 @@ from smartmob.turrets.service.imports import RunImports
 from smartmob.turrets.service.maintenance import RunMaintenance
 from smartmob.turrets.service.queries import RunQueries
 from smartmob.turrets.service.reports import RunReports
+from smartmob.turrets.service.searches import CapacitySearches
 from smartmob.turrets.store.reader import TurretsReader
+from smartmob.turrets.store.search_table import SearchStore
 from smartmob.turrets.store.writer import TurretsWriter
 
 log = get_logger()
@@ -32,7 +34,7 @@ log = get_logger()
 
 class TurretsService:
     """Fires load tests; `queries` and `reports` read them, `live_view` follows the active one, `imports` stores
-    those of other tools, `comparisons` compares.
+    those of other tools, `comparisons` compares, `searches` keeps searches for a capacity.
 
     The headquarters listens only if the setting `hq` is on.
     """
@@ -45,14 +47,16 @@ class TurretsService:
         bus: EventBus,
         settings: TurretsSettings,
         *,
+        searches: SearchStore,
         host_load: HostLoadSource | None = None,
     ) -> None:
+        self.searches = CapacitySearches(searches)
         self.queries = RunQueries(hq, reader)
         self.comparisons = RunComparisons(self.queries, reader)
         self.reports = RunReports(self.queries, reader, writer, host_load, self.comparisons)
         self.imports = RunImports(self.queries, self.reports, writer)
         self.live_view = LiveView(hq)
-        self._maintenance = RunMaintenance(writer, settings.keep_days)
+        self._maintenance = RunMaintenance(writer, settings.keep_days, self.searches)
         self._hq = hq
         self._writer = writer
         self._settings = settings

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from smartmob.errors import Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.turrets.service.searches import CapacitySearches
 from smartmob.turrets.store.writer import TurretsWriter
 
 log = get_logger()
@@ -16,10 +17,11 @@ _MAINTENANCE_SECONDS = 3600.0
 
 
 class RunMaintenance:
-    """Removes runs that are older than `keep_days` (None: never), and makes partitions ahead."""
+    """Removes runs and capacity searches that are older than `keep_days` (None: never), and makes partitions ahead."""
 
-    def __init__(self, writer: TurretsWriter, keep_days: float | None) -> None:
+    def __init__(self, writer: TurretsWriter, keep_days: float | None, searches: CapacitySearches) -> None:
         self._writer = writer
+        self._searches = searches
         self._keep_days = keep_days
 
     async def run(self) -> None:
@@ -35,6 +37,7 @@ class RunMaintenance:
         """Make the partitions of the next days, and remove what is older than `keep_days`."""
         await self._writer.make_partitions(now)
         if self._keep_days is not None:
+            await self._searches.expire(now - timedelta(days=self._keep_days))
             runs, partitions = await self._writer.expire(now - timedelta(days=self._keep_days))
             if runs or partitions:
                 log.info("turrets.expired", runs=runs, partitions=partitions)

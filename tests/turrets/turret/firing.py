@@ -31,10 +31,10 @@ class Firing:
         self._fire: asyncio.Task[None] | None = None
         self.start = 0.0
 
-    def begin(self, *, ahead: float = 0.0, seconds: float = 1e6, raw: bool = False) -> None:
+    def begin(self, *, ahead: float = 0.0, seconds: float = 1e6, raw: bool = False, rate: float | None = None) -> None:
         """Begin `ahead` seconds from now (negative: the run began before)."""
         self.start = time.monotonic() + ahead
-        plan = FiringPlan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1})
+        plan = FiringPlan(start=self.start, end=self.start + seconds, raw=raw, context={"c": 1}, rate=rate)
         self._fire = self._tasks.start("fire", self.pool.fire(plan))
 
     def look(self) -> TurretCounts:

@@ -153,6 +153,16 @@ class TestOpenModel:
             counts = await made.end()
         assert (counts.transactions, counts.never_started, made.whole().count) == (100, 0, 100)
 
+    @BOTH
+    async def test_a_rate_of_the_run_replaces_that_of_the_configuration(self, transaction: type) -> None:
+        """Also where the configuration has none, and a rampup."""
+        for settings in ({"rate": 5}, {"rampup": 60}):
+            async with firing(transaction, cannons=5, **settings) as made:
+                made.begin(ahead=0.05, seconds=0.5, rate=200.0)
+                await until(lambda made=made: made.look().transactions >= 100)  # type: ignore[misc]  # bound now
+                counts = await made.end()
+            assert (counts.transactions, counts.never_started) == (100, 0)
+
     @pytest.mark.parametrize("threads", [False, True], ids=["coroutines", "threads"])
     async def test_a_freeze_is_not_hidden(self, threads: bool) -> None:
         """Transactions that were due while the target did not answer have their waiting time in the result."""
