@@ -58,8 +58,10 @@ ROLES = {
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
-    # `hq` is the headquarters, `turret` the program that runs alone on other machines.
-    "turrets": {"host_load", "hq", "names", "outcomes", "project", "report", "scripting", "slices", "turret"},
+    # `hq` is the headquarters, `turret` the program that runs alone on other machines; `conformance` checks turrets.
+    "turrets": {
+        *("conformance", "host_load", "hq", "names", "outcomes", "project", "report", "scripting", "slices", "turret"),
+    },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {"output", "ports", "preparation", "recorder", "sampler", "spawned_program", "supervisor", "viewer"},
 }

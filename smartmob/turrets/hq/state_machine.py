@@ -40,9 +40,11 @@ from smartmob.turrets.hq.machine_events import (
 )
 from smartmob.turrets.model import ENDED, Absence, Member, State
 from smartmob.turrets.protocol import (
+    FIRING,
     MOST_TURRETS,
     ORDER_SECONDS,
     PROTOCOL,
+    TERMINATED,
     Briefing,
     Order,
     Report,
@@ -61,10 +63,6 @@ TRANSITIONS: Mapping[State, tuple[State, ...]] = {
 }
 """The states that may follow each state of a run; a new run is waiting."""
 
-FIRING = "running"
-"""The condition of a turret that fires: its status in lower case."""
-TERMINATED = ("aborted", "killed")
-"""The conditions of turrets whose process ends."""
 _LONGEST_TICK_SECONDS = 1.0
 _TOLERANCE_SECONDS = 1e-6
 """A timer may fire early by so much: the event loop rounds times."""
@@ -80,7 +78,7 @@ class _TrackedTurret:
 
     @property
     def is_firing(self) -> bool:
-        return _condition(self.member.status) == FIRING
+        return _condition(self.member.status) in FIRING
 
     @property
     def is_terminated(self) -> bool:
