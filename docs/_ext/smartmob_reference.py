@@ -1,8 +1,8 @@
 """Directives that write the reference from the code: what is not in the code cannot be in the reference.
 
 `{smartmob-settings}`, `{smartmob-commands}`, `{smartmob-types}`, `{smartmob-figures}`, `{smartmob-sample-fields}`,
-`{smartmob-turret-messages}` and `{smartmob-routes} ROOM` take no content. Each is Markdown that a function below makes,
-parsed as if it stood in the page.
+`{smartmob-turret-messages}`, `{smartmob-turret-rules}` and `{smartmob-routes} ROOM` take no content. Each is Markdown
+that a function below makes, parsed as if it stood in the page.
 """
 
 from __future__ import annotations
@@ -247,6 +247,15 @@ _MESSAGES = (
 )
 
 
+def turret_rules() -> str:
+    """Return the rules that `smartmob check-turret` checks."""
+    from smartmob.turrets.conformance.rules import RULES
+
+    return _table(
+        ("Name", "Rule", "Optional"), [(f"`{rule.name}`", rule.says, "yes" if rule.optional else "") for rule in RULES]
+    )
+
+
 def _form(schema: dict[str, Any]) -> str:
     """Return a schema in a few words, with the names of other messages as they are."""
     if "$ref" in schema:
@@ -289,6 +298,7 @@ _WRITERS: dict[str, Callable[[], str]] = {
     "smartmob-figures": figures,
     "smartmob-sample-fields": sample_fields,
     "smartmob-remote-commands": remote_commands,
+    "smartmob-turret-rules": turret_rules,
 }
 
 

@@ -38,6 +38,7 @@ _COMMANDS = {
     "har-to-project": ("smartmob.cli.har_project:command", "Make the project of a load test from a recording (HAR)."),
     "try-script": ("smartmob.cli.load_project:try_script", "Try the script of a load test: one user, no headquarters."),
     "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
+    "check-turret": ("smartmob.cli.check_turret:command", "Check whether a program follows the turret protocol."),
     "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
     "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
     "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),

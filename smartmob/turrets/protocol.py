@@ -274,6 +274,13 @@ class Condition:
     KILLED = "Killed"
 
 
+FIRING = ("running", "runing")
+"""The conditions of a turret that fires: its status in lower case. Seed 004 spells the second one so."""
+
+TERMINATED = ("aborted", "killed")
+"""The conditions of a turret whose process ends. With any other condition, a turret can begin to fire."""
+
+
 class ErrorKind(msgspec.Struct, frozen=True, omit_defaults=True):
     """The kind of an error (the class of the exception) and its code (an HTTP status or the name of an errno)."""
 

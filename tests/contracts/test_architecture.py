@@ -59,9 +59,10 @@ ROLES = {
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
     # `hq` is the headquarters, `turret` the program that runs alone on other machines; `result_files` reads files of
-    # other load testing tools, and `capacity` searches for a rate.
+    # other load testing tools, `capacity` searches for a rate, and `conformance` checks
+    # turrets.
     "turrets": {
-        *("capacity", "conditions", "har_script", "host_load", "hq", "load_plan", "names", "outcomes"),
+        *("capacity", "conditions", "conformance", "har_script", "host_load", "hq", "load_plan", "names", "outcomes"),
         *("project", "report", "result_files", "scripting", "slices", "turret"),
     },
     # `preparation` leads from the address of a source to the command that starts it.

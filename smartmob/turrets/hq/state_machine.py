@@ -39,10 +39,12 @@ from smartmob.turrets.hq.machine_events import (
 from smartmob.turrets.hq.member_changes import changed, has_lower_counts, new_member, updated_member
 from smartmob.turrets.model import ENDED, Absence, Member, State
 from smartmob.turrets.protocol import (
+    FIRING,
     MOST_TURRETS,
     ORDER_SECONDS,
     PROTOCOL,
     RATES_PROTOCOL,
+    TERMINATED,
     Briefing,
     Condition,
     Order,
@@ -60,10 +62,6 @@ TRANSITIONS: Mapping[State, tuple[State, ...]] = {
 }
 """The states that may follow each state of a run; a new run is waiting."""
 
-FIRING = "running"
-"""The condition of a turret that fires: its status in lower case."""
-TERMINATED = ("aborted", "killed")
-"""The conditions of turrets whose process ends."""
 _LONGEST_TICK_SECONDS = 1.0
 _ANSWER_SECONDS = 3 * ORDER_SECONDS
 """A turret that has not answered an order for so long is not counted in; it may miss the first two."""
@@ -84,7 +82,7 @@ class _TrackedTurret:
 
     @property
     def is_firing(self) -> bool:
-        return _condition(self.member.status) == FIRING
+        return _condition(self.member.status) in FIRING
 
     @property
     def is_terminated(self) -> bool:

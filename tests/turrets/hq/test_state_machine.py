@@ -49,6 +49,18 @@ class TestWaiting:
         """No turret is started before all were asked."""
         assert orders(History().ask()) == ["status_request"]
 
+    def test_the_spelling_of_the_seed_means_that_a_turret_fires(self) -> None:
+        """Seed 004 writes RUNING: such a turret is not ready, and gets no further start."""
+        history = _running()
+        history.tell(stock("RUNING", "u2"))
+        history.after(1)
+        assert orders(history.tell(stock("RUNING", "u1"))) == []
+        assert history.machine.members()[1].status == "RUNING"
+        history = History()
+        history.ask()
+        assert orders(history.tell(stock("RUNING"))) == []
+        assert orders(history.tell(stock("ready"))) == ["start"]
+
     def test_a_status_from_before_the_request_does_not_count(self) -> None:
         """A status that was queued before does not show that the turret gets orders."""
         history = History()

@@ -1,0 +1,30 @@
+"""Waits, with a limit, for a condition that messages, requests and processes change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class AwaitedChanges:
+    """Those that change something call `notify`; one waits with `until`."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def notify(self) -> None:
+        """Let those that wait look at their conditions."""
+        self._event.set()
+
+    async def until(self, condition: Callable[[], object], seconds: float) -> bool:
+        """Return whether a condition became true within so many seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while not condition():
+            self._event.clear()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._event.wait()
+            except TimeoutError:
+                return bool(condition())
+        return True

@@ -1,0 +1,136 @@
+"""The turret under check as a process with its children, which are found by a variable of their environment."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from smartmob.environment import SECRETS, environment
+from smartmob.errors import SettingsError
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
+
+MARK = "SMARTMOB_CHECKED_TURRET"
+"""The variable by which processes of the turret are recognised, also those that have left its session."""
+
+_LINES_KEPT = 5
+_LAST_LINES_SECONDS = 1.0
+"""How long the rest of the output is waited for after the end: a child may hold it open."""
+
+_KILL_SECONDS = 10.0
+"""How long the end of killed processes is waited for."""
+_LONGEST_LINE = 200
+
+
+class TurretProcess:
+    """One process of the command. After `start` you must `destroy`."""
+
+    def __init__(self, command: Sequence[str], folder: Path, variables: Mapping[str, str], changes: AwaitedChanges):
+        self._command, self._folder, self._variables, self._changes = command, folder, variables, changes
+        self._mark = uuid.uuid4().hex
+        self._tasks = TaskRegistry()
+        self._process: asyncio.subprocess.Process | None = None
+        self._ended = False
+        self._output: asyncio.ReadTransport | None = None
+        self.last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
+
+    async def start(self) -> None:
+        """Start the command in a session of its own; raises SettingsError when it cannot be started."""
+        inherited = {name: value for name, value in environment().items() if name not in SECRETS}
+        # A pipe of asyncio's own would make the end of the process wait for the end of the output.
+        reading, writing = os.pipe()
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env=inherited | dict(self._variables) | {MARK: self._mark},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(reading)
+            raise SettingsError(f"cannot start {self._command[0]}: {error.strerror or error}") from None
+        finally:
+            os.close(writing)
+        output = asyncio.StreamReader()
+        self._output, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb", buffering=0)
+        )
+        reader = self._tasks.start("output of the turret", self._read(output))
+        self._tasks.start("end of the turret", self._wait(reader))
+
+    def has_ended(self) -> bool:
+        """Return whether the process has ended, and its last lines are there."""
+        return self._ended
+
+    @property
+    def ending(self) -> str:
+        """Return in words how it ended."""
+        assert self._process is not None
+        code = self._process.returncode
+        how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
+        said = f"; it said: {self.last_lines[-1]}" if self.last_lines else ""
+        return f"the turret ended {how}{said}"
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process alone, as a supervisor of services does."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def left(self) -> list[psutil.Process]:
+        """Return the running processes that the command has started, without itself."""
+        own = self._process.pid if self._process is not None and self._process.returncode is None else None
+        found = []
+        for one in psutil.process_iter():
+            try:
+                if one.pid != own and one.environ().get(MARK) == self._mark and one.status() != psutil.STATUS_ZOMBIE:
+                    found.append(one)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+    async def destroy(self) -> None:
+        """End the process and all that it has started."""
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        left = self.left()
+        for one in left:
+            try:
+                one.kill()
+            except psutil.Error:
+                continue
+        await self._process.wait()
+        await asyncio.to_thread(psutil.wait_procs, left, _KILL_SECONDS)
+        await self._tasks.close()
+        if self._output is not None:
+            self._output.close()
+
+    async def _wait(self, reader: asyncio.Task[None]) -> None:
+        assert self._process is not None
+        await self._process.wait()
+        await asyncio.wait([reader], timeout=_LAST_LINES_SECONDS)
+        self._ended = True
+        self._changes.notify()
+
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        rest = b""
+        while chunk := await output.read(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            rest = rest[-65536:]
+            for line in lines:
+                if line.strip():
+                    self.last_lines.append(line.decode(errors="replace").strip()[:_LONGEST_LINE])

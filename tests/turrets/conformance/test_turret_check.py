@@ -1,0 +1,60 @@
+"""Whole checks of turrets: one that is right, one in another language, and some that break one rule each."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from smartmob.turrets.conformance.rules import BY_NAME
+from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
+from tests.turrets.conformance.example_turrets import MISTAKES, broken, checked, good_turret, with_mistake
+
+LIMIT = 800.0
+
+
+@pytest.mark.long
+async def test_a_mistake_breaks_one_rule(tmp_path: Path) -> None:
+    """Each turret with one mistake breaks the rule that says so, and no other; the one without breaks none."""
+    sources = {"": good_turret()} | {rule: with_mistake(rule) for rule in MISTAKES}
+    found = await asyncio.gather(*(checked(tmp_path, rule, source) for rule, source in sources.items()))
+    faults = {rule: broken(checks) for rule, checks in zip(sources, found, strict=True)}
+    assert {rule: set(wrong) for rule, wrong in faults.items()} == {rule: {rule} & set(BY_NAME) for rule in sources}, (
+        faults
+    )
+
+
+@pytest.mark.long
+@pytest.mark.machine
+async def test_a_turret_in_perl_without_a_library(tmp_path: Path) -> None:
+    """A turret that speaks the wire protocol of ZeroMQ over plain sockets breaks no rule."""
+    options = CheckOptions(command=("perl", str(Path(__file__).with_name("turret.pl"))), patience=60, limit=LIMIT)
+    assert broken(await TurretCheck(options, lambda text: None).run()) == {}
+
+
+@pytest.mark.long
+async def test_our_own_turret_follows_all_rules() -> None:
+    """It breaks none, and has all optional parts that no delay can hide."""
+    command = (sys.executable, "-m", "smartmob", "turret", "--config-file", "{config}")
+    checks = await TurretCheck(CheckOptions(command=command, patience=60, limit=LIMIT), lambda text: None).run()
+    assert broken(checks) == {}
+    results = {one.rule: one.result for one in checks}
+    assert {results[name] for name in ("numbered-results", "slices", "details", "curve")} == {"passed"}
+
+
+async def test_a_program_that_is_no_turret() -> None:
+    """The reason is its end with its last line, and all other rules are told as not reached."""
+    options = CheckOptions(command=("sh", "-c", "echo this is no turret >&2; exit 7"), patience=60, limit=LIMIT)
+    checks = await TurretCheck(options, lambda text: None).run()
+    assert broken(checks) == {"announces": "the turret ended with exit code 7; it said: this is no turret "}
+    assert {one.result for one in checks} == {"failed", "skipped", "passed"}
+
+
+async def test_a_check_ends_in_time() -> None:
+    """A program that does nothing is ended when the time is over, and the check has failed."""
+    check = TurretCheck(CheckOptions(command=("sh", "-c", "sleep 600"), patience=LIMIT, limit=0.5), lambda text: None)
+    assert set(broken(await check.run())) == {"in-time"}
+    assert check.process.has_ended()
+    assert check.process.left() == []
