@@ -107,12 +107,11 @@ async def command(
             result.error = str(error)
         except OSError as error:
             result.error = f"cannot be read: {error.strerror or error}"
-        if not as_json:
+        if result.error is not None or not as_json:
             _say(result)
     if not results:
         results.append(LoadFile(" ".join(files), error=f"no result was found among {passed_over.total} files"))
-        if not as_json:
-            _say(results[0])
+        _say(results[0])
     elif passed_over.total and not as_json:
         printing.say(f"{passed_over.total} other files passed over, the first is {passed_over.items()[0][2]}")
     if as_json:
