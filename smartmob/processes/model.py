@@ -123,7 +123,7 @@ CGROUP: Final = "cgroup"  # by the kernel
 SAMPLING: Final = "sampling"  # compared with each sample: a program above its limit is killed
 NOT_ENFORCED: Final = "none"
 Enforcement: TypeAlias = Literal["cgroup", "sampling", "none"]
-"""What holds a program to a limit."""
+"""The means that hold a program to a limit."""
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from smartmob.turrets.hq.machine_events import (
 )
 from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
 from smartmob.turrets.model import Member, RunConfig
-from smartmob.turrets.protocol import PROTOCOL, Health, Report, Status
+from smartmob.turrets.protocol import PROTOCOL, Briefing, Health, Report, Status
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RUN = "01a20788-1e4e-7206-a499-0770704355fa"
@@ -134,3 +134,10 @@ def kept(actions: list[Action]) -> list[Member]:
 def last_run(actions: list[Action]) -> RunState:
     """Return the last state of the run."""
     return [action.run for action in actions if isinstance(action, RunChanged)][-1]
+
+
+def briefings(actions: list[Action]) -> list[Briefing]:
+    """Return the briefings that are sent with orders."""
+    found = [action.order.smartmob for action in actions if isinstance(action, Publish)]
+    assert all(isinstance(briefing, Briefing) for briefing in found)
+    return [briefing for briefing in found if isinstance(briefing, Briefing)]

@@ -31,7 +31,7 @@ BROKEN_ORDERS = (
 """Frames that are no orders, or not all of one."""
 
 _ENDING_SECONDS = 0.15
-"""How long an end is waited for after each broken order, to tell which one it was."""
+"""Time to wait for an end after each broken order, to tell which one it was."""
 
 
 async def check_bad_orders(check: TurretCheck) -> None:

@@ -12,10 +12,10 @@ from smartmob.turrets.conformance.frame_rules import Configured, Message
 from smartmob.turrets.conformance.rules import RuleFindings
 
 CLOCK_SECONDS = 2.0
-"""How much `epoch` may be off: it may have whole seconds, and clocks are read one after the other."""
+"""The difference that `epoch` may have: it may have whole seconds, and clocks are read one after the other."""
 
 ELAPSED_SECONDS = 1.0
-"""How much `elapsed` may be larger than the time since the order: it may have whole seconds."""
+"""The excess that `elapsed` may have over the time since the order: it may have whole seconds."""
 
 LEAST_SHARE = 0.25
 """The least share of the time between the first and the last result by which `elapsed` must have grown."""

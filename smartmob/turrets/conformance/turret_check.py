@@ -28,7 +28,7 @@ NAME = "checked"
 HEARTBEAT_SECONDS = 2.0
 ANSWER_STEP_SECONDS = 0.2
 AWAY_SECONDS = 1.0
-"""How long the headquarters stays away."""
+"""Time for which the headquarters stays away."""
 
 _SETTLING_SECONDS = 0.3
 _ANSWERS = 3

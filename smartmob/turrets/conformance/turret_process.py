@@ -22,10 +22,10 @@ MARK = "SMARTMOB_CHECKED_TURRET"
 
 _LINES_KEPT = 5
 _LAST_LINES_SECONDS = 1.0
-"""How long the rest of the output is waited for after the end: a child may hold it open."""
+"""Time to wait for the rest of the output after the end: a child may hold it open."""
 
 _KILL_SECONDS = 10.0
-"""How long the end of killed processes is waited for."""
+"""Time to wait for the end of killed processes."""
 _LONGEST_LINE = 200
 
 

@@ -48,7 +48,7 @@ class ResultBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FiringPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """When and how to fire. `start` and `end` are times of the monotonic clock, which all processes here share.
+    """The time and the way to fire. `start` and `end` are times of the monotonic clock, which all processes here share.
 
     `details`: raw results have the kinds of their errors. `rate`: arrivals per second, in place of the rate and the
     rampup of the configuration; all processes of the turret share it.

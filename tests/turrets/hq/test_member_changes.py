@@ -7,7 +7,7 @@ import pytest
 from smartmob.turrets.hq.machine_events import Committed
 from smartmob.turrets.hq.member_changes import new_member, updated_member
 from smartmob.turrets.protocol import Report, Status
-from tests.turrets.histories import NOON, RUN, History, kept, ours
+from tests.turrets.histories import NOON, RUN, History, kept, ours, stock
 
 FULL = Status(turret="nav", status="ready", uuid="u1", rampup=1.0, script="v.py", cannons=5.0)
 
@@ -97,3 +97,11 @@ def test_a_finished_run_shows_its_turrets_as_ready() -> None:
     actions = history.tick(1.0)
     assert history.state == "finished"
     assert (history.member().status, kept(actions)[-1].status) == ("ready", "ready")
+
+
+def test_names_are_printable() -> None:
+    """Control characters and marks of direction in names do not reach a terminal."""
+    history = History()
+    history.tell(stock("re\x1b[2Jady", "u1", name="nav\u202e\x9b"))
+    (member,) = history.machine.members()
+    assert (member.name, member.status) == ("nav\ufffd\ufffd", "re\ufffd[2Jady")

@@ -11,18 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.hq.machine_events import Action, Committed, Publish, ResultsReceived, StopRequested
+from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, StopRequested
 from smartmob.turrets.hq.state_machine import TRANSITIONS
 from smartmob.turrets.model import ENDED, STATES
-from smartmob.turrets.protocol import MOST_TURRETS, Briefing, encode_order
-from tests.turrets.histories import NOON, RUN, History, health, kept, last_run, lost, orders, ours, states, stock
-
-
-def _briefings(actions: list[Action]) -> list[Briefing]:
-    found = [action.order.smartmob for action in actions if isinstance(action, Publish)]
-    assert all(isinstance(briefing, Briefing) for briefing in found)
-    return [briefing for briefing in found if isinstance(briefing, Briefing)]
-
+from smartmob.turrets.protocol import MOST_TURRETS, encode_order
+from tests.turrets.histories import (
+    NOON,
+    RUN,
+    History,
+    briefings,
+    health,
+    kept,
+    last_run,
+    lost,
+    orders,
+    ours,
+    states,
+    stock,
+)
 
 ALLOWED = {(state, following) for state, all_following in TRANSITIONS.items() for following in all_following}
 
@@ -103,7 +109,7 @@ class TestWaiting:
         history.ask()
         actions = history.tell(ours("ready"))
         assert orders(actions) == ["status_request"]
-        (briefing,) = _briefings(actions)
+        (briefing,) = briefings(actions)
         assert briefing.run is not None
         assert (briefing.run.id, briefing.run.starts_in, briefing.run.run_time) == (RUN, 0.5, 20.0)
         assert last_run(actions).started_at == NOON + timedelta(seconds=0.5)
@@ -152,40 +158,6 @@ class TestWaiting:
         actions = history.tell(StopRequested("enough"))
         assert (states(actions), orders(actions)) == (["stopped"], [])
         assert last_run(actions).reason == "enough"
-
-
-class TestSharedRate:
-    """A run with `total_rate`."""
-
-    def test_turrets_get_equal_shares(self) -> None:
-        """The shares are in each briefing of the run, and a turret that comes later starts nothing."""
-        history = History()
-        history.ask(min_turrets=2, total_rate=100.0)
-        history.tell(ours("ready", uuid="u1"))
-        actions = history.tell(ours("ready", uuid="u2"))
-        assert states(actions) == ["running"]
-        (briefing,) = _briefings(actions)
-        assert briefing.run is not None
-        assert briefing.run.rates == {"u1": 50.0, "u2": 50.0}
-        assert [briefing.run.rate_of(uuid) for uuid in ("u1", "u3")] == [50.0, 0.0]
-
-    def test_without_a_rate_turrets_keep_their_own(self) -> None:
-        """Nothing is in the briefing."""
-        history = History()
-        history.ask()
-        (briefing,) = _briefings(history.tell(ours("ready")))
-        assert briefing.run is not None
-        assert (briefing.run.rates, briefing.run.rate_of("u1")) == (None, None)
-
-    def test_a_turret_that_takes_no_rate_fails_the_run(self) -> None:
-        """It could fire any load; before, it has seconds to report, since one of ours waits for its first order."""
-        history = History()
-        history.ask(total_rate=100.0)
-        assert states(history.tell(stock("ready"))) == []
-        history.after(3)
-        assert states(history.tell(stock("ready"))) == ["failed"]
-        assert history.machine.run is not None
-        assert "takes no rate" in str(history.machine.run.reason)
 
 
 class TestFiring:
@@ -322,7 +294,7 @@ class TestDraining:
         history.tell(Committed("u1", RUN, 42))
         actions = history.tick(0.1)
         assert history.state == "finished"
-        assert _briefings(actions)[-1].acknowledged == {"u1": 42}
+        assert briefings(actions)[-1].acknowledged == {"u1": 42}
 
     def test_a_run_does_not_wait_for_a_lost_turret(self) -> None:
         """Without any turret left it fails."""
@@ -417,7 +389,7 @@ class TestRestart:
         later = history.restart(away=1.0)
         later.tell(ours("Running", run=RUN, sequence=9))
         later.tell(Committed("u1", RUN, 7))
-        assert _briefings(later.tick(1.0))[-1].acknowledged == {"u1": 7}
+        assert briefings(later.tick(1.0))[-1].acknowledged == {"u1": 7}
 
 
 _EVENTS = st.one_of(
@@ -522,11 +494,3 @@ def test_turrets_beyond_a_number_are_left_out() -> None:
     assert not history.machine.accepts("another")
     assert history.machine.accepts("u1")
     assert history.state == "running"
-
-
-def test_names_are_printable() -> None:
-    """Control characters and marks of direction in names do not reach a terminal."""
-    history = History()
-    history.tell(stock("re\x1b[2Jady", "u1", name="nav\u202e\x9b"))
-    (member,) = history.machine.members()
-    assert (member.name, member.status) == ("nav\ufffd\ufffd", "re\ufffd[2Jady")
