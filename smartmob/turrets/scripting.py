@@ -14,8 +14,9 @@ from typing import Any
 
 from smartmob.turrets.turret.failure import Failure, failure_of
 from smartmob.turrets.turret.http_client import Answer, Http, HttpError
+from smartmob.turrets.turret.timed_http import TimedHttp
 
-__all__ = ["Answer", "BaseTransaction", "CustomTimer", "Http", "HttpError"]
+__all__ = ["Answer", "BaseTransaction", "CustomTimer", "Http", "HttpError", "TimedHttp"]
 
 
 class BaseTransaction:

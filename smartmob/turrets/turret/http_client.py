@@ -11,7 +11,7 @@ import errno
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -49,10 +49,11 @@ class Answer:
 
     `sent` and `received` are the bytes of the request and of the response with their heads. The times are in seconds:
     `total` for the whole request, `first_byte` from sending to the first byte of the response; `connect` and `tls` are
-    what opening the connection took, and 0 on one that was open.
+    what opening the connection took, and 0 on one that was open. `when_refused` is called with the error that `expect`
+    raises.
     """
 
-    __slots__ = ("_head", "body", "connect", "first_byte", "received", "sent", "status", "tls", "total")
+    __slots__ = ("_head", "body", "connect", "first_byte", "received", "sent", "status", "tls", "total", "when_refused")
 
     def __init__(self, status: int, head: bytes, body: bytes) -> None:
         self.status = status
@@ -60,6 +61,7 @@ class Answer:
         self.body = body
         self.sent = self.received = 0
         self.connect = self.tls = self.first_byte = self.total = 0.0
+        self.when_refused: Callable[[HttpError], None] | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -80,7 +82,10 @@ class Answer:
     def expect(self, *statuses: int) -> Answer:
         """Return this response if its status is one of `statuses` (without any: below 400). Raises HttpError."""
         if self.status not in statuses if statuses else self.status >= 400:
-            raise HttpError(f"HTTP {self.status}", str(self.status))
+            error = HttpError(f"HTTP {self.status}", str(self.status))
+            if self.when_refused is not None:
+                self.when_refused(error)
+            raise error
         return self
 
 
@@ -111,9 +116,17 @@ class Http:
         self, url: str, body: bytes | str = b"", document: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send a POST request with a body, or with `document` as JSON, and return the response."""
-        if document is not None:
-            body, headers = json.dumps(document), {"Content-Type": "application/json"} | dict(headers or {})
+        body, headers = self.encoded(body, document, headers)
         return await self.request("POST", url, body, headers)
+
+    @staticmethod
+    def encoded(
+        body: bytes | str, document: Any, headers: Mapping[str, str] | None
+    ) -> tuple[bytes | str, Mapping[str, str] | None]:
+        """Return body and headers of a request, with `document` as JSON in place of `body` unless it is None."""
+        if document is None:
+            return body, headers
+        return json.dumps(document), {"Content-Type": "application/json"} | dict(headers or {})
 
     async def request(
         self, method: str, url: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
