@@ -58,16 +58,14 @@ async def serving(*, token: str | None = None, **settings: Any) -> AsyncIterator
         TypeError: there is no such setting.
         StartupError: the service cannot start.
     """
-    from smartmob.kernel.runtime.tasks import TaskRegistry
-
     values = _values(settings, token)
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     # In a task of its own: its context has the destination of log events, and cancelling the block cannot interrupt the
-    # orderly end of the service.
-    service = TaskRegistry().start("smartmob-service", _run(values, token, address, stop))
+    # orderly end of the service. Its error is raised here, so it is not logged.
+    service = asyncio.get_running_loop().create_task(_run(values, token, address, stop), name="smartmob-service")
     try:
-        await asyncio.wait({service, address}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((service, address), return_when=asyncio.FIRST_COMPLETED)
         if not address.done():
             await service
         yield await address

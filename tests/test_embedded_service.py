@@ -146,8 +146,13 @@ async def test_a_start_that_is_cancelled_leaves_nothing(
     assert list(tmp_path.glob("smartmob-*")) == []
 
 
-async def test_a_service_that_cannot_start_says_why(database_url: str, tmp_path: Path) -> None:
-    """A name that is no setting is a TypeError with the nearest one; bad values and a taken port are StartupErrors."""
+async def test_a_service_that_cannot_start_says_why(
+    database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is no setting is a TypeError with the nearest one; bad values and a taken port are StartupErrors.
+
+    Nothing is printed: the local variables of a traceback would have the token.
+    """
     with pytest.raises(TypeError, match=r"'processes_graze'.*did you mean 'processes_grace'"):
         async with smartmob.serving(processes_graze=1):
             pass
@@ -159,8 +164,12 @@ async def test_a_service_that_cannot_start_says_why(database_url: str, tmp_path:
             pass
     async with smartmob.serving(database_url=database_url, data_dir=tmp_path) as url:
         with pytest.raises(StartupError, match="cannot listen"):
-            async with smartmob.serving(database_url=database_url, data_dir=tmp_path / "b", port=int(url[-5:])):
+            port = int(url.rpartition(":")[2])
+            async with smartmob.serving(token="t0p", database_url=database_url, data_dir=tmp_path / "b", port=port):
                 pass
+    said = capfd.readouterr()
+    assert "Traceback" not in said.out + said.err
+    assert "t0p" not in said.out + said.err
 
 
 async def test_log_events_are_records_of_the_logger_smartmob(

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import click
 
-from smartmob.cli import fire, printing
+from smartmob.cli import fire, printing, thresholds
 from smartmob.cli.compare import share
 from smartmob.cli.server_options import with_rest_client
 from smartmob.cli.verdict_formats import escaped
@@ -111,7 +111,8 @@ def _notes(found: Document) -> list[str]:
     notes = []
     for name, timers in (("A", found["only_first"]), ("B", found["only_second"])):
         if timers:
-            notes.append(f"Only {name} has: {', '.join(timers[:10])}{' …' if len(timers) > 10 else ''}")
+            shown = ", ".join(timer or thresholds.ALL for timer in timers[:10])
+            notes.append(f"Only {name} has: {shown}{' …' if len(timers) > 10 else ''}")
     if found["left_out"]:
         notes.append(f"{found['left_out']} rarer timers are left out.")
     return notes

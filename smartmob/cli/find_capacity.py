@@ -29,7 +29,7 @@ from smartmob.turrets.capacity.search import CapacitySearch
 from smartmob.turrets.capacity.step_evaluation import StepLoad, cannons_needed, evaluate_step
 from smartmob.turrets.model import ENDED
 from smartmob.turrets.project import CONFIG, find_config
-from smartmob.turrets.protocol import RATES_PROTOCOL
+from smartmob.turrets.protocol import RATES_PROTOCOL, TERMINATED
 
 RUNS = "/turret-runs"
 SEARCHES = "/capacity-searches"
@@ -66,7 +66,8 @@ class CapacityFinder:
     async def check(self) -> None:
         """Check what the search needs before the first step; raises InvalidInput and SettingsError."""
         turrets = (await self._rest.get("/turrets"))["turrets"]
-        for turret in (turret for turret in turrets if turret["alive"]):
+        there = [turret for turret in turrets if turret["alive"] and turret["status"].strip().lower() not in TERMINATED]
+        for turret in there:
             # A turret that has had no order yet has reported nothing; the headquarters asks it at the first step.
             if (report := turret["report"]) is not None and report["protocol"] < RATES_PROTOCOL:
                 raise InvalidInput(
@@ -79,10 +80,11 @@ class CapacityFinder:
             if not any(is_same_host(host, name) for name in known):
                 names = ", ".join(known[:10]) or "none"
                 raise SettingsError(f"--target-host {host}: no such machine reports to the service; there are: {names}")
-        there = [turret for turret in turrets if turret["alive"]]
         # Each step waits for all of them, so that each has the same turrets.
         given = self._config.get("min_turrets")
         self._config["min_turrets"] = max(len(there), given if isinstance(given, int) else 1)
+        if self._config.get("fail_if"):
+            printing.say("the conditions of the project (fail_if) are not used: the search has its own")
         self._warn(there)
 
     def _warn(self, turrets: Sequence[Mapping[str, Any]]) -> None:

@@ -89,9 +89,9 @@ async def fire(
     Conditions of --fail-if add to those of `fail_if` in config.json, which can also stop the run.
     """
     asked = _warm_up(warm_up)
-    if search is not None and (conditions or no_wait or asked):
+    if search is not None and (conditions or no_wait or asked or junit is not None):
         raise click.UsageError(
-            "--find-capacity does not go with --fail-if, --warm-up or --no-wait: it has conditions and times of its own"
+            "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
         )
     limits = run_conditions.read(await asyncio.to_thread(pack_project, project, config_file), conditions)
     if services is not None:

@@ -88,6 +88,8 @@ async def command(
     is not stored again.
     """
     limits = thresholds.parse_all(conditions)
+    if limits and dry_run:
+        raise click.UsageError("--fail-if needs a stored run: leave out --dry-run.")
     results: list[LoadFile] = []
     violations: list[str] = []
     passed_over = Tally()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,8 @@ from smartmob.processes.model import NOT_ENFORCED
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 """As Docker, systemd and pm2 read the sizes of memory limits."""
-_LEAST_BYTES = 1024 * 1024
+_LEAST_BYTES, _MOST_BYTES = 1024 * 1024, 1 << 50
+"""The bounds of a memory limit, which are those of the service: 1 MiB and 1 PiB."""
 
 
 class MemorySize(click.ParamType[int]):
@@ -33,6 +35,18 @@ class MemorySize(click.ParamType[int]):
         found = round(float(match[1]) * _UNITS[(match[2] or "").upper()])
         if found < _LEAST_BYTES:
             self.fail(f"{value!r}: expected at least 1M", param, ctx)
+        if found > _MOST_BYTES:
+            self.fail(f"{value!r}: expected at most 1024T", param, ctx)
+        return found
+
+
+class Processors(click.FloatRange):
+    """A number of processors, as 0.5; NaN is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r}: expected a number of processors", param, ctx)
         return found
 
 
@@ -41,7 +55,7 @@ def with_limits(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--memory", metavar="SIZE", type=MemorySize(),
                   help="Memory of each process with its descendants, as 256M.  [default: the service's]")  # fmt: skip
-    @click.option("--cpu", metavar="N", type=click.FloatRange(0.01, 1024),
+    @click.option("--cpu", metavar="N", type=Processors(0.01, 1024),
                   help="Processors that each may use, as 0.5.  [default: the service's]")  # fmt: skip
     @click.option("--tasks", metavar="N", type=click.IntRange(1, 4_194_304),
                   help="Processes and threads that each may have.  [default: the service's]")  # fmt: skip

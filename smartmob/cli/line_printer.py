@@ -100,6 +100,12 @@ class LinePrinter:
             sys.stdout.buffer.write(b"".join(held))
             sys.stdout.buffer.flush()
 
+    def check(self) -> None:
+        """Write the buffer; raises OSError if this or an earlier writing has failed."""
+        if self._broken.done() and (error := self._broken.exception()) is not None:
+            raise error
+        self.flush()
+
     async def broken(self) -> None:
         """Wait until the reader has closed the output, and raise BrokenPipeError."""
         await self._broken

@@ -42,6 +42,8 @@ _RELEASE = "release"
 """The process type that runs once before the others, as on Heroku."""
 _COMMAND = "run"
 """The process type of a command that is given on the command line."""
+_DOES_NOT_EXIST = "which does not exist"
+"""The end of the detail of a process that waits for one that was not created."""
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
 
 
@@ -127,7 +129,9 @@ async def command(
     common |= {"limits": limits} if limits else {}
     if words:
         if scales or file or options or restart or replace or detach:
-            raise click.UsageError("COMMAND runs once: with it, only --app, --env and --grace can be given")
+            raise click.UsageError(
+                "COMMAND runs once: leave out --scale, -f, --options, --restart, --replace and --detach"
+            )
         text = words[0] if len(words) == 1 else shlex.join(words)
         once = {"node": f"{_COMMAND}.{secrets.token_hex(4)}", "process_type": _COMMAND, "command": text}
         return await run_once(rest, common | once | {"source_url": await _send(rest, folder)}, as_json=as_json)
@@ -330,7 +334,7 @@ async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
 
 async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
     """Wait until each process runs and its readiness check has a result, or has failed; return the exit code."""
-    statuses = await asyncio.gather(*(_settled(rest, slug) for slug in slugs))
+    statuses = await _all_settled(rest, slugs)
     if as_json:
         printing.print_json(statuses)
     for process in statuses:
@@ -340,10 +344,32 @@ async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json:
             printing.say(_with_port(process))
         elif _has_succeeded(process):
             printing.say(f"{process['slug']} has ended: {process['detail']}")
+        elif process["state"] == model.WAITING:
+            printing.say(f"{process['slug']} {process['detail']}")
     if any(process["state"] in _NOT_STARTED and not _has_succeeded(process) for process in statuses):
         return _report(rest, statuses, _NOT_STARTED)
     printing.say(_ways_back(rest, app, slugs))
-    return FAILED if any(map(_is_unready, statuses)) else GOOD
+    waiting = any(process["state"] == model.WAITING for process in statuses)
+    return FAILED if waiting or any(map(_is_unready, statuses)) else GOOD
+
+
+async def _all_settled(rest: RestClient, slugs: Sequence[str]) -> list[Status]:
+    """Wait until each process is settled, or waits while another one is not ready; return them in their order."""
+    found: dict[str, Status] = {}
+    tasks = {asyncio.get_running_loop().create_task(_settled(rest, slug)): slug for slug in slugs}
+    try:
+        while left := {task for task in tasks if tasks[task] not in found}:
+            done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            found |= {tasks[task]: task.result() for task in done}
+            if any(map(_is_unready, found.values())):
+                for slug in (tasks[task] for task in left - done):
+                    if (process := await _status(rest, slug))["state"] == model.WAITING:
+                        found[slug] = process
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return [found[slug] for slug in slugs]
 
 
 def _is_unready(process: Status) -> bool:
@@ -361,7 +387,8 @@ async def _settled(rest: RestClient, slug: str) -> Status:
                 continue
             process = await _status(rest, slug)
             starting = (check := process["readiness"]) and check["state"] == model.STARTING
-            if process["state"] in _NOT_STARTED or (process["state"] == model.RUNNING and not starting):
+            missing = process["state"] == model.WAITING and process["detail"].endswith(_DOES_NOT_EXIST)
+            if missing or process["state"] in _NOT_STARTED or (process["state"] == model.RUNNING and not starting):
                 return process
             known, said = said, _what_it_waits_for(process)
             if said and said != known:

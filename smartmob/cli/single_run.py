@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any
 from urllib.parse import quote
 
@@ -25,23 +26,41 @@ _SIGNAL_BASE = 128
 async def run_once(rest: RestClient, request: dict[str, Any], *, as_json: bool) -> int:
     """Run the process of a create request once, with its output on standard output; return its exit code.
 
-    A process that cannot be prepared or started is reported, and its exit code is FAILED. Raises RemoteError.
+    A process that cannot be prepared or started is reported, and its exit code is FAILED. SIGTERM, SIGHUP and a reader
+    that has gone end it. Raises RemoteError, and OSError when the output cannot be written.
     """
     slug = f"{request['app']}.{request['node']}"
     printer = LinePrinter({slug: slug}, as_json=as_json)
     await rest.post("/create-process", request | {"restart": model.NEVER})
-    deleted = False
+    deleted, ended_by = False, 0
+    loop, own = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end(number: int) -> None:
+        nonlocal ended_by
+        ended_by = number
+        if own is not None:
+            own.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, end, number)
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(_show(rest, slug, printer))
+            broken = group.create_task(printer.broken())
+            shown = group.create_task(_show(rest, slug, printer))
             status = await _ended(rest, slug)
             # The output ends with the deletion, behind its last line.
             await _delete(rest, slug)
             deleted = True
+            await shown
+            printer.check()
+            broken.cancel()
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
+    except asyncio.CancelledError:
+        if not ended_by:
+            raise
+        return _SIGNAL_BASE + ended_by
     finally:
-        printer.flush()
         if not deleted:
             await _clean_up(rest, slug)
     return _exit_code(status)

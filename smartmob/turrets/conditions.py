@@ -74,6 +74,8 @@ class Threshold:
         if self.figure == "errors" and self.timer != ALL and summary["timers"][ALL].get("mixed"):
             return f"{self.text}: turrets of an earlier version do not tell which timer failed"
         value = self._value(figures)
+        if value is None and figures["errors"] < figures["count"]:
+            return f"{self.text}: {self.timer} has no {self.figure} in this run"
         if value is None:
             return f"{self.text}: all {figures['count']:,} failed, so there is no {self.figure} of a success"
         return f"{self.text}: it is {self._shown(value)}" if _SIGNS[self.sign](value, self.number) else None
@@ -240,6 +242,10 @@ def parse(text: str, source: str = OPTION) -> Threshold:
         raise SettingsError(f"{source} {text!r} is always met: {figure} is never less than 0")
     timer = (match["timer"] or ALL).strip() or ALL
     timer = timer if timer == ALL else counted_name(timer)
+    if figure == "late" and timer != ALL:
+        raise SettingsError(
+            f"{source} {text!r} can never be met: transactions start late, not their timers; write late"
+        )
     return Threshold(text, timer, figure, match["sign"], number, share=unit == "%")
 
 

@@ -154,7 +154,8 @@ def read(
         if begin is not None:
             ended = max(ended or begin, begin + max(entry.time or 0.0, 0.0) / 1000)
         method = entry.request.method.upper()
-        name = timer_name(f"{method} {path.partition('?')[0]}")
+        shown = _without_secrets(path, found)
+        name = timer_name(f"{method} {shown.partition('?')[0]}")
         names[name] = names.get(name, 0) + 1
         body, media_type = _body(entry.request, found)
         headers = _headers(entry.request, media_type, kept, found)
@@ -164,7 +165,7 @@ def read(
                 timer=name if names[name] == 1 else f"{name} ({names[name]})",
                 method=method,
                 origin="" if origin == found.origin else origin,
-                path=_without_secrets(path, found),
+                path=shown,
                 headers=headers,
                 body=body,
                 statuses=_statuses(entry.response),

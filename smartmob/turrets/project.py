@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import tarfile
 import zlib
 from collections.abc import Iterable
@@ -47,6 +48,15 @@ def check_conditions(config: RunConfig, where: str) -> None:
         planned(config.fail_if, KEY, run_time=config.run_time, may_repeat=True)
     except SettingsError as error:
         raise InvalidInput.at(f"{where}.{KEY}", str(error).removeprefix(f"{KEY} ")) from None
+
+
+def check_warm_up(config: RunConfig, where: str) -> None:
+    """Raise InvalidInput if the warm-up, in whole seconds as the statistics have it, leaves nothing of the run."""
+    if config.warm_up and math.ceil(config.warm_up) >= config.run_time:
+        raise InvalidInput.at(
+            f"{where}.warm_up",
+            f"{config.warm_up:g} s of warm-up leave nothing of a run of {config.run_time:g} s; give less",
+        )
 
 
 def find_config(package: bytes) -> bytes:

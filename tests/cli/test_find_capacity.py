@@ -56,8 +56,12 @@ def test_a_package_with_another_configuration(project: Path) -> None:
     [
         (("--find-capacity", "p99"), "is no condition"),
         (("--max-rate", "5"), "--max-rate needs --find-capacity"),
-        (("--find-capacity", "p99<1s", "--no-wait"), "does not go with --fail-if, --warm-up or --no-wait"),
-        (("--find-capacity", "p99<1s", "--fail-if", "errors>1%"), "does not go with --fail-if, --warm-up or --no-wait"),
+        (("--find-capacity", "p99<1s", "--no-wait"), "without --fail-if, --junit"),
+        (("--find-capacity", "p99<1s", "--junit", "x.xml"), "without --fail-if, --junit"),
+        (
+            ("--find-capacity", "p99<1s", "--fail-if", "errors>1%"),
+            "without --fail-if, --junit, --warm-up and --no-wait",
+        ),
     ],
 )
 async def test_wrong_usage(project: Path, options: tuple[str, ...], reason: str) -> None:

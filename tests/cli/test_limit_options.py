@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from smartmob.cli.limit_options import MemorySize, cpu_use, memory_use
+from smartmob.cli.limit_options import MemorySize, Processors, cpu_use, memory_use
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,12 @@ def test_sizes_are_read_as_docker_systemd_and_pm2_read_them(text: str, size: int
     assert MemorySize().convert(text, None, None) == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "256X", "-1M", "50%", "infinity", "1e9", "1,5G", "1000", "0.5M", "1 G M"])
+@pytest.mark.parametrize(
+    "text", ["", "M", "256X", "-1M", "50%", "infinity", "1e9", "1,5G", "1000", "0.5M", "1 G M", "1025T"]
+)
 def test_other_sizes_are_refused(text: str) -> None:
     """A text that is no size, or a size below any program, is an error that shows an example."""
-    with pytest.raises(click.BadParameter, match=r"256M|at least 1M"):
+    with pytest.raises(click.BadParameter, match=r"256M|at least 1M|at most 1024T"):
         MemorySize().convert(text, None, None)
 
 
@@ -47,3 +49,10 @@ def test_limits_that_hold_are_shown_beside_the_use() -> None:
     assert cpu_use(process) == "12.3 %"
     process |= {"cpu_percent": None, "memory": None}
     assert (cpu_use(process), memory_use(process)) == (None, "-")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "0", "many"])
+def test_a_number_of_processors_is_finite_and_more_than_none(text: str) -> None:
+    """NaN would be sent as no limit."""
+    with pytest.raises(click.BadParameter):
+        Processors(0.01, 1024).convert(text, None, None)

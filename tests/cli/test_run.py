@@ -78,6 +78,20 @@ class TestFollowing:
             await command.interrupt()
         assert "worker.0 | working" in command.output.splitlines()
 
+    async def test_a_dependency_that_is_not_ready_ends_the_wait(self, smartmob: Any, program: Any) -> None:
+        """The processes that wait for it, or for one that was not created, are told, and the exit code is 1."""
+        options = (
+            '[processes.web]\ndepends_on = {db = "ready"}\n'
+            '[processes.db.readiness]\ncommand = "false"\ninterval = 0.1\ntimeout = 600\n'
+        )
+        folder = program("myapp", "web: exec sleep 1000\ndb: exec sleep 1000\n", **{"smartmob.toml": options})
+        code, _, errors = await smartmob("run", folder, "--detach")
+        assert code == 1
+        assert "but is not ready: its command exited 1" in errors
+        assert "myapp.web.0 waits for myapp.db.0 to be ready" in errors
+        code, _, errors = await smartmob("run", folder, "--app", "alone", "--scale", "web=1", "--detach")
+        assert (code, "alone.web.0 waits for db, which does not exist" in errors) == (1, True)
+
     async def test_json(self, start: Any, program: Any) -> None:
         """Each line is an object, and what happens to the process is told apart."""
         async with start("run", program("myapp", "web: echo hello; exec sleep 1000\n"), "--json") as command:

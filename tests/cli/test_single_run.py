@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
 from typing import Any
 
 from smartmob.client.http import RestClient
+from tests.acceptance.commands import environment
 
 
 async def _processes(rest: RestClient) -> list[dict[str, Any]]:
@@ -38,6 +42,35 @@ async def test_ctrl_c_ends_a_command_and_removes_it(start: Any, program: Any, re
         [process] = await _processes(rest)
         assert process["limits"] == {"memory": 256 << 20, "cpu": None, "tasks": None}
         assert await command.interrupt() == 130
+    assert await _processes(rest) == []
+
+
+async def test_a_command_ends_with_its_client_and_its_reader(start: Any, program: Any, rest: RestClient) -> None:
+    """SIGTERM ends it as CTRL-C does, and so does the end of the program that reads its output."""
+    folder = program("myapp", "web: exec sleep 1000\n")
+    async with start("run", folder, "--", "echo", "here; sleep 1000") as command:
+        await command.says("here")
+        command.process.send_signal(signal.SIGTERM)
+        assert await command.process.wait() == 143
+    assert await _processes(rest) == []
+    line = f"'{sys.executable}' -m smartmob run {folder} -- sh -c 'while :; do echo x; sleep 0.05; done' | head -1"
+    reader = await asyncio.create_subprocess_shell(
+        line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment(SMARTMOB_SERVER=rest.url)
+    )
+    output, errors = await reader.communicate()
+    assert (output, b"Traceback" in errors) == (b"x\n", False)
+    assert await _processes(rest) == []
+
+
+async def test_output_that_cannot_be_written_is_an_error(program: Any, rest: RestClient) -> None:
+    """A full disk is one line and the exit code 1, also for the last line."""
+    folder = program("myapp", "web: exec sleep 1000\n")
+    line = f"'{sys.executable}' -m smartmob run {folder} -- echo x >/dev/full"
+    command = await asyncio.create_subprocess_shell(
+        line, stderr=asyncio.subprocess.PIPE, env=environment(SMARTMOB_SERVER=rest.url)
+    )
+    _, errors = await command.communicate()
+    assert (command.returncode, errors.splitlines()[-1]) == (1, b"smartmob: [Errno 28] No space left on device")
     assert await _processes(rest) == []
 
 

@@ -91,6 +91,7 @@ def test_a_run_that_is_trusted() -> None:
         ("p0>1ms", "p0 is min"),
         ("errors>100%", "can never be met"),
         ("errors>=200%", "can never be met"),
+        ("page:late>1%", "can never be met: transactions start late"),
         ("p99<0ms", "can never be met"),
         ("count>=0", "is always met"),
         ("p99>200msec", "is no condition"),

@@ -70,6 +70,7 @@ def test_automatic_headers_are_left_out_and_secret_ones_are_told() -> None:
 
 SECRETS = [
     entry(f"{HOST}/a?api_key=S3CRET&x=1"),
+    entry(f"{HOST}/form/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4In0.S3CRET"),
     entry("http://me:S3CRET@shop.test/a"),
     _post('{"user": "me", "password": "S3CRET", "pin": 12}'.replace("12", "7") + " "),
     _post('{"inner": "{\\"accessToken\\":\\"S3CRET\\"}"}'),

@@ -252,7 +252,7 @@ class TestWarmUp:
                 own = dict(zip(head, found[0], strict=True))
                 assert (own["max"], own["samples"], own["failed_count"], own["failed_max"]) == ("0.5", "1", "1", "0.5")
 
-    @pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9"])
+    @pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9", "1", "0.5"])
     async def test_a_wrong_one_is_refused(self, lab: Any, value: str) -> None:
         """Nothing is begun."""
         async with lab.post(f"/turret-runs?warm_up={value}", json={"run_time": 1}) as response:

@@ -44,6 +44,8 @@ def address(target: int | str, port: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise ValueError(f"tcp {target!r}: an IPv6 address stands in brackets, as in [::1]:5432")
+    if host.isdigit() or _PORT.search(str(target).rpartition(":")[0]):
+        raise ValueError(f"tcp {target!r}: a host is a name or an address, not a number")
     if _UNSAFE.search(host):
         raise ValueError(f"tcp {target!r}: a host has no blanks and no control characters")
     return host or LOCALHOST, int(number)

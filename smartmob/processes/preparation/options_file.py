@@ -91,6 +91,10 @@ def _document(data: bytes, file: str) -> dict[str, Any]:
         raise BadOptions(f"{file}: {str(error) or 'nested too deeply'}") from None
 
 
+_RELEASE = "release"
+"""The type that `smartmob run` starts before all others, and deletes when it has ended."""
+
+
 def _options(table: object, types: Collection[str] | None) -> dict[str, Any]:
     """Return the options that a table gives; raises ValueError, with a text for people."""
     if not isinstance(table, Mapping):
@@ -100,6 +104,8 @@ def _options(table: object, types: Collection[str] | None) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise ValueError(_shown(str(error))) from None
     for name in read.depends_on or {}:
+        if name == _RELEASE:
+            raise ValueError("depends_on: release runs before all others and is gone then; leave it out")
         if types is not None and name not in types:
             raise ValueError(f"depends_on: the Procfile has no {name!r}; {dependencies.suggestion(name, types)}")
     given = {name: getattr(read, name) for name in _Table.__struct_fields__}

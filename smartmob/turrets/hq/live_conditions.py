@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -19,10 +20,14 @@ DELAY_SECONDS = 5.0
 
 
 class LiveConditions:
-    """The conditions of one run. Its slices are added as they come; `results` are those of the last evaluation."""
+    """The conditions of one run. Its slices are added as they come; `results` are those of the last evaluation.
 
-    def __init__(self, conditions: Sequence[PlannedCondition] = ()) -> None:
+    The first `warm_up` seconds are left out.
+    """
+
+    def __init__(self, conditions: Sequence[PlannedCondition] = (), warm_up: float = 0.0) -> None:
         self.conditions = conditions
+        self._warm_up = float(math.ceil(warm_up))
         self.results: list[ConditionResult] = []
         self._sums = {_slice_name(each): Outcomes() for each in conditions}
 
@@ -30,7 +35,7 @@ class LiveConditions:
     def of(cls, config: RunConfig) -> LiveConditions:
         """Return the conditions of a configuration; those of one that an earlier version stored may be wrong."""
         try:
-            return cls(planned(config.fail_if, KEY, may_repeat=True))
+            return cls(planned(config.fail_if, KEY, may_repeat=True), config.warm_up)
         except SettingsError:
             return cls()
 
@@ -43,7 +48,7 @@ class LiveConditions:
         """Add slices; those of timers without a condition are left out."""
         for part in parts:
             sums = self._sums.get(part.timer)
-            if sums is None:
+            if sums is None or part.second < self._warm_up:
                 continue
             try:
                 sums.merge(part)
@@ -70,7 +75,9 @@ class LiveConditions:
         threshold = condition.threshold
         why = threshold.only_at_end()
         sums = self._sums[_slice_name(condition)]
-        if threshold.figure == "rate" and elapsed < rampup + RATE_SECONDS:
+        if elapsed <= self._warm_up:
+            why = why or "the warm-up is left out"
+        if threshold.figure == "rate" and elapsed < max(rampup, self._warm_up) + RATE_SECONDS:
             why = "the rate is not decided before the rampup is over"
         if why is None and not sums.count and (threshold.figure != "rate" or threshold.sign[0] == ">"):
             why = "no value yet"
@@ -79,7 +86,7 @@ class LiveConditions:
                 condition=threshold.text, state="open", text=why, samples=sums.count, abort=condition.abort
             )
         # Results of the last seconds are missing. The shorter time makes a rate too high, the longer one too low.
-        seconds = elapsed - DELAY_SECONDS if threshold.sign[0] == "<" else elapsed
+        seconds = elapsed - self._warm_up - (DELAY_SECONDS if threshold.sign[0] == "<" else 0.0)
         figures = msgspec.to_builtins(timer_stats(sums, seconds))
         found = threshold.result(_summary(threshold.timer, figures))
         return msgspec.structs.replace(found, abort=condition.abort)

@@ -98,7 +98,8 @@ class HeadquartersSockets:
 
     async def close(self) -> None:
         """Stop reading, send queued messages for up to 300 ms, and release the ports."""
-        if self._context is None:
+        context, self._context = self._context, None
+        if context is None:
             return
         self._paused = True
         loop = asyncio.get_running_loop()
@@ -112,8 +113,7 @@ class HeadquartersSockets:
             socket.close(linger=_LINGER_MS)
         if self._authenticator is not None:
             self._authenticator.close()
-        await asyncio.to_thread(self._context.term)
-        self._context = None
+        await asyncio.to_thread(context.term)
 
     @property
     def ports(self) -> tuple[int, int, int]:
@@ -258,6 +258,8 @@ class HeadquartersSockets:
 
         def read() -> None:
             nonlocal last_logged_at
+            if monitor.closed:
+                return  # called once more after the end
             try:
                 for _ in range(_MESSAGES_AT_ONCE):
                     parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))

@@ -127,18 +127,20 @@ def latency(name: str, runs: Sequence[RunData]) -> Chart:
 def heat(run: RunData, *, failed: bool = False) -> Chart:
     """Return the heat map of the transactions that succeeded, or of those that failed, by time and latency."""
     found = run[1].failed_heat if failed else run[1].heat
-    columns = sorted(found)
+    step = run[1].step
+    columns = list(range(0, max(found) + step, step)) if found else []
     rows = sorted({row for counts in found.values() for row in counts})
     rows = list(range(rows[0], rows[-1] + 1)) if rows else []
-    z = [[found[column].get(row, 0) or None for column in columns] for row in rows]
+    z = [[found[column].get(row, 0) or None if column in found else None for column in columns] for row in rows]
     trace = {
         "type": "heatmap",
-        "x": columns,
-        "y": [_short(heat_bound(row) * 1000) for row in rows],
+        # The edges of the cells, one more than there are cells: plotly would take as many values for their centres.
+        "x": [*columns, columns[-1] + step] if columns else [],
+        "y": [_short(heat_bound(row) * 1000) for row in (*rows, rows[-1] + 1)] if rows else [],
         "z": z,
         "colorscale": [*zip((0, 0.15, 0.5, 1), _HEAT, strict=True)],
         "colorbar": {"title": {"text": "transactions"}, "thickness": 12},
-        "hovertemplate": "after %{x} s, from %{y} ms: %{z}<extra></extra>",
+        "hovertemplate": "around %{x} s, about %{y} ms: %{z}<extra></extra>",
     }
     layout = _layout("seconds after the start", "ms", [run])
     layout["yaxis"]["type"] = "log"

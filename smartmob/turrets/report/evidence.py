@@ -76,7 +76,7 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
         found.append(f"Rate: {planned / seconds:,.4g}/s planned, {own.rate:,.4g}/s achieved ({done:.1%}).")
     if own.count:
         failed = own.errors / own.count
-        of = "; durations are of the OK ones" if own.errors else ""
+        of = "; durations are of the OK ones" if own.errors and not own.mixed else ""
         found.append(f"Errors: {own.errors:,} failed ({failed:.2%}), {own.count - own.errors:,} OK{of}.")
     lost = sum(1 for member in members if member.lost)
     found.append(

@@ -21,7 +21,7 @@ from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList, Seconds
 from smartmob.turrets.names import by_timer
-from smartmob.turrets.project import DECODER, Project, check_conditions, find_config
+from smartmob.turrets.project import DECODER, Project, check_conditions, check_warm_up, find_config
 from smartmob.turrets.report.run_comparison import LEAST_EFFECT
 from smartmob.turrets.result_files.imported_run import LINE, LINES, ImportLine
 from smartmob.turrets.routes import csv_tables
@@ -92,8 +92,9 @@ class Handlers:
         where = "config.json: $" if package is not None else "$"
         config = decode(DECODER, data, where)
         check_conditions(config, where)
-        project = Project(config, data, package)
-        run = await self._service.fire(project.with_warm_up(query(request, FireQuery).warm_up))
+        project = Project(config, data, package).with_warm_up(query(request, FireQuery).warm_up)
+        check_warm_up(project.config, where)
+        run = await self._service.fire(project)
         answer = json_response(run, 201)
         answer.headers["Location"] = f"/turret-runs/{run.id}"
         return answer

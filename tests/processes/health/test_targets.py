@@ -46,7 +46,9 @@ def test_a_port_may_have_a_host(target: int | str, address: tuple[str, int]) -> 
     assert targets.address(target, "5000") == address
 
 
-@pytest.mark.parametrize("target", [0, -1, 65536, "", "db", "db:", "::1:80", "host :80", "1" * 5000, "٣"])
+@pytest.mark.parametrize(
+    "target", [0, -1, 65536, "", "db", "db:", "::1:80", "host :80", "1" * 5000, "٣", "$PORT:1", "5000:1"]
+)
 def test_what_is_no_port_is_refused(target: int | str) -> None:
     """The message says what is expected."""
     with pytest.raises(ValueError, match=r"^tcp "):

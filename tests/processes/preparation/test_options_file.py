@@ -54,6 +54,7 @@ def test_a_type_has_its_options() -> None:
             "depends_on = {bd = 'ready'}",
             "depends_on: the Procfile has no 'bd'; it has db, job, web; did you mean 'db'?",
         ),
+        ("depends_on = {release = 'completed'}", "depends_on: release runs before all others and is gone then"),
         ("depends_on = {web = 'ready'}", "depends_on: it depends on itself: web -> web"),
     ],
 )

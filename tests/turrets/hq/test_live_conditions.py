@@ -146,3 +146,14 @@ def test_the_longest_rampup() -> None:
     assert longest_rampup(config, [None, 3.0]) == 5
     assert longest_rampup(config, [8.0]) == 8
     assert longest_rampup(RunConfig(run_time=1), []) == 0
+
+
+def test_the_warm_up_is_left_out() -> None:
+    """Nothing is decided within it, and its values are in no statistic, as at the end of the run."""
+    live = LiveConditions.of(RunConfig(run_time=60, warm_up=2.5, fail_if=[_abort("errors>1%")]))
+    live.add([_failed(second, 500) for second in range(3)])
+    assert live.evaluate(2, 0) is None
+    assert (live.results[0].state, live.results[0].text) == ("open", "the warm-up is left out")
+    live.add([slice_of(3, [0.01] * 500)])
+    assert live.evaluate(5, 0) is None
+    assert (live.results[0].state, live.results[0].samples) == ("passed", 500)

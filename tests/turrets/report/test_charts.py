@@ -144,4 +144,6 @@ def test_a_second_without_a_success_is_a_gap_and_failures_have_lines_of_their_ow
     assert len(charts.latency("page", [found()])["data"]) == 4
     failed = charts.curves([""], [_failing()])["data"][-1]
     assert (failed["name"], failed["y"][-1]) == ("All transactions, failed", 2000)
-    assert len(charts.heat(_failing(), failed=True)["data"][0]["x"]) == 1
+    cells = charts.heat(_failing(), failed=True)["data"][0]
+    assert (cells["x"], [row[:2] for row in cells["z"]]) == ([0, 1, 2, 3], [[None, None]])
+    assert cells["y"][0] <= 2000 < cells["y"][1], "a cell lies between its edges"
