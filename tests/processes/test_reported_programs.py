@@ -18,11 +18,12 @@ trap 'echo cleaning; echo cleaned; exit 0' TERM
 echo started
 sleep 1000 & wait
 """
+# A signal in the moment between fork and exec of a `sleep` is lost, so none of them is long.
 _INTERRUPT = """\
 #!/bin/sh
 trap 'echo interrupted; exit 4' INT
 echo waiting
-sleep 1000
+while :; do sleep 0.1; done
 """
 _ENV = "EQUALS==a=b\nHASH=g#^@\nDOLLAR=a$b$$c\nQUOTE=it's\n"
 
