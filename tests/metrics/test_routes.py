@@ -382,12 +382,14 @@ class TestAppending:
         assert found[2]["cpu_usage"] is None
 
     async def test_one_of_several_parallel_loads_succeeds(self, client: Any) -> None:
-        """The other loads answer 409, also when there are more loads than connections."""
+        """The others answer 409, or 503 on a machine so busy that their turn did not come, also beyond the connections."""
         path = f"/sessions/{'5' * 32}/metrics?offset=0"
 
         answers = await asyncio.gather(*(post(client, path, [metric(), metric()]) for _ in range(6)))
 
-        assert sorted(status for status, _ in answers) == [201, 409, 409, 409, 409, 409]
+        first, *others = sorted(status for status, _ in answers)
+        assert first == 201
+        assert set(others) <= {409, 503}
         assert await count(client) == 2
 
     async def test_a_metric_of_another_session_is_refused(self, client: Any) -> None:
