@@ -382,7 +382,7 @@ class TestAppending:
         assert found[2]["cpu_usage"] is None
 
     async def test_one_of_several_parallel_loads_succeeds(self, client: Any) -> None:
-        """The others answer 409, or 503 on a machine so busy that their turn did not come, also beyond the connections."""
+        """The others answer 409, or 503 where their turn did not come, also when there are more than connections."""
         path = f"/sessions/{'5' * 32}/metrics?offset=0"
 
         answers = await asyncio.gather(*(post(client, path, [metric(), metric()]) for _ in range(6)))
