@@ -280,7 +280,7 @@ class TestDetached:
         code, _, errors = await smartmob("run", folder, "--scale", "web=1", "--app", "sick", "--detach")
         assert (code, "is not ready: its command exited 3" in errors) == (1, True), errors
         for text, said in (
-            ("[processes.web]\ndepends_on = {wroker = 'ready'}", "did you mean 'worker'?"),
+            ("[processes.web]\ndepends_on = {workr = 'ready'}", "did you mean 'worker'?"),
             ("[processes.web]\ndepends_on = {web = 'ready'}", "it depends on itself: web -> web"),
             ("[processes.web", "lab.toml: Expected"),
         ):
