@@ -37,7 +37,8 @@ def hide_secrets() -> None:
     os.lseek(memory, 0, os.SEEK_SET)
     kept = {name: value for name, value in os.environ.items() if name not in given}
     # S606 is about starting a process without a shell: here the same program goes on, with another environment.
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], kept | {_SECRETS_VARIABLE: str(memory)})  # noqa: S606
+    variables = kept | {_SECRETS_VARIABLE: str(memory)}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)  # noqa: S606  # no shell is wanted
 
 
 def environment() -> dict[str, str]:

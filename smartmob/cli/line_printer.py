@@ -40,9 +40,9 @@ class LinePrinter:
         self._as_json = as_json
         self._heads = {} if as_json or len(names) < 2 else self._named(names)
         self.takes_pieces = not as_json and len(names) < 2
-        """Whether `show_piece` may be called, because lines need no name before them and no quotes."""
+        """True if `show_piece` may be called, because lines need no name before them and no quotes."""
         self.takes_sources = as_json or self._coloured or self.takes_pieces
-        """Whether the source of a line is shown, or decides whether a piece continues the one before."""
+        """True if the source of a line is shown, or decides whether a piece continues the one before."""
         self._open = 0  # the source of the last piece if it has no line end, else 0
         self._held: list[bytes] = []
         self._size = 0

@@ -44,11 +44,11 @@ class OutputViewer(Protocol):
     """A client that watches the output. Both methods return at once."""
 
     notes: bool
-    """Whether the viewer also gets the lines about the process itself."""
+    """True if the viewer also gets the lines about the process itself."""
     partial: bool
-    """Whether the viewer gets text as it is written: frames keep their line ends, and a line may come in several."""
+    """True if the viewer gets text as it is written: frames keep their line ends, and a line may come in several."""
     marked: bool
-    """Whether each text begins with the digit of its source."""
+    """True if each text begins with the digit of its source."""
     stream: int | None
     """The only stream of the process that the viewer gets, or None for both."""
 

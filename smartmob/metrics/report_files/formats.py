@@ -31,7 +31,7 @@ class ReportFormat:
     looks_like: Callable[[bytes], bool]
     open: Callable[[Path], Report]
     is_text: bool = True
-    """Whether `looks_like` gets the beginning of the file in UTF-8 instead of the file's own encoding."""
+    """True if `looks_like` gets the beginning of the file in UTF-8 instead of the file's own encoding."""
 
 
 FORMATS = (

@@ -103,9 +103,9 @@ class _JUnitReading:
         self._comma_known = False
         self._comma_meaning: str | None = None
         self._any_suite = False
-        """Whether there was a suite or a case."""
+        """True if there was a suite or a case."""
         self._others = False
-        """Whether there was an element outside suites and cases that JUnit XML does not have."""
+        """True if there was an element outside suites and cases that JUnit XML does not have."""
 
     def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
         """Take the start of an element."""

@@ -113,7 +113,7 @@ class _Documents:
         self._parser: expat.XMLParserType | None = None
         self._levels = 0
         self._ended = False
-        """Whether the root element of the document has ended."""
+        """True if the root element of the document has ended."""
         self._documents = 0
         self._any = False
         self._lines_before = 0
@@ -122,7 +122,7 @@ class _Documents:
         """Text that may contain the beginning of a document, and is too short to decide."""
         self._told_outside = False
         self._outside = False
-        """Whether the skipped text is the end of text outside of documents."""
+        """True if the skipped text is the end of text outside of documents."""
         self._fed_bytes = 0
         self._previous = b""
 

@@ -202,7 +202,7 @@ REASONS = {
     "a hundred thousand marks": "not one value",
     "two hundred thousand values": "opcodes",
 }
-"""What each is refused for: the rule that comes before any work that would grow faster than the message."""
+"""The rule by which each is refused: one that comes before any work that would grow faster than the message."""
 
 
 @pytest.mark.parametrize("before", [b"\x80\x04", CONTENT])
