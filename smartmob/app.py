@@ -40,19 +40,22 @@ from smartmob.kernel.observability.prometheus import (
 from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
+from smartmob.kernel.services.registry import ServiceRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.marks import feature as marks
 from smartmob.metrics import feature as metrics
+from smartmob.nodes import feature as nodes
 from smartmob.processes import feature as processes
 from smartmob.settings import Settings
 from smartmob.turrets import feature as turrets
 
-FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts)
+FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts, nodes)
 """All features that have tables."""
 
 MIGRATED_FEATURES = {
     "access": "smartmob.kernel.auth",
     **{str(feature.__package__).rpartition(".")[2]: str(feature.__package__) for feature in FEATURES},
+    "services": "smartmob.kernel.services",
     "upkeep": "smartmob.kernel.maintenance",
 }
 """The packages that own tables, by their names in the table `schema_migrations`, which cannot change."""
@@ -112,8 +115,9 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
+    services = ServiceRegistry(database, settings.data_dir, settings.service_name, alone=embedded is not None)
     kernel_parts = (settings, bus, tasks, database, spawner, tokens, bodies, metrics_registry, viewers, readiness)
-    features = _build_features(Dependencies(*kernel_parts))
+    features = _build_features(Dependencies(*kernel_parts, services))
 
     writers = (feature.writer for feature in features if feature.writer is not None)
     metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit), writer_metrics(*writers))
@@ -150,7 +154,10 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
         try:
             await database.open()
             await _migrate(database, readiness)
+            await services.start()
+            renewal = tasks.supervise("service-renewal", services.run_renewal)
             yield
+            renewal.cancel()
         finally:
             await database.close()
 
@@ -180,7 +187,12 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     )
     built_alerts = alerts.build(dependencies, services)
     built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks, built_alerts)
-    return (access.build(dependencies), *built, console.build(dependencies, services, built_alerts.service))
+    return (
+        access.build(dependencies),
+        *built,
+        nodes.build(dependencies),
+        console.build(dependencies, services, built_alerts.service),
+    )
 
 
 async def _migrate(database: Database, readiness: Readiness) -> None:

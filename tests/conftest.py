@@ -22,6 +22,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from smartmob.app import MIGRATED_FEATURES, Service, build
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
 from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel.db import migrations
@@ -30,7 +31,7 @@ from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import DatabaseSettings, Settings
+from smartmob.settings import Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests.databases import TEMPLATE, Databases
 from tests.serving import ServiceServer

@@ -13,10 +13,11 @@ import pytest
 
 from smartmob.app import Service, build
 from smartmob.errors import DatabaseError, StartupError
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.http.server import serve
 from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.metrics.events import MetricsStored
-from smartmob.settings import DatabaseSettings, Settings
+from smartmob.settings import Settings
 from tests.conftest import running
 from tests.metrics.samples import metric
 from tests.turrets.conftest import QUICK

@@ -45,10 +45,10 @@ from smartmob.alerts.state_machine import (
 )
 from smartmob.alerts.store import AlertStore, Counts, NewNotification
 from smartmob.errors import InvalidInput, Unavailable
+from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus
-from smartmob.settings import AlertsSettings
 
 log = get_logger()
 

@@ -17,13 +17,14 @@ from smartmob.alerts.store import AlertStore
 from smartmob.alerts.webhook import WebhookSender
 from smartmob.commands.events import JobEnded
 from smartmob.errors import InvalidInput, SettingsError
+from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.kernel.observability.prometheus import Gauge, gauges
 from smartmob.kernel.runtime.datadir import directory_id
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics.events import MetricsStored, SessionStored
 from smartmob.processes.events import ProcessExited
-from smartmob.settings import AlertsSettings, secret
+from smartmob.settings import secret
 from smartmob.turrets.events import RunFinished
 
 

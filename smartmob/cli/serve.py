@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def command(config: Path | None, **flags: Any) -> None:
 
     check_bind(settings.host, settings.token, settings.insecure)
 
+    from smartmob import node_membership
     from smartmob.app import build
     from smartmob.commands.events import CloseRequested
     from smartmob.kernel.http import server
@@ -78,6 +80,7 @@ def command(config: Path | None, **flags: Any) -> None:
     logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
     service = build(settings, logs.access)
 
+    member = node_membership.membership(settings)
     service.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
 
     def force_stop() -> None:
@@ -96,6 +99,7 @@ def command(config: Path | None, **flags: Any) -> None:
             on_stop=service.announce_stop,
             force_stop=force_stop,
             drain=service.drain,
+            on_serving=None if member is None else partial(node_membership.start, service, member),
         )
 
     try:

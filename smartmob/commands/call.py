@@ -17,9 +17,9 @@ from smartmob.commands.model import Outcome
 from smartmob.commands.running_job import RunningJob
 from smartmob.commands.session import ClientSession
 from smartmob.commands.transfers import TransferLocks
+from smartmob.feature_settings import CommandsSettings
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
-from smartmob.settings import CommandsSettings
 
 
 class InlineReplySink(Protocol):

@@ -23,13 +23,13 @@ from smartmob.commands.store import JobStore
 from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.environment import inherited
+from smartmob.feature_settings import CommandsSettings
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import datadir
 from smartmob.kernel.runtime.disk import LeastFree
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
-from smartmob.settings import CommandsSettings
 
 _END_SECONDS = 5.0
 """Seconds beyond the grace of programs in which jobs must have ended and be recorded when the service stops."""

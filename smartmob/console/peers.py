@@ -10,7 +10,8 @@ import aiohttp
 import msgspec
 
 from smartmob.errors import NotFound, SettingsError, Unavailable
-from smartmob.settings import ConsoleSettings, secret
+from smartmob.feature_settings import ConsoleSettings
+from smartmob.settings import secret
 
 _CONNECT_SECONDS = 10.0
 _CHUNK_BYTES = 64 * 1024

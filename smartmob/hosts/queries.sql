@@ -4,6 +4,13 @@
 INSERT INTO hosts (name, own, salt, secret, registered_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (name) DO NOTHING;
 
+-- name: claim_own
+-- The own machine of the service $2, unless the name belongs to another machine, or to one of the services $4, which run elsewhere.
+INSERT INTO hosts (name, own, registered_at, service) VALUES ($1, true, $3, $2)
+ON CONFLICT (name) DO UPDATE SET service = excluded.service
+WHERE hosts.own AND (hosts.service IS NULL OR NOT hosts.service = ANY ($4::text[]))
+RETURNING name;
+
 -- name: select_secret
 SELECT own, salt, secret FROM hosts WHERE name = $1;
 

@@ -15,6 +15,7 @@ import msgspec
 import orjson
 
 from smartmob.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
+from smartmob.feature_settings import HostsSettings
 from smartmob.hosts import model
 from smartmob.hosts.addresses import HostAddresses
 from smartmob.hosts.authenticator import HostAuthenticator
@@ -29,7 +30,7 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
-from smartmob.settings import HostsSettings
+from smartmob.kernel.services.registry import ServiceRegistry
 
 log = get_logger()
 
@@ -61,8 +62,10 @@ class HostsService:
         partitions: Partitions,
         live: GroupCommitWriter[SampleRow],
         bus: EventBus,
+        services: ServiceRegistry,
         settings: HostsSettings,
     ) -> None:
+        self._services = services
         self._reader = reader
         self._writer = writer
         self._partitions = partitions
@@ -86,10 +89,10 @@ class HostsService:
         """Create the partitions that the first sample needs, and register the service's own machine."""
         for series in (SAMPLES, MINUTES):
             await self._partitions.keep(series, clock.now(), _EPOCH)
+        others = await self._services.others()
+        elsewhere = [other.id for other in others if other.runs and other.boot != self._services.boot]
         for name in (self.own_name, f"{self.own_name}-service"):
-            await self._writer.insert_host(name, clock.now(), own=True)
-            row = await self._reader.secret(name)
-            if row is not None and row["own"]:
+            if await self._writer.claim_own(name, self._services.id, clock.now(), elsewhere):
                 self.own_name = name
                 return
             log.warning("hosts.name_taken", host=name)

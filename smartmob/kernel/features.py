@@ -16,6 +16,7 @@ from smartmob.kernel.observability.health import Readiness
 from smartmob.kernel.observability.prometheus import MetricsRegistry
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.services.registry import ServiceRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.settings import Settings
 
@@ -42,6 +43,7 @@ class Dependencies:
     metrics_registry: MetricsRegistry
     viewers: ConnectionLimit
     readiness: Readiness
+    services: ServiceRegistry
 
     def writer(
         self, feature: str, commit: Commit[R], stored: Callable[[int], object] = _no_event

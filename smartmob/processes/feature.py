@@ -17,7 +17,7 @@ from smartmob.settings import Settings
 
 def build(dependencies: Dependencies) -> Feature[ProcessesService]:
     """Return the feature. All processes are stopped when the service begins to stop."""
-    settings, store = dependencies.settings.processes, ProcessStore(dependencies.database)
+    settings, store = dependencies.settings.processes, ProcessStore(dependencies.database, dependencies.services)
     writer = dependencies.writer("processes", store.commit)
     ports = Ports(settings.base_port, _own_ports(dependencies.settings), is_listened_on)
     folder, least_free = dependencies.settings.data_dir / "processes", dependencies.settings.least_free

@@ -2,23 +2,39 @@
 SELECT slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted,
        restart, command, readiness, liveness, depends_on, completed, limits
 FROM processes
+WHERE service = $1
 ORDER BY created_at, slug;
+
+-- name: adopt
+-- The processes and events of a version that did not know services, or if $2, of all services; what is there already stays.
+WITH events AS (
+    UPDATE process_events AS old SET service = $1
+    WHERE (service = '' OR ($2 AND service <> $1)) AND NOT EXISTS (
+        SELECT FROM process_events WHERE service = $1 AND slug = old.slug AND at = old.at AND id = old.id
+    )
+)
+UPDATE processes AS old SET service = $1
+WHERE (service = '' OR ($2 AND service <> $1))
+  AND NOT EXISTS (SELECT FROM processes WHERE service = $1 AND slug = old.slug);
+
+-- name: count_others
+SELECT service, count(*) AS processes FROM processes WHERE service <> $1 AND wanted GROUP BY service ORDER BY service;
 
 -- name: store_changes
 -- One statement instead of a transaction of several: one round trip to the server.
 WITH deleted AS (
-    DELETE FROM processes WHERE slug = ANY($1::text[])
+    DELETE FROM processes WHERE service = $1 AND slug = ANY($2::text[])
 ), upserted AS (
     INSERT INTO processes (
-        slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted, restart,
+        service, slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted, restart,
         command, readiness, liveness, depends_on, completed, limits
     )
-    SELECT * FROM unnest(
-        $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[], $8::float8[], $9::timestamptz[],
-        $10::text[], $11::text[], $12::boolean[], $13::text[], $14::text[],
-        $15::jsonb[], $16::jsonb[], $17::jsonb[], $18::boolean[], $19::jsonb[]
+    SELECT $1, * FROM unnest(
+        $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::jsonb[], $9::float8[], $10::timestamptz[],
+        $11::text[], $12::text[], $13::boolean[], $14::text[], $15::text[],
+        $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::boolean[], $20::jsonb[]
     )
-    ON CONFLICT (slug) DO UPDATE SET
+    ON CONFLICT (service, slug) DO UPDATE SET
         app = excluded.app, node = excluded.node, process_type = excluded.process_type,
         source_url = excluded.source_url, env = excluded.env, grace = excluded.grace,
         created_at = excluded.created_at, request_id = excluded.request_id,
@@ -29,23 +45,23 @@ WITH deleted AS (
     UPDATE processes
     SET digest = coalesce(new.digest, processes.digest), wanted = coalesce(new.wanted, processes.wanted),
         completed = coalesce(new.completed, processes.completed)
-    FROM unnest($20::text[], $21::timestamptz[], $22::text[], $23::boolean[], $24::boolean[])
+    FROM unnest($21::text[], $22::timestamptz[], $23::text[], $24::boolean[], $25::boolean[])
         AS new (slug, created_at, digest, wanted, completed)
-    WHERE processes.slug = new.slug AND processes.created_at = new.created_at
+    WHERE processes.service = $1 AND processes.slug = new.slug AND processes.created_at = new.created_at
 )
-INSERT INTO process_events (slug, at, id, kind, detail)
-SELECT * FROM unnest($25::text[], $26::timestamptz[], $27::uuid[], $28::text[], $29::jsonb[])
+INSERT INTO process_events (service, slug, at, id, kind, detail)
+SELECT $1, * FROM unnest($26::text[], $27::timestamptz[], $28::uuid[], $29::text[], $30::jsonb[])
 ON CONFLICT DO NOTHING;
 
 -- name: select_events
 SELECT slug, at, id, kind, detail
 FROM process_events
-WHERE ($1::text IS NULL OR slug = $1)
-  AND ($2::timestamptz IS NULL OR at >= $2)
-  AND ($3::timestamptz IS NULL OR at < $3)
-  AND ($4::timestamptz IS NULL OR (at, id) > ($4, $5::uuid))
+WHERE service = $1 AND ($2::text IS NULL OR slug = $2)
+  AND ($3::timestamptz IS NULL OR at >= $3)
+  AND ($4::timestamptz IS NULL OR at < $4)
+  AND ($5::timestamptz IS NULL OR (at, id) > ($5, $6::uuid))
 ORDER BY at, id
-LIMIT $6;
+LIMIT $7;
 
 -- name: expire_events
-DELETE FROM process_events WHERE at < $1;
+DELETE FROM process_events WHERE service = $1 AND at < $2;

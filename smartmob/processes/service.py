@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
+from smartmob.feature_settings import ProcessesSettings
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.observability.event_logger import get_logger
@@ -22,7 +23,6 @@ from smartmob.processes.recorder import Recorder, stored_event
 from smartmob.processes.sampler import Sampler
 from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
 from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
-from smartmob.settings import ProcessesSettings
 
 log = get_logger()
 
@@ -47,6 +47,7 @@ class ProcessesService:
         self._store = store
         self._writer = writer
         self._bus = kernel.bus
+        self._services = kernel.services
         self._settings = settings
         self._restore = not kernel.settings.no_restore
         self._sampler = Sampler()
@@ -76,12 +77,21 @@ class ProcessesService:
         groups = self._supervisor_dependencies.groups
         await asyncio.to_thread(groups.open)
         log.info("process.limits", controllers=sorted(groups.controllers), reason=groups.reason)
+        await self._store.adopt()
+        await self._log_others()
         for definition in await self._store.definitions():
             supervisor = self._add(definition)
             if definition.wanted and self._restore:
                 supervisor.start()
             else:
                 supervisor.stop()
+
+    async def _log_others(self) -> None:
+        """Log the processes of services that do not run: only those services restore them."""
+        wanted = await self._store.count_others()
+        for other in await self._services.others() if wanted else []:
+            if other.id in wanted and not other.runs:
+                log.warning("process.not_restored", service=other.id, machine=other.machine, processes=wanted[other.id])
 
     async def stop(self) -> None:
         """Stop all processes in parallel and wait until they have ended.

@@ -14,6 +14,7 @@ import orjson
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
+from smartmob.kernel.services.registry import ServiceRegistry
 from smartmob.processes.model import Definition, ProcessEvent
 
 PACKAGE = "smartmob.processes"
@@ -56,16 +57,29 @@ Change: TypeAlias = Definition | UpdateProcess | DeleteProcess | StoredEvent
 
 
 class ProcessStore:
-    """Reads and writes the definitions and events of processes."""
+    """Reads and writes the definitions and events of the processes of one service."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, services: ServiceRegistry) -> None:
         self._database = database
+        self._services = services
         self._sql = queries.load(PACKAGE)
 
     async def definitions(self) -> list[Definition]:
-        """Return all definitions, in the order of their creation."""
-        rows = await self._database.fetch(self._sql["select_processes"])
+        """Return all definitions of this service, in the order of their creation."""
+        rows = await self._database.fetch(self._sql["select_processes"], self._services.id)
         return [_definition(row) for row in rows]
+
+    async def adopt(self) -> None:
+        """Take over the processes of a version that did not know services.
+
+        A service that is alone takes over those of all others, whose database was restored here from a backup.
+        """
+        await self._database.fetch(self._sql["adopt"], self._services.id, self._services.alone)
+
+    async def count_others(self) -> dict[str, int]:
+        """Return the numbers of wanted processes of the other services by their ids."""
+        rows = await self._database.fetch(self._sql["count_others"], self._services.id)
+        return {row["service"]: row["processes"] for row in rows}
 
     async def events(
         self,
@@ -80,13 +94,13 @@ class ProcessStore:
         Only those of `slug`, from `since`, before `until` and behind the key `after` (time and id); None: any.
         """
         rows = await self._database.fetch(
-            self._sql["select_events"], slug, since, until, *(after or (None, None)), limit
+            self._sql["select_events"], self._services.id, slug, since, until, *(after or (None, None)), limit
         )
         return [_stored_event(row) for row in rows]
 
     async def expire(self, before: datetime) -> None:
         """Delete the events that are older than `before`."""
-        await self._database.fetch(self._sql["expire_events"], before)
+        await self._database.fetch(self._sql["expire_events"], self._services.id, before)
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Change]]) -> None:
         """Write the changes of all submissions, in their order; see `smartmob.kernel.db.writer.Commit`.
@@ -107,6 +121,7 @@ class ProcessStore:
         events = [change for change in changes if isinstance(change, StoredEvent)]
         await connection.execute(
             self._sql["store_changes"],
+            self._services.id,
             deleted,
             *_definition_columns(definitions),
             *_update_columns(remaining),

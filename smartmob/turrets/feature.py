@@ -24,6 +24,7 @@ def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[Turr
     batches = dependencies.writer("turrets", writer.commit)
     hq = Headquarters(
         str(settings.data_dir),
+        dependencies.services,
         settings.turrets,
         batches,
         RunRecorder(reader, writer),

@@ -82,6 +82,18 @@ INSERT INTO turret_claims (headquarters, uuid, key, claimed_at)
 SELECT $1, *, $4::timestamptz FROM unnest($2::text[], $3::text[])
 ON CONFLICT (headquarters, uuid) DO UPDATE SET key = excluded.key, claimed_at = excluded.claimed_at;
 
+-- name: adopt
+-- Claims that `headquarters` itself has made since stay.
+WITH runs AS (
+    UPDATE turret_runs SET headquarters = $2
+    WHERE headquarters = $1 AND state IN ('waiting', 'running', 'draining')
+), claims AS (
+    DELETE FROM turret_claims WHERE headquarters = $1 RETURNING uuid, key, claimed_at
+)
+INSERT INTO turret_claims (headquarters, uuid, key, claimed_at)
+SELECT $2, uuid, key, claimed_at FROM claims
+ON CONFLICT (headquarters, uuid) DO NOTHING;
+
 -- name: delete_claims
 DELETE FROM turret_claims WHERE headquarters = $1 AND uuid = ANY ($2::text[]);
 

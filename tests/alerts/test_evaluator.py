@@ -14,9 +14,9 @@ from smartmob.alerts.events import AlertFired, AlertResolved
 from smartmob.alerts.model import Silence
 from smartmob.alerts.observers import Observers
 from smartmob.alerts.store import AlertStore
+from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus
-from smartmob.settings import AlertsSettings
 from tests.alerts.samples import NOW, Machines, Watched, alert, host, notification, receiver, rule
 
 SETTINGS = AlertsSettings(group_wait=0.0)

@@ -11,9 +11,9 @@ import pytest
 
 from smartmob.alerts import regression_observer
 from smartmob.alerts.regression_observer import MAX_SESSIONS, RegressionObserver
+from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run
-from smartmob.settings import AlertsSettings
 from tests.alerts.webhooks import Webhook
 from tests.metrics.suites import describe, send
 from tests.waiting import until

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.settings import AlertsSettings
+from smartmob.feature_settings import AlertsSettings
 from tests.alerts.webhooks import Webhook
 from tests.hosts.samples import register, sample
 from tests.turrets.conftest import QUICK as QUICK_HEADQUARTERS

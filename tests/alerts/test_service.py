@@ -13,8 +13,8 @@ from smartmob.alerts.observers import Observers
 from smartmob.alerts.service import AlertsService
 from smartmob.alerts.store import AlertStore
 from smartmob.errors import Conflict, InvalidInput, NotFound
+from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.runtime.events import EventBus
-from smartmob.settings import AlertsSettings
 from tests.alerts.samples import Watched
 
 HOOK = NewReceiver(address="https://hooks.example.com/services/secret", secret="s")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.settings import AlertsSettings
+from smartmob.feature_settings import AlertsSettings
 from tests.acceptance.commands import run
 from tests.alerts.webhooks import Webhook, listening
 from tests.waiting import until

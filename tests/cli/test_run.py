@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smartmob.client.http import RestClient
-from smartmob.settings import ProcessesSettings
+from smartmob.feature_settings import ProcessesSettings
 from tests.acceptance.commands import run
 from tests.cli.terminal import typed
 

@@ -13,12 +13,12 @@ from smartmob.commands.model import Job, Outcome
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import ClientSession
 from smartmob.commands.store import JobStore
+from smartmob.feature_settings import CommandsSettings, DatabaseSettings
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
-from smartmob.settings import CommandsSettings, DatabaseSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import WSMsgType
 
 from smartmob.app import build
-from smartmob.settings import CommandsSettings, Settings
+from smartmob.feature_settings import CommandsSettings
+from smartmob.settings import Settings
 from tests.conftest import running
 
 

@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from smartmob.settings import Settings, TurretsSettings
+from smartmob.feature_settings import TurretsSettings
+from smartmob.settings import Settings
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _PAGE_MILLISECONDS = 800_000.0

@@ -363,7 +363,7 @@ async def test_a_command_takes_input_and_is_killed(client: Any, look: Look) -> N
 
 async def test_a_command_runs_on_several_machines(with_settings: Any, look: Look, tmp_path: Path) -> None:
     """Each machine has its own panel, and an unreachable one shows an error."""
-    from smartmob.settings import ConsoleSettings
+    from smartmob.feature_settings import ConsoleSettings
 
     other = await with_settings(data_dir=tmp_path / "other")
     peers = (f"http://127.0.0.1:{other.server.port}", "http://127.0.0.1:1")

@@ -10,7 +10,7 @@ import pytest
 
 from smartmob.console.peers import Peers
 from smartmob.errors import SettingsError
-from smartmob.settings import ConsoleSettings
+from smartmob.feature_settings import ConsoleSettings
 
 
 async def _lines(response: Any) -> list[dict[str, Any]]:

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 from yarl import URL
 
+from smartmob.feature_settings import HostsSettings
 from smartmob.kernel.runtime import clock
-from smartmob.settings import HostsSettings
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
 
 SEED = {"cpu_load": 25.9, "mem": 6172, "storage": 95888, "time": 1646650624}

@@ -15,9 +15,9 @@ import pytest
 import structlog
 
 from smartmob.app import build
+from smartmob.feature_settings import DatabaseSettings, HostsSettings
 from smartmob.kernel.http.json_depth import MAX_LEVELS
 from smartmob.kernel.runtime import clock
-from smartmob.settings import DatabaseSettings, HostsSettings
 from tests.conftest import running
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
 from tests.kernel.proxy import Proxy, proxy_to

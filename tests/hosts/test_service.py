@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import structlog
 
 from smartmob.app import build
 from smartmob.errors import InvalidInput, NotAuthenticated, NotFound
+from smartmob.feature_settings import HostsSettings
 from smartmob.hosts.events import HostRegistered, HostSampled, SamplesStored
 from smartmob.hosts.model import SampleData, Span
 from smartmob.hosts.service import HostsService, UnsupportableName
@@ -24,7 +26,8 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import HostsSettings, Settings
+from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.settings import Settings
 from tests.conftest import running
 from tests.hosts.samples import register, sample, snapshot
 from tests.waiting import until
@@ -41,7 +44,15 @@ async def _room(
 
     def make(bus: EventBus | None = None, **changes: Any) -> HostsService:
         settings = replace(HostsSettings(), **changes)
-        return HostsService(reader, writer, Partitions(database), live, bus or EventBus(), settings)
+        return HostsService(
+            reader,
+            writer,
+            Partitions(database),
+            live,
+            bus or EventBus(),
+            ServiceRegistry(database, Path(), "here"),
+            settings,
+        )
 
     yield make
     await tasks.close()

@@ -18,7 +18,7 @@ from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.conplyent.gateway import ConplyentGateway
 from smartmob.commands.events import CloseRequested
 from smartmob.commands.registry import Registry
-from smartmob.settings import ConplyentSettings
+from smartmob.feature_settings import ConplyentSettings
 from tests.commands.features import RunningFeature, feature
 from tests.interop import environments
 from tests.interop.children import run_script

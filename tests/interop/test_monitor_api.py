@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.settings import MetricsSettings
+from smartmob.feature_settings import MetricsSettings
 from tests.interop import measures, monitor_calls
 from tests.interop.children import Suite, run_script
 from tests.interop.monitor_calls import Answers, Calls, call, calls, comparable

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from yarl import URL
 
-from smartmob.settings import MetricsSettings
+from smartmob.feature_settings import MetricsSettings
 from tests.interop.children import COMMIT, FREQUENCY, Suite
 from tests.interop.stored import count, get, in_pymon, items, rows, url
 from tests.waiting import SECONDS

@@ -14,12 +14,12 @@ import pytest
 import structlog
 from aiohttp.test_utils import TestClient
 
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.embedded.roles import DATABASE
 from smartmob.kernel.observability.log import Logs, configure
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import DatabaseSettings
 from tests.kernel import tiny
 from tests.kernel.proxy import Proxy, proxy_to
 from tests.kernel.raw import Wire, wire

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from smartmob.errors import Unavailable
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.features import Feature
 from smartmob.kernel.http.routing import RouteTable
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import DatabaseSettings
 
 
 async def _commit(_: Any, __: Sequence[Any]) -> None:

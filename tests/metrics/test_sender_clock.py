@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from smartmob.feature_settings import MetricsSettings
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.sender_clock import OLDEST, SenderClock, explanation
-from smartmob.settings import MetricsSettings
 from tests.metrics.samples import metric, session
 from tests.metrics.suites import TESTS, compare, describe, get, send, verdict_on
 

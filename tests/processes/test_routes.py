@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from smartmob.settings import ProcessesSettings
+from smartmob.feature_settings import ProcessesSettings
 from tests.each import each
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.processes.archives import KINDS, File, make_archive

@@ -16,9 +16,10 @@ import pytest
 
 from smartmob.app import build
 from smartmob.errors import InvalidInput
+from smartmob.feature_settings import DatabaseSettings, ProcessesSettings
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.processes.service import signal_number
-from smartmob.settings import DatabaseSettings, ProcessesSettings, Settings
+from smartmob.settings import Settings
 from tests.conftest import running
 from tests.kernel.proxy import Proxy, proxy_to
 from tests.kernel.subprocesses.families import FAMILY, family, living

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import ids
+from smartmob.kernel.services.registry import ServiceRegistry
 from smartmob.processes.model import Definition, ProcessEvent
 from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
 
@@ -24,9 +26,9 @@ WEB = Definition(
 class Commits:
     """A store, and commits like those of the group-commit writer."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, service: str = "here") -> None:
         self.database = database
-        self.store = ProcessStore(database)
+        self.store = ProcessStore(database, ServiceRegistry(database, Path(), service))
 
     async def __call__(self, *batches: list[Change]) -> None:
         submissions: list[Any] = [Submission(batch, None, 0.0) for batch in batches]  # type: ignore[arg-type]

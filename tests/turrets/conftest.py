@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.settings import TurretsSettings
+from smartmob.feature_settings import TurretsSettings
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
 from tests.turrets.stored import Store, opened
 

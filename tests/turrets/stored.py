@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import DatabaseSettings
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter

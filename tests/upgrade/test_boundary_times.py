@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from smartmob.app import build
-from smartmob.settings import CommandsSettings, HostsSettings, ProcessesSettings, Settings
+from smartmob.feature_settings import CommandsSettings, HostsSettings, ProcessesSettings
+from smartmob.settings import Settings
 from tests.conftest import running
 from tests.upgrade.make import SHOWN
 from tests.upgrade.test_upgrade import RELEASES, restore

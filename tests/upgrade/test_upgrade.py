@@ -11,10 +11,11 @@ import orjson
 import pytest
 
 from smartmob.app import MIGRATED_FEATURES, build
+from smartmob.feature_settings import CommandsSettings, DatabaseSettings, HostsSettings, ProcessesSettings
 from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance import postgres_tools
 from smartmob.kernel.maintenance.database_target import reach
-from smartmob.settings import CommandsSettings, DatabaseSettings, HostsSettings, ProcessesSettings, Settings
+from smartmob.settings import Settings
 from tests.conftest import running
 from tests.upgrade.make import FOLDER, fetch
 

@@ -19,9 +19,9 @@ from smartmob.commands.protocol import QUIET_SECONDS
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import ClientSession
 from smartmob.errors import StartupError
+from smartmob.feature_settings import ConplyentSettings
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import ConplyentSettings
 
 log = get_logger()
 

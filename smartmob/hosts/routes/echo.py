@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from smartmob.errors import NotAuthenticated, Unavailable
+from smartmob.feature_settings import HostsSettings
 from smartmob.hosts.service import HostsService
 from smartmob.hosts.session import EchoSession, Subscribers
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
@@ -17,7 +18,6 @@ from smartmob.kernel.http.peer_address import peer_address
 from smartmob.kernel.http.ws_frames import text_frame
 from smartmob.kernel.runtime.events import ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import HostsSettings
 
 _TURN_MESSAGES = 64
 """Messages that are handled before other tasks get a chance to run."""

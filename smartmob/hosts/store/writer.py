@@ -36,6 +36,17 @@ class HostsWriter:
 
         return await self._database.run(insert)
 
+    async def claim_own(self, name: str, service: str, now: datetime, others: Sequence[str]) -> bool:
+        """Make a machine the own one of a service.
+
+        Return False when the name belongs to a machine that registered, or is the own machine of one of `others`.
+        """
+
+        async def claim(connection: Connection) -> bool:
+            return bool(await connection.fetch(self._sql["claim_own"], name, service, now, others))
+
+        return await self._database.run(claim)
+
     async def delete_host(self, name: str) -> bool:
         """Delete a machine with its samples; return whether it existed."""
 

@@ -22,6 +22,7 @@ from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel.auth.active_requests import ActiveRequests
 from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
 from smartmob.kernel.auth.model import CONTROL, Principal, Role, StoredToken
+from smartmob.kernel.auth.node_access import SCHEME, NodeAccess
 from smartmob.kernel.runtime import clock
 
 COOKIE = "smartmob_session"
@@ -75,6 +76,7 @@ class TokenAuthenticator:
         self._stored: dict[bytes, StoredToken] = {}
         self._cookie = f"{COOKIE}_{hashlib.sha256(instance.encode(errors='surrogateescape')).hexdigest()[:8]}"
         self.active_requests = ActiveRequests()
+        self.node_access = NodeAccess()
         self.tries = AttemptLimit() if tries is None else tries
 
     @property
@@ -97,6 +99,8 @@ class TokenAuthenticator:
 
     def authenticate(self, authorization: str | None, cookie: str | None) -> Principal:
         """Return the principal of this header or cookie; raises NotAuthenticated if neither is valid."""
+        if authorization is not None and authorization.startswith(SCHEME):
+            return self.node_access.principal(authorization)
         if self._token is None:
             return OWNER
         principal = None if authorization is None else self._from_header(authorization)

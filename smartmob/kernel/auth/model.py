@@ -10,11 +10,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Role = Literal["read", "ingest", "control"]
+Role = Literal["read", "ingest", "control", "node"]
 
 READ: Role = "read"
 INGEST: Role = "ingest"
 CONTROL: Role = "control"
+NODE: Role = "node"
+"""The role of machines that may join, and do nothing else."""
 
 PREFIX = "smt_"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$"

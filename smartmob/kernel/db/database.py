@@ -16,10 +16,10 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError, Unavailable
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db import timestamps
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.observability.event_logger import get_logger
-from smartmob.settings import DatabaseSettings
 
 log = get_logger()
 

@@ -148,15 +148,15 @@ class RequestGate:
         allowed = route.socket_roles if is_websocket and route.socket_roles else route.allowed
         if principal.role not in allowed:
             raise NotAllowed(
-                f"the token {principal.token} has the role {principal.role}, but this needs the role "
-                f"{' or '.join(allowed)}. `smartmob token add` makes tokens"
+                f"the token {principal.token or 'given'} has the role {principal.role}, but this needs "
+                f"the role {' or '.join(allowed)}. `smartmob token add` makes tokens"
             )
 
     def _check_query(self, request: web.Request) -> None:
         """Raise InvalidInput for the first query argument that the route does not have."""
         route = self.routes.get(request.match_info.route)
-        if route is None:
-            return  # the router answers that there is no such route
+        if route is None or route.any_query:
+            return  # without a route, the router answers that there is none
         known = route.query_names
         for name in request.query:
             if name not in known:

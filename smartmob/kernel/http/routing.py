@@ -47,7 +47,8 @@ class Route:
 
     A `public` route needs no token. `roles` lists the roles of tokens that may use the route; if it is empty, GET needs
     `read` or `control` and every other method `control`. `socket_roles` lists the roles that may open the WebSocket at
-    the same address, if they differ.
+    the same address, if they differ. `any_query` routes take any query arguments; the last parameter of the path of a
+    `rest` route contains the rest of the path.
     """
 
     method: str
@@ -61,6 +62,8 @@ class Route:
     public: bool = False
     roles: tuple[Role, ...] = ()
     socket_roles: tuple[Role, ...] = ()
+    any_query: bool = False
+    rest: bool = False
 
     @property
     def allowed(self) -> tuple[Role, ...]:
@@ -124,7 +127,10 @@ def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> dict[w
     mounted: dict[web.AbstractRoute, Route] = {}
     for path, routes in by_path.items():
         # aiohttp's own pattern for a parameter excludes braces, which the names of parametrized tests contain.
-        resource = app.router.add_resource(_PARAMETER.sub(r"{\1:[^/]+}", path))
+        pattern = _PARAMETER.sub(r"{\1:[^/]+}", path)
+        if any(route.rest for route in routes):
+            pattern = f"{pattern.removesuffix(':[^/]+}')}:.*}}"
+        resource = app.router.add_resource(pattern)
         for route in routes:
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
                 mounted[resource.add_route(method, route.handler, expect_handler=_expect)] = route

@@ -97,19 +97,23 @@ async def serve(
     force_stop: Callable[[], None],
     drain: Callable[[float], Awaitable[None]] | None = None,
     on_ready: Callable[[str, int], Awaitable[None]] | None = None,
+    on_serving: Callable[[Accept], object] | None = None,
 ) -> None:
     """Serve `app` behind `gate` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
 
     Calls `on_ready` with the host and the port when the service answers, `on_stop` when the stop begins, `drain` with
     its time limit in seconds to wait for active requests, and `force_stop` on a second signal, just before the process
-    exits. Raises StartupError.
+    exits. `on_serving` is that of `listening`. Raises StartupError.
     """
     _allow_open_files()
     certificate = tls.certificate(settings)
     notifier = Notifier(environment())
     stop = _stop_on_signals(force_stop, certificate)
     try:
-        async with listening(app, gate, settings, certificate=certificate, drain=drain) as (host, port):
+        async with listening(app, gate, settings, certificate=certificate, drain=drain, on_serving=on_serving) as (
+            host,
+            port,
+        ):
             notifier.ready()
             if on_ready is not None:
                 await on_ready(host, port)
@@ -121,6 +125,10 @@ async def serve(
         notifier.close()
 
 
+Accept = Callable[[socket.socket], Awaitable[None]]
+"""Serves a connected socket as an accepted connection."""
+
+
 @asynccontextmanager
 async def listening(
     app: web.Application,
@@ -129,11 +137,13 @@ async def listening(
     *,
     certificate: tls.Certificate | None = None,
     drain: Callable[[float], Awaitable[None]] | None = None,
+    on_serving: Callable[[Accept], object] | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve `app` behind `gate` until the end of the block; give the host and the port that it listens on.
 
     After the block new connections are refused, `drain` is called with its time limit in seconds, and the application
-    is stopped. Changes nothing of this process: no signal handler, no limit. Raises StartupError.
+    is stopped. `on_serving` is called when the service answers, with a function that serves connected sockets. Changes
+    nothing of this process: no signal handler, no limit. Raises StartupError.
     """
     # A logger of our own below aiohttp's, so that the filter changes nothing for other servers in this process.
     server_log = logging.getLogger("aiohttp.server.smartmob")
@@ -154,6 +164,8 @@ async def listening(
         await web.SockSite(runner, sock, backlog=_BACKLOG_CONNECTIONS, ssl_context=context).start()
         host, port = sock.getsockname()[:2]
         log.info("bind", transport="tcp" if context is None else "tls", host=host, port=port)
+        if on_serving is not None:
+            on_serving(_acceptor(runner))
         yield host, port
         for site in tuple(runner.sites):
             await site.stop()
@@ -165,6 +177,14 @@ async def listening(
             await (runner.cleanup() if runner.server is not None else app.cleanup())
         finally:
             sock.close()
+
+
+def _acceptor(runner: Runner) -> Accept:
+    async def accept(connected: socket.socket) -> None:
+        assert runner.server is not None
+        await asyncio.get_running_loop().connect_accepted_socket(runner.server, connected)
+
+    return accept
 
 
 def _stop_on_signals(force_stop: Callable[[], None], certificate: tls.Certificate | None) -> asyncio.Future[str]:

@@ -6,10 +6,10 @@ import asyncio
 from datetime import datetime, timedelta
 
 from smartmob.errors import Unavailable
+from smartmob.feature_settings import MetricsSettings
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.store.writer import MetricsWriter
-from smartmob.settings import MetricsSettings
 
 log = get_logger()
 

@@ -16,6 +16,7 @@ import msgspec
 
 from smartmob.environment import environment
 from smartmob.errors import InvalidInput, NotFound, Unavailable
+from smartmob.feature_settings import ProcessesSettings
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import SpawnFailed
 from smartmob.kernel.subprocesses.spawner import Spawner
@@ -27,7 +28,6 @@ from smartmob.processes.preparation.environments import EnvironmentFailure, Envi
 from smartmob.processes.preparation.releases import Releases, Source
 from smartmob.processes.preparation.unpacked_tree import PROCFILE, ArchiveError, UnpackLimits
 from smartmob.processes.spawned_program import OnOutput, run_to_end
-from smartmob.settings import ProcessesSettings
 
 _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
 _ENV_FILE = ".env"

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from smartmob.feature_settings import TurretsSettings
 from smartmob.kernel.runtime import clock
-from smartmob.settings import TurretsSettings
 from smartmob.turrets.conformance import frame_rules
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
 from smartmob.turrets.conformance.frame_rules import Configured, Message

@@ -16,12 +16,13 @@ from dataclasses import replace
 import msgspec
 
 from smartmob.errors import Conflict, Unavailable
+from smartmob.feature_settings import TurretsSettings
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import TurretsSettings
+from smartmob.kernel.services.registry import ServiceRegistry
 from smartmob.turrets.events import RunFinished, RunStarted, TurretSilent
 from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.batch import Batch
@@ -80,6 +81,7 @@ class Headquarters:
     def __init__(
         self,
         name: str,
+        services: ServiceRegistry,
         settings: TurretsSettings,
         writer: GroupCommitWriter[Batch],
         recorder: RunRecorder,
@@ -87,7 +89,8 @@ class Headquarters:
         *,
         insecure: bool,
     ) -> None:
-        self.name = name
+        self._name = name
+        self._services = services
         self.on_run_ended: Callable[[RunSnapshot], None] = lambda _: None
         self.on_run_changed: Callable[[], None] = lambda: None
         self._sockets = HeadquartersSockets(settings, insecure, self._receive)
@@ -111,13 +114,19 @@ class Headquarters:
 
     # -- start and end --------------------------------------------------------------------------------------------
 
+    @property
+    def service(self) -> str:
+        """Return the id of the service, to which the runs and claims belong; see `ServiceRegistry`."""
+        return self._services.id
+
     async def open(self, tasks: TaskRegistry) -> None:
         """Resume the run that had not ended when the service ended, and listen."""
         await self._recorder.make_partitions()
-        resumable = await self._recorder.resume(self.name)
+        await self._recorder.adopt(self._name, self.service)
+        resumable = await self._recorder.resume(self.service)
         if self._uses_keys:
             # Before the first message is read.
-            self._collector.claims.load(await self._recorder.read_claims(self.name))
+            self._collector.claims.load(await self._recorder.read_claims(self.service))
         self._sockets.open()
         if resumable is not None:
             self._resume(resumable)
@@ -371,7 +380,7 @@ class Headquarters:
         """Store to which keys uuids belong; return False while the database is away."""
         if not self._collector.claims.changes:
             return True
-        return await self._recorder.write_claims(self.name, self._collector.claims)
+        return await self._recorder.write_claims(self.service, self._collector.claims)
 
     async def _commit(self, batch: Batch) -> bool:
         """Commit the first batch of `_committing`; return False while the database is away.

@@ -113,6 +113,10 @@ class RunRecorder:
         """Make the partitions of the next days."""
         await self._writer.make_partitions(clock.now())
 
+    async def adopt(self, name: str, headquarters: str) -> None:
+        """Take over the active runs and the claims that an earlier version stored under `name`."""
+        await self._writer.adopt(name, headquarters)
+
     async def resume(self, headquarters: str) -> ResumableRun | None:
         """Return the newest run that has not ended, with slices of all its results; mark older ones as failed."""
         found = await self._reader.open_runs(headquarters)

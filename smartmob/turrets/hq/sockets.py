@@ -16,8 +16,9 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from smartmob.errors import SettingsError, StartupError
+from smartmob.feature_settings import TurretsSettings
 from smartmob.kernel.auth.authenticator import is_loopback
-from smartmob.settings import TurretsSettings, secret
+from smartmob.settings import secret
 from smartmob.turrets.hq.authenticator import KEY_LENGTH, Authenticator, KeyList
 from smartmob.turrets.hq.peer_connections import PeerConnections
 from smartmob.turrets.protocol import LONGEST_MESSAGE

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from smartmob.errors import Conflict, SmartmobError
+from smartmob.feature_settings import TurretsSettings
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock, ids
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import TurretsSettings
 from smartmob.turrets.host_load import HostLoadSource
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.live_view import LiveView
@@ -87,7 +87,7 @@ class TurretsService:
             self._hq.check_free()
             created = clock.now()
             run = RunState(str(ids.uuid7()), project.config, "waiting", created)
-            await self._writer.insert_run(self._hq.name, run, project.raw, project.package)
+            await self._writer.insert_run(self._hq.service, run, project.raw, project.package)
             self._hq.begin(RunRequested(run.id, project.config, created))
         return await self.queries.details(run.id)
 

@@ -102,6 +102,10 @@ class TurretsWriter:
         rows = [(run, text(member.uuid), msgspec.json.encode(member).decode()) for member in members]
         await self._database.run(lambda connection: connection.executemany(self._sql["upsert_member"], rows))
 
+    async def adopt(self, name: str, headquarters: str) -> None:
+        """Move the active runs and the claims that are stored under `name` to `headquarters`."""
+        await self._database.run(lambda connection: connection.execute(self._sql["adopt"], name, headquarters))
+
     async def update_claims(self, headquarters: str, changes: Mapping[str, str | None], now: datetime) -> None:
         """Store the key of each uuid; remove the claims of uuids whose key is None."""
         claimed = {text(uuid): key for uuid, key in changes.items() if key is not None}

@@ -18,7 +18,7 @@ from smartmob.commands.conplyent.decoder import MODULE
 from smartmob.commands.conplyent.gateway import ConplyentGateway
 from smartmob.commands.conplyent.zmtp import GREETING, READY, Wire, command, frame
 from smartmob.errors import StartupError
-from smartmob.settings import ConplyentSettings
+from smartmob.feature_settings import ConplyentSettings
 from tests.commands.features import RunningFeature, feature
 from tests.waiting import SECONDS, until
 

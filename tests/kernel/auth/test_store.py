@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.auth.model import StoredToken, digest
 from smartmob.kernel.auth.store import TokenStore
 from smartmob.kernel.db.database import Database
-from smartmob.settings import DatabaseSettings
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 

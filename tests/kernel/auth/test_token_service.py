@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.auth import token_service
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.model import NewToken, StoredToken
 from smartmob.kernel.auth.store import TokenStore
 from smartmob.kernel.auth.token_service import TokenService
 from smartmob.kernel.db.database import Database
-from smartmob.settings import DatabaseSettings
 from tests.kernel.auth.test_routes import OWN, make, status
 from tests.waiting import until
 

@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from smartmob.errors import DatabaseError, Unavailable
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db import database as db
 from smartmob.kernel.db.database import Connection, Database
-from smartmob.settings import DatabaseSettings
 from tests.kernel.proxy import Proxy
 from tests.waiting import until
 

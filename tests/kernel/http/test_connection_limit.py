@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from smartmob.errors import Unavailable
+from smartmob.feature_settings import CommandsSettings
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from smartmob.settings import CommandsSettings
 from tests.processes.conftest import SLEEP, Agent
 from tests.processes.file_server import running_file_server
 from tests.turrets.conftest import QUICK

@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 
 from smartmob.app import MIGRATED_FEATURES
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance.database_target import reach
-from smartmob.settings import DatabaseSettings, Settings
+from smartmob.settings import Settings
 
 KNOWN = migrations.collect(MIGRATED_FEATURES)
 

@@ -15,9 +15,10 @@ import asyncpg
 import pytest
 
 from smartmob.errors import RemoteError
+from smartmob.feature_settings import ConplyentSettings, DatabaseSettings, TurretsSettings
 from smartmob.kernel.maintenance import checks
 from smartmob.kernel.runtime.datadir import DataDirectory
-from smartmob.settings import ConplyentSettings, DatabaseSettings, Settings, TurretsSettings
+from smartmob.settings import Settings
 from tests.kernel.maintenance.conftest import KNOWN
 
 

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from smartmob import __version__
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
@@ -23,7 +24,6 @@ from smartmob.kernel.observability.prometheus import (
     writer_metrics,
 )
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
-from smartmob.settings import DatabaseSettings
 
 
 def _read(*collectors: Callable[[], Iterable[Any]]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from smartmob.feature_settings import HostsSettings
 from smartmob.kernel.runtime import clock
-from smartmob.settings import HostsSettings, Settings
+from smartmob.settings import Settings
 from tests.hosts.samples import register
 from tests.metrics.samples import session
 from tests.metrics.suites import compare, describe, get, send, verdict_on

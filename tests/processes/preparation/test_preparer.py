@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from smartmob.settings import ProcessesSettings
+from smartmob.feature_settings import ProcessesSettings
 from tests.processes.archives import File, HardLink, Link, make_archive, wheel
 from tests.processes.conftest import SLEEP, Agent, lines, until_line
 from tests.processes.file_server import FileServer

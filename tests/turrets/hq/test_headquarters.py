@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,11 +14,13 @@ import zmq
 import zmq.asyncio
 
 from smartmob.app import build
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.settings import DatabaseSettings, Settings
+from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.settings import Settings
 from smartmob.turrets.hq import headquarters
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.machine_events import RunRequested, RunState
@@ -79,7 +82,15 @@ async def test_reading_pauses_while_too_many_rows_wait(store: Store, monkeypatch
     count, run, tasks = 10_000, RunState(str(uuid4()), RunConfig(run_time=600), "waiting", clock.now()), TaskRegistry()
     # It commits nothing until it is started.
     writer = GroupCommitWriter("turrets", store.database, store.writer.commit)
-    hq = Headquarters("here", QUICK, writer, RunRecorder(store.reader, store.writer), EventBus(), insecure=False)
+    hq = Headquarters(
+        "here",
+        ServiceRegistry(store.database, Path(), "here"),
+        QUICK,
+        writer,
+        RunRecorder(store.reader, store.writer),
+        EventBus(),
+        insecure=False,
+    )
     await hq.open(tasks)
     await store.writer.insert_run("here", run, b'{"run_time": 600}', None)
     orders, results, _ = hq.ports

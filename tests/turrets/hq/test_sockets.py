@@ -16,7 +16,7 @@ import zmq
 import zmq.asyncio
 
 from smartmob.errors import SettingsError, StartupError
-from smartmob.settings import TurretsSettings
+from smartmob.feature_settings import TurretsSettings
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 from tests.turrets.conftest import QUICK
 from tests.waiting import until

@@ -1,0 +1,88 @@
+"""The services that use one database: the identity of this one, and the rows of all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import smartmob
+from smartmob.errors import Unavailable
+from smartmob.kernel.db import queries
+from smartmob.kernel.db.database import Database
+from smartmob.kernel.observability.event_logger import get_logger
+from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.datadir import directory_id
+
+log = get_logger()
+
+PACKAGE = "smartmob.kernel.services"
+
+_TOUCH_SECONDS = 10.0
+"""The interval at which a service renews its row."""
+_GONE = timedelta(seconds=6 * _TOUCH_SECONDS)
+"""The age of a row after which its service does not run: it has missed six renewals."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherService:
+    """Another service on the database."""
+
+    id: str
+    machine: str
+    boot: str
+    version: str
+    started_at: datetime
+    seen_at: datetime
+
+    @property
+    def runs(self) -> bool:
+        """Return whether the service has renewed its row lately."""
+        return clock.now() - self.seen_at < _GONE
+
+
+class ServiceRegistry:
+    """Registers this service in the database. What belongs to one service has its `id` as part of its key.
+
+    `id` is `name`, or else the id in the data directory: the same after each restart. It is empty until `start`. A
+    service is `alone` if the database lies in its data directory, which no other one can use at the same time.
+    """
+
+    def __init__(self, database: Database, data_dir: Path, name: str | None, *, alone: bool = False) -> None:
+        self.alone = alone
+        self.id = name or ""
+        self.boot = _boot_id()
+        self._file = data_dir / "service-id"
+        self._database = database
+        self._sql = queries.load(PACKAGE)
+
+    async def start(self) -> None:
+        """Read the id of the data directory, which must be locked, and write the row of this service."""
+        self.id = self.id or str(directory_id(self._file))
+        values = (self.id, socket.gethostname(), self.boot, smartmob.__version__, clock.now())
+        await self._database.fetch(self._sql["register"], *values)
+
+    async def run_renewal(self) -> None:
+        """Background task: renew the row of this service."""
+        while True:
+            await asyncio.sleep(_TOUCH_SECONDS)
+            try:
+                await self._database.fetch(self._sql["touch"], self.id, clock.now())
+            except Unavailable as error:
+                log.warning("service.not_renewed", reason=str(error))
+
+    async def others(self) -> list[OtherService]:
+        """Return the other services that have ever used the database, oldest first."""
+        rows = await self._database.fetch(self._sql["select_others"], self.id)
+        return [OtherService(**dict(row)) for row in rows]
+
+
+def _boot_id() -> str:
+    """Return the id of the running kernel, or where there is none, that of the machine's network hardware."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return f"{uuid.getnode():x}"

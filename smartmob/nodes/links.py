@@ -1,0 +1,131 @@
+"""The links of the nodes that are connected to this service, and the streams that are opened over them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket as sockets
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aiohttp import WSCloseCode, web
+
+from smartmob.errors import NotFound, Unavailable
+from smartmob.nodes import protocol
+from smartmob.nodes.model import Facts
+from smartmob.nodes.pipe import pipe
+
+_DIAL_SECONDS = 15.0
+"""Seconds that a node gets to dial a stream back."""
+REPLACED = 4001
+"""Close code of a link whose node has connected again."""
+
+
+@dataclass(slots=True)
+class Link:
+    """The link of one connected node."""
+
+    node: str
+    websocket: web.WebSocketResponse
+    connected_at: datetime
+    facts: Facts = field(default_factory=Facts)
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A stream that its node has not dialled back yet."""
+
+    node: str
+    dialled: asyncio.Future[sockets.socket]
+
+
+class NodeLinks:
+    """The links by the names of their nodes."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, Link] = {}
+        self._waiting: dict[str, _Stream] = {}
+        self._streams: set[web.WebSocketResponse] = set()
+
+    def __contains__(self, node: str) -> bool:
+        return node in self._links
+
+    def names(self) -> list[str]:
+        """Return the names of the connected nodes."""
+        return list(self._links)
+
+    def find(self, node: str) -> Link | None:
+        """Return the link of a node, or None."""
+        return self._links.get(node)
+
+    async def add(self, link: Link) -> None:
+        """Add the link of a node; an older one of the same node is closed."""
+        old, self._links[link.node] = self._links.get(link.node), link
+        if old is not None:
+            await old.websocket.close(code=REPLACED, message=b"the node has connected again")
+
+    def remove(self, link: Link) -> bool:
+        """Remove a link; return False if another one of the node has replaced it."""
+        if self._links.get(link.node) is not link:
+            return False
+        del self._links[link.node]
+        for stream in [stream for stream in self._waiting.values() if stream.node == link.node]:
+            if not stream.dialled.done():
+                stream.dialled.set_exception(_lost(link.node))
+        return True
+
+    async def close(self, node: str, code: int = WSCloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Close the link of a node, if it is connected."""
+        link = self._links.get(node)
+        if link is not None:
+            await link.websocket.close(code=code, message=reason.encode())
+
+    async def close_all(self) -> None:
+        """Close all links and streams."""
+        await asyncio.gather(*(self.close(node, reason="the service stops") for node in self.names()))
+        await asyncio.gather(*(websocket.close() for websocket in tuple(self._streams)))
+
+    async def open_stream(self, node: str) -> sockets.socket:
+        """Return a socket that is connected with the HTTP server of a node; raises Unavailable."""
+        link = self._links.get(node)
+        if link is None:
+            raise Unavailable(f"the node {node} is not connected")
+        ident = secrets.token_urlsafe(24)
+        stream = _Stream(node, asyncio.get_running_loop().create_future())
+        self._waiting[ident] = stream
+        try:
+            await link.websocket.send_str(protocol.write(protocol.Open(ident)))
+            async with asyncio.timeout(_DIAL_SECONDS):
+                return await stream.dialled
+        except TimeoutError:
+            raise Unavailable(f"the node {node} has not opened a stream within {_DIAL_SECONDS:g} seconds") from None
+        except ConnectionError:
+            raise _lost(node) from None
+        finally:
+            del self._waiting[ident]
+
+    def check_stream(self, ident: str, node: str) -> None:
+        """Raise NotFound unless the stream waits for this node."""
+        stream = self._waiting.get(ident)
+        if stream is None or stream.node != node or stream.dialled.done():
+            raise NotFound("there is no such stream")
+
+    async def serve_stream(self, ident: str, websocket: web.WebSocketResponse) -> None:
+        """Use the WebSocket that a node has dialled back, and return when its stream has ended."""
+        stream = self._waiting.get(ident)
+        if stream is None or stream.dialled.done():
+            return  # the request has been given up meanwhile
+        ours, theirs = sockets.socketpair()
+        for end in (ours, theirs):
+            end.setblocking(False)
+        stream.dialled.set_result(ours)
+        self._streams.add(websocket)
+        try:
+            await pipe(websocket, theirs)
+        finally:
+            self._streams.discard(websocket)
+
+
+def _lost(node: str) -> Unavailable:
+    return Unavailable(f"the connection to the node {node} was lost")

@@ -1,0 +1,100 @@
+"""Nodes: the machines that have joined the service, their labels and keys. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+KEY_PREFIX = "smn_"
+"""The beginning of the key of a node, by which people and secret scanners recognise it."""
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$")]
+"""The name of a node: like a host name, so it fits into an address."""
+
+LabelKey = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$")]
+LabelValue = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
+Labels = Annotated[dict[LabelKey, LabelValue], msgspec.Meta(max_length=64)]
+"""Labels, with the characters that Kubernetes allows; a label without `=` has an empty value."""
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's description of itself, which it sends when it connects.
+
+    `clock_offset` is the service's clock minus the node's, `clock_delay` the round trip of that exchange, both in
+    seconds; `memory` is in bytes.
+    """
+
+    version: str = ""
+    machine: str = ""
+    system: str = ""
+    python: str = ""
+    cpus: int = 0
+    memory: int = 0
+    clock_offset: float | None = None
+    clock_delay: float | None = None
+
+
+class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The request of a machine to become a node."""
+
+    name: Name
+    labels: Labels = {}
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a machine that has become a node. No other answer contains its key."""
+
+    name: str
+    key: str
+
+
+class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change of a node; null leaves a field as it is. `labels` replaces all labels."""
+
+    labels: Labels | None = None
+    drained: bool | None = None
+
+
+class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as it is stored. `service` is the id of the service that holds its connection, or None."""
+
+    name: str
+    digest: bytes
+    labels: dict[str, str]
+    drained: bool
+    joined_at: datetime
+    seen_at: datetime | None
+    service: str | None
+    facts: Facts
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node for clients. It is `connected` if a service holds its connection."""
+
+    name: str
+    labels: dict[str, str]
+    connected: bool
+    drained: bool
+    joined_at: datetime
+    seen_at: datetime | None
+    facts: Facts
+
+
+def make_key() -> str:
+    """Return a new key of 256 random bits."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def digest(key: str) -> bytes:
+    """Return the SHA-256 of a key, which is stored in its place."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+
+
+def matches(labels: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
+    """Return whether labels contain all of the wanted ones; None stands for any value."""
+    return all(key in labels and value in (None, labels[key]) for key, value in wanted.items())

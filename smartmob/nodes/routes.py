@@ -1,0 +1,197 @@
+"""The routes of the feature `nodes`: join, list, change, remove, the link, its streams, and the server of a node."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import WSMsgType, hdrs, web
+
+from smartmob import __version__
+from smartmob.errors import InvalidInput, NotAuthenticated
+from smartmob.kernel.auth.attempt_limit import Credential
+from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
+from smartmob.kernel.auth.model import CONTROL, INGEST, NODE, READ
+from smartmob.kernel.http import ws_upgrade
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter
+from smartmob.kernel.http.json_response import json_response
+from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
+from smartmob.kernel.runtime import clock
+from smartmob.nodes import protocol
+from smartmob.nodes.links import Link
+from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate
+from smartmob.nodes.service import NodesService
+
+_MAX_BYTES = 64 * 1024
+_FIRST_SECONDS = 30.0
+"""Seconds that a node has to describe itself after it has connected."""
+
+
+class NodeList(msgspec.Struct, frozen=True):
+    """Nodes in the order of their names."""
+
+    nodes: list[Node]
+
+
+def table(service: NodesService, bodies: BodyReader, tokens: TokenAuthenticator) -> RouteTable:
+    """Return the routes of the feature."""
+    h = _Handlers(service, bodies, tokens)
+    not_found = Answer("There is no such node.")
+    passed_on = {200: Answer("The answer of the node."), 404: not_found, 503: Answer("The node is not connected.")}
+    every_role = (READ, INGEST, CONTROL)
+    return RouteTable(
+        "nodes",
+        (
+            Route(
+                "POST",
+                "/nodes/join",
+                h.join,
+                "join",
+                "Make a machine a node; the answer contains its key.",
+                {201: answer(Joined), 409: Answer("The name is taken.")},
+                body(JoinRequest, limit=_MAX_BYTES),
+                roles=(NODE, CONTROL),
+            ),
+            Route(
+                "GET",
+                "/nodes/link",
+                h.link,
+                "node_link",
+                "The link of a node: a WebSocket that the node opens with its key.",
+                {101: Answer("The WebSocket is open."), 401: Answer("The key is not valid.")},
+                public=True,
+            ),
+            Route(
+                "GET",
+                "/nodes/streams/{stream}",
+                h.stream,
+                "node_stream",
+                "A stream that the service has asked the node for: a WebSocket that the node opens with its key.",
+                {101: Answer("The WebSocket is open."), 404: Answer("There is no such stream.")},
+                public=True,
+            ),
+            Route("GET", "/nodes", h.nodes, "nodes", "The machines that have joined.", {200: answer(NodeList)}),
+            Route("GET", "/nodes/{name}", h.node, "node", "A node.", {200: answer(Node), 404: not_found}),
+            Route(
+                "PATCH",
+                "/nodes/{name}",
+                h.update,
+                "update_node",
+                "Change the labels of a node, or drain it.",
+                {200: answer(Node), 404: not_found},
+                body(NodeUpdate, limit=_MAX_BYTES),
+            ),
+            Route(
+                "DELETE",
+                "/nodes/{name}",
+                h.remove,
+                "remove_node",
+                "Remove a node; its key is not valid any more.",
+                {204: Answer("The node was removed."), 404: not_found},
+            ),
+            *(
+                Route(
+                    method,
+                    "/nodes/{name}/service/{rest}",
+                    h.pass_on,
+                    f"node_service_{method.lower()}",
+                    "Use the service of a node: the request is passed on to it, with the role of the token.",
+                    passed_on,
+                    roles=every_role,
+                    rest=True,
+                    any_query=True,
+                )
+                for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+            ),
+        ),
+        prefixes=("/api/v1",),
+    )
+
+
+class _Handlers:
+    """Handlers of nodes."""
+
+    def __init__(self, service: NodesService, bodies: BodyReader, tokens: TokenAuthenticator) -> None:
+        self._service = service
+        self._bodies = bodies
+        self._tokens = tokens
+        self._join = msgspec.json.Decoder(JoinRequest)
+        self._update = msgspec.json.Decoder(NodeUpdate)
+
+    async def join(self, request: web.Request) -> web.StreamResponse:
+        joined = await self._service.join(decode(self._join, await self._bodies.read(request)))
+        response = json_response(joined, 201)
+        response.headers[hdrs.CACHE_CONTROL] = "no-store"
+        return response
+
+    async def nodes(self, _: web.Request) -> web.StreamResponse:
+        return json_response(NodeList(await self._service.nodes()))
+
+    async def node(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.node(parameter(request, "name")))
+
+    async def update(self, request: web.Request) -> web.StreamResponse:
+        change = decode(self._update, await self._bodies.read(request))
+        return json_response(await self._service.update(parameter(request, "name"), change))
+
+    async def remove(self, request: web.Request) -> web.StreamResponse:
+        await self._service.remove(parameter(request, "name"))
+        return web.Response(status=204)
+
+    async def link(self, request: web.Request) -> web.StreamResponse:
+        ws_upgrade.require(request)
+        node = await self._node_of(request)
+        websocket = web.WebSocketResponse(
+            heartbeat=protocol.HEARTBEAT_SECONDS,
+            receive_timeout=None,
+            compress=False,
+            max_msg_size=protocol.MAX_MESSAGE_BYTES,
+        )
+        await ws_upgrade.accept(request, websocket)
+        link = Link(node, websocket, clock.now())
+        first = protocol.read_from_node(await websocket.receive_str(timeout=_FIRST_SECONDS))
+        if not isinstance(first, protocol.Facts):
+            raise InvalidInput("the first message of a link is `facts`")
+        link.facts, link.secret = first.facts, first.secret
+        await websocket.send_str(protocol.write(protocol.Welcome(node, __version__)))
+        try:
+            await self._service.connected(link)
+            await self._receive(link)
+        finally:
+            await self._service.disconnected(link)
+        return websocket
+
+    async def _receive(self, link: Link) -> None:
+        while (received := await link.websocket.receive()).type is WSMsgType.TEXT:
+            now = clock.epoch()
+            message = protocol.read_from_node(received.data)
+            if isinstance(message, protocol.Clock):
+                answered = protocol.ClockAnswer(message.sent, now, clock.epoch())
+                await link.websocket.send_str(protocol.write(answered))
+            elif isinstance(message, protocol.Facts):
+                link.facts = message.facts
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        ws_upgrade.require(request)
+        ident = parameter(request, "stream")
+        self._service.links.check_stream(ident, await self._node_of(request))
+        websocket = web.WebSocketResponse(
+            heartbeat=protocol.HEARTBEAT_SECONDS, compress=False, max_msg_size=protocol.STREAM_MESSAGE_BYTES
+        )
+        await ws_upgrade.accept(request, websocket)
+        await self._service.links.serve_stream(ident, websocket)
+        return websocket
+
+    async def pass_on(self, request: web.Request) -> web.StreamResponse:
+        name = parameter(request, "name")
+        prefix = f"/api/v1/nodes/{name}/service"
+        _, _, target = request.raw_path.partition("/service/")
+        proxy = await self._service.proxy(name)
+        return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER)
+
+    async def _node_of(self, request: web.Request) -> str:
+        """Return the node whose key the request shows; raises NotAuthenticated and TooManyTries."""
+        header = request.headers.get(hdrs.AUTHORIZATION, "")
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotAuthenticated
+        credential = Credential(request.remote, key, "header", request.path)
+        return await self._tokens.tries.check(credential, lambda: self._service.authenticate(key.strip()))
