@@ -31,6 +31,7 @@ _COMMANDS = {
     "restart": ("smartmob.cli.processes:restart", "Stop processes and start them again."),
     "stop": ("smartmob.cli.processes:stop", "Stop processes."),
     "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
+    "nodes": ("smartmob.cli.nodes:command", "Machines that have joined: list, show, label, drain, remove."),
     "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
     "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
     "turret": ("smartmob.cli.turret:command", "Run a turret, which fires for a headquarters."),

@@ -12,7 +12,7 @@ from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
 
-ROLES = ("read", "ingest", "control")
+ROLES = ("read", "ingest", "control", "node")
 
 
 @click.group("token")
@@ -22,7 +22,9 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice(ROLES), required=True, help="Its rights: read; send results; or all.")
+@click.option(
+    "--role", type=click.Choice(ROLES), required=True, help="Its rights: read; send results; all; or let machines join."
+)
 @click.option("--expires", metavar="SPAN", help="Validity, such as 12h or 30d; without it, unlimited.")
 @as_json
 @with_rest_client
@@ -35,6 +37,11 @@ async def add(rest: RestClient, name: str, role: str, expires: str | None, as_js
         return
     printing.say(f"The token {name} has the role {role}. It is not shown again:")
     sys.stdout.write(made["token"] + "\n")
+    if role == "node":
+        printing.say(
+            "Put it into a file on the machine that is to join, and start there: "
+            f"smartmob serve --join {rest.url} --join-token-file FILE"
+        )
 
 
 @command.command()

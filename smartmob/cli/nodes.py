@@ -1,0 +1,131 @@
+"""`smartmob nodes`: the machines that have joined a service."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from smartmob.cli import printing
+from smartmob.cli.server_options import as_json, with_rest_client
+from smartmob.client.http import RestClient
+from smartmob.errors import SmartmobError
+
+_PATH = "/api/v1/nodes"
+
+
+@click.group("nodes")
+def command() -> None:
+    """Machines that have joined: list, show, label, drain, remove."""
+
+
+@command.command()
+@as_json
+@with_rest_client
+async def ls(rest: RestClient, as_json: bool) -> None:
+    """List the nodes."""
+    nodes = (await rest.get(_PATH))["nodes"]
+    if as_json:
+        printing.print_json(nodes)
+        return
+    if not nodes:
+        printing.say("No machine has joined; `smartmob token add NAME --role node` prints how one does")
+        return
+    printing.print_table(
+        "Nodes", ("Name", "State", "Labels", "Version", "Clock", "Seen"), (_row(node) for node in nodes)
+    )
+
+
+@command.command()
+@click.argument("name")
+@as_json
+@with_rest_client
+async def show(rest: RestClient, name: str, as_json: bool) -> None:
+    """Show a node."""
+    node = await rest.get(_path(name))
+    if as_json:
+        printing.print_json(node)
+        return
+    facts = node["facts"]
+    rows = (
+        ("State", _state(node)),
+        ("Labels", _labels(node["labels"])),
+        ("Joined", printing.local_time(node["joined_at"])),
+        ("Seen", _seen(node)),
+        ("Machine", facts["machine"]),
+        ("System", facts["system"]),
+        ("Python", facts["python"]),
+        ("Processors", facts["cpus"]),
+        ("Memory", printing.size(facts["memory"])),
+        ("Version", facts["version"]),
+        ("Clock", _clock(facts)),
+    )
+    printing.print_table(name, ("", ""), rows)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("labels", nargs=-1, required=True, metavar="LABEL...")
+@with_rest_client
+async def label(rest: RestClient, name: str, labels: tuple[str, ...]) -> None:
+    """Set labels of a node: KEY=VALUE or KEY sets one, KEY- removes it."""
+    changed = dict((await rest.get(_path(name)))["labels"])
+    for given in labels:
+        if given.endswith("-") and "=" not in given:
+            if changed.pop(given[:-1], None) is None:
+                raise SmartmobError(f"the node {name} has no label {given[:-1]}")
+        else:
+            key, _, value = given.partition("=")
+            changed[key] = value
+    node = await rest.patch(_path(name), {"labels": changed})
+    printing.say(f"The labels of {name} are {_labels(node['labels']) or 'gone'}.")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--undo", is_flag=True, help="Let the node get new work again.")
+@with_rest_client
+async def drain(rest: RestClient, name: str, undo: bool) -> None:
+    """Give a node no new work by label; what runs there goes on."""
+    await rest.patch(_path(name), {"drained": not undo})
+    printing.say(f"{name} gets {'new work again' if undo else 'no new work by label'}.")
+
+
+@command.command()
+@click.argument("name")
+@with_rest_client
+async def rm(rest: RestClient, name: str) -> None:
+    """Remove a node; its key is not valid any more."""
+    await rest.delete(_path(name))
+    printing.say(f"The node {name} is removed.")
+
+
+def _path(name: str) -> str:
+    return f"{_PATH}/{quote(name, safe='')}"
+
+
+def _row(node: dict[str, Any]) -> tuple[object, ...]:
+    facts = node["facts"]
+    return node["name"], _state(node), _labels(node["labels"]), facts["version"], _clock(facts), _seen(node)
+
+
+def _state(node: dict[str, Any]) -> str:
+    """Return whether a node is connected, and whether it gets no new work."""
+    return ("connected" if node["connected"] else "away") + (", drained" if node["drained"] else "")
+
+
+def _labels(labels: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" if value else key for key, value in sorted(labels.items()))
+
+
+def _clock(facts: dict[str, Any]) -> str:
+    """Return the offset of a clock from the service's in milliseconds, with half a round trip as its uncertainty."""
+    if facts["clock_offset"] is None:
+        return ""
+    # The facts have the service's clock minus the node's.
+    return f"{-1000 * facts['clock_offset']:+.1f} ms ± {500 * facts['clock_delay']:.1f}"
+
+
+def _seen(node: dict[str, Any]) -> str:
+    return "now" if node["connected"] else printing.local_time(node["seen_at"]) if node["seen_at"] else "never"
