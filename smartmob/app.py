@@ -13,7 +13,6 @@ from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
 from smartmob.console.services import Services
-from smartmob.errors import Unavailable
 from smartmob.hosts import feature as hosts
 from smartmob.kernel.auth import feature as access
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
@@ -40,7 +39,7 @@ from smartmob.kernel.observability.prometheus import (
 from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.marks import feature as marks
 from smartmob.metrics import feature as metrics
@@ -115,7 +114,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
-    services = ServiceRegistry(database, settings.data_dir, settings.service_name, alone=embedded is not None)
+    services = ServiceRegistry(database, settings, alone=embedded is not None)
     kernel_parts = (settings, bus, tasks, database, spawner, tokens, bodies, metrics_registry, viewers, readiness)
     features = _build_features(Dependencies(*kernel_parts, services))
 
@@ -153,16 +152,13 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     async def run_database(_: web.Application) -> AsyncIterator[None]:
         try:
             await database.open()
-            await _migrate(database, readiness)
-            await services.start()
-            renewal = tasks.supervise("service-renewal", services.run_renewal)
+            readiness.add("migrations", await migrations.bring_up_to_date(database, MIGRATED_FEATURES))
             yield
-            renewal.cancel()
         finally:
             await database.close()
 
     # They are started in this order and stopped in the reverse order.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_database))
+    app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_database, lambda _: services.run(tasks)))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
     app.on_shutdown.append(lambda _: service.stop())
     return service
@@ -193,17 +189,3 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
         nodes.build(dependencies),
         console.build(dependencies, services, built_alerts.service),
     )
-
-
-async def _migrate(database: Database, readiness: Readiness) -> None:
-    """Apply the missing migrations, and add a readiness check for them."""
-    wanted = migrations.collect(MIGRATED_FEATURES)
-    async with database.acquire() as connection:
-        await migrations.apply(connection, wanted)
-
-    async def check() -> None:
-        applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
-        if applied < len(wanted):
-            raise Unavailable(f"{len(wanted) - applied} migrations are missing; restart the service to apply them")
-
-    readiness.add("migrations", check)

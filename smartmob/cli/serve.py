@@ -64,8 +64,7 @@ def command(config: Path | None, **flags: Any) -> None:
 
     from smartmob.kernel.subprocesses import pid1
 
-    # Before all that takes memory, of which process 1 keeps what was there when it stepped aside.
-    pid1.become_init()
+    pid1.become_init()  # before all that takes memory, of which process 1 keeps what was there when it stepped aside
 
     from smartmob.kernel.auth.authenticator import check_bind
 

@@ -25,7 +25,7 @@ from smartmob.client import tls_trust
 from smartmob.client.clock_offset import exchange_result
 from smartmob.errors import RemoteError, StartupError
 from smartmob.nodes import protocol
-from smartmob.nodes.model import Facts
+from smartmob.nodes.model import NodeFacts
 from smartmob.nodes.pipe import pipe
 
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.5, 30.0
@@ -216,9 +216,9 @@ class NodeLink:
             task.cancel()
         await asyncio.gather(*self._streams, return_exceptions=True)
 
-    def _facts(self) -> Facts:
+    def _facts(self) -> NodeFacts:
         delay, offset = self._clock or (None, None)
-        return Facts(
+        return NodeFacts(
             version=__version__,
             machine=sockets.gethostname(),
             system=f"{platform.system()} {platform.release()} {platform.machine()}",

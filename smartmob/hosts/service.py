@@ -30,7 +30,7 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 
 log = get_logger()
 

@@ -16,7 +16,7 @@ from smartmob.kernel.observability.health import Readiness
 from smartmob.kernel.observability.prometheus import MetricsRegistry
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.settings import Settings
 

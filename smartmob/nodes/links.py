@@ -12,7 +12,7 @@ from aiohttp import WSCloseCode, web
 
 from smartmob.errors import NotFound, Unavailable
 from smartmob.nodes import protocol
-from smartmob.nodes.model import Facts
+from smartmob.nodes.model import NodeFacts
 from smartmob.nodes.pipe import pipe
 
 _DIAL_SECONDS = 15.0
@@ -28,7 +28,7 @@ class Link:
     node: str
     websocket: web.WebSocketResponse
     connected_at: datetime
-    facts: Facts = field(default_factory=Facts)
+    facts: NodeFacts = field(default_factory=NodeFacts)
     secret: str = ""
 
 

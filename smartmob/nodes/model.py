@@ -22,7 +22,7 @@ Labels = Annotated[dict[LabelKey, LabelValue], msgspec.Meta(max_length=64)]
 """Labels, with the characters that Kubernetes allows; a label without `=` has an empty value."""
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A node's description of itself, which it sends when it connects.
 
     `clock_offset` is the service's clock minus the node's, `clock_delay` the round trip of that exchange, both in
@@ -70,7 +70,7 @@ class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
     joined_at: datetime
     seen_at: datetime | None
     service: str | None
-    facts: Facts
+    facts: NodeFacts
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     drained: bool
     joined_at: datetime
     seen_at: datetime | None
-    facts: Facts
+    facts: NodeFacts
 
 
 def make_key() -> str:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from smartmob.nodes.model import Facts as NodeFacts
+from smartmob.nodes.model import NodeFacts
 
 LINK_PATH = "/api/v1/nodes/link"
 STREAM_PATH = "/api/v1/nodes/streams"

@@ -25,6 +25,9 @@ _FIRST_SECONDS = 30.0
 """Seconds that a node has to describe itself after it has connected."""
 
 
+_NOT_FOUND = Answer("There is no such node.")
+
+
 class NodeList(msgspec.Struct, frozen=True):
     """Nodes in the order of their names."""
 
@@ -34,75 +37,84 @@ class NodeList(msgspec.Struct, frozen=True):
 def table(service: NodesService, bodies: BodyReader, tokens: TokenAuthenticator) -> RouteTable:
     """Return the routes of the feature."""
     h = _Handlers(service, bodies, tokens)
-    not_found = Answer("There is no such node.")
-    passed_on = {200: Answer("The answer of the node."), 404: not_found, 503: Answer("The node is not connected.")}
-    every_role = (READ, INGEST, CONTROL)
-    return RouteTable(
-        "nodes",
-        (
-            Route(
-                "POST",
-                "/nodes/join",
-                h.join,
-                "join",
-                "Make a machine a node; the answer contains its key.",
-                {201: answer(Joined), 409: Answer("The name is taken.")},
-                body(JoinRequest, limit=_MAX_BYTES),
-                roles=(NODE, CONTROL),
-            ),
-            Route(
-                "GET",
-                "/nodes/link",
-                h.link,
-                "node_link",
-                "The link of a node: a WebSocket that the node opens with its key.",
-                {101: Answer("The WebSocket is open."), 401: Answer("The key is not valid.")},
-                public=True,
-            ),
-            Route(
-                "GET",
-                "/nodes/streams/{stream}",
-                h.stream,
-                "node_stream",
-                "A stream that the service has asked the node for: a WebSocket that the node opens with its key.",
-                {101: Answer("The WebSocket is open."), 404: Answer("There is no such stream.")},
-                public=True,
-            ),
-            Route("GET", "/nodes", h.nodes, "nodes", "The machines that have joined.", {200: answer(NodeList)}),
-            Route("GET", "/nodes/{name}", h.node, "node", "A node.", {200: answer(Node), 404: not_found}),
-            Route(
-                "PATCH",
-                "/nodes/{name}",
-                h.update,
-                "update_node",
-                "Change the labels of a node, or drain it.",
-                {200: answer(Node), 404: not_found},
-                body(NodeUpdate, limit=_MAX_BYTES),
-            ),
-            Route(
-                "DELETE",
-                "/nodes/{name}",
-                h.remove,
-                "remove_node",
-                "Remove a node; its key is not valid any more.",
-                {204: Answer("The node was removed."), 404: not_found},
-            ),
-            *(
-                Route(
-                    method,
-                    "/nodes/{name}/service/{rest}",
-                    h.pass_on,
-                    f"node_service_{method.lower()}",
-                    "Use the service of a node: the request is passed on to it, with the role of the token.",
-                    passed_on,
-                    roles=every_role,
-                    rest=True,
-                    any_query=True,
-                )
-                for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
-            ),
+    return RouteTable("nodes", (*_membership(h), *_management(h), *_services(h)), prefixes=("/api/v1",))
+
+
+def _membership(h: _Handlers) -> tuple[Route, ...]:
+    """Return the routes that machines use: to join, and for their links and streams."""
+    return (
+        Route(
+            "POST",
+            "/nodes/join",
+            h.join,
+            "join",
+            "Make a machine a node; the answer contains its key.",
+            {201: answer(Joined), 409: Answer("The name is taken.")},
+            body(JoinRequest, limit=_MAX_BYTES),
+            roles=(NODE, CONTROL),
         ),
-        prefixes=("/api/v1",),
+        Route(
+            "GET",
+            "/nodes/link",
+            h.link,
+            "node_link",
+            "The link of a node: a WebSocket that the node opens with its key.",
+            {101: Answer("The WebSocket is open."), 401: Answer("The key is not valid.")},
+            public=True,
+        ),
+        Route(
+            "GET",
+            "/nodes/streams/{stream}",
+            h.stream,
+            "node_stream",
+            "A stream that the service has asked the node for: a WebSocket that the node opens with its key.",
+            {101: Answer("The WebSocket is open."), 404: Answer("There is no such stream.")},
+            public=True,
+        ),
+    )
+
+
+def _management(h: _Handlers) -> tuple[Route, ...]:
+    """Return the routes that list, show, change and remove nodes."""
+    return (
+        Route("GET", "/nodes", h.nodes, "nodes", "The machines that have joined.", {200: answer(NodeList)}),
+        Route("GET", "/nodes/{name}", h.node, "node", "A node.", {200: answer(Node), 404: _NOT_FOUND}),
+        Route(
+            "PATCH",
+            "/nodes/{name}",
+            h.update,
+            "update_node",
+            "Change the labels of a node, or drain it.",
+            {200: answer(Node), 404: _NOT_FOUND},
+            body(NodeUpdate, limit=_MAX_BYTES),
+        ),
+        Route(
+            "DELETE",
+            "/nodes/{name}",
+            h.remove,
+            "remove_node",
+            "Remove a node; its key is not valid any more.",
+            {204: Answer("The node was removed."), 404: _NOT_FOUND},
+        ),
+    )
+
+
+def _services(h: _Handlers) -> tuple[Route, ...]:
+    """Return the routes that pass requests on to the services of nodes."""
+    passed_on = {200: Answer("The answer of the node."), 404: _NOT_FOUND, 503: Answer("The node is not connected.")}
+    return tuple(
+        Route(
+            method,
+            "/nodes/{name}/service/{rest}",
+            h.pass_on,
+            f"node_service_{method.lower()}",
+            "Use the service of a node: the request is passed on to it, with the role of the token.",
+            passed_on,
+            roles=(READ, INGEST, CONTROL),
+            rest=True,
+            any_query=True,
+        )
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     )
 
 

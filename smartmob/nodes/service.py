@@ -8,7 +8,7 @@ from collections.abc import Set
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key
 from smartmob.nodes.proxy import NodeProxy

@@ -9,8 +9,8 @@ import msgspec
 
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database
-from smartmob.kernel.services.registry import ServiceRegistry
-from smartmob.nodes.model import Facts, StoredNode
+from smartmob.kernel.services.service_registry import ServiceRegistry
+from smartmob.nodes.model import NodeFacts, StoredNode
 
 PACKAGE = "smartmob.nodes"
 
@@ -29,7 +29,7 @@ class NodeStore:
         for row in await self._database.fetch(self._sql["select_nodes"]):
             fields = dict(row)
             fields["labels"] = msgspec.json.decode(fields["labels"], type=dict[str, str])
-            fields["facts"] = msgspec.json.decode(fields["facts"], type=Facts)
+            fields["facts"] = msgspec.json.decode(fields["facts"], type=NodeFacts)
             found.append(StoredNode(**fields))
         return found
 
@@ -46,7 +46,7 @@ class NodeStore:
         """Delete a node; return whether it existed."""
         return bool(await self._database.fetch(self._sql["delete_node"], name))
 
-    async def connected(self, name: str, facts: Facts, now: datetime) -> None:
+    async def connected(self, name: str, facts: NodeFacts, now: datetime) -> None:
         """Record that this service holds the connection of a node."""
         await self._database.fetch(self._sql["connected"], name, self._services.id, now, _json(facts))
 

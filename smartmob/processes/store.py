@@ -14,7 +14,7 @@ import orjson
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.processes.model import Definition, ProcessEvent
 
 PACKAGE = "smartmob.processes"

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.hosts.samples import register, sample, snapshot
@@ -50,7 +49,7 @@ async def _room(
             Partitions(database),
             live,
             bus or EventBus(),
-            ServiceRegistry(database, Path(), "here"),
+            ServiceRegistry(database, Settings(service_name="here")),
             settings,
         )
 

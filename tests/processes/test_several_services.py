@@ -12,7 +12,7 @@ import structlog
 from smartmob.app import build
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import ids
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.processes.model import ProcessEvent
 from smartmob.processes.store import DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
 from smartmob.settings import Settings
@@ -58,7 +58,7 @@ async def test_a_service_that_is_alone_takes_over_all_processes(database: Databa
     api, mine = msgspec.structs.replace(WEB, slug="app.api.0"), msgspec.structs.replace(WEB, command="mine")
     await other([WEB, api, event])
     await own([mine, event])
-    store = ProcessStore(database, ServiceRegistry(database, Path(), "own", alone=True))
+    store = ProcessStore(database, ServiceRegistry(database, Settings(service_name="own"), alone=True))
     await store.adopt()
     assert await store.definitions() == [api, mine]
     assert await store.events(None, None, None, None, 9) == [event]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,9 +11,10 @@ import pytest
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import ids
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.processes.model import Definition, ProcessEvent
 from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
+from smartmob.settings import Settings
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 WEB = Definition(
@@ -28,7 +28,7 @@ class Commits:
 
     def __init__(self, database: Database, service: str = "here") -> None:
         self.database = database
-        self.store = ProcessStore(database, ServiceRegistry(database, Path(), service))
+        self.store = ProcessStore(database, ServiceRegistry(database, Settings(service_name=service)))
 
     async def __call__(self, *batches: list[Change]) -> None:
         submissions: list[Any] = [Submission(batch, None, 0.0) for batch in batches]  # type: ignore[arg-type]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from smartmob.errors import DatabaseError
-from smartmob.kernel.db.database import Connection
+from smartmob.errors import DatabaseError, Unavailable
+from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.observability.event_logger import get_logger
 
 log = get_logger()
@@ -59,6 +59,20 @@ def collect(packages: Mapping[str, str]) -> list[Migration]:
         if (match := _NAME.fullmatch(file.name))
     ]
     return sorted(found, key=lambda migration: (migration.feature, migration.number))
+
+
+async def bring_up_to_date(database: Database, packages: Mapping[str, str]) -> Callable[[], Awaitable[None]]:
+    """Apply the missing migrations of the features; return the readiness check that all are applied."""
+    wanted = collect(packages)
+    async with database.acquire() as connection:
+        await apply(connection, wanted)
+
+    async def check() -> None:
+        applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
+        if applied < len(wanted):
+            raise Unavailable(f"{len(wanted) - applied} migrations are missing; restart the service to apply them")
+
+    return check
 
 
 async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:

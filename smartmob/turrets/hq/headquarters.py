@@ -22,7 +22,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.turrets.events import RunFinished, RunStarted, TurretSilent
 from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.batch import Batch

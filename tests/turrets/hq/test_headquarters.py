@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,7 +18,7 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.services.registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.settings import Settings
 from smartmob.turrets.hq import headquarters
 from smartmob.turrets.hq.headquarters import Headquarters
@@ -84,7 +83,7 @@ async def test_reading_pauses_while_too_many_rows_wait(store: Store, monkeypatch
     writer = GroupCommitWriter("turrets", store.database, store.writer.commit)
     hq = Headquarters(
         "here",
-        ServiceRegistry(store.database, Path(), "here"),
+        ServiceRegistry(store.database, Settings(service_name="here")),
         QUICK,
         writer,
         RunRecorder(store.reader, store.writer),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ from smartmob.kernel.db.database import Database
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.datadir import directory_id
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.settings import Settings
 
 log = get_logger()
 
@@ -47,15 +50,16 @@ class OtherService:
 class ServiceRegistry:
     """Registers this service in the database. What belongs to one service has its `id` as part of its key.
 
-    `id` is `name`, or else the id in the data directory: the same after each restart. It is empty until `start`. A
-    service is `alone` if the database lies in its data directory, which no other one can use at the same time.
+    `id` is the setting `service_name`, or else the id in the data directory: the same after each restart. It is empty
+    until `start`. A service is `alone` if the database lies in its data directory, which no other one can use at the
+    same time.
     """
 
-    def __init__(self, database: Database, data_dir: Path, name: str | None, *, alone: bool = False) -> None:
+    def __init__(self, database: Database, settings: Settings, *, alone: bool = False) -> None:
         self.alone = alone
-        self.id = name or ""
+        self.id = settings.service_name or ""
         self.boot = _boot_id()
-        self._file = data_dir / "service-id"
+        self._file = settings.data_dir / "service-id"
         self._database = database
         self._sql = queries.load(PACKAGE)
 
@@ -64,6 +68,13 @@ class ServiceRegistry:
         self.id = self.id or str(directory_id(self._file))
         values = (self.id, socket.gethostname(), self.boot, smartmob.__version__, clock.now())
         await self._database.fetch(self._sql["register"], *values)
+
+    async def run(self, tasks: TaskRegistry) -> AsyncIterator[None]:
+        """Register this service, yield, and end the renewal of its row."""
+        await self.start()
+        renewal = tasks.supervise("service-renewal", self.run_renewal)
+        yield
+        renewal.cancel()
 
     async def run_renewal(self) -> None:
         """Background task: renew the row of this service."""
