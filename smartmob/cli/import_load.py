@@ -198,6 +198,7 @@ async def _import_samples(
         started_at=survey.started_at,
         duration=survey.duration,
         notes=_notes(result.account),
+        users=result.account.users.since(survey.started),
     )
     lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
     await _send(rest, head, lines, result)
@@ -229,6 +230,7 @@ async def _import_tables(
         duration=max(given.duration or 0.0, _SHORTEST_SECONDS),
         notes=_notes(result.account),
         aggregated=True,
+        users=[] if given.started_at is None else result.account.users.since(given.started_at.timestamp()),
     )
     await _send(rest, head, _given_lines(given), result)
 

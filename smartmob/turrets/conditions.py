@@ -71,6 +71,8 @@ class Threshold:
         if figures is None or not figures["count"]:
             names = ", ".join([name for name, each in summary["timers"].items() if each["count"]][:_MOST_NAMES_SHOWN])
             return f"{self.text}: there are no figures of {self.timer}; timers of this run: {names or 'none'}"
+        if self.figure == "late" and summary.get("source") is not None:
+            return f"{self.text}: it cannot be evaluated, since imported results do not tell starts that were late"
         if self.figure == "errors" and self.timer != ALL and summary["timers"][ALL].get("mixed"):
             return f"{self.text}: turrets of an earlier version do not tell which timer failed"
         value = self._value(figures)
@@ -85,6 +87,8 @@ class Threshold:
         failed = self.violation(summary)
         figures = summary["timers"].get(self.timer)
         value = None if figures is None or not figures["count"] or self.figure == UNTRUSTED else self._value(figures)
+        if self.figure == "late" and summary.get("source") is not None:
+            value = None
         if failed is not None and value is not None and not _SIGNS[self.sign](value, self.number):
             value = None  # it cannot be told
         samples = 0 if figures is None else self._samples(figures)

@@ -142,7 +142,8 @@ class Counters(msgspec.Struct, kw_only=True):
 class Source(msgspec.Struct, frozen=True):
     """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
 
-    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples.
+    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples. `users`
+    is their number over time, as pairs of seconds after the start and users, if the file tells it.
     """
 
     format: str
@@ -150,6 +151,7 @@ class Source(msgspec.Struct, frozen=True):
     digest: str
     notes: list[str] = []
     aggregated: bool = False
+    users: list[tuple[float, int]] = []
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

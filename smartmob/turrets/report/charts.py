@@ -52,6 +52,8 @@ def throughput(runs: Sequence[RunData]) -> Chart:
     """Return the chart of transactions per second over time, planned, achieved, OK and failed, and of the cannons."""
     traces, most = [], 0
     for number, (summary, findings, health) in enumerate(runs):
+        if not findings.has_times:
+            continue
         # Transactions that ended after the end of the run fill only a part of their second.
         steps = [(at, point) for at, point in _steps(TRANSACTION, findings) if at < findings.duration]
         at = [at for at, _ in steps]
@@ -66,18 +68,36 @@ def throughput(runs: Sequence[RunData]) -> Chart:
             label = _label("planned/s", number, runs)
             trace = _line(label, [when for when, _ in corners], [planned for _, planned in corners], _PLANNED, number)
             traces.append(trace | {"line": trace["line"] | {"dash": "dash"}})
-        if users := _users(summary, health):
+        source = summary.source
+        if users := source.users if source is not None else _users(summary, health):
             most = max(most, *(count for _, count in users))
             times, counts = [at for at, _ in users], [count for _, count in users]
-            trace = _line(_label("cannons", number, runs), times, counts, _USERS, number)
+            trace = _line(_label(firing([summary]), number, runs), times, counts, _USERS, number)
             traces.append(trace | {"yaxis": "y2", "line": trace["line"] | {"width": 1, "shape": "hv"}})
     layout = _layout("seconds after the start", "per second", runs)
     if most:
         layout["yaxis2"] = {
-            **{"title": {"text": "cannons"}, "overlaying": "y", "side": "right", "rangemode": "tozero"},
+            **{
+                "title": {"text": firing([summary for summary, _, _ in runs])},
+                "overlaying": "y",
+                "side": "right",
+                "rangemode": "tozero",
+            },
             **{"showgrid": False, "tickmode": "linear", "tick0": 0, "dtick": _step(most / 5)},
         }
     return {"data": traces, "layout": layout}
+
+
+def is_empty(chart: Chart) -> bool:
+    """Return whether no line of a chart has a value, so that its axes would be invented."""
+    rows = (trace["z"] if trace["type"] == "heatmap" else [trace["y"]] for trace in chart["data"])
+    return not any(value is not None for trace in rows for row in trace for value in row)
+
+
+def firing(summaries: Sequence[Summary]) -> str:
+    """Return the name of what fires: cannons of turrets, or users of other tools."""
+    imported = [summary.source is not None for summary in summaries]
+    return "users" if all(imported) else "cannons and users" if any(imported) else "cannons"
 
 
 def codes(run: RunData) -> Chart:

@@ -118,7 +118,7 @@ def _samples(rows: Iterator[list[str]], columns: Sequence[str], account: FileAcc
 
 
 def _places(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
-    wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage")
+    wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage", "allThreads")
     places = {name: columns.index(name) for name in wanted if name in columns}
     if "success" not in places and "responseCode" not in places:
         raise InvalidInput("has neither a column success nor responseCode, so failures cannot be told from successes")
@@ -135,6 +135,8 @@ def _sample(cells: dict[str, str], account: FileAccount) -> LoadSample | None:
     if start is None or not is_placed(start + (seconds or 0.0)):
         account.remarks.add(NOT_PLACED, f"{cells['timeStamp']} {cells['label']}")
         return None
+    if (users := cells.get("allThreads", "")).isdigit():
+        account.users.add(start, float(users))
     code, message = cells.get("responseCode", ""), cells.get("responseMessage", "")
     by_code = "false" if not code.isdigit() or int(code) >= _FIRST_FAILED else "true"
     failed = cells.get("success", by_code).strip().lower() != "true"
