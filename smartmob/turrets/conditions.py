@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from smartmob import duration_text
 from smartmob.errors import SettingsError
-from smartmob.turrets.model import PERCENTILES, ConditionConfig, ConditionResult
+from smartmob.turrets.model import ABORTED, PERCENTILES, ConditionConfig, ConditionResult
 from smartmob.turrets.names import ALL_TRANSACTIONS, counted_name
 
 ALL = ALL_TRANSACTIONS
@@ -203,13 +203,21 @@ def results_of(
     return made
 
 
+def not_evaluated(conditions: Iterable[PlannedCondition]) -> list[ConditionResult]:
+    """Return the results of conditions of a run that has no value yet."""
+    return [
+        ConditionResult(condition=each.threshold.text, state="open", text="no value yet", abort=each.abort)
+        for each in conditions
+    ]
+
+
 def abort_reason(condition: PlannedCondition, text: str) -> str:
     """Return the reason of a run that a condition has aborted; `text` is how it was met."""
     return f"{_abort_begin(condition)}{text}"
 
 
 def _abort_begin(condition: PlannedCondition) -> str:
-    return f"aborted by the condition {condition.threshold.text}: "
+    return f"{ABORTED}{condition.threshold.text}: "
 
 
 def parse(text: str, source: str = OPTION) -> Threshold:

@@ -28,6 +28,9 @@ _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 MOST_CONDITIONS = 100
 """Conditions of a run."""
 
+ABORTED = "aborted by the condition "
+"""The begin of the reason of a run that a condition of its project has stopped."""
+
 State = Literal["waiting", "running", "draining", "finished", "failed", "stopped"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]

@@ -107,13 +107,13 @@ async def test_the_tables_of_locust_are_one_run(client: Any, smartmob: Any, tmp_
     """Its statistics are shown as they are given; the report says that there are no samples."""
     for name, text in (("stats", STATS_TABLE), ("stats_history", HISTORY_TABLE), ("failures", FAILURES_TABLE)):
         (tmp_path / f"x_{name}.csv").write_text(text, encoding="utf-8")
-    code, output, errors = await smartmob("import-results", tmp_path, "--json", "--name", "shop")
+    code, output, errors = await smartmob("import-results", tmp_path, "--json")
     assert code == 0, output
     (document,) = json.loads(output)["files"]
     assert (document["stored"], document["transactions"], document["errors"]) == (True, 100, 5)
 
     run = await get(client, f"/turret-runs/{document['run']}")
-    assert (run["name"], run["state"], run["package"], run["source"]["aggregated"]) == ("shop", "finished", False, True)
+    assert (run["name"], run["state"], run["package"], run["source"]["aggregated"]) == ("x", "finished", False, True)
     summary = await get(client, run["summary"])
     assert summary["timers"]["All transactions"]["percentiles"]["99"] == 0.25
     assert any("as given" in doubt["what"] for doubt in summary["trust"]["doubts"])

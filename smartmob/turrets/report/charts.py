@@ -43,6 +43,7 @@ DARK = {
 """The color that replaces each color if the reader prefers dark pages."""
 _DIGITS = 5
 """Significant digits of numbers in a chart; a latency is exact to 0.1 %."""
+_LONGEST_LABEL = 40  # characters of a name in a legend
 _MOST_TURRETS = 20  # lines of a chart of health
 MOST_CURVES = len(_PALETTE)  # lines of the chart of percentiles, for each run
 _RAMPUP_STEPS = 20  # points of the planned number of cannons during rampup
@@ -284,12 +285,18 @@ def _line(name: str, x: Sequence[float], y: Sequence[float | None], color: str, 
         "type": "scatter",
         "mode": "lines+markers" if any(lone) else "lines",
         # Plotly interprets some tags in texts, and names come from the author of the test.
-        "name": html.escape(name, quote=False),
+        "name": html.escape(_short_name(name), quote=False),
         "x": [_short(value) for value in x],
         "y": [None if value is None else _short(value) for value in y],
         "line": {"color": color, "width": 1.6, "dash": _DASHES[number % len(_DASHES)]},
         "marker": {"color": color, "size": [5 * alone for alone in lone]},
     }
+
+
+def _short_name(name: str) -> str:
+    """Return a name that fits into the legend of a chart; the tables have the whole one."""
+    half = _LONGEST_LABEL // 2
+    return name if len(name) <= _LONGEST_LABEL else f"{name[:half]}…{name[-half:]}"
 
 
 def _short(value: float) -> float:

@@ -77,6 +77,7 @@ def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison 
         },
     }
     details = _intervals(summaries, charted, int(share * _MOST_INTERVALS))
+    with_content = _with_content(charted, drawn, details)
     data = {
         "charts": drawn,
         "dark": charts.DARK,
@@ -88,8 +89,8 @@ def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison 
             summaries=summaries,
             has_health=[bool(health) for _, _, health in runs],
             levels=[_LEVELS[summary.trust.verdict] for summary in summaries],
-            charted=_with_content(charted, drawn, details),
-            uncharted=len(names) - len(charted),
+            charted=with_content,
+            uncharted=len(names) - len(with_content),
             heats=[_heats(number, drawn) for number in range(len(runs))],
             missing=[text for number, run in enumerate(runs) if (text := _missing(run, number, len(runs)))],
             firing=charts.firing(summaries),

@@ -100,7 +100,7 @@ def test_the_page_of_a_large_run_is_small_and_complete() -> None:
     assert len(tables["errors-0"]["rows"]) == 2_260
     assert {"and 950 more rows", "and 2,209 more different errors"} <= set(page.texts)
     (charted,) = (found for found in page.texts if "have a chart of their own" in found)
-    assert charted.startswith("The 20 timers that took most of the time")
+    assert charted.startswith("20 of 1,001 timers have a chart of their own")
     assert "981 more are in the table above" in charted
 
 
