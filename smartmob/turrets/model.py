@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from smartmob.turrets.names import ALL_TRANSACTIONS
+from smartmob.turrets.names import ALL_TRANSACTIONS, INVISIBLE
 from smartmob.turrets.protocol import ArrivalRate, Report
 
 __all__ = ["ALL_TRANSACTIONS"]
@@ -23,8 +23,6 @@ ENDED = ("finished", "failed", "stopped")
 
 PERCENTILES = (50.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 
-_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
-"""Characters that Unicode counts as letters or symbols, and that are drawn as an empty space."""
 MOST_CONDITIONS = 100
 """Conditions of a run."""
 
@@ -86,7 +84,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def visible_name(given: str, created_at: datetime) -> str:
     """Return the name under which a run is shown: the given one if it can be seen, otherwise one from its creation."""
-    if any(char.isprintable() and not char.isspace() and char not in _BLANK for char in given):
+    if any(char.isprintable() and not char.isspace() and char not in INVISIBLE for char in given):
         return given
     return f"Load test {created_at:%Y-%m-%d %H:%M:%S} UTC"
 

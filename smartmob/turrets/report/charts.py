@@ -96,7 +96,10 @@ def is_empty(chart: Chart) -> bool:
 
 
 def firing(summaries: Sequence[Summary]) -> str:
-    """Return the name of what fires: cannons of turrets, or users of other tools."""
+    """Return the name of what fires: cannons of turrets, users of other tools, or nothing if no number is known."""
+    sources = [summary.source for summary in summaries if summary.source is not None]
+    if len(sources) == len(summaries) and not any(source.users for source in sources):
+        return ""
     imported = [summary.source is not None for summary in summaries]
     return "users" if all(imported) else "cannons and users" if any(imported) else "cannons"
 
@@ -138,7 +141,7 @@ def latency(name: str, runs: Sequence[RunData]) -> Chart:
             seconds = [getattr(point, column) if point else None for _, point in steps]
             values = [None if value is None else value * 1000 for value in seconds]
             failed = column.startswith("failed")
-            if failed and all(value is None for value in values):
+            if all(value is None for value in values):
                 continue
             trace = _line(_label(label, number, runs), at, values, color, number)
             traces.append(trace | ({"line": trace["line"] | {"dash": _FAILED_DASHES[number]}} if failed else {}))
@@ -346,6 +349,7 @@ def _layout(x: str, y: str, runs: Sequence[RunData] = ()) -> dict[str, Any]:
         "plot_bgcolor": _PAPER,
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": _PAPER, "font": {"color": _INK}},
+        "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "xaxis": {"title": {"text": x}, "gridcolor": _GRID, "zeroline": False},
         "yaxis": {"title": {"text": y}, "gridcolor": _GRID, "zeroline": False, "rangemode": "tozero"},

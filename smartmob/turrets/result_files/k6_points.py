@@ -138,7 +138,8 @@ def _sample(
     elif is_time and not metric.startswith(("http_req_", "browser_")):
         timer = metric
     else:
-        account.left_out.add(OTHER_METRICS, metric)
+        if metric != _USERS:
+            account.left_out.add(OTHER_METRICS, metric)
         return None
     if end is None or value is None or not is_placed(end) or not 0 <= value < float("inf"):
         account.remarks.add(NOT_PLACED, timer)

@@ -40,8 +40,12 @@ _FIRST_COLUMNS = {
     FAILURES: ("Method", "Name", "Error"),
     EXCEPTIONS: ("Count", "Message", "Traceback"),
 }
-_OLD_COLUMNS = {STATS: ("Type", "Name", "# requests"), HISTORY: ("Type", "Name", "Timestamp")}
-"""The first columns of tables of Locust before version 1."""
+_OLD_COLUMNS = (
+    (STATS, ("Type", "Name", "# requests")),
+    (STATS, ("Method", "Name", "# requests")),
+    (HISTORY, ("Type", "Name", "Timestamp")),
+)
+"""The first columns of tables of Locust before version 1; the second one is that of `_requests.csv`."""
 _SHORTEST = 0.001
 """Seconds: if the longest request took so long, percentiles of 0 in a row mean that it is of no request."""
 
@@ -54,7 +58,7 @@ def recognised(head: str) -> bool:
 def kind_of(head: str) -> str | None:
     """Return which table begins with a text: the end of the name of its file; None for other texts."""
     cells = next(csv.reader([head.lstrip("\ufeff").partition("\n")[0].rstrip("\r")]), [])
-    layouts = (*_FIRST_COLUMNS.items(), *_OLD_COLUMNS.items())
+    layouts = (*_FIRST_COLUMNS.items(), *_OLD_COLUMNS)
     return next((kind for kind, first in layouts if tuple(cells[: len(first)]) == first), None)
 
 
@@ -203,10 +207,10 @@ def _code(text: str) -> str:
 
 
 def _timer(row: Mapping[str, str]) -> str:
-    name = row["name"]
-    if name in _AGGREGATED and not row.get("type", "").strip(_NO_TYPE):
+    name, kind = row["name"], row.get("type", row.get("method", ""))
+    if name in _AGGREGATED and not kind.strip(_NO_TYPE):
         return ALL_TRANSACTIONS
-    return timer_name(f"{row.get('type', '')} {name}".strip())
+    return timer_name(f"{kind} {name}".strip())
 
 
 def _stats(row: Mapping[str, str], prefix: str, rate: str) -> TimerStats:

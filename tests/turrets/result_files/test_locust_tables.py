@@ -95,7 +95,8 @@ def test_the_tables_of_old_versions() -> None:
     text = '"Type","Name","# requests","# failures","Median response time","Average response time","Min response time",'
     text += '"Max response time","Average Content Size","Requests/s"\n"GET","/a",7,1,4,5,1,9,3,0.7\n'
     text += '"None","Total",7,1,4,5,1,9,3,0.70\n'
-    assert kind_of(text) == STATS
+    assert kind_of(text) == kind_of(text.replace("Type", "Method")) == STATS
+    assert list(_read(stats=text.replace("Type", "Method"))[0].timers) == [ALL_TRANSACTIONS, "GET /a"]
     whole = _read(stats=text)[0].timers[ALL_TRANSACTIONS]
     assert (whole.count, whole.errors, whole.avg, whole.max, whole.percentiles) == (7, 1, 0.005, 0.009, {})
 
