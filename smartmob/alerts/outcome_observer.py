@@ -16,7 +16,8 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import JobsSource, LoadTestsSource
 from smartmob.alerts.state_machine import Health
 from smartmob.commands import model as jobs
-from smartmob.turrets.model import ENDED
+from smartmob.turrets.model import ABORTED, ENDED
+from smartmob.turrets.model import Run as LoadTest
 
 FIRST_SPAN = timedelta(days=1)
 """The time before the first look from which the newest outcomes are read."""
@@ -106,7 +107,7 @@ def load_tests(source: LoadTestsSource) -> Read:
                 id=run.id,
                 subject=one_line(run.name),
                 ended_at=run.ended_at,
-                failed=None if run.state == "stopped" else run.state == "failed",
+                failed=_has_failed(run),
                 summary=f"the load test {run.name} {run.state}{f' ({run.reason})' if run.reason else ''}: "
                 f"{run.transactions:,} transactions, {run.errors:,} errors",
                 share=run.errors / run.transactions if run.transactions else 0.0,
@@ -116,6 +117,13 @@ def load_tests(source: LoadTestsSource) -> Read:
         ]
 
     return read
+
+
+def _has_failed(run: LoadTest) -> bool | None:
+    """Return whether a load test failed, or was stopped by a condition of its project; None if a person stopped it."""
+    if run.state == "stopped":
+        return True if run.reason is not None and run.reason.startswith(ABORTED) else None
+    return run.state == "failed"
 
 
 def ended_jobs(source: JobsSource) -> Read:

@@ -20,7 +20,6 @@ from smartmob.client.http import RestClient
 from smartmob.hosts.fields import FIELDS, NAMES, Container, SampleField, Unit, container_text
 from smartmob.kernel.runtime import clock
 
-_MEGABYTE = 2**20  # bytes
 _BAR_WIDTH = 20  # columns
 _SILENT_SECONDS = 10.0
 _SPARKS = " ▁▂▃▄▅▆▇█"
@@ -159,7 +158,7 @@ def _live(column: str, latest: dict[str, Any]) -> str | None:
 
 
 def _rate(value: float) -> str:
-    return f"{value / _MEGABYTE:,.1f} MB/s" if value >= _MEGABYTE / 10 else f"{value / 1024:,.1f} KB/s"
+    return f"{printing.size(value)}/s"
 
 
 _FORMATS: dict[Unit, Callable[[float], str]] = {

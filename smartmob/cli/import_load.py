@@ -198,6 +198,7 @@ async def _import_samples(
         started_at=survey.started_at,
         duration=survey.duration,
         notes=_notes(result.account),
+        users=result.account.users.since(survey.started),
     )
     lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
     await _send(rest, head, lines, result)
@@ -224,17 +225,24 @@ async def _import_tables(
         format=formats[0].spoken,
         digest=hashlib.blake2b("".join(sorted(file.digest for file in files)).encode(), digest_size=16).hexdigest(),
         file=_file_name(files),
-        name=name,
+        name=name or _test_name(files),
         started_at=given.started_at,
         duration=max(given.duration or 0.0, _SHORTEST_SECONDS),
         notes=_notes(result.account),
         aggregated=True,
+        users=[] if given.started_at is None else result.account.users.since(given.started_at.timestamp()),
     )
     await _send(rest, head, _given_lines(given), result)
 
 
 def _file_name(files: Sequence[PlainFile]) -> str:
     return ", ".join(sorted(PurePath(file.name).name for file in files))[:_LONGEST_FILE]
+
+
+def _test_name(files: Sequence[PlainFile]) -> str:
+    """Return the prefix that the names of the tables of a test of Locust share, or nothing for other names."""
+    name = PurePath(files[0].name).name.removesuffix(".gz")
+    return next((name.removesuffix(end)[:200] for end in _LOCUST_ENDS if name.endswith(end)), "")
 
 
 def _notes(account: FileAccount) -> list[str]:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from smartmob import duration_text
 from smartmob.errors import SettingsError
-from smartmob.turrets.model import PERCENTILES, ConditionConfig, ConditionResult
+from smartmob.turrets.model import ABORTED, PERCENTILES, ConditionConfig, ConditionResult
 from smartmob.turrets.names import ALL_TRANSACTIONS, counted_name
 
 ALL = ALL_TRANSACTIONS
@@ -71,6 +71,8 @@ class Threshold:
         if figures is None or not figures["count"]:
             names = ", ".join([name for name, each in summary["timers"].items() if each["count"]][:_MOST_NAMES_SHOWN])
             return f"{self.text}: there are no figures of {self.timer}; timers of this run: {names or 'none'}"
+        if self.figure == "late" and summary.get("source") is not None:
+            return f"{self.text}: it cannot be evaluated, since imported results do not tell starts that were late"
         if self.figure == "errors" and self.timer != ALL and summary["timers"][ALL].get("mixed"):
             return f"{self.text}: turrets of an earlier version do not tell which timer failed"
         value = self._value(figures)
@@ -85,6 +87,8 @@ class Threshold:
         failed = self.violation(summary)
         figures = summary["timers"].get(self.timer)
         value = None if figures is None or not figures["count"] or self.figure == UNTRUSTED else self._value(figures)
+        if self.figure == "late" and summary.get("source") is not None:
+            value = None
         if failed is not None and value is not None and not _SIGNS[self.sign](value, self.number):
             value = None  # it cannot be told
         samples = 0 if figures is None else self._samples(figures)
@@ -199,13 +203,21 @@ def results_of(
     return made
 
 
+def not_evaluated(conditions: Iterable[PlannedCondition]) -> list[ConditionResult]:
+    """Return the results of conditions of a run that has no value yet."""
+    return [
+        ConditionResult(condition=each.threshold.text, state="open", text="no value yet", abort=each.abort)
+        for each in conditions
+    ]
+
+
 def abort_reason(condition: PlannedCondition, text: str) -> str:
     """Return the reason of a run that a condition has aborted; `text` is how it was met."""
     return f"{_abort_begin(condition)}{text}"
 
 
 def _abort_begin(condition: PlannedCondition) -> str:
-    return f"aborted by the condition {condition.threshold.text}: "
+    return f"{ABORTED}{condition.threshold.text}: "
 
 
 def parse(text: str, source: str = OPTION) -> Threshold:

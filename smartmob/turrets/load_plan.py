@@ -20,25 +20,57 @@ _MOST_STAGES_IN_WORDS = 12  # stages; the sentence says how many further ones th
 _OPEN = "Open model: transactions start by the planned rate, whether or not the target keeps up."
 _CLOSED = "Closed model: each cannon starts its next transaction when the one before is over."
 _MIXED = "Both models: some turrets start transactions by a planned rate, others when the one before is over."
+_CLOSED_TOOLS = ("Locust",)
+"""Tools that have users only, of which each waits for its answer. Others can fire by a rate, too."""
 _NO_TURRET = "The model is known when a turret takes part."
 _NO_WAIT = "Think time: none between transactions, except what the script waits for in setup and tear_down."
 
 
 def plan_of(config: RunConfig, document: Mapping[str, Any], members: Sequence[Member]) -> LoadPlan:
     """Return the plan of a run from its configuration, as `document` as it was received, and its turrets."""
+    if isinstance(source := document.get("source"), dict):
+        return _of_import(config, source)
     turrets = _turrets(config, document, members)
+    if config.total_rate is not None:
+        # The headquarters gives it to all turrets, in place of their own rates.
+        turrets = [(name, cannons, 0.0, None) for name, cannons, *_ in turrets]
+        total = [RateStage(0.0, config.total_rate, config.total_rate)]
+        words = [_OPEN, f"Planned rate: {config.total_rate:g}/s by all turrets together, in equal shares."]
+        words += [_line(*turret, shared=True) for turret in _counted(turrets)]
+        words += _ends(config, document)
+        return LoadPlan(model="open", words=words, rates=_rates([total], config.run_time))
     model = _model([stages for *_, stages in turrets])
     words = [{"open": _OPEN, "closed": _CLOSED, "mixed": _MIXED}.get(model, _NO_TURRET)]
     words += [_line(*turret) for turret in _counted(turrets)]
     if model in ("closed", "mixed"):
         words.append(_NO_WAIT)
-    words.append(f"Duration: {_seconds(config.run_time)}." if not config.warm_up else (
-        f"Duration: {_seconds(config.run_time)}, of which the first {_seconds(config.warm_up)} are warm-up, which the "
-        "statistics leave out."
-    ))  # fmt: skip
-    words += [f"Target: {target} (from config.json)." for target in _targets(document)]
+    words += _ends(config, document)
     rates = _rates([stages for *_, stages in turrets if stages is not None], config.run_time)
     return LoadPlan(model=model, words=words, rates=rates)
+
+
+def _ends(config: RunConfig, document: Mapping[str, Any]) -> list[str]:
+    """Return the duration and the targets in words."""
+    seconds, warm_up = _seconds(config.run_time), _seconds(config.warm_up)
+    left_out = f", of which the first {warm_up} are warm-up, which the statistics leave out" if config.warm_up else ""
+    return [
+        f"Duration: {seconds}{left_out}.",
+        *(f"Target: {target} (from config.json)." for target in _targets(document)),
+    ]
+
+
+def _of_import(config: RunConfig, source: Mapping[str, Any]) -> LoadPlan:
+    """Return what is known of the plan of a run that another tool fired, from the `source` in its configuration."""
+    tool = str(source.get("format", "another tool")).partition(" ")[0]
+    closed = tool in _CLOSED_TOOLS
+    words = [f"Closed model: a user of {tool} starts its next request when the one before is over." if closed else (
+        "The file does not tell the model: whether requests started by a rate or when the one before was over."
+    )]  # fmt: skip
+    words.append(f"Fired by {tool}; the file tells neither a planned rate nor the think time.")
+    if users := source.get("users"):
+        words.append(f"Users: at most {max(count for _, count in users):,}.")
+    words.append(f"Duration: {_seconds(float(f'{config.run_time:.4g}'))}.")
+    return LoadPlan(model="closed" if closed else "unknown", words=words)
 
 
 def _model(plans: Sequence[object]) -> Literal["open", "closed", "mixed", "unknown"]:
@@ -111,11 +143,13 @@ def _counted(turrets: Iterable[_Turret]) -> list[tuple[int, _Turret]]:
     return found
 
 
-def _line(number: int, turret: _Turret) -> str:
-    """Return the plan of turrets that are alike in one sentence."""
+def _line(number: int, turret: _Turret, *, shared: bool = False) -> str:
+    """Return the plan of turrets that are alike in one sentence; `shared` ones have a rate together with the others."""
     name, cannons, rampup, stages = turret
     which = f"{name}: " if number == 1 else f"{name}, {number} turrets, each: "
     known = "an unknown number of cannons" if cannons is None else f"{cannons:,} cannon{'' if cannons == 1 else 's'}"
+    if shared:
+        return f"{which}at most {known}."
     if stages is not None:
         return f"{which}{_rate(stages)}, by at most {known}."
     return f"{which}{known}{f', started over {_seconds(rampup)}' if rampup else ', all started at once'}."

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from smartmob.turrets.names import ALL_TRANSACTIONS
+from smartmob.turrets.names import ALL_TRANSACTIONS, INVISIBLE
 from smartmob.turrets.protocol import ArrivalRate, Report
 
 __all__ = ["ALL_TRANSACTIONS"]
@@ -23,10 +23,11 @@ ENDED = ("finished", "failed", "stopped")
 
 PERCENTILES = (50.0, 75.0, 80.0, 90.0, 95.0, 99.0, 99.9, 99.99)
 
-_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
-"""Characters that Unicode counts as letters or symbols, and that are drawn as an empty space."""
 MOST_CONDITIONS = 100
 """Conditions of a run."""
+
+ABORTED = "aborted by the condition "
+"""The begin of the reason of a run that a condition of its project has stopped."""
 
 State = Literal["waiting", "running", "draining", "finished", "failed", "stopped"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
@@ -83,7 +84,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 def visible_name(given: str, created_at: datetime) -> str:
     """Return the name under which a run is shown: the given one if it can be seen, otherwise one from its creation."""
-    if any(char.isprintable() and not char.isspace() and char not in _BLANK for char in given):
+    if any(char.isprintable() and not char.isspace() and char not in INVISIBLE for char in given):
         return given
     return f"Load test {created_at:%Y-%m-%d %H:%M:%S} UTC"
 
@@ -142,7 +143,8 @@ class Counters(msgspec.Struct, kw_only=True):
 class Source(msgspec.Struct, frozen=True):
     """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
 
-    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples.
+    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples. `users`
+    is their number over time, as pairs of seconds after the start and users, if the file tells it.
     """
 
     format: str
@@ -150,6 +152,7 @@ class Source(msgspec.Struct, frozen=True):
     digest: str
     notes: list[str] = []
     aggregated: bool = False
+    users: list[tuple[float, int]] = []
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

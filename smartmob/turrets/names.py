@@ -21,10 +21,13 @@ FURTHER_TIMERS = "(further timers)"
 """The name under which timers beyond the limit of a run are counted together."""
 
 UNNAMED = "(unnamed)"
-"""The name of a timer whose name is empty or blank."""
+"""The name of a timer whose name is empty, blank or invisible."""
 
 LONGEST_TIMER_NAME = 200
 """Characters of a name; a longer one ends with a hash, so that two long names stay apart."""
+
+INVISIBLE = "\u00ad\u115f\u1160\u2800\u3164\uffa0 "
+"""Characters that are drawn as an empty space, besides those that are unprintable."""
 
 _HASH_DIGITS = 12  # characters of the hash, in base 16
 _SUFFIX = " (timer)"
@@ -51,7 +54,9 @@ def counted_name(name: str) -> str:
     if len(text) > LONGEST_TIMER_NAME:
         digest = hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
         text = f"{text[: LONGEST_TIMER_NAME - _HASH_DIGITS - 1].rstrip()}…{digest}"
-    return text + _SUFFIX if text == ALL_TRANSACTIONS else text or UNNAMED
+    if not text.strip(INVISIBLE):
+        return UNNAMED
+    return text + _SUFFIX if text == ALL_TRANSACTIONS else text
 
 
 def by_timer(values: Mapping[str, T], rule: Callable[[str], str] = timer_name) -> dict[str, T]:

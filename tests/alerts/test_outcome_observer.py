@@ -10,8 +10,9 @@ import pytest
 
 from smartmob.alerts import outcome_observer
 from smartmob.alerts.conditions import JobFailed, LoadTestFailed
-from smartmob.alerts.outcome_observer import Outcome, OutcomeObserver, ended_jobs
+from smartmob.alerts.outcome_observer import Outcome, OutcomeObserver, ended_jobs, load_tests
 from smartmob.commands.model import Job
+from smartmob.turrets.model import ABORTED, Counters, Run
 from tests.alerts.samples import NOW, rule
 
 
@@ -126,3 +127,29 @@ async def test_jobs_end_in_several_ways() -> None:
     observer = OutcomeObserver(read)
     await observer.look(NOW)
     assert len(observer.observe(rule(), JobFailed()).found) == 6
+
+
+async def test_a_load_test_that_a_condition_stopped_failed() -> None:
+    """One that a person stopped did not."""
+
+    class Runs:
+        async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
+            ends = (
+                ("finished", None),
+                ("failed", "no turret"),
+                ("stopped", "stopped by request"),
+                ("stopped", f"{ABORTED}p99>1s: p99 2.00 s > 1.00 s"),
+            )
+            return [_run(number, state, reason) for number, (state, reason) in enumerate(ends)]
+
+    found = list(await load_tests(Runs())(NOW, NOW))
+    assert [each.failed for each in found] == [False, True, None, True]
+
+
+def _run(number: int, state: Any, reason: str | None) -> Run:
+    """Return a load test that ended."""
+    return Run(
+        id=str(number), name="soak", state=state, reason=reason, created_at=NOW, started_at=NOW, ceased_at=NOW,
+        ended_at=NOW, run_time=1.0, min_turrets=1, results="slices", transactions=1, errors=0, counters=Counters(),
+        package=False, summary="", report="", live="",
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,11 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
     assert (found["name"], found["started_at"][:19]) == ("night.jtl", "2023-11-14T22:13:20")
     assert summary["duration"] == pytest.approx(max(at + took for at, took, _, _ in rows) / 1000 - START / 1000)
 
+    begin = START // 1000
+    for start, links in ((begin - 60, [f"/console/load/{found['id']}"]), (begin + 1000, []), (time.time() - 300, [])):
+        timeline = await get(client, f"/console/data/timeline?from={start}&to={start + 600}")
+        assert [span["href"] for span in timeline["spans"] if span["lane"] == "load"] == links
+
     (tmp_path / "other.gz").write_bytes(gzip.compress(_jtl(rows)))
     code, _, errors = await smartmob("import-results", tmp_path / "other.gz", "--strict")
     assert (code, "known already as run" in errors) == (0, True), errors
@@ -101,19 +107,29 @@ async def test_the_tables_of_locust_are_one_run(client: Any, smartmob: Any, tmp_
     """Its statistics are shown as they are given; the report says that there are no samples."""
     for name, text in (("stats", STATS_TABLE), ("stats_history", HISTORY_TABLE), ("failures", FAILURES_TABLE)):
         (tmp_path / f"x_{name}.csv").write_text(text, encoding="utf-8")
-    code, output, errors = await smartmob("import-results", tmp_path, "--json", "--name", "shop")
+    code, output, errors = await smartmob("import-results", tmp_path, "--json")
     assert code == 0, output
     (document,) = json.loads(output)["files"]
     assert (document["stored"], document["transactions"], document["errors"]) == (True, 100, 5)
 
     run = await get(client, f"/turret-runs/{document['run']}")
-    assert (run["name"], run["state"], run["package"], run["source"]["aggregated"]) == ("shop", "finished", False, True)
+    assert (run["name"], run["state"], run["package"], run["source"]["aggregated"]) == ("x", "finished", False, True)
     summary = await get(client, run["summary"])
     assert summary["timers"]["All transactions"]["percentiles"]["99"] == 0.25
     assert any("as given" in doubt["what"] for doubt in summary["trust"]["doubts"])
     course = await get(client, f"/turret-runs/{run['id']}/course")
-    assert [point["at"] for point in course["points"]] == [0, 5, 10]
+    assert [point["at"] for point in course["points"]] == list(range(10))
+    assert run["source"]["users"] == [[0.0, 0], [5.0, 8], [10.0, 8]]
+    assert run["plan"]["words"][1:] == [
+        "Fired by Locust; the file tells neither a planned rate nor the think time.",
+        "Users: at most 8.",
+        "Duration: 10 s.",
+    ]
+    assert not [fact for fact in summary["trust"]["facts"] if "urret" in fact]
     assert (await smartmob("report", run["id"], "-o", tmp_path / "page.html"))[0] == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(part in page for part in ("Throughput, failures and users", "Latency from p50", "has no distribution"))
+    assert not [part for part in (">Turrets<", "turrets</span>", 'id="heat-0"', 'id="failed-heat-0"') if part in page]
     await get(client, f"/turret-runs/{run['id']}/package", status=404)
 
 

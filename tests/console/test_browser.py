@@ -307,7 +307,11 @@ async def test_a_capacity_is_drawn(lab_settings: Settings, look: Look) -> None:
         assert await chart.evaluate("node => node.naturalWidth") > 0
         assert await page.locator("#problems").inner_text() == ""
         await _inspect(page, "capacity", "1280-light")
+        await page.set_viewport_size({"width": 400, "height": 800})
+        assert await chart.evaluate("node => node.getBoundingClientRect().right") <= 400
         await page.get_by_role("link", name="shop").click()
+        wide = "node => node.getBoundingClientRect().right > 401"
+        assert await page.evaluate(f"[...document.querySelectorAll('*')].filter({wide}).length") == 0
         await expect(page.locator("h1")).to_contain_text("Capacity of shop")
         await expect(page.locator("svg circle[fill='#c8553d']")).to_have_count(3)
 

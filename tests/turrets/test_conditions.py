@@ -210,3 +210,12 @@ def test_the_condition_that_aborted_is_told() -> None:
     found = results_of([one, other], SUMMARY, abort_reason(one, "errors 2.00% > 1.00%"))
     assert [(each.abort, each.aborted) for each in found] == [(True, True), (False, False)]
     assert not results_of([one], SUMMARY, "stopped by request")[0].aborted
+
+
+def test_late_starts_of_an_import_cannot_be_evaluated() -> None:
+    """Other tools do not write them, so that a count of 0 says nothing."""
+    imported = SUMMARY | {"source": {"format": "k6 CSV"}}
+    for text in ("late>1", "late>1%", "late<5"):
+        found = parse(text).result(imported)
+        assert (found.state, found.value) == ("failed", None)
+        assert "cannot be evaluated" in found.text

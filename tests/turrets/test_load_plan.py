@@ -57,6 +57,23 @@ def test_what_turrets_report_is_the_plan() -> None:
     assert (both.model, both.words[0][:12]) == ("mixed", "Both models:")
 
 
+def test_a_total_rate_is_the_plan_of_all_turrets_together() -> None:
+    """It takes the place of the rates of the turrets, whatever they report."""
+    config = RunConfig(run_time=60.0, total_rate=100.0)
+    document = {"turrets": [{"name": "nav", "cannons": 5, "script": "v.py", "rate": 7}]}
+    for members, words in (
+        ([], "nav: at most 5 cannons."),
+        ([_member([RateStage(0.0, 7.0, 7.0)]), _member(None, uuid="b")], "nav, 2 turrets, each: at most 5 cannons."),
+    ):
+        plan = plan_of(config, document, members)
+        assert (plan.model, plan.rates) == ("open", [(0.0, 100.0), (60.0, 100.0)])
+        assert plan.words[1:] == [
+            "Planned rate: 100/s by all turrets together, in equal shares.",
+            words,
+            "Duration: 60 s.",
+        ]
+
+
 def test_turrets_that_are_alike_are_one_sentence() -> None:
     """The sentence says how many there are."""
     plan = _plan(_member(None), _member(None, uuid="b"), _member(None, uuid="c"))

@@ -17,6 +17,7 @@ from smartmob.turrets.names import ALL_TRANSACTIONS, FURTHER_TIMERS, LONGEST_TIM
         ("", UNNAMED),
         (" \t ", "\ufffd"),
         ("   ", UNNAMED),
+        ("\u3164 \u115f", UNNAMED),
         ("404", "404"),
         ("__proto__", "__proto__"),
         ("=1+1", "=1+1"),

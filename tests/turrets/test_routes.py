@@ -12,7 +12,9 @@ import orjson
 import pytest
 
 from tests.turrets.conftest import Recruit
+from tests.turrets.messages import stock_result
 from tests.turrets.runs import ask, get, post, until_over
+from tests.turrets.scripted import OwnTurret
 from tests.turrets.test_project import CONFIG, package
 from tests.waiting import SECONDS, until
 
@@ -131,6 +133,42 @@ class TestResults:
             ("", "0.5", 'a "quote",\nand a line'),
             ("1.0", "", ""),
         ]
+
+    async def test_results_have_the_kind_and_code_of_their_errors(self, lab: Any, recruit: Recruit) -> None:
+        """They are columns of CSV, and `details` in JSON lines, as turrets sent them; those of OCT send only a text."""
+        turret = await recruit(lab, OwnTurret)
+        run = await ask(lab, results="raw")
+        await turret.until_told("start")
+        errors: list[dict[str, Any]] = [
+            {
+                "error": "status 503",
+                "details": {"kind": "HTTPError", "code": "503", "timers": {"page": {"error": "no"}}},
+            },
+            {"error": "setup", "details": {"kind": "ValueError", "untimed": True}},
+            {},
+        ]
+        for number, error in enumerate(errors, 1):
+            numbered = {"uuid": turret.uuid, "run": turret.run, "sequence": number}
+            await turret.send(stock_result(**error, **numbered, custom_timers={"page": 0.5}))
+        turret.sequence = len(errors)
+        await turret.until_acknowledged(len(errors))
+        await post(lab, f"/turret-runs/{run['id']}/stop")
+        await until_over(lab, run["id"])
+        path = f"/turret-runs/{run['id']}/results"
+        async with lab.get(path, headers={"Accept": "text/csv"}) as response:
+            rows = list(csv.reader(io.StringIO(await response.text())))
+        assert rows[0] == [
+            *("elapsed", "epoch", "turret_name", "scriptrun_time", "error"),
+            *("kind", "code", "untimed", "failed_timers", "page"),
+        ]
+        assert [row[4:] for row in rows[1:]] == [
+            ["status 503", "HTTPError", "503", "", '{"page":{"error":"no"}}', "0.5"],
+            ["setup", "ValueError", "", "True", "", "0.5"],
+            ["", "", "", "", "", "0.5"],
+        ]
+        async with lab.get(path) as response:
+            lines = [orjson.loads(line) for line in (await response.text()).splitlines()]
+        assert [line.get("details") for line in lines] == [error.get("details") for error in errors]
 
 
 class TestLive:

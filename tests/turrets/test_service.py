@@ -289,6 +289,11 @@ class TestRestart:
             await turret.until_told("start")
             await turret.deliver(slice_of(0, slow), slice_of(0, slow, "page"))
             await turret.until_acknowledged(1)
+            going = (await get(first, f"/turret-runs/{run['id']}/summary"))["conditions"]
+            assert [(row["condition"], row["abort"]) for row in going] == [
+                ("page:p99>10ms", True),
+                ("errors>50%", False),
+            ]
         fixed = replace(QUICK, hq_publish_port=publish, hq_rc_port=rc)
         async with running(build(replace(settings, turrets=fixed))) as second:
             assert (await get(second, f"/turret-runs/{run['id']}"))["state"] == "running"

@@ -10,7 +10,13 @@ from smartmob.console import model
 from smartmob.console.live import Live
 from smartmob.console.peers import Peers
 from smartmob.console.routes.data import DataHandlers, PeerList, TimelineQuery
-from smartmob.console.routes.views import ItemPageQuery, PageHandlers, TestsPageQuery, TimelinePageQuery
+from smartmob.console.routes.views import (
+    ItemPageQuery,
+    LoadComparisonPageQuery,
+    PageHandlers,
+    TestsPageQuery,
+    TimelinePageQuery,
+)
 from smartmob.console.service import ConsoleService
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.http.routing import HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
@@ -21,6 +27,7 @@ _PAGE_QUERIES = {
     "/console/timeline": TimelinePageQuery,
     "/console/tests": TestsPageQuery,
     "/console/tests/items": ItemPageQuery,
+    "/console/load-comparison": LoadComparisonPageQuery,
 }
 """The query arguments of pages, which mostly the scripts of the pages read."""
 
@@ -44,6 +51,12 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/processes", h.processes, "console_processes", "The page of programs."),
         ("/console/commands", h.commands, "console_commands", "The page of commands and jobs."),
         ("/console/load", h.load, "console_load", "The page of load tests."),
+        (
+            "/console/load-comparison",
+            h.load_comparison,
+            "console_load_comparison",
+            "The page of load tests side by side.",
+        ),
         ("/console/hosts", h.hosts, "console_hosts", "The page of machines."),
         ("/console/alerts", h.alerts, "console_alerts", "The page of alerts."),
     ):

@@ -36,6 +36,12 @@ class TestsPageQuery(msgspec.Struct, frozen=True):
     resource: str = ""
 
 
+class LoadComparisonPageQuery(msgspec.Struct, frozen=True):
+    """The ids of the load tests to compare, separated by commas; the first one is what the others are compared with."""
+
+    runs: str = ""
+
+
 class ItemPageQuery(msgspec.Struct, frozen=True):
     """The test to show: by its id, or by its path and variant."""
 
@@ -90,6 +96,9 @@ class PageHandlers:
 
     async def load(self, _: web.Request) -> web.StreamResponse:
         return self._page("load", "Load", "Load tests")
+
+    async def load_comparison(self, _: web.Request) -> web.StreamResponse:
+        return self._page("load_comparison", "Load", "Load tests side by side")
 
     async def load_run(self, request: web.Request) -> web.StreamResponse:
         run = await self._services.turrets.queries.details(parameter(request, "id"))

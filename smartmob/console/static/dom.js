@@ -144,16 +144,17 @@ export function percent(value) {
   return value === null || value === undefined ? "–" : `${value.toFixed(1)} %`;
 }
 
+// Units are of 1,000s, as in the terminal and in reports.
 export function bytes(value) {
   if (value === null || value === undefined) return "–";
-  for (const [unit, size] of [["GB", 2 ** 30], ["MB", 2 ** 20], ["kB", 2 ** 10]]) {
+  for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e3]]) {
     if (Math.abs(value) >= size) return `${(value / size).toFixed(1)} ${unit}`;
   }
   return `${Math.round(value)} B`;
 }
 
 export function megabytes(value) {
-  return value === null || value === undefined ? "–" : bytes(value * 2 ** 20);
+  return value === null || value === undefined ? "–" : bytes(value * 1e6);
 }
 
 export function seconds(value) {

@@ -18,7 +18,7 @@ function now(frame) {
 // The chart of the newest search is drawn by the service; it is loaded again when the search has changed.
 function capacity(searches) {
   const newest = searches[0];
-  update("searches", newest ? el("img", { src: `/capacity-searches/${newest.id}/chart?at=${encodeURIComponent(newest.changed_at)}`, alt: `Latency and errors of ${newest.name} by rate`, class: "chart tall" }) : null, table([
+  update("searches", newest ? el("img", { src: `/capacity-searches/${newest.id}/chart?at=${encodeURIComponent(newest.changed_at)}`, alt: `Latency and errors of ${newest.name} by rate`, class: "chart drawing" }) : null, table([
     { name: "Target", wide: true, cell: (search) => link(search.name, search.report) }, { name: "Conditions", cell: (search) => search.settings.conditions.join(", ") },
     { name: "Held", right: true, cell: (search) => (search.result?.held ? `${number(search.result.held)}/s` : "–") }, { name: "Result", cell: (search) => search.result?.words ?? "searching" }, { name: "Limit", cell: (search) => search.result?.limit ?? "" },
     { name: "Created", cell: (search) => when(search.created_at) },
@@ -26,6 +26,7 @@ function capacity(searches) {
 }
 
 const PAGE = 50;
+const MOST_COMPARED = 10; // load tests on the page of a comparison
 const MOST = 1000; // runs that the service lists at once
 let limit = PAGE;
 
@@ -47,7 +48,7 @@ async function refresh() {
     ], runs.runs, emptyState("There is no load test yet. Create a project:", "smartmob new-project my-project")),
     runs.next_url && limit < MOST ? el("p", {}, el("button", { type: "button", class: "link", onclick: () => { limit = Math.min(MOST, limit + PAGE); refresh(); } }, "Show older load tests")) : null,
     runs.next_url && limit >= MOST ? el("p", { class: "quiet" }, `Only the newest ${number(MOST)} are shown.`) : null,
-    runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare two") : null);
+    runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare") : null);
   } catch (error) { showError(error); }
 }
 
@@ -56,9 +57,9 @@ compare.addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = [...compare.querySelectorAll("input:checked")].map((box) => box.value);
   runAction(null, async () => {
-    if (chosen.length !== 2) throw new RequestError("Choose two load tests to compare.");
-    // The list begins with the newest: it is compared with the older one.
-    location.assign(`/turret-runs/${chosen[0]}/report?against=${chosen[1]}`);
+    if (chosen.length < 2 || chosen.length > MOST_COMPARED) throw new RequestError(`Choose two to ${MOST_COMPARED} load tests to compare.`);
+    // The list begins with the newest: newer ones are compared with the oldest.
+    location.assign(chosen.length === 2 ? `/turret-runs/${chosen[0]}/report?against=${chosen[1]}` : `/console/load-comparison?runs=${chosen.reverse().join(",")}`);
   });
 });
 

@@ -184,6 +184,9 @@ async function finished() {
   timers(summary.timers);
   conditions(summary.conditions);
   turrets(summary.turrets, true);
+  // A file of another tool has no turrets, and may have no times.
+  document.getElementById("turrets-panel").hidden = Boolean(summary.source) && !summary.turrets.length;
+  document.getElementById("course-panel").hidden = !found.points.length && !course.x.length;
   document.getElementById("errors-panel").hidden = false;
   errors(summary);
   document.getElementById("error-search").addEventListener("input", () => errors(summary));

@@ -13,19 +13,30 @@ from smartmob.turrets.capacity.attribution import shown
 from smartmob.turrets.capacity.model import SearchStep, StoredSearch
 
 _WIDTH, _HEIGHT = 760, 420  # of the chart, in units of the SVG
-_LEFT, _RIGHT, _TOP, _SPLIT, _BOTTOM = 70, 20, 30, 260, 50  # margins; `_SPLIT` is the bottom of the upper part
+_LEFT, _RIGHT, _TOP, _SPLIT, _BOTTOM = 90, 20, 30, 260, 50  # margins; `_SPLIT` is the bottom of the upper part
 _COLOURS = {"held": "#2a7f62", "broken": "#c8553d", "saturated": "#8d99ae"}
 _SAID = {"held": "held", "broken": "did not hold", "saturated": "generator at its limit"}
 _STYLE = """
 svg { font: 12px system-ui, sans-serif; } text { fill: #22303c; } .axis { stroke: #8d99ae; } .grid { stroke: #e6ebf0; }
 .band { fill: #e09f3e; opacity: .25; } .line { fill: none; stroke: #335c81; stroke-width: 1.6; }
 @media (prefers-color-scheme: dark) { text { fill: #dde5ec; } .grid { stroke: #2f3d4a; } .line { stroke: #7fb2e5; } }
+@media (max-width: 500px) { svg { font-size: 17px; } .second { display: none; } }
 """
 _PAGE_STYLE = """
 :root { color-scheme: light dark; } body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1100px;
 padding: 20px; } svg { width: 100%; height: auto; } table { border-collapse: collapse; font-size: 13.5px; }
 th, td { text-align: right; padding: 4px 8px; border-bottom: 1px solid #8d99ae55; } .text { text-align: left;
 overflow-wrap: anywhere; min-width: 9em; } .wide { overflow-x: auto; } h1, p { overflow-wrap: anywhere; }
+@media screen and (max-width: 760px) {
+  body { padding: 12px; } table, tbody { display: block; } thead { display: none; }
+  tr { display: grid; grid-template-columns: repeat(auto-fill, minmax(86px, 1fr)); gap: 4px 10px; padding: 8px 0;
+    border-bottom: 1px solid #8d99ae55; }
+  td { border: 0; padding: 0; text-align: left; min-width: 0; } td.text { grid-column: 1 / -1; }
+  td[data-name]::before { content: attr(data-name); display: block; opacity: .75; font-size: 11.5px; }
+}
+@media print {
+  body { max-width: none; padding: 0; font-size: 11px; } table { font-size: 9px; } svg { max-height: 90mm; }
+}
 """
 _LABEL_WIDTH = 52  # units of the SVG that the label of a rate takes
 
@@ -103,13 +114,15 @@ def _band(search: StoredSearch, x: Callable[[float], float]) -> Iterator[str]:
 
 def _rate_axis(rates: Sequence[float], x: Callable[[float], float]) -> Iterator[str]:
     """Yield the lines and labels of the axis of the rate; a label that would overlap the one before is left out."""
-    last = -math.inf
+    last, labels = -math.inf, 0
     for rate in sorted(set(rates)):
         at = x(rate)
         if at - last >= _LABEL_WIDTH:
-            last = at
+            last, labels = at, labels + 1
+            kind = ' class="second"' if labels % 2 == 0 else ""  # left out of a narrow chart
             yield f'<line class="grid" x1="{at:.1f}" y1="{_TOP}" x2="{at:.1f}" y2="{_HEIGHT - _BOTTOM}"/>'
-            yield f'<text x="{at:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{shown(rate)}</text>'
+            place = f'x="{at:.1f}" y="{_HEIGHT - _BOTTOM + 18}"'
+            yield f'<text{kind} {place} text-anchor="middle">{shown(rate)}</text>'
     yield f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 10}" text-anchor="middle">planned rate</text>'
 
 
@@ -148,7 +161,10 @@ def _table(steps: Sequence[SearchStep]) -> str:
         run = f'<a href="/turret-runs/{quote(step.run, safe="")}/report">{_SAID[step.outcome]}</a>'
         rows.append(
             f'<tr><td class="text">{run}</td>'
-            + "".join(f"<td>{escape(cell)}</td>" for cell in (*cells, f"{step.errors:.2%}", cpu))
+            + "".join(
+                f'<td data-name="{name}">{escape(cell)}</td>'
+                for name, cell in zip(head, (*cells, f"{step.errors:.2%}", cpu), strict=True)
+            )
             + f'<td class="text">{escape("; ".join(step.reasons))}</td></tr>'
         )
     heads = "".join(f"<th>{name}</th>" for name in head)

@@ -43,6 +43,7 @@ DARK = {
 """The color that replaces each color if the reader prefers dark pages."""
 _DIGITS = 5
 """Significant digits of numbers in a chart; a latency is exact to 0.1 %."""
+_LONGEST_LABEL = 40  # characters of a name in a legend
 _MOST_TURRETS = 20  # lines of a chart of health
 MOST_CURVES = len(_PALETTE)  # lines of the chart of percentiles, for each run
 _RAMPUP_STEPS = 20  # points of the planned number of cannons during rampup
@@ -52,6 +53,8 @@ def throughput(runs: Sequence[RunData]) -> Chart:
     """Return the chart of transactions per second over time, planned, achieved, OK and failed, and of the cannons."""
     traces, most = [], 0
     for number, (summary, findings, health) in enumerate(runs):
+        if not findings.has_times:
+            continue
         # Transactions that ended after the end of the run fill only a part of their second.
         steps = [(at, point) for at, point in _steps(TRANSACTION, findings) if at < findings.duration]
         at = [at for at, _ in steps]
@@ -66,18 +69,39 @@ def throughput(runs: Sequence[RunData]) -> Chart:
             label = _label("planned/s", number, runs)
             trace = _line(label, [when for when, _ in corners], [planned for _, planned in corners], _PLANNED, number)
             traces.append(trace | {"line": trace["line"] | {"dash": "dash"}})
-        if users := _users(summary, health):
+        source = summary.source
+        if users := source.users if source is not None else _users(summary, health):
             most = max(most, *(count for _, count in users))
             times, counts = [at for at, _ in users], [count for _, count in users]
-            trace = _line(_label("cannons", number, runs), times, counts, _USERS, number)
+            trace = _line(_label(firing([summary]), number, runs), times, counts, _USERS, number)
             traces.append(trace | {"yaxis": "y2", "line": trace["line"] | {"width": 1, "shape": "hv"}})
     layout = _layout("seconds after the start", "per second", runs)
     if most:
         layout["yaxis2"] = {
-            **{"title": {"text": "cannons"}, "overlaying": "y", "side": "right", "rangemode": "tozero"},
+            **{
+                "title": {"text": firing([summary for summary, _, _ in runs])},
+                "overlaying": "y",
+                "side": "right",
+                "rangemode": "tozero",
+            },
             **{"showgrid": False, "tickmode": "linear", "tick0": 0, "dtick": _step(most / 5)},
         }
     return {"data": traces, "layout": layout}
+
+
+def is_empty(chart: Chart) -> bool:
+    """Return whether no line of a chart has a value, so that its axes would be invented."""
+    rows = (trace["z"] if trace["type"] == "heatmap" else [trace["y"]] for trace in chart["data"])
+    return not any(value is not None for trace in rows for row in trace for value in row)
+
+
+def firing(summaries: Sequence[Summary]) -> str:
+    """Return the name of what fires: cannons of turrets, users of other tools, or nothing if no number is known."""
+    sources = [summary.source for summary in summaries if summary.source is not None]
+    if len(sources) == len(summaries) and not any(source.users for source in sources):
+        return ""
+    imported = [summary.source is not None for summary in summaries]
+    return "users" if all(imported) else "cannons and users" if any(imported) else "cannons"
 
 
 def codes(run: RunData) -> Chart:
@@ -117,7 +141,7 @@ def latency(name: str, runs: Sequence[RunData]) -> Chart:
             seconds = [getattr(point, column) if point else None for _, point in steps]
             values = [None if value is None else value * 1000 for value in seconds]
             failed = column.startswith("failed")
-            if failed and all(value is None for value in values):
+            if all(value is None for value in values):
                 continue
             trace = _line(_label(label, number, runs), at, values, color, number)
             traces.append(trace | ({"line": trace["line"] | {"dash": _FAILED_DASHES[number]}} if failed else {}))
@@ -264,12 +288,18 @@ def _line(name: str, x: Sequence[float], y: Sequence[float | None], color: str, 
         "type": "scatter",
         "mode": "lines+markers" if any(lone) else "lines",
         # Plotly interprets some tags in texts, and names come from the author of the test.
-        "name": html.escape(name, quote=False),
+        "name": html.escape(_short_name(name), quote=False),
         "x": [_short(value) for value in x],
         "y": [None if value is None else _short(value) for value in y],
         "line": {"color": color, "width": 1.6, "dash": _DASHES[number % len(_DASHES)]},
         "marker": {"color": color, "size": [5 * alone for alone in lone]},
     }
+
+
+def _short_name(name: str) -> str:
+    """Return a name that fits into the legend of a chart; the tables have the whole one."""
+    half = _LONGEST_LABEL // 2
+    return name if len(name) <= _LONGEST_LABEL else f"{name[:half]}…{name[-half:]}"
 
 
 def _short(value: float) -> float:
@@ -319,6 +349,7 @@ def _layout(x: str, y: str, runs: Sequence[RunData] = ()) -> dict[str, Any]:
         "plot_bgcolor": _PAPER,
         "hovermode": "x unified",
         "hoverlabel": {"bgcolor": _PAPER, "font": {"color": _INK}},
+        "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "xaxis": {"title": {"text": x}, "gridcolor": _GRID, "zeroline": False},
         "yaxis": {"title": {"text": y}, "gridcolor": _GRID, "zeroline": False, "rangemode": "tozero"},

@@ -66,7 +66,8 @@ def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Dou
 def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence: Evidence) -> list[str]:
     """Return sentences about the data of a run that are true whether or not there are doubts."""
     own = timers[ALL_TRANSACTIONS]
-    found = [_MODEL[evidence.plan.model]] if evidence.plan.model in _MODEL else []
+    model = "imported" if evidence.imported and evidence.plan.model == "closed" else evidence.plan.model
+    found = [_MODEL[model]] if model in _MODEL else []
     seconds = max(evidence.duration - evidence.warm_up, 0.0)
     after = f", after {evidence.warm_up:g} s of warm-up" if evidence.warm_up else ""
     above = ", ".join(f"{values_above(own.samples, share):,} above p{share:g}" for share in _SHOWN)
@@ -79,6 +80,8 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
         of = "; durations are of the OK ones" if own.errors and not own.mixed else ""
         found.append(f"Errors: {own.errors:,} failed ({failed:.2%}), {own.count - own.errors:,} OK{of}.")
     lost = sum(1 for member in members if member.lost)
+    if evidence.imported:
+        return found
     found.append(
         f"Turrets: {len(members):,} took part, {f'{lost:,} of them lost for a time' if lost else 'none was lost'}."
     )
@@ -91,6 +94,7 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
 
 
 _MODEL = {
+    "imported": "Closed model: while the target stands still, users wait and measure less, so stalls can be hidden.",
     "open": "Open model: durations count from the planned start; they contain the wait for a target that stands still.",
     "closed": "Closed model: while the target stands still, cannons wait and measure less, so stalls can be hidden. "
     "A rate in the configuration of the turret (open model) shows them.",

@@ -51,6 +51,7 @@ class Findings:
 
     def __init__(self, duration: float, interval: float, warm_up: float = 0.0) -> None:
         self.duration = duration
+        self.has_times = True
         self.interval = interval
         self.step = max(1, math.ceil(duration / MOST_POINTS))
         self.warm_up = math.ceil(warm_up / self.step) * self.step

@@ -18,6 +18,7 @@ class GivenFindings(Findings):
         for name in given.timers:
             own = TRANSACTION if name == ALL_TRANSACTIONS else name
             self.timers[own] = TimerFindings(points=given.points.get(name, []))
+        self.has_times = bool(given.points.get(ALL_TRANSACTIONS))
 
     def stats(self, name: str) -> TimerStats:
         """Return the given statistics of a timer."""

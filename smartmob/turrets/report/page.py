@@ -77,6 +77,7 @@ def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison 
         },
     }
     details = _intervals(summaries, charted, int(share * _MOST_INTERVALS))
+    with_content = _with_content(charted, drawn, details)
     data = {
         "charts": drawn,
         "dark": charts.DARK,
@@ -88,8 +89,11 @@ def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison 
             summaries=summaries,
             has_health=[bool(health) for _, _, health in runs],
             levels=[_LEVELS[summary.trust.verdict] for summary in summaries],
-            charted=[name or ALL_TRANSACTIONS for name in charted],
-            uncharted=len(names) - len(charted),
+            charted=with_content,
+            uncharted=len(names) - len(with_content),
+            heats=[_heats(number, drawn) for number in range(len(runs))],
+            missing=[text for number, run in enumerate(runs) if (text := _missing(run, number, len(runs)))],
+            firing=charts.firing(summaries),
             uncurved=len(names) - charts.MOST_CURVES,
             left_out=[left for _, left in errors],
             tables=found,
@@ -98,6 +102,8 @@ def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison 
             library=base64.b64encode(chart_library.packed()).decode(),
             data=packed(data),
             comparison=comparison,
+            mixed=any(_own(summary).mixed for summary in summaries),
+            given=all(summary.source is not None and summary.source.aggregated for summary in summaries),
             level=_VERDICT_LEVELS.get(comparison.verdict, "warning") if comparison is not None else "",
         )
     )
@@ -117,7 +123,38 @@ def _charts(runs: Sequence[RunData], by_time: Sequence[str], charted: Sequence[s
             drawn[f"cpu-{number}"] = charts.turret_health(run, "busiest", 100.0, "% of a core")
             drawn[f"lag-{number}"] = charts.turret_health(run, "lag", 1000.0, "ms")
             drawn[f"memory-{number}"] = charts.turret_health(run, "memory", 1 / 2**20, "MiB")
-    return drawn
+    return {name: chart for name, chart in drawn.items() if not charts.is_empty(chart)}
+
+
+def _with_content(
+    charted: Sequence[str], drawn: Mapping[str, Chart], details: Mapping[str, Table]
+) -> list[tuple[int, str]]:
+    """Return the numbers and names of the timers that have a chart or a table of intervals."""
+    tables = {key.rsplit("-", 1)[0] for key in details}
+    return [
+        (number, name or ALL_TRANSACTIONS)
+        for number, name in enumerate(charted)
+        if f"latency-{number}" in drawn or f"intervals-{number}" in tables
+    ]
+
+
+def _heats(number: int, drawn: Mapping[str, Chart]) -> list[tuple[str, str]]:
+    """Return the heat maps of a run: the name of the chart and what it shows."""
+    found = ((f"heat-{number}", "OK"), (f"failed-heat-{number}", "failed"))
+    return [(key, words) for key, words in found if key in drawn]
+
+
+def _missing(run: RunData, number: int, count: int) -> str:
+    """Return why charts of a run are left out, or nothing."""
+    summary, findings, _ = run
+    own = _own(summary)
+    label = f"{'AB'[number]}: " if count > 1 else ""
+    if not own.count:
+        return f"{label}There is no result, so there is nothing to draw."
+    if summary.source is not None and summary.source.aggregated:
+        course = "" if findings.has_times else ", and no times"
+        return f"{label}The file has statistics instead of samples: it has no distribution over time{course}."
+    return "" if own.samples else f"{label}No transaction succeeded, so there is no latency of a success to draw."
 
 
 def _timer_names(runs: Sequence[RunData]) -> list[str]:

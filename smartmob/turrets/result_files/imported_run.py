@@ -12,6 +12,7 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.turrets.model import CoursePoint, ErrorText, Run, Source, TimerStats
 from smartmob.turrets.protocol import LONGEST_NAME, MOST_TIMERS, Slice
+from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS
 
 HEADQUARTERS = "imported"
 """The headquarters of imported runs, which is that of no service: those are paths."""
@@ -82,6 +83,10 @@ class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
     duration: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_RUN)]
     notes: Annotated[list[Annotated[str, msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=100)] = []
     aggregated: bool = False
+    users: Annotated[
+        list[tuple[Annotated[float, msgspec.Meta(ge=0, le=LONGEST_RUN)], Annotated[int, msgspec.Meta(ge=0, le=2**53)]]],
+        msgspec.Meta(max_length=MOST_USER_COUNTS + 1),
+    ] = []
 
     def run_id(self) -> uuid.UUID:
         """Return the id of the run, which follows from the content of the file."""
@@ -89,7 +94,7 @@ class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
 
     def source(self) -> Source:
         """Return the origin of the run."""
-        return Source(self.format, self.file, self.digest, self.notes, aggregated=self.aggregated)
+        return Source(self.format, self.file, self.digest, self.notes, aggregated=self.aggregated, users=self.users)
 
 
 class ImportLine(msgspec.Struct, frozen=True, kw_only=True):

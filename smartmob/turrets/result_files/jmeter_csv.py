@@ -27,6 +27,7 @@ REQUIRED = ("timeStamp", "elapsed", "label")
 _DEFAULT = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", "threadName", "dataType", "success")
 """The first columns of a file without a header: the order in which JMeter writes them by default."""
 
+_USERS = "allThreads"
 _LONGEST_CELL = 16 * 1024 * 1024  # characters
 _OLD_COLUMNS = 10
 """Columns of a file of JMeter 2 without a header, which has no failureMessage."""
@@ -108,7 +109,8 @@ def _samples(rows: Iterator[list[str]], columns: Sequence[str], account: FileAcc
             places = _places([cell.strip() for cell in row], account)
             continue
         try:
-            cells = {name: row[place] for name, place in places.items()}
+            # A row can be cut off behind what is needed, by a line break in a message.
+            cells = {name: row[place] for name, place in places.items() if name != _USERS or place < len(row)}
         except IndexError:
             account.remarks.add(CUT_OFF, ",".join(row))
             continue
@@ -118,7 +120,7 @@ def _samples(rows: Iterator[list[str]], columns: Sequence[str], account: FileAcc
 
 
 def _places(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
-    wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage")
+    wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage", _USERS)
     places = {name: columns.index(name) for name in wanted if name in columns}
     if "success" not in places and "responseCode" not in places:
         raise InvalidInput("has neither a column success nor responseCode, so failures cannot be told from successes")
@@ -135,6 +137,8 @@ def _sample(cells: dict[str, str], account: FileAccount) -> LoadSample | None:
     if start is None or not is_placed(start + (seconds or 0.0)):
         account.remarks.add(NOT_PLACED, f"{cells['timeStamp']} {cells['label']}")
         return None
+    if (users := cells.get(_USERS, "")).isdigit():
+        account.users.add(start, float(users))
     code, message = cells.get("responseCode", ""), cells.get("responseMessage", "")
     by_code = "false" if not code.isdigit() or int(code) >= _FIRST_FAILED else "true"
     failed = cells.get("success", by_code).strip().lower() != "true"

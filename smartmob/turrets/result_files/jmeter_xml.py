@@ -94,6 +94,8 @@ class _Reader:
         if start is None or not is_placed(start + (seconds or 0.0)):
             self.account.remarks.add(NOT_PLACED, label)
             return
+        if (users := given.get("na", "")).isdigit():
+            self.account.users.add(start, float(users))
         if seconds is None and not failed:
             self.account.remarks.add(NO_DURATION, label)
             return

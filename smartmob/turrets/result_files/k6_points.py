@@ -31,7 +31,7 @@ _TIME_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (0.0, 1.0))
 _LONGEST_LINE = 16 * 1024 * 1024  # bytes
 CSV_COLUMNS = ("metric_name", "timestamp", "metric_value")
 OTHER_METRICS = "points of other metrics are left out"
-_CHECKS = "checks"
+_CHECKS, _USERS = "checks", "vus"
 
 
 class _Data(msgspec.Struct):
@@ -82,6 +82,8 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
         end = None if one.data.time is None else _iso(one.data.time)
         sample = _sample(one.metric, end, one.data.value, tags, account, is_time=one.metric in times)
         counts.add(one.metric, one.data.value, tags)
+        if one.metric == _USERS and end is not None:
+            account.users.add(end, one.data.value)
         if sample is not None:
             yield sample
     counts.tell(account)
@@ -99,8 +101,11 @@ def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
                 account.remarks.add(CUT_OFF, ",".join(str(cell) for cell in row.values() if cell is not None))
                 continue
             tags = {name: cell for name, cell in row.items() if isinstance(cell, str) and cell}
-            sample = _sample(metric, _stamp(row.get("timestamp") or ""), value, tags, account)
+            end = _stamp(row.get("timestamp") or "")
+            sample = _sample(metric, end, value, tags, account)
             counts.add(metric, value, tags)
+            if metric == _USERS and end is not None:
+                account.users.add(end, value)
             if sample is not None:
                 yield sample
     except csv.Error as error:
@@ -133,7 +138,8 @@ def _sample(
     elif is_time and not metric.startswith(("http_req_", "browser_")):
         timer = metric
     else:
-        account.left_out.add(OTHER_METRICS, metric)
+        if metric != _USERS:
+            account.left_out.add(OTHER_METRICS, metric)
         return None
     if end is None or value is None or not is_placed(end) or not 0 <= value < float("inf"):
         account.remarks.add(NOT_PLACED, timer)

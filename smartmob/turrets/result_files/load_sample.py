@@ -11,6 +11,9 @@ from smartmob.tally import Tally
 EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
 """The first and the last time that a file can have: the years 2000 and 2100, in seconds since 1970."""
 
+MOST_USER_COUNTS = 600
+"""Steps over time of the number of users."""
+
 NOT_PLACED = "without a valid time"
 NO_DURATION = "successes without a duration"
 CUT_OFF = "cut off"
@@ -36,17 +39,50 @@ class LoadSample:
     counted: bool = True
 
 
+class UserCounts:
+    """The number of users over time, in at most `MOST_USER_COUNTS` steps: the largest of each step."""
+
+    def __init__(self) -> None:
+        self._step = 1
+        self._found: dict[int, float] = {}
+
+    def add(self, at: float, users: float | None) -> None:
+        """Add the number of users at a time in seconds since 1970, unless it is unknown."""
+        if users is None or not is_placed(at):
+            return
+        self._put(int(at), users)
+        while len(self._found) > MOST_USER_COUNTS:
+            self._step *= 2
+            earlier, self._found = self._found, {}
+            for begin, count in earlier.items():
+                self._put(begin, count)
+
+    def _put(self, at: int, users: float) -> None:
+        place = at // self._step * self._step
+        self._found[place] = max(self._found.get(place, 0.0), users)
+
+    def since(self, start: float) -> list[tuple[float, int]]:
+        """Return the counts as pairs of seconds after a start and users, without repetitions."""
+        made: list[tuple[float, int]] = []
+        for at, users in sorted(self._found.items()):
+            if made and made[-1][1] == int(users) and at != max(self._found):
+                continue
+            made.append((max(at - start, 0.0), int(users)))
+        return made
+
+
 @dataclass
 class FileAccount:
     """The account of one file.
 
     `left_out` counts what is left out or no transaction on purpose, `remarks` what was not understood. `notes` tell
-    about the result.
+    about the result, `users` how many there were.
     """
 
     left_out: Tally = field(default_factory=Tally)
     remarks: Tally = field(default_factory=Tally)
     notes: dict[str, None] = field(default_factory=dict)
+    users: UserCounts = field(default_factory=UserCounts)
 
     def note(self, text: str) -> None:
         """Add a note, once."""

@@ -10,6 +10,7 @@ import csv
 import io
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -39,7 +40,14 @@ _FIRST_COLUMNS = {
     FAILURES: ("Method", "Name", "Error"),
     EXCEPTIONS: ("Count", "Message", "Traceback"),
 }
-_OLD_STATS = ("Type", "Name", "# requests")
+_OLD_COLUMNS = (
+    (STATS, ("Type", "Name", "# requests")),
+    (STATS, ("Method", "Name", "# requests")),
+    (HISTORY, ("Type", "Name", "Timestamp")),
+)
+"""The first columns of tables of Locust before version 1; the second one is that of `_requests.csv`."""
+_SHORTEST = 0.001
+"""Seconds: if the longest request took so long, percentiles of 0 in a row mean that it is of no request."""
 
 
 def recognised(head: str) -> bool:
@@ -50,9 +58,8 @@ def recognised(head: str) -> bool:
 def kind_of(head: str) -> str | None:
     """Return which table begins with a text: the end of the name of its file; None for other texts."""
     cells = next(csv.reader([head.lstrip("\ufeff").partition("\n")[0].rstrip("\r")]), [])
-    if tuple(cells[:3]) == _OLD_STATS:
-        return STATS
-    return next((kind for kind, first in _FIRST_COLUMNS.items() if tuple(cells[: len(first)]) == first), None)
+    layouts = (*_FIRST_COLUMNS.items(), *_OLD_COLUMNS)
+    return next((kind for kind, first in layouts if tuple(cells[: len(first)]) == first), None)
 
 
 def read(tables: Mapping[str, BinaryIO], account: FileAccount) -> GivenStats:
@@ -106,45 +113,76 @@ def _read_stats(file: BinaryIO, given: GivenStats, account: FileAccount) -> None
 
 
 def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> None:
-    rows: dict[str, list[tuple[float, dict[str, str]]]] = {}
-    users = 0.0
+    rows: dict[str, list[_Row]] = {}
     for row in _rows(file, account):
         at, name = _number(row["timestamp"]), _timer(row)
         if at is None or not is_placed(at):
             account.remarks.add(NOT_READ, ",".join(row.values()))
-        elif name not in rows and len(rows) >= MOST_TIMERS:
+            continue
+        if name not in rows and len(rows) >= MOST_TIMERS:
             account.remarks.add(_TOO_MANY, name)
-        else:
-            rows.setdefault(name, []).append((at, row))
-            users = max(users, _number(row["user count"]) or 0.0)
+            continue
+        account.users.add(at, _number(row.get("user count", "")))
+        found = rows.setdefault(name, [])
+        if found and at <= found[-1][0]:
+            found.pop()  # the last row can be written a second time, when the test ends
+        found.append((at, row))
     if not rows:
         return
-    first = min(found[0][0] for found in rows.values())
-    last = max(found[-1][0] for found in rows.values())
-    given.started_at, given.duration = datetime.fromtimestamp(first, UTC), max(last - first, 1.0)
+    times = sorted({at for found in rows.values() for at, _ in found})
+    first = times[0]
+    given.started_at, given.duration = datetime.fromtimestamp(first, UTC), max(times[-1] - first, 1.0)
+    account.note(
+        "Rates over time are the differences of Locust's counts; percentiles over time are those that it computed of "
+        "the ten seconds before."
+    )
     step = max(1, math.ceil(given.duration / MOST_POINTS))
-    account.note(f"Locust had at most {users:,.0f} users.")
     for name, found in rows.items():
-        given.points[name] = _points(first, step, found)
+        given.points[name] = _points(times, step, found)
         total = _stats(found[-1][1], "total ", "")
         given.timers[name] = replace(total, rate=total.count / given.duration)
 
 
-def _points(first: float, step: int, rows: Sequence[tuple[float, dict[str, str]]]) -> list[CoursePoint]:
-    """Return the last row of each step as a point; its percentiles are those of the ten seconds before."""
+_Row = tuple[float, dict[str, str]]
+"""A row of a history with its time, in seconds since 1970."""
+
+
+def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[CoursePoint]:
+    """Return the points of a timer. `times` are those of all rows, the first of which begins the test.
+
+    A row is written at the end of the span that it describes: from the row before on.
+    """
     found: dict[int, CoursePoint] = {}
+    counts = failures = 0.0
+    before = times[0]
     for at, row in rows:
-        place = int((at - first) // step) * step
-        found[place] = CoursePoint(
-            at=place,
-            rate=_number(row.get("requests/s", "")) or 0.0,
-            error_rate=_number(row.get("failures/s", "")) or 0.0,
-            p50=_seconds(row, "50%"),
-            p95=_seconds(row, "95%"),
-            p99=_seconds(row, "99%"),
-            maximum=_seconds(row, "100%"),
-        )
+        if at > before + 1 and not counts:
+            before = max(times[bisect_left(times, at) - 1], before)  # the first row of a timer
+        count, failed = (_count(row, name, prefix="total ") for name in ("request count", "failure count"))
+        # Locust can reset its counts when all users have been started.
+        more, more_failed = (count - counts, failed - failures) if count >= counts else (count, failed)
+        for second in range(int(before - times[0]), int(at - times[0])):
+            share = 1 / (at - before) / step
+            _add(found, second // step * step, (more * share, max(more_failed, 0) * share), row)
+        counts, failures, before = count, failed, at
     return [found[place] for place in sorted(found)]
+
+
+def _add(found: dict[int, CoursePoint], place: int, rates: tuple[float, float], row: Mapping[str, str]) -> None:
+    """Add rates to a point, whose percentiles become those of the row."""
+    known = found.get(place)
+    longest = _seconds(row, "total max response time", "max response time") or 0.0
+    some = _seconds(row, "100%") or longest < _SHORTEST
+    p50, p95, p99, maximum = (_seconds(row, name) if some else None for name in ("50%", "95%", "99%", "100%"))
+    found[place] = CoursePoint(
+        at=place,
+        rate=rates[0] + (known.rate if known else 0.0),
+        error_rate=rates[1] + (known.error_rate if known else 0.0),
+        p50=p50,
+        p95=p95,
+        p99=p99,
+        maximum=maximum,
+    )
 
 
 def _read_failures(file: BinaryIO, given: GivenStats, account: FileAccount) -> None:
@@ -169,18 +207,15 @@ def _code(text: str) -> str:
 
 
 def _timer(row: Mapping[str, str]) -> str:
-    name = row["name"]
-    if name in _AGGREGATED and not row.get("type", "").strip(_NO_TYPE):
+    name, kind = row["name"], row.get("type", row.get("method", ""))
+    if name in _AGGREGATED and not kind.strip(_NO_TYPE):
         return ALL_TRANSACTIONS
-    return timer_name(f"{row.get('type', '')} {name}".strip())
+    return timer_name(f"{kind} {name}".strip())
 
 
 def _stats(row: Mapping[str, str], prefix: str, rate: str) -> TimerStats:
     """Return the statistics of a row, whose columns begin with `prefix`; old names begin with "# "."""
-    count, errors = (
-        int(next((value for name in names if (value := _number(row.get(name, ""))) is not None), 0.0))
-        for names in ((f"{prefix}request count", "# requests"), (f"{prefix}failure count", "# failures"))
-    )
+    count, errors = (int(_count(row, name, prefix)) for name in ("request count", "failure count"))
     percentiles = {name.rstrip("%"): _seconds(row, name) for name in row if name.endswith("%") and name != "100%"}
     if prefix:  # those of a history are of its last ten seconds
         percentiles = {"50": _seconds(row, f"{prefix}median response time")}
@@ -198,6 +233,12 @@ def _stats(row: Mapping[str, str], prefix: str, rate: str) -> TimerStats:
         mixed=errors,
         failed=_untimed(errors) if errors else None,
     )
+
+
+def _count(row: Mapping[str, str], name: str, prefix: str) -> float:
+    """Return a count of requests or failures; its column is `# requests` or `# failures` in old tables."""
+    old = f"# {name.removesuffix(' count')}s"
+    return next((value for each in (prefix + name, old) if (value := _number(row.get(each, ""))) is not None), 0.0)
 
 
 def _untimed(errors: int) -> FailedStats:

@@ -10,6 +10,18 @@ from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files import jmeter_csv, jmeter_xml, k6_points, locust_tables, vegeta_hits
 from smartmob.turrets.result_files.load_sample import Read
 
+_NOT_READ = {
+    "a log of Gatling": r"(?:RUN|ASSERTION|USER|REQUEST|GROUP)\t",
+    "a report of Gatling": r'\{[^{}]*"type"\s*:\s*"GROUP"',
+    "a report of Artillery": r'\{\s*"aggregate"\s*:',
+    "a CSV of hey": r"response-time,DNS\+dialup,",
+    "a table of ApacheBench": r"starttime\tseconds\tctime\t|Percentage served,Time in ms",
+    "a report of wrk": r"Running \S+ test @ ",
+    "a table of percentiles of Locust": r'"?Name"?,"?# requests"?,"?50%',
+    "an aggregate report of JMeter, without its samples": r'"?Label"?,"?# Samples"?,',
+}
+"""What is recognised of other tools, by regular expressions for the begin of the file, and refused."""
+
 HEAD_BYTES = 64 * 1024
 """Bytes of a file by which its format is recognised."""
 
@@ -44,13 +56,12 @@ def format_of(head: bytes, forced: str | None = None) -> ResultFormat:
         raise InvalidInput("is empty")
     if forced is not None:
         return next(each for each in FORMATS if each.name == forced)
-    if b"\0" in head:
-        raise _of_binary(head)
     text = head.decode("utf-8-sig", "replace").lstrip()
     for each in FORMATS:
+        # A text can have a NUL in a name or a message.
         if each.recognised(text):
             return each
-    raise _of_text(text)
+    raise _of_binary(head) if b"\0" in head else _of_text(text)
 
 
 def _of_binary(head: bytes) -> InvalidInput:
@@ -68,6 +79,7 @@ def _of_text(text: str) -> InvalidInput:
         )
     if text.startswith("{") and '"latencies"' in text:
         return InvalidInput("is a report of Vegeta, without its hits; import the output of: vegeta encode FILE")
-    if re.match(r"RUN\t|ASSERTION\t", text):
-        return InvalidInput("is a log of Gatling, which is not read; known are: " + ", ".join(NAMES))
+    for tool, begin in _NOT_READ.items():
+        if re.match(begin, text):
+            return InvalidInput(f"is {tool}, which is not read; known are: {', '.join(NAMES)}")
     return InvalidInput(f"is of no format that is known; with --format one of: {', '.join(NAMES)}")

@@ -8,11 +8,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
-import orjson
 from aiohttp import web
 
-from smartmob import csv_cells
-from smartmob.kernel.db.database import Record
 from smartmob.kernel.http import ndjson, paging, ws_stream
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.connection_limit import ConnectionLimit
@@ -20,18 +17,16 @@ from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList, Seconds
-from smartmob.turrets.names import by_timer
 from smartmob.turrets.project import DECODER, Project, check_conditions, check_warm_up, find_config
 from smartmob.turrets.report.run_comparison import LEAST_EFFECT
 from smartmob.turrets.result_files.imported_run import LINE, LINES, ImportLine
-from smartmob.turrets.routes import csv_tables
+from smartmob.turrets.routes import csv_tables, single_results
 from smartmob.turrets.service.firing import TurretsService
 
 GZIP = "application/gzip"
 TAR = "application/x-tar"
 _PACKAGES = (GZIP, TAR, "application/x-gzip", "application/octet-stream")
 _FAR_FUTURE = (datetime.max.replace(tzinfo=UTC), "ffffffff-ffff-ffff-ffff-ffffffffffff")
-_COLUMNS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 
 # The page is complete: it may load nothing from anywhere, and send nothing.
 _REPORT_HEADERS = {
@@ -148,8 +143,9 @@ class Handlers:
         timers = await self._service.queries.timers(ident)
         records = self._service.queries.results(ident)
         if CSV in request.headers.get("Accept", ""):
-            return await stream(request, _as_csv(records, timers), f"{CSV}; charset=utf-8", f"results-{ident}.csv")
-        return await stream(request, _as_ndjson(records), NDJSON)
+            rows = single_results.as_csv(records, timers)
+            return await stream(request, rows, f"{CSV}; charset=utf-8", f"results-{ident}.csv")
+        return await stream(request, single_results.as_ndjson(records), NDJSON)
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, ReportQuery)
@@ -186,34 +182,6 @@ async def _once(lines: list[ImportLine]) -> AsyncIterator[list[ImportLine]]:
 async def _texts(frames: AsyncIterator[LiveFrame]) -> AsyncIterator[str]:
     async for frame in frames:
         yield msgspec.json.encode(frame).decode()
-
-
-async def _as_ndjson(records: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
-    async for group in records:
-        yield b"".join(orjson.dumps(_document(record), option=orjson.OPT_APPEND_NEWLINE) for record in group)
-
-
-def _document(record: Record) -> dict[str, object]:
-    """Return a result in the form in which turrets send it."""
-    timers = record["custom_timers"]
-    return {
-        **{name: record[name] for name in _COLUMNS},
-        "custom_timers": by_timer(orjson.loads(timers)) if timers is not None else {},
-        **({"uuid": record["uuid"]} if record["uuid"] is not None else {}),
-    }
-
-
-async def _as_csv(records: AsyncIterator[list[Record]], timers: list[str]) -> AsyncIterator[bytes]:
-    yield csv_cells.encoded([[*_COLUMNS, *timers]])
-    async for group in records:
-        documents = [_document(record) for record in group]
-        yield csv_cells.encoded(_cells(document, timers) for document in documents)
-
-
-def _cells(document: dict[str, object], timers: list[str]) -> list[object]:
-    values = document["custom_timers"]
-    assert isinstance(values, dict)
-    return [*(document[name] for name in _COLUMNS), *(values.get(name) for name in timers)]
 
 
 def _before(cursor: str | None) -> tuple[datetime, str]:

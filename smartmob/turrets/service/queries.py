@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.load_plan import plan_of
-from smartmob.turrets.model import ENDED, Counters, LiveFrame, Member, Run, RunDetails, Source
+from smartmob.turrets.model import ENDED, ConditionResult, Counters, LiveFrame, Member, Run, RunDetails, Source
 from smartmob.turrets.names import counted_name
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 
@@ -27,7 +27,10 @@ _LATE_STOP_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class CurrentRun:
-    """A run with its newest state: that of the headquarters while it is active (`members` is set then)."""
+    """A run with its newest state: that of the headquarters while it is active.
+
+    `members` and `conditions`, as they were last evaluated, are set then.
+    """
 
     state: RunState
     transactions: int
@@ -36,6 +39,7 @@ class CurrentRun:
     package: bool
     config: str
     members: list[Member] | None = None
+    conditions: Sequence[ConditionResult] = ()
     source: Source | None = None
 
     @property
@@ -187,6 +191,7 @@ def _newest(stored: StoredRun, snapshot: RunSnapshot | None) -> CurrentRun:
             package=stored.package,
             config=stored.config,
             members=snapshot.members,
+            conditions=snapshot.conditions,
         )
     return CurrentRun(
         state=stored.state,

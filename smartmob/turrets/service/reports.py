@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from smartmob.errors import Conflict
 from smartmob.kernel.runtime import clock
-from smartmob.turrets.conditions import results_of
+from smartmob.turrets.conditions import not_evaluated, results_of
 from smartmob.turrets.host_load import HostLoadSource, loads_in_run
 from smartmob.turrets.hq.live_conditions import LiveConditions
 from smartmob.turrets.hq.machine_events import RunState
@@ -260,6 +260,8 @@ def _summary(
         other_errors=errors,
     )
     conditions = LiveConditions.of(state.config).conditions
-    if not conditions or state.state not in ENDED:
+    if not conditions:
         return summary
+    if state.state not in ENDED:
+        return replace(summary, conditions=list(run.conditions) or not_evaluated(conditions))
     return replace(summary, conditions=results_of(conditions, msgspec.to_builtins(summary), state.reason))

@@ -73,9 +73,17 @@ class TurretsReader:
         ]
 
     async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[StoredRun]:
-        """Return the runs that were active at some time of a span, newest first."""
-        query = " WHERE created_at < $2 AND (ended_at IS NULL OR ended_at >= $1) ORDER BY created_at DESC LIMIT $3"
-        return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, start, end, limit)]
+        """Return the runs that were active at some time of a span, newest first.
+
+        An imported run was active when its tool fired it, not when it was imported; one without times is left out.
+        """
+        query = (
+            " WHERE CASE WHEN headquarters = $4 THEN started_at < $2 AND ended_at >= $1"
+            " ELSE created_at < $2 AND (ended_at IS NULL OR ended_at >= $1) END"
+            " ORDER BY coalesce(started_at, created_at) DESC LIMIT $3"
+        )
+        values = (start, end, limit, HEADQUARTERS)
+        return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, *values)]
 
     async def open_runs(self, headquarters: str) -> list[StoredRun]:
         """Return the runs of a headquarters that have not ended, oldest first."""

@@ -15,8 +15,10 @@ from msgspec import structs
 
 from smartmob import chart_library
 from smartmob.turrets.model import ConditionResult, Doubt, LoadPlan, Trust
+from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.page import LONGEST_PAGE, compare, packed, render
 from smartmob.turrets.slices import TRANSACTION
+from tests.turrets.messages import slice_of
 from tests.turrets.report.runs import HOSTILE, calm, failing, found, large
 
 
@@ -98,8 +100,7 @@ def test_the_page_of_a_large_run_is_small_and_complete() -> None:
     assert len(tables["errors-0"]["rows"]) == 2_260
     assert {"and 950 more rows", "and 2,209 more different errors"} <= set(page.texts)
     (charted,) = (found for found in page.texts if "have a chart of their own" in found)
-    assert charted.startswith("The 20 timers that took most of the time")
-    assert "981 more are in the table above" in charted
+    assert charted.startswith("20 of 1,001 timers have a chart of their own")
 
 
 def test_a_page_with_too_much_is_made_with_less() -> None:
@@ -149,6 +150,28 @@ def test_ok_and_failed_are_apart_on_the_whole_page() -> None:
     fine = _Page(render(*calm()))
     assert "Durations of failures" not in fine.texts
     assert not [name for name in fine.data()["charts"] if "codes" in name or "failed" in name]
+
+
+def test_what_a_run_does_not_have_is_no_empty_chart() -> None:
+    """A run without a success, or without a result, has only the charts that have values, and the page says why."""
+    findings = Findings(10.0, 5.0)
+    findings.add([slice_of(second, [], errors={"boom": 2}, failed=True, untimed=2) for second in range(10)])
+    findings.close()
+    failed = structs.replace(found()[0], timers=findings.all_stats(), errors=20, intervals=findings.all_intervals())
+    for run, charts, words in (
+        ((failed, findings, []), {"throughput", "codes-0"}, "No transaction succeeded"),
+        (
+            (structs.replace(failed, timers=Findings(10.0, 5.0).all_stats(), turrets=[]), Findings(10.0, 5.0), []),
+            {"throughput"},
+            "There is no result",
+        ),
+    ):
+        page = _Page(render(*run))
+        assert set(page.data()["charts"]) == charts
+        drawn = {attributes["id"] for _, attributes in page.elements if attributes.get("class") == "chart"}
+        assert drawn == charts
+        assert any(words in text for text in page.texts)
+    assert "None took part." in page.texts
 
 
 def test_hostile_texts_are_shown_as_texts() -> None:

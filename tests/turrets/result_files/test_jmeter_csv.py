@@ -127,3 +127,13 @@ def test_files_that_were_appended_have_two_headers() -> None:
     second = "timeStamp,label,elapsed,success,responseCode\n"
     samples, _ = samples_of(HEADER + f"{START},1,a,200,OK,t,text,true,,1\n{second}{START},b,2,false,500\n")
     assert [(sample.timer, sample.failed) for sample in samples] == [("a", False), ("b", True)]
+
+
+def test_the_number_of_users_is_that_of_all_threads() -> None:
+    """A row that a line break has cut off before it counts all the same, as far as it has what is needed."""
+    head = HEADER.replace("bytes", "bytes,grpThreads,allThreads")
+    text = head + f"{START},10,a,200,OK,t,text,true,,12,3,7\n{START + 1000},10,a,502,Bad,t,text,false,Premature end.\n"
+    samples, account = samples_of(text + "See log file.,10,3,7\n")
+    assert [(sample.failed, sample.error) for sample in samples] == [(False, ""), (True, "Premature end.")]
+    assert account.users.since(START / 1000) == [(0.0, 7)]
+    assert account.remarks.total == 1

@@ -76,3 +76,11 @@ def test_hostile_and_broken_files_are_refused(text: str, reason: str) -> None:
     """The reason names the place."""
     with pytest.raises(InvalidInput, match=reason):
         list(read(BytesIO(text.encode()), FileAccount()))
+
+
+def test_the_number_of_users_is_that_of_all_threads() -> None:
+    """The attribute `na` of a sample has it."""
+    account = samples_of(HEAD + _sample("a").replace("<httpSample ", '<httpSample ng="1" na="4" ') + "</testResults>")[
+        1
+    ]
+    assert account.users.since(START / 1000) == [(0.0, 4)]

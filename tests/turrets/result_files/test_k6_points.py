@@ -55,7 +55,8 @@ def test_groups_iterations_and_own_trends_of_times_are_timers() -> None:
     samples, account = samples_of(text)
     assert [sample.timer for sample in samples] == ["shop::pay", "iteration", "login_time"]
     assert not any(sample.counted for sample in samples)
-    assert account.left_out.count(OTHER_METRICS) == 3
+    assert account.left_out.count(OTHER_METRICS) == 2  # `vus` is the number of users
+    assert [users for _, users in account.users.since(0)] == [2]
 
 
 def test_dropped_iterations_and_failed_checks_are_notes() -> None:

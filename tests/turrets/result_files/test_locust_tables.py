@@ -54,17 +54,17 @@ def test_statistics_are_taken_as_they_are() -> None:
 
 def test_a_history_gives_the_times_and_the_points() -> None:
     """Of the whole run it has no percentiles but the median; rows before the first request have no latency."""
-    given, _ = _read(history=HISTORY_TABLE)
+    given, account = _read(history=HISTORY_TABLE)
     whole = given.timers[ALL_TRANSACTIONS]
     assert given.started_at is not None
     assert (given.started_at.timestamp(), given.duration) == (1_714_550_400, 10.0)
     assert (whole.count, whole.errors, whole.rate, whole.percentiles) == (100, 5, 10.0, {"50": 0.045})
     points = given.points[ALL_TRANSACTIONS]
     assert [(point.at, point.rate, point.error_rate, point.p95) for point in points] == [
-        (0, 0.0, 0.0, None),
-        (5, 9.0, 0.5, 0.09),
-        (10, 11.0, 0.5, 0.095),
+        *((second, pytest.approx(9.0), pytest.approx(0.4), 0.09) for second in range(5)),
+        *((second, pytest.approx(11.0), pytest.approx(0.6), 0.095) for second in range(5, 10)),
     ]
+    assert account.users.since(1_714_550_400) == [(0.0, 0), (5.0, 8), (10.0, 8)]
 
 
 def test_all_tables_of_a_test_are_one_run() -> None:
@@ -95,6 +95,57 @@ def test_the_tables_of_old_versions() -> None:
     text = '"Type","Name","# requests","# failures","Median response time","Average response time","Min response time",'
     text += '"Max response time","Average Content Size","Requests/s"\n"GET","/a",7,1,4,5,1,9,3,0.7\n'
     text += '"None","Total",7,1,4,5,1,9,3,0.70\n'
-    assert kind_of(text) == STATS
+    assert kind_of(text) == kind_of(text.replace("Type", "Method")) == STATS
+    assert list(_read(stats=text.replace("Type", "Method"))[0].timers) == [ALL_TRANSACTIONS, "GET /a"]
     whole = _read(stats=text)[0].timers[ALL_TRANSACTIONS]
     assert (whole.count, whole.errors, whole.avg, whole.max, whole.percentiles) == (7, 1, 0.005, 0.009, {})
+
+
+def _history(*rows: str) -> GivenStats:
+    """Return the statistics of a history; a row has the time after the start, the type and name, counts and p100."""
+    head, lines = HISTORY_TABLE.splitlines()[0], []
+    for row in rows:
+        at, name, count, failures, longest = row.split()
+        kind = "," if name == "Aggregated" else "GET,"
+        percentiles = ",".join([longest] * 11)
+        lines.append(f"{1_714_550_400 + int(at)},3,{kind}{name},50.0,9.0,{percentiles},{count},{failures},5,5,2,90,9")
+    return _read(history="\n".join([head, *lines, ""]))[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "name", "points"),
+    [
+        (["0 Aggregated 0 0 0", "1 Aggregated 4 1 9", "2 Aggregated 10 2 9"], None, [(0, 4, 1), (1, 6, 1)]),
+        (["0 Aggregated 0 0 0", "1 Aggregated 4 0 9", "1 Aggregated 7 0 9"], None, [(0, 7, 0)]),
+        (["0 Aggregated 0 0 0", "1 Aggregated 9 3 9", "2 Aggregated 2 0 9"], None, [(0, 9, 3), (1, 2, 0)]),
+        (["0 Aggregated 0 0 0", "1 Aggregated 1 0 9", "2 Aggregated 3 0 9", "2 /a 2 0 9"], "GET /a", [(1, 2, 0)]),
+        (["0 Aggregated 0 0 0", "4 Aggregated 8 4 9"], None, [(at, 2, 1) for at in range(4)]),
+        (["7 Aggregated 90 3 9"], None, []),
+    ],
+    ids=["each second", "the last row twice", "reset", "a later timer", "a gap", "one row"],
+)
+def test_rates_over_time_are_differences_of_counts(
+    rows: list[str], name: str | None, points: list[tuple[int, float, float]]
+) -> None:
+    """They are exact in each second, the first and the last ones too; Locust's own are averages of ten seconds."""
+    found = _history(*rows).points[name or ALL_TRANSACTIONS]
+    assert [(point.at, point.rate, point.error_rate) for point in found] == points
+
+
+def test_percentiles_of_no_request_are_none() -> None:
+    """Locust writes 0 for the percentiles of ten seconds in which no request ended."""
+    found = _history("0 Aggregated 0 0 0", "1 Aggregated 4 0 9", "2 Aggregated 4 0 0").points[ALL_TRANSACTIONS]
+    assert [point.p99 for point in found] == [0.009, None]
+
+
+def test_a_history_of_an_old_version_is_read() -> None:
+    """Its first column is the type, and it has no number of users."""
+    text = '"Type","Name","Timestamp","# requests","# failures","Requests/s","Requests Failed/s",'
+    text += '"50%","95%","99%","100%"\n'
+    text += '"GET","/a",1714550400,0,0,0,0,1,2,3,4\n"None","Total",1714550400,0,0,0,0,1,2,3,4\n'
+    text += '"GET","/a",1714550402,6,2,9,9,1,2,3,4\n"None","Total",1714550402,8,2,9,9,1,2,3,4\n'
+    assert kind_of(text) == HISTORY
+    given, account = _read(history=text)
+    assert (given.timers[ALL_TRANSACTIONS].count, given.timers["GET /a"].errors) == (8, 2)
+    assert [(point.at, point.rate) for point in given.points[ALL_TRANSACTIONS]] == [(0, 4.0), (1, 4.0)]
+    assert account.users.since(0) == []

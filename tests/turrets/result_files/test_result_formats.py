@@ -21,6 +21,8 @@ from smartmob.turrets.result_files.result_formats import format_of
         ("1714550400000000000,200,1500000,0,17,,aGVsbG8=,big,3\n", "vegeta-csv"),
         ("Type,Name,Request Count,Failure Count\n", "locust"),
         ("Timestamp,User Count,Type,Name\n", "locust"),
+        ('"Method","Name","# requests","# failures"\n', "locust"),
+        ("timeStamp,elapsed,label,success\n1700000000000,5,a\0b,true\n", "jmeter-csv"),
     ],
 )
 def test_each_format_is_recognised(head: str, name: str) -> None:
@@ -41,6 +43,14 @@ def test_each_format_is_recognised(head: str, name: str) -> None:
         (b'{"metrics": {"http_reqs": {}}}', "--out json"),
         ("timeStamp,elapsed".encode("utf-16"), "UTF-16"),
         (b"RUN\tcomputerdatabase\t", "Gatling"),
+        (b"REQUEST\t1\t\treq\t1700000000000\t1700000000100\tOK\t", "Gatling"),
+        (b'{\n"type": "GROUP",\n"name": "All Requests"', "report of Gatling"),
+        (b'{\n  "aggregate": {"counters": {}}', "Artillery, which is not read"),
+        (b"response-time,DNS+dialup,DNS,Request-write\n", "hey"),
+        (b"starttime\tseconds\tctime\tdtime\tttime\twait\n", "ApacheBench"),
+        (b"Running 30s test @ http://h/\n", "wrk"),
+        (b'"Name","# requests","50%","66%"\n', "percentiles of Locust"),
+        (b"Label,# Samples,Average,Median\n", "without its samples"),
         (b"a,b,c\n1,2,3\n", "--format"),
         (b"\0\1\2", "binary"),
     ],
