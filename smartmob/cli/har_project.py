@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.number_options import Number
 from smartmob.errors import InvalidInput
 from smartmob.turrets import har_script
 
@@ -24,10 +25,10 @@ _MOST_BYTES = 512 * 1024 * 1024  # of a recording
 @click.option("--keep-header", "--keep-headers", "kept", multiple=True, metavar="NAME",
               help="Copy this header although it may have a secret; repeatable.")  # fmt: skip
 @click.option("--think/--no-think", default=True, show_default=True, help="Wait between requests as recorded.")
-@click.option("--most-think", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS",
+@click.option("--most-think", type=Number(0), default=10.0, show_default=True, metavar="SECONDS",
               help="Wait at most so long between two requests.")  # fmt: skip
 @click.option("--cannons", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Users.")
-@click.option("--run-time", type=click.FloatRange(1), default=30, show_default=True, metavar="SECONDS",
+@click.option("--run-time", type=Number(1), default=30, show_default=True, metavar="SECONDS",
               help="How long it fires.")  # fmt: skip
 def command(
     recording: Path,

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.number_options import Number
 from smartmob.errors import InvalidInput
 
 _SCRIPT = "test_scripts/v_user.py"
@@ -32,7 +33,7 @@ _CONFIG: dict[str, Any] = {
 @click.command("new-project", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
 @click.option("--url", default="http://127.0.0.1:8080/health", show_default=True, help="What the script asks for.")
-@click.option("--run-time", type=click.FloatRange(1), default=30, show_default=True, metavar="SECONDS",
+@click.option("--run-time", type=Number(1), default=30, show_default=True, metavar="SECONDS",
               help="How long it fires.")  # fmt: skip
 def new_project(folder: Path, url: str, run_time: float) -> None:
     """Create the folder NAME with a project: config.json and test_scripts/v_user.py, ready to be fired."""
