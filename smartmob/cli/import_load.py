@@ -103,6 +103,8 @@ async def command(
     limits = thresholds.parse_all(conditions)
     if dry_run and any(limit.figure == thresholds.UNTRUSTED for limit in limits):
         raise click.UsageError("--fail-if untrusted needs the verdict of the service: leave out --dry-run.")
+    for doubt in filter(None, (limit.doubt() for limit in limits)):
+        printing.say(doubt)
     results: list[LoadFile] = []
     violations: list[str] = []
     passed_over = Tally()
