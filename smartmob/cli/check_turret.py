@@ -74,10 +74,11 @@ def command(
 
 
 async def _cancelled_by_signals(check: Any) -> Any:
-    """Run the check; SIGTERM cancels it like CTRL-C, so that it leaves no process."""
+    """Run the check; SIGTERM and SIGHUP cancel it like CTRL-C, so that it leaves no folder."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         return await check.run()
     except asyncio.CancelledError:
