@@ -38,8 +38,8 @@ _LONGEST_LINE = 200
 class TurretProcess:
     """One process of the command. After `start` you must `destroy`."""
 
-    def __init__(self, command: Sequence[str], folder: Path, variables: Mapping[str, str], changes: AwaitedChanges):
-        self._command, self._folder, self._variables, self._changes = command, folder, variables, changes
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str], changes: AwaitedChanges):
+        self._command, self._variables, self._changes = command, variables, changes
         self._mark = uuid.uuid4().hex
         self._tasks = TaskRegistry()
         self._spawner = Spawner(self._tasks)
@@ -57,9 +57,7 @@ class TurretProcess:
         reading, writing = os.pipe()
         null = os.open(os.devnull, os.O_RDONLY)
         try:
-            self._child = await self._spawner.spawn(
-                Spec(self._command, variables, self._folder.absolute(), null, writing, writing)
-            )
+            self._child = await self._spawner.spawn(Spec(self._command, variables, Path.cwd(), null, writing, writing))
         except SpawnFailed as error:
             os.close(reading)
             reason = os.strerror(error.number) if error.number else str(error)
@@ -107,6 +105,7 @@ class TurretProcess:
     async def destroy(self) -> None:
         """End the process and all that it has started."""
         await self._spawner.close()
+        self._ended = True
         left = self.left()
         for one in left:
             with suppress(psutil.Error):
