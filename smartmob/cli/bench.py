@@ -15,6 +15,7 @@ import orjson
 import psutil
 
 from smartmob.cli import printing
+from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import as_json
 from smartmob.cli.temporary_service import trial
 from smartmob.embedded_service import check_installed
@@ -39,7 +40,7 @@ class Measurement(msgspec.Struct, frozen=True):
 
 
 @click.command("bench")
-@click.option("--seconds", type=click.FloatRange(0.1, 600), default=5.0, help="Seconds of each measurement.")
+@click.option("--seconds", type=Number(0.1, 600), default=5.0, help="Seconds of each measurement.")
 @as_json
 def command(seconds: float, as_json: bool) -> None:
     """Measure the throughput of a temporary service with its own database on this machine, in half a minute.

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from smartmob.cli import printing
+from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import as_json
 from smartmob.errors import InvalidInput
 
@@ -29,13 +30,13 @@ _LONGEST_PATIENCE = 600  # seconds
               help="Test script for the configuration, instead of one in Python that asks for the target.")  # fmt: skip
 @click.option("--cannons", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N",
               help="Cannons in the configuration.")  # fmt: skip
-@click.option("--rampup", type=click.FloatRange(0, 60), default=1.0, show_default=True, metavar="SECONDS",
+@click.option("--rampup", type=Number(0, 60), default=1.0, show_default=True, metavar="SECONDS",
               help="Rampup in the configuration.")  # fmt: skip
-@click.option("--run-time", type=click.FloatRange(0.5, 600), default=2.0, show_default=True, metavar="SECONDS",
+@click.option("--run-time", type=Number(0.5, 600), default=2.0, show_default=True, metavar="SECONDS",
               help="Least duration of the first run.")  # fmt: skip
-@click.option("--patience", type=click.FloatRange(1, _LONGEST_PATIENCE), default=15.0, show_default=True,
+@click.option("--patience", type=Number(1, _LONGEST_PATIENCE), default=15.0, show_default=True,
               metavar="SECONDS", help="Time that the turret has for each thing that it has to do.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(1, 3600), default=180.0, show_default=True, metavar="SECONDS",
+@click.option("--timeout", type=Number(1, 3600), default=180.0, show_default=True, metavar="SECONDS",
               help="Time after which the check ends as failed.")  # fmt: skip
 @click.option("--no-target", is_flag=True, help="The transactions of the script do not ask for {url}.")
 @click.option("--junit", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
@@ -73,10 +74,11 @@ def command(
 
 
 async def _cancelled_by_signals(check: Any) -> Any:
-    """Run the check; SIGTERM cancels it like CTRL-C, so that it leaves no process."""
+    """Run the check; SIGTERM and SIGHUP cancel it like CTRL-C, so that it leaves no folder."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         return await check.run()
     except asyncio.CancelledError:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_answer_timeout, with_rest_client, with_server_options
 from smartmob.client import failures, streams
 from smartmob.client.command_client import CommandClient
@@ -58,7 +59,7 @@ def address(host: str) -> str:
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Run on a terminal, as an interactive program needs.")
 @click.option("-C", "--chdir", "cwd", metavar="PATH", help="Working directory on the machine.")
 @click.option("-e", "--env", "env", metavar="NAME=VALUE", multiple=True, help="Environment variable; repeatable.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Stop it after this number of seconds.")
+@click.option("--timeout", type=Number(min=0, min_open=True), help="Stop it after this number of seconds.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
 @click.option("--keep", is_flag=True, help="Keep the job when this command ends: by a closed pipe, TERM or HUP.")
 @click.option("-d", "--detach", is_flag=True, help="Start the job, tell how to come back, and end at once.")

@@ -9,6 +9,7 @@ from typing import Any, cast
 import click
 
 from smartmob.cli import printing, verdict_formats
+from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError, SettingsError
@@ -56,7 +57,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes.")  # fmt: skip
 @click.option(
-    "--min-seconds", "--min-change", "min_change", type=click.FloatRange(0, 1e9),
+    "--min-seconds", "--min-change", "min_change", type=Number(0, 1e9),
     help="Also ignore smaller changes in seconds, cores or MB. Default: 0.001 s, 0.05 cores, 1 MB.",
 )  # fmt: skip
 @click.option("--across", is_flag=True, help="Compare measures of different machines, with low confidence.")

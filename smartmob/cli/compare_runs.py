@@ -10,6 +10,7 @@ import click
 
 from smartmob.cli import fire, printing, thresholds
 from smartmob.cli.compare import share
+from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
 from smartmob.cli.verdict_formats import escaped
 from smartmob.client.http import RestClient
@@ -20,6 +21,13 @@ WORDS = ("slower", "errors", "rate", "unfit", "incomparable")
 
 _COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "green", "unfit": "magenta"}
 _HEAD = ("Verdict", "Timer", "Figure", ">A", ">B", ">Change", ">95 % interval", "Reason")
+"""The columns of Markdown; a table has no reasons, and the timer as its last column if it is wide."""
+_NARROW_HEAD = ("Verdict", "Figure", ">A", ">B", ">Change", ">95 % interval")
+_MOST_NAMES = 3  # of figures that are unfit for the same reason
+_WIDE_COLUMNS = 120  # of a terminal
+
+_POINTS = " points"
+"""The unit of a difference of shares."""
 
 Document = Mapping[str, Any]
 
@@ -35,7 +43,7 @@ def _words(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> lis
 @click.command("compare-runs")
 @click.argument("first", metavar="A")
 @click.argument("others", metavar="B...", nargs=-1, required=True)
-@click.option("--skip", type=click.FloatRange(0, 31 * 86_400), default=0.0, metavar="SECONDS",
+@click.option("--skip", type=Number(0, 31 * 86_400), default=0.0, metavar="SECONDS",
               help="Leave out so many seconds at the begin of each run, for its warm-up.")  # fmt: skip
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes of latencies and rates.")  # fmt: skip
@@ -62,12 +70,14 @@ async def command(
 
     Latencies of successes, rate and errors of each timer are judged by spans of seconds of both runs, since seconds
     that follow each other are no independent measurements. It ends with 0, with 1 if --fail-on applies, with 2 for a
-    wrong option, and with 3 if the server does not answer.
+    wrong option or the same run twice, and with 3 if the server does not answer or has no such run.
     """
     base = await fire.find_run(rest, first)
     found = []
-    for other in others:
-        run = await fire.find_run(rest, other)
+    runs = [await fire.find_run(rest, other) for other in others]
+    for place, run in enumerate(runs):
+        if run in (base, *runs[:place]):
+            raise click.UsageError(f"{others[place]} is a run that is given twice: name different runs.")
         path = f"{fire.RUNS}/{base}/comparison"
         found.append(await rest.get(path, against=run, skip=skip, min_effect=min_effect))
     form = "json" if as_json else form
@@ -78,8 +88,10 @@ async def command(
     elif form == "junit":
         click.echo(junit(found, fail_on))
     else:
-        for each in found:
-            _print(each, everything=everything)
+        for place, each in enumerate(found):
+            if place:
+                click.echo()
+            show(each, printing.console().width, everything=everything)
     failed = [word for word in WORDS if word in fail_on and any(applies(word, each) for each in found)]
     if failed:
         printing.say(f"--fail-on: {', '.join(failed)}")
@@ -101,14 +113,16 @@ def _rows(found: Document) -> list[tuple[str, Document]]:
 
 
 def title(found: Document) -> str:
-    """Return the two runs in one line."""
-    names = [f"{run['name'] or run['id']}" for run in (found["first"], found["second"])]
+    """Return the two runs in one line: by their names, and by their ids too where these are the same."""
+    runs = found["first"], found["second"]
+    same = runs[0]["name"] == runs[1]["name"]
+    names = [f"{run['name']} ({run['id']})" if same and run["name"] else run["name"] or run["id"] for run in runs]
     return f"B {names[1]} against A {names[0]}"
 
 
 def _notes(found: Document) -> list[str]:
     """Return what the table does not show."""
-    notes = []
+    notes = list(found.get("notes") or ())
     for name, timers in (("A", found["only_first"]), ("B", found["only_second"])):
         if timers:
             shown = ", ".join(timer or thresholds.ALL for timer in timers[:10])
@@ -118,6 +132,18 @@ def _notes(found: Document) -> list[str]:
     return notes
 
 
+def _reasons(rows: Sequence[tuple[str, Document]]) -> list[str]:
+    """Return why figures are unfit, a line for each reason."""
+    found: dict[str, list[str]] = {}
+    for timer, row in rows:
+        if row["reason"]:
+            found.setdefault(row["reason"], []).append(f"{row['figure']} of {timer}")
+    return [
+        f"{', '.join(names[:_MOST_NAMES])}{' …' if len(names) > _MOST_NAMES else ''}: {reason}."
+        for reason, names in found.items()
+    ]
+
+
 def _cells(timer: str, row: Document) -> tuple[str, ...]:
     return (
         row["verdict"],
@@ -125,7 +151,7 @@ def _cells(timer: str, row: Document) -> tuple[str, ...]:
         row["figure"],
         *(_value(row["figure"], row[side]) for side in ("first", "second")),
         _change(row["figure"], row["change"]),
-        f"{_change(row['figure'], row['low'])} … {_change(row['figure'], row['high'])}" if row["p"] is not None else "",
+        _interval(row),
         row["reason"],
     )
 
@@ -139,19 +165,38 @@ def _value(figure: str, value: float | None) -> str:
 def _change(figure: str, value: float | None) -> str:
     if value is None:
         return printing.NOTHING
-    return f"{value * 100:+.2f} points" if figure == "errors" else f"{value:+.1%}"
+    return f"{value * 100:+.2f}{_POINTS}" if figure == "errors" else f"{value:+.1%}"
 
 
-def _print(found: Document, *, everything: bool) -> None:
-    rows = [_cells(timer, row) for timer, row in _rows(found) if everything or row["verdict"] not in ("same", "unfit")]
-    if rows:
-        printed = ((printing.plain(row[0], _COLOURS.get(row[0], "")), *row[1:]) for row in rows)
-        printing.print_table(title(found), _HEAD, printed)
-    lines = [f"{title(found)}: {found['verdict']}: {found['reason']}", *_notes(found)]
+def _interval(row: Document) -> str:
+    """Return the confidence interval of a change, with its unit once."""
+    if row["p"] is None:
+        return ""
+    low, high = (_change(row["figure"], row[side]) for side in ("low", "high"))
+    return f"{low.removesuffix(_POINTS)} … {high}"
+
+
+def show(found: Document, columns: int, *, everything: bool) -> None:
+    """Print the verdict, the figures that changed, and their reasons and notes, for a terminal with so many columns."""
+    rows = [(timer, row) for timer, row in _rows(found) if everything or row["verdict"] not in ("same", "unfit")]
+    printing.print_lines([printing.plain(f"{title(found)}: {found['verdict']}: {found['reason']}.", "bold")])
+    if columns >= _WIDE_COLUMNS:
+        if rows:
+            printing.print_table("", (*_NARROW_HEAD, "Timer"), ((*_line(timer, row), timer) for timer, row in rows))
+    else:
+        for timer in dict.fromkeys(timer for timer, _ in rows):
+            printing.print_table(timer, _NARROW_HEAD, (_line(name, row) for name, row in rows if name == timer))
+    lines = [*_reasons(rows), *_notes(found)]
     hidden = len(_rows(found)) - len(rows)
     if hidden:
         lines.append(f"{hidden} figures that are the same or unfit are hidden; --all shows them.")
     printing.print_lines([printing.plain(line) for line in lines])
+
+
+def _line(timer: str, row: Document) -> list[object]:
+    """Return the cells of the columns `_NARROW_HEAD`."""
+    verdict, _, *rest, _ = _cells(timer, row)
+    return [printing.plain(verdict, _COLOURS.get(verdict, "")), *rest]
 
 
 def markdown(found: Document) -> str:
@@ -166,6 +211,15 @@ def markdown(found: Document) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _sentence(row: Document) -> str:
+    """Return a figure of two runs in one line."""
+    figure = row["figure"]
+    said = f"{row['verdict']}: {_value(figure, row['first'])} became {_value(figure, row['second'])}"
+    if row["p"] is not None:
+        said += f", {_change(figure, row['change'])}, 95 % interval {_interval(row)}"
+    return f"{said}, {row['reason']}" if row["reason"] else said
+
+
 def junit(comparisons: Sequence[Document], fail_on: Sequence[str]) -> str:
     """Return comparisons as JUnit XML: a figure of a timer is a case, and a failure if --fail-on names its verdict."""
     suites = ElementTree.Element("testsuites")
@@ -175,7 +229,7 @@ def junit(comparisons: Sequence[Document], fail_on: Sequence[str]) -> str:
         for timer, row in _rows(found):
             one = {**found, "timers": [{"timer": timer, "figures": [row]}]}
             failing = any(applies(word, one) for word in fail_on if word in ("slower", "errors", "rate"))
-            cases.append((timer, row["figure"], " ".join(_cells(timer, row)), failing, row["verdict"] == "unfit"))
+            cases.append((timer, row["figure"], _sentence(row), failing, row["verdict"] == "unfit"))
         whole = any(applies(word, found) for word in fail_on if word in ("unfit", "incomparable"))
         cases.append(("smartmob.compare-runs", "verdict", f"{found['verdict']}: {found['reason']}", whole, False))
         suite.set("tests", str(len(cases)))

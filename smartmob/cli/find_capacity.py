@@ -16,7 +16,7 @@ import click
 import msgspec
 import orjson
 
-from smartmob.cli import output_files, printing
+from smartmob.cli import output_files, printing, run_display
 from smartmob.cli.capacity_options import CapacityOptions
 from smartmob.client import http
 from smartmob.client.http import RestClient
@@ -57,6 +57,8 @@ class CapacityFinder:
         self.steps: list[SearchStep] = []
         self._interrupted = asyncio.Event()
         self._stored: dict[str, Any] = {}
+        self._deadline = 0.0
+        self._missing, self._is_late = "", False
 
     @property
     def interrupted(self) -> bool:
@@ -109,14 +111,16 @@ class CapacityFinder:
     async def run(self) -> SearchResult:
         """Fire steps until the capacity is known, the time is over or CTRL-C is pressed; return the result so far."""
         loop, reason, last = asyncio.get_running_loop(), "", False
-        deadline = loop.time() + self._options.settings.max_time
+        self._deadline = loop.time() + self._options.settings.max_time
         with _interrupts(self._interrupted):
             while (rate := self._search.rate) is not None:
-                if loop.time() + self._options.step_seconds + _START_SECONDS > deadline and last:
+                if loop.time() + self._options.step_seconds + _START_SECONDS > self._deadline and last:
                     reason = "--max-time is over"
                     break
                 if self._interrupted.is_set() or (step := await self._fire(rate)) is None:
                     reason = "stopped by request"
+                    if self._is_late and not self._interrupted.is_set():
+                        reason = f"--max-time is over, and the step was still {self._missing}"
                     break
                 last = True
                 self.steps.append(step)
@@ -163,19 +167,31 @@ class CapacityFinder:
         return evaluate_step(summary, fired, self._options.conditions, self._options.settings.target_host)
 
     async def _follow(self, ident: str) -> str:
-        """Return the state of a run at its end; CTRL-C stops it."""
+        """Return the state of a run at its end; CTRL-C stops it, and so does the deadline while turrets are missing."""
         for attempt in range(_ATTEMPTS):
             try:
                 async for frame in self._rest.frames(f"{RUNS}/{ident}/live"):
                     if frame["state"] in ENDED:
                         return str(frame["state"])
-                    if self._interrupted.is_set():
+                    if self._waits(frame) and asyncio.get_running_loop().time() > self._deadline:
+                        self._is_late = True
+                    if self._interrupted.is_set() or self._is_late:
                         await self._rest.post(f"{RUNS}/{ident}/stop", {})
             except http.ConnectionBroken:
                 if attempt == _ATTEMPTS - 1:
                     raise
             await asyncio.sleep(_RECONNECT_SECONDS)
         raise RemoteError(f"the run {ident} cannot be followed any longer; ask for it with smartmob report {ident}")
+
+    def _waits(self, frame: Mapping[str, Any]) -> bool:
+        """Return whether a run waits for turrets; say for how many, once and when it changes."""
+        if frame["state"] != "waiting":
+            return False
+        missing = run_display.headline(frame)
+        if missing != self._missing:
+            printing.say(missing)
+        self._missing = missing
+        return True
 
     async def _cool_down(self, step: SearchStep) -> None:
         """Wait without load, after a step that did not hold also for its backlog."""

@@ -17,7 +17,7 @@ import click
 import orjson
 
 from smartmob import csv_cells
-from smartmob.cli import find_capacity, output_files, printing, run_conditions, thresholds
+from smartmob.cli import find_capacity, output_files, printing, project_check, run_conditions, thresholds
 from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
@@ -28,7 +28,8 @@ from smartmob.cli.server_options import with_rest_client
 from smartmob.client import http
 from smartmob.client.http import RestClient
 from smartmob.client.limits import LIMITS
-from smartmob.errors import InvalidInput, RemoteError, SmartmobError
+from smartmob.errors import InvalidInput, RemoteError, SettingsError, SmartmobError
+from smartmob.turrets.project import find_config
 
 RUNS = "/turret-runs"
 _CONFIG = "config.json"
@@ -61,7 +62,11 @@ class RunFailed(SmartmobError):
 @click.option("--on", "services", metavar="HOST:PORT,...",
               help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
-@click.option(_WARM_UP, metavar="DURATION", help="Leave out the first seconds of the run, such as 30s, of all figures.")
+@click.option(
+    _WARM_UP,
+    metavar="DURATION",
+    help="Leave out the first seconds of the run, such as 30s, of all figures; 0s for none.",
+)
 @with_capacity_options
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -93,7 +98,7 @@ async def fire(
         raise click.UsageError(
             "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
         )
-    limits = run_conditions.read(await asyncio.to_thread(pack_project, project, config_file), conditions)
+    limits = await asyncio.to_thread(_checked, project, config_file, conditions, asked.get("warm_up"))
     if services is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
@@ -133,9 +138,27 @@ async def _request_run(
     return run
 
 
+def _checked(
+    project: Path, config_file: Path | None, conditions: tuple[str, ...], warm_up: str | None
+) -> RunConditions:
+    """Return the conditions of a project and of the command line; raises SettingsError for a fault of the project."""
+    name = str(config_file or (project if project.is_file() else project / _CONFIG))
+    try:
+        package = pack_project(project, config_file)
+        config = find_config(package)
+    except InvalidInput as error:
+        raise SettingsError(f"{project}: {error}") from None
+    limits = run_conditions.read(package, conditions)
+    for doubt in project_check.check(config, name, None if warm_up is None else float(warm_up)):
+        printing.say(doubt)
+    for inverted in filter(None, (condition.threshold.doubt() for condition in limits.all)):
+        printing.say(inverted)
+    return limits
+
+
 def _warm_up(text: str | None) -> dict[str, str]:
-    """Return the query for the option --warm-up."""
-    return {} if text is None else {"warm_up": f"{duration_seconds(_WARM_UP, text):g}"}
+    """Return the query for the option --warm-up; 0s asks for none, whatever the project has."""
+    return {} if text is None else {"warm_up": f"{duration_seconds(_WARM_UP, text, may_be_zero=True):g}"}
 
 
 def _write_junit(summary: Mapping[str, Any], target: Path) -> None:
@@ -163,7 +186,7 @@ def _show_result(summary: Mapping[str, Any], state: str, limits: RunConditions, 
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the page there; the default is report-RUN.html.")  # fmt: skip
 @click.option(_WARM_UP, metavar="DURATION",
-              help="Leave out the first seconds, such as 30s, instead of the warm-up of the run.")  # fmt: skip
+              help="Leave out the first seconds, such as 30s or 0s, instead of the warm-up of the run.")  # fmt: skip
 @with_rest_client
 async def report(rest: RestClient, run: str, against: str | None, target: Path | None, warm_up: str | None) -> None:
     """Write the report of RUN (its id, or "last") as one self-contained page."""

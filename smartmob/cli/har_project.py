@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.load_project import LONGEST_RUN_SECONDS
+from smartmob.cli.number_options import Number
 from smartmob.errors import InvalidInput
 from smartmob.turrets import har_script
 
@@ -16,18 +19,32 @@ _SCRIPT = "test_scripts/v_user.py"
 _MOST_BYTES = 512 * 1024 * 1024  # of a recording
 
 
+_NAME = re.compile(r"[\w!#$%&'*+.^`|~-]+")
+"""The name of a header (RFC 9110, section 5.6.2), and that of a host."""
+
+
+def _names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of headers or hosts; an address would match no host."""
+    for name in names:
+        if _NAME.fullmatch(name.replace(":", "") if name.count(":") > 1 else name) is None:  # ::1 is a host, too
+            raise click.BadParameter(f"{name!r} is no name; leave out schemes, ports, paths and values")
+    return names
+
+
 @click.command("har-to-project", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recording", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
 @click.option("--all-hosts", is_flag=True, help="Also fire at other hosts than that of the first request.")
-@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Also fire at this host; repeatable.")
-@click.option("--keep-header", "--keep-headers", "kept", multiple=True, metavar="NAME",
+@click.option(
+    "--host", "hosts", multiple=True, metavar="NAME", callback=_names, help="Also fire at this host; repeatable."
+)
+@click.option("--keep-header", "--keep-headers", "kept", multiple=True, metavar="NAME", callback=_names,
               help="Copy this header although it may have a secret; repeatable.")  # fmt: skip
 @click.option("--think/--no-think", default=True, show_default=True, help="Wait between requests as recorded.")
-@click.option("--most-think", type=click.FloatRange(0), default=10.0, show_default=True, metavar="SECONDS",
+@click.option("--most-think", type=Number(0, 86_400), default=10.0, show_default=True, metavar="SECONDS",
               help="Wait at most so long between two requests.")  # fmt: skip
 @click.option("--cannons", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Users.")
-@click.option("--run-time", type=click.FloatRange(1), default=30, show_default=True, metavar="SECONDS",
+@click.option("--run-time", type=Number(1, LONGEST_RUN_SECONDS), default=30, show_default=True, metavar="SECONDS",
               help="How long it fires.")  # fmt: skip
 def command(
     recording: Path,

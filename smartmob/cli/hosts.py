@@ -15,6 +15,7 @@ from rich.table import Table
 
 from smartmob.cli import printing
 from smartmob.cli.durations import duration_seconds
+from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.hosts.fields import FIELDS, NAMES, Container, SampleField, Unit, container_text
@@ -69,9 +70,7 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.option(
-    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.2, 60), help="Seconds between updates."
-)
+@click.option("--interval", default=1.0, show_default=True, type=Number(0.2, 60), help="Seconds between updates.")
 @click.option("--times", type=click.IntRange(1), help="Number of updates; without it, until CTRL-C.")
 @with_rest_client
 async def watch(rest: RestClient, interval: float, times: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -18,11 +18,15 @@ from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.tally import Tally
+from smartmob.turrets.model import TimerStats
+from smartmob.turrets.outcomes import Outcomes
+from smartmob.turrets.report.findings import timer_stats
 from smartmob.turrets.result_files import locust_tables, result_formats
 from smartmob.turrets.result_files.imported_run import SLICES_OF_LINE, GivenStats, ImportHead, ImportLine
 from smartmob.turrets.result_files.load_sample import FileAccount, LoadSample
 from smartmob.turrets.result_files.result_formats import ResultFormat
 from smartmob.turrets.result_files.sample_slices import Survey, slices
+from smartmob.turrets.slices import TRANSACTION
 
 _COMMAND = "smartmob import-results"
 _REFUSED_STATUSES = {400, 409, 413, 422}
@@ -47,6 +51,11 @@ class LoadFile:
     run: str | None = None
     stored: bool | None = None
     error: str | None = None
+    figures: Callable[[], dict[str, TimerStats]] = dict
+
+    def timers_found(self) -> dict[str, Any]:
+        """Return the statistics that conditions are compared with, as in the summary of a run."""
+        return {"timers": msgspec.to_builtins(self.figures())}
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -67,7 +76,11 @@ class LoadFile:
 @click.option("--name", default="", help="Name of the run; the default is that of the file.")
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION",
               help="End with 1 if a run meets it: 'p99>200ms', 'errors>1%', 'TIMER:avg>1s'; repeatable.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Only read: say what would be stored, and ask no service.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only read: say what would be stored and which conditions are met, and ask no service.",
+)
 @click.option("--strict", is_flag=True, help="End with exit code 1 if anything was not understood.")
 @as_json
 @with_rest_client
@@ -88,8 +101,10 @@ async def command(
     is not stored again.
     """
     limits = thresholds.parse_all(conditions)
-    if limits and dry_run:
-        raise click.UsageError("--fail-if needs a stored run: leave out --dry-run.")
+    if dry_run and any(limit.figure == thresholds.UNTRUSTED for limit in limits):
+        raise click.UsageError("--fail-if untrusted needs the verdict of the service: leave out --dry-run.")
+    for doubt in filter(None, (limit.doubt() for limit in limits)):
+        printing.say(doubt)
     results: list[LoadFile] = []
     violations: list[str] = []
     passed_over = Tally()
@@ -98,8 +113,8 @@ async def command(
         results.append(result)
         try:
             await _import(None if dry_run else rest, group, forced, name, result)
-            if limits and result.run is not None and not dry_run:
-                summary = await rest.get(f"{fire.RUNS}/{result.run}/summary")
+            if limits and result.run is not None:
+                summary = result.timers_found() if dry_run else await rest.get(f"{fire.RUNS}/{result.run}/summary")
                 violations += [f"{result.name}: {text}" for limit in limits if (text := limit.violation(summary))]
         except NotAReport as error:
             passed_over.add("passed over", f"{result.name}: {error}")
@@ -200,6 +215,7 @@ async def _import_samples(
         notes=_notes(result.account),
         users=result.account.users.since(survey.started),
     )
+    result.figures = lambda: _figures(_samples(file.path, format_, FileAccount()), survey)
     lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
     await _send(rest, head, lines, result)
 
@@ -216,6 +232,7 @@ async def _import_tables(
                 raise InvalidInput(f"{file.name} is no further table of the same test of Locust; import it alone")
             tables[kind] = stack.enter_context(file.path.open("rb"))
         given = locust_tables.read(tables, result.account)
+    result.figures = lambda: given.timers
     whole = next(iter(given.timers.values()))
     result.transactions, result.errors, result.timers = whole.count, whole.errors, len(given.timers) - 1
     if not whole.count:
@@ -257,6 +274,14 @@ def _samples(path: Path, format_: ResultFormat, account: FileAccount) -> Iterato
     assert format_.read is not None
     with path.open("rb") as file:
         yield from format_.read(file, account)
+
+
+def _figures(samples: Iterable[LoadSample], survey: Survey) -> dict[str, TimerStats]:
+    """Return the statistics of each timer, as the service has them after the import."""
+    timers = {TRANSACTION: Outcomes()}
+    for part in slices(samples, survey):
+        timers.setdefault(part.timer, Outcomes()).merge(part)
+    return {name or thresholds.ALL: timer_stats(values, survey.duration) for name, values in timers.items()}
 
 
 def _slice_lines(samples: Iterable[LoadSample], survey: Survey) -> Iterator[ImportLine]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.number_options import Number
 from smartmob.cli.process_selection import Status
 from smartmob.processes.model import NOT_ENFORCED
 
@@ -40,22 +40,12 @@ class MemorySize(click.ParamType[int]):
         return found
 
 
-class Processors(click.FloatRange):
-    """A number of processors, as 0.5; NaN is none."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        found = super().convert(value, param, ctx)
-        if math.isnan(found):
-            self.fail(f"{value!r}: expected a number of processors", param, ctx)
-        return found
-
-
 def with_limits(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which gets them as the argument `limits`: a dictionary without those not given."""
 
     @click.option("--memory", metavar="SIZE", type=MemorySize(),
                   help="Memory of each process with its descendants, as 256M.  [default: the service's]")  # fmt: skip
-    @click.option("--cpu", metavar="N", type=Processors(0.01, 1024),
+    @click.option("--cpu", metavar="N", type=Number(0.01, 1024),
                   help="Processors that each may use, as 0.5.  [default: the service's]")  # fmt: skip
     @click.option("--tasks", metavar="N", type=click.IntRange(1, 4_194_304),
                   help="Processes and threads that each may have.  [default: the service's]")  # fmt: skip

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+from yarl import URL
 
 from smartmob.cli import printing
+from smartmob.cli.number_options import Number
 from smartmob.errors import InvalidInput
 
 _SCRIPT = "test_scripts/v_user.py"
@@ -29,10 +31,27 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+LONGEST_RUN_SECONDS = 31 * 86_400
+"""The most seconds that a run may fire, as the service has it."""
+
+
+def _address(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Return an address that a script can ask for."""
+    try:
+        url = URL(text)
+        known = url.scheme in ("http", "https") and url.host and " " not in text
+    except ValueError:
+        known = None
+    if not known:
+        raise click.BadParameter(f"{text!r} is no address such as http://127.0.0.1:8080/health")
+    return text
+
+
 @click.command("new-project", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
-@click.option("--url", default="http://127.0.0.1:8080/health", show_default=True, help="What the script asks for.")
-@click.option("--run-time", type=click.FloatRange(1), default=30, show_default=True, metavar="SECONDS",
+@click.option("--url", default="http://127.0.0.1:8080/health", show_default=True, callback=_address,
+              help="What the script asks for.")  # fmt: skip
+@click.option("--run-time", type=Number(1, LONGEST_RUN_SECONDS), default=30, show_default=True, metavar="SECONDS",
               help="How long it fires.")  # fmt: skip
 def new_project(folder: Path, url: str, run_time: float) -> None:
     """Create the folder NAME with a project: config.json and test_scripts/v_user.py, ready to be fired."""

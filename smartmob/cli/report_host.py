@@ -13,6 +13,7 @@ from urllib.parse import quote
 import click
 import platformdirs
 
+from smartmob.cli.number_options import Number
 from smartmob.environment import environment
 from smartmob.errors import SettingsError, StartupError
 from smartmob.options import PREFIX
@@ -24,9 +25,7 @@ _BACKLOG_MB = 64
 @click.command("report-host")
 @click.option("--to", "url", metavar="URL", required=True, envvar=PREFIX + "SERVER", help="Address of the service.")
 @click.option("--name", help="Name of this machine.  [default: the machine's name]")
-@click.option(
-    "--interval", default=1.0, show_default=True, type=click.FloatRange(0.1, 3600), help="Seconds between samples."
-)
+@click.option("--interval", default=1.0, show_default=True, type=Number(0.1, 3600), help="Seconds between samples.")
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path),

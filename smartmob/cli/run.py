@@ -21,6 +21,7 @@ from smartmob.cli.follower import OutputFollower
 from smartmob.cli.limit_options import with_limits
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
+from smartmob.cli.number_options import Number
 from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
 from smartmob.cli.server_options import as_json, command_line, with_rest_client
@@ -96,7 +97,7 @@ class _AllEnded(Exception):
               help="When a program that has ended is started again.  [default: always]")  # fmt: skip
 @click.option("--env", metavar="NAME=VALUE", type=_Variable(), multiple=True,
               help="Variable for all processes; repeatable.")  # fmt: skip
-@click.option("--grace", metavar="SECONDS", type=click.FloatRange(0, LONGEST_GRACE),
+@click.option("--grace", metavar="SECONDS", type=Number(0, LONGEST_GRACE),
               help="Seconds between SIGTERM and SIGKILL.  [default: the service's]")  # fmt: skip
 @with_limits
 @click.option("--replace", is_flag=True, help="Stop and remove processes of the same names first.")

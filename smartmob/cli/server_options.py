@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from smartmob.cli.number_options import Number
 from smartmob.client import failures
 from smartmob.client.http import RestClient
 from smartmob.client.limits import LIMITS
@@ -41,7 +42,7 @@ def _set_answer_timeout(_: click.Context, __: click.Parameter, seconds: float) -
 
 with_answer_timeout = click.option(
     "--answer-timeout",
-    type=click.FloatRange(min=0.01, max=86_400),
+    type=Number(min=0.01, max=86_400),
     metavar="SECONDS",
     envvar=PREFIX + "ANSWER_TIMEOUT",
     default=LIMITS.answer_seconds,

@@ -116,6 +116,14 @@ class Threshold:
         """Return whether the statistic is a percentile."""
         return self.figure in _KEPT
 
+    def doubt(self) -> str | None:
+        """Return a warning if the condition is met by what a test should reach, such as short times; None otherwise."""
+        low = self.is_time or self.figure in _SHARES
+        if self.figure == UNTRUSTED or low == (self.sign[0] == ">") or self.figure in ("count", "transactions"):
+            return None
+        better, turned = ("lower" if low else "higher"), self.text.replace(self.sign, _REQUIRED[self.sign])
+        return f"{self.text!r} fails a run whose {self.figure} is {better}; to fail the others, write {turned!r}"
+
     def only_at_end(self) -> str | None:
         """Return why the condition can be decided only at the end of a run, or None."""
         if self.figure == UNTRUSTED:
@@ -225,7 +233,7 @@ def parse(text: str, source: str = OPTION) -> Threshold:
     if text.strip() == UNTRUSTED:
         return Threshold(text, ALL, UNTRUSTED, ">", 0.0, share=False)
     match = _FORM.fullmatch(text.strip())
-    if match is None:
+    if match is None or (match["timer"] or "").strip() in _METRICS_OF_K6:
         raise _unknown(text, source)
     figure, unit = match["figure"], match["unit"]
     is_percentile = re.fullmatch(r"p[\d.]+", figure) is not None
@@ -297,7 +305,36 @@ def planned(
     return made
 
 
+_OF_K6 = re.compile(
+    r"(?:(?P<metric>http_\w+|iteration_\w+|checks|[\w.]+)(?:{[^}]*})?\s*:?\s*)?"
+    r"(?P<figure>p(?P<bracket>\()?\s*(?P<share>\d+(?:\.\d+)?)\s*\)?|med|rate|avg|max|min|count)\s*"
+    r"(?P<sign><=|>=|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s)?"
+)
+"""A threshold as k6 documents it ("Thresholds": `p(95)<500`), with the metric before it as its summary has it."""
+_METRICS_OF_K6 = ("http_req_duration", "http_req_failed", "http_req_waiting", "http_reqs", "iteration_duration")
+"""Metrics of k6 that are taken for no timers here."""
+
+
+def _for_k6(text: str) -> str:
+    """Return how a threshold of k6 is written here, or ""."""
+    match = _OF_K6.fullmatch(text.strip())
+    known = match is not None and (match["metric"] in _METRICS_OF_K6 or match["bracket"] or match["figure"] == "med")
+    if match is None or not known:
+        return ""
+    sign, number = _REQUIRED[match["sign"]], match["number"]
+    if match["metric"] == "http_req_failed":
+        own = f"errors{sign}{float(number) * 100:g}%"
+    elif match["figure"] in ("rate", "count"):
+        own = f"{match['figure']}{sign}{number}"
+    else:
+        figure = f"p{match['share']}" if match["share"] else "p50" if match["figure"] == "med" else match["figure"]
+        own = f"{figure}{sign}{number}{match['unit'] or 'ms'}"
+    return f"; a threshold of k6 says what must hold, a condition here what must not: write {own!r}"
+
+
 def _unknown(text: str, source: str) -> SettingsError:
+    if own := _for_k6(text):
+        return SettingsError(f"{source} {text!r} is no condition{own}")
     return SettingsError(
         f"{source} {text!r} is no condition; write FIGURE>NUMBER or TIMER:FIGURE>NUMBER, such as 'p99>200ms', "
         f"'errors>1%' or 'login:avg>0.5s'. Figures: {', '.join((*_KEPT, *_DURATIONS, *_COUNTS))}, "

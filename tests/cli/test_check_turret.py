@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from junitparser import JUnitXml
@@ -14,6 +17,7 @@ from junitparser import JUnitXml
 from smartmob.cli.main import group
 from smartmob.errors import InvalidInput, SettingsError
 from tests.interop.children import clean_environment
+from tests.waiting import until
 
 NO_TURRET = ("sh", "-c", "echo no turret '<&' >&2; exit 7")
 
@@ -65,3 +69,25 @@ def test_it_needs_no_database(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean_environment(tmp_path)
     )
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_killed_check_leaves_no_turret(tmp_path: Path) -> None:
+    """Not even SIGKILL, which no program can handle, and not a child of the turret in a session of its own."""
+    script = "setsid sleep 600 & echo $$ $! > pids; mv pids done; sleep 600"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "smartmob", "check-turret", "sh", "-c", f"cd {tmp_path}; {script}"),
+        env=clean_environment(tmp_path),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await until((tmp_path / "done").exists)
+    pids = [int(text) for text in (tmp_path / "done").read_text().split()]
+    process.kill()
+    assert await process.wait() == -signal.SIGKILL
+
+    def is_over(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    await until(lambda: all(map(is_over, pids)))

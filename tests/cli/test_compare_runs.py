@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from smartmob.cli.compare_runs import show
 from tests.cli.test_import_load import START, _jtl, _smartmob
 
 __all__ = ["_smartmob"]
@@ -38,8 +39,16 @@ async def test_three_runs_in_each_format(client: Any, smartmob: Any, tmp_path: P
 
     code, output, errors = await smartmob("compare-runs", *runs, "--fail-on", "slower")
     assert (code, "--fail-on: slower" in errors) == (1, True), errors
-    assert "B 1.jtl against A 0.jtl: same" in output
-    assert "slower: p50 of All transactions" in output
+    assert "B 1.jtl against A 0.jtl: same: no difference beyond the spread inside the runs.\n" in output
+    assert "B 2.jtl against A 0.jtl: slower: p50 of All transactions, " in output, "the verdict stands there once"
+    rows = [line.split() for line in output.splitlines() if line.startswith("slower")]
+    assert {tuple(row[:2]) for row in rows} == {("slower", "p50"), ("slower", "p95")}
+    assert " ".join(rows[0][-2:]) == "All transactions", "a pipe has each figure in a line"
+    for twice in ((runs[0], runs[0]), (runs[0], runs[1], runs[1])):
+        code, output, errors = await smartmob("compare-runs", *twice)
+        assert (code, output, "is a run that is given twice" in errors) == (2, "", True), errors
+    code, output, _ = await smartmob("compare-runs", runs[0], runs[1], "--skip", "58")
+    assert "unfit: 2 whole seconds of A are to be compared, and 8 are needed" in output
 
     code, output, _ = await smartmob(
         "compare-runs", runs[0], runs[1], "--fail-on", "slower,errors,rate,unfit", "--json"
@@ -48,6 +57,9 @@ async def test_three_runs_in_each_format(client: Any, smartmob: Any, tmp_path: P
     code, output, _ = await smartmob("compare-runs", *runs, "--fail-on", "slower", "--format", "junit")
     suites = ElementTree.fromstring(output)
     assert [suite.get("failures") for suite in suites] == ["0", "4"]
+    (first, *_) = suites.iter("failure")
+    assert first.get("message", "").startswith("slower: ")
+    assert " became " in first.get("message", "")
     code, output, _ = await smartmob("compare-runs", runs[0], runs[2], "--format", "markdown")
     assert code == 0
     assert output.startswith("### B 2")
@@ -66,3 +78,22 @@ async def test_runs_of_other_tools_are_not_comparable(client: Any, smartmob: Any
     assert "fired by different tools: JMeter CSV and k6 CSV" in output
     assert (await smartmob("compare-runs", *runs, "--fail-on", "incomparable"))[0] == 1
     assert (await smartmob("compare-runs", runs[0], "absent"))[0] == 3
+
+
+def test_a_narrow_terminal_has_a_table_for_each_timer(capsys: pytest.CaptureFixture[str]) -> None:
+    """No row is longer than 80 columns, whatever a timer is called, and the reason of what is unfit has a line."""
+    figure = {"p": 0.01, "low": 0.1870, "change": 0.2012, "high": 0.2154, "reason": ""}
+    errors = figure | {"figure": "errors", "verdict": "more", "first": 0.0, "second": 1.0}
+    p99 = figure | {"figure": "p99", "verdict": "unfit", "first": 0.1, "second": 1234.5, "p": None, "reason": "few"}
+    timers = [{"timer": name, "figures": [errors, p99]} for name in ("All transactions", "GET /" + "long/" * 13)]
+    runs = {"first": {"name": "shop", "id": "1"}, "second": {"name": "shop", "id": "2"}}
+    found = {"verdict": "more errors", "reason": "of a", "timers": timers, "only_first": [], "only_second": []}
+    found |= {"left_out": 0, "notes": ["Their durations differ: A fired for 10 s, B for 20 s."], **runs}
+    show(found, columns=80, everything=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "B shop (2) against A shop (1): more errors: of a."
+    assert max(len(line.rstrip()) for line in lines[:-2]) <= 80, lines
+    row = next(line.split() for line in lines if line.startswith("more "))
+    assert row[2:] == ["0.00%", "100.00%", "+20.12", "points", "+18.70", "…", "+21.54", "points"]
+    assert lines[-2].startswith("p99 of All transactions, p99 of GET")
+    assert lines[-1].startswith("Their durations differ")

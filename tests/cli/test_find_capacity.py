@@ -18,8 +18,10 @@ from smartmob.turrets.project import find_config
 from smartmob.turrets.protocol import PROTOCOL
 from tests.acceptance.commands import QUICK_PROGRAMS, environment, run
 from tests.turrets.conftest import Recruit, _lab, _recruit
+from tests.turrets.messages import own_status
 from tests.turrets.runs import get
 from tests.turrets.scripted import OwnTurret
+from tests.waiting import until
 
 __all__ = ["_lab", "_recruit"]
 
@@ -82,8 +84,13 @@ async def test_a_target_host_that_does_not_report(lab: Any, project: Path) -> No
 
 async def test_ctrl_c_gives_the_result_so_far(lab: Any, recruit: Recruit, project: Path) -> None:
     """The run is stopped, the search is stored, and the exit code tells that it did not end by itself."""
-    turret = await recruit(lab, OwnTurret)
-    turret.protocol = PROTOCOL
+    turret, ended = await recruit(lab, OwnTurret), await recruit(lab, OwnTurret, uuid="ended")
+    turret.protocol = ended.protocol = PROTOCOL
+    ended.status = "Aborted"
+    await ended.send(own_status("Aborted", None, "ended", protocol=PROTOCOL))
+    await until(lambda: _conditions(lab, "Aborted"))
+    config = json.loads((project / "config.json").read_text()) | {"fail_if": ["errors>0"]}
+    (project / "config.json").write_text(json.dumps(config))
     process = await asyncio.create_subprocess_exec(
         *(QUICK_PROGRAMS / "smartmob", "fire", project, "--find-capacity", "p99<1s", "--step-time", "600s", "--json"),
         env=environment(SMARTMOB_SERVER=f"http://127.0.0.1:{lab.server.port}"),
@@ -96,8 +103,34 @@ async def test_ctrl_c_gives_the_result_so_far(lab: Any, recruit: Recruit, projec
     found = json.loads(output)
     assert (process.returncode, found["steps"]) == (1, []), errors
     assert found["result"]["words"] == "no rate held p99<1s, errors<1%: stopped by request"
+    assert b"the conditions of the project (fail_if) are not used" in errors
     (stored,) = (await get(lab, "/capacity-searches"))["searches"]
     assert stored["id"] == found["id"]
+    (fired,) = (await get(lab, "/turret-runs"))["runs"]
+    details = await get(lab, f"/turret-runs/{fired['id']}")
+    assert details["min_turrets"] == 1, "a turret that has ended does not count"
+    assert (details["config"]["fail_if"], details["config"]["warm_up"]) == ([], 2)
+
+
+async def _conditions(lab: Any, wanted: str) -> bool:
+    """Return whether a turret is in a condition."""
+    return wanted in [turret["status"] for turret in (await get(lab, "/turrets"))["turrets"]]
+
+
+async def test_the_time_of_a_search_covers_the_wait_for_turrets(lab: Any, project: Path) -> None:
+    """It says how many turrets are missing, ends by itself with a line, and leaves no run that waits."""
+    config = json.loads((project / "config.json").read_text()) | {"min_turrets": 2}
+    (project / "config.json").write_text(json.dumps(config))
+    code, output, errors = await run(
+        *("fire", project, "--find-capacity", "p99<1s", "--max-time", "1s"),
+        SMARTMOB_SERVER=f"http://127.0.0.1:{lab.server.port}",
+    )
+    missing = "waiting for turrets: 0 of 2 are there (smartmob turret --tar PACKAGE)"
+    reason = f"--max-time is over, and the step was still {missing}"
+    assert (code, errors.count(missing)) == (1, 2), errors
+    assert f"smartmob: no rate held p99<1s, errors<1%: {reason}" in errors
+    assert "Limit: unknown" in output
+    assert [fired["state"] for fired in (await get(lab, "/turret-runs"))["runs"]] == ["stopped"]
 
 
 async def test_a_turret_that_takes_no_rate(lab: Any, recruit: Recruit, project: Path) -> None:

@@ -91,7 +91,22 @@ class TestFire:
     async def test_a_warm_up_that_is_no_duration(self, lab: Any, smartmob: Any, project: Path) -> None:
         """It is refused before anything is fired."""
         code, _, errors = await smartmob("fire", project, "--warm-up", "fast")
-        assert (code != 0, "--warm-up fast: expected a duration such as 90s" in errors) == (True, True)
+        assert (code, "--warm-up fast: expected a duration such as 90s" in errors) == (2, True)
+        assert (await get(lab, "/turret-runs"))["runs"] == []
+
+    async def test_a_wrong_project_is_wrong_usage(self, lab: Any, smartmob: Any, project: Path, tmp_path: Path) -> None:
+        """One line names the file, the line and the field; nothing is asked of a server."""
+        file = project / "config.json"
+        file.write_text('{\n"run_time": 1,\n"min_turrets": "two"\n}')
+        code, output, errors = await smartmob("fire", project)
+        assert (code, output) == (2, "")
+        assert errors == f"smartmob: {file}:3: min_turrets: Expected `int`, got `str`\n"
+        file.unlink()
+        code, _, errors = await smartmob("fire", project)
+        assert (code, f"{file}: No such file" in errors, errors.count("\n")) == (2, True, 1)
+        (tmp_path / "no.tar").write_text("no archive")
+        code, _, errors = await smartmob("fire", tmp_path / "no.tar")
+        assert (code, "no.tar: the package is no tar archive" in errors) == (2, True)
         assert (await get(lab, "/turret-runs"))["runs"] == []
 
     async def test_ctrl_c(self, lab: Any, recruit: Recruit, project: Path) -> None:
@@ -117,9 +132,12 @@ class TestFire:
 
     async def test_without_waiting(self, lab: Any, smartmob: Any, project: Path) -> None:
         """The id of the run is all that is printed."""
-        code, output, _ = await smartmob("fire", project, "--no-wait")
-        assert code == 0
-        assert (await get(lab, f"/turret-runs/{output.strip()}"))["name"] == "night"
+        (project / "config.json").write_text(json.dumps({"run_time": 1, "name": "night", "warm_up": 5}))
+        code, output, errors = await smartmob("fire", project, "--no-wait", "--warm-up", "0s", "--fail-if", "p95<1s")
+        assert code == 0, errors
+        run = await get(lab, f"/turret-runs/{output.strip()}")
+        assert (run["name"], run["config"]["warm_up"]) == ("night", 0), "the option counts, also to have none"
+        assert "'p95<1s' fails a run whose p95 is lower; to fail the others, write 'p95>=1s'" in errors
 
     async def test_ports_that_differ(self, lab: Any, recruit: Recruit, smartmob: Any, project: Path) -> None:
         """A project whose turrets would look elsewhere is fired with a warning."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from click.testing import CliRunner
 
+from smartmob.cli.main import group
 from tests.acceptance.commands import run
 from tests.turrets.test_har_script import HOST, _post, entry, har
 
@@ -58,3 +60,23 @@ async def test_the_requests_arrive_as_they_were_recorded(aiohttp_server: Any, tm
         ("GET", "/gone", "", b""),
     ]
     assert (await run("har-to-project", recording, project))[0] != 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--most-think", "nan"),
+        ("--run-time", "inf"),
+        ("--cannons", "0"),
+        ("--host", "http://api.example"),
+        ("--host", "api.example:8080"),
+        ("--keep-header", "Accept: text/html"),
+    ],
+)
+def test_wrong_options_are_usage_errors(tmp_path: Path, option: str, value: str) -> None:
+    """One line names the option, and the exit code is 2."""
+    (tmp_path / "a.har").write_text("{}")
+    result = CliRunner().invoke(
+        group, ["har-to-project", str(tmp_path / "a.har"), str(tmp_path / "new"), option, value]
+    )
+    assert (result.exit_code, f"Invalid value for '{option}'" in result.stderr) == (2, True), result.output

@@ -91,7 +91,7 @@ async def test_invalid_arguments_are_refused_in_one_line(hosts: Any) -> None:
     """The line names the error."""
     for arguments, code, words in (
         (("show", "nobody"), 3, "no machine nobody"),
-        (("show", "wood", "--last", "5x"), 1, "expected a duration"),
+        (("show", "wood", "--last", "5x"), 2, "expected a duration"),
         (("show",), 2, "Missing argument"),
     ):
         found, _, errors = await hosts(*arguments)

@@ -55,10 +55,14 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
     """Counts and percentiles are those of the file; the second import of it, packed, stores nothing."""
     rows = _rows()
     (tmp_path / "night.jtl").write_bytes(_jtl(rows))
-    code, output, errors = await smartmob(
-        "import-results", tmp_path / "night.jtl", "--fail-if", "errors>1%", "--fail-if", "p99>10s"
-    )
+    command = ("import-results", tmp_path / "night.jtl", "--fail-if", "errors>1%", "--fail-if", "p99>10s")
+    code, _, dry = await smartmob(*command, "--fail-if", "page 1:max<1s", "--dry-run")
+    assert (code, "would be stored as run" in dry) == (1, True), dry
+    code, output, errors = await smartmob(*command, "--fail-if", "page 1:max<1s")
     assert (code, output) == (1, ""), errors
+    told = [[line for line in text.splitlines() if ": it is" in line] for text in (dry, errors)]
+    assert told[0] == told[1], "a dry run evaluates the conditions like the service"
+    assert "page 1:max<1s: it is" in dry
     assert "stored as run" in errors
     assert "errors>1%: it is" in errors
     assert "p99>10s" not in errors
@@ -107,6 +111,12 @@ async def test_the_tables_of_locust_are_one_run(client: Any, smartmob: Any, tmp_
     """Its statistics are shown as they are given; the report says that there are no samples."""
     for name, text in (("stats", STATS_TABLE), ("stats_history", HISTORY_TABLE), ("failures", FAILURES_TABLE)):
         (tmp_path / f"x_{name}.csv").write_text(text, encoding="utf-8")
+    conditions = ("--fail-if", "stdev>1s", "--fail-if", "p99>1ms", "--fail-if", "errors>50%")
+    code, _, errors = await smartmob("import-results", tmp_path, "--dry-run", *conditions)
+    assert (code, "stdev>1s: All transactions has no stdev in this run" in errors) == (1, True), errors
+    assert ("p99>1ms: it is 250.0 ms" in errors, "errors>50%" in errors) == (True, False), errors
+    code, _, errors = await smartmob("import-results", tmp_path, "--dry-run", "--fail-if", "untrusted")
+    assert (code, "--fail-if untrusted needs the verdict of the service" in errors) == (2, True), errors
     code, output, errors = await smartmob("import-results", tmp_path, "--json")
     assert code == 0, output
     (document,) = json.loads(output)["files"]
@@ -117,6 +127,7 @@ async def test_the_tables_of_locust_are_one_run(client: Any, smartmob: Any, tmp_
     summary = await get(client, run["summary"])
     assert summary["timers"]["All transactions"]["percentiles"]["99"] == 0.25
     assert any("as given" in doubt["what"] for doubt in summary["trust"]["doubts"])
+    assert "Errors: 5 failed (5.00%), 95 OK." in summary["trust"]["facts"], "its durations are those of failures, too"
     course = await get(client, f"/turret-runs/{run['id']}/course")
     assert [point["at"] for point in course["points"]] == list(range(10))
     assert run["source"]["users"] == [[0.0, 0], [5.0, 8], [10.0, 8]]

@@ -7,7 +7,8 @@ from typing import Any
 import click
 import pytest
 
-from smartmob.cli.limit_options import MemorySize, Processors, cpu_use, memory_use
+from smartmob.cli.limit_options import MemorySize, cpu_use, memory_use
+from smartmob.cli.number_options import Number
 
 
 @pytest.mark.parametrize(
@@ -55,4 +56,4 @@ def test_limits_that_hold_are_shown_beside_the_use() -> None:
 def test_a_number_of_processors_is_finite_and_more_than_none(text: str) -> None:
     """NaN would be sent as no limit."""
     with pytest.raises(click.BadParameter):
-        Processors(0.01, 1024).convert(text, None, None)
+        Number(0.01, 1024).convert(text, None, None)

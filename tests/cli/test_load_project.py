@@ -37,6 +37,18 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
         _invoke("new-project", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--url", text) for text in ("htp:/x", "localhost:8080", "http://", "http://a b/", "")]
+    + [("--run-time", text) for text in ("nan", "inf", "0", "-1", "1e9", "30s")],
+)
+def test_wrong_options_are_usage_errors(tmp_path: Path, option: str, value: str) -> None:
+    """One line names the option, the exit code is 2, and no folder is made."""
+    result = CliRunner().invoke(group, ["new-project", str(tmp_path / "new"), option, value])
+    assert (result.exit_code, f"Invalid value for '{option}'" in result.stderr) == (2, True), result.output
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     """The error names it."""
     (tmp_path / "file").write_text("")

@@ -27,6 +27,7 @@ SUMMARY: dict[str, Any] = {
         "log: in": _figures(avg=0.7),
         "empty": _figures(count=0),
         "\u00e9": _figures(avg=0.7),
+        "given": _figures(stdev=None),
         "mixed": _figures(count=20, errors=20),
         "failing": _figures(count=20, errors=20, min=None, avg=None, max=None, stdev=None, percentiles={}),
     },
@@ -55,6 +56,7 @@ SUMMARY: dict[str, Any] = {
         ("empty:errors>1%", "there are no figures of empty"),
         ("failing:p99>1ms", "all 20 failed, so there is no p99 of a success"),
         ("failing:avg<1h".replace("h", "m"), "all 20 failed, so there is no avg of a success"),
+        ("given:stdev>1s", "given has no stdev in this run"),
         ("failing:errors>1%", "it is 100.00%"),
         ("mixed:p99>1s", "all 20 failed, so there is no p99 of a success"),
         ("All transactions:p99.90>0.5s", "it is 900.0 ms"),
@@ -219,3 +221,32 @@ def test_late_starts_of_an_import_cannot_be_evaluated() -> None:
         found = parse(text).result(imported)
         assert (found.state, found.value) == ("failed", None)
         assert "cannot be evaluated" in found.text
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("http_req_duration:p(95)<500", "p95>=500ms"),
+        ("http_req_duration{status:200}: p(99.9) <= 1000", "p99.9>1000ms"),
+        ("p(95)<500", "p95>=500ms"),
+        ("http_req_failed:rate<0.01", "errors>=1%"),
+        ("http_req_duration:med<200", "p50>=200ms"),
+        ("http_reqs:rate>100", "rate<=100"),
+        ("http_req_duration:p95<2s", "p95>=2s"),
+    ],
+)
+def test_a_threshold_of_k6_is_refused_with_what_to_write(text: str, own: str) -> None:
+    """Its sense is the contrary of a condition here, and its numbers are milliseconds."""
+    with pytest.raises(SettingsError) as found:
+        parse(text)
+    assert f"a threshold of k6 says what must hold, a condition here what must not: write {own!r}" in str(found.value)
+
+
+def test_a_condition_that_fails_what_is_good_is_doubted() -> None:
+    """One on a short time or few errors, and one on a high rate, with the contrary to write."""
+    doubt = parse("login:p95<500ms").doubt()
+    assert doubt == "'login:p95<500ms' fails a run whose p95 is lower; to fail the others, write 'login:p95>=500ms'"
+    doubted = ("errors<=1%", "rate>100", "max<1s")
+    assert all(parse(text).doubt() for text in doubted)
+    fine = ("p95>500ms", "errors>1%", "errors>5", "rate<100", "count<1000", "count>1000", "untrusted", "late>1%")
+    assert [text for text in fine if parse(text).doubt()] == []

@@ -53,10 +53,11 @@ def _words(finding: Finding, settings: SearchSettings, reason: str) -> str:
         held += f" in {finding.holds} of {finding.steps} steps ({low:.0%} to {high:.0%} of such steps hold, at 95 %)"
     if finding.ending == "bound":
         return f"at least {held}, the highest rate to be tried"
+    if finding.refused is not None:
+        verdict = "the generator could not fire" if finding.limit == "saturated" else "the target did not hold"
+        held += f"; {verdict} {shown(finding.refused)}"
     if finding.ending == "generator":
         return f"the generator is the limit: at least {held}"
-    if finding.refused is not None:
-        held += f"; {shown(finding.refused)} did not hold"
     return f"{held}; the search ended before: {reason}" if finding.ending == "unfinished" else held
 
 

@@ -126,7 +126,7 @@ class TurretCheck:
         project = TurretProject(self._folder, options.command, self.configured, self.target.url, options.script)
         command, variables = project.write(hq.ports, key)
         seen = len(hq.messages)
-        self._process = process = TurretProcess(command, self._folder, variables, self.changes)
+        self._process = process = TurretProcess(command, variables, self.changes)
         await process.start()
         if key is not None:
             return await self.changes.until(lambda: hq.statuses(seen), options.patience / 3)

@@ -1,4 +1,7 @@
-"""The turret under check as a process with its children, which are found by a variable of their environment."""
+"""The turret under check as a process with its children, which are found by a variable of their environment.
+
+The spawner of the service starts it, so that it ends with all its children when the check itself is killed.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import signal
 import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +19,8 @@ import psutil
 from smartmob.environment import SECRETS, environment
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed, Spec
+from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
 
 MARK = "SMARTMOB_CHECKED_TURRET"
@@ -32,11 +38,13 @@ _LONGEST_LINE = 200
 class TurretProcess:
     """One process of the command. After `start` you must `destroy`."""
 
-    def __init__(self, command: Sequence[str], folder: Path, variables: Mapping[str, str], changes: AwaitedChanges):
-        self._command, self._folder, self._variables, self._changes = command, folder, variables, changes
+    def __init__(self, command: Sequence[str], variables: Mapping[str, str], changes: AwaitedChanges):
+        self._command, self._variables, self._changes = command, variables, changes
         self._mark = uuid.uuid4().hex
         self._tasks = TaskRegistry()
-        self._process: asyncio.subprocess.Process | None = None
+        self._spawner = Spawner(self._tasks)
+        self._child: Child | None = None
+        self._exit: Exit | None = None
         self._ended = False
         self._output: asyncio.ReadTransport | None = None
         self.last_lines: deque[str] = deque(maxlen=_LINES_KEPT)
@@ -44,28 +52,25 @@ class TurretProcess:
     async def start(self) -> None:
         """Start the command in a session of its own; raises SettingsError when it cannot be started."""
         inherited = {name: value for name, value in environment().items() if name not in SECRETS}
-        # A pipe of asyncio's own would make the end of the process wait for the end of the output.
+        variables = inherited | dict(self._variables) | {MARK: self._mark}
+        # A pipe of the spawner's own would not tell its end.
         reading, writing = os.pipe()
+        null = os.open(os.devnull, os.O_RDONLY)
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env=inherited | dict(self._variables) | {MARK: self._mark},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=writing,
-                stderr=writing,
-                start_new_session=True,
-            )
-        except OSError as error:
+            self._child = await self._spawner.spawn(Spec(self._command, variables, Path.cwd(), null, writing, writing))
+        except SpawnFailed as error:
             os.close(reading)
-            raise SettingsError(f"cannot start {self._command[0]}: {error.strerror or error}") from None
+            reason = os.strerror(error.number) if error.number else str(error)
+            raise SettingsError(f"cannot start {self._command[0]}: {reason}") from None
         finally:
             os.close(writing)
+            os.close(null)
         output = asyncio.StreamReader()
         self._output, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(output), os.fdopen(reading, "rb", buffering=0)
         )
         reader = self._tasks.start("output of the turret", self._read(output))
-        self._tasks.start("end of the turret", self._wait(reader))
+        self._tasks.start("end of the turret", self._wait(self._child, reader))
 
     def has_ended(self) -> bool:
         """Return whether the process has ended, and its last lines are there."""
@@ -74,21 +79,20 @@ class TurretProcess:
     @property
     def ending(self) -> str:
         """Return in words how it ended."""
-        assert self._process is not None
-        code = self._process.returncode
+        code = None if self._exit is None else self._exit.status
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
         said = f"; it said: {self.last_lines[-1]}" if self.last_lines else ""
         return f"the turret ended {how}{said}"
 
     def terminate(self) -> None:
         """Send SIGTERM to the process alone, as a supervisor of services does."""
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+        if self._child is not None and self._child.alive:
+            with suppress(ProcessLookupError):
+                os.kill(self._child.pid, signal.SIGTERM)
 
     def left(self) -> list[psutil.Process]:
         """Return the running processes that the command has started, without itself."""
-        own = self._process.pid if self._process is not None and self._process.returncode is None else None
+        own = self._child.pid if self._child is not None and self._child.alive else None
         found = []
         for one in psutil.process_iter():
             try:
@@ -100,28 +104,19 @@ class TurretProcess:
 
     async def destroy(self) -> None:
         """End the process and all that it has started."""
-        if self._process is None:
-            return
-        if self._process.returncode is None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        await self._spawner.close()
+        self._ended = True
         left = self.left()
         for one in left:
-            try:
+            with suppress(psutil.Error):
                 one.kill()
-            except psutil.Error:
-                continue
-        await self._process.wait()
         await asyncio.to_thread(psutil.wait_procs, left, _KILL_SECONDS)
         await self._tasks.close()
         if self._output is not None:
             self._output.close()
 
-    async def _wait(self, reader: asyncio.Task[None]) -> None:
-        assert self._process is not None
-        await self._process.wait()
+    async def _wait(self, child: Child, reader: asyncio.Task[None]) -> None:
+        self._exit = await child.exited()
         await asyncio.wait([reader], timeout=_LAST_LINES_SECONDS)
         self._ended = True
         self._changes.notify()

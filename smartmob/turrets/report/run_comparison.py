@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from smartmob.turrets.model import ALL_TRANSACTIONS, Run
+from smartmob.turrets.model import ALL_TRANSACTIONS, Member, Run
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.report.batch_means import BATCHES, FEWEST_BATCHES, adjusted, compare
@@ -29,6 +29,8 @@ _FALSE_SHARE = 0.05
 """Share of the verdicts other than "same" that may be false, on average."""
 _BEYOND = 5
 """Values of a batch that must lie beyond a percentile of it."""
+_UNEQUAL = 0.1
+"""Share by which the durations of two runs may differ without a note."""
 _LATENCIES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 
 FigureVerdict = Literal["slower", "faster", "more", "fewer", "same", "unfit"]
@@ -65,6 +67,7 @@ class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
     """Two runs side by side. `reason` says why they cannot be compared, or what the verdict rests on.
 
     `only_first` and `only_second` are timers of one run; `left_out` counts timers beyond the limit of a comparison.
+    `notes` are sentences about further differences of the runs, which do not forbid the comparison.
     """
 
     first: Run
@@ -75,6 +78,7 @@ class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
     only_first: list[str] = []
     only_second: list[str] = []
     left_out: int = 0
+    notes: list[str] = []
 
 
 class BatchedRun:
@@ -102,13 +106,20 @@ class BatchedRun:
 
 
 def plan(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two runs must have in common: of each turret its model, rate or cannons, ramp, script and target."""
+    """Return what two runs must have in common: of each turret its model, rate or cannons, ramp, script and target.
+
+    `extra_turret_config` is part of each turret, which may have keys of its own instead.
+    """
     found: dict[str, Any] = {}
+    shared = config.get("extra_turret_config")
+    shared = shared if isinstance(shared, Mapping) else {}
     for turret in config.get("turrets") or ():
         if isinstance(turret, Mapping):
-            own = {key: value for key, value in turret.items() if key not in _NO_PLAN}
+            own = {key: value for key, value in {**shared, **turret}.items() if key not in _NO_PLAN}
             own["cannons"] = turret.get("cannons", turret.get("canons"))
-            own["model"] = "closed" if turret.get("rate") is None else "open"
+            if config.get("total_rate") is not None:
+                own["rate"] = f"a share of {config['total_rate']}"
+            own["model"] = "closed" if own.get("rate") is None else "open"
             found[str(turret.get("name"))] = own
     return found
 
@@ -130,6 +141,26 @@ def difference_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     return ""
 
 
+def notes_of(runs: Sequence[Run], seconds: Sequence[float], members: Sequence[Sequence[Member]]) -> list[str]:
+    """Return how two runs differ in their duration, their end and the turrets that fired, in sentences."""
+    notes = []
+    if abs(seconds[0] - seconds[1]) > _UNEQUAL * max(*seconds, 1e-9):
+        notes.append(f"Their durations differ: A fired for {seconds[0]:,.4g} s, B for {seconds[1]:,.4g} s.")
+    for name, run in zip("AB", runs, strict=True):
+        if run.state != "finished":
+            notes.append(f"{name} is {run.state}" + (f": {run.reason}." if run.reason else "."))
+    if any(run.source is not None for run in runs):
+        return notes
+    fired = [(len(found), sum(member.cannons or 0 for member in found)) for found in members]
+    if fired[0] != fired[1]:
+        turrets, cannons = zip(*fired, strict=True)
+        notes.append(
+            f"Their turrets differ: A had {turrets[0]} with {cannons[0]:,} cannons, "
+            f"B had {turrets[1]} with {cannons[1]:,}."
+        )
+    return notes
+
+
 def compared(
     runs: tuple[Run, Run], batched: tuple[BatchedRun, BatchedRun], reason: str, least_effect: float = LEAST_EFFECT
 ) -> RunComparison:
@@ -146,6 +177,8 @@ def compared(
         for name in both
     ]
     verdict, why = _worst(timers)
+    if verdict == "unfit":
+        why = _too_short(batched) or why
     return RunComparison(
         first=runs[0],
         second=runs[1],
@@ -230,10 +263,18 @@ def _worst(timers: Sequence[ComparedTimer]) -> tuple[Worst, str]:
         ]
         if found:
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-            return verdict, f"{verdict}: {', '.join(found[:3])}{more}"
+            return verdict, f"{', '.join(found[:3])}{more}"
     if not any(row.verdict == "same" for _, row in rows if row.figure in _LATENCIES):
         return "unfit", next((row.reason for _, row in rows if row.reason), "the runs have no timer in common")
     return "same", "no difference beyond the spread inside the runs"
+
+
+def _too_short(runs: Sequence[BatchedRun]) -> str:
+    """Return which run has too few seconds for a verdict, or ""."""
+    for name, run in zip("AB", runs, strict=True):
+        if run.seconds < FEWEST_BATCHES:
+            return f"{run.seconds} whole seconds of {name} are to be compared, and {FEWEST_BATCHES} are needed"
+    return ""
 
 
 def _latencies(batches: Sequence[Outcomes], share: float) -> list[float]:

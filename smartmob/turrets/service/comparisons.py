@@ -14,6 +14,7 @@ from smartmob.turrets.report.run_comparison import (
     common_timers,
     compared,
     difference_of,
+    notes_of,
     plan,
 )
 from smartmob.turrets.service.queries import CurrentRun, RunQueries
@@ -34,11 +35,12 @@ class RunComparisons:
         runs = [await self._ended(ident) for ident in (first, second)]
         counts = [await self._reader.timer_counts(run.uuid) for run in runs]
         names, left_out = common_timers(*counts)
+        shown = Run(**runs[0].fields()), Run(**runs[1].fields())
         async with self._comparing:
             batched = [await self._batched(run, names, skip) for run in runs]
             found = await asyncio.to_thread(
                 compared,
-                (Run(**runs[0].fields()), Run(**runs[1].fields())),
+                shown,
                 (batched[0], batched[1]),
                 _reason(runs[0], runs[1]),
                 least_effect,
@@ -46,6 +48,9 @@ class RunComparisons:
         return msgspec.structs.replace(
             found,
             left_out=left_out,
+            notes=notes_of(
+                shown, [run.firing_seconds() for run in runs], [await self._queries.members(run) for run in runs]
+            ),
             only_first=sorted(counts[0].keys() - counts[1].keys()),
             only_second=sorted(counts[1].keys() - counts[0].keys()),
         )

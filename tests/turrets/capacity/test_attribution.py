@@ -45,13 +45,14 @@ def test_whose_limit(host: str | None, cpu: float | None, limit: str) -> None:
             FOUND,
             "",
             "80/s held p99<300ms, errors<1% in 3 of 3 steps (44% to 100% of such steps hold, at 95 %); "
-            "84/s did not hold",
+            "the target did not hold 84/s",
             "unknown, no machine named",
         ),
         (
             Finding("generator", 80, 84, "saturated", 2, 3, (0.2, 0.9)),
             "",
-            "the generator is the limit: at least 80/s held p99<300ms, errors<1% in 2 of 3 steps",
+            "the generator is the limit: at least 80/s held p99<300ms, errors<1% in 2 of 3 steps (20% to 90% of such "
+            "steps hold, at 95 %); the generator could not fire 84/s",
             "the generator: too few",
         ),
         (
@@ -73,6 +74,13 @@ def test_whose_limit(host: str | None, cpu: float | None, limit: str) -> None:
             "80/s held p99<300ms, errors<1% in 1 of 1 steps (20% to 100% of such steps hold, at 95 %); "
             "the search ended before: --max-time is over",
             "unknown: no rate was refused",
+        ),
+        (
+            Finding("unfinished", 80, 84, "saturated", 1, 1, (0.2, 1.0)),
+            "--max-time is over",
+            "80/s held p99<300ms, errors<1% in 1 of 1 steps (20% to 100% of such steps hold, at 95 %); "
+            "the generator could not fire 84/s; the search ended before: --max-time is over",
+            "the generator: too few cannons",
         ),
         (
             Finding("unfinished", None, None, None, 0, 0, None),

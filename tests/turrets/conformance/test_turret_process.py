@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,10 +19,10 @@ sys.exit(3)
 """
 
 
-async def test_what_it_leaves_is_found_and_ended(tmp_path: Path) -> None:
+async def test_what_it_leaves_is_found_and_ended() -> None:
     """The end is told with the exit code and the last line, and a process in another session is not missed."""
     changes = AwaitedChanges()
-    process = TurretProcess((sys.executable, "-c", DAEMON), tmp_path, {"TURRET_URL": "http://x"}, changes)
+    process = TurretProcess((sys.executable, "-c", DAEMON), {"TURRET_URL": "http://x"}, changes)
     await process.start()
     try:
         assert await changes.until(process.has_ended, SECONDS)
@@ -36,9 +35,9 @@ async def test_what_it_leaves_is_found_and_ended(tmp_path: Path) -> None:
     assert list(process.last_lines) == ["a line http://x"]
 
 
-async def test_a_command_that_is_not_there(tmp_path: Path) -> None:
+async def test_a_command_that_is_not_there() -> None:
     """The error names it."""
-    process = TurretProcess(("/absent/turret",), tmp_path, {}, AwaitedChanges())
+    process = TurretProcess(("/absent/turret",), {}, AwaitedChanges())
     with pytest.raises(SettingsError, match="cannot start /absent/turret: No such file"):
         await process.start()
     await process.destroy()

@@ -201,3 +201,19 @@ async def test_an_order_after_the_end_is_not_sent() -> None:
     async with _opened() as place:
         pass
     place.channel.publish(b" {}")
+
+
+async def test_the_end_leaves_no_reader(tmp_path: Path) -> None:
+    """A reader that runs after the sockets are closed does not fail, with keys and without."""
+    key = tmp_path / "hq.key"
+    key.write_bytes(zmq.curve_keypair()[1])
+    keys = tmp_path / "turrets"
+    keys.write_text("")
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    for settings in (QUICK, replace(QUICK, hq_curve_key_file=key, hq_turret_keys=keys)):
+        async with _opened(settings) as place:
+            place.channel.pause()
+            place.channel.resume()
+        await asyncio.sleep(0)
+    assert failures == []

@@ -98,7 +98,9 @@ def test_the_facts_say_the_model_and_the_sample(model: Any, words: str) -> None:
     found = facts(timers, [FINE], Evidence(ended=True, plan=plan, duration=60.0, warm_up=10.0))
     assert words in found[0]
     assert "12,012 transactions in 50 s, after 10 s of warm-up; of the OK ones, 120 above p99, 12 above" in found[1]
-    assert "12 failed (0.10%), 12,000 OK" in " ".join(found)
+    assert "12 failed (0.10%), 12,000 OK; durations are of the OK ones." in " ".join(found)
+    mixed = {ALL_TRANSACTIONS: msgspec.structs.replace(timers[ALL_TRANSACTIONS], mixed=12)}
+    assert "12 failed (0.10%), 12,000 OK." in " ".join(facts(mixed, [FINE], RUN)), "durations are of all of them"
 
 
 def test_values_above_a_percentile() -> None:

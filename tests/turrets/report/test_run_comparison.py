@@ -6,6 +6,7 @@ import random
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from smartmob.turrets.model import Counters, Run
@@ -16,10 +17,12 @@ from smartmob.turrets.report.run_comparison import (
     common_timers,
     compared,
     difference_of,
+    notes_of,
     plan,
 )
 from smartmob.turrets.result_files.load_sample import LoadSample
 from smartmob.turrets.result_files.sample_slices import Survey, slices
+from tests.turrets.report.test_trust import FINE
 
 BEGIN = 1_700_000_000.0
 
@@ -111,12 +114,17 @@ def test_runs_of_other_plans_are_not_compared() -> None:
         ({"url": "http://other"}, "url of turret t is http://one in one and http://other in the other"),
         ({"name": "u"}, "their turrets differ: t and u"),
         ({"hq_rc": 5001}, ""),
+        ({"extra": {"host": "http://x"}}, "host of turret t is not set in one and http://x in the other"),
+        ({"total": 5}, "model of turret t is closed in one and open in the other"),
     ],
 )
 def test_plans_differ_by_what_the_turrets_do(changed: dict[str, Any], reason: str) -> None:
     """Ports of the headquarters are no part of the plan."""
     turret = {"name": "t", "cannons": 5, "url": "http://one"}
-    first, second = ({"turrets": [each]} for each in (turret, turret | changed))
+    extra, total = changed.get("extra", {}), changed.get("total")
+    own = {key: value for key, value in changed.items() if key not in ("extra", "total")}
+    first = {"turrets": [turret]}
+    second = {"turrets": [turret | own], "extra_turret_config": extra, "total_rate": total}
     assert difference_of(plan(first), plan(second)) == reason
 
 
@@ -141,3 +149,23 @@ def test_rare_timers_are_left_out() -> None:
     names, left_out = common_timers(counts, counts | {"more": 5})
     assert (names[0], len(names), left_out) == ("", MOST_TIMERS, 51)
     assert "t000" not in names
+
+
+def test_differences_that_do_not_forbid_a_comparison_are_told() -> None:
+    """Durations, a run that did not finish, and the turrets that took part."""
+    runs = [_row("a"), msgspec.structs.replace(_row("b"), state="stopped", reason="stopped by request")]
+    one = msgspec.structs.replace(FINE, cannons=5)
+    assert notes_of(runs[:1] * 2, [10.0, 10.5], [[one], [one]]) == []
+    assert notes_of(runs, [10.0, 20.0], [[one], [one, one]]) == [
+        "Their durations differ: A fired for 10 s, B for 20 s.",
+        "B is stopped: stopped by request.",
+        "Their turrets differ: A had 1 with 5 cannons, B had 2 with 10.",
+    ]
+
+
+def test_too_short_runs_say_how_many_seconds_are_needed() -> None:
+    """Not the values of a percentile, which are told only where there are seconds enough."""
+    assert _compare(_run(1, seconds=30), _run(2, seconds=4)).reason == (
+        "4 whole seconds of B are to be compared, and 8 are needed"
+    )
+    assert _compare(_run(1), _run(2, factor=2)).reason.startswith("p50 of All transactions, p95 of ")
