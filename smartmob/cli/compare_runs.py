@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import click
 
+from smartmob import verdict_words
 from smartmob.cli import fire, printing, thresholds
 from smartmob.cli.compare import share
 from smartmob.cli.server_options import with_rest_client
@@ -16,20 +17,26 @@ from smartmob.client.http import RestClient
 
 _FORMATS = ("table", "json", "markdown", "junit")
 WORDS = ("slower", "errors", "rate", "unfit", "incomparable")
-"""The words of --fail-on."""
+"""The keys of --fail-on, which takes their words too."""
 
-_COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "green", "unfit": "magenta"}
+_COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "green", "cannot tell": "magenta"}
 _HEAD = ("Verdict", "Timer", "Figure", ">A", ">B", ">Change", ">95 % interval", "Reason")
 
 Document = Mapping[str, Any]
 
 
 def _words(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[str]:
-    words = [word.strip() for text in texts for word in text.split(",")]
-    for word in words:
-        if word not in WORDS:
-            raise click.BadParameter(f"{word!r} is not one of {', '.join(WORDS)}")
-    return words
+    words = [word for text in texts for word in text.split(",")]
+    # "slower" is a key of its own here, and a word of tests.
+    keys = [word.strip() if word.strip() in WORDS else verdict_words.key_of(word) for word in words]
+    for word, key in zip(words, keys, strict=True):
+        if key not in WORDS:
+            raise click.BadParameter(f"{word.strip()!r} is not one of {', '.join(map(_option, WORDS))}")
+    return keys
+
+
+def _option(key: str) -> str:
+    return key if key == "incomparable" else verdict_words.option(key)
 
 
 @click.command("compare-runs")
@@ -40,12 +47,12 @@ def _words(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> lis
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes of latencies and rates.")  # fmt: skip
 @click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_words,
-              help="End with 1 on: slower, errors (more of them), rate (a lower one), unfit (nothing can be judged), "
-              "incomparable. Repeatable.")  # fmt: skip
+              help="End with 1 on: slower, errors (more of them), rate (a lower one), cannot-tell (nothing can be "
+              "judged), incomparable. Repeatable.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--all", "everything", is_flag=True, help="Also show what is the same in the table.")
+@click.option("--all", "everything", is_flag=True, help="Also show what has no change in the table.")
 @with_rest_client
 async def command(
     rest: RestClient,
@@ -80,19 +87,19 @@ async def command(
     else:
         for each in found:
             _print(each, everything=everything)
-    failed = [word for word in WORDS if word in fail_on and any(applies(word, each) for each in found)]
+    failed = [key for key in WORDS if key in fail_on and any(applies(key, each) for each in found)]
     if failed:
-        printing.say(f"--fail-on: {', '.join(failed)}")
+        printing.say(f"--fail-on: {', '.join(map(_option, failed))}")
     return int(bool(failed))
 
 
-def applies(word: str, found: Document) -> bool:
-    """Return whether a word of --fail-on applies to a comparison. Of runs that cannot be compared nothing is judged."""
-    if word == "incomparable" or found["verdict"] == "incomparable":
-        return bool(word == found["verdict"])
-    if word == "unfit":
+def applies(key: str, found: Document) -> bool:
+    """Return whether a key of --fail-on applies to a comparison. Of runs that cannot be compared nothing is judged."""
+    if key == "incomparable" or found["verdict"] == "incomparable":
+        return bool(key == found["verdict"])
+    if key == "unfit":
         return bool(found["verdict"] == "unfit")
-    wanted = {"slower": ("slower", None), "errors": ("more", "errors"), "rate": ("fewer", "rate")}[word]
+    wanted = {"slower": ("slower", None), "errors": ("more", "errors"), "rate": ("fewer", "rate")}[key]
     return any(row["verdict"] == wanted[0] and wanted[1] in (None, row["figure"]) for _, row in _rows(found))
 
 
@@ -120,7 +127,7 @@ def _notes(found: Document) -> list[str]:
 
 def _cells(timer: str, row: Document) -> tuple[str, ...]:
     return (
-        row["verdict"],
+        verdict_words.word(row["verdict"]),
         timer,
         row["figure"],
         *(_value(row["figure"], row[side]) for side in ("first", "second")),
@@ -147,16 +154,16 @@ def _print(found: Document, *, everything: bool) -> None:
     if rows:
         printed = ((printing.plain(row[0], _COLOURS.get(row[0], "")), *row[1:]) for row in rows)
         printing.print_table(title(found), _HEAD, printed)
-    lines = [f"{title(found)}: {found['verdict']}: {found['reason']}", *_notes(found)]
+    lines = [f"{title(found)}: {verdict_words.word(found['verdict'])}: {found['reason']}", *_notes(found)]
     hidden = len(_rows(found)) - len(rows)
     if hidden:
-        lines.append(f"{hidden} figures that are the same or unfit are hidden; --all shows them.")
+        lines.append(f"{hidden} figures have no change or cannot be judged; --all shows them.")
     printing.print_lines([printing.plain(line) for line in lines])
 
 
 def markdown(found: Document) -> str:
     """Return a comparison as a comment on a pull request."""
-    parts = [f"### {escaped(title(found))}: {escaped(found['verdict'])}", escaped(found["reason"])]
+    parts = [f"### {escaped(title(found))}: {escaped(verdict_words.word(found['verdict']))}", escaped(found["reason"])]
     rows = [_cells(timer, row) for timer, row in _rows(found) if row["verdict"] != "same"]
     if rows:
         head = [name.removeprefix(">") for name in _HEAD]
@@ -174,10 +181,18 @@ def junit(comparisons: Sequence[Document], fail_on: Sequence[str]) -> str:
         cases = []
         for timer, row in _rows(found):
             one = {**found, "timers": [{"timer": timer, "figures": [row]}]}
-            failing = any(applies(word, one) for word in fail_on if word in ("slower", "errors", "rate"))
+            failing = any(applies(key, one) for key in fail_on if key in ("slower", "errors", "rate"))
             cases.append((timer, row["figure"], " ".join(_cells(timer, row)), failing, row["verdict"] == "unfit"))
-        whole = any(applies(word, found) for word in fail_on if word in ("unfit", "incomparable"))
-        cases.append(("smartmob.compare-runs", "verdict", f"{found['verdict']}: {found['reason']}", whole, False))
+        whole = any(applies(key, found) for key in fail_on if key in ("unfit", "incomparable"))
+        cases.append(
+            (
+                "smartmob.compare-runs",
+                "verdict",
+                f"{verdict_words.word(found['verdict'])}: {found['reason']}",
+                whole,
+                False,
+            )
+        )
         suite.set("tests", str(len(cases)))
         suite.set("failures", str(sum(case[3] for case in cases)))
         suite.set("skipped", str(sum(case[4] and not case[3] for case in cases)))

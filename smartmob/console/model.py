@@ -105,7 +105,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A test run, with the verdict from its comparison with earlier runs."""
+    """A test run, with the verdict from its comparison with earlier runs, and its word.
+
+    `since` tells that tests are still slower than before an earlier run.
+    """
 
     id: str
     scm_ref: str
@@ -115,6 +118,8 @@ class TestRun(msgspec.Struct, frozen=True, kw_only=True):
     metrics: int
     total_time: float | None
     verdict: str | None = None
+    word: str | None = None
+    since: bool = False
     reason: str | None = None
 
 

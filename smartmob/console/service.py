@@ -81,6 +81,8 @@ class ConsoleService:
             metrics=run.metrics,
             total_time=run.total_time,
             verdict=None if found is None else found.verdict,
+            word=None if found is None else found.word,
+            since=found is not None and any(row.since is not None for row in found.items),
             reason=None if found is None else found.explanation,
         )
 

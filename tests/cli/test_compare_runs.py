@@ -31,14 +31,14 @@ def _file(path: Path, seed: int, factor: float, errors: float = 0.0) -> Path:
 
 
 async def test_three_runs_in_each_format(client: Any, smartmob: Any, tmp_path: Path) -> None:
-    """The second is the same, the third is slower: in the table, JSON, Markdown, JUnit and the exit code."""
+    """The second has no change, the third is slower: in the table, JSON, Markdown, JUnit and the exit code."""
     files = [_file(tmp_path / f"{n}.jtl", n, factor) for n, factor in enumerate((1.0, 1.0, 1.5))]
     _, output, _ = await smartmob("import-results", *files, "--json")
     runs = [each["run"] for each in json.loads(output)["files"]]
 
     code, output, errors = await smartmob("compare-runs", *runs, "--fail-on", "slower")
     assert (code, "--fail-on: slower" in errors) == (1, True), errors
-    assert "B 1.jtl against A 0.jtl: same" in output
+    assert "B 1.jtl against A 0.jtl: no change" in output
     assert "slower: p50 of All transactions" in output
 
     code, output, _ = await smartmob(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from smartmob import verdict_words
 from smartmob.errors import InvalidInput, NotFound
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.runtime import clock
@@ -312,8 +313,8 @@ def _comparison(
     items = verdicts.by_severity(rows)
     contexts = [result.context for result in results if result.context is not None]
     shift = max((context.shift for context in contexts), key=lambda each: each.tests, default=verdicts.UNKNOWN_SHIFT)
-    found = summary.summarise(items, contexts)
-    reported = items if noise else [item for item in items if item.verdict != "noise" or item.renamed_from is not None]
+    found = summary.summarise(items, contexts, request.resource)
+    reported = items if noise else [item for item in items if verdicts.is_notable(item)]
     return Comparison(
         base=base,
         head=head,
@@ -325,9 +326,11 @@ def _comparison(
         counts=found.counts,
         shift=shift,
         contexts=contexts,
-        items=reported[: request.limit],
+        items=verdicts.worded(reported[: request.limit], request.resource),
         renamed=found.renamed,
         alarms=found.alarms,
+        word=found.word,
+        words={verdict: verdict_words.word(verdict, request.resource) for verdict in verdicts.VERDICTS},
     )
 
 
@@ -399,6 +402,7 @@ def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: 
         base=len(plan.base),
         between=unless_busy(plan.between),
         after=unless_busy(plan.after),
+        names=[run.scm_ref or f"run {run.hashes[0]}" for run in (*earlier, *plan.base)],
     )
 
 
