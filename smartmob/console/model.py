@@ -123,6 +123,29 @@ class TestRun(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class FoundEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that a search found: its name, what else is known of it, and its page."""
+
+    name: str
+    detail: str
+    href: str
+
+
+class FoundGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The things of one kind that a search found; `more` tells that there are others."""
+
+    kind: str
+    entries: list[FoundEntry]
+    more: bool
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a search, by kind; kinds without any are left out."""
+
+    text: str
+    groups: list[FoundGroup]
+
+
 class Course(msgspec.Struct, frozen=True, kw_only=True):
     """The time series of a machine: a value for each of the times of the document, None if there is no sample."""
 

@@ -10,17 +10,19 @@ from smartmob.console import model
 from smartmob.console.live import Live
 from smartmob.console.peers import Peers
 from smartmob.console.routes.data import DataHandlers, PeerList, TimelineQuery
-from smartmob.console.routes.views import ItemPageQuery, PageHandlers, TestsPageQuery, TimelinePageQuery
+from smartmob.console.routes.views import ItemPageQuery, PageHandlers, SearchQuery, TestsPageQuery, TimelinePageQuery
 from smartmob.console.service import ConsoleService
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.http.routing import HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
 
 _PAGE = answer(str, "A page.", HTML)
 _NOT_FOUND = Answer("Not found.")
+_NO_PAGE = answer(str, "Not found: a page for browsers, a problem for others.", HTML)
 _PAGE_QUERIES = {
     "/console/timeline": TimelinePageQuery,
     "/console/tests": TestsPageQuery,
     "/console/tests/items": ItemPageQuery,
+    "/console/search": SearchQuery,
 }
 """The query arguments of pages, which mostly the scripts of the pages read."""
 
@@ -29,7 +31,15 @@ def table(service: ConsoleService, live: Live, peers: Peers, dependencies: Depen
     """Return the routes of the console."""
     pages = PageHandlers(service, live, dependencies.tokens)
     data = DataHandlers(service, live, peers, dependencies)
-    return RouteTable("console", (*_pages(pages), *_data(data)))
+    missing = Route(
+        "GET",
+        "/console/{page:.+}",
+        pages.or_missing(pages.missing),
+        "console_missing",
+        "The page of an unknown address.",
+        {404: _NO_PAGE},
+    )
+    return RouteTable("console", (*_pages(pages), *_data(data), missing))
 
 
 def _pages(h: PageHandlers) -> Iterator[Route]:
@@ -38,7 +48,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
     )
     for path, handler, name, summary in (
         ("/console/", h.overview, "console_overview", "The page of the lab at a glance."),
-        ("/console/timeline", h.timeline, "console_timeline", "The page of everything on one time axis."),
+        ("/console/timeline", h.timeline, "console_timeline", "The page of all features on one time axis."),
         ("/console/tests", h.tests, "console_tests", "The page of test runs."),
         ("/console/tests/items", h.item, "console_item", "The page of a test and its history."),
         ("/console/processes", h.processes, "console_processes", "The page of programs."),
@@ -46,6 +56,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/load", h.load, "console_load", "The page of load tests."),
         ("/console/hosts", h.hosts, "console_hosts", "The page of machines."),
         ("/console/alerts", h.alerts, "console_alerts", "The page of alerts."),
+        ("/console/search", h.search, "console_search", "The page of the search over all features."),
     ):
         yield Route("GET", path, handler, name, summary, {200: _PAGE}, query=_PAGE_QUERIES.get(path))
     for path, handler, name, summary in (
@@ -55,7 +66,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/load/{id}", h.load_run, "console_load_run", "The page of a load test."),
         ("/console/hosts/{name}", h.host, "console_host", "The page of a machine."),
     ):
-        yield Route("GET", path, handler, name, summary, {200: _PAGE, 404: _NOT_FOUND})
+        yield Route("GET", path, h.or_missing(handler), name, summary, {200: _PAGE, 404: _NO_PAGE})
     yield Route(
         "GET",
         "/console/static/{digest}/{name}",
@@ -84,6 +95,15 @@ def _data(h: DataHandlers) -> Iterator[Route]:
         "All data of a time span.",
         {200: answer(model.Timeline)},
         query=TimelineQuery,
+    )
+    yield Route(
+        "GET",
+        "/console/data/search",
+        h.search,
+        "console_search_data",
+        "Tests, runs, programs, jobs, load tests and machines whose name has a text.",
+        {200: answer(model.Found)},
+        query=SearchQuery,
     )
     yield Route(
         "GET",

@@ -8,6 +8,33 @@ const MAX_ROWS = 200;
 export const itemLink = (path, variant, words, id) =>
   link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}${id ? `&id=${id}` : ""}`);
 
+// The machines of a test run: those that were found, or else the host names that its sessions sent.
+export const machines = (run) => [...new Set(run.places.map((place) => place.name))].join(", ") || run.nodes.join(", ") || "–";
+
+// The name of a test with the class of a method, as far as its location has one; see case_names.py.
+export function caseName(row) {
+  const [file, ...parts] = row.item_fs_loc.split("[")[0].split("::");
+  const name = row.item_variant || row.item;
+  if (!parts.length || !file.endsWith(".py")) return name;
+  if ([row.item, row.item_variant.split("[")[0]].includes(parts.at(-1))) parts.pop();
+  const owner = parts.join("::");
+  return !owner || name.startsWith(`${owner}::`) || name.startsWith(`${owner}.`) ? name : `${owner}::${name}`;
+}
+
+// Which metrics of a run share a name in one session, in a sentence, or nothing.
+export function mergedNames(rows) {
+  const counts = new Map();
+  for (const row of rows) if (row.kind === "function") {
+    const key = JSON.stringify([row.session_h, row.item_path, caseName(row)]);
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const repeated = [...counts].filter(([, count]) => count > 1);
+  if (!repeated.length) return null;
+  const [, path, name] = JSON.parse(repeated[0][0]);
+  const names = new Set(repeated.map(([key]) => key.slice(key.indexOf(",")))).size;
+  return `${names === 1 ? "1 name stands" : `${names} names stand`} for several executions in a session, such as ${name} of ${path} for ${repeated[0][1]}: repetitions, or methods of several classes, which pytest-monitor sends without their class. The least of them counts; different names keep them apart.`;
+}
+
 export function value(found, unit) {
   if (found === null) return "–";
   return unit === "s" ? seconds(found) : `${number(found, 2)} ${unit}`;

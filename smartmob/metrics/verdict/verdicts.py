@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from smartmob import verdict_words
+from smartmob import case_names, verdict_words
 from smartmob.metrics import model
 from smartmob.metrics.verdict.change_detection import (
     MIN_HISTORY,
@@ -253,6 +253,17 @@ def with_low_confidence(verdicts: Iterable[ItemVerdict], doubt: str) -> list[Ite
     ]
 
 
+def with_merged_names(verdicts: Iterable[ItemVerdict], executions: Mapping[ItemName, int]) -> list[ItemVerdict]:
+    """Return verdicts; the reason of a name that stands for several executions in a session has their number."""
+    found = []
+    for row in verdicts:
+        number = executions.get((row.path, row.item, row.variant, row.kind), 1)
+        if number > 1 and row.verdict not in ("unfit", "gone"):
+            row = msgspec.structs.replace(row, reason=f"{row.reason}; the least of {number} executions with this name")
+        found.append(row)
+    return found
+
+
 def by_severity(verdicts: Iterable[ItemVerdict]) -> list[ItemVerdict]:
     """Return verdicts, the worst first, and among equal ones the largest change first."""
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
@@ -336,6 +347,12 @@ def _verdict_on_change(
         renamed_from=None if before is None else test_name(before),
         since=since,
     )
+
+
+def item_name(row: Any) -> ItemName:
+    """Return the name of a stored test; methods of two classes are two tests where the location has the class."""
+    variant = case_names.variant_with_class(row["item_fs_loc"], row["item"], row["item_variant"])
+    return row["item_path"], row["item"], variant, row["kind"]
 
 
 def test_name(name: ItemName) -> str:
