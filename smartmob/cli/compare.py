@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import click
 
+from smartmob import verdict_words
 from smartmob.cli import printing, verdict_formats
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
@@ -17,7 +18,7 @@ from smartmob.errors import RemoteError, SettingsError
 PATH = "/api/v1/compare"
 _COLOURS = {"regression": "bold red", "suspect": "yellow", "unfit": "magenta", "improvement": "green"}
 ALARMS = ("regression", "suspect", "shift", "gone", "unfit")
-"""The words of --fail-on."""
+"""The keys of --fail-on, which takes their words too."""
 
 _WRONG_NAME_STATUS = (400, 404)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
@@ -34,12 +35,13 @@ def share(_: click.Context, __: click.Parameter, text: str) -> float:
 
 
 def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[str]:
-    """Return the words of --fail-on, which may be repeated or separated by commas."""
-    words = [word.strip() for text in texts for word in text.split(",")]
-    for word in words:
-        if word not in ALARMS:
-            raise click.BadParameter(f"{word!r} is not one of {', '.join(ALARMS)}")
-    return words
+    """Return the keys of --fail-on, whose words may be repeated or separated by commas."""
+    words = [word for text in texts for word in text.split(",")]
+    keys = [verdict_words.key_of(word) for word in words]
+    for word, key in zip(words, keys, strict=True):
+        if key not in ALARMS:
+            raise click.BadParameter(f"{word.strip()!r} is not one of {', '.join(map(verdict_words.option, ALARMS))}")
+    return keys
 
 
 @click.command("compare")
@@ -48,12 +50,12 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.option("--resource", type=click.Choice(RESOURCES), default="total_time", show_default=True,
               help="The resource to compare.")  # fmt: skip
 @click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_alarms,
-              help="End with 1 on: regression, suspect (or a regression), shift (a slower or faster machine), gone (a "
-              "missing test), unfit (a test that cannot be judged). Repeatable.")  # fmt: skip
+              help="End with 1 on: slower, maybe-slower (or slower), shift (a slower or faster machine), gone (a "
+              "missing test), cannot-tell (a test that cannot be judged). Repeatable.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--all", "everything", is_flag=True, help="Also show the tests that are only noise in the table.")
+@click.option("--all", "everything", is_flag=True, help="Also show the tests without a change in the table.")
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes.")  # fmt: skip
 @click.option(
@@ -75,12 +77,12 @@ async def command(
     min_change: float | None,
     across: bool,
 ) -> int:
-    """Show which tests became slower from BASE to HEAD, and which changes are only noise.
+    """Show which tests became slower from BASE to HEAD, and which only vary as they usually do.
 
     BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one. `run:`, `commit:` or `session:`
     before it says which. `latest` is the newest run and `latest~1` the one before. A test must be slower in two
-    sessions in a row to be a regression; before that it is suspect. It ends with 0, with 1 if --fail-on applies, with 2
-    if a name or an option is wrong, and with 3 if the server does not answer.
+    runs in a row to be called slower; before that it is maybe slower, so run again. It ends with 0, with 1 if --fail-on
+    applies, with 2 if a name or an option is wrong, and with 3 if the server does not answer.
     """
     query: dict[str, object] = {"base": base, "head": head, "resource": resource, "min_effect": min_effect}
     if min_change is not None:
@@ -103,34 +105,37 @@ async def command(
     else:
         print_comparison(found, everything=everything)
     if failed:
-        printing.say(f"--fail-on: {', '.join(failed)}")
+        printing.say(f"--fail-on: {', '.join(map(verdict_words.option, failed))}")
     return int(bool(failed))
 
 
 def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
-    """Print the verdict, the tests that are not only noise, and notes on the load of the machine."""
+    """Print the verdict, the tests that are more than "no change", and notes on the load of the machine."""
     colour = _COLOURS.get(found["verdict"], "bold")
-    lines = [printing.plain(f"{found['verdict']}: {found['explanation']}", colour)]
+    lines = [printing.plain(f"{verdict_formats.verdict(found)}: {found['explanation']}", colour)]
     rows = [row for row in found["items"] if everything or verdict_formats.is_notable(row)]
-    if rows and not verdict_formats.is_repetition(rows):
+    shown, repeated = (rows, []) if everything else verdict_formats.without_repetitions(rows)
+    if shown:
         printing.print_table(
             verdict_formats.title(found),
-            ("Verdict", "Test", ">Base", ">Head", ">Usual", ">Change", ">Noise", "Reason"),
-            (_cells(row, found["unit"]) for row in rows),
+            ("Verdict", "Test", ">Base", ">Head", ">Usual", ">Change", ">Varies", "Reason"),
+            (_cells(row, found["unit"]) for row in shown),
         )
     else:
         lines.insert(0, printing.plain(verdict_formats.title(found), "bold"))
-    lines += [printing.plain(note) for note in verdict_formats.notes(found)]
+    said = [*verdict_formats.unsaid(repeated, found), *verdict_formats.notes(found)]
+    lines += [printing.plain(note) for note in said]
     hidden = found["counts"]["noise"] - sum(1 for row in rows if row["verdict"] == "noise")
     if hidden > 0 and not everything:
-        lines.append(printing.plain(f"{hidden} more {'is' if hidden == 1 else 'are'} noise; --all shows them."))
+        more = "1 more test has" if hidden == 1 else f"{hidden} more tests have"
+        lines.append(printing.plain(f"{more} no change; --all shows {'it' if hidden == 1 else 'them'}."))
     printing.print_lines(lines)
 
 
 def _cells(row: Mapping[str, Any], unit: str) -> Sequence[object]:
     values = (verdict_formats.value(row[name], unit) for name in ("base", "head", "level"))
     return (
-        printing.plain(row["verdict"], _COLOURS.get(row["verdict"], "")),
-        *(verdict_formats.test_name(row), *values, verdict_formats.change(row, unit), verdict_formats.noise(row)),
+        printing.plain(verdict_formats.verdict(row), _COLOURS.get(row["verdict"], "")),
+        *(verdict_formats.test_name(row), *values, verdict_formats.change(row, unit), verdict_formats.variation(row)),
         cast(str, row["reason"]),
     )

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import click
 
+from smartmob import verdict_words
 from smartmob.cli import fire, printing, thresholds
 from smartmob.cli.compare import share
 from smartmob.cli.number_options import Number
@@ -17,9 +18,9 @@ from smartmob.client.http import RestClient
 
 _FORMATS = ("table", "json", "markdown", "junit")
 WORDS = ("slower", "errors", "rate", "unfit", "incomparable")
-"""The words of --fail-on."""
+"""The keys of --fail-on, which takes their words too."""
 
-_COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "green", "unfit": "magenta"}
+_COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "green", "cannot tell": "magenta"}
 _HEAD = ("Verdict", "Timer", "Figure", ">A", ">B", ">Change", ">95 % interval", "Reason")
 """The columns of Markdown; a table has no reasons, and the timer as its last column if it is wide."""
 _NARROW_HEAD = ("Verdict", "Figure", ">A", ">B", ">Change", ">95 % interval")
@@ -33,11 +34,17 @@ Document = Mapping[str, Any]
 
 
 def _words(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[str]:
-    words = [word.strip() for text in texts for word in text.split(",")]
-    for word in words:
-        if word not in WORDS:
-            raise click.BadParameter(f"{word!r} is not one of {', '.join(WORDS)}")
-    return words
+    words = [word for text in texts for word in text.split(",")]
+    # "slower" is a key of its own here, and a word of tests.
+    keys = [word.strip() if word.strip() in WORDS else verdict_words.key_of(word) for word in words]
+    for word, key in zip(words, keys, strict=True):
+        if key not in WORDS:
+            raise click.BadParameter(f"{word.strip()!r} is not one of {', '.join(map(_option, WORDS))}")
+    return keys
+
+
+def _option(key: str) -> str:
+    return key if key == "incomparable" else verdict_words.option(key)
 
 
 @click.command("compare-runs")
@@ -48,12 +55,12 @@ def _words(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> lis
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes of latencies and rates.")  # fmt: skip
 @click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_words,
-              help="End with 1 on: slower, errors (more of them), rate (a lower one), unfit (nothing can be judged), "
-              "incomparable. Repeatable.")  # fmt: skip
+              help="End with 1 on: slower, errors (more of them), rate (a lower one), cannot-tell (nothing can be "
+              "judged), incomparable. Repeatable.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--all", "everything", is_flag=True, help="Also show what is the same in the table.")
+@click.option("--all", "everything", is_flag=True, help="Also show what has no change in the table.")
 @with_rest_client
 async def command(
     rest: RestClient,
@@ -92,19 +99,19 @@ async def command(
             if place:
                 click.echo()
             show(each, printing.console().width, everything=everything)
-    failed = [word for word in WORDS if word in fail_on and any(applies(word, each) for each in found)]
+    failed = [key for key in WORDS if key in fail_on and any(applies(key, each) for each in found)]
     if failed:
-        printing.say(f"--fail-on: {', '.join(failed)}")
+        printing.say(f"--fail-on: {', '.join(map(_option, failed))}")
     return int(bool(failed))
 
 
-def applies(word: str, found: Document) -> bool:
-    """Return whether a word of --fail-on applies to a comparison. Of runs that cannot be compared nothing is judged."""
-    if word == "incomparable" or found["verdict"] == "incomparable":
-        return bool(word == found["verdict"])
-    if word == "unfit":
+def applies(key: str, found: Document) -> bool:
+    """Return whether a key of --fail-on applies to a comparison. Of runs that cannot be compared nothing is judged."""
+    if key == "incomparable" or found["verdict"] == "incomparable":
+        return bool(key == found["verdict"])
+    if key == "unfit":
         return bool(found["verdict"] == "unfit")
-    wanted = {"slower": ("slower", None), "errors": ("more", "errors"), "rate": ("fewer", "rate")}[word]
+    wanted = {"slower": ("slower", None), "errors": ("more", "errors"), "rate": ("fewer", "rate")}[key]
     return any(row["verdict"] == wanted[0] and wanted[1] in (None, row["figure"]) for _, row in _rows(found))
 
 
@@ -146,7 +153,7 @@ def _reasons(rows: Sequence[tuple[str, Document]]) -> list[str]:
 
 def _cells(timer: str, row: Document) -> tuple[str, ...]:
     return (
-        row["verdict"],
+        verdict_words.word(row["verdict"]),
         timer,
         row["figure"],
         *(_value(row["figure"], row[side]) for side in ("first", "second")),
@@ -179,7 +186,8 @@ def _interval(row: Document) -> str:
 def show(found: Document, columns: int, *, everything: bool) -> None:
     """Print the verdict, the figures that changed, and their reasons and notes, for a terminal with so many columns."""
     rows = [(timer, row) for timer, row in _rows(found) if everything or row["verdict"] not in ("same", "unfit")]
-    printing.print_lines([printing.plain(f"{title(found)}: {found['verdict']}: {found['reason']}.", "bold")])
+    verdict = verdict_words.word(found["verdict"])
+    printing.print_lines([printing.plain(f"{title(found)}: {verdict}: {found['reason']}.", "bold")])
     if columns >= _WIDE_COLUMNS:
         if rows:
             printing.print_table("", (*_NARROW_HEAD, "Timer"), ((*_line(timer, row), timer) for timer, row in rows))
@@ -189,7 +197,7 @@ def show(found: Document, columns: int, *, everything: bool) -> None:
     lines = [*_reasons(rows), *_notes(found)]
     hidden = len(_rows(found)) - len(rows)
     if hidden:
-        lines.append(f"{hidden} figures that are the same or unfit are hidden; --all shows them.")
+        lines.append(f"{hidden} figures have no change or cannot be judged; --all shows them.")
     printing.print_lines([printing.plain(line) for line in lines])
 
 
@@ -201,7 +209,7 @@ def _line(timer: str, row: Document) -> list[object]:
 
 def markdown(found: Document) -> str:
     """Return a comparison as a comment on a pull request."""
-    parts = [f"### {escaped(title(found))}: {escaped(found['verdict'])}", escaped(found["reason"])]
+    parts = [f"### {escaped(title(found))}: {escaped(verdict_words.word(found['verdict']))}", escaped(found["reason"])]
     rows = [_cells(timer, row) for timer, row in _rows(found) if row["verdict"] != "same"]
     if rows:
         head = [name.removeprefix(">") for name in _HEAD]
@@ -214,7 +222,7 @@ def markdown(found: Document) -> str:
 def _sentence(row: Document) -> str:
     """Return a figure of two runs in one line."""
     figure = row["figure"]
-    said = f"{row['verdict']}: {_value(figure, row['first'])} became {_value(figure, row['second'])}"
+    said = f"{verdict_words.word(row['verdict'])}: {_value(figure, row['first'])} became {_value(figure, row['second'])}"
     if row["p"] is not None:
         said += f", {_change(figure, row['change'])}, 95 % interval {_interval(row)}"
     return f"{said}, {row['reason']}" if row["reason"] else said
@@ -228,10 +236,11 @@ def junit(comparisons: Sequence[Document], fail_on: Sequence[str]) -> str:
         cases = []
         for timer, row in _rows(found):
             one = {**found, "timers": [{"timer": timer, "figures": [row]}]}
-            failing = any(applies(word, one) for word in fail_on if word in ("slower", "errors", "rate"))
+            failing = any(applies(key, one) for key in fail_on if key in ("slower", "errors", "rate"))
             cases.append((timer, row["figure"], _sentence(row), failing, row["verdict"] == "unfit"))
-        whole = any(applies(word, found) for word in fail_on if word in ("unfit", "incomparable"))
-        cases.append(("smartmob.compare-runs", "verdict", f"{found['verdict']}: {found['reason']}", whole, False))
+        whole = any(applies(key, found) for key in fail_on if key in ("unfit", "incomparable"))
+        text = f"{verdict_words.word(found['verdict'])}: {found['reason']}"
+        cases.append(("smartmob.compare-runs", "verdict", text, whole, False))
         suite.set("tests", str(len(cases)))
         suite.set("failures", str(sum(case[3] for case in cases)))
         suite.set("skipped", str(sum(case[4] and not case[3] for case in cases)))

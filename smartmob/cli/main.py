@@ -50,7 +50,7 @@ _COMMANDS = {
     "marks": ("smartmob.cli.timeline_marks:marks", "List the notes on the timeline."),
     "alerts": ("smartmob.cli.alerts:command", "Alerts: list, history, rules, receivers, silences."),
     "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
-    "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and what is only noise."),
+    "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
     "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
     "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and tell what to do."),
     "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, vacuum."),

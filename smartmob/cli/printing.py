@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -110,6 +110,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
+
+
+def machines(run: Mapping[str, Any]) -> str:
+    """Return the machines of a test run: those that were found, or else the host names that its sessions sent."""
+    return ", ".join(dict.fromkeys(place["name"] for place in run.get("places", ()))) or ", ".join(run["nodes"])
 
 
 def local_time(text: str) -> str:

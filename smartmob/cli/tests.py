@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import click
 
+from smartmob import case_names
 from smartmob.cli import change_results, export_results, import_results, printing, trend_list
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.cli.stored_runs import API, find_run
@@ -50,7 +51,7 @@ async def ls(rest: RestClient, limit: int, as_json: bool) -> None:
                 _short(run["id"]),
                 printing.local_time(run["started_at"]),
                 _short(run["scm_ref"]),
-                ", ".join(run["nodes"]),
+                printing.machines(run),
                 len(run["sessions"]),
                 run["metrics"],
                 printing.seconds(run["total_time"]),
@@ -108,6 +109,9 @@ async def show(rest: RestClient, ident: str, sort: str, as_json: bool) -> None:
         ),
     )
     lines = [line for place in run.get("places", ()) for line in _place_lines(place)]
+    if run.get("unlinked"):
+        lines.append(f"Not linked: {run['unlinked']}.")
+    lines += [merged] if (merged := case_names.merged_names(metrics)) else []
     printing.print_lines(
         printing.plain(line) for line in [*lines, *([f"Time: {run['clock']}."] if run.get("clock") else [])]
     )
@@ -154,7 +158,8 @@ async def history(rest: RestClient, item: str, limit: int, as_json: bool) -> Non
 
 
 def _test_name(metric: dict[str, Any]) -> str:
-    name = metric["item_variant"] or metric["item"]
+    variant = case_names.variant_with_class(metric["item_fs_loc"], metric["item"], metric["item_variant"])
+    name = variant or metric["item"]
     return f"{metric['item_path']}::{name}" if metric["item_path"] else str(name)
 
 

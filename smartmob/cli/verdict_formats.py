@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 from smartmob.cli import printing
+from smartmob.verdict_words import word
 
 _WORST = ("regression", "suspect", "unfit")
 _MARKS = {"regression": "🔴", "suspect": "🟡", "unfit": "🟣", "improvement": "🟢", "noise": "⚪"}
 _SHORT = 12  # characters of a hash
 _MAX_ROWS = 20  # of the table of the worst tests
 _MAX_FOLDED_ROWS = 200
-_HEAD = ("", "Test", "Base", "Head", "Change", "Noise", "Reason")
+_KNOWN_RUNS = 5  # earlier runs from which the variation of a test itself is known
+_LEAST_SHOWN = 0.001  # a smaller variation has no digit
+_HEAD = ("", "Test", "Base", "Head", "Change", "Varies", "Reason")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#|~$])")
 # Characters that make a heading, a list or a rule at the beginning of a line.
 _BEGINNING = re.compile(r"([0-9]*)([-+=.)])")
@@ -53,9 +57,20 @@ def notes(found: Row) -> list[str]:
     return said if places is None else [*said, places]
 
 
-def is_repetition(rows: Sequence[Row]) -> bool:
-    """Return whether some tests have one reason why they cannot be judged, which then stands for all of them."""
-    return len(rows) > 1 and {(row["verdict"], row["reason"]) for row in rows} == {("unfit", rows[0]["reason"])}
+def without_repetitions(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Return the rows without the tests that share a reason why they cannot be judged, and a line for each reason.
+
+    A reason that several tests have is said once, with the number of tests.
+    """
+    shared = Counter(row["reason"] for row in rows if row["verdict"] == "unfit")
+    repeated = {reason: number for reason, number in shared.items() if number > 1}
+    kept = [row for row in rows if row["verdict"] != "unfit" or row["reason"] not in repeated]
+    return kept, [f"{word('unfit')}: {number} tests: {reason}." for reason, number in repeated.items()]
+
+
+def verdict(one: Row) -> str:
+    """Return the verdict of a comparison or of a test as people read it."""
+    return str(one.get("word") or word(one["verdict"]))
 
 
 def test_name(row: Row) -> str:
@@ -73,8 +88,8 @@ def value(number: float | None, unit: str) -> str:
 
 
 def is_notable(row: Row) -> bool:
-    """Return whether a row is shown: a test that was renamed, or is not only noise."""
-    return row["verdict"] != "noise" or row["renamed_from"] is not None
+    """Return whether a row is shown: not a test without a change, unless it was renamed or is still slower."""
+    return row["verdict"] != "noise" or row["renamed_from"] is not None or row.get("since") is not None
 
 
 def change(row: Row, unit: str) -> str:
@@ -88,9 +103,11 @@ def change(row: Row, unit: str) -> str:
     return f"x{ratio:.2f}" if ratio >= 2 else f"{ratio - 1:+.1%}"
 
 
-def noise(row: Row) -> str:
-    """Return the usual variation of a test (its relative median absolute deviation)."""
-    return printing.NOTHING if row["mad"] is None else f"±{row['mad']:.1%}"
+def variation(row: Row) -> str:
+    """Return the usual variation of a test (its relative median absolute deviation), once enough runs tell it."""
+    if row["mad"] is None or row["sessions"] < _KNOWN_RUNS:
+        return printing.NOTHING
+    return f"±{row['mad']:.1%}" if row["mad"] >= _LEAST_SHOWN else f"<{_LEAST_SHOWN:.1%}"
 
 
 # -- Markdown -----------------------------------------------------------------------------------------------------
@@ -103,19 +120,18 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
     """
     worst_verdicts = (*_WORST, *(word for word in failed if word == "gone"))
     parts = [
-        f"### {_MARKS.get(found['verdict'], '')} {escaped(found['verdict'].capitalize())}: "
+        f"### {_MARKS.get(found['verdict'], '')} {escaped(capitalised(verdict(found)))}: "
         f"{escaped(found['explanation'])}",
-        f"{escaped(title(found))}: {_counts(found['counts'])}.",
+        f"{escaped(title(found))}: {escaped(counted(found))}.",
     ]
     if failed:
-        parts.append(f"**Failed** on: {escaped(', '.join(failed))}.")
+        parts.append(f"**Failed** on: {escaped(', '.join(map(word, failed)))}.")
     worst = [row for row in found["items"] if row["verdict"] in worst_verdicts]
     rest = [row for row in found["items"] if row["verdict"] not in worst_verdicts and is_notable(row)]
-    if is_repetition(worst):
-        worst = []
+    worst, repeated = without_repetitions(worst)
     if worst:
         parts.append(_table(worst[:_MAX_ROWS], found["unit"]))
-    parts.append("\n".join(f"> {escaped(note)}" for note in notes(found)))
+    parts.append("\n".join(f"> {escaped(note)}" for note in [*unsaid(repeated, found), *notes(found)]))
     more = [*worst[_MAX_ROWS:], *rest]
     if more:
         shown = more[:_MAX_FOLDED_ROWS]
@@ -126,25 +142,45 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number:d} {escaped(verdict)}" for verdict, number in counts.items() if number) or "no tests"
+def unsaid(repeated: Sequence[str], found: Row) -> list[str]:
+    """Return those lines of repeated reasons whose reason the headline does not say."""
+    return [line for line in repeated if line.split(": ", 2)[2].casefold() not in found["explanation"].casefold()]
+
+
+def capitalised(text: str) -> str:
+    """Return a text that begins with a capital letter, its other letters as they are."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+def counted(found: Row) -> str:
+    """Return the number of tests of each verdict in words; those that are still slower are counted apart."""
+    words, counts = found.get("words") or {}, dict(found["counts"])
+    still = Counter(row["word"] for row in found["items"] if row.get("since") is not None)
+    if still:
+        counts["noise"] -= still.total()
+    parts = [f"{number:d} {words.get(key) or word(key)}" for key, number in counts.items() if number]
+    return ", ".join([*parts, *(f"{number} {text}" for text, number in still.items())]) or "no tests"
 
 
 def _table(rows: Iterable[Row], unit: str) -> str:
     lines = [_line(_HEAD), _line(("---", "---", "---:", "---:", "---:", "---:", "---"))]
     for row in rows:
         cells = (
-            *(_MARKS.get(row["verdict"]) or escaped(row["verdict"]), escaped(test_name(row))),
+            *(_mark(row), escaped(test_name(row))),
             *(
                 value(row["base"], unit),
                 value(row["head"], unit),
                 change(row, unit),
-                noise(row),
+                variation(row),
                 escaped(row["reason"]),
             ),
         )
         lines.append(_line(cells))
     return "\n".join(lines)
+
+
+def _mark(row: Row) -> str:
+    return escaped(verdict(row)) if row.get("since") else _MARKS.get(row["verdict"]) or escaped(verdict(row))
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -169,10 +205,11 @@ _MACHINE_CASE = ("smartmob.compare", "machine")
 
 
 def junit(found: Row, failed: Sequence[str] = ()) -> str:
-    """Return a comparison as JUnit XML: a test is a case, a regression a failure, an unfit test is skipped.
+    """Return a comparison as JUnit XML: a test is a case, a slower one a failure, one that cannot be judged is skipped.
 
-    Each word of `--fail-on` that applies is `failed`: its rows are failures too, so that a report that only counts
-    failures agrees with the exit code. A `shift` that is failed adds a case for the machine.
+    Each key of `--fail-on` that applies is `failed`: its rows are failures too, so that a report that only counts
+    failures agrees with the exit code. A `shift` that is failed adds a case for the machine. Types and properties have
+    the keys, which are stable; messages have the words.
     """
     failing = {"regression", *(word for word in failed if word != "shift")}
     rows = [row for row in found["items"] if row["verdict"] != "gone" or "gone" in failing]
@@ -189,12 +226,12 @@ def junit(found: Row, failed: Sequence[str] = ()) -> str:
     )
     properties = ElementTree.SubElement(suite, "properties")
     counts = [(name, str(number)) for name, number in found["counts"].items()]
-    said = [("verdict", found["verdict"]), ("explanation", found["explanation"]), *counts]
+    said = [("verdict", found["verdict"]), ("word", verdict(found)), ("explanation", found["explanation"]), *counts]
     for name, text in (*said, ("renamed", str(found["renamed"])), ("alarms", " ".join(found["alarms"]))):
         ElementTree.SubElement(properties, "property", name=name, value=_xml(text))
-    for word in machine:
+    for key in machine:
         case = ElementTree.SubElement(suite, "testcase", classname=_MACHINE_CASE[0], name=_MACHINE_CASE[1], time="0")
-        ElementTree.SubElement(case, "failure", message=_xml(found["explanation"]), type=word)
+        ElementTree.SubElement(case, "failure", message=_xml(found["explanation"]), type=key)
     for row in rows:
         _junit_case(suite, row, found["unit"], failing)
     gone = [f"gone: {test_name(row)}" for row in found["items"] if row["verdict"] == "gone"][:_MAX_FOLDED_ROWS]
@@ -219,13 +256,14 @@ def _junit_case(suite: ElementTree.Element, row: Row, unit: str, failing: Contai
         message = row["reason"]
     else:
         message = f"{change(row, unit)} against the usual {value(row['level'], unit)}, {row['reason']}"
+    message = f"{verdict(row)}: {message}"
     if row["verdict"] in failing:
         failure = ElementTree.SubElement(case, "failure", message=_xml(message), type=row["verdict"])
         failure.text = _xml(f"{value(row['base'], unit)} became {value(row['head'], unit)}")
     elif row["verdict"] == "unfit":
-        ElementTree.SubElement(case, "skipped", message=_xml(row["reason"]))
+        ElementTree.SubElement(case, "skipped", message=_xml(f"{verdict(row)}: {row['reason']}"))
     elif is_notable(row):
-        ElementTree.SubElement(case, "system-out").text = _xml(f"{row['verdict']}: {message}")
+        ElementTree.SubElement(case, "system-out").text = _xml(message)
 
 
 def _xml(text: str) -> str:

@@ -105,7 +105,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TestRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A test run, with the verdict from its comparison with earlier runs."""
+    """A test run, with the verdict from its comparison with earlier runs, and its word.
+
+    `since` tells that tests are still slower than before an earlier run.
+    """
 
     id: str
     scm_ref: str
@@ -115,7 +118,32 @@ class TestRun(msgspec.Struct, frozen=True, kw_only=True):
     metrics: int
     total_time: float | None
     verdict: str | None = None
+    word: str | None = None
+    since: bool = False
     reason: str | None = None
+
+
+class FoundEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A thing that a search found: its name, what else is known of it, and its page."""
+
+    name: str
+    detail: str
+    href: str
+
+
+class FoundGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The things of one kind that a search found; `more` tells that there are others."""
+
+    kind: str
+    entries: list[FoundEntry]
+    more: bool
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The results of a search, by kind; kinds without any are left out."""
+
+    text: str
+    groups: list[FoundGroup]
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):

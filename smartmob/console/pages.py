@@ -23,13 +23,17 @@ NAVIGATION = (
     NavigationEntry("Overview", "/console/", "grid"),
     NavigationEntry("Timeline", "/console/timeline", "timeline"),
     NavigationEntry("Tests", "/console/tests", "flask"),
-    NavigationEntry("Processes", "/console/processes", "play"),
-    NavigationEntry("Commands", "/console/commands", "prompt"),
+    NavigationEntry("Programs", "/console/processes", "play"),
+    NavigationEntry("Jobs", "/console/commands", "prompt"),
     NavigationEntry("Load", "/console/load", "target"),
-    NavigationEntry("Hosts", "/console/hosts", "host"),
+    NavigationEntry("Machines", "/console/hosts", "host"),
     NavigationEntry("Alerts", "/console/alerts", "bell"),
 )
 """The entries of the navigation, in their order."""
+
+
+_BELOW = ("item.html",)
+"""Pages of one thing that has no id in their address."""
 
 
 def headers(*, charts: bool) -> dict[str, str]:
@@ -48,12 +52,14 @@ def headers(*, charts: bool) -> dict[str, str]:
 
 
 def render(template: str, section: str, title: str, **values: Any) -> str:
-    """Return a page as HTML; `section` is the name of its entry in the navigation."""
-    return str(
-        _templates()
-        .get_template(template)
-        .render(version=__version__, navigation=NAVIGATION, section=section, title=title, static=static, **values)
-    )
+    """Return a page as HTML; `section` is the name of its entry in the navigation.
+
+    A page below that entry, which shows one thing by its id, has a way back to it.
+    """
+    below = values.get("id") is not None or template in _BELOW
+    parent = next((entry for entry in NAVIGATION if entry.name == section and below), None)
+    known = {"version": __version__, "navigation": NAVIGATION, "section": section, "title": title, "parent": parent}
+    return str(_templates().get_template(template).render(**known, static=static, **values))
 
 
 def static(name: str) -> str:

@@ -39,7 +39,7 @@ def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: Ho
         cast(Level, settings.match_python),
         settings.shared_names,
     )
-    runs = RunFinder(reader, window, rules)
+    runs = RunFinder(reader, window, rules, host_load)
     histories, cache = HistoryReader(dependencies.database), VerdictCache[Any]()
     environments = EnvironmentFinder(histories, rules)
     comparisons = ComparisonService(histories, runs, window, environments, host_load, cache)

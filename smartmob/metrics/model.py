@@ -460,6 +460,8 @@ class Run(msgspec.Struct, frozen=True):
     """The sessions of one test run. `id` is its tag `run`, or the hash of its first session.
 
     `clock` says why the run is ordered by its arrival, null if it is ordered by the time that its sender gave.
+    `unlinked` says of a single run why no machine that reported its load is linked to it, and how to link one; null if
+    one is.
     """
 
     id: str
@@ -474,3 +476,4 @@ class Run(msgspec.Struct, frozen=True):
     total_time: float | None
     places: list[Place]
     clock: str | None
+    unlinked: str | None = None

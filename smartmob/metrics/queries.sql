@@ -273,6 +273,11 @@ FROM (
 ) AS m
 GROUP BY m.session_h;
 
+-- name: repeated_items
+SELECT session_h, item_id, count(*) AS executions FROM test_metrics
+WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::text[])
+GROUP BY session_h, item_id HAVING count(*) > 1;
+
 -- name: items_without_value
 SELECT DISTINCT item_id FROM test_metrics
 WHERE session_h = ANY ($1::text[]) AND context_h = ANY ($2::text[]) AND {measure} IS NULL;
@@ -291,6 +296,11 @@ GROUP BY session_h;
 
 -- name: select_items
 SELECT item_id, item_path, item, item_variant, kind, item_fs_loc FROM test_items;
+
+-- name: find_items
+SELECT DISTINCT item_path, item, item_variant, item_fs_loc FROM test_items
+WHERE kind = 'function' AND strpos(lower(concat(item_path, '::', item_variant, ' ', item_fs_loc)), lower($1)) > 0
+ORDER BY item_path, item, item_variant, item_fs_loc LIMIT $2;
 
 -- name: select_series
 SELECT

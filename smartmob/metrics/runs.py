@@ -6,21 +6,36 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+import msgspec
+
 from smartmob.errors import NotFound
 from smartmob.kernel.db.database import Record
 from smartmob.metrics import model
 from smartmob.metrics.sender_clock import explanation
 from smartmob.metrics.store.reader import MetricsReader, tags_from
-from smartmob.metrics.verdict.place import Origin, PlaceRules, place_of
+from smartmob.metrics.verdict.host_load import HostLoadSource
+from smartmob.metrics.verdict.place import Origin, PlaceRules, place_of, unlinked
 
 _RUN_SESSIONS = 200  # sessions that are read for one run at least
 _LONGEST_RUN = timedelta(days=1)
+_NEAR = timedelta(seconds=30)
+"""Time around a run in which its machine must have reported: a short run may lie between two samples."""
 
 
 class RunFinder:
-    """Finds the runs whose sessions begin within `window` of each other."""
+    """Finds the runs whose sessions begin within `window` of each other.
 
-    def __init__(self, reader: MetricsReader, window: timedelta, rules: PlaceRules) -> None:
+    `host_load` tells which machines reported their load meanwhile; it is None if nothing watches machines.
+    """
+
+    def __init__(
+        self,
+        reader: MetricsReader,
+        window: timedelta,
+        rules: PlaceRules,
+        host_load: HostLoadSource | None = None,
+    ) -> None:
+        self._host_load = host_load
         self._reader = reader
         self._rules = rules
         self._window = window
@@ -49,7 +64,13 @@ class RunFinder:
 
     async def run(self, ident: str) -> model.Run:
         """Return a run by its tag, or by the hash of any of its sessions. Raises NotFound."""
-        return (await self._described([await self._members(ident)]))[0]
+        run = (await self._described([await self._members(ident)]))[0]
+        if self._host_load is None:
+            return run
+        start, end = _shifted(run.started_at, -_NEAR), _shifted(run.ended_at, _NEAR)
+        names = [watched.host for watched in await self._host_load.busy(start, end)]
+        reasons = dict.fromkeys(reason for place in run.places if (reason := unlinked(place, names)) is not None)
+        return msgspec.structs.replace(run, unlinked="; ".join(reasons) or None)
 
     async def metrics_of(self, ident: str) -> model.MetricFilter:
         """Return the filter that selects the metrics of a run. Raises NotFound."""

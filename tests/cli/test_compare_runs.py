@@ -32,14 +32,14 @@ def _file(path: Path, seed: int, factor: float, errors: float = 0.0) -> Path:
 
 
 async def test_three_runs_in_each_format(client: Any, smartmob: Any, tmp_path: Path) -> None:
-    """The second is the same, the third is slower: in the table, JSON, Markdown, JUnit and the exit code."""
+    """The second has no change, the third is slower: in the table, JSON, Markdown, JUnit and the exit code."""
     files = [_file(tmp_path / f"{n}.jtl", n, factor) for n, factor in enumerate((1.0, 1.0, 1.5))]
     _, output, _ = await smartmob("import-results", *files, "--json")
     runs = [each["run"] for each in json.loads(output)["files"]]
 
     code, output, errors = await smartmob("compare-runs", *runs, "--fail-on", "slower")
     assert (code, "--fail-on: slower" in errors) == (1, True), errors
-    assert "B 1.jtl against A 0.jtl: same: no difference beyond the spread inside the runs.\n" in output
+    assert "B 1.jtl against A 0.jtl: no change: no difference beyond the spread inside the runs.\n" in output
     assert "B 2.jtl against A 0.jtl: slower: p50 of All transactions, " in output, "the verdict stands there once"
     rows = [line.split() for line in output.splitlines() if line.startswith("slower")]
     assert {tuple(row[:2]) for row in rows} == {("slower", "p50"), ("slower", "p95")}
@@ -48,7 +48,7 @@ async def test_three_runs_in_each_format(client: Any, smartmob: Any, tmp_path: P
         code, output, errors = await smartmob("compare-runs", *twice)
         assert (code, output, "is a run that is given twice" in errors) == (2, "", True), errors
     code, output, _ = await smartmob("compare-runs", runs[0], runs[1], "--skip", "58")
-    assert "unfit: 2 whole seconds of A are to be compared, and 8 are needed" in output
+    assert "cannot tell: 2 whole seconds of A are to be compared, and 8 are needed" in output
 
     code, output, _ = await smartmob(
         "compare-runs", runs[0], runs[1], "--fail-on", "slower,errors,rate,unfit", "--json"

@@ -44,9 +44,9 @@ class TestMarkdown:
         """Verdict, table, a note on the machine, and the rest folded up."""
         text = formats.markdown(_found(_row("regression"), _row("suspect", "test_b"), _row("new", "test_c", base=None)))
         head, counts, table, note, *rest = text.split("\n\n")
-        assert head == "### 🔴 Regression: 1 test became slower."
+        assert head == "### 🔴 Slower: 1 test became slower."
         assert counts.startswith("run 0123456789ab (0123456789ab) against commit 0123456789ab, by total\\_time: ")
-        assert counts.endswith(": 1 regression, 1 suspect, 1 new.")
+        assert counts.endswith(": 1 slower, 1 maybe slower, 1 new.")
         assert table.splitlines()[2] == (
             "| 🔴 | tests/test\\_a.py::test\\_a | 100.0 ms | 250.0 ms | x2.50 | ±2.0% | because of test\\_a |"
         )
@@ -63,7 +63,7 @@ class TestMarkdown:
     def test_failed_words_are_named(self) -> None:
         """The words of --fail-on that apply are named, and gone tests stand in the first table then."""
         text = formats.markdown(_found(_row("gone", head=None, level=None, corrected_ratio=None)), ("gone", "shift"))
-        assert "**Failed** on: gone, shift." in text
+        assert "**Failed** on: gone, machine slower or faster." in text
         assert "details" not in text
 
     def test_names_are_literal_in_markdown(self) -> None:
@@ -104,7 +104,7 @@ class TestJunit:
     """JUnit XML for the test report of a CI."""
 
     def test_cases(self) -> None:
-        """Regressions are failures, what is unfit is skipped, and what is gone has no case."""
+        """Slower tests are failures, those that cannot be judged are skipped, and what is gone has no case."""
         rows = (_row("regression"), _row("unfit", "b"), _row("suspect", "c"), _row("noise", "d"), _row("gone", "e"))
         suite = ElementTree.fromstring(formats.junit(_found(*rows)).encode())[0]
         assert {name: suite.get(name) for name in ("tests", "failures", "skipped", "errors")} == {
@@ -113,11 +113,12 @@ class TestJunit:
         cases = {case.get("name"): case for case in suite.iter("testcase")}
         failure = cases["test_a"].find("failure")
         assert failure is not None
-        assert failure.get("message") == "x2.50 against the usual 100.0 ms, because of test_a"
+        assert failure.get("message") == "slower: x2.50 against the usual 100.0 ms, because of test_a"
         assert [child.tag for child in cases["b"]] == ["skipped"]
         assert [child.tag for child in cases["d"]] == []
         assert cases["c"][0].text is not None
-        assert cases["c"][0].text.startswith("suspect: ")
+        assert cases["c"][0].text.startswith("maybe slower: ")
+        assert (failure.get("type"), cases["b"][0].get("message")) == ("regression", "cannot tell: because of b")
         assert cases["test_a"].get("time") == "0.250000"
         assert suite[-1].text == "The machine was slower.\nThe processors were busy.\ngone: tests/test_a.py::e"
 
@@ -132,7 +133,7 @@ class TestJunit:
         assert ElementTree.fromstring(nothing.encode())[0].get("failures") == "1"
 
     def test_a_renamed_test_is_told(self) -> None:
-        """A renamed test has its old name in the case, and in the table of Markdown, though it is noise."""
+        """A renamed test has its old name in the case, and in the table of Markdown, though it has no change."""
         row = _row("noise", renamed_from="tests/old.py::test_a", reason="renamed from tests/old.py::test_a; usual")
         suite = ElementTree.fromstring(formats.junit(_found(row)).encode())[0]
         case = next(suite.iter("testcase"))

@@ -44,6 +44,7 @@ PAGES = {
     "hosts": "/console/hosts",
     "host": "/console/hosts/rack7",
     "alerts": "/console/alerts",
+    "search": "/console/search?q=rack7",
 }
 
 
@@ -143,6 +144,95 @@ async def _inspect(page: Page, name: str, way: str) -> None:
     assert found.violations_count == 0, f"{name}, {way}: {found.generate_report()}"
     if SHOTS:
         await page.screenshot(path=Path(SHOTS) / f"{name}-{way}.png", full_page=True)
+
+
+async def test_the_frame_of_each_page_leads_everywhere(client: Any, look: Look) -> None:
+    """Keys open pages and the search, breadcrumbs lead back, colours are chosen and kept, an unknown page leads on."""
+    await measure(client)
+    watched = await look(client)
+    watched.expected = ("404",)
+    page = await watched.goto("/console/")
+    await page.keyboard.press("/")
+    await page.keyboard.type("slow")
+    await page.keyboard.press("Enter")
+    await page.get_by_role("link", name=SLOW, exact=True).click()
+    await page.wait_for_url(re.compile("/console/tests/items"))
+    await page.get_by_role("navigation", name="Breadcrumbs").get_by_role("link", name="Tests").click()
+    await page.wait_for_url(re.compile("/console/tests$"))
+    await page.locator("#main").press("g")
+    await page.locator("#main").press("m")
+    await page.wait_for_url(re.compile("/console/hosts$"))
+    await expect(page.locator("h1")).to_have_text("Machines")
+    await page.locator("#main").press("?")
+    await expect(page.get_by_role("dialog")).to_contain_text("Go to Programs")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+
+    await page.get_by_label("Colours").select_option("dark")
+    surface = "getComputedStyle(document.querySelector('.bar')).backgroundColor"
+    assert await page.evaluate(surface) == "rgb(22, 26, 33)"
+    page = await watched.goto("/console/nothing")
+    assert await page.evaluate(surface) == "rgb(22, 26, 33)"
+    await expect(page.locator("#main")).to_contain_text("Nothing is here: there is no page /console/nothing.")
+    await _inspect(page, "missing", "1280-dark")
+    await page.get_by_label("Colours").select_option("system")
+    assert await page.evaluate(surface) == "rgb(255, 255, 255)"
+
+
+async def test_a_shared_link_shows_the_view_and_changes_nothing(with_settings: Any, look: Look) -> None:
+    """A new browser opens the view by the link, as a reader; the token is not in the address afterwards."""
+    client = await with_settings(token="a-long-secret")
+    page = (watched := await look(client)).page
+    await page.goto(f"{watched.base}/login?next=/console/timeline?span=300")
+    await page.fill("#token", "a-long-secret")
+    await page.get_by_role("button", name="Sign in").click()
+    await page.wait_for_selector('#connection[data-state="live"]')
+    await page.get_by_role("button", name="Share").click()
+    address = await page.get_by_role("textbox", name="Link").input_value()
+    assert "#" in address
+    other = (await look(client)).page
+    await other.goto(address)
+    await other.wait_for_url(re.compile("/console/timeline"))
+    await other.wait_for_selector('#connection[data-state="live"]')
+    assert address.partition("#")[2] not in other.url
+    await expect(other.locator(".foot")).to_contain_text(": read")
+    await expect(other.get_by_role("button", name="Share")).to_have_count(0)
+    await expect(other.locator("#mark-form")).to_be_hidden()
+
+
+async def test_the_page_of_the_api_tries_requests(client: Any, look: Look) -> None:
+    """Operations are grouped by feature; a form sends a request of the session and shows its answer."""
+    page = (watched := await look(client)).page
+    watched.expected = ("404",)
+    await page.goto(f"{watched.base}/docs#health")
+    await expect(page.get_by_role("heading", name="Metrics", exact=True)).to_have_count(1)
+    form = page.locator("#health form.try")
+    await page.locator("#health summary").click()
+    await form.get_by_role("button", name="Try it").click()
+    await expect(form.locator(".answer")).to_contain_text('200 OK\n{\n  "status": "ok"')
+    form = page.locator("#run form.try")
+    await page.locator("#run > summary").click()
+    await form.get_by_label("id").fill("no/run")
+    await form.get_by_role("button", name="Try it").click()
+    await expect(form.locator(".answer")).to_contain_text("there is no run no/run")
+
+
+async def test_the_words_of_verdicts_are_those_of_the_terminal(client: Any, look: Look) -> None:
+    """The page of tests says slower, no change and still slower, and no key of the code."""
+    await measure(client, runs=12, slower=3)
+    watched = await look(client, width=400, dark=True)
+    page = await watched.goto("/console/tests?base=8commit&head=10commit")
+    comparison = page.locator("#comparison")
+    await expect(comparison.locator("tbody tr").first).to_contain_text("slower")
+    page = await watched.goto("/console/tests?base=10commit&head=11commit")
+    await expect(comparison.locator("p").first).to_contain_text("still slower since 9commit")
+    await expect(comparison.locator("tbody tr").first).to_contain_text(SLOW)
+    await expect(comparison).to_contain_text("8 no change")
+    shown = await page.locator("main").inner_text()
+    assert not re.search(r"\b(noise|unfit|suspect|regression|improvement)\b", shown)
+    await _inspect(page, "still-slower", "400-dark")
+    page = await watched.goto("/console/")
+    await expect(page.locator("#runs tbody tr").first).to_contain_text("still slower since 9commit")
 
 
 async def test_the_overview_updates_by_itself(client: Any, look: Look) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
+from smartmob.console.finder import MAX_TEXT_CHARACTERS, find
 from smartmob.console.live import Live
 from smartmob.console.peers import Peer, Peers
 from smartmob.console.service import ConsoleService
@@ -64,6 +65,9 @@ class DataHandlers:
         if not timedelta() < end - start <= _LONGEST_SPAN:
             raise InvalidInput.at("from", "expected a span of at most ten years: `from` must be before `to`")
         return json_response(await timeline(self._service, start, end, arguments.points))
+
+    async def search(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await find(self._service.services, request.query.get("q", "")[:MAX_TEXT_CHARACTERS]))
 
     async def peers(self, _: web.Request) -> web.StreamResponse:
         return json_response(PeerList(self._peers.listed()))

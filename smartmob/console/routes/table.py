@@ -14,6 +14,7 @@ from smartmob.console.routes.views import (
     ItemPageQuery,
     LoadComparisonPageQuery,
     PageHandlers,
+    SearchQuery,
     TestsPageQuery,
     TimelinePageQuery,
 )
@@ -23,11 +24,13 @@ from smartmob.kernel.http.routing import HTML, JSON, NDJSON, Answer, Body, Route
 
 _PAGE = answer(str, "A page.", HTML)
 _NOT_FOUND = Answer("Not found.")
+_NO_PAGE = answer(str, "Not found: a page for browsers, a problem for others.", HTML)
 _PAGE_QUERIES = {
     "/console/timeline": TimelinePageQuery,
     "/console/tests": TestsPageQuery,
     "/console/tests/items": ItemPageQuery,
     "/console/load-comparison": LoadComparisonPageQuery,
+    "/console/search": SearchQuery,
 }
 """The query arguments of pages, which mostly the scripts of the pages read."""
 
@@ -36,7 +39,15 @@ def table(service: ConsoleService, live: Live, peers: Peers, dependencies: Depen
     """Return the routes of the console."""
     pages = PageHandlers(service, live, dependencies.tokens)
     data = DataHandlers(service, live, peers, dependencies)
-    return RouteTable("console", (*_pages(pages), *_data(data)))
+    missing = Route(
+        "GET",
+        "/console/{page:.+}",
+        pages.or_missing(pages.missing),
+        "console_missing",
+        "The page of an unknown address.",
+        {404: _NO_PAGE},
+    )
+    return RouteTable("console", (*_pages(pages), *_data(data), missing))
 
 
 def _pages(h: PageHandlers) -> Iterator[Route]:
@@ -45,7 +56,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
     )
     for path, handler, name, summary in (
         ("/console/", h.overview, "console_overview", "The page of the lab at a glance."),
-        ("/console/timeline", h.timeline, "console_timeline", "The page of everything on one time axis."),
+        ("/console/timeline", h.timeline, "console_timeline", "The page of all features on one time axis."),
         ("/console/tests", h.tests, "console_tests", "The page of test runs."),
         ("/console/tests/items", h.item, "console_item", "The page of a test and its history."),
         ("/console/processes", h.processes, "console_processes", "The page of programs."),
@@ -59,6 +70,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ),
         ("/console/hosts", h.hosts, "console_hosts", "The page of machines."),
         ("/console/alerts", h.alerts, "console_alerts", "The page of alerts."),
+        ("/console/search", h.search, "console_search", "The page of the search over all features."),
     ):
         yield Route("GET", path, handler, name, summary, {200: _PAGE}, query=_PAGE_QUERIES.get(path))
     for path, handler, name, summary in (
@@ -68,7 +80,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/load/{id}", h.load_run, "console_load_run", "The page of a load test."),
         ("/console/hosts/{name}", h.host, "console_host", "The page of a machine."),
     ):
-        yield Route("GET", path, handler, name, summary, {200: _PAGE, 404: _NOT_FOUND})
+        yield Route("GET", path, h.or_missing(handler), name, summary, {200: _PAGE, 404: _NO_PAGE})
     yield Route(
         "GET",
         "/console/static/{digest}/{name}",
@@ -97,6 +109,15 @@ def _data(h: DataHandlers) -> Iterator[Route]:
         "All data of a time span.",
         {200: answer(model.Timeline)},
         query=TimelineQuery,
+    )
+    yield Route(
+        "GET",
+        "/console/data/search",
+        h.search,
+        "console_search_data",
+        "Tests, runs, programs, jobs, load tests and machines whose name has a text.",
+        {200: answer(model.Found)},
+        query=SearchQuery,
     )
     yield Route(
         "GET",

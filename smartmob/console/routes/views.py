@@ -10,11 +10,11 @@ from aiohttp import web
 
 from smartmob.console import assets, pages
 from smartmob.console.live import Live
-from smartmob.console.service import ConsoleService
+from smartmob.console.service import ConsoleService, run_name
 from smartmob.errors import NotFound
 from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
-from smartmob.kernel.http.bodies import parameter
-from smartmob.kernel.http.routing import HTML
+from smartmob.kernel.http.bodies import parameter, wants_html
+from smartmob.kernel.http.routing import HTML, Handler
 
 _CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host")
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -50,6 +50,12 @@ class ItemPageQuery(msgspec.Struct, frozen=True):
     variant: str = ""
 
 
+class SearchQuery(msgspec.Struct, frozen=True):
+    """The text to look for."""
+
+    q: str = ""
+
+
 class PageHandlers:
     """Handlers of pages. A page loads its documents itself; its HTML only has its title and the id of what it shows."""
 
@@ -72,27 +78,27 @@ class PageHandlers:
 
     async def test_run(self, request: web.Request) -> web.StreamResponse:
         run = await self._services.metrics.runs.run(parameter(request, "id"))
-        return self._page("test_run", "Tests", f"Test run {run.scm_ref[:12] or run.id[:12]}", id=run.id)
+        return self._page("test_run", "Tests", f"Run {run_name(run.id, run.scm_ref)}", id=run.id)
 
     async def item(self, request: web.Request) -> web.StreamResponse:
         return self._page("item", "Tests", request.query.get("variant", "")[:200] or "A test")
 
     async def processes(self, _: web.Request) -> web.StreamResponse:
-        return self._page("processes", "Processes", "Processes")
+        return self._page("processes", "Programs", "Programs")
 
     async def process(self, request: web.Request) -> web.StreamResponse:
         slug = self._services.processes.process(parameter(request, "slug")).definition.slug
-        return self._page("process", "Processes", slug, id=slug)
+        return self._page("process", "Programs", slug, id=slug)
 
     async def commands(self, _: web.Request) -> web.StreamResponse:
-        return self._page("commands", "Commands", "Commands")
+        return self._page("commands", "Jobs", "Jobs")
 
     async def job(self, request: web.Request) -> web.StreamResponse:
         text = parameter(request, "id")
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise NotFound(f"there is no job {text}")
         job = await self._services.commands.jobs.get(int(text))
-        return self._page("job", "Commands", f"Job {job.id}", id=job.id)
+        return self._page("job", "Jobs", f"Job {job.id}", id=job.id)
 
     async def load(self, _: web.Request) -> web.StreamResponse:
         return self._page("load", "Load", "Load tests")
@@ -105,14 +111,33 @@ class PageHandlers:
         return self._page("load_run", "Load", run.name, id=run.id)
 
     async def hosts(self, _: web.Request) -> web.StreamResponse:
-        return self._page("hosts", "Hosts", "Hosts")
+        return self._page("hosts", "Machines", "Machines")
 
     async def host(self, request: web.Request) -> web.StreamResponse:
         host = await self._services.hosts.host(parameter(request, "name"))
-        return self._page("host", "Hosts", host.name, id=host.name)
+        return self._page("host", "Machines", host.name, id=host.name)
 
     async def alerts(self, _: web.Request) -> web.StreamResponse:
         return self._page("alerts", "Alerts", "Alerts")
+
+    async def search(self, _: web.Request) -> web.StreamResponse:
+        return self._page("search", "", "Search")
+
+    async def missing(self, request: web.Request) -> web.StreamResponse:
+        raise NotFound(f"there is no page {request.path[:200]}")
+
+    def or_missing(self, handler: Handler) -> Handler:
+        """Return a handler that answers a browser with a page if what it asks for does not exist."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            except NotFound as error:
+                if not wants_html(request):
+                    raise
+                return self._page("missing", "", "Not found", status=404, reason=str(error))
+
+        return handle
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         name = parameter(request, "name")
@@ -126,10 +151,10 @@ class PageHandlers:
         body = found.packed if packed else found.plain
         return web.Response(body=body, content_type=found.media_type, charset="utf-8", headers=headers)
 
-    def _page(self, template: str, section: str, title: str, **values: Any) -> web.StreamResponse:
+    def _page(self, template: str, section: str, title: str, *, status: int = 200, **values: Any) -> web.StreamResponse:
         principal = PRINCIPAL.get() or OWNER
         signed_in = (principal.token or "the service's own token") if self._tokens.required else None
         state = {"signed_in": signed_in, "role": principal.role, "news": self._live.news}
         text = pages.render(f"{template}.html", section, title, **state, **values)
         headers = pages.headers(charts=template in _CHART_PAGES)
-        return web.Response(text=text, content_type=HTML, charset="utf-8", headers=headers)
+        return web.Response(text=text, status=status, content_type=HTML, charset="utf-8", headers=headers)

@@ -3,7 +3,8 @@
 export const COLOURS = ["#3d6fe0", "#e0723d", "#2f9e6b", "#b25bd1", "#c9a227", "#d1456b", "#3aa6b9", "#8a7a5c"];
 
 export function dark() {
-  return matchMedia("(prefers-color-scheme: dark)").matches;
+  const chosen = document.documentElement.dataset.theme;
+  return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
 export function themeColours() {
@@ -60,6 +61,7 @@ export async function draw(place, traces, wanted) {
 // Calls `action` when the system switches between light and dark colours.
 export function onThemeChange(action) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", action);
+  document.documentElement.addEventListener("themechange", action);
 }
 
 // Escapes text for the library, which interprets a few tags: none of them may come from a client.

@@ -5,7 +5,7 @@ import { ago, badge, bytes, el, emptyState, fill, link, megabytes, number, perce
 import { live, onNews } from "./live.js";
 import { changes } from "./changes.js";
 import { Spark } from "./spark.js";
-import { state } from "./states.js";
+import { state, verdict } from "./states.js";
 
 const SILENT_MILLISECONDS = 10000;
 const cards = new Map();
@@ -78,7 +78,7 @@ function showJobs(frame) {
 function showRest(document) {
   update("runs", table([
     { name: "Run", cell: (run) => link(run.scm_ref.slice(0, 12) || run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
-    { name: "Verdict", cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, state(run.verdict)) : "–") },
+    { name: "Verdict", cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, verdict(run)) : "–") },
     { name: "Started", wide: true, cell: (run) => when(run.started_at) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },

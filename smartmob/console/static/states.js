@@ -13,9 +13,13 @@ export function level(state) {
   return LEVELS[state] ?? (/failure|no procfile|unknown process/.test(state) ? "bad" : "plain");
 }
 
-export function state(word) {
-  return badge(word, level(word));
+// A badge with the colour of a key, and its word if that is another one.
+export function state(key, word = key) {
+  return badge(word, level(key));
 }
+
+// The verdict on a test or a comparison: its colour is that of its key, its text the word that the service gives.
+export const verdict = (found) => badge(found.word ?? found.verdict, found.since ? "warning" : level(found.verdict));
 
 // Whether a running program passes its readiness check; nothing for one that has none.
 export function readiness(process) {

@@ -1,9 +1,9 @@
 // The page of a test run: its tests, and their comparison with earlier runs.
 
 import { fetchJson, showError } from "./api.js";
-import { el, fill, link, number, percent, seconds, table, tiles, when } from "./dom.js";
+import { badge, el, fill, link, number, percent, seconds, table, tiles, when } from "./dom.js";
 import { live } from "./live.js";
-import { comparison, itemLink } from "./verdicts.js";
+import { caseName, comparison, itemLink, machines, mergedNames } from "./verdicts.js";
 
 const id = document.getElementById("main").dataset.id;
 
@@ -20,16 +20,18 @@ async function metrics() {
 async function show() {
   const run = await fetchJson(`/api/v1/runs/${encodeURIComponent(id)}`);
   const start = Date.parse(run.started_at) / 1000 - 30, end = Date.parse(run.ended_at) / 1000 + 30;
-  fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["started", when(run.started_at)], ["machine", run.places.map((place) => place.name).join(", ") || run.nodes.join(", ")], ["sessions", number(run.sessions.length)],
+  fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["started", when(run.started_at)], ["machine", run.places.length && !run.unlinked ? run.places.map((place) => link(place.name, `/console/hosts/${encodeURIComponent(place.host)}`)) : machines(run)], ["sessions", number(run.sessions.length)],
     ["tests", number(run.metrics)], ["time in tests", seconds(run.total_time)], ...run.tags.map((tag) => [tag.name, tag.value])]),
   ...run.places.map((place) => el("p", {}, `${place.name}${place.python ? `, Python ${place.python}` : ""}: ${place.explanation}.${place.doubt ? ` In doubt: ${place.doubt}.` : ""}`)),
+  ...(run.unlinked ? [el("p", {}, badge("not linked to a machine", "warning"), ` ${run.unlinked}.`)] : []),
   ...(run.clock ? [el("p", {}, `Time: ${run.clock}.`)] : []),
   el("p", {}, link("Machines during this run", `/console/timeline?from=${start}&to=${end}`)));
   fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(showError);
   const found = await metrics();
+  const merged = mergedNames(found);
   found.sort((one, other) => (other.total_time ?? -Infinity) - (one.total_time ?? -Infinity) || 0);
-  fill("tests", table([
-    { name: "Test", wide: true, cell: (row) => itemLink(row.item_path, row.item_variant) }, { name: "Where", wide: true, cell: (row) => row.item_path }, { name: "Kind", cell: (row) => row.kind },
+  fill("tests", merged ? el("p", { class: "quiet" }, merged) : null, table([
+    { name: "Test", wide: true, cell: (row) => itemLink(row.item_path, row.item_variant, caseName(row)) }, { name: "Where", wide: true, cell: (row) => row.item_path }, { name: "Kind", cell: (row) => row.kind },
     { name: "Time", right: true, cell: (row) => seconds(row.total_time) }, { name: "User", right: true, cell: (row) => seconds(row.user_time) }, { name: "Kernel", right: true, cell: (row) => seconds(row.kernel_time) },
     { name: "CPU", right: true, cell: (row) => percent(row.cpu_usage === null ? null : row.cpu_usage * 100) }, { name: "Memory", right: true, cell: (row) => (row.mem_usage === null ? "–" : `${number(row.mem_usage)} MB`) },
   ], found.slice(0, 1000), "This run has no tests."));

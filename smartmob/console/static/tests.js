@@ -4,7 +4,7 @@ import { runAction, fetchJson, showError } from "./api.js";
 import { badge, el, emptyState, fill, link, number, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { trendTable } from "./trends.js";
-import { comparison, itemLink } from "./verdicts.js";
+import { comparison, itemLink, machines } from "./verdicts.js";
 
 let next = null;
 let listed = [];
@@ -14,7 +14,7 @@ function show() {
     { name: "Started", cell: (run) => (run.clock ? el("span", { title: run.clock }, when(run.started_at), " ", badge("by arrival", "warning")) : when(run.started_at)) },
     { name: "Run", cell: (run) => link(run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Commit", cell: (run) => el("code", {}, run.scm_ref.slice(0, 12) || "–") },
-    { name: "Machine", cell: (run) => run.nodes.join(", ") || "–" },
+    { name: "Machine", cell: (run) => machines(run) },
     { name: "Sessions", right: true, cell: (run) => number(run.sessions.length) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },

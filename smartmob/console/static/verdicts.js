@@ -1,12 +1,39 @@
 // A comparison: the verdict on the whole, on the machine, and on each test.
 
 import { badge, el, link, number, seconds, table } from "./dom.js";
-import { level, state } from "./states.js";
+import { level, verdict } from "./states.js";
 
 const MAX_ROWS = 200;
 
 export const itemLink = (path, variant, words, id) =>
   link(words ?? variant, `/console/tests/items?path=${encodeURIComponent(path)}&variant=${encodeURIComponent(variant)}${id ? `&id=${id}` : ""}`);
+
+// The machines of a test run: those that were found, or else the host names that its sessions sent.
+export const machines = (run) => [...new Set(run.places.map((place) => place.name))].join(", ") || run.nodes.join(", ") || "–";
+
+// The name of a test with the class of a method, as far as its location has one; see case_names.py.
+export function caseName(row) {
+  const [file, ...parts] = row.item_fs_loc.split("[")[0].split("::");
+  const name = row.item_variant || row.item;
+  if (!parts.length || !file.endsWith(".py")) return name;
+  if ([row.item, row.item_variant.split("[")[0]].includes(parts.at(-1))) parts.pop();
+  const owner = parts.join("::");
+  return !owner || name.startsWith(`${owner}::`) || name.startsWith(`${owner}.`) ? name : `${owner}::${name}`;
+}
+
+// Which metrics of a run share a name in one session, in a sentence, or nothing.
+export function mergedNames(rows) {
+  const counts = new Map();
+  for (const row of rows) if (row.kind === "function") {
+    const key = JSON.stringify([row.session_h, row.item_path, caseName(row)]);
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  const repeated = [...counts].filter(([, count]) => count > 1);
+  if (!repeated.length) return null;
+  const [, path, name] = JSON.parse(repeated[0][0]);
+  const names = new Set(repeated.map(([key]) => key.slice(key.indexOf(",")))).size;
+  return `${names === 1 ? "1 name stands" : `${names} names stand`} for several executions in a session, such as ${name} of ${path} for ${repeated[0][1]}: repetitions, or methods of several classes, which pytest-monitor sends without their class. The least of them counts; different names keep them apart.`;
+}
 
 export function value(found, unit) {
   if (found === null) return "–";
@@ -18,22 +45,33 @@ const factor = (ratio) => (ratio === null ? "–" : `${ratio.toFixed(2)} ×`);
 export function comparison(found) {
   const { shift, unit } = found;
   const machine = { steady: "good", slower: "warning", faster: "warning" }[shift.verdict] ?? "plain";
-  const counts = Object.entries(found.counts).filter(([, count]) => count).map(([name, count]) => [badge(`${number(count)} ${name}`, level(name)), " "]);
-  const shown = found.items.filter((item) => item.verdict !== "noise" || item.renamed_from);
-  const rest = found.items.filter((item) => item.verdict === "noise" && !item.renamed_from);
+  const still = new Map();
+  for (const item of found.items) if (item.since) still.set(item.word, (still.get(item.word) ?? 0) + 1);
+  const unchanged = found.counts.noise - [...still.values()].reduce((sum, count) => sum + count, 0);
+  const counts = [...Object.entries({ ...found.counts, noise: unchanged }).map(([key, count]) => [count, found.words[key], level(key)]), ...[...still].map(([word, count]) => [count, word, "warning"])]
+    .filter(([count]) => count > 0).map(([count, word, colour]) => [badge(`${number(count)} ${word}`, colour), " "]);
+  const reasons = new Map();
+  for (const item of found.items) if (item.verdict === "unfit") reasons.set(item.reason, (reasons.get(item.reason) ?? 0) + 1);
+  const isRepeated = (item) => item.verdict === "unfit" && reasons.get(item.reason) > 1;
+  const isNotable = (item) => item.verdict !== "noise" || item.renamed_from || item.since;
+  const shown = found.items.filter((item) => isNotable(item) && !isRepeated(item));
+  const rest = found.items.filter((item) => !isNotable(item));
+  const repeated = found.items.filter(isRepeated);
   return el("div", {},
-    el("p", {}, state(found.verdict), ` ${found.explanation}`),
+    el("p", {}, verdict(found), ` ${found.explanation}`),
     el("p", {}, el("span", { class: "quiet" }, "The machine: "), badge(shift.verdict, machine), ` ${shift.explanation}`),
     found.contexts.map((context) => (context.host?.busy ? el("p", {}, badge(`${context.host.host} was busy`, "warning"), ` ${context.host.explanation}`) : null)),
     found.places.explanation ? el("p", {}, badge("in doubt", "warning"), ` ${found.places.explanation}`) : null,
     el("p", {}, counts),
-    table(columns(unit), shown.slice(0, MAX_ROWS), "No test changed."),
+    [...reasons].filter(([, count]) => count > 1).map(([reason, count]) => el("p", {}, badge(`${number(count)} ${found.words.unfit}`, level("unfit")), ` ${reason}`)),
+    shown.length || !repeated.length ? table(columns(unit), shown.slice(0, MAX_ROWS), "No test changed.") : null,
+    repeated.length ? el("details", {}, el("summary", {}, `${number(repeated.length)} tests that cannot be judged`), el("ul", {}, repeated.slice(0, MAX_ROWS).map((item) => el("li", {}, itemLink(item.path, item.variant, item.variant || item.path, item.item_id))))) : null,
     rest.length ? el("details", {}, el("summary", {}, `${number(rest.length)} tests within their usual variation`), table(columns(unit), rest.slice(0, MAX_ROWS), "")) : null);
 }
 
 function columns(unit) {
   return [
-    { name: "Verdict", cell: (item) => state(item.verdict) },
+    { name: "Verdict", cell: verdict },
     { name: "Test", wide: true, cell: (item) => el("span", {}, itemLink(item.path, item.variant, item.variant || item.path, item.item_id), item.renamed_from ? el("span", { class: "quiet" }, ` was ${item.renamed_from}`) : null) },
     { name: "Base", right: true, cell: (item) => value(item.base ?? item.level, unit) }, { name: "Head", right: true, cell: (item) => value(item.head, unit) },
     { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Corrected for the machine", right: true, cell: (item) => factor(item.corrected_ratio) },

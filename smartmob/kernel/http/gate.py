@@ -25,7 +25,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError
 from smartmob.kernel.auth.authenticator import PRINCIPAL, HostRules, TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, Principal
-from smartmob.kernel.http import problems, ws_upgrade
+from smartmob.kernel.http import html_pages, problems, ws_upgrade
 from smartmob.kernel.http.bodies import wants_html
 from smartmob.kernel.http.forwarding import ForwardedClient, TrustedProxies
 from smartmob.kernel.http.json_response import JSONResponse
@@ -271,6 +271,8 @@ def _error_response(request: web.Request, error: Exception, request_id: str) -> 
     """Return the answer to a request that failed with `error`; log unexpected errors with their traceback."""
     if isinstance(error, NotAuthenticated) and request.method == "GET" and wants_html(request):
         return web.Response(status=303, headers={"Location": f"/login?next={quote(str(request.rel_url), safe='/')}"})
+    if isinstance(error, web.HTTPNotFound) and request.method == "GET" and wants_html(request):
+        return html_pages.missing(request.path)
     if isinstance(error, web.HTTPException) and error.status < 400:
         return web.Response(status=error.status, headers=error.headers)
     if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):

@@ -79,6 +79,29 @@ def document(tables: Iterable[RouteTable], cookie: str = "smartmob_session") -> 
     }
 
 
+class ListedOperation(msgspec.Struct, frozen=True):
+    """An operation in the list of a feature, with the paths and operations at which the same is done."""
+
+    method: str
+    path: str
+    operation: dict[str, Any]
+    also: list[tuple[str, Mapping[str, Any]]]
+
+
+def groups(document: Mapping[str, Any]) -> dict[str, list[ListedOperation]]:
+    """Return the operations of a document by feature; one that several paths have is listed once."""
+    found: dict[str, dict[tuple[str, str], ListedOperation]] = {}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            listed = found.setdefault(operation["tags"][0], {})
+            key = (method, operation["summary"])
+            if key in listed:
+                listed[key].also.append((path, operation))
+            else:
+                listed[key] = ListedOperation(method, path, operation, [])
+    return {feature: list(listed.values()) for feature, listed in found.items()}
+
+
 def documented_path(path: str) -> str:
     """Return the path of a route as OpenAPI writes it: without the patterns of its parameters."""
     return _PARAMETER.sub(r"{\1}", path)

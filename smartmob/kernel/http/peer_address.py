@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aiohttp import hdrs, web
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _OF_PROXIES = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.VIA, "X-Real-IP")
 """Headers that a proxy adds. The connection then comes from the proxy, and the headers can be forged."""
@@ -20,10 +23,25 @@ class PeerAddress:
 
 
 def peer_address(request: web.Request) -> PeerAddress | None:
-    """Return the address from which a request was sent, or None if a proxy sent it or it came by a Unix socket."""
-    if request.transport is None or any(name in request.headers for name in _OF_PROXIES):
+    """Return the address from which a request was sent, or None if it is not known.
+
+    A trusted proxy tells the address of its client, which the gate has put into `remote`. The address behind any other
+    proxy, and that of a Unix socket, are not known.
+    """
+    if request.transport is None:
         return None
-    return from_ends(request.transport.get_extra_info("peername"), request.transport.get_extra_info("sockname"))
+    peername, sockname = (request.transport.get_extra_info(name) for name in ("peername", "sockname"))
+    direct, told = from_ends(peername, sockname), _address((request.remote or "",))
+    if direct is not None and told is not None and str(told) != direct.address:
+        return behind_proxy(told, direct, sockname)
+    return None if any(name in request.headers for name in _OF_PROXIES) else direct
+
+
+def behind_proxy(client: Address, proxy: PeerAddress, sockname: object) -> PeerAddress | None:
+    """Return the address of the client of a trusted proxy; loopback is of the machine of the proxy, known or not."""
+    if client.is_loopback:
+        return PeerAddress(str(client), is_local=True) if proxy.is_local else None
+    return PeerAddress(str(client), client == _address(sockname))
 
 
 def from_ends(peername: object, sockname: object) -> PeerAddress | None:
@@ -35,7 +53,7 @@ def from_ends(peername: object, sockname: object) -> PeerAddress | None:
     return PeerAddress(str(peer), peer.is_loopback or peer == ours)
 
 
-def _address(name: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(name: object) -> Address | None:
     if not isinstance(name, tuple) or not name:
         return None
     try:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Iterable
-from functools import cache, cached_property
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,20 +16,14 @@ from aiohttp import hdrs, web
 from smartmob import __version__
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
 from smartmob.kernel.auth.authenticator import COOKIE, COOKIE_SECONDS, TokenAuthenticator
-from smartmob.kernel.http import openapi, problems
-from smartmob.kernel.http.bodies import BodyReader, form
+from smartmob.kernel.http import html_pages, openapi, problems
+from smartmob.kernel.http.bodies import BodyReader, form, parameter
 from smartmob.kernel.http.json_response import JSONResponse, json_response
 from smartmob.kernel.http.routing import HTML, TEXT, Answer, Body, Route, RouteTable, answer
 from smartmob.kernel.observability.health import OK, Readiness, passes
 from smartmob.kernel.observability.log import REQUEST_ID
 from smartmob.kernel.observability.prometheus import CONTENT_TYPE, MetricsRegistry
 
-_PAGE_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    # With no-referrer a browser sends the login form with `Origin: null`, which the service refuses.
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 _MAX_LOGIN_BYTES = 16 * 1024
 
 
@@ -115,6 +107,10 @@ class KernelRoutes:
                     body=Body({FORM: LoginForm}, limit=_MAX_LOGIN_BYTES), public=True,
                 ),
                 Route("POST", "/logout", self.logout, "logout", "Sign out.", {303: moved}, public=True),
+                Route(
+                    "GET", "/page-scripts/{name}", self.script, "page_script", "A script of these pages.",
+                    {200: Answer("The script."), 404: Answer("Not found.")}, public=True,
+                ),
             ),
         )  # fmt: skip
 
@@ -158,10 +154,12 @@ class KernelRoutes:
         return JSONResponse(orjson.dumps(self.document, option=orjson.OPT_INDENT_2))
 
     async def docs(self, _: web.Request) -> web.StreamResponse:
-        return _page("docs.html", document=self.document, phrases=_phrases())
+        return html_pages.page(
+            "docs.html", groups=openapi.groups(self.document), document=self.document, phrases=_phrases()
+        )
 
     async def login_page(self, request: web.Request) -> web.StreamResponse:
-        return _page("login.html", next=_local(request.query.get("next", "/")), wrong="")
+        return html_pages.page("login.html", next=_local(request.query.get("next", "/")), wrong="")
 
     async def login(self, request: web.Request) -> web.StreamResponse:
         given = form(await self._bodies.read(request))
@@ -169,17 +167,20 @@ class KernelRoutes:
         try:
             principal = self._tokens.sign_in(given.get("token", ""), request.remote, request.path)
         except TooManyTries as error:
-            page = _page("login.html", status=429, next=target, wrong=str(error))
+            page = html_pages.page("login.html", status=429, next=target, wrong=str(error))
             page.headers["Retry-After"] = str(math.ceil(error.retry_after))
             return page
         except NotAuthenticated:
-            return _page("login.html", status=403, next=target, wrong="This is not a token of this service.")
+            return html_pages.page("login.html", status=403, next=target, wrong="This is not a token of this service.")
         response = web.Response(status=303, headers={"Location": target})
         response.set_cookie(
             self._tokens.cookie_name(request.secure), self._tokens.cookie(principal), max_age=COOKIE_SECONDS,
             httponly=True, samesite="Strict", secure=request.secure, path="/",
         )  # fmt: skip
         return response
+
+    async def script(self, request: web.Request) -> web.StreamResponse:
+        return html_pages.script(parameter(request, "name"))
 
     async def logout(self, request: web.Request) -> web.StreamResponse:
         response = web.Response(status=303, headers={"Location": "/login"})
@@ -200,31 +201,3 @@ def _local(target: str) -> str:
 
 def _phrases() -> dict[str, str]:
     return {str(int(status)): status.phrase for status in HTTPStatus}
-
-
-@cache
-def _templates() -> Any:
-    # Imported here because only requests for pages need it.
-    import jinja2
-
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("smartmob.kernel.http", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-
-
-def _page(template: str, status: int = 200, **values: object) -> web.StreamResponse:
-    text = _templates().get_template(template).render(version=__version__, **values)
-    headers = {**_PAGE_HEADERS, "Content-Security-Policy": _policy()}
-    return web.Response(text=text, status=status, content_type=HTML, charset="utf-8", headers=headers)
-
-
-@cache
-def _policy() -> str:
-    """Return the Content-Security-Policy of the pages: no loading; the inline style is allowed by its hash."""
-    style = hashlib.sha256(_templates().get_template("page.css").render().encode()).digest()
-    return (
-        f"default-src 'none'; style-src 'sha256-{base64.b64encode(style).decode()}'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    )

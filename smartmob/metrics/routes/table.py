@@ -211,7 +211,7 @@ def _runs(h: QueryHandlers) -> list[Route]:
 
 def _comparisons(h: ComparisonHandlers) -> list[Route]:
     compared = "Compare two runs, sessions or commits: which tests became slower or faster."
-    verdict = "Compare a run with all runs before it; tests that are noise are only counted."
+    verdict = "Compare a run with all runs before it; tests without a change are only counted."
     executions = "The latest executions of a test by its id, oldest first, and where its context changed."
     no_side, comparison = "There is no such run, session or commit.", verdicts.Comparison
     query = verdicts.ComparisonRequest

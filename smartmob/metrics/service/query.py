@@ -95,6 +95,10 @@ class QueryService:
         """Return the sessions that never arrived although their metrics did, the latest first."""
         return await self._reader.orphans(limit)
 
+    async def find_tests(self, text: str, limit: int) -> list[Record]:
+        """Return the names of tests in whose path, variant or file a text occurs, in the order of names."""
+        return await self._reader.find_items(text, limit)
+
     async def history(self, item: str, limit: int) -> list[Record]:
         """Return the executions of a test by its name or variant, newest first."""
         return await self._reader.history(item, limit)

@@ -172,10 +172,18 @@ class HistoryReader:
         """Return the rows of tests by their ids."""
         return await self._database.fetch(f"{self._sql['select_items']} WHERE item_id = ANY ($1::uuid[])", list(ids))
 
-    async def same_items(self, path: str, item: str, variant: str, kind: str) -> list[uuid.UUID]:
-        """Return the ids of a test in any component and source file."""
+    async def repeated_items(self, sessions: Sequence[str], contexts: Sequence[str]) -> dict[uuid.UUID, int]:
+        """Return the tests that a session executed more than once, with the largest number of executions."""
+        rows = await self._database.fetch(self._sql["repeated_items"], list(sessions), list(contexts))
+        found: dict[uuid.UUID, int] = {}
+        for row in rows:
+            found[row["item_id"]] = max(row["executions"], found.get(row["item_id"], 0))
+        return found
+
+    async def same_items(self, path: str, item: str, variant: str, kind: str) -> list[Record]:
+        """Return the rows of a test in any component and source file."""
         text = f"{self._sql['select_items']} WHERE item = $2 AND item_path = $1 AND item_variant = $3 AND kind = $4"
-        return [row["item_id"] for row in await self._database.fetch(text, path, item, variant, kind)]
+        return await self._database.fetch(text, path, item, variant, kind)
 
     async def series(self, ids: Sequence[uuid.UUID], limit: int) -> list[Record]:
         """Return the latest executions of a test, newest first."""

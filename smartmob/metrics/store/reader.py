@@ -283,6 +283,10 @@ class MetricsReader:
         """Return the sessions that never arrived although their metrics did, the latest first."""
         return await self._database.fetch(self._sql["orphans"], limit)
 
+    async def find_items(self, text: str, limit: int) -> list[Record]:
+        """Return the names of tests in which a text occurs, in the order of names."""
+        return await self._database.fetch(self._sql["find_items"], text, limit)
+
     async def history(self, item: str, limit: int) -> list[Record]:
         """Return the executions of a test by its name or variant, newest first."""
         return await self._database.fetch(self._sql["history"], item, limit)

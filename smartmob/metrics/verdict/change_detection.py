@@ -121,7 +121,8 @@ class RunHistory:
     """The runs of one machine, each list in the order of time.
 
     `history` ends with the `base` runs that the request names; if `base` is 0, the head is compared with all earlier
-    runs. `between` lies after the history and before the head, `after` behind the head.
+    runs. `between` lies after the history and before the head, `after` behind the head. `names` are those of the runs
+    of the history, such as their commits.
     """
 
     history: Sequence[Values]
@@ -129,6 +130,7 @@ class RunHistory:
     base: int = 0
     between: Values | None = None
     after: Values | None = None
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ class Change:
 
     `confirmed` tells whether another run deviates in the same direction; it is None while there is no later run that
     could. `noise` is the usual distance from the level as a share, None where it cannot be estimated. `history` counts
-    the earlier runs.
+    the earlier runs. `since` is the run with which the test began to take more, and still does, or None.
     """
 
     direction: int
@@ -169,6 +171,7 @@ class Change:
     corrected: float
     noise: float | None
     history: int
+    since: str | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -197,10 +200,18 @@ def detect_changes(runs: RunHistory, scale: Scale, limits: Limits) -> DetectedCh
 
 
 class _Point(NamedTuple):
-    """The logarithm of a value without the shift of its run, and that shift."""
+    """The logarithm of a value without the shift of its run, that shift, and the name of the run."""
 
     log: float
     shift: float
+    run: str = ""
+
+
+class _Rise(NamedTuple):
+    """A confirmed change for the worse: the level before it, and the name of its first run."""
+
+    before: float
+    run: str
 
 
 @dataclass(slots=True)
@@ -208,12 +219,13 @@ class _ItemHistory:
     """The history of a test after its confirmed changes were found; all numbers are logarithms.
 
     `points` are the values since the last change, sorted. `residuals` are the distances of earlier values from the
-    level of their time. `pending` is the last value, if it deviates.
+    level of their time. `pending` is the last value, if it deviates. `rises` are those that were not undone.
     """
 
     points: list[float] = field(default_factory=list)
     residuals: list[float] = field(default_factory=list)
     pending: _Point | None = None
+    rises: list[_Rise] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.points) + len(self.residuals)
@@ -231,12 +243,13 @@ class _ItemHistory:
             self.add(self.pending.log)
             self.pending = None
 
-    def restart(self, *logs: float) -> None:
-        """Restart at a new level with these values."""
+    def restart(self, first: _Point, *later: float) -> None:
+        """Restart at a new level with the first value of it and later ones."""
         level = self.level
         self.residuals += [log - level for log in self.points]
-        self.points = sorted(logs)
+        self.points = sorted((first.log, *later))
         self.pending = None
+        self.rises = [rise for rise in (*self.rises, _Rise(level, first.run)) if rise.before < self.level]
 
     def distances(self) -> list[float]:
         """Return the distances of all values from their levels, sorted."""
@@ -318,10 +331,11 @@ class _ChangeDetector:
     def _points_by_test(self) -> dict[ItemName, list[_Point]]:
         """Return the history of each test, oldest first, without the shifts that are known so far."""
         found: dict[ItemName, list[_Point]] = {}
-        for values in self._runs.history:
+        names = self._runs.names or [""] * len(self._runs.history)
+        for values, run in zip(self._runs.history, names, strict=True):
             shift = self._shifts[id(values)]
             for name, log in self._logs[id(values)].items():
-                found.setdefault(name, []).append(_Point(log - shift, shift))
+                found.setdefault(name, []).append(_Point(log - shift, shift, run))
         return found
 
     def _pool_noise(self, points_by_test: Mapping[ItemName, Sequence[_Point]]) -> None:
@@ -357,7 +371,7 @@ class _ChangeDetector:
                 history.accept_pending()
                 history.add(point.log)
             elif history.pending is not None and self._deviation(history, history.pending) == direction:
-                history.restart(history.pending.log, point.log)
+                history.restart(history.pending, point.log)
             else:
                 history.accept_pending()
                 history.pending = point
@@ -421,7 +435,7 @@ class _ChangeDetector:
         elif history.pending is not None:
             follower = between or found[0]
             if self._deviation(history, history.pending) == self._deviation(history, follower):
-                history.restart(history.pending.log)
+                history.restart(history.pending)
             else:
                 history.accept_pending()
         direction, confirmed = _confirm(
@@ -430,15 +444,17 @@ class _ChangeDetector:
             self._deviation(history, after) if after is not None else None,
         )
         level, noise = history.level, self._noise_of(history)
+        log = median([point.log for point in found])
         return Change(
             direction=direction,
             confirmed=confirmed,
             base=base,
             head=head,
             level=self._scale.from_log(level + self._usual_shift),
-            corrected=self._scale.from_log(median([point.log for point in found]) + self._usual_shift),
+            corrected=self._scale.from_log(log + self._usual_shift),
             noise=None if noise is None else math.expm1(noise),
             history=len(history),
+            since=next((rise.run for rise in history.rises if self._matters(rise.before, log, direction=1)), None),
         )
 
     def _point(self, values: Values | None, name: ItemName) -> _Point | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from smartmob import verdict_words
 from smartmob.errors import InvalidInput, NotFound
-from smartmob.kernel.db.database import Record
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
@@ -118,8 +118,10 @@ class ComparisonService:
         rows = await self._reader.items([item_id])
         if not rows:
             raise NotFound(f"there is no test {item_id}; a comparison has the ids of its tests")
-        name = (rows[0]["item_path"], rows[0]["item"], rows[0]["item_variant"], rows[0]["kind"])
-        found = await self._reader.series(await self._reader.same_items(*name), limit)
+        stored = (rows[0]["item_path"], rows[0]["item"], rows[0]["item_variant"], rows[0]["kind"])
+        name = verdicts.item_name(rows[0])
+        same = [row["item_id"] for row in await self._reader.same_items(*stored) if verdicts.item_name(row) == name]
+        found = await self._reader.series(same, limit)
         contexts = await self._reader.contexts(sorted({row["context_h"] for row in found}))
         places = await self._environments.places({row["session_h"] for row in found}, contexts)
         points = [dict(row) for row in reversed(found)]
@@ -179,6 +181,7 @@ class ComparisonService:
         shift = verdicts.describe_shift(changes.shift, request.resource)
         rows = verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base")
         rows = await self._without_value(rows, contexts, plan, request.resource)
+        rows = await self._with_merged_names(rows, contexts, plan)
         return _EnvironmentResult(
             context=ComparedContext(
                 ours.context_h,
@@ -255,9 +258,9 @@ class ComparisonService:
 
     async def _items(self, by_session: Mapping[str, Mapping[uuid.UUID, float]]) -> _Items:
         rows = await self._reader.items(list({ident for found in by_session.values() for ident in found}))
-        names = {row["item_id"]: _item_name(row) for row in rows}
+        names = {row["item_id"]: verdicts.item_name(row) for row in rows}
         ids = {name: str(ident) for ident, name in names.items()}
-        return _Items(names, ids, {_item_name(row): row["item_fs_loc"] for row in rows})
+        return _Items(names, ids, {verdicts.item_name(row): row["item_fs_loc"] for row in rows})
 
     async def _without_value(
         self, rows: list[ItemVerdict], contexts: Sequence[str], plan: ComparisonPlan, resource: str
@@ -267,13 +270,22 @@ class ComparisonService:
         async def executed(runs: Sequence[BaselineRun]) -> set[ItemName]:
             hashes = [name for run in runs for name in run.hashes]
             idents = await self._reader.items_without_value(resource, hashes, contexts)
-            return {_item_name(row) for row in await self._reader.items(idents)}
+            return {verdicts.item_name(row) for row in await self._reader.items(idents)}
 
         if not any(row.verdict in ("gone", "new") for row in rows):
             return rows
         return summary.without_value(
             rows, await executed(plan.head), await executed(plan.base or plan.earlier[-1:]), resource
         )
+
+    async def _with_merged_names(
+        self, rows: list[ItemVerdict], contexts: Sequence[str], plan: ComparisonPlan
+    ) -> list[ItemVerdict]:
+        """Return the rows; a name that stands for several executions in a session of the head says so."""
+        hashes = [name for run in plan.head for name in run.hashes]
+        numbers = await self._reader.repeated_items(hashes, contexts)
+        named = {verdicts.item_name(row): numbers[row["item_id"]] for row in await self._reader.items(list(numbers))}
+        return verdicts.with_merged_names(rows, named)
 
     async def _assess_loads(
         self, ours: MeasuredEnvironment, contexts: Sequence[str], plan: ComparisonPlan
@@ -312,8 +324,8 @@ def _comparison(
     items = verdicts.by_severity(rows)
     contexts = [result.context for result in results if result.context is not None]
     shift = max((context.shift for context in contexts), key=lambda each: each.tests, default=verdicts.UNKNOWN_SHIFT)
-    found = summary.summarise(items, contexts)
-    reported = items if noise else [item for item in items if item.verdict != "noise" or item.renamed_from is not None]
+    found = summary.summarise(items, contexts, request.resource)
+    reported = items if noise else [item for item in items if verdicts.is_notable(item)]
     return Comparison(
         base=base,
         head=head,
@@ -325,9 +337,11 @@ def _comparison(
         counts=found.counts,
         shift=shift,
         contexts=contexts,
-        items=reported[: request.limit],
+        items=verdicts.worded(reported[: request.limit], request.resource),
         renamed=found.renamed,
         alarms=found.alarms,
+        word=found.word,
+        words={verdict: verdict_words.word(verdict, request.resource) for verdict in verdicts.VERDICTS},
     )
 
 
@@ -399,6 +413,7 @@ def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: 
         base=len(plan.base),
         between=unless_busy(plan.between),
         after=unless_busy(plan.after),
+        names=[run.scm_ref or f"run {run.hashes[0]}" for run in (*earlier, *plan.base)],
     )
 
 
@@ -410,7 +425,3 @@ def _least(sessions: Iterable[Mapping[uuid.UUID, float]], names: Mapping[uuid.UU
             name = names[ident]
             least[name] = min(value, least.get(name, value))
     return least
-
-
-def _item_name(row: Record) -> ItemName:
-    return row["item_path"], row["item"], row["item_variant"], row["kind"]

@@ -148,6 +148,18 @@ _UNKNOWN_DOUBT = f"it is not known which machine this was: {_HOW_TO_NAME}"
 _UNNAMED_DOUBT = f"several machines may have this hardware and no name of their own: {_HOW_TO_NAME}"
 
 
+def unlinked(place: Place, reporting: Sequence[str]) -> str | None:
+    """Return why none of the machines that reported their load is that of a place, and how to link one, or None."""
+    if place.host is None:
+        return f"no machine that reports its load is linked to it: {_HOW_TO_NAME}"
+    if any(is_same_host(name, place.host) for name in reporting):
+        return None
+    return (
+        f"no machine reported its load as {place.host} meanwhile: start `smartmob report-host` there, or give the "
+        "session the tag machine=NAME of one that does"
+    )
+
+
 def effective_name(place: Place) -> str:
     """Return the name that another place must have to be the same, "" if its hardware decides."""
     return place.name if place.rule in ("tag", "host_name", "address") else ""

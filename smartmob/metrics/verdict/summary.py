@@ -18,15 +18,20 @@ from smartmob.metrics.verdict.verdicts import (
     count_verdicts,
     number_of_tests,
 )
+from smartmob.verdict_words import SHORT, still, word
 
 ALARMS: tuple[Alarm, ...] = ("regression", "suspect", "shift", "gone", "unfit")
 """The words of `--fail-on`."""
 
 _MAX_MACHINES = 3  # named in the explanation; all are in the contexts of the comparison
+_MAX_COMMITS = 3  # named in the explanation; each row has its own
 
 
 class VerdictCounts(NamedTuple):
-    """The numbers that decide: rows by verdict, those that were judged, and the most common reason of unfit ones."""
+    """The numbers that decide: rows by verdict, those that were judged, and the most common reason of unfit ones.
+
+    `still` counts tests that are as slow as in the run before, and slower than before the commits `since`.
+    """
 
     rows: int
     judged: int
@@ -39,6 +44,8 @@ class VerdictCounts(NamedTuple):
     noise: int
     renamed: int
     reason: str
+    still: int
+    since: tuple[str, ...]
 
 
 class Decision(NamedTuple):
@@ -51,26 +58,24 @@ class Decision(NamedTuple):
 
 
 DECISIONS: tuple[Decision, ...] = (
-    Decision(
-        "there is no row", lambda t: not t.rows, "unfit", "Nothing can be said: neither side has a measured test."
-    ),
+    Decision("there is no row", lambda t: not t.rows, "unfit", "neither side has a measured test."),
     Decision(
         "`regression` > 0",
         lambda t: t.regression > 0,
         "regression",
-        "{regression_tests} of {judged} became slower or larger.",
+        "{regression_tests} of {judged} became {slower}.",
     ),
     Decision(
         "`suspect` > 0",
         lambda t: t.suspect > 0,
         "suspect",
-        "{suspect_tests} of {judged} may have become slower or larger; the next session will tell.",
+        "{suspect_tests} of {judged} may have become {slower}: run the suite again to tell.",
     ),
     Decision(
         "all rows are `new`",
         lambda t: t.new == t.rows,
         "unfit",
-        "Nothing can be said: no test was measured on both sides.",
+        "all tests are new: there is nothing to compare them with.",
     ),
     Decision(
         "judged = 0 and `gone` > `unfit`",
@@ -78,19 +83,19 @@ DECISIONS: tuple[Decision, ...] = (
         "gone",
         "No test was judged.",
     ),
-    Decision("judged = 0", lambda t: not t.judged, "unfit", "Nothing can be said: {reason}."),
+    Decision("judged = 0", lambda t: not t.judged, "unfit", "{reason}."),
     Decision(
         "`gone` > judged and `gone` > `unfit`",
         lambda t: t.gone > max(t.judged, t.unfit),
         "gone",
         "More tests are gone than were judged ({judged}).",
     ),
-    Decision("`unfit` > judged", lambda t: t.unfit > t.judged, "unfit", "Most tests cannot be judged: {reason}."),
+    Decision("`unfit` > judged", lambda t: t.unfit > t.judged, "unfit", "most tests cannot be judged: {reason}."),
     Decision(
         "`improvement` > 0",
         lambda t: t.improvement > 0,
         "improvement",
-        "{improvement_tests} of {judged} became faster or smaller.",
+        "{improvement_tests} of {judged} became {faster}.",
     ),
     Decision("`gone` > 0", lambda t: t.gone > 0, "gone", "None of {judged_tests} moved more than it usually does."),
     Decision("otherwise", lambda _: True, "noise", "None of {judged_tests} moved more than it usually does."),
@@ -99,26 +104,42 @@ DECISIONS: tuple[Decision, ...] = (
 
 
 class Summary(NamedTuple):
-    """The verdict on the whole, its explanation, the number of each verdict and of renamed tests, and the alarms."""
+    """The verdict on the whole with its word, its explanation, the number of each verdict and of renamed tests, and the
+    alarms.
+    """
 
     verdict: Verdict
+    word: str
     explanation: str
     counts: dict[str, int]
     renamed: int
     alarms: list[Alarm]
 
 
-def summarise(rows: Sequence[ItemVerdict], contexts: Sequence[ComparedContext]) -> Summary:
+def summarise(
+    rows: Sequence[ItemVerdict], contexts: Sequence[ComparedContext], resource: str = "total_time"
+) -> Summary:
     """Return the summary of a comparison with these rows and findings about machines."""
     tally = _tally(rows)
     decision = next(decision for decision in DECISIONS if decision.applies(tally))
-    sentences = [_begin(decision, tally), *_rest(decision, tally), *_machines(contexts)]
+    sentences = [_begin(decision, tally, resource), *_rest(decision, tally, resource), *_machines(contexts)]
     if not tally.judged and (largest := _largest_change(rows)):
         sentences.insert(1, largest)
-    counts = count_verdicts(rows)
     return Summary(
-        decision.verdict, " ".join(sentences), counts, tally.renamed, _alarms(decision.verdict, tally, contexts)
+        decision.verdict,
+        _word(decision.verdict, tally, resource),
+        " ".join(sentences),
+        count_verdicts(rows),
+        tally.renamed,
+        _alarms(decision.verdict, tally, contexts),
     )
+
+
+def _word(verdict: Verdict, tally: VerdictCounts, resource: str) -> str:
+    """Return the word of the whole: tests that are still slower are no "no change"."""
+    if verdict != "noise" or not tally.still:
+        return word(verdict, resource)
+    return still(tally.since[0], resource) if len(tally.since) == 1 else f"still {word('regression', resource)}"
 
 
 def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
@@ -170,23 +191,32 @@ def _tally(rows: Sequence[ItemVerdict]) -> VerdictCounts:
         renamed=sum(1 for row in rows if row.renamed_from is not None),
         # Of equally common reasons the first in the order of the text, so that the order of rows does not matter.
         reason=min(reasons, key=lambda reason: (-reasons[reason], reason), default=""),
+        still=sum(1 for row in rows if row.since is not None),
+        since=tuple(sorted({row.since for row in rows if row.since is not None})),
         **counts,
     )
 
 
-def _begin(decision: Decision, tally: VerdictCounts) -> str:
+def _begin(decision: Decision, tally: VerdictCounts, resource: str) -> str:
     numbers = tally._asdict()
     words = {f"{name}_tests": number_of_tests(number) for name, number in numbers.items() if isinstance(number, int)}
+    words |= {"slower": word("regression", resource), "faster": word("improvement", resource)}
     return decision.text.format(**numbers, **words)
 
 
-def _rest(decision: Decision, tally: VerdictCounts) -> list[str]:
+def _rest(decision: Decision, tally: VerdictCounts, resource: str) -> list[str]:
     """Return a sentence for each number that the beginning of the explanation does not tell."""
     sentences = []
+    if tally.still:
+        more, is_are = word("regression", resource), "is" if tally.still == 1 else "are"
+        commits = ", ".join(since[:SHORT] for since in tally.since[:_MAX_COMMITS])
+        others = len(tally.since) - _MAX_COMMITS
+        commits += f" and {others} more" if others > 0 else ""
+        sentences.append(f"{number_of_tests(tally.still)} {is_are} still {more} than before {commits}.")
     if tally.suspect and decision.verdict == "regression":
         sentences.append(f"{number_of_tests(tally.suspect)} more may have.")
     if tally.improvement and decision.verdict != "improvement":
-        sentences.append(f"{number_of_tests(tally.improvement)} became faster or smaller.")
+        sentences.append(f"{number_of_tests(tally.improvement)} became {word('improvement', resource)}.")
     if tally.unfit and decision.verdict != "unfit":
         sentences.append(f"{number_of_tests(tally.unfit)} cannot be judged: {tally.reason}.")
     for number, one, many in (

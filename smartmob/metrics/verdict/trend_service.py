@@ -18,6 +18,7 @@ from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
 from smartmob.metrics.verdict.trends import MeasuredPlace, MeasuredRun, Trend, TrendPlace, TrendReport, TrendRequest
+from smartmob.metrics.verdict.verdicts import item_name
 
 MAX_RUNS = 200
 """Latest runs of a machine that are searched."""
@@ -74,7 +75,7 @@ class TrendService:
             rows = await self._reader.items([uuid.UUID(ident)])
         except ValueError:
             return set()
-        return {(row["item_path"], row["item"], row["item_variant"], row["kind"]) for row in rows}
+        return {item_name(row) for row in rows}
 
     async def _search(
         self, request: TrendRequest
@@ -134,7 +135,7 @@ class TrendService:
         unknown = {ident for found in by_session.values() for ident in found} - names.keys()
         if unknown:
             for row in await self._reader.items(list(unknown)):
-                names[row["item_id"]] = (row["item_path"], row["item"], row["item_variant"], row["kind"])
+                names[row["item_id"]] = item_name(row)
 
 
 def _of_branch(runs: Sequence[BaselineRun], wanted: str | None) -> tuple[str | None, list[BaselineRun]]:

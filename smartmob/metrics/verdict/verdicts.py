@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from smartmob import case_names, verdict_words
 from smartmob.metrics import model
 from smartmob.metrics.verdict.change_detection import (
     MIN_HISTORY,
@@ -38,6 +39,9 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME_CHARACTERS)
 
 VERDICTS: tuple[Verdict, ...] = ("regression", "suspect", "unfit", "improvement", "gone", "new", "noise")
 """From the worst to those that need no attention."""
+
+_LEAST_SHOWN = 0.001
+"""Least usual variation that is shown as a number: the last digit that is printed."""
 
 DEFAULT_EFFECT = 0.05
 """Least change that matters, as a share of the level."""
@@ -100,6 +104,8 @@ class ItemVerdict(msgspec.Struct, frozen=True):
     `level` is the usual value, `ratio` the head divided by the base as measured, `corrected_ratio` the head without the
     shift divided by the level, `mad` the usual distance from the level as a share, `sessions` the number of earlier
     runs. `renamed_from` is the name by which the base knows the test, as `path::variant`, if that is another one.
+    `word` is the verdict as people read it. `since` is the commit (or the run) with which the test became slower, if it
+    still is and the verdict is `noise`.
     """
 
     verdict: Verdict
@@ -119,6 +125,8 @@ class ItemVerdict(msgspec.Struct, frozen=True):
     confidence: Confidence
     reason: str
     renamed_from: str | None = None
+    word: str = ""
+    since: str | None = None
 
 
 class ComparedContext(msgspec.Struct, frozen=True):
@@ -140,8 +148,8 @@ class Comparison(msgspec.Struct, frozen=True):
     """The changes from the base to the head; `base` is null if the head was compared with all runs before it.
 
     `shift` is that of the context with the most tests. `items` has the worst verdicts first, `counts` the number of
-    each verdict, `renamed` the number of tests that the base knows by another name. `alarms` are the words of
-    `--fail-on` that apply.
+    each verdict, `renamed` the number of tests that the base knows by another name. `alarms` are the keys of
+    `--fail-on` that apply. `word` is the verdict as people read it, and `words` has the word of each verdict.
     """
 
     base: Side | None
@@ -157,6 +165,8 @@ class Comparison(msgspec.Struct, frozen=True):
     items: list[ItemVerdict]
     renamed: int
     alarms: list[Alarm]
+    word: str
+    words: dict[str, str]
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -173,7 +183,7 @@ class Environment(msgspec.Struct, frozen=True):
 
 
 UNKNOWN_SHIFT = ShiftFound(
-    "unknown", None, None, 0, "The machine cannot be judged: no test was measured on both sides there."
+    "unknown", None, None, 0, "The machine cannot be judged without an earlier run of the same tests on it."
 )
 
 
@@ -184,14 +194,16 @@ def describe_shift(shift: Shift, resource: str) -> ShiftFound:
             explanation = "Memory does not follow the load of a machine, so nothing was removed from the tests."
         else:
             explanation = (
-                f"Only {number_of_tests(shift.tests)} can be compared: a slower machine cannot be told from a slower "
-                "test, so nothing was removed from the tests."
+                "No test was measured there before, so the machine cannot be judged."
+                if not shift.tests
+                else f"Only {number_of_tests(shift.tests)} can be compared: a slower machine cannot be told from a "
+                "slower test, so nothing was removed from the tests."
             )
         return ShiftFound("unknown", None, None, shift.tests, explanation)
-    varies = f"; it varies by {shift.usual - 1:.1%} from one session to the next" if shift.usual is not None else ""
+    varies = f"; it varies by {variation(shift.usual - 1)} from one run to the next" if shift.usual is not None else ""
     took = f"All tests together took {shift.ratio:.2f} times as much as usual"
     unknown = "" if shift.usual is not None else (
-        f" By how much it varies from one session to the next is known from {MIN_HISTORY} earlier sessions on."
+        f" By how much it varies from one run to the next is known from {MIN_HISTORY} earlier runs on."
     )  # fmt: skip
     if not shift.notable:
         if shift.usual is None:
@@ -241,6 +253,17 @@ def with_low_confidence(verdicts: Iterable[ItemVerdict], doubt: str) -> list[Ite
     ]
 
 
+def with_merged_names(verdicts: Iterable[ItemVerdict], executions: Mapping[ItemName, int]) -> list[ItemVerdict]:
+    """Return verdicts; the reason of a name that stands for several executions in a session has their number."""
+    found = []
+    for row in verdicts:
+        number = executions.get((row.path, row.item, row.variant, row.kind), 1)
+        if number > 1 and row.verdict not in ("unfit", "gone"):
+            row = msgspec.structs.replace(row, reason=f"{row.reason}; the least of {number} executions with this name")
+        found.append(row)
+    return found
+
+
 def by_severity(verdicts: Iterable[ItemVerdict]) -> list[ItemVerdict]:
     """Return verdicts, the worst first, and among equal ones the largest change first."""
     rank = {verdict: number for number, verdict in enumerate(VERDICTS)}
@@ -253,6 +276,29 @@ def count_verdicts(verdicts: Iterable[ItemVerdict]) -> dict[str, int]:
     for row in verdicts:
         counts[row.verdict] += 1
     return counts
+
+
+def worded(verdicts: Iterable[ItemVerdict], resource: str) -> list[ItemVerdict]:
+    """Return verdicts with their words."""
+    return [
+        msgspec.structs.replace(
+            row,
+            word=verdict_words.word(row.verdict, resource)
+            if row.since is None
+            else verdict_words.still(row.since, resource),
+        )
+        for row in verdicts
+    ]
+
+
+def is_notable(row: ItemVerdict) -> bool:
+    """Return whether a row is more than "no change": a test that was renamed or is still slower is told too."""
+    return row.verdict != "noise" or row.renamed_from is not None or row.since is not None
+
+
+def variation(share: float) -> str:
+    """Return a usual variation in words; one that is too small for its digits is no zero."""
+    return f"{share:.1%}" if share >= _LEAST_SHOWN else f"less than {_LEAST_SHOWN:.1%}"
 
 
 def context_difference(ours: model.Context, theirs: model.Context) -> str:
@@ -274,6 +320,9 @@ def _verdict_on_change(
         reason += f"; low confidence, with a history of {change.history}"
     elif unfit is None and not known and verdict != "unfit":
         reason += "; low confidence, with too few tests to judge the machine"
+    since = change.since or None if verdict == "noise" else None
+    if since is not None and not change.direction:
+        reason = f"as in the run before, but slower since {since[: verdict_words.SHORT]}{reason.removeprefix(_USUAL)}"
     before = environment.renamed.get(name)
     if before is not None:
         reason = f"renamed from {test_name(before)}; {reason}"
@@ -296,13 +345,23 @@ def _verdict_on_change(
         confidence="low" if short or not known else "normal",
         reason=reason,
         renamed_from=None if before is None else test_name(before),
+        since=since,
     )
+
+
+def item_name(row: Any) -> ItemName:
+    """Return the name of a stored test; methods of two classes are two tests where the location has the class."""
+    variant = case_names.variant_with_class(row["item_fs_loc"], row["item"], row["item_variant"])
+    return row["item_path"], row["item"], variant, row["kind"]
 
 
 def test_name(name: ItemName) -> str:
     """Return the name of a test as its path and variant."""
     path, item, variant, _ = name
     return f"{path}::{variant or item}"
+
+
+_USUAL = "within what is usual"
 
 
 def _classify(change: Change, tests: int) -> tuple[Verdict, str]:
@@ -313,13 +372,13 @@ def _classify(change: Change, tests: int) -> tuple[Verdict, str]:
         )
     more = change.direction > 0
     if not change.direction:
-        return "noise", "within what is usual"
+        return "noise", _USUAL
     if change.confirmed:
-        return ("regression" if more else "improvement"), "seen in more than one session"
+        return ("regression" if more else "improvement"), "seen in more than one run"
     if change.confirmed is None:
         # An unconfirmed improvement needs no attention, an unconfirmed regression does.
-        return ("suspect" if more else "noise"), "seen once: the next session will tell"
-    return "noise", "seen once, and not in the next session"
+        return ("suspect", "seen in one run: run again") if more else ("noise", "less, but seen in one run only")
+    return "noise", f"{'more' if more else 'less'}, but not in the next run"
 
 
 def _one_sided_verdict(

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from smartmob import __version__, chart_library, duration_text
+from smartmob import __version__, chart_library, duration_text, verdict_words
 from smartmob.turrets.model import ALL_TRANSACTIONS, ErrorText, Summary, TimerStats
 from smartmob.turrets.report import charts, page_tables
 from smartmob.turrets.report.charts import Chart, RunData
@@ -213,7 +213,7 @@ def _template() -> Any:
     environment.filters |= {
         "seconds": duration_text.seconds, "time": page_tables.time_text, "number": page_tables.number_text,
         "size": page_tables.size_text, "share": _share, "own": _own, "figure": _figure,
-        "difference": _difference,
+        "difference": _difference, "word": verdict_words.word,
     }  # fmt: skip
     return environment.get_template("report.html")
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from smartmob import verdict_words
 from smartmob.turrets.model import ALL_TRANSACTIONS, Member, Run
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
@@ -41,7 +42,8 @@ class ComparedFigure(msgspec.Struct, frozen=True, kw_only=True):
     """A statistic of a timer in both runs: the values of the whole runs, and the change between their batches.
 
     `change` is a share of the first value for latencies and rates, and a difference for shares of errors, with its 95 %
-    interval from `low` to `high`. `p` is adjusted for all statistics of the comparison. `reason` says why it is unfit.
+    interval from `low` to `high`. `p` is adjusted for all statistics of the comparison. `reason` says why it cannot be
+    judged. `word` is the verdict as people read it.
     """
 
     figure: str
@@ -54,6 +56,7 @@ class ComparedFigure(msgspec.Struct, frozen=True, kw_only=True):
     p: float | None = None
     batches: int = 0
     reason: str = ""
+    word: str = ""
 
 
 class ComparedTimer(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +67,8 @@ class ComparedTimer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Two runs side by side. `reason` says why they cannot be compared, or what the verdict rests on.
+    """Two runs side by side. `reason` says why they cannot be compared, or what the verdict rests on; `word` is the
+    verdict as people read it.
 
     `only_first` and `only_second` are timers of one run; `left_out` counts timers beyond the limit of a comparison.
     `notes` are sentences about further differences of the runs, which do not forbid the comparison.
@@ -79,6 +83,7 @@ class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
     only_second: list[str] = []
     left_out: int = 0
     notes: list[str] = []
+    word: str = ""
 
 
 class BatchedRun:
@@ -173,19 +178,25 @@ def compared(
         name, row = rows[place]
         rows[place] = name, msgspec.structs.replace(row, p=p, verdict=_judged(row, p, least_effect))
     timers = [
-        ComparedTimer(timer=name or ALL_TRANSACTIONS, figures=[row for own, row in rows if own == name])
+        ComparedTimer(timer=name or ALL_TRANSACTIONS, figures=[_worded(row) for own, row in rows if own == name])
         for name in both
     ]
-    verdict, why = _worst(timers)
-    if verdict == "unfit":
+    worst, why = _worst(timers)
+    if worst == "unfit":
         why = _too_short(batched) or why
+    verdict: Worst = "incomparable" if reason else worst
     return RunComparison(
         first=runs[0],
         second=runs[1],
-        verdict="incomparable" if reason else verdict,
+        verdict=verdict,
         reason=reason or why,
         timers=timers,
+        word=verdict_words.word(verdict),
     )
+
+
+def _worded(row: ComparedFigure) -> ComparedFigure:
+    return msgspec.structs.replace(row, word=verdict_words.word(row.verdict))
 
 
 def _figures(first: BatchedRun, second: BatchedRun, name: str) -> list[ComparedFigure]:

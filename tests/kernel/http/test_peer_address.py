@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import pytest
 
-from smartmob.kernel.http.peer_address import PeerAddress, from_ends
+from smartmob.kernel.http.peer_address import PeerAddress, behind_proxy, from_ends
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,17 @@ def test_the_ends_of_a_connection_tell_the_sender(peer: Any, ours: Any, address:
 def test_a_connection_without_an_internet_address_has_no_sender(peer: Any) -> None:
     """A Unix socket has no address."""
     assert from_ends(peer, None) is None
+
+
+@pytest.mark.parametrize(
+    ("client", "proxy", "expected"),
+    [
+        ("192.0.2.9", PeerAddress("127.0.0.1", is_local=True), PeerAddress("192.0.2.9", is_local=False)),
+        ("192.0.2.7", PeerAddress("192.0.2.8", is_local=False), PeerAddress("192.0.2.7", is_local=True)),
+        ("::1", PeerAddress("127.0.0.1", is_local=True), PeerAddress("::1", is_local=True)),
+        ("127.0.0.1", PeerAddress("192.0.2.8", is_local=False), None),
+    ],
+)
+def test_a_trusted_proxy_tells_its_client(client: str, proxy: PeerAddress, expected: PeerAddress | None) -> None:
+    """Loopback of a proxy on another machine is of that machine, and no address of a known one."""
+    assert behind_proxy(ipaddress.ip_address(client), proxy, ("192.0.2.7", 8080)) == expected

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from smartmob import __version__
 from smartmob.errors import Unavailable
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
+from smartmob.kernel.http import openapi
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.gate import RequestGate, RequestStats
 from smartmob.kernel.http.routes import KernelRoutes
@@ -199,11 +200,40 @@ class TestDescription:
             for method, operation in item.items():
                 assert f'id="{operation["operationId"]}"' in page
                 assert f"{method.upper()}</span><code>{path}</code><span>{escape(operation['summary'])}" in page
+        features = {operation["tags"][0] for item in document["paths"].values() for operation in item.values()}
+        assert page.count('<h2 id="feature-') == len(features)
         for name in document["components"]["schemas"]:
             assert f'id="{name}"' in page
 
-    async def test_pages_load_and_run_nothing(self, kernel: Any) -> None:
-        """A page loads nothing, is in no frame, runs no script and is not cached."""
+    async def test_an_operation_of_several_paths_is_listed_once(self) -> None:
+        """Operations of a feature with one method and summary are one entry, which has the other paths."""
+        one = {"tags": ["metrics"], "summary": "Store a metric."}
+        other = {"tags": ["hosts"], "summary": "Store a metric."}
+        document = {"paths": {"/metrics/": {"post": one}, "/metrics": {"post": one, "get": one}, "/x": {"post": other}}}
+        found = {
+            feature: [(listed.method, listed.path, [path for path, _ in listed.also]) for listed in operations]
+            for feature, operations in openapi.groups(document).items()
+        }
+        assert found == {
+            "metrics": [("post", "/metrics/", ["/metrics"]), ("get", "/metrics", [])],
+            "hosts": [("post", "/x", [])],
+        }
+
+    async def test_a_browser_gets_a_page_at_an_unknown_address(self, kernel: Any) -> None:
+        """The page leads on; other clients get the problem document."""
+        client = await kernel()
+        response = await client.get("/nothing<b>", headers={"Accept": "text/html"})
+        page = await response.text()
+        assert (response.status, response.content_type) == (404, "text/html")
+        assert "There is no page at this address" in page
+        assert "/nothing&lt;b&gt;" in page
+        assert 'href="/console/"' in page
+        assert (await client.get("/nothing")).content_type == "application/problem+json"
+        posted = await client.post("/nothing", headers={"Accept": "text/html"})
+        assert posted.content_type == "application/problem+json"
+
+    async def test_pages_run_only_scripts_of_the_service(self, kernel: Any) -> None:
+        """A page loads nothing but its own script, is in no frame, runs no inline script and is not cached."""
         client = await kernel()
         for path in ("/docs", "/login"):
             response = await client.get(path)
@@ -214,9 +244,13 @@ class TestDescription:
             assert "default-src 'none'" in headers["Content-Security-Policy"]
             assert f"style-src 'sha256-{allowed}';" in headers["Content-Security-Policy"]
             assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
-            assert "script" not in headers["Content-Security-Policy"]
+            assert "script-src 'self';" in headers["Content-Security-Policy"]
+            (source,) = re.findall(r"<script[^>]* src=\"(.*?)\"", await response.text())
+            script = await client.get(source)
+            assert (script.status, script.content_type) == (200, "text/javascript")
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Cache-Control"] == "no-store"
+        assert (await client.get("/page-scripts/other.js")).status == 404
 
 
 # Where a browser would go that is told to go there, and none of it is here.

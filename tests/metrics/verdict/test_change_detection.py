@@ -98,6 +98,23 @@ class TestSuspicion:
         assert change.level == pytest.approx(0.15, rel=0.05)
         assert outcome(change_of(RunHistory(past, [run(0.1, 99)], after=run(0.1, 100)))) == (-1, True)
 
+    def test_a_test_is_still_slower_until_it_is_as_fast_as_before(self) -> None:
+        """The run of the change is told as long as the head is slower than before it, and no longer."""
+        names = [f"c{number}" for number in range(13)]
+        past = [*history(), *(run(0.15, seed) for seed in range(50, 53))]
+        assert change_of(RunHistory(past, [run(0.15, 99)], names=names)).since == "c10"
+        assert change_of(RunHistory(past, [run(0.1, 99)], names=names)).since is None
+        assert change_of(RunHistory(history(), [run(0.1, 99)], names=names[:10])).since is None
+        back = [*past, *(run(0.1, seed) for seed in range(60, 63))]
+        assert change_of(RunHistory(back, [run(0.1, 99)], names=[*names, "d", "e", "f"])).since is None
+        partly = [*past, *(run(0.12, seed) for seed in range(60, 63))]
+        assert change_of(RunHistory(partly, [run(0.12, 99)], names=[*names, "d", "e", "f"])).since == "c10"
+
+    def test_a_slow_base_is_the_commit_since_which_a_test_is_slower(self) -> None:
+        """A base that deviated from the runs before it, and that the head is like, is the beginning."""
+        runs = RunHistory([*history(), run(0.15, 98)], [run(0.15, 99)], base=1, names=[*"abcdefghij", "base"])
+        assert (outcome(change_of(runs)), change_of(runs).since) == ((0, None), "base")
+
     def test_a_deviation_stays_unconfirmed_if_the_next_run_lacks_the_test(self) -> None:
         """A later run without the test neither confirms nor clears."""
         assert outcome(change_of(RunHistory(history(), [run(0.15, 99)], after=run(None, 100)))) == (1, None)

@@ -365,3 +365,41 @@ async def test_invalid_arguments_are_named(client: Any, query: dict[str, str], w
     """An invalid argument answers 400 with its name."""
     problem = await get(client, "/compare", 400, **query)
     assert problem["errors"][0]["where"] == where
+
+
+class TestClasses:
+    """Methods of several classes of one module."""
+
+    async def test_methods_of_two_classes_are_two_tests_where_the_location_has_the_class(self, client: Any) -> None:
+        """Only the method of the class that became slower is slower, and its series has only its executions."""
+        await describe(client)
+        locations = ("test_a.py::TestA::test_ok", "test_a.py::TestB::test_ok")
+        for hour in range(12):
+            await send(client, f"s{hour:02}", hour)
+            rows = [
+                metric(
+                    **{"session_h": f"s{hour:02}", "context_h": "c" * 32, "kind": "function", "item_path": "test_a"},
+                    **{"item": "test_ok", "item_variant": "test_ok", "item_fs_loc": location},
+                    total_time=(0.2 if hour > 9 and "TestB" in location else 0.1) * (1.0 + 0.01 * (hour % 3)),
+                )
+                for location in locations
+            ]
+            async with client.post("/metrics/", json=rows) as response:
+                assert response.status == 201
+        found = await compare(client, "s09", "s11")
+        (row,) = [row for row in found["items"] if row["verdict"] == "regression"]
+        assert (row["variant"], row["word"]) == ("TestB::test_ok", "slower")
+        series = await get(client, f"/items/{row['item_id']}/series")
+        assert (series["variant"], len(series["points"])) == ("TestB::test_ok", 12)
+        assert found["words"]["noise"] == "no change"
+
+    async def test_methods_that_share_a_name_say_so(self, client: Any) -> None:
+        """The stock plugin sends no class: the reason has the number of executions of which the least counts."""
+        await describe(client)
+        for hour in range(7):
+            await send(client, f"s{hour:02}", hour)
+            await send(client, f"s{hour:02}", hour, tests=["test_1"], times={"test_1": 0.3})
+        found = await compare(client, "s05", "s06")
+        reasons = {row["item"]: row["reason"] for row in found["items"]}
+        assert reasons["test_1"].endswith("; the least of 2 executions with this name")
+        assert "executions" not in reasons["test_2"]

@@ -127,9 +127,42 @@ class TestLinkedHost:
         await send(linked, "s0", 0, start=now)
         await send(linked, "s1", 0, start=now - timedelta(days=1))
         for name in ("s0", "s1"):
-            (place,) = (await get(linked, f"/runs/{name}"))["places"]
+            run = await get(linked, f"/runs/{name}")
+            (place,) = run["places"]
             assert (place["rule"], place["host"]) == ("hardware", None), name
             assert "report-host" in place["doubt"]
+            assert run["unlinked"].startswith("no machine that reports its load is linked to it: give the session the")
+
+    async def test_a_trusted_proxy_tells_the_machine(self, with_settings: Any) -> None:
+        """A session and samples that come through a trusted proxy from one address are of one machine."""
+        client = await with_settings(hosts=HostsSettings(name="rack7"), trusted_proxy=("127.0.0.1",))
+        await describe(client, machine_node="localhost")
+        headers = {"Authorization": await register(client, "rack9"), "X-Forwarded-For": "192.0.2.9"}
+        now = clock.now()
+        async with client.post(
+            "/client/rack9", json={"cpu": 5, "unix_time": now.timestamp()}, headers=headers
+        ) as answer:
+            assert answer.status == 202
+        for name, address in (("s0", "192.0.2.9"), ("s1", "192.0.2.8")):
+            sent = session(name, run_date=(now + timedelta(seconds=60 if name == "s1" else 0)).isoformat())
+            async with client.post("/sessions/", json=sent, headers={"X-Forwarded-For": address}) as answer:
+                assert answer.status == 201
+            await send(client, name, 0, start=now)
+        run = await get(client, "/runs/s0")
+        assert (run["places"][0]["name"], run["places"][0]["rule"], run["unlinked"]) == ("rack9", "address", None)
+        other = await get(client, "/runs/s1")
+        assert (other["places"][0]["rule"], other["unlinked"] is None) == ("hardware", False)
+
+    async def test_a_named_machine_that_does_not_report_is_not_linked(self, client: Any) -> None:
+        """The run says how the load of its machine becomes a part of it."""
+        await describe(client, machine_node="rack3")
+        await send(client, "s0", 0, start=clock.now())
+        run = await get(client, "/runs/s0")
+        assert (run["places"][0]["rule"], run["unlinked"]) == (
+            "host_name",
+            "no machine reported its load as rack3 meanwhile: start `smartmob report-host` there, or give the "
+            "session the tag machine=NAME of one that does",
+        )
 
     async def test_a_busy_host_makes_the_run_unfit_that_it_is_linked_to(self, client: Any, settings: Settings) -> None:
         """The load of the host counts, although the report calls it localhost."""

@@ -29,12 +29,12 @@ def _verdict_on(change: Change, unfit: str | None = None, tests: int = 20) -> ve
 @pytest.mark.parametrize(
     ("direction", "confirmed", "verdict", "reason"),
     [
-        (1, True, "regression", "in more than one session"),
-        (1, None, "suspect", "the next session will tell"),
-        (1, False, "noise", "not in the next session"),
+        (1, True, "regression", "in more than one run"),
+        (1, None, "suspect", "seen in one run: run again"),
+        (1, False, "noise", "more, but not in the next run"),
         (0, None, "noise", "within what is usual"),
-        (-1, True, "improvement", "in more than one session"),
-        (-1, None, "noise", "the next session will tell"),
+        (-1, True, "improvement", "in more than one run"),
+        (-1, None, "noise", "less, but seen in one run only"),
     ],
 )
 def test_a_verdict_follows_from_direction_and_confirmation(
@@ -78,7 +78,7 @@ def test_a_renamed_test_names_its_old_name() -> None:
     found = DetectedChanges(NOTHING.shift, {NAME: _change()}, {}, {})
     (row,) = verdicts.item_verdicts(found, environment, None, "base")
     assert (row.verdict, row.renamed_from) == ("regression", "tests/test_old.py::test_sum[1]")
-    assert row.reason.startswith("renamed from tests/test_old.py::test_sum[1]; seen in more than one session")
+    assert row.reason.startswith("renamed from tests/test_old.py::test_sum[1]; seen in more than one run")
 
 
 def test_an_unfit_test_says_how_much_is_missing() -> None:
@@ -108,10 +108,10 @@ def test_verdicts_are_sorted_by_severity() -> None:
         (Shift(0.98, 1.03, 20), "total_time", "steady", "within the usual variation; it varies by 3.0%"),
         (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the reason in the machine"),
         (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. That"),
-        (Shift(0.8, None, 20), "total_time", "faster", "is known from 5 earlier sessions on"),
+        (Shift(0.8, None, 20), "total_time", "faster", "is known from 5 earlier runs on"),
         (Shift(0.97, None, 20), "total_time", "unknown", "too little to call it a slower or faster machine"),
         (Shift(1.11, None, 20), "total_time", "unknown", "1.11 times"),
-        (Shift(0.97, 1.0, 20), "total_time", "faster", "it varies by 0.0%"),
+        (Shift(0.97, 1.0, 20), "total_time", "faster", "it varies by less than 0.1%"),
         (Shift(None, None, 1), "total_time", "unknown", "Only 1 test can be compared"),
         (Shift(None, None, 20), "mem_usage", "unknown", "Memory does not follow"),
     ],
