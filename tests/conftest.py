@@ -170,11 +170,11 @@ async def _database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture(name="settings")
 def _settings(database_url: str, tmp_path: Path) -> Settings:
     """Return settings with the database and the folder of the test."""
-    # Few connections: each costs as much processor time as the requests of a test.
+    # As few connections as there can be: each costs as much processor time as the requests of a test.
     return Settings(
         port=0,
         data_dir=tmp_path / "data",
-        database=DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS, pool_size=3),
+        database=DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS, pool_size=2),
     )
 
 

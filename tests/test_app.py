@@ -46,7 +46,10 @@ async def _drop_everything(admin: Any) -> bool:
 
 
 async def _is_only_connection(admin: Any) -> bool:
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    others = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+    )
     return await admin.fetchval(others) == 0
 
 
