@@ -18,6 +18,7 @@ from typing import Any
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
@@ -47,8 +48,12 @@ PATIENCE_SECONDS = 120.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the folders that all workers of this run share."""
+    """Create the folders that all workers of this run share, and log errors as plainly as the service does."""
     share(config)
+    # structlog's own choice are tracebacks in colours with the values of all variables, each of which takes a second.
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 @pytest.hookimpl(wrapper=True)
