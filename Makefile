@@ -28,9 +28,9 @@ run: $(VENV)/made  ## Run the service on 127.0.0.1:8080 until CTRL-C
 demo: $(VENV)/made  ## Show the service with a real test suite, in under a minute
 	$(BIN)/smartmob demo
 
-# Four at a time on two cores: most tests wait for children, databases and sockets.
+# Six at a time on two cores: most tests wait for children, databases and sockets.
 test: $(VENV)/made-tests $(VENV)/made-docs browser  ## Run all tests
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 6 --dist worksteal $(ARGS)
 
 # The pages are tested in Debian's Chromium. Where that is missing and cannot be installed, those tests fail and say so.
 browser:

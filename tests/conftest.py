@@ -18,6 +18,7 @@ from typing import Any
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
@@ -34,6 +35,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests.databases import TEMPLATE, Databases
+from tests.ordering import arranged, place
 from tests.serving import ServiceServer
 from tests.shared import POSTGRES, SHARED, share
 
@@ -47,8 +49,12 @@ PATIENCE_SECONDS = 120.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the folders that all workers of this run share."""
+    """Create the folders that all workers of this run share, and log errors as plainly as the service does."""
     share(config)
+    # structlog's own choice are tracebacks in colours with the values of all variables, each of which takes a second.
+    *others, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*others, plain])
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,20 +69,9 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker begin with its share of the slow tests, so that none is alone with one at the end.
-
-    The workers get equal parts of the list, each a part without gaps; who has finished takes tests of the others.
-    """
-    items.sort(key=_slowness)
+    """Let no worker be alone with a slow test at the end (`ordering.py`)."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = [item for worker in range(workers) for item in items[worker::workers]]
-
-
-def _slowness(item: pytest.Item) -> int:
-    """Return 0 for what takes half a minute, 1 for what starts other programs and 2 for the rest."""
-    if item.get_closest_marker("long"):
-        return 0
-    return 1 if item.get_closest_marker("acceptance") or item.get_closest_marker("interop") else 2
+    items[:] = arranged([place(item) for item in items], workers)
 
 
 @pytest.fixture(scope="session", name="postgres_url")
@@ -102,7 +97,12 @@ async def _start_server(home: Path) -> str:
     await connection.execute("ALTER SYSTEM SET full_page_writes = off")
     await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
     await connection.execute("ALTER SYSTEM SET max_connections = 200")
-    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
+    # The number of connections needs another start: those of all workers are many.
+    await postgres.stop()
+    postgres = EmbeddedPostgres(home, tasks)
+    await postgres.start()
+    connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
     await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {address.user}")
     await connection.close()
     connection = await asyncpg.connect(url.format(address.user, TEMPLATE))
@@ -171,11 +171,11 @@ async def _database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture(name="settings")
 def _settings(database_url: str, tmp_path: Path) -> Settings:
     """Return settings with the database and the folder of the test."""
-    # Few connections: each costs as much processor time as the requests of a test.
+    # As few connections as there can be: each costs as much processor time as the requests of a test.
     return Settings(
         port=0,
         data_dir=tmp_path / "data",
-        database=DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS, pool_size=3),
+        database=DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS, pool_size=2),
     )
 
 

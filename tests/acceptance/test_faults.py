@@ -62,7 +62,7 @@ async def test_acknowledged_metrics_are_stored_once_when_connections_end(databas
                 await load.further(40)
                 await breaker.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
                 )
             await breaker.close()
         assert load.refused == []

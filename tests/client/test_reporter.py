@@ -131,7 +131,7 @@ async def test_samples_that_the_database_refuses_are_sent_again(
         for _ in range(3):
             await breaker.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
             )
             there = reporter.delivered
             await until(lambda there=there: reporter.delivered >= there + 3)

@@ -100,6 +100,7 @@ class Database:
             max_size=self._settings.pool_size,
             timeout=_CONNECT_SECONDS,
             init=timestamps.set_codec,
+            reset=_keep_session,
             **self._connect_arguments,
         )
 
@@ -211,6 +212,14 @@ class Database:
                 log.warning("database.waiting", reason=reason(error), seconds_left=round(deadline - loop.time(), 1))
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_START_DELAY_SECONDS)
+
+
+async def _keep_session(_: Connection) -> None:
+    """Leave the session of a returned connection as it is: to reset it would take as long as a short query.
+
+    asyncpg ends a transaction that is still open before this. Nothing else may be left behind on a connection of the
+    pool: a lock is released where it is taken, and a setting belongs on a connection of its own (`Database.connect`).
+    """
 
 
 def unavailable(error: BaseException, *, uncertain: bool = False) -> Unavailable:

@@ -117,7 +117,7 @@ async def test_a_listing_that_is_cut_off_is_unavailable(
     await anext(listing)
     await admin.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
     )
     with pytest.raises(Unavailable):
         async with asyncio.timeout(SECONDS):

@@ -45,6 +45,25 @@ class TestReading:
 
         assert found == list(range(20))
 
+    async def test_a_query_costs_one_round_trip(self, opened: Any, admin: Any) -> None:
+        """A connection that is given back is not reset by further queries."""
+        database = await opened(pool_size=1)
+
+        pid = await database.fetchval("SELECT pg_backend_pid()")
+
+        last = await admin.fetchval("SELECT query FROM pg_stat_activity WHERE pid = $1", pid)
+        assert last == "SELECT pg_backend_pid()"
+
+    async def test_a_transaction_that_is_left_open_ends_with_the_use_of_the_connection(self, opened: Any) -> None:
+        """The next user of the connection sees nothing of it."""
+        database = await opened(pool_size=1)
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # asyncpg tells of the mistake
+
+        async with database.acquire() as lent:
+            await lent.execute("BEGIN; CREATE TABLE left_open (n integer)")
+
+        assert await database.fetchval("SELECT to_regclass('left_open')") is None
+
     async def test_a_connection_of_the_caller_is_not_in_the_pool(self, opened: Any) -> None:
         """It does not reduce the size of the pool."""
         database = await opened(pool_size=1)

@@ -150,7 +150,7 @@ async def test_a_load_is_unavailable_when_the_connection_is_lost(database: Datab
         yield _rows(10)
         await database.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
         )
         while True:
             yield _rows(10)
