@@ -27,7 +27,9 @@ def flag(option: Option) -> Callable[[Any], Any]:
     if option.default_text:
         text += f"  [default: {option.default_text}]"
     if option.kind is bool:
-        return click.option(f"{option.flag}/--no-{option.flag[2:]}", option.name, default=None, help=text)
+        positive = option.flag.removeprefix("--no-")
+        other = f"--no-{option.flag[2:]}" if positive == option.flag else f"--{positive}"
+        return click.option(f"{option.flag}/{other}", option.name, default=None, help=text)
     if option.choices:
         return click.option(option.flag, option.name, type=click.Choice(option.choices), help=text)
     metavar = {Path: "PATH", int: "N", float: "N"}.get(option.kind, "TEXT")

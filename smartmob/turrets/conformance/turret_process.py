@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from smartmob.environment import SECRETS, environment
+from smartmob.environment import environment, secret_names
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
@@ -43,7 +43,7 @@ class TurretProcess:
 
     async def start(self) -> None:
         """Start the command in a session of its own; raises SettingsError when it cannot be started."""
-        inherited = {name: value for name, value in environment().items() if name not in SECRETS}
+        inherited = {name: value for name, value in environment().items() if name not in secret_names()}
         # A pipe of asyncio's own would make the end of the process wait for the end of the output.
         reading, writing = os.pipe()
         try:
