@@ -8,12 +8,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import cache
 
 from smartmob.options import PREFIX
-from smartmob.settings import OPTIONS
 
-SECRETS = (PREFIX + "TOKEN", "DATABASE_URL", *(option.variable for option in OPTIONS if option.secret))
-"""The environment variables that may contain secrets."""
+
+@cache
+def secret_names() -> frozenset[str]:
+    """Return the names of the environment variables that may contain secrets."""
+    from smartmob.settings import OPTIONS  # client commands start without all settings of the service
+
+    return frozenset((PREFIX + "TOKEN", "DATABASE_URL", *(option.variable for option in OPTIONS if option.secret)))
 
 
 _SECRETS_VARIABLE = PREFIX + "SECRETS_FD"
@@ -29,7 +34,7 @@ def hide_secrets() -> None:
     if (descriptor := os.environ.pop(_SECRETS_VARIABLE, "")).isdecimal():
         with open(int(descriptor), encoding="utf-8", errors="surrogateescape") as file:
             _secrets.update(json.load(file))
-    given = {name: os.environ[name] for name in SECRETS if os.environ.get(name)}
+    given = {name: os.environ[name] for name in secret_names() if os.environ.get(name)}
     if not given or not hasattr(os, "memfd_create"):
         return
     memory = os.memfd_create("secrets", flags=0)

@@ -42,7 +42,8 @@ def _two(option: Option, folder: Path) -> tuple[Any, Any]:
     if option.kind is bool:
         return (True, False) if option.default is None else (not option.default, option.default)
     if option.choices:
-        return next(choice for choice in option.choices if choice != option.default), option.default
+        first = next(choice for choice in option.choices if choice != option.default)
+        return first, option.default or option.choices[-1]
     if option.kind is Path:
         paths = folder / "one", folder / "two"
         for path in paths:
@@ -238,7 +239,7 @@ class TestValues:
             ("metrics_keep_days", "nan", "a number"),
             ("metrics_keep_days", "inf", "a number"),
             ("body_timeout", "inf", "a number"),
-            ("log_format", "xml", "one of kv, json"),
+            ("log_format", "xml", "one of kv, json, words"),
             ("data_dir", "~no-such-user-of-this-machine/data", "a path"),
         ],
     )

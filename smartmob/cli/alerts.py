@@ -11,6 +11,7 @@ from urllib.parse import quote
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.cli.timeline_marks import default_author
@@ -24,7 +25,7 @@ _SEVERITIES = ("critical", "warning", "info")
 replace = click.option("--replace", is_flag=True, help="Replace the one of this name.")
 
 
-@click.group("alerts")
+@click.group("alerts", cls=CommandGroup)
 def command() -> None:
     """Alerts: list, history, rules, receivers, silences."""
 

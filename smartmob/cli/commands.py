@@ -14,17 +14,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from smartmob.cli import printing
 from smartmob.cli.number_options import Number
-from smartmob.cli.server_options import with_answer_timeout, with_rest_client, with_server_options
+from smartmob.cli.server_options import address, with_answer_timeout, with_rest_client, with_server_options
 from smartmob.client import failures, streams
 from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, NotConnected
-from smartmob.client.group import Group, Result
+from smartmob.client.groups import Group, Result
 from smartmob.client.http import RestClient
 from smartmob.client.listener import Listener
 from smartmob.client.messages import LineSplitter
@@ -36,22 +35,9 @@ CONNECT_SECONDS = 10.0
 _INTERRUPTED_CODE = 130  # 128 + SIGINT, as shells have it
 _CLOSED_CODE = 141  # 128 + SIGPIPE
 _END_SECONDS = 10.0  # for the answer of the service that it ends a job
-_PORT = 8080
 _LONGEST_SECONDS = 10_000_000
 _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stopped")
 _LARGEST_SIGNAL, _LARGEST_CODE = 127, 2**32  # exit codes are unsigned on Windows
-
-
-def address(host: str) -> str:
-    """Return the address of a service for `name`, `name:port` or a whole address; raises UsageError."""
-    if "://" in host:
-        return host
-    name = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
-    try:
-        port = urlsplit(f"//{name}").port
-    except ValueError:
-        raise click.UsageError(f"{host!r} is not HOST or HOST:PORT with a port up to 65535") from None
-    return f"http://{name}" if port else f"http://{name}:{_PORT}"
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})

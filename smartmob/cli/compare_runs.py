@@ -222,7 +222,9 @@ def markdown(found: Document) -> str:
 def _sentence(row: Document) -> str:
     """Return a figure of two runs in one line."""
     figure = row["figure"]
-    said = f"{verdict_words.word(row['verdict'])}: {_value(figure, row['first'])} became {_value(figure, row['second'])}"
+    said = (
+        f"{verdict_words.word(row['verdict'])}: {_value(figure, row['first'])} became {_value(figure, row['second'])}"
+    )
     if row["p"] is not None:
         said += f", {_change(figure, row['change'])}, 95 % interval {_interval(row)}"
     return f"{said}, {row['reason']}" if row["reason"] else said

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from smartmob.cli import printing
+from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.serve import flag
 from smartmob.cli.server_options import as_json
 from smartmob.environment import environment
@@ -62,7 +63,7 @@ def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = F
         logs.close()
 
 
-@click.group("db")
+@click.group("db", cls=CommandGroup)
 def command() -> None:
     """Maintain the database.
 

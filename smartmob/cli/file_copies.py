@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from smartmob.cli import printing
-from smartmob.cli.commands import CONNECT_SECONDS, address
-from smartmob.cli.server_options import with_answer_timeout, with_server_options
+from smartmob.cli.commands import CONNECT_SECONDS
+from smartmob.cli.server_options import address, with_answer_timeout, with_server_options
 from smartmob.client.command_client import CommandClient
 from smartmob.client.copying import Copy
 

@@ -6,14 +6,13 @@ import asyncio
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
-from rich.live import Live
-from rich.table import Table
 
 from smartmob.cli import printing
+from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
@@ -21,13 +20,16 @@ from smartmob.client.http import RestClient
 from smartmob.hosts.fields import FIELDS, NAMES, Container, SampleField, Unit, container_text
 from smartmob.kernel.runtime import clock
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 _BAR_WIDTH = 20  # columns
 _SILENT_SECONDS = 10.0
 _SPARKS = " ▁▂▃▄▅▆▇█"
 _SHOWN_POINTS = 60
 
 
-@click.group("hosts")
+@click.group("hosts", cls=CommandGroup)
 def command() -> None:
     """Machines and their load: list, show, watch."""
 
@@ -75,6 +77,8 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
 @with_rest_client
 async def watch(rest: RestClient, interval: float, times: int | None) -> None:
     """Watch the load of all machines: a live table on a terminal."""
+    from rich.live import Live
+
     updates = 0
     with Live(console=printing.console(), auto_refresh=False, transient=False) as live:
         while True:
@@ -105,6 +109,8 @@ def _row(host: dict[str, Any], now: float) -> tuple[object, ...]:
 
 
 def _table(hosts: Sequence[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     live = dict.fromkeys(field.live for field in FIELDS if field.live is not None)
     for name in ("Machine", "Last sample", *live):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
-from rich.progress import Progress, TaskID
 
 from smartmob.cli import import_files, printing, report_sources
 from smartmob.cli.import_files import Rows, Survey
@@ -22,6 +21,9 @@ from smartmob.metrics.report_files import formats, metric_lines, run_groups
 from smartmob.metrics.report_files.import_summary import ImportSummary, Tally
 from smartmob.metrics.report_files.run_groups import ReadReport
 from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 API = "/api/v1"
 _ATTEMPTS = 5  # to append to a session that others append to

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from smartmob.cli.command_group import CommandGroup
 from smartmob.errors import InvalidInput, NotFound, StartupError
 from smartmob.settings import secret
 
 
-@click.group("keys")
+@click.group("keys", cls=CommandGroup)
 def command() -> None:
     """Keys that encrypt the messages of turrets and their headquarters (CURVE)."""
 

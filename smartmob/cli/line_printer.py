@@ -11,9 +11,8 @@ import zlib
 from collections.abc import Mapping
 
 import orjson
-from rich.console import Console
 
-from smartmob.cli.printing import escaped, plain
+from smartmob.cli.printing import escaped, has_colours, plain
 from smartmob.client.process_output import SOURCES
 from smartmob.processes.protocol import NOTE, NOTES, STDERR, STDOUT
 
@@ -35,8 +34,7 @@ class LinePrinter:
     """
 
     def __init__(self, names: Mapping[str, str], *, as_json: bool) -> None:
-        console = Console()
-        self._coloured = console.color_system is not None and not console.no_color and not as_json
+        self._coloured = has_colours() and not as_json
         self._as_json = as_json
         self._heads = {} if as_json or len(names) < 2 else self._named(names)
         self.takes_pieces = not as_json and len(names) < 2

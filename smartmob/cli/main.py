@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import sys
@@ -11,79 +10,94 @@ from collections.abc import Callable
 import click
 
 from smartmob import __version__
+from smartmob.cli.command_group import CommandGroup
 from smartmob.errors import RemoteError, SettingsError, SmartmobError
 
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 """Exit codes: good, failed, wrong usage, an error of the server or of the network."""
 
-_COMMANDS = {
-    "serve": ("smartmob.cli.serve:command", "Run the service."),
-    "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
-    "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
-    "jobs": ("smartmob.cli.commands:jobs_command", "List the jobs of a service."),
-    "output": ("smartmob.cli.commands:output_command", "Print the output of a job."),
-    "kill": ("smartmob.cli.commands:kill_command", "End a job."),
-    "cp": ("smartmob.cli.file_copies:cp_command", "Copy files to machines and back."),
-    "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
-    "ps": ("smartmob.cli.processes:ps", "List processes."),
-    "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),
-    "attach": ("smartmob.cli.processes:attach", "Follow one process and what happens to it."),
-    "restart": ("smartmob.cli.processes:restart", "Stop processes and start them again."),
-    "stop": ("smartmob.cli.processes:stop", "Stop processes."),
-    "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
-    "nodes": ("smartmob.cli.nodes:command", "Machines that have joined: list, show, label, drain, remove."),
-    "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
-    "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
-    "turret": ("smartmob.cli.turret:command", "Run a turret, which fires for a headquarters."),
-    "new-project": ("smartmob.cli.load_project:new_project", "Create the project of a load test, with a script."),
-    "har-to-project": ("smartmob.cli.har_project:command", "Make the project of a load test from a recording (HAR)."),
-    "try-script": ("smartmob.cli.load_project:try_script", "Try the script of a load test: one user, no headquarters."),
-    "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
-    "check-turret": ("smartmob.cli.check_turret:command", "Check whether a program follows the turret protocol."),
-    "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
-    "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
-    "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
-    "compare-runs": ("smartmob.cli.compare_runs:command", "Compare load tests by repeated spans of seconds."),
-    "import-results": ("smartmob.cli.import_load:command", "Import the results of JMeter, k6, Locust or Vegeta."),
-    "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Compute the summary of a load test again."),
-    "mark": ("smartmob.cli.timeline_marks:mark", "Put a note on the timeline."),
-    "marks": ("smartmob.cli.timeline_marks:marks", "List the notes on the timeline."),
-    "alerts": ("smartmob.cli.alerts:command", "Alerts: list, history, rules, receivers, silences."),
-    "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
-    "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
-    "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
-    "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and tell what to do."),
-    "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, vacuum."),
-    "bench": ("smartmob.cli.bench:command", "Measure the throughput of a service on this machine."),
-    "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
+_NOT_FOUND_STATUS = 404
+"""The answer to an unknown name, which is no error of the server."""
+
+_SECTIONS = {
+    "Tests": {
+        "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
+        "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
+    },
+    "Programs": {
+        "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
+        "ps": ("smartmob.cli.processes:ps", "List processes."),
+        "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),
+        "attach": ("smartmob.cli.processes:attach", "Follow one process and what happens to it."),
+        "restart": ("smartmob.cli.processes:restart", "Stop processes and start them again."),
+        "stop": ("smartmob.cli.processes:stop", "Stop processes."),
+    },
+    "Machines": {
+        "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
+        "nodes": ("smartmob.cli.nodes:command", "Machines that have joined: list, show, label, drain, remove."),
+        "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
+    },
+    "Commands": {
+        "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
+        "jobs": ("smartmob.cli.commands:jobs_command", "List the jobs of a service."),
+        "output": ("smartmob.cli.commands:output_command", "Print the output of a job."),
+        "kill": ("smartmob.cli.commands:kill_command", "End a job."),
+        "cp": ("smartmob.cli.file_copies:cp_command", "Copy files to machines and back."),
+    },
+    "Load": {
+        "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
+        "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
+        "compare-runs": ("smartmob.cli.compare_runs:command", "Compare load tests by repeated spans of seconds."),
+        "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
+        "import-results": ("smartmob.cli.import_load:command", "Import the results of JMeter, k6, Locust or Vegeta."),
+        "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Compute the summary of a load test again."),
+        "new-project": ("smartmob.cli.load_project:new_project", "Create the project of a load test, with a script."),
+        "har-to-project": (
+            "smartmob.cli.har_project:command",
+            "Make the project of a load test from a recording (HAR).",
+        ),
+        "try-script": (
+            "smartmob.cli.load_project:try_script",
+            "Try the script of a load test: one user, no headquarters.",
+        ),
+        "turret": ("smartmob.cli.turret:command", "Run a turret, which fires for a headquarters."),
+        "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
+        "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
+        "check-turret": ("smartmob.cli.check_turret:command", "Check whether a program follows the turret protocol."),
+    },
+    "Service": {
+        "serve": ("smartmob.cli.serve:command", "Run the service."),
+        "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
+        "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and tell what to do."),
+        "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
+        "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
+        "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, vacuum."),
+        "alerts": ("smartmob.cli.alerts:command", "Alerts: list, history, rules, receivers, silences."),
+        "mark": ("smartmob.cli.timeline_marks:mark", "Put a note on the timeline."),
+        "marks": ("smartmob.cli.timeline_marks:marks", "List the notes on the timeline."),
+        "bench": ("smartmob.cli.bench:command", "Measure the throughput of a service on this machine."),
+    },
 }
+_COMMANDS = {name: entry for commands in _SECTIONS.values() for name, entry in commands.items()}
 
 
-class LazyGroup(click.Group):
-    """Loads a command's module when the command is asked for, so that `--help` and completion are quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, lazy=_SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="smartmob")
 def group() -> None:
     """A performance lab in one service.
 
-    Data goes to standard output, messages to standard error. Exit codes: 0 good, 1 failed, 2 wrong usage, 3 the server
-    or the network.
+    \b
+    Examples:
+      smartmob demo                        see it, with data, in the browser
+      smartmob serve                       run the service and its console
+      smartmob tests ls                    the test runs that were sent to it
+      smartmob compare                     the tests that became slower
+      smartmob run ./myapp                 run a program on it
+      smartmob exec uptime                 run a command on its machine
+      smartmob fire ./myload               fire a load test
+
+    Commands use the service of --server or SMARTMOB_SERVER, by default http://127.0.0.1:8080. Data goes to standard
+    output, messages to standard error. Exit codes: 0 good, 1 failed, 2 wrong usage, 3 the server or the network.
     """
 
 
@@ -135,8 +149,11 @@ def _run(call: Callable[[], object]) -> int:
         result = call()
     except click.exceptions.Abort:
         return 130
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return USAGE
+    except click.ClickException as error:
+        click.echo(f"smartmob: {_printable(_usage_message(error))}", err=True)
         return USAGE
     except SmartmobError as error:
         # It may quote what a server has said.
@@ -155,6 +172,14 @@ def _run(call: Callable[[], object]) -> int:
     return result if isinstance(result, int) else GOOD
 
 
+def _usage_message(error: click.ClickException) -> str:
+    """Return what is wrong with the words of a command, and where to read more, in one line."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return message if context is None else f"{message} (see {context.command_path} --help)"
+
+
 def _printable(text: str) -> str:
     from smartmob.cli.printing import printable
 
@@ -162,4 +187,6 @@ def _printable(text: str) -> str:
 
 
 def _code(error: SmartmobError) -> int:
-    return REMOTE if isinstance(error, RemoteError) else USAGE if isinstance(error, SettingsError) else FAILED
+    if isinstance(error, RemoteError):
+        return FAILED if error.status == _NOT_FOUND_STATUS else REMOTE
+    return USAGE if isinstance(error, SettingsError) else FAILED

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import SmartmobError
@@ -15,7 +16,7 @@ from smartmob.errors import SmartmobError
 _PATH = "/api/v1/nodes"
 
 
-@click.group("nodes")
+@click.group("nodes", cls=CommandGroup)
 def command() -> None:
     """Machines that have joined: list, show, label, drain, remove."""
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
-
-import orjson
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from smartmob import duration_text
+from smartmob.cli.tables import StyledLine, StyledText, lines_of
+from smartmob.environment import environment
+
+if TYPE_CHECKING:
+    # Imported where they are used: rich takes 0.05 s of a start, which --json and short messages do without.
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 NOTHING = duration_text.NOTHING
 seconds = duration_text.seconds
@@ -32,6 +25,8 @@ _WIDTH_WITHOUT_TERMINAL = 160  # columns
 
 def print_json(document: Any) -> None:
     """Print a document as JSON."""
+    import orjson
+
     sys.stdout.write(escaped(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()) + "\n")
 
 
@@ -50,44 +45,63 @@ def _as_escape(mark: str) -> str:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; columns whose name begins with `>` are aligned to the right.
 
-    A cell that is a Text keeps its style; `plain` makes one that is safe.
+    A cell that is a StyledText keeps its style; `plain` makes one that is safe.
     """
-    # A Text, because a str would be parsed as markup.
-    heading = Text(printable(title), "bold") if title else None
-    table = Table(
-        title=heading, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
+    found = [tuple(cell if isinstance(cell, StyledText) else plain(cell) for cell in row) for row in rows]
+    colours = has_colours()
+    lines = [StyledText(printable(title), "bold").ansi() if colours else printable(title)] if title else []
+    lines += lines_of(columns, found, terminal_width(), colours=colours)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is, or None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def has_colours() -> bool:
+    """Return whether standard output shows colours: a terminal that is not dumb, without NO_COLOR (no-color.org)."""
+    variables = environment()
+    if variables.get("NO_COLOR"):
+        return False
+    return bool(variables.get("FORCE_COLOR")) or (
+        sys.stdout.isatty() and variables.get("TERM", "") not in ("dumb", "unknown")
     )
-    for column in columns:
-        right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
-    console().print(table)
 
 
 def say(text: str) -> None:
     """Print a message to standard error."""
-    Console(stderr=True, highlight=False, markup=False).print(printable(text), soft_wrap=True)
+    sys.stderr.write(f"{printable(text)}\n")
+    sys.stderr.flush()
 
 
-def print_lines(lines: Iterable[Text]) -> None:
+def print_lines(lines: Iterable[StyledText | StyledLine]) -> None:
     """Print lines without cutting or wrapping them."""
-    out = console()
+    colours = has_colours()
     for line in lines:
-        out.print(line, soft_wrap=True)
+        sys.stdout.write((line.ansi() if colours else line.plain) + "\n")
+    sys.stdout.flush()
 
 
 def progress() -> Progress:
     """Return a progress bar on standard error, which shows nothing unless that is a terminal."""
+    from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+
     return _progress(MofNCompleteColumn(), TimeRemainingColumn())
 
 
 def transfer() -> Progress:
     """Return a progress bar like `progress` that counts bytes, and is gone at the end."""
+    from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
     return _progress(DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(), transient=True)
 
 
 def _progress(*columns: ProgressColumn, transient: bool = False) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -99,10 +113,10 @@ def _progress(*columns: ProgressColumn, transient: bool = False) -> Progress:
     )
 
 
-def plain(cell: object, style: str = "") -> Text:
+def plain(cell: object, style: str = "") -> StyledText:
     """Return a cell without characters that control a terminal, since any client may have chosen the text."""
     text = NOTHING if cell is None or cell == "" else str(cell)
-    return Text("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
+    return StyledText("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
 
 
 def printable(text: str) -> str:
@@ -153,5 +167,7 @@ def size(value: float | None) -> str:
 
 
 def console() -> Console:
-    """Return standard output for a table; without a terminal it is wide."""
+    """Return standard output for a live display; without a terminal it is wide."""
+    from rich.console import Console
+
     return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import click
-from rich.text import Text
 
 from smartmob.cli import printing
 from smartmob.cli.follower import OutputFollower
@@ -16,6 +15,7 @@ from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, complete, listed, select
 from smartmob.cli.server_options import as_json, command_line, with_rest_client
+from smartmob.cli.tables import StyledLine, StyledText
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.errors import RemoteError
@@ -64,7 +64,7 @@ async def ps(rest: RestClient, as_json: bool) -> None:
     printing.print_lines(line for process in processes for line in remarks(process))
 
 
-def _readiness(process: Status) -> Text | None:
+def _readiness(process: Status) -> StyledText | None:
     """Return whether a process is ready, or None when nothing checks it."""
     if not process.get("readiness"):
         return None
@@ -76,15 +76,16 @@ def style_of(state: str) -> str:
     return "red" if state in model.FAILURES else _STYLES.get(state, "cyan")
 
 
-def remarks(process: Status) -> Iterator[Text]:
+def remarks(process: Status) -> Iterator[StyledLine]:
     """Yield lines with the reason why a process does not run or is not ready, and the last output."""
     what = _reason(process)
     if not what:
         return
-    yield Text("")
-    yield Text.assemble(printing.plain(process["slug"], "bold"), f"  {process['state']}: ", printing.plain(what))
+    yield StyledLine()
+    slug, state = printing.plain(process["slug"], "bold"), printing.plain(f"  {process['state']}: ")
+    yield StyledLine((slug, state, printing.plain(what)))
     for line in process["output"]:
-        yield Text.assemble("  ", printing.plain(line or " ", "dim"))
+        yield StyledLine((printing.plain(f"  {line}", "dim"),))
 
 
 def _reason(process: Status) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from smartmob import __version__
+from smartmob.cli import service_words
 from smartmob.embedded_service import check_installed
 from smartmob.environment import environment
 from smartmob.options import Option
@@ -28,7 +29,9 @@ def flag(option: Option) -> Callable[[Any], Any]:
     if option.default_text:
         text += f"  [default: {option.default_text}]"
     if option.kind is bool:
-        return click.option(f"{option.flag}/--no-{option.flag[2:]}", option.name, default=None, help=text)
+        positive = option.flag.removeprefix("--no-")
+        other = f"--no-{option.flag[2:]}" if positive == option.flag else f"--{positive}"
+        return click.option(f"{option.flag}/{other}", option.name, default=None, help=text)
     if option.choices:
         return click.option(option.flag, option.name, type=click.Choice(option.choices), help=text)
     metavar = {Path: "PATH", int: "N", float: "N"}.get(option.kind, "TEXT")
@@ -66,7 +69,7 @@ def command(config: Path | None, **flags: Any) -> None:
 
     pid1.become_init()  # before all that takes memory, of which process 1 keeps what was there when it stepped aside
 
-    from smartmob.kernel.auth.authenticator import check_bind
+    from smartmob.kernel.auth.authenticator import check_bind, is_loopback
 
     check_bind(settings.host, settings.token, settings.insecure)
 
@@ -75,12 +78,24 @@ def command(config: Path | None, **flags: Any) -> None:
     from smartmob.commands.events import CloseRequested
     from smartmob.kernel.http import server
     from smartmob.kernel.observability import log
+    from smartmob.kernel.observability.event_logger import get_logger
 
-    logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    log_format = settings.log_format or ("words" if terminal else "kv")
+    logs = log.configure(log_format, settings.utc, settings.logging_endpoint, service_words.sentence)
+    loopback = is_loopback(settings.host)
+    if terminal:
+        click.echo(service_words.announced())
+    token_source = "SMARTMOB_TOKEN" if "token_file" not in given and environment().get("SMARTMOB_TOKEN") else None
+    if token_source is not None and not loopback:
+        get_logger().warning("token.from_environment", host=settings.host, variable=token_source)
     service = build(settings, logs.access)
 
     member = node_membership.membership(settings)
     service.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
+
+    async def tell(host: str, port: int) -> None:
+        click.echo(service_words.started(settings, host, port, token_source, loopback=loopback))
 
     def force_stop() -> None:
         service.force_stop()
@@ -99,6 +114,7 @@ def command(config: Path | None, **flags: Any) -> None:
             force_stop=force_stop,
             drain=service.drain,
             on_serving=None if member is None else partial(node_membership.start, service, member),
+            on_ready=tell if terminal else None,
         )
 
     try:

@@ -17,14 +17,14 @@ import click
 from smartmob.cli.number_options import Number
 from smartmob.client import failures
 from smartmob.client.http import RestClient
+from smartmob.client.http_connection import Origin
 from smartmob.client.limits import LIMITS
 from smartmob.environment import environment
 from smartmob.errors import RemoteError, SmartmobError
 from smartmob.options import PREFIX
-from smartmob.processes.protocol import shown_address
-from smartmob.settings import secret
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
+_PORT = 8080
 
 _LONGEST_REASON = 1_000  # characters
 _PARSE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, RecursionError)
@@ -38,6 +38,23 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 def _set_answer_timeout(_: click.Context, __: click.Parameter, seconds: float) -> None:
     LIMITS.answer_seconds = seconds
+
+
+def address(host: str) -> str:
+    """Return the address of a service for `name`, `name:port` or a whole address; raises UsageError."""
+    url = host
+    if "://" not in host:
+        name = f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host
+        url = f"http://{name}" if name.rpartition("]")[2].count(":") else f"http://{name}:{_PORT}"
+    if Origin.parsed(url) is None:
+        raise click.UsageError(
+            f"{host!r} is not the address of a service, such as HOST:PORT or https://HOST (ports go up to 65535)"
+        )
+    return url
+
+
+def _server(_: click.Context, __: click.Parameter, given: str) -> str:
+    return address(given.strip())
 
 
 with_answer_timeout = click.option(
@@ -63,7 +80,8 @@ def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T
         envvar=PREFIX + "SERVER",
         default=DEFAULT_SERVER,
         show_default=True,
-        help="Address of the service (also SMARTMOB_SERVER).",
+        callback=_server,
+        help="Address of the service: URL or HOST:PORT (also SMARTMOB_SERVER).",
     )
     @click.option(
         "--token-file", type=click.Path(path_type=Path), envvar=PREFIX + "TOKEN_FILE",
@@ -99,9 +117,10 @@ def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T
         except _PARSE_ERRORS as error:
             if failures.is_remote(error):
                 raise RemoteError(_reason_of(error)) from None
+            versions = asyncio.run(_versions(server, token_of(token_file), ca_file))
             raise RemoteError(
                 f"{server} sent an answer that is not understood ({type(error).__name__}: {_reason_of(error)}). "
-                "Is it a smartmob service of this version?"
+                f"Is it a smartmob service of this version{versions}?"
             ) from error
         except Exception as error:
             if failures.is_remote(error):
@@ -109,6 +128,13 @@ def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T
             raise
 
     return run
+
+
+async def _versions(server: str, token: str | None, ca_file: Path | None) -> str:
+    """Return the versions of a service and of this command in parentheses, where they differ."""
+    async with RestClient(server, token, ca_file) as rest:
+        versions = await rest.versions()
+    return f" ({versions})" if versions else ""
 
 
 def _reason_of(error: BaseException) -> str:
@@ -130,7 +156,11 @@ def with_rest_client(command: Callable[..., Awaitable[T]]) -> Callable[..., T | 
 
 def token_of(token_file: Path | None) -> str | None:
     """Return the token from a file or from the environment, or None."""
-    return secret(token_file, "--token-file") if token_file else environment().get(PREFIX + "TOKEN")
+    if token_file is None:
+        return environment().get(PREFIX + "TOKEN")
+    from smartmob.settings import secret
+
+    return secret(token_file, "--token-file")
 
 
 def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -> RestClient:
@@ -140,6 +170,8 @@ def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -
 
 def command_line(rest: RestClient, *words: str) -> str:
     """Return the command line of another command for the same service, for a person to type."""
+    from smartmob.processes.protocol import shown_address
+
     usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
     server = () if rest.url == usual else ("--server", shown_address(rest.url))
     return shlex.join(("smartmob", *words, *server))

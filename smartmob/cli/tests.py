@@ -8,7 +8,8 @@ from urllib.parse import quote
 import click
 
 from smartmob import case_names
-from smartmob.cli import change_results, export_results, import_results, printing, trend_list
+from smartmob.cli import printing
+from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.cli.stored_runs import API, find_run
 from smartmob.client.http import RestClient
@@ -17,19 +18,23 @@ from smartmob.errors import NotFound
 _SHORT = 12  # characters of a hash
 
 
-@click.group("tests")
+_LAZY = {
+    "Commands": {
+        "import": (
+            "smartmob.cli.import_results:command",
+            "Load reports of tests and benchmarks, and .pymon files.",
+        ),
+        "export": ("smartmob.cli.export_results:command", "Write metrics as CSV, NDJSON or a pytest-monitor database."),
+        "rm": ("smartmob.cli.change_results:remove", "Remove runs with all their sessions and measures."),
+        "retag": ("smartmob.cli.change_results:retag", "Change the tags and the commit of a run."),
+        "trends": ("smartmob.cli.trend_list:command", "List the tests whose level changed over time."),
+    }
+}
+
+
+@click.group("tests", cls=CommandGroup, lazy=_LAZY)
 def command() -> None:
     """Results of test suites: list, show, import, export, change, remove."""
-
-
-for _part in (
-    import_results.command,
-    export_results.command,
-    change_results.remove,
-    change_results.retag,
-    trend_list.command,
-):
-    command.add_command(_part)
 
 
 @command.command()

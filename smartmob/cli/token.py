@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import RestClient
@@ -15,7 +16,7 @@ from smartmob.client.http import RestClient
 ROLES = ("read", "ingest", "control", "node")
 
 
-@click.group("token")
+@click.group("token", cls=CommandGroup)
 def command() -> None:
     """Tokens with a role, which allow less than the token of the service: add, list, revoke."""
 

@@ -6,11 +6,17 @@ with client.add("127.0.0.1", port=8080, enter_connect_timeout=10) as connection:
     print(connection.exec("uname -a"))
 """
 
-from smartmob.client.command_client import Lab, connect
-from smartmob.client.connection import ClientConnection, ConnectionListener, add, close_all, connections
-from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
-from smartmob.client.group import Group, Result, group
-from smartmob.client.listener import Listener
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from smartmob.client.command_client import Lab, connect
+    from smartmob.client.connection import ClientConnection, ConnectionListener, add, close_all, connections
+    from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+    from smartmob.client.groups import Group, Result, group
+    from smartmob.client.listener import Listener
 
 __all__ = [
     "ClientConnection",
@@ -28,3 +34,19 @@ __all__ = [
     "connections",
     "group",
 ]
+
+_MODULES = {
+    "command_client": ("Lab", "connect"),
+    "connection": ("ClientConnection", "ConnectionListener", "add", "close_all", "connections"),
+    "failures": ("ClientError", "ClientTimeout", "NotConnected"),
+    "groups": ("Group", "Result", "group"),
+    "listener": ("Listener",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is used: the modules of this package are imported by commands that need few."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"smartmob.client.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

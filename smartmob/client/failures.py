@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import builtins
+from typing import TYPE_CHECKING
 
-from smartmob.commands.model import Failure
 from smartmob.errors import RemoteError
+
+if TYPE_CHECKING:
+    from smartmob.commands.model import Failure
 
 
 class ClientError(RemoteError, RuntimeError):

@@ -1,34 +1,48 @@
-"""The REST client of the command line: one HTTP session with one service.
+"""The REST client of the command line: requests to one service.
 
-It needs aiohttp's client and no module of the server.
+Plain requests need neither aiohttp nor any module of the server (see `http_connection` for the reason); a WebSocket
+imports aiohttp's client when it is opened.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import ssl
+from base64 import b64encode
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote, urlencode, urljoin
 
-import aiohttp
+import h11
 import orjson
-from aiohttp.http_exceptions import HttpProcessingError
-from yarl import URL
 
 from smartmob import __version__
-from smartmob.client import tls_trust
+from smartmob.client import refusals, tls_trust
+from smartmob.client.http_connection import Answer, Body, Closed, HttpConnection, NotHttp, Origin, answers_tls
 from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
 
+if TYPE_CHECKING:
+    import aiohttp
+
+JSON = "application/json"
 NDJSON = "application/x-ndjson"
 OCTETS = "application/octet-stream"
+PROBLEM = "application/problem+json"
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
 _LONGEST_DETAIL = 4_000  # characters
 _LONGEST_ID = 200  # characters
+_MOST_REDIRECTS = 10
+_REDIRECTS = (301, 302, 303, 307, 308)
+_UNKNOWN_ROUTE = "There is nothing at this address"
+"""The beginning of the problem of a path that the service does not have, as opposed to one of an unknown name."""
+_UNKNOWN_ARGUMENT = "this address has no such query argument"
+UNKNOWN_REQUEST = 501
+"""The status of RemoteError for a request that the service does not know, as opposed to an unknown name (404)."""
 
 
 class ConnectionBroken(RemoteError):
@@ -36,7 +50,7 @@ class ConnectionBroken(RemoteError):
 
 
 class RestClient:
-    """A connection to the service at `url`; use it as an async context manager.
+    """A client of the service at `url`; use it as an async context manager.
 
     Every method raises RemoteError, with the detail of the problem that the server sent.
     """
@@ -45,9 +59,13 @@ class RestClient:
         self.url = url.rstrip("/")
         self._token = token
         self._ca_file = ca_file
-        self._headers = {"User-Agent": f"smartmob/{__version__}"}
+        self._origin: Origin | None = None
+        self._context: ssl.SSLContext | None = None
+        self._headers = {"User-Agent": f"smartmob/{__version__}", "Accept": "*/*"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        self._asked_version = False
+        self._idle: list[HttpConnection] = []
         self._session: aiohttp.ClientSession | None = None
 
     def for_service(self, url: str) -> RestClient:
@@ -55,27 +73,22 @@ class RestClient:
         return RestClient(url, self._token, self._ca_file)
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence_seconds)
-        self._session = aiohttp.ClientSession(
-            headers=self._headers,
-            timeout=timeout,
-            read_bufsize=LIMITS.line_bytes,
-            json_serialize=_dumps,
-            connector=tls_trust.connector(self._ca_file),
-            trace_configs=[tls_trust.redirect_guard()],
-        )
+        if self._ca_file is not None:
+            self._context = tls_trust.context(self._ca_file)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        while self._idle:
+            await self._idle.pop().close()
         if self._session is not None:
             await self._session.close()
 
     async def get(self, path: str, **query: object) -> Any:
         """Return the document at `path`, which is quoted, or None for an answer without content (204)."""
         async with self._request("GET", path, query) as response:
-            return await _document(response)
+            return await self._document(response)
 
     async def rows(self, path: str, name: str) -> AsyncIterator[Any]:
         """Yield the elements of the list `name` of each page, beginning with the page at `path`.
@@ -86,10 +99,10 @@ class RestClient:
         for _ in range(LIMITS.pages):
             async with self._request("GET", path, {}) as response:
                 body = b"" if response.status == 204 else await _whole(response, LIMITS.document_bytes)
+                page = self._parsed(response, body) if body else {name: []}
             size += len(body)
             if size > LIMITS.document_bytes:
                 raise RemoteError(_too_large())
-            page = _parsed(body) if body else {name: []}
             for row in page[name]:
                 yield row
             if (cursor := page.get("next")) is not None:
@@ -102,35 +115,39 @@ class RestClient:
 
     async def post(self, path: str, document: object) -> Any:
         """Send a document and return the answer."""
-        async with self._request("POST", path, {}, json=document) as response:
-            return await _document(response)
+        return await self._send("POST", path, document, {})
 
     async def patch(self, path: str, document: object) -> Any:
         """Send a change of the resource at `path` and return the answer."""
-        async with self._request("PATCH", path, {}, json=document) as response:
-            return await _document(response)
+        return await self._send("PATCH", path, document, {})
 
     async def put(self, path: str, document: object, **query: object) -> Any:
         """Store a document at `path` and return the answer."""
-        async with self._request("PUT", path, query, json=document) as response:
-            return await _document(response)
+        return await self._send("PUT", path, document, query)
+
+    async def _send(self, method: str, path: str, document: object, query: Mapping[str, object]) -> Any:
+        body, headers = orjson.dumps(document), {"Content-Type": JSON}
+        async with self._request(method, path, query, body, headers) as response:
+            return await self._document(response)
 
     async def post_bytes(self, path: str, data: bytes, media_type: str, **query: str) -> Any:
         """Send bytes of a media type and return the answer."""
-        async with self._request("POST", path, query, data=data, headers={"Content-Type": media_type}) as response:
-            return await _document(response)
+        async with self._request("POST", path, query, data, {"Content-Type": media_type}) as response:
+            return await self._document(response)
 
     async def frames(self, path: str) -> AsyncIterator[Any]:
         """Yield the documents that arrive on the WebSocket at `path` until the service closes it."""
-        assert self._session is not None
+        import aiohttp
+        from yarl import URL
+
         try:
-            async with self._session.ws_connect(
+            async with self._sockets().ws_connect(
                 URL(self.url + path, encoded=True), max_msg_size=LIMITS.line_bytes
             ) as socket:
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.TEXT:
                         raise RemoteError("the server sent bytes where JSON is expected")
-                    yield _parsed(message.data)
+                    yield _json_of(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
                     raise ConnectionBroken(f"the connection to {self.url} broke")
         except aiohttp.WSServerHandshakeError as error:
@@ -141,47 +158,77 @@ class RestClient:
     async def delete(self, path: str) -> Any:
         """Delete the resource at `path` and return the answer."""
         async with self._request("DELETE", path, {}) as response:
-            return await _document(response)
+            return await self._document(response)
 
     async def send_lines(self, path: str, lines: AsyncIterable[bytes], **query: object) -> Any:
         """Send JSON documents, one per line, as `lines` yields them; return the answer."""
-        async with self._request("POST", path, query, data=lines, headers={"Content-Type": NDJSON}) as response:
-            return await _document(response)
+        async with self._request("POST", path, query, lines, {"Content-Type": NDJSON}) as response:
+            return await self._document(response)
 
     async def upload(self, path: str, chunks: AsyncIterable[bytes], size: int) -> Any:
         """Send a file of `size` bytes as `chunks` yields it; return the answer."""
         headers = {"Content-Type": OCTETS, "Content-Length": str(size)}
-        async with self._request("POST", path, {}, data=chunks, headers=headers) as response:
-            return await _document(response)
+        async with self._request("POST", path, {}, chunks, headers) as response:
+            return await self._document(response)
 
     @asynccontextmanager
     async def socket(self, path: str, **query: object) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """Open the WebSocket at `path` until the end of the block; heartbeats detect a lost server."""
-        assert self._session is not None
+        import aiohttp
+        from yarl import URL
+
         timeout = aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS)
-        with self._failures():
-            try:
-                socket = await self._session.ws_connect(
-                    self._address(path, query), timeout=timeout, heartbeat=_HEARTBEAT_SECONDS, autoclose=False
-                )
-            except aiohttp.WSServerHandshakeError as error:
-                # aiohttp drops the body of a refused handshake; a plain request returns the same problem.
-                await self.get(path, **query)
-                raise RemoteError(f"the server opened no WebSocket: it answered {error.status}", error.status) from None
-        async with socket:
-            yield socket
+        address = URL(self.url + _target(path, query), encoded=True)
+        try:
+            socket = await self._sockets().ws_connect(
+                address, timeout=timeout, heartbeat=_HEARTBEAT_SECONDS, autoclose=False
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            # aiohttp drops the body of a refused handshake; a plain request returns the same problem.
+            await self.get(path, **query)
+            raise RemoteError(f"the server opened no WebSocket: it answered {error.status}", error.status) from None
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
+            # The sentence of a plain request says more, and names the reason in the words of the other commands.
+            await self.get(path, **query)
+            raise ConnectionBroken(f"the connection to {self.url} broke") from None
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
+        try:
+            async with socket:
+                yield socket
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
+
+    def _sockets(self) -> aiohttp.ClientSession:
+        """Return the session of WebSockets, which the first call creates."""
+        import aiohttp
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence_seconds),
+                connector=tls_trust.connector(self._ca_file),
+                trace_configs=[tls_trust.redirect_guard()],
+            )
+        return self._session
 
     async def lines(self, path: str, **query: object) -> AsyncIterator[bytes]:
         """Yield the documents of a listing as lines of JSON, as they arrive."""
-        size = 0
+        size, rest = 0, bytearray()
         async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
-            _check_type(response, NDJSON)
-            try:
-                async for line in response.content:
-                    size = _counted(size, line, LIMITS.listing_bytes)
-                    yield line
-            except (ValueError, HttpProcessingError):
-                raise RemoteError(f"the server sent a line of more than {LIMITS.line_bytes} bytes") from None
+            self._check_type(response, NDJSON)
+            async for chunk in response.chunks():
+                size = _counted(size, chunk, LIMITS.listing_bytes)
+                rest += chunk
+                if b"\n" in chunk:
+                    *found, tail = rest.split(b"\n")
+                    rest = tail
+                    for line in found:
+                        _check_line(line)
+                        yield bytes(line) + b"\n"
+                _check_line(rest)
+        if rest:
+            yield bytes(rest)
 
     async def documents(self, path: str, **query: object) -> AsyncIterator[Any]:
         """Yield the documents of a listing that the caller keeps as a whole, and which LIMITS therefore bounds."""
@@ -190,7 +237,7 @@ class RestClient:
             size += len(line)
             if size > LIMITS.document_bytes:
                 raise RemoteError(_too_large())
-            yield _parsed(line)
+            yield _json_of(line)
 
     async def chunks(
         self,
@@ -205,68 +252,231 @@ class RestClient:
 
         With `patient` the server may be silent for any time.
         """
-        options = {"timeout": aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)} if patient else {}
         size = 0
-        async with self._request("GET", path, query or {}, headers={"Accept": accept}, **options) as response:
-            _check_type(response, accept)
-            async for chunk in response.content.iter_any():
+        async with self._request("GET", path, query or {}, headers={"Accept": accept}, patient=patient) as response:
+            self._check_type(response, accept)
+            async for chunk in response.chunks():
                 size = _counted(size, chunk, max_bytes or LIMITS.listing_bytes)
                 yield chunk
 
+    # -- one request ------------------------------------------------------------------------------------------------
+
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, query: Mapping[str, object], **options: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        assert self._session is not None
-        with self._failures():
-            async with self._session.request(method, self._address(path, query), **options) as response:
-                if response.status >= 400:
-                    raise RemoteError(await _problem(response), response.status)
-                yield response
-
-    def _address(self, path: str, query: Mapping[str, object]) -> URL:
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object],
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        patient: bool = False,
+    ) -> AsyncIterator[Answer]:
+        """Send a request, and give its answer, which is no refusal, to the block."""
         if not path.startswith("/"):
             # The server sent this link; appended to the host it could name another host.
             raise RemoteError(f"the server names {path[:200]!r}, which is not a path")
-        # A list repeats its key.
-        given = {
-            key: [str(one) for one in value] if isinstance(value, list) else str(value) for key, value in query.items()
-        }
-        return URL(self.url + path, encoded=True).update_query(given)
+        silence = None if patient else LIMITS.silence_seconds
+        target = self._its_origin().path + _target(path, query)
+        async with self._failures():
+            for _ in range(_MOST_REDIRECTS):
+                answer = await self._answer(method, target, self._headers | dict(headers or {}), body, silence)
+                try:
+                    if answer.status in _REDIRECTS and "location" in answer.headers:
+                        target = self._redirected(method, target, answer)
+                        continue
+                    if answer.status >= 400:
+                        raise await self._refusal(answer)
+                    yield answer
+                finally:
+                    await self._done_with(answer.connection)
+                return
+        raise RemoteError(f"{self.url} redirects more than {_MOST_REDIRECTS} times")
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
+    async def _answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: Body, silence: float | None
+    ) -> Answer:
+        while True:
+            connection = self._reused() or await self._opened()
+            fresh = not connection.used
+            try:
+                return await connection.request(method, target, headers, body, silence)
+            except (Closed, ConnectionError) as error:
+                await connection.close()
+                # The server may have closed an idle connection at the moment of the request.
+                if fresh or method != "GET" or (isinstance(error, Closed) and not error.unanswered):
+                    raise
+            except BaseException:
+                await connection.close()
+                raise
+
+    def _reused(self) -> HttpConnection | None:
+        while self._idle:
+            if (connection := self._idle.pop()).is_open():
+                return connection
+        return None
+
+    async def _opened(self) -> HttpConnection:
+        origin = self._its_origin()
+        if origin.scheme == "https" and self._context is None:
+            self._context = tls_trust.context()
+        context = self._context if origin.scheme == "https" else None
+        try:
+            return await HttpConnection.opened(origin, context, _CONNECT_SECONDS)
+        except ssl.SSLCertVerificationError as error:
+            raise RemoteError(f"cannot connect to {self.url}: {tls_trust.certificate_problem(error)}") from None
+        except ssl.SSLError as error:
+            if error.reason in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"):
+                raise RemoteError(refusals.speaks(self.url, tls=False)) from None
+            raise ConnectionBroken(f"cannot connect to {self.url}: {error.strerror or error}") from None
+        except (OSError, UnicodeError) as error:
+            raise ConnectionBroken(
+                f"cannot connect to {self.url}: {_os_reason(error)}. Is the service running there?"
+            ) from None
+
+    async def _done_with(self, connection: HttpConnection) -> None:
+        if connection.reusable():
+            self._idle.append(connection)
+        else:
+            await connection.close()
+
+    def _its_origin(self) -> Origin:
+        if self._origin is None:
+            origin = Origin.parsed(self.url)
+            if origin is None:
+                raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080")
+            if origin.credentials is not None and self._token is None:
+                pair = b64encode(":".join(origin.credentials).encode()).decode()
+                self._headers["Authorization"] = f"Basic {pair}"
+            self._origin = origin
+        return self._origin
+
+    def _redirected(self, method: str, target: str, answer: Answer) -> str:
+        """Return the new target of a request; raises RemoteError for a redirect that is not followed."""
+        location = answer.headers["location"]
+        to = Origin.parsed(urljoin(f"{_root(self._its_origin())}{target}", location))
+        if to is None or _root(to) != _root(self._its_origin()):
+            raise RemoteError(
+                f"{_root(self._its_origin())} redirects to another address, {location[:200]!r}; give that one if you "
+                "trust it"
+            )
+        if method != "GET":
+            raise RemoteError(refusals.not_smartmob(self.url, f"it redirects to {location[:200]!r}"))
+        return urljoin(f"{_root(self._its_origin())}{target}", location)[len(_root(self._its_origin())) :] or "/"
+
+    @asynccontextmanager
+    async def _failures(self) -> AsyncIterator[None]:
         """Replace errors of the connection by a RemoteError of one line."""
         try:
             yield
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise RemoteError(f"cannot connect to {self.url}: {tls_trust.certificate_problem(error)}") from None
-        except aiohttp.ClientConnectorError as error:
-            raise ConnectionBroken(
-                f"cannot connect to {self.url}: {_reason(error)}. Is the service running there?"
-            ) from None
-        except (aiohttp.InvalidURL, aiohttp.InvalidUrlClientError, aiohttp.NonHttpUrlClientError):
-            raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080") from None
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        except (Closed, NotHttp) as error:
+            unanswered = error.tls if isinstance(error, NotHttp) else error.unanswered
+            if (
+                unanswered
+                and self._its_origin().scheme == "http"
+                and await answers_tls(self._its_origin(), _CONNECT_SECONDS)
+            ):
+                raise RemoteError(refusals.speaks(self.url, tls=True)) from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
+        except h11.RemoteProtocolError as error:
+            raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
+        except (TimeoutError, ConnectionError) as error:
             raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
 
+    async def versions(self) -> str:
+        """Return the versions of the service and of this client where they differ; empty where they do not."""
+        if self._asked_version:
+            return ""
+        self._asked_version = True
+        try:
+            return refusals.other_version(str((await self.get("/health")).get("version", ""))[:_LONGEST_ID])
+        except (RemoteError, AttributeError):
+            return ""
 
-def _reason(error: aiohttp.ClientConnectorError) -> str:
-    cause = error.os_error
+    # -- answers ----------------------------------------------------------------------------------------------------
+
+    async def _document(self, answer: Answer) -> Any:
+        if answer.status == 204:
+            return None
+        return self._parsed(answer, await _whole(answer, LIMITS.document_bytes))
+
+    def _parsed(self, answer: Answer, body: bytes) -> Any:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            if not _is_service(answer):
+                raise RemoteError(refusals.not_smartmob(self.url, f"it sends {_shown_type(answer)}")) from None
+            raise RemoteError("the server answered something that is not JSON; is it a smartmob service?") from None
+
+    def _check_type(self, answer: Answer, wanted: str) -> None:
+        """Check that a body has the media type that was requested; raises RemoteError."""
+        if answer.content_type != wanted:
+            sent = _shown_type(answer)
+            if not _is_service(answer):
+                raise RemoteError(refusals.not_smartmob(self.url, f"it sends {sent} instead of {wanted}"))
+            raise RemoteError(f"the server answered {sent} where {wanted} was asked for")
+
+    async def _refusal(self, answer: Answer) -> RemoteError:
+        """Return the error for an answer that refuses the request."""
+        status = answer.status
+        try:
+            problem = _json_of(await _whole(answer, LIMITS.problem_bytes))
+            detail, request = str(problem["detail"]), str(problem["request_id"])[:_LONGEST_ID]
+        except (RemoteError, KeyError, TypeError, TimeoutError, ConnectionError, NotHttp):
+            if status == 401:
+                return RemoteError(refusals.not_authenticated(self._token), status)
+            reason = f"{status} {answer.reason[:_LONGEST_ID]}".rstrip()
+            if status >= 500 or _is_service(answer):
+                return RemoteError(f"the server answered {reason}", status)
+            return RemoteError(refusals.not_smartmob(self.url, f"it answers {reason}"), status)
+        if status == 401:
+            return RemoteError(refusals.not_authenticated(self._token), status)
+        if status == 405 or detail.startswith(_UNKNOWN_ROUTE) or _UNKNOWN_ARGUMENT in detail:
+            versions = await self.versions() or f"client {__version__}"
+            return RemoteError(f"the service is of another version and cannot do this ({versions})", UNKNOWN_REQUEST)
+        return RemoteError(f"{detail[:_LONGEST_DETAIL]} (request {request})", status)
+
+
+def _is_service(answer: Answer) -> bool:
+    return answer.headers.get("server", "").startswith(refusals.SERVER_NAME)
+
+
+def _shown_type(answer: Answer) -> str:
+    return answer.content_type[:_LONGEST_ID]
+
+
+def _root(origin: Origin) -> str:
+    return f"{origin.scheme}://{origin.authority.decode()}"
+
+
+def _target(path: str, query: Mapping[str, object]) -> str:
+    """Return a path with the arguments of a query added; a list repeats its key."""
+    if not query:
+        return path
+    pairs = [(key, str(one)) for key, value in query.items() for one in (value if isinstance(value, list) else [value])]
+    return f"{path}{'&' if '?' in path else '?'}{urlencode(pairs)}"
+
+
+def _check_line(line: bytes | bytearray) -> None:
+    if len(line) > LIMITS.line_bytes:
+        raise RemoteError(f"the server sent a line of more than {LIMITS.line_bytes} bytes")
+
+
+def _os_reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "the name of the machine is not valid"
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
     # The messages of asyncio contain addresses; errors of name resolution and TLS have no errno of the system.
-    if cause.errno is None or cause.errno <= 0 or isinstance(error, aiohttp.ClientSSLError):
-        return cause.strerror or str(cause)
-    return os.strerror(cause.errno)
+    if error.errno is None or error.errno <= 0 or isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
-async def _document(response: aiohttp.ClientResponse) -> Any:
-    return None if response.status == 204 else _parsed(await _whole(response, LIMITS.document_bytes))
-
-
-async def _whole(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _whole(answer: Answer, max_bytes: int) -> bytes:
     """Return a body; raises RemoteError for more than `max_bytes` bytes."""
     body = bytearray()
-    async for chunk in response.content.iter_any():
+    async for chunk in answer.chunks():
         body += chunk
         if len(body) > max_bytes:
             raise RemoteError(_too_large(max_bytes))
@@ -285,33 +495,14 @@ def _counted(size: int, chunk: bytes, max_bytes: int) -> int:
     return size
 
 
-def _check_type(response: aiohttp.ClientResponse, wanted: str) -> None:
-    """Check that a body has the media type that was requested; raises RemoteError."""
-    if response.content_type != wanted:
-        raise RemoteError(f"the server answered {response.content_type[:_LONGEST_ID]} where {wanted} was asked for")
-
-
-def _parsed(text: bytes | str) -> Any:
+def _json_of(text: bytes | str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         raise RemoteError("the server answered something that is not JSON; is it a smartmob service?") from None
 
 
-async def _problem(response: aiohttp.ClientResponse) -> str:
-    """Return the detail of the problem that the server sent, in one line."""
-    try:
-        problem = _parsed(await _whole(response, LIMITS.problem_bytes))
-        return f"{str(problem['detail'])[:_LONGEST_DETAIL]} (request {str(problem['request_id'])[:_LONGEST_ID]})"
-    except (RemoteError, KeyError, TypeError, aiohttp.ClientError, TimeoutError):
-        return f"the server answered {response.status} {(response.reason or '')[:_LONGEST_ID]}"
-
-
-def _dumps(document: object) -> str:
-    return orjson.dumps(document).decode()
-
-
 def _reason_of(error: BaseException) -> str:
-    if isinstance(error, aiohttp.SocketTimeoutError):
+    if isinstance(error, TimeoutError):
         return "the server said nothing for too long"
     return str(error) or type(error).__name__

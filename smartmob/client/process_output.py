@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import aiohttp
-
 from smartmob.client.http import RestClient
+
+if TYPE_CHECKING:
+    import aiohttp
 
 DELETED = 1000
 """The close code when the process was deleted, or when the output was not to be followed."""
@@ -35,6 +37,8 @@ class ProcessOutput:
         self._marked = marked
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        import aiohttp
+
         receive, text = self._socket.receive, aiohttp.WSMsgType.TEXT
         while (message := await receive()).type is text:
             line = message.data

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TypeAlias
-
-import aiohttp
-from yarl import URL
+from typing import TYPE_CHECKING, TypeAlias
 
 from smartmob.errors import RemoteError, SettingsError
+
+if TYPE_CHECKING:
+    import aiohttp  # commands that open no WebSocket do not import it, see `http_connection`
 
 CAFile: TypeAlias = str | os.PathLike[str] | None
 """A file of trusted authorities' certificates in PEM; None for the authorities that the machine trusts."""
@@ -17,27 +17,39 @@ CAFile: TypeAlias = str | os.PathLike[str] | None
 _NAME_MISMATCH_CODES = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH (openssl/x509_vfy.h)
 
 
-def connector(ca_file: CAFile = None) -> aiohttp.TCPConnector:
-    """Return a connector that trusts the authorities in `ca_file`; raises SettingsError."""
+def context(ca_file: CAFile = None) -> ssl.SSLContext:
+    """Return TLS settings that trust the authorities in `ca_file`; raises SettingsError."""
     if ca_file is None:
-        return aiohttp.TCPConnector()
+        return ssl.create_default_context()
     try:
-        context = ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError:
         raise SettingsError(f"--ca-file: {os.fspath(ca_file)} holds no certificate as PEM") from None
     except OSError as error:
         raise SettingsError(f"--ca-file: cannot read {os.fspath(ca_file)}: {error.strerror}") from None
-    return aiohttp.TCPConnector(ssl=context)
+
+
+def connector(ca_file: CAFile = None) -> aiohttp.TCPConnector:
+    """Return a connector that trusts the authorities in `ca_file`; raises SettingsError."""
+    import aiohttp
+
+    if ca_file is None:
+        return aiohttp.TCPConnector()
+    return aiohttp.TCPConnector(ssl=context(ca_file))
 
 
 def redirect_guard() -> aiohttp.TraceConfig:
     """Return a trace that raises RemoteError for a redirect to another origin, which must not get the token."""
+    import aiohttp
+
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_redirected)
     return trace
 
 
 async def _redirected(_session: object, _context: object, params: aiohttp.TraceRequestRedirectParams) -> None:
+    from yarl import URL
+
     location = params.response.headers.get("Location", "")
     try:
         same = params.url.join(URL(location)).origin() == params.url.origin()
@@ -51,9 +63,9 @@ async def _redirected(_session: object, _context: object, params: aiohttp.TraceR
 
 def certificate_problem(error: BaseException) -> str | None:
     """Return why the certificate of a server was refused, and what to do; None for any other error."""
-    if not isinstance(error, aiohttp.ClientConnectorCertificateError):
+    cause = getattr(error, "certificate_error", error)  # of aiohttp's ClientConnectorCertificateError
+    if not isinstance(cause, ssl.CertificateError):
         return None
-    cause = error.certificate_error
     reason = str(getattr(cause, "verify_message", cause)).rstrip(".")
     if getattr(cause, "verify_code", None) in _NAME_MISMATCH_CODES:
         return f"its certificate is for another name: {reason}"

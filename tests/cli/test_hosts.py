@@ -90,9 +90,9 @@ async def test_watch(hosts: Any) -> None:
 async def test_invalid_arguments_are_refused_in_one_line(hosts: Any) -> None:
     """The line names the error."""
     for arguments, code, words in (
-        (("show", "nobody"), 3, "no machine nobody"),
+        (("show", "nobody"), 1, "no machine nobody"),
         (("show", "wood", "--last", "5x"), 2, "expected a duration"),
-        (("show",), 2, "Missing argument"),
+        (("show",), 2, "missing argument"),
     ):
         found, _, errors = await hosts(*arguments)
         assert found == code

@@ -8,7 +8,6 @@ import os
 from typing import Any
 
 import pytest
-from rich.text import Text
 
 from smartmob.cli.processes import remarks, style_of
 from smartmob.client.http import RestClient
@@ -115,11 +114,11 @@ class TestPs:
         status: dict[str, Any] = {"slug": "a.b", "detail": None, "output": [], "download": None}
 
         def said(**changes: Any) -> str:
-            return Text("\n").join(remarks(status | changes)).plain
+            return "\n".join(line.plain for line in remarks(status | changes))
 
         assert said(state="running") == ""
         assert said(state="no procfile", detail="the \x1b source", output=["x\x07", ""]) == (
-            "\na.b  no procfile: the \ufffd source\n  x\ufffd\n   "
+            "\na.b  no procfile: the \ufffd source\n  x\ufffd\n  "
         )
         waiting = {"state": "backoff", "exit_status": None, "next_try_at": None}
         assert said(**waiting, exit_signal=9) == "\na.b  backoff: ended by signal 9"

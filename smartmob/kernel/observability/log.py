@@ -38,6 +38,9 @@ _ORDER = ("@timestamp", "level", "event")
 FinishedRequest = tuple[str, str, int, float, str]
 """Method, path, status, duration in seconds, request id."""
 
+Rendering = Callable[[Mapping[str, Any]], str]
+"""Returns an event as a line; an empty one is not written."""
+
 AccessLog = Callable[[list[FinishedRequest]], None]
 """Writes finished requests to the log."""
 
@@ -109,7 +112,8 @@ class StreamSink:
         self._pending: list[str] = []
 
     def write(self, event: MutableMapping[str, Any]) -> None:
-        self.write_line(self._render(event))
+        if line := self._render(event):
+            self.write_line(line)
 
     def write_line(self, line: str) -> None:
         """Write a rendered line."""
@@ -244,12 +248,15 @@ class Logs:
         self.errors.close()
 
 
-def open_logs(log_format: str, utc: bool, endpoint: str, errors: Sink | None = None) -> Logs:
+def open_logs(
+    log_format: str | None, utc: bool, endpoint: str, errors: Sink | None = None, words: Rendering | None = None
+) -> Logs:
     """Return the destinations of log events: `endpoint`, and `errors` or standard error for warnings and errors.
 
-    Changes nothing of this process. Raises SettingsError.
+    `words` renders events for the format "words"; without it they are in the format "kv". Changes nothing of this
+    process. Raises SettingsError.
     """
-    render = render_json if log_format == "json" else render_kv
+    render = render_json if log_format == "json" else words if log_format == "words" and words else render_kv
     stamp = timestamp(utc)
     sink, standard = _open(endpoint, render)
     return Logs(
@@ -257,13 +264,13 @@ def open_logs(log_format: str, utc: bool, endpoint: str, errors: Sink | None = N
         errors=errors or StreamSink(2, render, owned=False),
         stamp=stamp,
         all_to_endpoint=not standard,
-        access=_access(sink, stamp, log_format),
+        access=_access(sink, stamp, plain=render is render_kv),
     )
 
 
-def configure(log_format: str, utc: bool, endpoint: str) -> Logs:
-    """Send the log events of this process to `endpoint`; raises SettingsError."""
-    logs = open_logs(log_format, utc, endpoint)
+def configure(log_format: str | None, utc: bool, endpoint: str, words: Rendering | None = None) -> Logs:
+    """Send the log events of this process to `endpoint`, as `open_logs` has it; raises SettingsError."""
+    logs = open_logs(log_format, utc, endpoint, words=words)
 
     def finish(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         logs.finish(event)
@@ -321,8 +328,8 @@ def _no_endpoint(endpoint: str) -> SettingsError:
     )
 
 
-def _access(sink: Sink, stamp: Callable[[], str], log_format: str) -> AccessLog:
-    """Return the writer of the event `http.access`.
+def _access(sink: Sink, stamp: Callable[[], str], *, plain: bool) -> AccessLog:
+    """Return the writer of the event `http.access`; `plain` is true for the format "kv".
 
     There is one event for each request, so the common case is rendered here: the same lines as structlog's, in a tenth
     of the time.
@@ -336,7 +343,7 @@ def _access(sink: Sink, stamp: Callable[[], str], log_format: str) -> AccessLog:
             event |= {"duration": round(duration, 6), "request": request}
             sink.write(event)
 
-    if not isinstance(sink, StreamSink) or log_format == "json":
+    if not isinstance(sink, StreamSink) or not plain:
         return write_events
     write_line = sink.write_line
     words: dict[str, str] = {}

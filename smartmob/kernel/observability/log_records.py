@@ -14,7 +14,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 class LogRecords:
     """Makes one record of each event. Its message has the fields, in `log_format`; the record has time and level."""
 
-    def __init__(self, logger: logging.Logger, log_format: str) -> None:
+    def __init__(self, logger: logging.Logger, log_format: str | None) -> None:
         self._logger = logger
         self._render = render_json if log_format == "json" else render_kv
 

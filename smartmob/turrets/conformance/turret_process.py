@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from smartmob.environment import SECRETS, environment
+from smartmob.environment import environment, secret_names
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed, Spec
@@ -51,7 +51,7 @@ class TurretProcess:
 
     async def start(self) -> None:
         """Start the command in a session of its own; raises SettingsError when it cannot be started."""
-        inherited = {name: value for name, value in environment().items() if name not in SECRETS}
+        inherited = {name: value for name, value in environment().items() if name not in secret_names()}
         variables = inherited | dict(self._variables) | {MARK: self._mark}
         # A pipe of the spawner's own would not tell its end.
         reading, writing = os.pipe()

@@ -1,0 +1,67 @@
+"""A group of commands whose modules are imported when they are used, and which knows what a wrong name meant."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from smartmob.cli.suggestions import did_you_mean
+
+_MOST_LISTED = 12  # names in a message
+
+
+class CommandGroup(click.Group):
+    """Commands of this group and `lazy` ones.
+
+    `lazy` maps a section of the help to its commands: by name the place of the command, as "module:attribute", and its
+    summary. Each module is imported when its command is asked for, so that `--help`, completion and the other commands
+    start quickly.
+    """
+
+    def __init__(
+        self, *args: Any, lazy: Mapping[str, Mapping[str, tuple[str, str]]] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self.sections = dict(lazy or {})
+        self.lazy = {name: entry for commands in self.sections.values() for name, entry in commands.items()}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.lazy, *(name for name in super().list_commands(ctx) if name not in self.lazy)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = self.lazy[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            known = self.list_commands(ctx)
+            ctx.fail(f"there is no command {name}{did_you_mean(name, known, _listed(known))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = {
+            name: command.get_short_help_str(formatter.width)
+            for name, command in self.commands.items()
+            if not command.hidden and name not in self.lazy
+        }
+        sections = {
+            title: {name: text for name, (_, text) in commands.items()} for title, commands in self.sections.items()
+        }
+        if own:
+            sections["Commands"] = own | sections.get("Commands", {})
+        for title, commands in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"there are {', '.join(names)}" if len(names) <= _MOST_LISTED else ""

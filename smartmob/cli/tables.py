@@ -1,0 +1,149 @@
+"""Tables of text for a terminal or a pipe.
+
+Names are never split within a word. In a pipe a table is as wide as its rows. On a terminal that is too narrow, cells
+wrap between words; a table that is too wide even so has one line for each cell, with the name of its column.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_GAP = "  "
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+"""Codes of "select graphic rendition" (ECMA-48, section 8.3.117)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StyledText:
+    """Text without characters that control a terminal, and a style such as "bold red"."""
+
+    plain: str
+    style: str = ""
+
+    def __str__(self) -> str:
+        return self.plain
+
+    def __rich__(self) -> Any:
+        """Return this text for a live display of rich."""
+        from rich.text import Text
+
+        return Text(self.plain, self.style)
+
+    def ansi(self) -> str:
+        """Return this text with the codes that a terminal shows it by."""
+        codes = ";".join(_CODES[word] for word in self.style.split() if word in _CODES)
+        return f"\x1b[{codes}m{self.plain}\x1b[0m" if codes and self.plain else self.plain
+
+
+class StyledLine(tuple[StyledText, ...]):
+    """A line that consists of several texts."""
+
+    __slots__ = ()
+
+    @property
+    def plain(self) -> str:
+        """Return the line without styles."""
+        return "".join(part.plain for part in self)
+
+    def ansi(self) -> str:
+        """Return the line with the codes that a terminal shows it by."""
+        return "".join(part.ansi() for part in self)
+
+
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(mark) for mark in text)
+
+
+def _columns(mark: str) -> int:
+    if unicodedata.combining(mark) or unicodedata.category(mark) in ("Me", "Mn", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(mark) in "WF" else 1
+
+
+def lines_of(
+    heads: Sequence[str], rows: Iterable[Sequence[StyledText]], width: int | None, *, colours: bool
+) -> Iterator[str]:
+    """Yield the lines of a table of at most `width` columns where words allow that; None for any width.
+
+    A head that begins with `>` aligns its column to the right.
+    """
+    found = [tuple(row) for row in rows]
+    right = [head.startswith(">") for head in heads]
+    names = [StyledText(head.lstrip(">"), "bold") for head in heads]
+    table = [tuple(names), *found] if any(name.plain for name in names) else found
+    widths = _widths(table, right, width)
+    if widths is None:
+        yield from _records(names, found, colours=colours)
+        return
+    for row in table:
+        yield from _row(row, widths, right, colours=colours)
+
+
+def _widths(table: Sequence[Sequence[StyledText]], right: Sequence[bool], width: int | None) -> list[int] | None:
+    """Return the width of each column, or None if the words of a row are wider than `width`."""
+    if not table:
+        return []
+    count = len(table[0])
+    natural = [max(columns_of(row[column].plain) for row in table) for column in range(count)]
+    room = None if width is None else width - len(_GAP) * (count - 1)
+    if room is None or sum(natural) <= room:
+        return natural
+    least = [
+        max(max(map(columns_of, _words(row[column], right[column])), default=0) for row in table)
+        for column in range(count)
+    ]
+    if sum(least) > room:
+        return None
+    # The widest columns give way first.
+    widths = list(least)
+    while (spare := room - sum(widths)) > 0:
+        open_columns = [column for column in range(count) if widths[column] < natural[column]]
+        share = max(1, spare // len(open_columns))
+        for column in open_columns[:spare]:
+            widths[column] = min(natural[column], widths[column] + share)
+    return widths
+
+
+def _words(cell: StyledText, right: bool) -> list[str]:
+    """Return the parts between which a cell may wrap; a number and its unit stay together."""
+    return [cell.plain] if right and any(mark.isdigit() for mark in cell.plain) else cell.plain.split(" ")
+
+
+def _wrapped(cell: StyledText, width: int, right: bool) -> list[str]:
+    if columns_of(cell.plain) <= width:
+        return [cell.plain]
+    lines: list[str] = []
+    for word in _words(cell, right):
+        if lines and columns_of(lines[-1]) + 1 + columns_of(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _row(row: Sequence[StyledText], widths: Sequence[int], right: Sequence[bool], *, colours: bool) -> Iterator[str]:
+    wrapped = [_wrapped(cell, widths[column], right[column]) for column, cell in enumerate(row)]
+    for number in range(max(map(len, wrapped), default=0)):
+        parts = []
+        for column, cell in enumerate(row):
+            text = wrapped[column][number] if number < len(wrapped[column]) else ""
+            pad = " " * (widths[column] - columns_of(text))
+            shown = StyledText(text, cell.style).ansi() if colours else text
+            parts.append(f"{pad}{shown}" if right[column] else f"{shown}{pad}")
+        yield _GAP.join(parts).rstrip()
+
+
+def _records(names: Sequence[StyledText], rows: Iterable[Sequence[StyledText]], *, colours: bool) -> Iterator[str]:
+    width = max(columns_of(name.plain) for name in names)
+    for number, row in enumerate(rows):
+        if number:
+            yield ""
+        for name, cell in zip(names, row, strict=True):
+            head, pad = (name.ansi() if colours else name.plain), " " * (width - columns_of(name.plain))
+            yield f"{head}{pad}{_GAP}{cell.ansi() if colours else cell.plain}".rstrip()

@@ -1,0 +1,34 @@
+"""Names that were meant by unknown ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartmob.cli.suggestions import did_you_mean, nearest
+
+NAMES = ("hosts", "report", "report-host", "myapp.web.0", "test_insertion_sort", "Rack7")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("hots", "hosts"),
+        ("host", "hosts"),
+        ("rack7", "Rack7"),
+        ("myapp.wbe.0", "myapp.web.0"),
+        ("insertion", "test_insertion_sort"),
+        ("reprot", "report"),
+        ("zzz", None),
+        ("", None),
+    ],
+)
+def test_the_nearest_name(given: str, meant: str | None) -> None:
+    """A typing error, another case and a part of a name find the name that was meant."""
+    assert nearest(given, NAMES) == meant
+
+
+def test_the_end_of_a_message() -> None:
+    """It names what was meant, or says where all names are listed."""
+    assert did_you_mean("hots", NAMES, "`ls` lists them") == "; did you mean hosts?"
+    assert did_you_mean("zzz", NAMES, "`ls` lists them") == "; `ls` lists them"
+    assert did_you_mean("zzz", NAMES) == ""

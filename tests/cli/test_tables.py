@@ -1,0 +1,70 @@
+"""Tables on terminals and in pipes."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartmob.cli.tables import StyledLine, StyledText, columns_of, lines_of
+
+
+def _lines(heads: tuple[str, ...], *rows: tuple[str, ...], width: int | None = None) -> list[str]:
+    return list(lines_of(heads, [tuple(map(StyledText, row)) for row in rows], width, colours=False))
+
+
+def test_a_pipe_gets_whole_rows() -> None:
+    """Without a width a row is one line, however long its names are."""
+    head, row = _lines(("Name", ">Time", "Tags"), ("a" * 300, "9 s", "b c"))
+    assert head == f"{'Name':300}  Time  Tags"
+    assert row == f"{'a' * 300}   9 s  b c"
+
+
+def test_cells_wrap_between_words() -> None:
+    """A terminal that is too narrow for the rows shows cells in several lines, and splits no word."""
+    lines = _lines(("Name", ">Time", "What"), ("test_a[x-1]", "1.20 ms", "it is one of many words"), width=34)
+    assert lines == [
+        "Name            Time  What",
+        "test_a[x-1]  1.20 ms  it is one of",
+        "                      many words",
+    ]
+
+
+def test_a_row_that_does_not_fit_has_a_line_for_each_cell() -> None:
+    """Where words are wider than the terminal, each cell has a line of its own with the name of its column."""
+    row = ("tests/test_a.py::test_long[1]", "1 s", "x")
+    assert _lines(("Test", ">Time", "Machine"), row, row, width=30) == [
+        "Test     tests/test_a.py::test_long[1]",
+        "Time     1 s",
+        "Machine  x",
+        "",
+        "Test     tests/test_a.py::test_long[1]",
+        "Time     1 s",
+        "Machine  x",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"), [("abc", 3), ("größe", 5), ("\u6e2c\u8a66", 4), ("e\u0301", 1), ("🔴", 2), ("", 0)]
+)
+def test_the_columns_of_a_text(text: str, columns: int) -> None:
+    """Wide characters take two columns, combining ones none."""
+    assert columns_of(text) == columns
+
+
+def test_columns_stand_below_each_other_after_wide_characters() -> None:
+    """The column after one with wide characters begins at the same place in each row."""
+    lines = _lines(("A", "B"), ("\u6e2c\u8a66", "x"), ("ab", "x"))
+    assert lines == ["A     B", "\u6e2c\u8a66  x", "ab    x"]
+
+
+def test_styles_are_codes_that_end() -> None:
+    """A style begins before the text and ends after it, and an unknown style changes nothing."""
+    assert StyledText("x", "bold red").ansi() == "\x1b[1;31mx\x1b[0m"
+    assert StyledText("x", "plaid").ansi() == StyledText("x").ansi() == "x"
+    line = StyledLine((StyledText("a", "dim"), StyledText("b")))
+    assert (line.plain, line.ansi()) == ("ab", "\x1b[2ma\x1b[0mb")
+
+
+def test_no_rows() -> None:
+    """A table without rows is its head, and one without heads and rows is nothing."""
+    assert _lines(("A", ">B")) == ["A  B"]
+    assert _lines(("", "")) == []

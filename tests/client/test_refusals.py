@@ -1,0 +1,31 @@
+"""The sentences about servers that refuse a client."""
+
+from __future__ import annotations
+
+from smartmob import __version__
+from smartmob.client import refusals
+
+
+def test_no_token_and_a_wrong_one_differ() -> None:
+    """Without a token the sentence names the option, with one it says that the token is wrong."""
+    assert "give --token-file" in refusals.not_authenticated(None)
+    assert refusals.not_authenticated("x").startswith("wrong token")
+
+
+def test_the_scheme_to_give() -> None:
+    """The address with the other scheme is given in whole."""
+    assert refusals.speaks("http://lab:8443", tls=True).endswith("give --server https://lab:8443")
+    assert refusals.speaks("https://lab:8080", tls=False).endswith("give --server http://lab:8080")
+
+
+def test_versions_that_differ() -> None:
+    """Both versions are named where they differ; a server that tells none is not compared."""
+    assert refusals.other_version("0.9.0") == f"server 0.9.0, client {__version__}"
+    assert refusals.other_version(__version__) == refusals.other_version("") == ""
+
+
+def test_another_web_server() -> None:
+    """The sentence names the address and why it is no service."""
+    assert "http://lab is not a smartmob service: it answers 404" in refusals.not_smartmob(
+        "http://lab", "it answers 404"
+    )
