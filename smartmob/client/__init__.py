@@ -11,6 +11,7 @@ from smartmob.client.connection import ClientConnection, ConnectionListener, add
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.group import Group, Result, group
 from smartmob.client.listener import Listener
+from smartmob.client.messages import StandardErrorBytes, StandardErrorText
 
 __all__ = [
     "ClientConnection",
@@ -22,6 +23,8 @@ __all__ = [
     "Listener",
     "NotConnected",
     "Result",
+    "StandardErrorBytes",
+    "StandardErrorText",
     "add",
     "close_all",
     "connect",

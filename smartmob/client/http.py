@@ -43,8 +43,8 @@ class RestClient:
 
     def __init__(self, url: str, token: str | None = None, ca_file: tls_trust.CAFile = None) -> None:
         self.url = url.rstrip("/")
-        self._token = token
-        self._ca_file = ca_file
+        self.token = token
+        self.ca_file = ca_file
         self._headers = {"User-Agent": f"smartmob/{__version__}"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -52,7 +52,7 @@ class RestClient:
 
     def for_service(self, url: str) -> RestClient:
         """Return a client of another service that accepts the same token."""
-        return RestClient(url, self._token, self._ca_file)
+        return RestClient(url, self.token, self.ca_file)
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence_seconds)
@@ -61,7 +61,7 @@ class RestClient:
             timeout=timeout,
             read_bufsize=LIMITS.line_bytes,
             json_serialize=_dumps,
-            connector=tls_trust.connector(self._ca_file),
+            connector=tls_trust.connector(self.ca_file),
             trace_configs=[tls_trust.redirect_guard()],
         )
         return self
