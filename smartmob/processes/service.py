@@ -248,7 +248,10 @@ class ProcessesService:
     def _check_dependencies(self, request: protocol.CreateRequest) -> None:
         """Raise InvalidInput for dependencies of a request that do not exist, or that depend on the new process."""
         peers = self._peers(request.app)
+        own = {request.node, request.process_type}
         for name in request.depends_on or {}:
+            if name in own and not peers.members(name):
+                raise InvalidInput.at("$.depends_on", dependencies.shown_cycle([name, name]))
             if not peers.members(name):
                 raise InvalidInput.at(
                     "$.depends_on",
