@@ -170,7 +170,7 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     hosts_service = built_hosts.service
     built_metrics = metrics.build(dependencies, host_load=hosts_service, host_finder=hosts_service.addresses)
     built_processes = processes.build(dependencies)
-    built_commands = commands.build(dependencies)
+    built_commands = commands.build(dependencies, programs=built_processes.service.one_off)
     built_turrets = turrets.build(dependencies, host_load=hosts_service)
     built_marks = marks.build(dependencies)
     services = Services(

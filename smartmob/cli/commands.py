@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import stat
 import sys
-import termios
-import threading
-import tty
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from smartmob.cli import printing
+from smartmob.cli.attachment import CLOSED_CODE, Attachment, come_back, exit_code, output_of, window
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import address, with_answer_timeout, with_rest_client, with_server_options
-from smartmob.client import failures, streams
 from smartmob.client.command_client import CommandClient
-from smartmob.client.failures import ClientError, NotConnected
 from smartmob.client.groups import Group, Result
 from smartmob.client.http import RestClient
-from smartmob.client.listener import Listener
 from smartmob.client.messages import LineSplitter
 from smartmob.commands.model import BAD_PARAMETER
 from smartmob.errors import RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
 
 CONNECT_SECONDS = 10.0
-_INTERRUPTED_CODE = 130  # 128 + SIGINT, as shells have it
-_CLOSED_CODE = 141  # 128 + SIGPIPE
-_END_SECONDS = 10.0  # for the answer of the service that it ends a job
 _LONGEST_SECONDS = 10_000_000
 _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stopped")
-_LARGEST_SIGNAL, _LARGEST_CODE = 127, 2**32  # exit codes are unsigned on Windows
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
@@ -74,19 +62,17 @@ async def exec_command(
         return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, kwargs)
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         if options["terminal"]:
-            kwargs["terminal"] = dict(zip(("columns", "rows"), _window(), strict=True))
+            kwargs["terminal"] = dict(zip(("columns", "rows"), window(), strict=True))
+        elif client.takes("exec", "apart"):
+            kwargs["apart"] = True
         listener = client.start("exec", cmd, binary=True, **kwargs)
         await listener.accepted()
         if options["detach"] and listener.number is not None:
             listener.cancel()
-            printing.say(f"Job {listener.id} runs. {_come_back(listener.id)}")
+            printing.say(f"Job {listener.id} runs. {come_back(listener.id)}")
             return 0
-        attachment = _Attachment(client, listener, terminal=options["terminal"], keep=options["keep"])
+        attachment = Attachment(client, listener, terminal=options["terminal"], keep=options["keep"], program=words[0])
         return await attachment.run(with_input=not options["no_stdin"])
-
-
-def _come_back(job: int) -> str:
-    return f"Come back with: smartmob output {job} -f"
 
 
 def _parameters(options: dict[str, Any]) -> dict[str, Any]:
@@ -115,14 +101,14 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
             if not left and (text := output.end(host) if data is None else output.add(host, data)):
                 click.echo(text, nl=False)
         except BrokenPipeError:
-            leave(_CLOSED_CODE)
+            leave(CLOSED_CODE)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, leave, 128 + number)
     running = loop.create_task(
         group.gather(
-            "exec", (cmd,), kwargs | {"binary": True}, lambda host, data: show(host, _output(data)),
+            "exec", (cmd,), kwargs | {"binary": True}, lambda host, data: show(host, output_of(data)),
             ended=lambda ended: show(ended[0], None), keep=False, end_jobs=True,
         )
     )  # fmt: skip
@@ -131,14 +117,14 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
     except asyncio.CancelledError:
         if not left:
             raise
-        sys.stdout = None if left[0] == _CLOSED_CODE else sys.stdout  # what is buffered cannot be written
+        sys.stdout = None if left[0] == CLOSED_CODE else sys.stdout  # what is buffered cannot be written
         return left[0]
     finally:
         await group.aclose()
     for result in results.values():
         if not result.good:
             printing.say(f"{result.host}: {_ending(result)}")
-    return max((_exit_code(result.exit_code) for result in results.values()), default=0)
+    return max((exit_code(result.exit_code) for result in results.values()), default=0)
 
 
 class HostLines:
@@ -179,159 +165,8 @@ class HostLines:
         return shown
 
 
-def _output(message: Any) -> bytes:
-    """Return a message of `exec` as output: nothing for an exception, which is the result's; raises ClientError."""
-    if isinstance(message, BaseException):
-        return b""
-    if not isinstance(message, bytes):
-        raise ClientError("the server does not keep to the protocol: it sends messages as the output of a program")
-    return message
-
-
 def _ending(result: Result) -> str:
     return str(result.error) if result.error is not None else f"ended with {result.exit_code}"
-
-
-def _exit_code(code: int | None) -> int:
-    """Return the exit code of this command for that of a job; a code other than 0 never becomes 0."""
-    if code is None:
-        return 3
-    if not -_LARGEST_SIGNAL <= code < _LARGEST_CODE:
-        raise RemoteError(f"the server names {code} as exit code")
-    return 128 - code if code < 0 else code & 0xFF or int(code != 0)
-
-
-class _Attachment:
-    """The connection between a job and this terminal: output, input, CTRL-C and the size of the window."""
-
-    def __init__(self, client: CommandClient, listener: Listener, *, terminal: bool, keep: bool) -> None:
-        self._client = client
-        self._listener = listener
-        self._terminal = terminal
-        self._keep = keep
-        self._left: tuple[int, bool] | None = None
-        self._work: set[asyncio.Task[Any]] = set()
-
-    async def run(self, *, with_input: bool) -> int:
-        """Pass everything on until the job ends or this command must; return the exit code."""
-        loop = asyncio.get_running_loop()
-        presses = 0
-
-        def interrupt() -> None:
-            nonlocal presses
-            presses += 1
-            if presses > 1:
-                self._leave(_INTERRUPTED_CODE, keep=True)
-            else:
-                self._call("signal", self._listener.id, "SIGINT")
-
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._leave, 128 + number)
-        if self._terminal:
-            loop.add_signal_handler(signal.SIGWINCH, self._resize)
-        if with_input:
-            threading.Thread(target=self._pass_input, args=(loop,), daemon=True).start()
-        output = sys.stdout.fileno()
-        if stat.S_ISFIFO(os.fstat(output).st_mode):
-            # Nothing can be read from the end of a pipe that is written to, but its closing is reported.
-            loop.add_reader(output, self._leave, _CLOSED_CODE)
-        showing = loop.create_task(self._show(output))
-        self._showing = showing
-        with _raw_terminal(self._terminal and sys.stdin.isatty()):
-            try:
-                return await showing
-            except BrokenPipeError as error:
-                if failures.is_remote(error):
-                    raise
-                self._left = self._left or (_CLOSED_CODE, self._keep)
-            except asyncio.CancelledError:
-                if self._left is None:
-                    raise
-            except NotConnected:
-                if self._listener.number is not None:
-                    printing.say(f"Job {self._listener.id} may still run. {_come_back(self._listener.id)}")
-                raise
-            except BaseException:
-                self._listener.cancel()
-                raise
-            finally:
-                loop.remove_reader(output)
-        return await self._end(*self._left)
-
-    def _leave(self, code: int, *, keep: bool | None = None) -> None:
-        """End this command with an exit code, and the job unless it is kept."""
-        if self._left is None:
-            self._left = (code, self._keep if keep is None else keep)
-            self._showing.cancel()
-
-    async def _end(self, code: int, keep: bool) -> int:
-        """End the job unless it is kept, tell what stays, and return the exit code."""
-        self._listener.cancel()
-        job = self._listener.number
-        if job is None:
-            return code
-        try:
-            if not keep:
-                await self._client.run("kill", job, timeout=_END_SECONDS)
-                return code
-        except ClientError as error:
-            printing.say(f"smartmob: job {job} could not be ended: {error}")
-        printing.say(f"Job {job} goes on. {_come_back(job)}")
-        return code
-
-    async def _show(self, output: int) -> int:
-        async for message in self._listener:
-            if isinstance(message, BaseException):
-                printing.say(f"smartmob: {message}")
-            else:
-                await streams.write_all(output, _output(message))
-        for first, last in self._listener.gaps:
-            printing.say(f"smartmob: {last - first} bytes of output were no longer stored")
-        ended = self._listener.ended
-        if ended is not None and ended.state == "timed out":
-            printing.say("smartmob: the time limit was reached")
-        return _exit_code(self._listener.exit_code)
-
-    def _call(self, name: str, *args: Any) -> None:
-        work = asyncio.get_running_loop().create_task(self._client.run(name, *args))
-        self._work.add(work)
-        work.add_done_callback(self._work.discard)
-
-    def _resize(self) -> None:
-        columns, rows = _window()
-        self._call("resize", self._listener.id, rows, columns)
-
-    def _pass_input(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Pass standard input on, in a thread, because asyncio cannot wait for a file."""
-        fd = sys.stdin.fileno()
-        try:
-            while data := os.read(fd, 64 * 1024):
-                asyncio.run_coroutine_threadsafe(self._listener.write(data), loop).result()
-        except (OSError, RuntimeError):
-            pass  # it cannot be read, or the job or the loop has ended
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(self._listener.end_input)
-
-
-def _window() -> tuple[int, int]:
-    """Return the columns and rows of this terminal, or 80 by 24 where it has no size."""
-    size = os.get_terminal_size(sys.stdin.fileno()) if sys.stdin.isatty() else os.terminal_size((0, 0))
-    return size.columns or 80, size.lines or 24
-
-
-@contextmanager
-def _raw_terminal(raw: bool) -> Iterator[None]:
-    if not raw:
-        yield
-        return
-    fd = sys.stdin.fileno()
-    before = termios.tcgetattr(fd)
-    tty.setraw(fd)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 @click.command("jobs")
@@ -364,11 +199,16 @@ async def jobs_command(rest: RestClient, state: str | None, limit: int, as_json:
 @click.command("output")
 @click.option("-f", "--follow", is_flag=True, help="Follow until the job ends, and end with its exit code.")
 @click.option("--from", "offset", type=click.IntRange(min=0), default=0, help="Begin at this byte.")
+@click.option("--stream", type=click.Choice(("stdout", "stderr")), help="Only what was written to this stream.")
 @click.argument("job", type=click.IntRange(min=1))
 @with_rest_client
-async def output_command(rest: RestClient, job: int, follow: bool, offset: int) -> int | None:
-    """Print the output of a job, from its beginning or from a byte on."""
-    asked = {"from": offset, "follow": str(follow).lower()}
+async def output_command(rest: RestClient, job: int, follow: bool, offset: int, stream: str | None) -> int | None:
+    """Print the output of a job, from its beginning or from a byte on.
+
+    Both streams are printed to standard output, in their order. With --stream only one is, if the job was started by
+    `smartmob exec` or `smartmob run`, which tell them apart.
+    """
+    asked = {"from": offset, "follow": str(follow).lower(), **({"stream": stream} if stream else {})}
     async for chunk in rest.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
@@ -380,7 +220,7 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int) 
         raise RemoteError(f"the server does not know the exit code of job {job}")
     if code == BAD_PARAMETER and ended.get("signal") is None:
         return BAD_PARAMETER & 0xFF
-    return _exit_code(code)
+    return exit_code(code)
 
 
 @click.command("kill")

@@ -104,9 +104,9 @@ def group() -> None:
 def _open_closed_streams() -> None:
     """Open standard streams that were closed, so that no other file gets their number.
 
-    Input is then empty, an error message is lost, and output fails, as with any program.
+    Input and output then fail, and an error message is lost, as with any program.
     """
-    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+    for number, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:

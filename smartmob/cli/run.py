@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
-import shlex
+import sys
 import threading
 from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import click
 import msgspec
 
 from smartmob.cli import printing
+from smartmob.cli.attachment import INTERRUPTED_CODE
 from smartmob.cli.follower import OutputFollower
 from smartmob.cli.limit_options import with_limits
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
@@ -25,7 +25,7 @@ from smartmob.cli.number_options import Number
 from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
 from smartmob.cli.server_options import as_json, command_line, with_rest_client
-from smartmob.cli.single_run import run_once
+from smartmob.cli.single_run import run_command, run_once
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.client.source_archive import PROCFILE, SourceArchive, source_archive
@@ -41,11 +41,10 @@ _MAX_NAMED = 4  # slugs in a message
 _SCALE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)=(\d{1,4})")
 _RELEASE = "release"
 """The process type that runs once before the others, as on Heroku."""
-_COMMAND = "run"
-"""The process type of a command that is given on the command line."""
 _DOES_NOT_EXIST = "which does not exist"
 """The end of the detail of a process that waits for one that was not created."""
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
+_ENDED = _NOT_STARTED | {model.STOPPING}
 
 
 class _Scale(click.ParamType[dict[str, int]]):
@@ -103,6 +102,9 @@ class _AllEnded(Exception):
 @click.option("--replace", is_flag=True, help="Stop and remove processes of the same names first.")
 @click.option("-d", "--detach", is_flag=True,
               help="Return when the processes run, and are ready if they have a check for it.")  # fmt: skip
+@click.option("-t/-T", "--tty/--no-tty", "terminal", default=None,
+              help="Run COMMAND on a terminal, or not.  [default: if input and output are one]")  # fmt: skip
+@click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on to COMMAND.")
 @as_json
 @with_rest_client
 async def command(
@@ -115,7 +117,8 @@ async def command(
     options: Path | None,
     restart: str | None,
     env: tuple[tuple[str, str], ...],
-    grace: float | None, replace: bool, detach: bool, as_json: bool, limits: dict[str, float],
+    grace: float | None, replace: bool, detach: bool, terminal: bool | None, no_stdin: bool, as_json: bool,
+    limits: dict[str, float],
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
 
@@ -123,7 +126,8 @@ async def command(
     `.slugignore` names, in the syntax of `.gitignore`, are not sent. Processes are named by application, type and
     number: `myapp.web.0`. The type `release` runs once before the others are created; if it fails, they are not.
 
-    With COMMAND only this command runs, once, in the prepared folder and its environment; the exit code is its own.
+    With COMMAND only this command runs, once, in the prepared folder and its environment. Input, output and errors
+    are passed byte by byte, the exit code is its own, and CTRL-C interrupts it. It ends with this command.
     """
     app = app or folder.resolve().name
     common: dict[str, Any] = {"app": app, "env": dict(env)} | ({} if grace is None else {"grace": grace})
@@ -133,9 +137,10 @@ async def command(
             raise click.UsageError(
                 "COMMAND runs once: leave out --scale, -f, --options, --restart, --replace and --detach"
             )
-        text = words[0] if len(words) == 1 else shlex.join(words)
-        once = {"node": f"{_COMMAND}.{secrets.token_hex(4)}", "process_type": _COMMAND, "command": text}
-        return await run_once(rest, common | once | {"source_url": await _send(rest, folder)}, as_json=as_json)
+        common["source_url"] = await _send(rest, folder, quiet=not sys.stderr.isatty())
+        return await run_command(rest, common, words, terminal, as_json=as_json, with_input=not no_stdin)
+    if terminal is not None or no_stdin:
+        raise click.UsageError("-t, -T and -n need a COMMAND, after --")
     scale = {name: count for each in scales for name, count in each.items()}
     declared = _read_procfile(folder, file)
     requests, release = _requests(declared, scale, with_commands=file is not None)
@@ -151,14 +156,15 @@ async def command(
             return code
     await _remove(rest, [slug for slug in old if slug not in released])
     common |= {"restart": restart} if restart else {}
-    # --restart is stronger than a file.
-    await _create(rest, [request | common for request in requests])
-    if not requests:
-        return GOOD
-    if detach:
-        return await _started(rest, app, slugs, as_json=as_json)
-    printing.say(f"Running {', '.join(slugs)}; CTRL-C detaches")
-    return await _watch(rest, app, slugs, as_json=as_json)
+    try:
+        # --restart is stronger than a file.
+        await _create(rest, [request | common for request in requests])
+        if detach and requests:
+            return await _started(rest, app, slugs, as_json=as_json)
+    except asyncio.CancelledError:
+        printing.say(f"\nInterrupted; {_subject(slugs)} on starting.\n{_ways_back(rest, app, slugs)}")
+        return INTERRUPTED_CODE
+    return await _watch(rest, app, slugs, as_json=as_json) if requests else GOOD
 
 
 async def _released(rest: RestClient, request: dict[str, Any], *, as_json: bool) -> int:
@@ -259,8 +265,8 @@ async def _existing(rest: RestClient, slugs: Sequence[str], *, replace: bool) ->
     return old
 
 
-async def _send(rest: RestClient, folder: Path) -> str:
-    """Pack and upload a folder; return its address for the service."""
+async def _send(rest: RestClient, folder: Path, *, quiet: bool = False) -> str:
+    """Pack and upload a folder; return its address for the service. With `quiet` nothing is said."""
     async with _packed(folder) as archive:
         with printing.transfer() as bar:
             task = bar.add_task("Uploading", total=archive.size)
@@ -273,7 +279,8 @@ async def _send(rest: RestClient, folder: Path) -> str:
 
             stored = await rest.upload("/upload-archive", chunks(), archive.size)
         files = "1 file" if archive.files == 1 else f"{archive.files} files"
-        printing.say(f"Uploaded {files}, {printing.size(archive.size)} packed")
+        if not quiet:
+            printing.say(f"Uploaded {files}, {printing.size(archive.size)} packed")
     return str(stored["source_url"])
 
 
@@ -348,7 +355,7 @@ async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json:
         elif process["state"] == model.WAITING:
             printing.say(f"{process['slug']} {process['detail']}")
     if any(process["state"] in _NOT_STARTED and not _has_succeeded(process) for process in statuses):
-        return _report(rest, statuses, _NOT_STARTED)
+        return await _report(rest, statuses, _NOT_STARTED)
     printing.say(_ways_back(rest, app, slugs))
     waiting = any(process["state"] == model.WAITING for process in statuses)
     return FAILED if waiting or any(map(_is_unready, statuses)) else GOOD
@@ -411,6 +418,7 @@ async def _status(rest: RestClient, slug: str) -> Status:
 
 async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
     """Follow until CTRL-C or until a process fails; return the exit code."""
+    printing.say(f"Running {', '.join(slugs)}; CTRL-C detaches")
     printer = LinePrinter({slug: slug.removeprefix(f"{app}.") for slug in slugs}, as_json=as_json)
 
     reported: set[str] = set()
@@ -439,7 +447,7 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
     except _ProcessFailed:
         printer.flush()
         processes = [process for process in await listed(rest) if process["slug"] in slugs]
-        return _report(rest, processes, model.FAILURES, shown=True)
+        return await _report(rest, processes, model.FAILURES, shown=True)
     except asyncio.CancelledError:
         printer.flush()
         printing.say(f"\nDetached; {_subject(slugs)} on.\n{_ways_back(rest, app, slugs)}")
@@ -466,7 +474,7 @@ def _ways_back(rest: RestClient, app: str, slugs: Sequence[str]) -> str:
     return f"  come back: {command_line(rest, 'logs', '-f', *slugs)}\n  stop:      {command_line(rest, 'stop', *slugs)}"
 
 
-def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
+async def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:
     """Report why processes are in a `failed` state, with their last lines unless these are `shown` already."""
     bad = [process for process in processes if process["state"] in failed and not _has_succeeded(process)]
     for process in bad:
@@ -474,6 +482,8 @@ def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str
             printing.say(line.plain)
     remove = command_line(rest, "stop", "--remove", *(process["slug"] for process in bad))
     printing.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
-    if others := [each["slug"] for each in processes if each not in bad and not _has_succeeded(each)]:
+    mine = {each["slug"] for each in processes if each not in bad}
+    # Some may have ended since.
+    if others := [each["slug"] for each in await listed(rest) if each["slug"] in mine and each["state"] not in _ENDED]:
         printing.say(f"Still running: {', '.join(others)}")
     return FAILED

@@ -1,26 +1,73 @@
-"""Runs a process once: creates it, prints its output until it ends, and deletes it in every case."""
+"""Runs a command once in the prepared folder of an application: attached to this terminal, or as a process."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import shlex
 import signal
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from smartmob.cli import printing
+from smartmob.cli.attachment import Attachment, attached_to_terminal, window
+from smartmob.cli.commands import CONNECT_SECONDS
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED
 from smartmob.cli.process_selection import Status
 from smartmob.cli.processes import remarks
 from smartmob.cli.server_options import command_line
+from smartmob.client.command_client import CommandClient
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.errors import RemoteError
 from smartmob.processes import model
 
 _ENDED = model.FAILURES | {model.STOPPED}
+_TYPE = "run"
+"""The process type of a command that is given on the command line."""
 _SIGNAL_BASE = 128
 """A shell reports a program that was ended by signal N with the status 128 + N (POSIX.1-2017, XCU 2.8.2)."""
+
+
+async def run_command(
+    rest: RestClient, fields: dict[str, Any], words: Sequence[str], terminal: bool | None, *,
+    as_json: bool, with_input: bool,
+) -> int:  # fmt: skip
+    """Run the command `words` once, and return its exit code; `fields` are those of a create request.
+
+    One word is a text for a shell. Without `terminal` it runs on one if this command does. With `as_json` its lines are
+    printed as JSON, and it gets no input.
+    """
+    text = words[0] if len(words) == 1 else shlex.join(words)
+    request = fields | {"node": f"{_TYPE}.{secrets.token_hex(4)}", "process_type": _TYPE, "command": text}
+    if as_json:
+        return await run_once(rest, request, as_json=True)
+    terminal = attached_to_terminal() if terminal is None else terminal
+    return await _run_attached(rest, request, terminal=terminal, with_input=with_input, program=words[0])
+
+
+async def _run_attached(
+    rest: RestClient, request: dict[str, Any], *, terminal: bool, with_input: bool, program: str
+) -> int:
+    """Run the command of a create request once, as a job, and return its exit code as a shell shows it.
+
+    Its input and output are those of this command, byte by byte; with `terminal` it runs on a pseudo-terminal. It ends
+    with this command. `program` is its first word. Raises SmartmobError.
+    """
+    source = {name: request[name] for name in ("app", "source_url", "grace", "limits") if name in request}
+    async with CommandClient(rest.url, rest.token, ca_file=rest.ca_file, timeout=CONNECT_SECONDS) as client:
+        if not client.takes("exec", "source"):
+            # A service of an earlier release.
+            return await run_once(rest, request, as_json=False)
+        how: dict[str, Any] = {"apart": True}
+        if terminal:
+            how = {"terminal": dict(zip(("columns", "rows"), window(), strict=True))}
+        listener = client.start("exec", request["command"], binary=True, source=source, env=request["env"], **how)
+        await listener.accepted()
+        attachment = Attachment(client, listener, terminal=terminal, leave_twice=False, program=program)
+        return await attachment.run(with_input=with_input)
 
 
 async def run_once(rest: RestClient, request: dict[str, Any], *, as_json: bool) -> int:

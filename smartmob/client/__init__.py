@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
     from smartmob.client.groups import Group, Result, group
     from smartmob.client.listener import Listener
+    from smartmob.client.messages import StandardErrorBytes, StandardErrorText
 
 __all__ = [
     "ClientConnection",
@@ -28,6 +29,8 @@ __all__ = [
     "Listener",
     "NotConnected",
     "Result",
+    "StandardErrorBytes",
+    "StandardErrorText",
     "add",
     "close_all",
     "connect",
@@ -41,6 +44,7 @@ _MODULES = {
     "failures": ("ClientError", "ClientTimeout", "NotConnected"),
     "groups": ("Group", "Result", "group"),
     "listener": ("Listener",),
+    "messages": ("StandardErrorBytes", "StandardErrorText"),
 }
 
 

@@ -25,7 +25,10 @@ class CallHandler(Protocol):
         """Called with messages that arrived in a frame of `size` bytes."""
 
     def output(self, offset: int, data: bytes) -> None:
-        """Called with bytes of an output or a file. Call `RemoteCall.taken` when they have been used."""
+        """Called with bytes of an output or a file. Call `RemoteCall.taken` when they have been used.
+
+        Those of standard error are StandardErrorBytes.
+        """
 
     def gap(self, first: int, last: int) -> None:
         """Called when the server no longer keeps the output from byte `first` to byte `last`."""
@@ -106,6 +109,7 @@ class RemoteCall:
             offset = self._in.offset
             self._in = ReceiveWindow(offset)
             kwargs = {"job_num": self.number, "offset": offset, "hold": True}
+            kwargs |= {"apart": True} if self._kwargs.get("apart") else {}
             self._transport.send(protocol.Call(call_id, "attach", [], kwargs))
         else:
             self._transport.send(protocol.Call(call_id, self.name, self._args, self._kwargs, self._key))
@@ -182,7 +186,8 @@ class RemoteCall:
             self._in.skip(piece.offset)  # the call asked for a file or an output from this byte on
         self._in.receive(piece)
         self._in.held.clear()
-        self._taker.output(piece.offset, piece.data)
+        errors = piece.kind == protocol.ERRORS
+        self._taker.output(piece.offset, messages.StandardErrorBytes(piece.data) if errors else piece.data)
 
     def refused(self, error: Exception) -> None:
         """End the call because the server refused it, or because its outcome cannot be known."""

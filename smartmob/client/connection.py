@@ -21,7 +21,7 @@ from smartmob.client import messages
 from smartmob.client.calls import RemoteCall
 from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
-from smartmob.client.messages import Backpressure, LineSplitter, ServerMethod
+from smartmob.client.messages import Backpressure, ServerMethod, StreamLines
 from smartmob.client.tls_trust import CAFile
 from smartmob.commands.protocol import QUIET_SECONDS, Done
 
@@ -81,7 +81,7 @@ class ConnectionListener:
         self._partial = partial
         self._max_interval = max_interval
         self._arrived: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self._lines = LineSplitter()
+        self._lines = StreamLines()
         self._waiting = Backpressure()
         self._held: deque[Any] = deque()
         self._ended: Done | None = None

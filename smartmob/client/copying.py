@@ -45,6 +45,8 @@ class Copy:
         """Copy a file, a stream or a tree of this machine; raises OSError, SmartmobError for a copy of one file."""
         name = os.path.basename(os.path.abspath(src))
         if src != streams.STREAM and not os.path.exists(src):
+            if src.endswith("/") and os.path.exists(src.rstrip("/") or "/"):
+                raise _not_a_folder(src)
             raise InvalidInput(f"there is no {src} here")
         if (own := streams.open_source(src)) is not None:
             os.close(own)
@@ -52,6 +54,8 @@ class Copy:
                 raise InvalidInput(f"{src} has no file name: name the file on the machine, such as {dest}/input")
             await self._send_file(src, dest)
             return
+        if dest.endswith("/") and await self._is_file_there(dest.rstrip("/") or "/"):
+            raise _not_a_folder(dest)
         if dest.endswith("/") or (os.path.basename(src) not in _TOP and await self._is_folder_there(dest)):
             dest = f"{dest.rstrip('/')}/{name}"
         if os.path.isfile(src):
@@ -73,6 +77,13 @@ class Copy:
         except FileNotFoundError:
             return False
         return dest in (".", "..") if found is None else found.kind == FOLDER
+
+    async def _is_file_there(self, dest: str) -> bool:
+        try:
+            found = await transfer.describe(self._client, dest)
+        except OSError:
+            return False
+        return found is not None and found.kind not in (FOLDER, LINK)
 
     async def _send_entry(self, entry: FileEntry, src: bytes, dest: bytes) -> None:
         if entry.kind == FILE:
@@ -101,6 +112,8 @@ class Copy:
 
     async def fetch(self, src: str, dest: str) -> None:
         """Copy a file or a tree of the server; raises OSError, SmartmobError for a copy of one file."""
+        if dest.endswith("/") and os.path.exists(dest.rstrip("/") or "/") and not os.path.isdir(dest):
+            raise _not_a_folder(dest)
         stream = streams.open_target(dest)
         if stream is not None:
             try:
@@ -110,6 +123,8 @@ class Copy:
             self.count += 1
             return
         entries = await self._listed(src)
+        if src.endswith("/") and len(entries) == 1 and not entries[0].path and entries[0].kind not in (FOLDER, LINK):
+            raise _not_a_folder(src)
         target = Path(dest)
         if (target.is_dir() or dest.endswith("/")) and os.path.basename(src) not in _TOP:
             target = target / os.path.basename(src)
@@ -214,6 +229,11 @@ class Copy:
     def _file_progress(self) -> Progress:
         before = self._before
         return lambda done, _: self._progress(before + done, self._total)
+
+
+def _not_a_folder(path: str) -> NotADirectoryError:
+    """Return the error of a path that ends with a slash and names a file, as `cp` and `scp` have it."""
+    return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
 
 def _join(folder: bytes, inner: bytes) -> bytes:

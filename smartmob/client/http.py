@@ -57,8 +57,8 @@ class RestClient:
 
     def __init__(self, url: str, token: str | None = None, ca_file: tls_trust.CAFile = None) -> None:
         self.url = url.rstrip("/")
-        self._token = token
-        self._ca_file = ca_file
+        self.token = token
+        self.ca_file = ca_file
         self._origin: Origin | None = None
         self._context: ssl.SSLContext | None = None
         self._headers = {"User-Agent": f"smartmob/{__version__}", "Accept": "*/*"}
@@ -70,11 +70,11 @@ class RestClient:
 
     def for_service(self, url: str) -> RestClient:
         """Return a client of another service that accepts the same token."""
-        return RestClient(url, self._token, self._ca_file)
+        return RestClient(url, self.token, self.ca_file)
 
     async def __aenter__(self) -> Self:
-        if self._ca_file is not None:
-            self._context = tls_trust.context(self._ca_file)
+        if self.ca_file is not None:
+            self._context = tls_trust.context(self.ca_file)
         return self
 
     async def __aexit__(
@@ -207,7 +207,7 @@ class RestClient:
             self._session = aiohttp.ClientSession(
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=LIMITS.silence_seconds),
-                connector=tls_trust.connector(self._ca_file),
+                connector=tls_trust.connector(self.ca_file),
                 trace_configs=[tls_trust.redirect_guard()],
             )
         return self._session
@@ -345,7 +345,7 @@ class RestClient:
             origin = Origin.parsed(self.url)
             if origin is None:
                 raise RemoteError(f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080")
-            if origin.credentials is not None and self._token is None:
+            if origin.credentials is not None and self.token is None:
                 pair = b64encode(":".join(origin.credentials).encode()).decode()
                 self._headers["Authorization"] = f"Basic {pair}"
             self._origin = origin
@@ -424,13 +424,13 @@ class RestClient:
             detail, request = str(problem["detail"]), str(problem["request_id"])[:_LONGEST_ID]
         except (RemoteError, KeyError, TypeError, TimeoutError, ConnectionError, NotHttp):
             if status == 401:
-                return RemoteError(refusals.not_authenticated(self._token), status)
+                return RemoteError(refusals.not_authenticated(self.token), status)
             reason = f"{status} {answer.reason[:_LONGEST_ID]}".rstrip()
             if status >= 500 or _is_service(answer):
                 return RemoteError(f"the server answered {reason}", status)
             return RemoteError(refusals.not_smartmob(self.url, f"it answers {reason}"), status)
         if status == 401:
-            return RemoteError(refusals.not_authenticated(self._token), status)
+            return RemoteError(refusals.not_authenticated(self.token), status)
         if status == 405 or detail.startswith(_UNKNOWN_ROUTE) or _UNKNOWN_ARGUMENT in detail:
             versions = await self.versions() or f"client {__version__}"
             return RemoteError(f"the service is of another version and cannot do this ({versions})", UNKNOWN_REQUEST)

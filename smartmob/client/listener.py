@@ -10,7 +10,7 @@ from typing import Any, Self
 from smartmob.client import messages
 from smartmob.client.calls import CallHandler, RemoteCall
 from smartmob.client.failures import ClientError, ClientTimeout
-from smartmob.client.messages import Backpressure, LineSplitter
+from smartmob.client.messages import Backpressure, StreamLines
 from smartmob.commands.protocol import QUIET_SECONDS, Done
 
 _END = object()
@@ -20,7 +20,8 @@ class Listener:
     """A listener of one command: `async for` yields its lines of output and its messages as they arrive.
 
     With `binary`, output arrives as bytes, in pieces of any size. With `partial`, a line without its end, as a prompt,
-    arrives within 0.1 seconds, and the rest of it as a further text. The server holds back output that is not read.
+    arrives within 0.1 seconds, and the rest of it as a further text. A command that is called with `apart=True` sends
+    standard error as StandardErrorText, or as StandardErrorBytes. The server holds back output that is not read.
     Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
     """
 
@@ -36,7 +37,7 @@ class Listener:
         self._partial = partial
         self._showing: asyncio.TimerHandle | None = None
         self._owed_bytes = 0  # received, but not yet in a message
-        self._lines: LineSplitter | None = None
+        self._lines: StreamLines | None = None
         self._held: deque[tuple[Any, int]] = deque()
         self._waiting = Backpressure()
         self.received_bytes = 0
@@ -162,7 +163,7 @@ class Listener:
         if self._binary:
             self._held.append((data, len(data)))
         else:
-            self._lines = self._lines or LineSplitter()
+            self._lines = self._lines or StreamLines()
             self._owed_bytes += len(data)
             lines = self._lines.add(data)
             self._held += [(line, 0) for line in lines[:-1]]
@@ -192,7 +193,7 @@ class Listener:
     def _show_rest(self) -> None:
         """Hold what has come of a line without its end for the reader."""
         self._showing = None
-        if self.ended is None and self._lines is not None and self._lines.has_rest:
+        while self.ended is None and self._lines is not None and self._lines.has_rest:
             self._hold(self._lines.take_rest())
             self._news.set()
 

@@ -80,6 +80,16 @@ def add_gap(gaps: list[tuple[int, int]], first: int, last: int) -> None:
     gaps.append((first, last))
 
 
+class StandardErrorBytes(bytes):
+    """Bytes that a program has written to standard error."""
+
+
+class StandardErrorText(str):
+    """A text that a program has written to standard error."""
+
+    __slots__ = ()
+
+
 class LineSplitter:
     """Splits output into lines, each with its line end; CR LF and CR become LF."""
 
@@ -109,6 +119,32 @@ class LineSplitter:
         """Return the last line, if it has no line end."""
         text, self._rest = self._rest + self._decoder.decode(b"", True), ""
         return _split(text)
+
+
+class StreamLines:
+    """Splits the output of a program into lines; those of standard error, if it is told apart, are by themselves."""
+
+    def __init__(self) -> None:
+        self._output, self._errors = LineSplitter(), LineSplitter()
+
+    def add(self, data: bytes) -> list[str]:
+        """Return the lines that are complete with `data`, which may be StandardErrorBytes."""
+        if isinstance(data, StandardErrorBytes):
+            return list(map(StandardErrorText, self._errors.add(data)))
+        return self._output.add(data)
+
+    @property
+    def has_rest(self) -> bool:
+        """Return whether there is a line without its line end."""
+        return self._output.has_rest or self._errors.has_rest
+
+    def take_rest(self) -> str:
+        """Return what has come of a line without its line end; of two such lines, the one of standard output."""
+        return self._output.take_rest() or StandardErrorText(self._errors.take_rest())
+
+    def end(self) -> list[str]:
+        """Return the last lines, if they have no line end."""
+        return [*self._output.end(), *map(StandardErrorText, self._errors.end())]
 
 
 def _plain(text: str) -> bool:

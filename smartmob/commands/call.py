@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from smartmob.commands.model import Outcome
+from smartmob.commands.model import STDOUT, Outcome
+from smartmob.commands.prepared_run import ProgramPreparation
 from smartmob.commands.running_job import RunningJob
 from smartmob.commands.session import ClientSession
 from smartmob.commands.transfers import TransferLocks
@@ -41,7 +42,7 @@ class ReplySink(InlineReplySink, Protocol):
     async def drain(self) -> None:
         """Wait until the client can take more."""
 
-    async def send_output(self, offset: int, data: bytes | memoryview) -> None:
+    async def send_output(self, offset: int, data: bytes | memoryview, stream: int = STDOUT) -> None:
         """Send the bytes at `offset` of a job's output or of a file, at the pace of the client."""
 
     def report_gap(self, first: int, last: int) -> None:
@@ -92,7 +93,13 @@ class CommandServices(Protocol):
     def transfers(self) -> TransferLocks:
         """Return the files that are being uploaded."""
 
-    async def follow(self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False) -> Outcome:
+    @property
+    def programs(self) -> ProgramPreparation | None:
+        """Return the feature that prepares programs, if there is one."""
+
+    async def follow(
+        self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False, apart: bool = False
+    ) -> Outcome:
         """Send the output of a job to `sink` from `offset` on until the job ends; return how. Raises NotFound."""
 
     def request_close(self, client: str) -> None:
@@ -163,9 +170,9 @@ class CallContext:
         """Return the next bytes that the client sends, or None at their end."""
         return await self._sink.receive()
 
-    async def follow(self, job_id: int, offset: int, *, hold: bool = False) -> Outcome:
+    async def follow(self, job_id: int, offset: int, *, hold: bool = False, apart: bool = False) -> Outcome:
         """Send the output of a job to the client from `offset` on until the job ends; return how. Raises NotFound."""
-        return await self.services.follow(job_id, offset, self._sink, hold=hold)
+        return await self.services.follow(job_id, offset, self._sink, hold=hold, apart=apart)
 
     def _emit(self, value: object) -> None:
         if self.job is None:

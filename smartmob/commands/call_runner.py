@@ -134,10 +134,11 @@ class CallRunner:
         sink: ReplySink,
         key: str | None,
     ) -> Outcome:
+        apart = bool(values.get("apart"))
         earlier = self._jobs_by_key.get(key) if key is not None else None
         if earlier is not None:
             sink.acknowledge(earlier, job=True)
-            return await self._output.follow(earlier, 0, sink, hold=True)
+            return await self._output.follow(earlier, 0, sink, hold=True, apart=apart)
         if key is not None:
             self._remember(key, number)
         record = _record(number, session, command, values)
@@ -150,7 +151,7 @@ class CallRunner:
             sink.acknowledge(number, job=False)
             raise
         sink.acknowledge(number, job=True)
-        return await self._output.follow_running(job, 0, sink, hold=True)
+        return await self._output.follow_running(job, 0, sink, hold=True, apart=apart)
 
     async def _run_job(
         self, job: RunningJob, session: ClientSession, command: Command, values: dict[str, Any], sink: ReplySink
@@ -187,6 +188,7 @@ def _record(number: int, session: ClientSession, command: Command, values: Mappi
         client=session.client,
         state=model.RUNNING,
         started_at=clock.now(),
+        apart=values.get("apart") is True,
     )
 
 

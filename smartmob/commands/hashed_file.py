@@ -12,8 +12,10 @@ import hashlib
 import os
 from collections.abc import AsyncGenerator, Callable
 from io import BufferedRandom, BufferedReader, BufferedWriter
+from pathlib import Path
 
 _PERMISSIONS = 0o777  # bits of a mode: read, write and execute, see chmod(2)
+_umask_of_files = -1  # the umask of `use_umask`
 _UMASK = "Umask:"  # a line of /proc/self/status, see proc(5)
 
 PART_BYTES = 1024 * 1024
@@ -21,8 +23,37 @@ PART_BYTES = 1024 * 1024
 
 
 def mode_of(mode: int) -> int:
-    """Return the mode for a received file: that of the original without setuid, setgid, sticky bit and umask."""
-    return mode & _PERMISSIONS & ~_umask()
+    """Return the mode for a received file: that of the original without setuid, setgid, sticky bit and umask.
+
+    The umask is that of `use_umask`, or else that of this process.
+    """
+    return mode & _PERMISSIONS & ~(_umask() if _umask_of_files < 0 else _umask_of_files)
+
+
+def use_umask(umask: int) -> None:
+    """Use this umask for files that are received from now on; -1 means that of this process.
+
+    A service has the umask with which it was started, as for its programs; its own keeps its files private.
+    """
+    global _umask_of_files
+    _umask_of_files = umask
+
+
+def make_folders(path: Path) -> None:
+    """Create a folder and those above it that do not exist, with modes as `mode_of` has them; raises OSError."""
+    missing = []
+    for folder in (path, *path.parents):
+        if folder.exists():
+            break
+        missing.append(folder)
+    for folder in reversed(missing):
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            folder.chmod(mode_of(_PERMISSIONS))
 
 
 def _umask() -> int:
@@ -31,9 +62,9 @@ def _umask() -> int:
             return next(int(line.removeprefix(_UMASK), 8) for line in file if line.startswith(_UMASK))
     except (OSError, StopIteration):
         # Without /proc it can only be read by setting it; a file made by another thread meanwhile is private.
-        umask = os.umask(0o077)
-        os.umask(umask)
-        return umask
+        found = os.umask(0o077)
+        os.umask(found)
+        return found
 
 
 class Reader:

@@ -25,6 +25,10 @@ TIMED_OUT = "timed out"  # the time limit of the call had passed
 LOST = "lost"  # the service was killed while the job ran
 STOPPED = "stopped"  # the service was stopped and ended the job
 
+# The streams of a program's output, with the numbers of their file descriptors (POSIX.1-2017, XBD 3.379 and 3.374).
+STDOUT = 1  # the descriptor
+STDERR = 2  # the descriptor
+
 JobId = Annotated[int, msgspec.Meta(ge=1, le=2**62)]
 Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
@@ -34,6 +38,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `exit_code` is the program's own, negative for a signal; it is None while the job runs and where it is not known.
     `kept_from` is the first offset of the output that is still kept, `output_bytes` the length of the whole output.
+    `apart` tells whether standard output and standard error are told apart in it.
     """
 
     id: int
@@ -54,6 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     max_rss: int | None = None
     output_bytes: int = 0
     kept_from: int = 0
+    apart: bool = False
 
     @property
     def running(self) -> bool:
@@ -91,6 +97,18 @@ class Terminal(msgspec.Struct, frozen=True):
 
     rows: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 24
     columns: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 80
+
+
+class ProgramSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A source that is prepared before a program runs in it, as for a process of the application `app`.
+
+    The fields are those of `POST /create-process`: `grace` is in seconds, `limits` has `memory`, `cpu` and `tasks`.
+    """
+
+    app: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    source_url: Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+    grace: Annotated[float, msgspec.Meta(ge=0, le=3600)] | None = None
+    limits: dict[str, int | float] = {}
 
 
 class Failure(msgspec.Struct, frozen=True):

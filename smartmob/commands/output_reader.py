@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 
 from smartmob.commands.call import ReplySink
 from smartmob.commands.job_queries import JobQueries
-from smartmob.commands.model import Outcome
+from smartmob.commands.model import STDOUT, Outcome
 from smartmob.commands.running_job import RunningJob
-from smartmob.commands.spool import Spools
+from smartmob.commands.spool import Spool, Spools
 from smartmob.commands.supervisor import JobSupervisor
+from smartmob.errors import Conflict
 
 CHUNK_BYTES = 256 * 1024
 """The most output that is read at a time."""
@@ -23,57 +24,71 @@ class OutputReader:
         self._supervisor = supervisor
         self._spools = spools
 
-    async def read(self, job_id: int, offset: int | None, *, follow: bool) -> tuple[int, AsyncIterator[bytes]]:
+    async def read(
+        self, job_id: int, offset: int | None, *, follow: bool, stream: int | None = None
+    ) -> tuple[int, AsyncIterator[bytes]]:
         """Return the offset of the first byte from `offset` on that is kept, and the output from there.
 
-        With `follow` the output goes on until the job ends. Raises NotFound.
+        With `follow` the output goes on until the job ends. `stream` is the only stream that is returned. Raises
+        NotFound, and Conflict when a job did not tell its streams apart.
         """
+        if stream is not None and not (await self._jobs.get(job_id)).apart:
+            raise Conflict(
+                f"job {job_id} wrote standard output and standard error as one stream; its command was called without "
+                "`apart`"
+            )
         running = self._supervisor.find(job_id)
         if running is None and not self._spools.has(job_id):
             job = await self._jobs.get(job_id)
-            return job.output_bytes, self._chunks(job_id, None, 0, 0)
+            return job.output_bytes, self._chunks(job_id, None, 0, 0, stream)
         spool = running.spool if running is not None else self._spools.find(job_id)
         first = min(max(offset or 0, spool.start), spool.end)
         if running is not None and follow:
-            return first, self._chunks(job_id, running, first, None)
-        return first, self._chunks(job_id, None, first, spool.end)
+            return first, self._chunks(job_id, running, first, None, stream)
+        return first, self._chunks(job_id, None, first, spool.end, stream)
 
     async def _chunks(
-        self, job_id: int, running: RunningJob | None, offset: int, end: int | None
+        self, job_id: int, running: RunningJob | None, offset: int, end: int | None, wanted: int | None
     ) -> AsyncIterator[bytes]:
         while end is None or offset < end:
             spool = running.spool if running is not None else self._spools.find(job_id)
             offset = max(offset, spool.start)
-            data = spool.read(offset, CHUNK_BYTES) if offset < spool.end else b""
+            data, stream = _piece(spool, offset, apart=wanted is not None) if offset < spool.end else (b"", STDOUT)
             if data:
                 offset += len(data)
-                yield data
+                if wanted in (None, stream):
+                    yield data
             elif running is None or running.outcome is not None:
                 return
             else:
                 await running.wait_for_output(offset)
 
-    async def follow(self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False) -> Outcome:
+    async def follow(
+        self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False, apart: bool = False
+    ) -> Outcome:
         """Send the output of a job to `sink` from `offset` on until the job ends; return how. Raises NotFound.
 
-        With `hold` the job waits for this reader before output is dropped that it has not received.
+        With `hold` the job waits for this reader before output is dropped that it has not received. With `apart` the
+        streams are told apart, as far as the job does.
         """
         running = self._supervisor.find(job_id)
         if running is not None:
-            return await self.follow_running(running, offset, sink, hold=hold)
+            return await self.follow_running(running, offset, sink, hold=hold, apart=apart)
         job = await self._jobs.get(job_id)
         spool = self._spools.find(job_id) if self._spools.has(job_id) else None
         if offset < job.kept_from:
             sink.report_gap(offset, job.kept_from)
             offset = job.kept_from
         while spool is not None and offset < spool.end:
-            data = spool.read(offset, CHUNK_BYTES)
-            await sink.send_output(offset, data)
+            data, stream = _piece(spool, offset, apart=apart)
+            await sink.send_output(offset, data, stream)
             offset += len(data)
         error = None if job.error is None else RuntimeError(job.error)
         return Outcome(exit_code=job.exit_code, state=job.state, end=job.output_bytes, error=error, signal=job.signal)
 
-    async def follow_running(self, job: RunningJob, offset: int, sink: ReplySink, *, hold: bool) -> Outcome:
+    async def follow_running(
+        self, job: RunningJob, offset: int, sink: ReplySink, *, hold: bool, apart: bool
+    ) -> Outcome:
         """Send the output of a running job to `sink` from `offset` on until the job ends; return how."""
         spool = job.spool
         try:
@@ -84,8 +99,8 @@ class OutputReader:
                 if hold:
                     job.hold(sink, offset)
                 if offset < spool.end:
-                    data = spool.read(offset, CHUNK_BYTES)
-                    await sink.send_output(offset, data)
+                    data, stream = _piece(spool, offset, apart=apart)
+                    await sink.send_output(offset, data, stream)
                     offset += len(data)
                 elif job.outcome is not None:
                     return job.outcome
@@ -93,3 +108,11 @@ class OutputReader:
                     await job.wait_for_output(offset)
         finally:
             job.release(sink)
+
+
+def _piece(spool: Spool, offset: int, *, apart: bool) -> tuple[bytes, int]:
+    """Return the next output from `offset` on, and its stream; with `apart` all of it is of that stream."""
+    if not apart:
+        return spool.read(offset, CHUNK_BYTES), STDOUT
+    stream, end = spool.stream_at(offset)
+    return spool.read(offset, min(CHUNK_BYTES, end - offset)), stream

@@ -10,7 +10,7 @@ import shutil
 import signal
 import struct
 import termios
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from smartmob.commands.running_job import RunningJob
 from smartmob.errors import Conflict
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.child import Child, Exit, Spec
+from smartmob.kernel.subprocesses.control_groups import ControlGroup
 from smartmob.kernel.subprocesses.spawner import Spawner
 
 _PIPE_BYTES = 1024 * 1024
@@ -38,7 +39,8 @@ class ProgramSpec:
     """A program and how to run it.
 
     `timeout` and `grace` are seconds; `stdin` is the whole input, None leaves the input open; `terminal` is the size of
-    a pseudo-terminal, None means pipes.
+    a pseudo-terminal, None means pipes. With `apart`, standard output and standard error are two pipes; their order is
+    that in which they are read, where both have something at the same time.
     """
 
     argv: Sequence[str]
@@ -48,18 +50,28 @@ class ProgramSpec:
     grace: float
     stdin: bytes | None
     terminal: Terminal | None
+    apart: bool = False
+    group: ControlGroup | None = None
 
 
 class Program:
     """One run of a program. Call `run` once; the other methods are the controls of the job."""
 
-    def __init__(self, spec: ProgramSpec, spawner: Spawner, tasks: TaskRegistry) -> None:
+    def __init__(
+        self,
+        spec: ProgramSpec,
+        spawner: Spawner,
+        tasks: TaskRegistry,
+        on_start: Callable[[Child], None] | None = None,
+    ) -> None:
         self._spec = spec
         self._spawner = spawner
         self._tasks = tasks
+        self._on_start = on_start
         self._child: Child | None = None
         self._stopping: asyncio.Task[Exit] | None = None
         self._output: _OutputPipe | None = None
+        self._errors: _OutputPipe | None = None
         self._input: _InputPipe | None = None
 
     async def run(self, job: RunningJob) -> Outcome:
@@ -68,6 +80,8 @@ class Program:
         job.record = msgspec.structs.replace(job.record, pid=child.pid)
         job.set_controls(self)
         reading = self._tasks.start(f"job-{job.record.id}-output", self._read(job))
+        if self._on_start is not None:
+            self._on_start(child)
         if self._spec.stdin is not None:
             self._tasks.start(f"job-{job.record.id}-input", self._write_all(self._spec.stdin))
         try:
@@ -132,14 +146,15 @@ class Program:
         stdin, own_end = os.pipe2(os.O_CLOEXEC)
         self._input = _InputPipe(own_end)
         try:
-            output, stdout = os.pipe2(os.O_CLOEXEC)
-            self._output = _OutputPipe(output)
+            self._output, stdout = _output_pipe()
+            stderr = stdout
             try:
-                with suppress(OSError):  # it keeps its size when the user's limit for pipes is reached
-                    fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-                return await self._spawn((stdin, stdout, stdout), "")
+                if self._spec.apart:
+                    self._errors, stderr = _output_pipe()
+                return await self._spawn((stdin, stdout, stderr), "")
             finally:
-                os.close(stdout)
+                for end in {stdout, stderr}:
+                    os.close(end)
         finally:
             os.close(stdin)
 
@@ -155,7 +170,8 @@ class Program:
 
     async def _spawn(self, fds: tuple[int, int, int], terminal: str) -> Child:
         stdin, stdout, stderr = fds
-        program = Spec(self._spec.argv, self._spec.env, self._spec.cwd, stdin, stdout, stderr, terminal=terminal)
+        given = self._spec
+        program = Spec(given.argv, given.env, given.cwd, stdin, stdout, stderr, terminal=terminal, group=given.group)
         self._child = await self._spawner.spawn(program)
         return self._child
 
@@ -171,9 +187,17 @@ class Program:
         return False
 
     async def _read(self, job: RunningJob) -> None:
+        async def read(pipe: _OutputPipe, stream: int) -> None:
+            async for data in pipe.chunks():
+                await job.append_and_wait(data, stream)
+
         assert self._output is not None
-        async for data in self._output.chunks():
-            await job.append_and_wait(data)
+        if self._errors is None:
+            await read(self._output, model.STDOUT)
+        else:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(read(self._output, model.STDOUT))
+                group.create_task(read(self._errors, model.STDERR))
 
     async def _write_all(self, data: bytes) -> None:
         if self._input is not None:
@@ -181,7 +205,7 @@ class Program:
             self.end_input()
 
     def _close(self) -> None:
-        for pipe in (self._input, self._output):
+        for pipe in (self._input, self._output, self._errors):
             if pipe is not None:
                 pipe.close()
         self._input = None
@@ -241,6 +265,14 @@ class _OutputPipe:
             self._wake()
             os.close(self.fd)
             self.fd = -1
+
+
+def _output_pipe() -> tuple[_OutputPipe, int]:
+    """Return our end of a new large pipe, and the end of the program."""
+    ours, theirs = os.pipe2(os.O_CLOEXEC)
+    with suppress(OSError):  # it keeps its size when the user's limit for pipes is reached
+        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return _OutputPipe(ours), theirs
 
 
 class _InputPipe:

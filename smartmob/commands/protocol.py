@@ -36,6 +36,7 @@ MOST_OPEN_CALLS = 1_000
 OUTPUT = 1  # bytes from a command to the client
 INPUT = 2  # bytes from the client to a command
 VALUE = 3  # a message of a command that is bytes
+ERRORS = 4  # standard error of a program, for a client that has asked to have it apart
 
 _HEAD = struct.Struct(">BIQ")
 
@@ -208,7 +209,7 @@ def decode_piece(content: bytes) -> Piece:
     if len(content) < _HEAD.size:
         raise InvalidInput("a binary frame is shorter than its head")
     kind, call_id, offset = _HEAD.unpack_from(content)
-    if kind not in (OUTPUT, INPUT, VALUE):
+    if kind not in (OUTPUT, INPUT, VALUE, ERRORS):
         raise InvalidInput(f"a binary frame is of the unknown kind {kind}")
     return Piece(kind, call_id, offset, content[_HEAD.size :])
 

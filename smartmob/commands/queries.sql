@@ -7,35 +7,35 @@ UPDATE command_numbers SET next = next + $1 WHERE name = 'request' RETURNING nex
 -- The columns come as arrays; argv and env_names are JSON texts. Safe to repeat: a job's last state wins.
 INSERT INTO command_jobs (
     job_id, keeper, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
-    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
 )
 SELECT * FROM unnest(
     $1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
     $9::timestamptz[], $10::timestamptz[], $11::int[], $12::int[], $13::int[], $14::text[], $15::float8[],
-    $16::float8[], $17::bigint[], $18::bigint[], $19::bigint[]
+    $16::float8[], $17::bigint[], $18::bigint[], $19::bigint[], $20::boolean[]
 )
 ON CONFLICT (job_id) DO UPDATE SET
     state = excluded.state, ended_at = excluded.ended_at, pid = excluded.pid, exit_code = excluded.exit_code,
     signal = excluded.signal, error = excluded.error, user_seconds = excluded.user_seconds,
     system_seconds = excluded.system_seconds, max_rss = excluded.max_rss, output_bytes = excluded.output_bytes,
-    kept_from = excluded.kept_from;
+    kept_from = excluded.kept_from, cwd = excluded.cwd;
 
 -- name: select_job
 SELECT
     job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
-    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
 FROM command_jobs WHERE job_id = $1;
 
 -- name: select_jobs
 SELECT
     job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
-    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
 FROM command_jobs WHERE job_id < $1 AND ($2::text IS NULL OR state = $2) ORDER BY job_id DESC LIMIT $3;
 
 -- name: select_jobs_between
 SELECT
     job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
-    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
 FROM command_jobs
 WHERE started_at < $2 AND (ended_at IS NULL OR ended_at >= $1)
 ORDER BY job_id DESC LIMIT $3;
@@ -43,7 +43,7 @@ ORDER BY job_id DESC LIMIT $3;
 -- name: select_lost
 SELECT
     job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
-    user_seconds, system_seconds, max_rss, output_bytes, kept_from
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
 FROM command_jobs WHERE keeper = $1 AND state = 'running';
 
 -- name: expire

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from smartmob.commands.model import Job, Outcome
+from smartmob.commands.model import STDOUT, Job, Outcome
 from smartmob.commands.spool import Spool, Spools
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.disk import DiskLow
@@ -78,8 +78,8 @@ class RunningJob:
         if self._controls is not None:
             self._controls.kill()
 
-    def append(self, data: bytes) -> None:
-        """Write output to disk and wake the readers; raises OSError when the disk is full.
+    def append(self, data: bytes, stream: int = STDOUT) -> None:
+        """Write output of a stream to disk and wake the readers; raises OSError when the disk is full.
 
         When less than the floor of the disk is free, a last line in the output says so, the job is stopped, and
         DiskLow is raised.
@@ -87,7 +87,7 @@ class RunningJob:
         if self.disk_low is not None:
             raise self.disk_low
         try:
-            self._spools.append(self.spool, data)
+            self._spools.append(self.spool, data, stream)
         except DiskLow as error:
             self._stop_for(error)
             raise
@@ -106,14 +106,14 @@ class RunningJob:
         """Write a message of a command that is a function, as a line of output."""
         self.append(as_line(value))
 
-    async def append_and_wait(self, data: bytes) -> None:
+    async def append_and_wait(self, data: bytes, stream: int = STDOUT) -> None:
         """Write output, and wait for the readers. On a full disk, repeat until it succeeds, so that no byte is lost.
 
         The output of a job that was stopped because the disk is low is dropped.
         """
         while True:
             try:
-                self.append(data)
+                self.append(data, stream)
             except DiskLow:
                 return None
             except OSError as error:

@@ -16,6 +16,7 @@ from smartmob.commands.job_maintenance import JobMaintenance
 from smartmob.commands.job_queries import JobQueries
 from smartmob.commands.model import Job, Outcome
 from smartmob.commands.output_reader import OutputReader
+from smartmob.commands.prepared_run import ProgramPreparation
 from smartmob.commands.registry import Registry, load
 from smartmob.commands.session import ClientSession
 from smartmob.commands.spool import Spools
@@ -48,10 +49,13 @@ class _Services:
     transfers: TransferLocks
     output: OutputReader
     bus: EventBus
+    programs: ProgramPreparation | None
 
-    async def follow(self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False) -> Outcome:
+    async def follow(
+        self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False, apart: bool = False
+    ) -> Outcome:
         """Send the output of a job to `sink` from `offset` on until the job ends; return how. Raises NotFound."""
-        return await self.output.follow(job_id, offset, sink, hold=hold)
+        return await self.output.follow(job_id, offset, sink, hold=hold, apart=apart)
 
     def request_close(self, client: str) -> None:
         """Publish that a client wants the service to stop."""
@@ -62,7 +66,8 @@ class CommandsService:
     """The feature's parts: `calls` run commands, `jobs` finds jobs, `output` reads what they have written.
 
     Call `start` once the writer `records` runs, and `close` before the writer is closed. `environment` is inherited by
-    programs; by default it is the service's own environment without its settings.
+    programs; by default it is the service's own environment without its settings. `programs` prepares those of
+    applications.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class CommandsService:
         folder: Path,
         environment: Mapping[str, str] | None = None,
         least_free: int = 0,
+        programs: ProgramPreparation | None = None,
     ) -> None:
         self.settings = settings
         self.tasks = tasks
@@ -104,6 +110,7 @@ class CommandsService:
             transfers=TransferLocks(),
             output=self.output,
             bus=bus,
+            programs=programs,
         )
         self.calls = CallRunner(self.registry, self._numbers, self.supervisor, self.output, services)
         self._stopping: asyncio.Task[None] | None = None

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from smartmob.commands import protocol
 from smartmob.commands.call import RunningJobs
 from smartmob.commands.error_serialisation import serialise
-from smartmob.commands.model import Outcome
+from smartmob.commands.model import STDERR, STDOUT, Outcome
 from smartmob.commands.protocol import Credit, Done, Gap, Piece, ReceiveWindow, Says, SendWindow, Started
 from smartmob.errors import InvalidInput, SmartmobError, TooLarge
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -110,16 +110,17 @@ class SocketReplySink:
         self._send_values()
         await self._frames.flush()
 
-    async def send_output(self, offset: int, data: bytes | memoryview) -> None:
+    async def send_output(self, offset: int, data: bytes | memoryview, stream: int = STDOUT) -> None:
         self._send_values()
         rest = memoryview(data)
         self._output.offset = offset
+        kind = protocol.ERRORS if stream == STDERR else protocol.OUTPUT
         while rest:
             start = self._output.offset
             part = self._output.take(rest)
             if part:
                 rest = rest[len(part) :]
-                self._frames.send_piece(protocol.OUTPUT, self._id, start, part)
+                self._frames.send_piece(kind, self._id, start, part)
                 await self._frames.flush()
             else:
                 self._credited.clear()

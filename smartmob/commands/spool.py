@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections import OrderedDict
 from pathlib import Path
 
+from smartmob.commands.model import STDOUT
+from smartmob.commands.stream_marks import StreamMarks
 from smartmob.errors import NotFound
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.disk import DiskLow, Floor
@@ -22,19 +24,24 @@ log = get_logger()
 SEGMENT_BYTES = 8 * 1024 * 1024
 """The most bytes of one file."""
 _SEGMENT_NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
+_MARKS_SUFFIX = ".streams"
+"""The end of the name of a file that tells which bytes of the segment came from standard error."""
 
 
 class Spool:
     """The output of one job. The bytes from offset `start` up to `end` are kept."""
 
-    def __init__(self, folder: Path, job_id: int, segments: list[int], end: int, segment_bytes: int) -> None:
+    def __init__(self, folder: Path, job_id: int, segments: dict[int, int], end: int, segment_bytes: int) -> None:
+        """Open the output in `folder`; `segments` has the size of the marks of each segment by its first offset."""
         self.job_id = job_id
         self.end = end
         self._segment_bytes = segment_bytes
         self._folder = folder
-        self._segments = segments
+        self._segments = list(segments)
+        self._marks = {first: StreamMarks(self._marks_path(first), size) for first, size in segments.items()}
         self._writing: int | None = None
         self._reading: tuple[int, int] | None = None
+        self._marks_read = -1  # the first offset of the segment whose marks were read last
         self._last = b""
 
     @property
@@ -44,13 +51,32 @@ class Spool:
 
     @property
     def size(self) -> int:
-        """Return how many bytes are kept."""
+        """Return how many bytes of output are kept."""
         return self.end - self.start
 
-    def append(self, data: bytes) -> None:
-        """Append `data`, or raise OSError and append nothing."""
+    @property
+    def disk_bytes(self) -> int:
+        """Return how many bytes the files have, with those that tell the streams apart."""
+        return self.size + sum(marks.size for marks in self._marks.values())
+
+    def append(self, data: bytes, stream: int = STDOUT) -> None:
+        """Append `data` of a stream, or raise OSError and append nothing."""
         if self._writing is None or self.end - self._segments[-1] >= self._segment_bytes:
             self._open_segment()
+        marks = self._marks[self._segments[-1]]
+        changes = bool(data) and marks.begin(self.end, stream)
+        try:
+            self._write(data)
+        except OSError:
+            if changes:
+                marks.undo()
+            raise
+        if changes:
+            marks.keep(stream)
+        self.end += len(data)
+        self._last = data
+
+    def _write(self, data: bytes) -> None:
         assert self._writing is not None
         position = self.end - self._segments[-1]
         rest = memoryview(data)
@@ -58,16 +84,21 @@ class Spool:
             # At a position, so that a repeated attempt overwrites the bytes that a failed one has left.
             written = os.pwrite(self._writing, rest, position)
             rest, position = rest[written:], position + written
-        self.end += len(data)
-        self._last = data
+
+    def stream_at(self, offset: int) -> tuple[int, int]:
+        """Return the stream of the byte at `offset`, which must be kept, and an offset up to which it goes on."""
+        first, following = self._segment(offset)
+        if self._marks_read not in (first, self._segments[-1]) and (read := self._marks.get(self._marks_read)):
+            read.close()
+        self._marks_read = first
+        stream, change = self._marks[first].at(offset)
+        return stream, min(following, following if change is None else change)
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset` on; it must lie between `start` and `end`."""
         if offset == self.end - len(self._last) and len(self._last) <= size:
             return self._last
-        index = bisect_right(self._segments, offset) - 1
-        first = self._segments[index]
-        following = self._segments[index + 1] if index + 1 < len(self._segments) else self.end
+        first, following = self._segment(offset)
         if self._reading is None or self._reading[0] != first:
             self._stop_reading()
             self._reading = (first, os.open(self._path(first), os.O_RDONLY | os.O_CLOEXEC))
@@ -77,17 +108,18 @@ class Spool:
         """Remove the oldest segment unless it is being written; return how many bytes it had."""
         if not self._segments or (self._writing is not None and len(self._segments) == 1):
             return 0
-        before = self.size
+        before = self.disk_bytes
         first = self._segments.pop(0)
+        self._marks.pop(first).remove()
         if self._reading is not None and self._reading[0] == first:
             self._stop_reading()
         self._path(first).unlink(missing_ok=True)
-        return before - self.size
+        return before - self.disk_bytes
 
     def remove(self) -> int:
         """Remove the whole output; return how many bytes it had."""
         self.close()
-        before = self.size
+        before = self.disk_bytes
         while self.drop_oldest():
             pass
         return before
@@ -95,9 +127,17 @@ class Spool:
     def close(self) -> None:
         """Close the files. Reading opens them again."""
         self._stop_reading()
+        for marks in self._marks.values():
+            marks.close()
         if self._writing is not None:
             os.close(self._writing)
             self._writing = None
+
+    def _segment(self, offset: int) -> tuple[int, int]:
+        """Return the first offset of the segment that has `offset`, and the one behind its end."""
+        index = bisect_right(self._segments, offset) - 1
+        following = self._segments[index + 1] if index + 1 < len(self._segments) else self.end
+        return self._segments[index], following
 
     def _open_segment(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
@@ -106,7 +146,10 @@ class Spool:
             os.close(self._writing)
         self._writing = opened
         if not self._segments or self._segments[-1] != self.end:
+            if self._segments:
+                self._marks[self._segments[-1]].close()
             self._segments.append(self.end)
+            self._marks[self.end] = StreamMarks(self._marks_path(self.end))
 
     def _stop_reading(self) -> None:
         if self._reading is not None:
@@ -115,6 +158,9 @@ class Spool:
 
     def _path(self, first: int) -> Path:
         return self._folder / f"{self.job_id}.{first:016x}"
+
+    def _marks_path(self, first: int) -> Path:
+        return self._folder / f"{self.job_id}.{first:016x}{_MARKS_SUFFIX}"
 
 
 class Spools:
@@ -145,18 +191,24 @@ class Spools:
         """Find the output that earlier runs of the service have kept."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found: dict[int, list[tuple[int, int, float]]] = {}
+        marks: dict[tuple[int, int], int] = {}
         for entry in os.scandir(self._folder):
-            if match := _SEGMENT_NAME.fullmatch(entry.name):
+            if match := _SEGMENT_NAME.fullmatch(entry.name.removesuffix(_MARKS_SUFFIX)):
                 stat = entry.stat()
+                if entry.name.endswith(_MARKS_SUFFIX):
+                    marks[int(match[1]), int(match[2], 16)] = stat.st_size
+                    continue
                 found.setdefault(int(match[1]), []).append((int(match[2], 16), stat.st_size, stat.st_mtime))
         last_touched = {job_id: max(mtime for _, _, mtime in segments) for job_id, segments in found.items()}
         for job_id in sorted(found, key=lambda job_id: (last_touched[job_id], job_id)):
             segments = sorted(found[job_id])
             end = segments[-1][0] + segments[-1][1]
-            self._finished[job_id] = Spool(
-                self._folder, job_id, [first for first, _, _ in segments], end, self._segment_bytes
-            )
-            self.total += self._finished[job_id].size
+            sizes = {first: marks.pop((job_id, first), 0) for first, _, _ in segments}
+            self._finished[job_id] = Spool(self._folder, job_id, sizes, end, self._segment_bytes)
+            self.total += self._finished[job_id].disk_bytes
+        for job_id, first in marks:
+            # Its output was removed just before the service was killed.
+            (self._folder / f"{job_id}.{first:016x}{_MARKS_SUFFIX}").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all files."""
@@ -165,23 +217,24 @@ class Spools:
 
     def create(self, job_id: int) -> Spool:
         """Return an empty spool for a new job."""
-        spool = self._running[job_id] = Spool(self._folder, job_id, [], 0, self._segment_bytes)
+        spool = self._running[job_id] = Spool(self._folder, job_id, {}, 0, self._segment_bytes)
         return spool
 
-    def append(self, spool: Spool, data: bytes) -> None:
-        """Append output, and remove the oldest output beyond the limits.
+    def append(self, spool: Spool, data: bytes, stream: int = STDOUT) -> None:
+        """Append output of a stream, and remove the oldest output beyond the limits.
 
         Raises DiskLow when too little of the disk is free, OSError when it cannot be written.
         """
         self._ensure_free(len(data))
+        before = spool.disk_bytes
         try:
-            spool.append(data)
+            spool.append(data, stream)
         except OSError:
             # The disk may be full: remove the output of a finished job and try again.
             if not self._drop_finished():
                 raise
-            spool.append(data)
-        self.total += len(data)
+            spool.append(data, stream)
+        self.total += spool.disk_bytes - before
         while spool.size > self._job_limit and (dropped := spool.drop_oldest()):
             self.total -= dropped
         while self.total > self._total_limit:

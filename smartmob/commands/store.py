@@ -96,6 +96,7 @@ class JobStore:
             job.max_rss,
             job.output_bytes,
             job.kept_from,
+            job.apart,
         )
 
 

@@ -60,13 +60,13 @@ _SHOWN_NAME = re.compile(r"[A-Za-z0-9_.\[\]%-]{1,64}")
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="Without slashes, braces and controls.")]
 
 
-class CreateRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A process to create (seed 002); `grace` and all fields behind it are additions.
 
     `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` is when a program that has ended is started
     again, and `command` is run in place of the line of the Procfile. `restart`, `readiness`, `liveness` and
     `depends_on` replace what smartmob.toml of the source says. A limit that is null
-    is that of the settings.
+    is that of the settings. A field of another name is refused, because a misspelt one would be lost silently.
     """
 
     app: _Name

@@ -17,6 +17,7 @@ from smartmob.kernel.subprocesses.control_groups import ControlGroups
 from smartmob.processes import dependencies, model, protocol
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.processes.health.prober import Prober
+from smartmob.processes.one_off_programs import OneOffPrograms
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.preparer import Preparer
 from smartmob.processes.recorder import Recorder, stored_event
@@ -69,6 +70,10 @@ class ProcessesService:
             groups=ControlGroups(settings.cgroup),
             sample_seconds=settings.sample_seconds,
         )
+
+        groups = self._supervisor_dependencies.groups
+        self.one_off = OneOffPrograms(preparer, groups, self._definition, settings.sample_seconds)
+        """The programs that run once, for the feature `commands`."""
 
     async def start(self) -> None:
         """Restore the stored processes, and start those that are wanted unless `no_restore` is set."""
@@ -123,7 +128,23 @@ class ProcessesService:
         if request.slug in self._supervisors:
             raise Conflict(f"the process {request.slug} exists already; delete it first, or choose another node name")
         self._check_dependencies(request)
-        definition = model.Definition(
+        definition = self._definition(request, request_id)
+        supervisor = self._add(definition)
+        created = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
+        try:
+            await self._writer.put([definition, stored_event(created)])
+        except BaseException:
+            del self._supervisors[definition.slug]
+            raise
+        snapshot = supervisor.snapshot()
+        if self._stopping:
+            supervisor.stop()
+        else:
+            supervisor.start()
+        return snapshot
+
+    def _definition(self, request: protocol.CreateRequest, request_id: str) -> model.Definition:
+        return model.Definition(
             slug=request.slug,
             app=request.app,
             node=request.node,
@@ -141,19 +162,6 @@ class ProcessesService:
             depends_on=request.depends_on,
             limits=self._limits(request.limits),
         )
-        supervisor = self._add(definition)
-        created = model.ProcessEvent(slug=definition.slug, at=definition.created_at, kind="created")
-        try:
-            await self._writer.put([definition, stored_event(created)])
-        except BaseException:
-            del self._supervisors[definition.slug]
-            raise
-        snapshot = supervisor.snapshot()
-        if self._stopping:
-            supervisor.stop()
-        else:
-            supervisor.start()
-        return snapshot
 
     def processes(self) -> list[model.Snapshot]:
         """Return snapshots of all processes, in the order of their creation."""
@@ -250,7 +258,10 @@ class ProcessesService:
     def _check_dependencies(self, request: protocol.CreateRequest) -> None:
         """Raise InvalidInput for dependencies of a request that do not exist, or that depend on the new process."""
         peers = self._peers(request.app)
+        own = {request.node, request.process_type}
         for name in request.depends_on or {}:
+            if name in own and not peers.members(name):
+                raise InvalidInput.at("$.depends_on", dependencies.shown_cycle([name, name]))
             if not peers.members(name):
                 raise InvalidInput.at(
                     "$.depends_on",
@@ -334,20 +345,22 @@ class ProcessesService:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._settings.sample_seconds)
-            pids = {s.slug: s.pid for s in self._supervisors.values() if s.pid is not None}
+            pids = {s.slug: s.pid for s in self._supervisors.values() if s.pid is not None} | self.one_off.pids()
             if pids:
                 samples = await asyncio.to_thread(self._sampler.sample, pids, loop.time())
                 for slug, sample in samples.items():
                     if (supervisor := self._supervisors.get(slug)) is not None and supervisor.pid == pids[slug]:
                         supervisor.measured(sample)
+                    self.one_off.measured(slug, sample)
 
     async def run_maintenance(self) -> None:
         """Background task: every hour, remove old events, and releases and working copies that are not in use."""
         while True:
             try:
                 await self._store.expire(clock.now() - timedelta(days=self._settings.keep_events_days))
-                digests = {s.definition.digest for s in self._supervisors.values() if s.definition.digest}
-                await self.preparer.remove_unused(digests, tuple(self._supervisors))
+                known = {slug: s.definition for slug, s in self._supervisors.items()} | self.one_off.definitions
+                digests = {definition.digest for definition in known.values() if definition.digest}
+                await self.preparer.remove_unused(digests, tuple(known))
             except Unavailable as error:
                 log.warning("process.maintenance", reason=str(error))
             await asyncio.sleep(_MAINTENANCE_SECONDS)

@@ -57,6 +57,24 @@ async def _run(url: str, command: str) -> str:
 
 
 @pytest.mark.usefixtures("ordinary_umask")
+async def test_files_for_clients_have_the_modes_that_programs_give_them(reachable_path: Path) -> None:
+    """Files and folders of commands have the umask of the start of the service, as those of a shell there."""
+    made = {
+        "mkdir": ["{0}/a", None], "mkdirs": ["{0}/b/c"], "wrfile": ["{0}/b/f", "eA=="], "touch": ["{0}/t"],
+        "exec": ["cd {0} && mkdir -p sa sb/sc && echo x >sb/sf && touch st"],
+    }  # fmt: skip
+    async with serving(reachable_path / "data") as service, aiohttp.ClientSession() as session:
+        folder = str(reachable_path / "made")
+        for name, words in {"mkdirs ": ["{0}"], **made}.items():
+            body = [word.format(folder) if word else word for word in words]
+            async with session.post(f"{service.url}/commands/{name.strip()}", json=body) as answer:
+                assert '"exit_code":0' in await answer.text()
+    for name in ("a", "b", "b/c", "b/f", "t"):
+        ours, theirs = Path(folder, name), Path(folder, "/".join(f"s{part}" for part in name.split("/")))
+        assert ours.stat().st_mode == theirs.stat().st_mode, name
+
+
+@pytest.mark.usefixtures("ordinary_umask")
 async def test_other_users_can_open_no_file_of_the_service(reachable_path: Path) -> None:
     """No file has permissions for others, even in a folder that was made by hand."""
     data = reachable_path / "data"

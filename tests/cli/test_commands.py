@@ -80,7 +80,7 @@ async def test_exec_passes_output_input_and_exit_code(smartmob: Caller) -> None:
     code, _, errors = await smartmob("exec", "-n", "--timeout", "0.2", "--", "sleep", "600")
     assert (code, errors) == (143, "smartmob: the time limit was reached\n")
     code, _, errors = await smartmob("exec", "--", "/no/such/program", "x")
-    assert (code, "No such file" in errors) == (1, True)
+    assert (code, "No such file" in errors) == (127, True)
 
 
 async def test_wrong_usage_is_refused_before_anything_is_done(smartmob: Caller) -> None:
@@ -222,6 +222,7 @@ async def test_closed_standard_streams(smartmob: Caller) -> None:
         ("exec 'cat; echo x' >&-", 1, 1),
         ("exec 'cat; echo x' 2>&-", 0, 0),
         (f"exec --on {here} 'echo x' >&-", 1, 1),
+        ("cp - :/tmp/never-made <&-", 1, 1),
         (f"exec --on {here} 'echo x' >/dev/full", 1, 1),
         ("jobs >&-", 1, 1),
         ("output 1 >/dev/full", 1, 1),
@@ -245,8 +246,8 @@ def _bad_calls(folder: Path) -> list[tuple[list[str], int, str]]:
     (folder / "loop").symlink_to("loop")
     file, wrong = f"{folder}/file", "\udcff"
     return [
-        (["exec", "--", "/no/such", "x"], 1, "No such file or directory: '/no/such'"),
-        (["exec", "--", file, "x"], 1, "Permission denied"),
+        (["exec", "--", "/no/such", "x"], 127, "No such file or directory: '/no/such'"),
+        (["exec", "--", file, "x"], 126, "Permission denied"),
         (["exec", "-C", "/no/such", "true"], 1, "No such file or directory: '/no/such'"),
         (["exec", "-C", file, "true"], 1, "Not a directory"),
         (["exec", "-C", "~no-such-user", "true"], 1, "there is no such user: '~no-such-user'"),
@@ -281,6 +282,10 @@ def _bad_calls(folder: Path) -> list[tuple[list[str], int, str]]:
         (["cp", file, ":/dev/full"], 1, "No space left"),
         (["cp", f":{file}", "/dev/full"], 1, "No space left"),
         (["cp", file, f":/tmp/{'a' * 300}"], 1, "File name too long"),
+        (["cp", f"{file}/", ":x"], 1, f"Not a directory: '{file}/'"),
+        (["cp", f":{file}/", "x"], 1, f"Not a directory: '{file}/'"),
+        (["cp", file, f":{file}/"], 1, f"Not a directory: '{file}/'"),
+        (["cp", f":{file}", f"{file}/"], 1, f"Not a directory: '{file}/'"),
         (["cp", "", ":x"], 2, "must not be empty"),
         (["cp", f":{file}", ""], 2, "must not be empty"),
         (["cp", file, "[a:99999]:x"], 2, "ports go up to 65535"),
@@ -318,6 +323,9 @@ async def test_jobs(smartmob: Caller) -> None:
     (job,) = json.loads((await smartmob("jobs", "--json", "--state", "exited"))[1])
     assert (job["id"], job["exit_code"]) == (1, 4)
     assert await smartmob("output", "1", "--from", "2") == (0, "llo\n", "")
+    await smartmob("exec", "echo out; echo err >&2; exit 3")
+    assert await smartmob("output", "-f", "--stream", "stderr", "2") == (3, "err\n", "")
+    assert await smartmob("output", "--stream", "stdout", "2") == (0, "out\n", "")
     assert (await smartmob("output", "1", "-f"))[:2] == (4, "hello\n")
     assert (await smartmob("output", "99"))[0] == 1
     code, _, errors = await smartmob("kill", "1")

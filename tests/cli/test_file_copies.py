@@ -47,12 +47,14 @@ async def test_streams_of_a_shell(shell: Any, tmp_path: Path) -> None:
         echo stdin | cp /dev/stdin :{tmp_path}/c
         cp :{tmp_path}/a - ; cp :{tmp_path}/b /dev/stdout | cat; cp :{tmp_path}/c /dev/null
         cp :{tmp_path}/c >(cat > d); wait $!
-        cp - :{tmp_path}/empty <&-
+        cp - :{tmp_path}/empty </dev/null
         """
     )
     assert (code, output, errors) == (0, b"substituted\ndash\n", "")
     assert (tmp_path / "c").read_text() == (tmp_path / "d").read_text() == "stdin\n"
     assert (tmp_path / "empty").read_bytes() == b""
+    code, _, errors = await shell(f"cp - :{tmp_path}/closed <&-")
+    assert (code, errors, (tmp_path / "closed").exists()) == (1, "smartmob: a standard stream is closed\n", False)
 
 
 async def test_what_is_left_out_is_told(shell: Any, tmp_path: Path) -> None:

@@ -288,3 +288,22 @@ class TestDetached:
             code, output, errors = await smartmob("run", folder, "--app", "bad", "--options", "lab.toml")
             assert (code, output, said in errors, errors.count("\n")) == (1, "", True, 1), errors
         assert "no-file.toml" in (await smartmob("run", folder, "--app", "bad", "--options", "no-file.toml"))[2]
+
+
+async def test_ctrl_c_while_detaching_tells_how_to_come_back(start: Any, program: Any) -> None:
+    """The processes go on; the exit code is that of an interrupted command."""
+    options = '[processes.web]\nreadiness = {command = "false", initial_delay = 600}\n'
+    folder = program("myapp", "web: exec sleep 1000\n", **{"smartmob.toml": options})
+    async with start("run", folder, "--detach") as command:
+        await command.says("and is not ready yet")
+        assert await command.interrupt() == 130
+        await command.says("myapp.web.0 goes on starting", "come back: smartmob logs -f myapp.web.0")
+
+
+async def test_ended_processes_are_not_said_to_run(smartmob: Any, program: Any) -> None:
+    """A process that ended beside one that failed is in no list of running ones."""
+    files = {"smartmob.toml": '[processes.bad]\ndepends_on = {short = "completed"}\n'}
+    folder = program("myapp", "long: exec sleep 1000\nshort: true\nbad: exec ./no-such-program\n", **files)
+    code, _, errors = await smartmob("run", folder, "--detach", "--restart", "never")
+    assert code == 1
+    assert errors.splitlines()[-1] == "Still running: myapp.long.0"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from typing import Any
 
 from smartmob.client.http import RestClient
 from tests.acceptance.commands import environment
+from tests.waiting import until
 
 
 async def _processes(rest: RestClient) -> list[dict[str, Any]]:
@@ -16,9 +18,54 @@ async def _processes(rest: RestClient) -> list[dict[str, Any]]:
     return processes
 
 
+async def until_ended(rest: RestClient) -> None:
+    """Return when no job runs."""
+
+    async def ended() -> bool:
+        return not (await rest.get("/jobs", state="running"))["jobs"]
+
+    await until(ended)
+
+
+async def test_bytes_pass_unchanged(program: Any, rest: RestClient) -> None:
+    """Input, output and errors are those of the command, byte by byte, as the shell of this machine passes them."""
+    folder = program("myapp", "web: exec sleep 1000\n")
+    data = bytes(range(256)) * 1000 + b"no end \xff\r"
+    script = "cat; printf 'a\\r\\nb\\rc\\377' >&2; exit 3"
+    told = []
+    for words in (("sh", "-c", script), (sys.executable, "-m", "smartmob", "run", folder, "--", "sh", "-c", script)):
+        command = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=environment(SMARTMOB_SERVER=rest.url),
+        )  # fmt: skip
+        told.append((*await command.communicate(data), command.returncode))
+    assert told[0] == (data, b"a\r\nb\rc\xff", 3)
+    assert told[1] == told[0]
+
+
+async def test_a_terminal_is_passed_on(start: Any, program: Any) -> None:
+    """A command gets a terminal of the size of ours when input and output are one, unless -T is given."""
+    folder = program("myapp", "web: exec sleep 1000\n")
+    script = "tty; stty size; echo done >&2; exit 3"
+    async with start("run", folder, "--", "sh", "-c", script, terminal=True) as command:
+        await command.says("/dev/pts/", "40 120", "done")
+        assert await command.wait() == 3
+    async with start("run", folder, "-T", "--", "tty", terminal=True) as command:
+        await command.says("not a tty")
+        assert await command.wait() == 1
+    async with start("run", folder, "-t", "-n", "--", "tty") as command:
+        await command.says("/dev/pts/")
+        assert await command.wait() == 0
+    async with start("run", folder, "-t") as command:
+        assert await command.wait() == 2
+        assert "need a COMMAND" in command.errors
+
+
 async def test_a_command_runs_once_in_the_prepared_environment(smartmob: Any, program: Any, rest: RestClient) -> None:
-    """Its output and its exit code are those of the command line, and no process is left."""
+    """Its output and its exit code are those of the command line, and no process is left, also with --json."""
     folder = program("myapp", "web: exec sleep 1000\n", **{".env": "COLOUR=red\n"})
+    code, output, _ = await smartmob("run", folder, "--json", "--", "echo $COLOUR; exit 3")
+    assert (code, [json.loads(line)["line"] for line in output.splitlines()]) == (3, ["red"])
 
     said = [
         await smartmob("run", folder, "--env", "WHO=me", "--", "sh", "-c", 'cat Procfile; echo "$COLOUR $WHO"; exit 7'),
@@ -29,7 +76,7 @@ async def test_a_command_runs_once_in_the_prepared_environment(smartmob: Any, pr
     assert [(code, output) for code, output, _ in said] == [
         (7, "web: exec sleep 1000\nred me\n"),
         (137, "RED\n"),
-        (0, "two words|[smartmob] mine|\n"),
+        (0, "two words|[smartmob] mine|"),
     ]
     assert await _processes(rest) == []
 
@@ -37,10 +84,10 @@ async def test_a_command_runs_once_in_the_prepared_environment(smartmob: Any, pr
 async def test_ctrl_c_ends_a_command_and_removes_it(start: Any, program: Any, rest: RestClient) -> None:
     """The program and its process are gone when the command returns, with limits and during preparation, too."""
     folder = program("myapp", "web: exec sleep 1000\n")
-    async with start("run", folder, "--memory", "256M", "--", "echo", "here; sleep 1000") as command:
+    async with start("run", folder, "--memory", "256M", "--", "echo here; sleep 1000") as command:
         await command.says("here")
-        [process] = await _processes(rest)
-        assert process["limits"] == {"memory": 256 << 20, "cpu": None, "tasks": None}
+        [job] = (await rest.get("/jobs"))["jobs"]
+        assert (job["state"], "/copies/" in job["cwd"]) == ("running", True)
         assert await command.interrupt() == 130
     assert await _processes(rest) == []
 
@@ -48,18 +95,17 @@ async def test_ctrl_c_ends_a_command_and_removes_it(start: Any, program: Any, re
 async def test_a_command_ends_with_its_client_and_its_reader(start: Any, program: Any, rest: RestClient) -> None:
     """SIGTERM ends it as CTRL-C does, and so does the end of the program that reads its output."""
     folder = program("myapp", "web: exec sleep 1000\n")
-    async with start("run", folder, "--", "echo", "here; sleep 1000") as command:
+    async with start("run", folder, "--", "echo here; sleep 1000") as command:
         await command.says("here")
         command.process.send_signal(signal.SIGTERM)
         assert await command.process.wait() == 143
-    assert await _processes(rest) == []
-    line = f"'{sys.executable}' -m smartmob run {folder} -- sh -c 'while :; do echo x; sleep 0.05; done' | head -1"
+    line = f"('{sys.executable}' -m smartmob run {folder} -- yes x; echo $? >&2) | head -1"
     reader = await asyncio.create_subprocess_shell(
         line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment(SMARTMOB_SERVER=rest.url)
     )
     output, errors = await reader.communicate()
-    assert (output, b"Traceback" in errors) == (b"x\n", False)
-    assert await _processes(rest) == []
+    assert (output, errors) == (b"x\n", b"141\n")
+    await until_ended(rest)
 
 
 async def test_output_that_cannot_be_written_is_an_error(program: Any, rest: RestClient) -> None:
@@ -79,8 +125,13 @@ async def test_a_command_that_cannot_run_is_an_error(smartmob: Any, program: Any
     folder = program("myapp", "web: exec sleep 1000\n")
 
     code, output, errors = await smartmob("run", folder, "--", "./no-such-program")
+    assert (code, output, errors) == (127, "", "smartmob: [Errno 2] No such file or directory: './no-such-program'\n")
+    (folder / "plain").write_text("")
+    assert (await smartmob("run", folder, "--", "./plain"))[0] == 126
+    (folder / "requirements.txt").write_text("no such line !\n")
+    code, output, errors = await smartmob("run", folder, "--", "true")
     assert (code, output) == (1, "")
-    assert "no-such-program" in errors
+    assert "smartmob: pip install failure: " in errors.splitlines()[-1]
     code, _, errors = await smartmob("run", folder, "--scale", "web=1", "--", "true")
     assert code == 2
     assert "leave out --scale" in errors

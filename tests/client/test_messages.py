@@ -14,7 +14,7 @@ from smartmob.client import messages
 from smartmob.client.connection import ConnectionListener
 from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
-from smartmob.client.messages import LineSplitter, ServerMethod
+from smartmob.client.messages import LineSplitter, ServerMethod, StandardErrorBytes, StandardErrorText, StreamLines
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.protocol import Done
 from smartmob.commands.registry import Registry
@@ -120,3 +120,12 @@ def test_pieces_of_a_line_are_printed_as_they_are(capsys: pytest.CaptureFixture[
         messages.echo_partial(message)
     messages.echo("name? ")
     assert capsys.readouterr().out == "name? me\n5\nname? \n"
+
+
+def test_lines_of_two_streams_are_split_by_themselves() -> None:
+    """A line of standard error is a StandardErrorText, and does not end one of standard output."""
+    lines = StreamLines()
+    found = [*lines.add(b"one "), *lines.add(StandardErrorBytes(b"error\nla")), *lines.add(b"two\n"), *lines.end()]
+    assert [(text, type(text)) for text in found] == [
+        ("error\n", StandardErrorText), ("one two\n", str), ("la", StandardErrorText),
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from smartmob.commands.model import Job, Outcome
+from smartmob.commands.prepared_run import ProgramPreparation
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import ClientSession
 from smartmob.commands.store import JobStore
@@ -60,6 +61,7 @@ class RecordingSink:
         self.job = False
         self.values: list[Any] = []
         self.data = b""
+        self.streams = {1: b"", 2: b""}
         self.offsets: list[int] = []
         self.gaps: list[tuple[int, int]] = []
         self.outcome: Outcome | None = None
@@ -78,10 +80,11 @@ class RecordingSink:
     async def drain(self) -> None:
         await self.open.wait()
 
-    async def send_output(self, offset: int, data: bytes | memoryview) -> None:
+    async def send_output(self, offset: int, data: bytes | memoryview, stream: int = 1) -> None:
         await self.open.wait()
         self.offsets.append(offset)
         self.data += data
+        self.streams[stream] += data
 
     def report_gap(self, first: int, last: int) -> None:
         self.gaps.append((first, last))
@@ -107,7 +110,9 @@ class RecordingSink:
 
 
 @asynccontextmanager
-async def feature(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[RunningFeature]:
+async def feature(
+    database_url: str, folder: Path, *, programs: ProgramPreparation | None = None, **settings: Any
+) -> AsyncIterator[RunningFeature]:
     """Run a feature until the end of the block; its data directory is kept."""
     tasks, bus = TaskRegistry(), EventBus()
     database = Database(DatabaseSettings(url=database_url, patience=2.0), None)
@@ -125,6 +130,7 @@ async def feature(database_url: str, folder: Path, **settings: Any) -> AsyncIter
         tasks,
         CommandsSettings(**{"kill_grace": 1.0, **settings}),
         folder=folder / "commands",
+        programs=programs,
     )
     await spawner.start()
     await records.start(tasks)

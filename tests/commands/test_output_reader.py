@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.errors import NotFound
+from smartmob.commands.model import STDERR, STDOUT
+from smartmob.errors import Conflict, NotFound
 from tests.commands.features import RecordingSink, RunningFeature, feature, read_output
 from tests.waiting import until
 
@@ -90,3 +91,25 @@ async def test_a_slow_reader_without_hold_gets_a_gap(database_url: str, tmp_path
         assert len(reply.data) == 12 * MIB
         ((first, last),) = watcher.gaps
         assert last - first + len(watcher.data) == 12 * MIB
+
+
+async def test_one_stream_is_read_where_both_are_told_apart(commands: RunningFeature) -> None:
+    """Live and afterwards; a job with one stream for both is refused with the reason."""
+    reply = commands.begin("exec", "echo one; read x; echo two >&2; echo three", apart=True)
+    await until(lambda: reply.data == b"one\n")
+    live = {}
+    for stream in (STDOUT, STDERR):
+        _, chunks = await commands.service.output.read(reply.number, 0, follow=True, stream=stream)
+        live[stream] = chunks
+    await commands.call("send_input", reply.number, "x")
+    await reply.ended.wait()
+    assert {stream: b"".join([chunk async for chunk in chunks]) for stream, chunks in live.items()} == {
+        STDOUT: b"one\nthree\n", STDERR: b"two\n",
+    }  # fmt: skip
+    assert reply.streams == {STDOUT: b"one\nthree\n", STDERR: b"two\n"}
+    later = await commands.call("attach", reply.number, 0, apart=True)
+    assert later.streams == reply.streams
+    assert (await commands.call("attach", reply.number)).streams[STDERR] == b""
+    joined = await commands.call("exec", "echo one >&2")
+    with pytest.raises(Conflict, match="as one stream"):
+        await commands.service.output.read(joined.number, 0, follow=False, stream=STDERR)

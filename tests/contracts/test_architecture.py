@@ -52,6 +52,7 @@ ROLES = {
             "registry",
         ),
         *("running_job", "session", "socket_sinks", "spool", "supervisor", "transfers", "tree_entries"),
+        *("prepared_run", "stream_marks"),
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
     "console": {"assets", "changes", "finder", "live", "pages", "peers", "services", "static", "templates", "timeline"},
@@ -68,7 +69,7 @@ ROLES = {
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
         *("dependencies", "health", "output", "ports", "preparation", "program_limits", "recorder", "sampler"),
-        *("spawned_program", "supervisor", "viewer"),
+        *("one_off_programs", "spawned_program", "supervisor", "viewer"),
     },
 }
 """The modules and folders that only this feature has."""

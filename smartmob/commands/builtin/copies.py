@@ -18,7 +18,7 @@ import msgspec
 
 from smartmob.commands import tree_entries
 from smartmob.commands.call import CallContext
-from smartmob.commands.hashed_file import Reader, Writer, mode_of
+from smartmob.commands.hashed_file import Reader, Writer, make_folders, mode_of
 from smartmob.commands.model import SUCCESS, Offset
 from smartmob.commands.partial_file import PART, PartialFile, kind_of, part_name
 from smartmob.commands.registry import command
@@ -82,7 +82,7 @@ def place(
     is followed, and no other kind of file is replaced, but a link may replace a file or a link.
     """
     found = _path(call, path, raw)
-    found.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(found.parent)
     with _folder(found.parent) as parent:
         if kind == tree_entries.LINK:
             if not target:
@@ -105,7 +105,7 @@ async def get(call: CallContext, path: str, offset: Offset = 0, raw: bytes | Non
     to its end; the size and the digest are those of what was read. Only regular files are sent; without `follow` no
     link is followed.
     """
-    descriptor = await asyncio.to_thread(tree_entries.open_file, str(_path(call, path, raw)), follow=follow)
+    descriptor = await asyncio.to_thread(tree_entries.open_file, str(_file_path(call, path, raw)), follow=follow)
     with os.fdopen(descriptor, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if offset > size > 0:
@@ -147,7 +147,7 @@ async def put(
     A link is followed, or replaced without `follow`. What is sent to a device is written to it; a fifo, a socket and a
     disk are refused.
     """
-    target = _path(call, path, raw)
+    target = _file_path(call, path, raw)
     if (kind := await asyncio.to_thread(_kind, target, follow)) == "device":
         descriptor = os.open(target, _DEVICE)
         os.set_blocking(descriptor, True)
@@ -181,6 +181,13 @@ async def put(
             part.finish(None if mode is None else mode_of(mode), mtime_ns)
     await call.emit_and_drain({"size": present + received, "sha256": writer.sha256.hex()})
     return SUCCESS
+
+
+def _file_path(call: CallContext, path: str, raw: bytes | None) -> Path:
+    """Return the path of a file; raises NotADirectoryError if it ends with a slash (POSIX.1-2017, XBD 4.13)."""
+    if path.endswith("/"):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    return _path(call, path, raw)
 
 
 def _path(call: CallContext, path: str, raw: bytes | None) -> Path:

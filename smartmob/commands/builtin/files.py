@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ import msgspec
 
 from smartmob.commands import tree_entries
 from smartmob.commands.call import CallContext
+from smartmob.commands.hashed_file import make_folders, mode_of
 from smartmob.commands.model import BAD_PARAMETER, SUCCESS
 from smartmob.commands.partial_file import kind_of
 from smartmob.commands.registry import command
@@ -74,7 +76,9 @@ def mkdir(call: CallContext, path: str, mode: Mode | None = None) -> int:
     if os.path.lexists(target):
         call.emit(f"Directory or File {path} already exists")
         return BAD_PARAMETER
-    target.mkdir(0o777 if mode is None else mode)
+    wanted = 0o777 if mode is None else mode
+    target.mkdir(wanted)
+    target.chmod(mode_of(wanted) | wanted & stat.S_ISVTX)
     call.emit(f"Created directory: {path}")
     return SUCCESS
 
@@ -82,7 +86,11 @@ def mkdir(call: CallContext, path: str, mode: Mode | None = None) -> int:
 @command
 def mkdirs(call: CallContext, path: str, exist_ok: bool = False) -> int:
     """Create a directory and its parents. A directory that exists is an error unless `exist_ok`."""
-    call.path(path).mkdir(parents=True, exist_ok=exist_ok)
+    target = call.path(path)
+    make_folders(target.parent)
+    if not exist_ok or not target.is_dir():
+        target.mkdir()
+        target.chmod(mode_of(0o777))
     call.emit(f"Created directory: {path}")
     return SUCCESS
 
@@ -143,7 +151,11 @@ def wrfile(call: CallContext, path: str, data: bytes, append: bool = False) -> i
 def _open_to_write(target: Path, append: bool) -> int:
     """Return the descriptor of a new or existing file or device; raises OSError, and never waits for a reader."""
     try:
-        descriptor = os.open(target, _WRITE | (os.O_APPEND if append else os.O_TRUNC), 0o666)
+        return _create(target, append)
+    except FileExistsError:
+        pass  # also a link to nothing
+    try:
+        descriptor = os.open(target, _WRITE | (os.O_APPEND if append else os.O_TRUNC), mode_of(0o666))
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
@@ -156,6 +168,13 @@ def _open_to_write(target: Path, append: bool) -> int:
     raise OSError(errno.EINVAL, f"it is a {kind_of(mode)}, not a regular file", str(target))
 
 
+def _create(target: Path, append: bool) -> int:
+    """Return the descriptor of a new file with the mode that programs give it; raises FileExistsError, OSError."""
+    descriptor = os.open(target, _WRITE | os.O_EXCL | (os.O_APPEND if append else 0), 0o600)
+    os.fchmod(descriptor, mode_of(0o666))
+    return descriptor
+
+
 @command
 def touch(call: CallContext, path: str) -> int:
     """Create an empty file, or set the time of an existing file to now."""
@@ -163,6 +182,8 @@ def touch(call: CallContext, path: str) -> int:
     if target.is_dir():
         call.emit("wrfile: Path exists as a directory.")
         return BAD_PARAMETER
+    with suppress(FileExistsError):
+        os.close(_create(target, append=True))
     target.touch()
     call.emit(f"Touched {path}")
     return SUCCESS

@@ -5,6 +5,7 @@ Programs parse the messages, so those of commands that conplyent's server has ar
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from smartmob.commands.call import CallContext
-from smartmob.commands.model import BAD_PARAMETER, SUCCESS, Offset, Outcome, Terminal
+from smartmob.commands.call import CallContext, CommandServices
+from smartmob.commands.model import BAD_PARAMETER, SUCCESS, Offset, Outcome, ProgramSource, Terminal
+from smartmob.commands.prepared_run import PreparedRun, ProgramPreparation
 from smartmob.commands.program import Program, ProgramSpec
 from smartmob.commands.registry import command, job_command
 from smartmob.commands.running_job import Controls
@@ -36,6 +38,12 @@ def _check(arguments: Mapping[str, Any]) -> None:
     if (stdin := arguments.get("stdin")) is not None:
         _encode_input(stdin, "stdin")
     variables.check(arguments.get("env") or {}, "env")
+    if arguments.get("apart") and arguments.get("terminal") is not None:
+        raise InvalidInput.at("apart", "a terminal shows both streams as one; leave out one of apart and terminal")
+    if arguments.get("source") is not None:
+        for name in ("cwd", "shell"):
+            if arguments.get(name) is not None:
+                raise InvalidInput.at(name, "a program with a source runs in its folder, as a line of a Procfile does")
 
 
 def _encode_input(text: str, parameter: str) -> bytes:
@@ -57,6 +65,8 @@ async def exec(
     timeout: Seconds | None = None,
     stdin: str | None = None,
     terminal: Terminal | None = None,
+    apart: bool = False,
+    source: ProgramSource | None = None,
 ) -> Outcome:
     """Run a program and send its output; the exit code is the program's, negative for a signal.
 
@@ -65,18 +75,26 @@ async def exec(
     `env` is added to the service's own environment. After `timeout` seconds the program is asked to end (SIGTERM), and
     killed when it does not. `stdin` is the whole input; without it the input stays open for send_input. With
     `terminal` the program runs on a pseudo-terminal of that size. Standard output and standard error are one stream,
-    in the order of writing. The program runs in a session of its own; its descendants end with it.
+    in the order of writing; with `apart` they are two, and told apart where the output is read. The program runs in a
+    session of its own; its descendants end with it. With `source` it runs once in the folder and the environment of an
+    application, which are prepared as for a process; `cmd` is then as a line of a Procfile.
     """
     assert call.job is not None
     services = call.services
+    given = _encode_input(stdin, "stdin") if stdin is not None else None
+    if source is not None:
+        prepare = functools.partial(_programs(services).prepared, source, _line(cmd), env or {})
+        started = (prepare, services.spawner, services.tasks)
+        return await PreparedRun(*started, timeout=timeout, stdin=given, terminal=terminal, apart=apart).run(call.job)
     spec = ProgramSpec(
         argv=_argv(cmd, shell),
         cwd=call.path(cwd) if cwd is not None else Path(call.job.record.cwd),
         env={**services.environment, **(env or {})},
         timeout=timeout,
         grace=services.settings.kill_grace,
-        stdin=_encode_input(stdin, "stdin") if stdin is not None else None,
+        stdin=given,
         terminal=terminal,
+        apart=apart,
     )
     return await Program(spec, services.spawner, services.tasks).run(call.job)
 
@@ -97,6 +115,17 @@ def _argv(cmd: str | list[str], shell: bool | None) -> list[str]:
     if not words:
         raise InvalidInput.at("cmd", "the command line is empty")
     return words
+
+
+def _programs(services: CommandServices) -> ProgramPreparation:
+    if services.programs is None:
+        raise InvalidInput.at("source", "this service prepares no programs")
+    return services.programs
+
+
+def _line(cmd: str | list[str]) -> str:
+    """Return a command as a line of a Procfile."""
+    return cmd if isinstance(cmd, str) else shlex.join(cmd)
 
 
 async def _controls(call: CallContext, job_num: int) -> Controls | None:
@@ -185,12 +214,15 @@ async def resize(call: CallContext, job_num: int, rows: int, columns: int) -> in
 
 
 @command
-async def attach(call: CallContext, job_num: int, offset: Offset = 0, hold: bool = False) -> Outcome:
+async def attach(
+    call: CallContext, job_num: int, offset: Offset = 0, hold: bool = False, apart: bool = False
+) -> Outcome:
     """Send the output of a running or ended job from a byte offset on, until the job has ended.
 
-    With `hold` the job waits for this client before output is dropped that the client has not received.
+    With `hold` the job waits for this client before output is dropped that the client has not received. With `apart`
+    standard error is sent as such, if the job tells it apart.
     """
-    return await call.follow(job_num, offset, hold=hold)
+    return await call.follow(job_num, offset, hold=hold, apart=apart)
 
 
 @command

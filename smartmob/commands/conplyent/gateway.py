@@ -14,7 +14,7 @@ from smartmob.commands.conplyent.decoder import InvalidPickle, UnsupportedValue
 from smartmob.commands.conplyent.protocol import AnswerEncoder, CommandRequest, Heartbeat, Sync
 from smartmob.commands.conplyent.zmtp import Wire, WireError
 from smartmob.commands.error_serialisation import as_builtin
-from smartmob.commands.model import Outcome
+from smartmob.commands.model import STDOUT, Outcome
 from smartmob.commands.protocol import QUIET_SECONDS
 from smartmob.commands.service import CommandsService
 from smartmob.commands.session import ClientSession
@@ -257,7 +257,7 @@ class _ConplyentSink:
     async def drain(self) -> None:
         await self._peer.drain()
 
-    async def send_output(self, offset: int, data: bytes | memoryview) -> None:
+    async def send_output(self, offset: int, data: bytes | memoryview, stream: int = STDOUT) -> None:
         if self._encoder is not None:
             self._peer.write(self._encoder.output(bytes(data)))
             if self.partial and self._showing is None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import WSMsgType, web
 
 from smartmob.commands import protocol
 from smartmob.commands.connection import Connection
-from smartmob.commands.model import Job, Offset
+from smartmob.commands.model import STDERR, STDOUT, Job, Offset
 from smartmob.commands.routes.line_sink import LineSink
 from smartmob.commands.service import CommandsService
 from smartmob.errors import InvalidInput, NotFound
@@ -33,6 +33,7 @@ _TURN_MESSAGES = 64
 """Messages of a WebSocket that are handled before other tasks get a chance to run."""
 _HEAD_BYTES = 1024
 """Bytes beyond the longest text frame that a frame may have, for the head of binary frames."""
+_STREAMS = {"all": None, "stdout": STDOUT, "stderr": STDERR}
 _LARGEST_ID = 2**62
 """Larger than the number of any job."""
 
@@ -53,10 +54,11 @@ class JobsPage(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutputQuery(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """The query of a job's output: the first byte, and whether to follow the output until the job ends."""
+    """The query of a job's output: the first byte, whether to follow it until the job ends, and the only stream."""
 
     from_: Offset | None = None
     follow: bool = False
+    stream: Literal["all", "stdout", "stderr"] = "all"
 
 
 class CommandHandlers:
@@ -116,7 +118,10 @@ class CommandHandlers:
                 return await self._output(request, wanted)
 
     async def _output(self, request: web.Request, wanted: OutputQuery) -> web.StreamResponse:
-        first, chunks = await self._service.output.read(_job_id(request), wanted.from_, follow=wanted.follow)
+        stream_ = _STREAMS[wanted.stream]
+        first, chunks = await self._service.output.read(
+            _job_id(request), wanted.from_, follow=wanted.follow, stream=stream_
+        )
         headers = {"X-Output-From": str(first), "X-Content-Type-Options": "nosniff"}
         return await stream(request, chunks, f"{TEXT}; charset=utf-8", extra_headers=headers)
 

@@ -6,23 +6,28 @@ import asyncio
 import base64
 import codecs
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import orjson
 
 from smartmob.commands import protocol
 from smartmob.commands.error_serialisation import serialise
-from smartmob.commands.model import Failure, Outcome
+from smartmob.commands.model import STDERR, STDOUT, Failure, Outcome
 
 _MOST_HELD_LINES = 64
 """Lines that wait for the client before a command must wait."""
+
+
+_NAMES: dict[int, Literal["stderr"] | None] = {STDOUT: None, STDERR: "stderr"}
+"""The value of `Line.stream` for each stream."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A line of an answer: first the number of the call, then the messages and the output, at last the outcome.
 
     Output is in `text` where it is UTF-8 and in `base64` where it is not; `offset` is the offset of its first byte.
+    `stream` is "stderr" for standard error where the command was called with `apart`.
     The exit code -1 is SIGHUP with `signal` 1, and a refused parameter with `bad_parameter`.
     """
 
@@ -32,6 +37,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     offset: int | None = None
     text: str | None = None
     base64: str | None = None
+    stream: Literal["stderr"] | None = None
     gap: list[int] | None = None
     ended: bool = False
     exit_code: int | None = None
@@ -49,7 +55,8 @@ class LineSink:
         self._lines: list[bytes] = []
         self._added, self._taken = asyncio.Event(), asyncio.Event()
         self._done = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoders = {stream: codecs.getincrementaldecoder("utf-8")() for stream in (STDOUT, STDERR)}
+        self._ends = {STDOUT: 0, STDERR: 0}  # offsets behind the newest bytes of each stream
 
     def acknowledge(self, number: int, job: bool) -> None:
         self._add(Line(number=number, job=job))
@@ -63,29 +70,38 @@ class LineSink:
             self._taken.clear()
             await self._taken.wait()
 
-    async def send_output(self, offset: int, data: bytes | memoryview) -> None:
-        held, _ = self._decoder.getstate()
+    async def send_output(self, offset: int, data: bytes | memoryview, stream: int = STDOUT) -> None:
+        decoder = self._decoders[stream]
+        held, _ = decoder.getstate()
+        if held and self._ends[stream] != offset:
+            # Bytes of the other stream stand between the parts of a character.
+            self._add_bytes(stream, held)
+            decoder.reset()
+            held = b""
+        self._ends[stream] = offset + len(data)
         try:
-            text = self._decoder.decode(data)
+            text = decoder.decode(data)
         except UnicodeDecodeError:
-            self._decoder.reset()
-            self._add(_bytes_line(held + data, offset - len(held)))
+            decoder.reset()
+            self._add(_bytes_line(held + data, offset - len(held), stream))
         else:
             if text:
-                self._add(Line(offset=offset - len(held), text=text))
+                self._add(Line(offset=offset - len(held), text=text, stream=_NAMES[stream]))
         await self.drain()
 
     def report_gap(self, first: int, last: int) -> None:
-        self._decoder.reset()
+        for decoder in self._decoders.values():
+            decoder.reset()
         self._add(Line(gap=[first, last]))
 
     async def receive(self) -> bytes | None:
         return None
 
     def finish(self, outcome: Outcome) -> None:
-        held, _ = self._decoder.getstate()
-        if held:
-            self._add(_bytes_line(held, (outcome.end or len(held)) - len(held)))
+        for stream, decoder in self._decoders.items():
+            held, _ = decoder.getstate()
+            if held:
+                self._add_bytes(stream, held)
         error = None if outcome.error is None else serialise(outcome.error)
         self._done = True
         self._add(
@@ -111,6 +127,10 @@ class LineSink:
             if self._done and not self._lines:
                 return
 
+    def _add_bytes(self, stream: int, held: bytes) -> None:
+        """Add the beginning of a character, which are the newest bytes of a stream."""
+        self._add(_bytes_line(held, self._ends[stream] - len(held), stream))
+
     def _add(self, line: Line) -> None:
         document = msgspec.to_builtins(line, enc_hook=str, builtin_types=(bytes,))
         try:
@@ -122,5 +142,5 @@ class LineSink:
         self._added.set()
 
 
-def _bytes_line(data: bytes, offset: int | None) -> Line:
-    return Line(offset=offset, base64=base64.b64encode(data).decode())
+def _bytes_line(data: bytes, offset: int | None, stream: int = STDOUT) -> Line:
+    return Line(offset=offset, base64=base64.b64encode(data).decode(), stream=_NAMES[stream])

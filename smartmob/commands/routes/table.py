@@ -42,7 +42,9 @@ def table(service: CommandsService, dependencies: Dependencies) -> RouteTable:
                 "GET", "/jobs/{id}/output", h.output, "job_output",
                 "The output of a job from an offset on. The header X-Output-From is the offset of the first byte, "
                 "larger than the requested one where output is no longer kept.",
-                {200: answer(str, "The bytes.", TEXT), 404: no_job}, query=OutputQuery,
+                {200: answer(str, "The bytes.", TEXT), 404: no_job,
+                 409: Answer("The job did not tell its streams apart.")},
+                query=OutputQuery,
             ),
         ),
     )  # fmt: skip

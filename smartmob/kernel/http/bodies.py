@@ -153,7 +153,7 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes, where: str = "$") -> T
         if b"\\u0000" in data:
             _refuse_nul(msgspec.json.decode(data), where)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise problems.invalid(error, where) from None
+        raise problems.invalid(error, where, kind=decoder.type, data=data) from None
     return document
 
 

@@ -12,7 +12,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
-from smartmob import errors
+from smartmob import errors, field_hints
 from smartmob.kernel.http.json_response import JSONResponse
 
 MEDIA_TYPE = "application/problem+json"
@@ -124,9 +124,13 @@ def response(
 
 
 def invalid(
-    error: msgspec.MsgspecError | UnicodeDecodeError | RecursionError, prefix: str = "$"
-) -> errors.InvalidInput:
-    """Return msgspec's error as an InvalidInput that names the bad field by its JSON path, beginning with `prefix`."""
+    error: msgspec.MsgspecError | UnicodeDecodeError | RecursionError, prefix: str = "$", *,
+    kind: Any = None, data: bytes = b"",
+) -> errors.InvalidInput:  # fmt: skip
+    """Return msgspec's error as an InvalidInput that names the bad field by its JSON path, beginning with `prefix`.
+
+    With the type `kind` that the JSON `data` does not fit, the message says what would be right.
+    """
     if isinstance(error, RecursionError):
         return errors.InvalidInput.at(prefix, "the body is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
@@ -134,9 +138,12 @@ def invalid(
         bad_text = isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error)
         message = "it is not UTF-8" if bad_text else str(error)
         return errors.InvalidInput.at(prefix, f"the body is not valid JSON: {message}")
-    message, where = str(error), prefix
+    message, where = str(error), "$"
     if match := _AT.fullmatch(message):
-        message, where = match[1], prefix + match[2][1:]
+        message, where = match[1], match[2]
+    if kind is not None:
+        message, where = field_hints.explained(message, where, kind, msgspec.json.decode(data))
+    where = prefix + where[1:]
     if match := _MISSING.fullmatch(message):
         message, where = "this field is required", f"{where}.{match[1]}"
     return errors.InvalidInput.at(where, message)

@@ -106,9 +106,14 @@ def argv(command: str, replaced: Collection[str] = (), shell: str = SHELL) -> li
     return [shell, "-c", text]
 
 
+def is_shell_text(arguments: list[str], shell: str) -> bool:
+    """Return whether arguments of `argv` run a text by this shell; other programs have an option -c, too."""
+    return len(arguments) == 3 and arguments[:2] == [shell, "-c"]
+
+
 def programs(arguments: list[str]) -> list[str]:
     """Return the first words in the shell text of `argv`, one of which is the program; none without a shell."""
-    if arguments[1:2] != ["-c"]:
+    if not is_shell_text(arguments, arguments[0]):
         return []
     texts = (arguments[2], arguments[2].partition("exec ")[2])
     return [match[1] for text in texts if (match := _FIRST_WORD.match(text)) is not None]

@@ -5,12 +5,14 @@ A table `[processes.TYPE]` has the options of a process type. A fault of one typ
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from smartmob import field_hints
 from smartmob.errors import InvalidInput
 from smartmob.processes import dependencies, model
 from smartmob.processes.preparation import toml_text
@@ -84,7 +86,7 @@ def _document(data: bytes, file: str) -> dict[str, Any]:
     if len(data) > MOST_BYTES:
         raise BadOptions(f"{file}: the file has more than {MOST_BYTES} bytes")
     try:
-        return toml_text.parse(data)
+        return toml_text.parse(data.removeprefix(codecs.BOM_UTF8))
     except UnicodeDecodeError as error:
         raise BadOptions(f"{file}: byte {error.start + 1} of the file is not UTF-8") from None
     except (ValueError, RecursionError) as error:
@@ -102,7 +104,10 @@ def _options(table: object, types: Collection[str] | None) -> dict[str, Any]:
     try:
         read = msgspec.convert(table, _Table)
     except msgspec.ValidationError as error:
-        raise ValueError(_shown(str(error))) from None
+        text, _, place = str(error).rpartition(" - at `")
+        where = place.rstrip("`") if text else "$"
+        reason, _ = field_hints.explained(text or str(error), where, _Table, table)
+        raise ValueError(_shown(reason, where)) from None
     for name in read.depends_on or {}:
         if name == _RELEASE:
             raise ValueError("depends_on: release runs before all others and is gone then; leave it out")
@@ -112,9 +117,8 @@ def _options(table: object, types: Collection[str] | None) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _shown(message: str) -> str:
-    """Return a message of msgspec with the key first: `readiness.interval: expected float >= 0.1`."""
-    text, _, place = message.rpartition(" - at `$")
-    key = place.rstrip("`").removeprefix(".").removesuffix("[...]") if text else ""
-    reason = (text or message).replace(" | null`", "`")
+def _shown(message: str, where: str) -> str:
+    """Return a message about a place with the key first: `readiness.interval: expected float >= 0.1`."""
+    key = where.removeprefix("$").removeprefix(".").removesuffix("[...]")
+    reason = message.replace(" | null`", "`")
     return f"{key}{': ' if key else ''}{reason[:1].lower()}{reason[1:]}"

@@ -142,8 +142,9 @@ class Preparer:
             listener.advanced(model.PROCESSING)
             # In a thread, because the files of a source may be large.
             found, index, variables, options = await asyncio.to_thread(self._read_source, source, definition)
-            argv = _argv(found, definition, variables)
-            await self._check_syntax(argv, source.root, found)
+            shell = _shell(definition, variables)
+            argv = _argv(found, definition, shell)
+            await self._check_syntax(argv, shell, source.root, found)
             folder = self._releases.copy_of(definition.slug, digest)
             if folder is None:
                 folder = await self._releases.working_copy(source, definition.slug)
@@ -176,12 +177,12 @@ class Preparer:
         variables = _env_file(source, {**self._inherited, **definition.env} if self._dotenv else None)
         return found, index, variables, _options(source, definition)
 
-    async def _check_syntax(self, argv: Sequence[str], folder: Path, found: procfile.Command) -> None:
+    async def _check_syntax(self, argv: list[str], shell: str, folder: Path, found: procfile.Command) -> None:
         """Let the shell read a command without running it; raises PreparationError with its message.
 
         Otherwise a program with a mistake in its Procfile would be started again and again.
         """
-        if argv[1:2] != ["-c"] or (argv[0], argv[2]) in self._checked_commands:
+        if not command.is_shell_text(argv, shell) or (shell, argv[2]) in self._checked_commands:
             return
         output = bytearray()
         try:
@@ -302,12 +303,17 @@ def _options(source: Source, definition: model.Definition) -> model.Options:
     return msgspec.structs.replace(found, **{name: value for name, value in asked.items() if value is not None})
 
 
-def _argv(found: procfile.Command, definition: model.Definition, variables: Mapping[str, str]) -> list[str]:
-    """Return the arguments of the program to start; SHELL of .env or of the request chooses the shell."""
+def _shell(definition: model.Definition, variables: Mapping[str, str]) -> str:
+    """Return the path of the shell, which SHELL of .env or of the request chooses; raises PreparationError."""
     shell = definition.env.get(_SHELL_VARIABLE) or variables.get(_SHELL_VARIABLE) or command.SHELL
     if not shell.startswith("/"):
         message = f"SHELL={shell}: expected the path of a shell, such as /bin/bash"
         raise PreparationError(model.NO_PROCFILE, message)
+    return shell
+
+
+def _argv(found: procfile.Command, definition: model.Definition, shell: str) -> list[str]:
+    """Return the arguments of the program to start; raises PreparationError."""
     try:
         return command.argv(found.text, definition.env, shell)
     except ValueError as error:

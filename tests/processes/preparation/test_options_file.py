@@ -39,7 +39,7 @@ def test_a_type_has_its_options() -> None:
     ("table", "reason"),
     [
         ("restart = 'sometimes'", "restart: invalid enum value 'sometimes'"),
-        ("restarts = 'never'", "object contains unknown field `restarts`"),
+        ("restarts = 'never'", "object contains unknown field `restarts`; did you mean restart?"),
         ("readiness = {}", "readiness: expected exactly one of http, tcp and command"),
         ("readiness = {http = '/', tcp = 80}", "readiness: expected exactly one of http, tcp and command"),
         ("readiness = {http = 'health'}", "readiness: http 'health': expected a path"),
@@ -66,6 +66,12 @@ def test_a_fault_refuses_only_its_type(table: str, reason: str) -> None:
     assert str(caught.value).startswith(f"smartmob.toml: [processes.web]: {reason}")
     assert "\n" not in str(caught.value)
     assert found.of("db").restart == "never"
+
+
+def test_a_byte_order_mark_is_left_out() -> None:
+    """Editors of Windows write one."""
+    found = options_file.parse(b"\xef\xbb\xbf[processes.web]\nrestart = 'never'\n", TYPES)
+    assert found.of("web").restart == "never"
 
 
 def test_a_cycle_is_named_and_refuses_its_types() -> None:
