@@ -8,7 +8,7 @@ from smartmob.commands.call import ReplySink
 from smartmob.commands.job_queries import JobQueries
 from smartmob.commands.model import Outcome
 from smartmob.commands.running_job import RunningJob
-from smartmob.commands.spool import Spools
+from smartmob.commands.spool import Spool, Spools
 from smartmob.commands.supervisor import JobSupervisor
 
 CHUNK_BYTES = 256 * 1024
@@ -67,9 +67,7 @@ class OutputReader:
             sink.report_gap(offset, job.kept_from)
             offset = job.kept_from
         while spool is not None and offset < spool.end:
-            data = spool.read(offset, CHUNK_BYTES)
-            await sink.send_output(offset, data)
-            offset += len(data)
+            offset = await _send_chunk(spool, offset, sink)
         error = None if job.error is None else RuntimeError(job.error)
         return Outcome(exit_code=job.exit_code, state=job.state, end=job.output_bytes, error=error, signal=job.signal)
 
@@ -84,12 +82,17 @@ class OutputReader:
                 if hold:
                     job.hold(sink, offset)
                 if offset < spool.end:
-                    data = spool.read(offset, CHUNK_BYTES)
-                    await sink.send_output(offset, data)
-                    offset += len(data)
+                    offset = await _send_chunk(spool, offset, sink)
                 elif job.outcome is not None:
                     return job.outcome
                 else:
                     await job.wait_for_output(offset)
         finally:
             job.release(sink)
+
+
+async def _send_chunk(spool: Spool, offset: int, sink: ReplySink) -> int:
+    """Send the next chunk of output from `offset` on, and return the offset after it."""
+    data = spool.read(offset, CHUNK_BYTES)
+    await sink.send_output(offset, data)
+    return offset + len(data)

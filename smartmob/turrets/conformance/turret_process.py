@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -103,16 +104,12 @@ class TurretProcess:
         if self._process is None:
             return
         if self._process.returncode is None:
-            try:
+            with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         left = self.left()
         for one in left:
-            try:
+            with suppress(psutil.Error):
                 one.kill()
-            except psutil.Error:
-                continue
         await self._process.wait()
         await asyncio.to_thread(psutil.wait_procs, left, _KILL_SECONDS)
         await self._tasks.close()
