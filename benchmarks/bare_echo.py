@@ -28,7 +28,7 @@ class _Committing:
         self._waiting: list[tuple[tuple[object, ...], asyncio.Future[None]]] = []
         self._work = asyncio.Event()
 
-    async def write_for_ever(self) -> None:
+    async def run_writes(self) -> None:
         connection = await asyncpg.connect(self._dsn)
         await connection.execute(_TABLE)
         while True:
@@ -75,7 +75,7 @@ async def _serve(dsn: str | None) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=2048).start()
     print(f"port={runner.addresses[0][1]}", flush=True)
-    await (committing.write_for_ever() if committing else asyncio.Event().wait())
+    await (committing.run_writes() if committing else asyncio.Event().wait())
 
 
 if __name__ == "__main__":

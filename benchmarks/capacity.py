@@ -24,7 +24,7 @@ from benchmarks import samples
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.load import post_ndjson
 from benchmarks.plan import open_folder
-from benchmarks.report import surroundings, table
+from benchmarks.report import machine_info, table
 from benchmarks.soak import Scale, Soak, create_programs, end_load_test, load_test, ports_of
 from smartmob.hosts.model import sample_fields
 from smartmob.hosts.sampler.snapshot import SnapshotReader
@@ -245,7 +245,7 @@ def page(rates: dict[str, float], found: Sequence[Size], memory: dict[str, tuple
         ("the same with turrets of OCT, 1,000 results a second", 1_000 * 3600 * per_row["turret_results"]),
         ("10,000 jobs a day, kept 30 days, without their output", 10_000 * 30 * per_row["command_jobs"]),
     ]
-    about = ", ".join(f"{name} {value}" for name, value in surroundings().items())
+    about = ", ".join(f"{name} {value}" for name, value in machine_info().items())
     return "\n\n".join(
         (
             "# Capacity",

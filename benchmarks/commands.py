@@ -17,7 +17,7 @@ from benchmarks.candidates import CannotMeasure, say
 from benchmarks.command_peers import ask, cpu_seconds, server
 from benchmarks.load import Wrk
 from benchmarks.plan import Plan, open_folder
-from benchmarks.report import Goal, Section, Spread, summary, surroundings, table
+from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
 
 OURS, SYNC, RAW, ECHO = "smartmob.client (asyncio)", "smartmob.client (plain)", "bare client, smartmob", "bare echo"
 PEERS = ("conplyent", "rpyc", "execnet")
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotMeasure as error:
         say(str(error))
         return 2
-    around = surroundings()
+    around = machine_info()
     goals = [goal for section in sections for goal in section.goals]
     how = f"Medians of {plan.rounds} rounds (least to greatest), in which the candidates took turns. {plan.noise()}"
     texts = [section.text() for section in sections]

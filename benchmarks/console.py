@@ -20,7 +20,7 @@ import aiohttp
 from benchmarks.browser import browsing
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.plan import open_folder
-from benchmarks.report import Goal, Section, Spread, summary, surroundings, table
+from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
 from tests.console.labs import fill
 
 HOSTS = 20
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    about = ", ".join(f"{name} {value}" for name, value in surroundings().items())
+    about = ", ".join(f"{name} {value}" for name, value in machine_info().items())
     sys.stdout.write(f"# Console\n\n{about}\n\n{summary(section.goals)}\n\n{section.text()}\n")
     return 0
 

@@ -24,7 +24,7 @@ import psutil
 from benchmarks.candidates import ROOT, CannotMeasure, Service, say, smartmob
 from benchmarks.frames import CLIENT_ID
 from benchmarks.plan import open_folder
-from benchmarks.report import Goal, Section, Spread, summary, surroundings, table
+from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
 
 BARE, COMMITTING = "bare aiohttp echo", "bare echo that commits"
 CONNECTIONS = (1, 50, 1_000)
@@ -310,7 +310,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except CannotMeasure as error:
             say(str(error))
             return 2
-    around = surroundings(**{"load before": f"{load_before:.1f}", "load after": f"{os.getloadavg()[0]:.1f}"})
+    around = machine_info(**{"load before": f"{load_before:.1f}", "load after": f"{os.getloadavg()[0]:.1f}"})
     how = (
         f"Medians of {options.rounds} rounds (least to greatest) of {options.seconds} s; within a round the candidates "
         "took turns, and ratios are medians of the rounds' ratios. The load average shows how busy the machine was "

@@ -20,7 +20,7 @@ from benchmarks import bulk, pages, posts, process
 from benchmarks.candidates import CannotMeasure, say, smartmob
 from benchmarks.load import Wrk
 from benchmarks.plan import Plan, open_folder
-from benchmarks.report import Section, summary, surroundings, table
+from benchmarks.report import Section, machine_info, summary, table
 
 BENCHMARKS: dict[str, Callable[[Plan], Section]] = {
     "posts": posts.measure,
@@ -57,17 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(plan: Plan, only: Sequence[str]) -> tuple[list[Section], dict[str, Any]]:
-    around = surroundings(PostgreSQL=_postgres_version(plan), wrk=plan.wrk.version().removeprefix("wrk "))
+    around = machine_info(PostgreSQL=_postgres_version(plan), wrk=plan.wrk.version().removeprefix("wrk "))
     sections = []
     for name, measure in BENCHMARKS.items():
         if name in only:
             say(f"-- {name}")
             sections.append(measure(plan))
-    return sections, {"surroundings": around, "noise": plan.noise(), "figures": plan.raw}
+    return sections, {"machine_info": around, "noise": plan.noise(), "figures": plan.raw}
 
 
 def _report(sections: Sequence[Section], raw: dict[str, Any], options: argparse.Namespace) -> str:
-    around = raw["surroundings"]
+    around = raw["machine_info"]
     how = (
         f"Medians of {options.rounds} round{'s' if options.rounds > 1 else ''} (least to greatest), in which the "
         f"candidates took turns; {options.seconds} s for each run of wrk. Ratios are medians of the rounds' ratios. "

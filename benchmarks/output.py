@@ -78,8 +78,8 @@ def measure_peers(run: Run) -> Section:
 def measure_viewers(run: Run) -> Section:
     """Let one and fifty programs flood the service, with few and many viewers."""
     rows, goals = [], []
-    for programs, audiences in _FLOODS:
-        for number in audiences:
+    for programs, viewer_counts in _FLOODS:
+        for number in viewer_counts:
             rows.append(_row(run, programs, number, 0, goals))
             if programs == 1 and number == 10:
                 rows.append(_row(run, programs, number, 1, goals))
@@ -139,15 +139,15 @@ def _flood(run: Run, programs: int, number: int, stuck: int) -> Flood:
         slugs = list(found.slugs.values())
         time.sleep(_WARM_SECONDS)
         service = psutil.Process(found.pid)
-        with viewers(found.service.port, [slugs[n % programs] for n in range(number)], slugs[:stuck]) as audience:
+        with viewers(found.service.port, [slugs[n % programs] for n in range(number)], slugs[:stuck]) as watching:
             time.sleep(_WARM_SECONDS)
-            before, written, memory = audience.look(), door.written(), service.memory_info().rss / 1e6
+            before, written, memory = watching.look(), door.written(), service.memory_info().rss / 1e6
             cpu, began = found.cpu_seconds()["service"], time.perf_counter()
             time.sleep(run.seconds)
             seconds = time.perf_counter() - began
             cpu = (found.cpu_seconds()["service"] - cpu) / seconds
             written = door.written() - written
-            after = audience.look()
+            after = watching.look()
             grown = service.memory_info().rss / 1e6
         lines = [(b - a) / (after.at - before.at) for a, b in zip(before.lines, after.lines, strict=True)] or [0.0]
         skipped = sum(after.skipped) - sum(before.skipped)

@@ -18,7 +18,7 @@ from benchmarks import idle, output, starts
 from benchmarks.candidates import CannotMeasure, say
 from benchmarks.ingest import interrupt, positive
 from benchmarks.plan import Run, open_folder
-from benchmarks.report import Section, summary, surroundings, table
+from benchmarks.report import Section, machine_info, summary, table
 from benchmarks.runners import CIRCUS, REQUIREMENTS, SUPERVISORD
 
 BENCHMARKS: dict[str, Callable[[Run], Section]] = {
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(str(error))
         return 2
     if options.json is not None:
-        raw = {"surroundings": _around(), "noise": run.noise(), "figures": run.raw}
+        raw = {"machine_info": _around(), "noise": run.noise(), "figures": run.raw}
         options.json.write_bytes(orjson.dumps(raw, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     print(_report(sections, run, options))
     if all(section.sound for section in sections):
@@ -71,7 +71,7 @@ def _measure(run: Run, only: Sequence[str]) -> list[Section]:
 
 def _around() -> dict[str, str]:
     peers = {name: REQUIREMENTS[name][0].partition("==")[2] for name in (SUPERVISORD, CIRCUS)}
-    return surroundings(**peers)
+    return machine_info(**peers)
 
 
 def _report(sections: Sequence[Section], run: Run, options: argparse.Namespace) -> str:

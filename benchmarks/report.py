@@ -92,7 +92,7 @@ def summary(goals: Iterable[Goal]) -> str:
     return "## Summary\n\n" + table(head, (goal.row() for goal in goals))
 
 
-def surroundings(**further: str) -> dict[str, str]:
+def machine_info(**further: str) -> dict[str, str]:
     """Return the conditions of the measurement: date, versions and the number of cores."""
     names = ("smartmob", "aiohttp", "asyncpg", "uvloop")
     versions = {name: version(name) for name in names}

@@ -35,7 +35,7 @@ import psutil
 from benchmarks import samples
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.plan import open_folder
-from benchmarks.report import Section, surroundings, table
+from benchmarks.report import Section, machine_info, table
 
 SECONDS_BETWEEN_SAMPLES = 10.0
 _PROBES = 5
@@ -475,7 +475,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    about = ", ".join(f"{name} {value}" for name, value in surroundings().items())
+    about = ", ".join(f"{name} {value}" for name, value in machine_info().items())
     sys.stdout.write(f"# Soak\n\n{about}\n\n{scale.text()}\n\n{section.text()}\n")
     return 0 if section.sound else 1
 

@@ -28,7 +28,7 @@ import orjson
 
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.plan import open_folder
-from benchmarks.report import surroundings, table
+from benchmarks.report import machine_info, table
 from benchmarks.turrets import free_ports
 
 _PATIENCE = 300.0
@@ -268,7 +268,7 @@ def _compare(lab: Lab, run: str, over: dict[str, Any], outcome: Outcome) -> None
 
 
 def _report(outcomes: Sequence[Outcome], seed: int) -> str:
-    around = surroundings()
+    around = machine_info()
     rows = [
         (
             *(outcome.results, f"{outcome.counted:,}", f"{outcome.stored:,}", f"{outcome.headquarters}"),

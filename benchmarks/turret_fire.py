@@ -22,7 +22,7 @@ import psutil
 import zmq
 
 from benchmarks.candidates import CannotMeasure
-from benchmarks.report import Goal, Section, Spread, summary, surroundings, table
+from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
 from smartmob.turrets.protocol import Briefing, Order, Result, RunBriefing, Slices, Status
@@ -336,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyError as error:
         print(f"nothing was measured of {error}: {'; '.join(_FAILED)}", file=sys.stderr)
         return 2
-    around = surroundings(Locust=REQUIREMENTS[LOCUST][0].partition("==")[2])
+    around = machine_info(Locust=REQUIREMENTS[LOCUST][0].partition("==")[2])
     how = (
         f"Medians of {options.rounds} rounds (least to greatest), in which the candidates took turns; "
         f"{options.seconds} s for each measurement, after a warm-up. One process each. {_noise()}"
@@ -383,7 +383,7 @@ def _rounds(rounds: int, measures: dict[tuple[str, int], Measure]) -> dict[tuple
             except CannotMeasure as error:
                 _FAILED.append(f"{key[0]}, {key[1]:,} users: {error}")
                 print(f"-- {_FAILED[-1]}", file=sys.stderr)
-    return {key: shots for key, shots in found.items() if shots}
+    return {key: runs for key, runs in found.items() if runs}
 
 
 def _wait_until_quiet() -> None:
@@ -395,15 +395,15 @@ def _wait_until_quiet() -> None:
 
 
 def _rows(found: dict[tuple[str, int], list[FiringResult]]) -> Iterator[tuple[str, ...]]:
-    for (name, users), shots in found.items():
+    for (name, users), runs in found.items():
         yield (
             name,
             f"{users:,}",
-            Spread.of(shot.rate for shot in shots).text(),
-            Spread.of(shot.p50_ms for shot in shots).text(".2f"),
-            Spread.of(shot.cores for shot in shots).text(".2f"),
-            Spread.of(shot.per_core for shot in shots).text(),
-            Spread.of(shot.memory_mb for shot in shots).text(),
+            Spread.of(run.rate for run in runs).text(),
+            Spread.of(run.p50_ms for run in runs).text(".2f"),
+            Spread.of(run.cores for run in runs).text(".2f"),
+            Spread.of(run.per_core for run in runs).text(),
+            Spread.of(run.memory_mb for run in runs).text(),
         )
 
 
@@ -411,9 +411,9 @@ _HEAD = ("candidate", "users", "transactions/s", "p50 ms", "cores", "transaction
 
 
 def _waiting_section(found: dict[tuple[str, int], list[FiringResult]]) -> Section:
-    truth = Spread.of(shot.p50_ms / TASK_MS for shot in found[OURS, 1000])
-    stock = Spread.of(shot.p50_ms / TASK_MS for shot in found[STOCK, 1000])
-    memory = Spread.of(shot.memory_mb for shot in found[OURS, 10000])
+    truth = Spread.of(run.p50_ms / TASK_MS for run in found[OURS, 1000])
+    stock = Spread.of(run.p50_ms / TASK_MS for run in found[STOCK, 1000])
+    memory = Spread.of(run.memory_mb for run in found[OURS, 10000])
     goals = [
         Goal("p50 of a 10 ms task at 1,000 users over the truth", 1.2, truth.median, ".2f", at_most=True),
         Goal("memory of 10,000 async users in one process", 150, memory.median, ".0f", " MB", at_most=True),
@@ -425,7 +425,7 @@ def _waiting_section(found: dict[tuple[str, int], list[FiringResult]]) -> Sectio
 def _asking_section(found: dict[tuple[str, int], list[FiringResult]]) -> Section:
     goals = []
     for users in (100, 1000):
-        ours, theirs = (Spread.of(shot.per_core for shot in found[name, users]) for name in (OURS, LOCUST))
+        ours, theirs = (Spread.of(run.per_core for run in found[name, users]) for name in (OURS, LOCUST))
         what = f"requests per core over Locust's FastHttpUser, {users:,} users"
         goals.append(Goal(what, 1.0, ours.over(theirs).median, ".2f"))
     remark = "The target is one process, too, and mostly the limit: hence the figure per core of the generator."

@@ -24,7 +24,7 @@ import psutil
 
 from benchmarks.candidates import CannotMeasure, Service, environment, port_of, running, say, smartmob
 from benchmarks.plan import Run, open_folder
-from benchmarks.report import Goal, Section, Spread, summary, surroundings, table
+from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
 
 OCT_REQUIREMENTS = (
     "oct==0.4.12",
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except CannotMeasure as error:
             say(str(error))
             return 2
-    around = surroundings()
+    around = machine_info()
     how = f"Medians of {options.rounds} rounds (least to greatest), in which the candidates took turns. {run.noise()}"
     goals = [goal for section in sections for goal in section.goals]
     head = table(tuple(around), [tuple(around.values())])

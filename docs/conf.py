@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation."""
+"""The configuration with which Sphinx builds the documentation."""
 
 import sys
 from pathlib import Path

@@ -25,15 +25,20 @@ _SECRETS_VARIABLE = PREFIX + "SECRETS_FD"
 _secrets: dict[str, str] = {}
 
 
+def _receive_secrets() -> None:
+    """Take the secrets that this process passed on to itself, and close the file in which they were."""
+    if (descriptor := os.environ.pop(_SECRETS_VARIABLE, "")).isdecimal():
+        with open(int(descriptor), encoding="utf-8", errors="surrogateescape") as file:
+            _secrets.update(json.load(file))
+
+
 def hide_secrets() -> None:
     """Remove the secrets from the environment that /proc shows to all programs of the same user.
 
     /proc shows the environment with which a program was started, so this process executes itself again without the
     secrets. It passes them on in an anonymous file in memory, which is closed after reading.
     """
-    if (descriptor := os.environ.pop(_SECRETS_VARIABLE, "")).isdecimal():
-        with open(int(descriptor), encoding="utf-8", errors="surrogateescape") as file:
-            _secrets.update(json.load(file))
+    _receive_secrets()
     given = {name: os.environ[name] for name in secret_names() if os.environ.get(name)}
     if not given or not hasattr(os, "memfd_create"):
         return

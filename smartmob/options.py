@@ -76,12 +76,7 @@ class Option:
     def parse(self, given: object, source: str) -> Any:
         """Return `given` as a value of this setting; raises SettingsError that names `source`."""
         if self.repeatable:
-            parts = given.split(",") if isinstance(given, str) else given
-            if not isinstance(parts, list | tuple):
-                raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
-            if not all(isinstance(part, str) for part in parts):
-                raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
-            return tuple(part.strip() for part in parts if part.strip())
+            return _texts(given, source)
         try:
             value = _PARSERS[self.kind](given)
         except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -161,3 +156,11 @@ def options(owner: type) -> tuple[Option, ...]:
                 )
 
     return tuple(walk(owner, ""))
+
+
+def _texts(given: object, source: str) -> tuple[str, ...]:
+    """Return the texts of a setting that may be repeated; raises SettingsError that names `source`."""
+    parts = given.split(",") if isinstance(given, str) else given
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise SettingsError(f"{source}: expected a list of texts, got {given!r}")
+    return tuple(part.strip() for part in parts if part.strip())

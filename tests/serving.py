@@ -18,7 +18,7 @@ class ServiceServer(TestServer):
 
     def __init__(self, app: web.Application, gate: RequestGate, **options: Any) -> None:
         super().__init__(app, host="127.0.0.1", **options)
-        self._entrance = gate
+        self._gate = gate
 
     async def _make_runner(self, **_: Any) -> web.AppRunner:
-        return Runner(self.app, self._entrance, _STOP_SECONDS)
+        return Runner(self.app, self._gate, _STOP_SECONDS)

@@ -30,7 +30,7 @@ _python, _doctest = PythonEvaluator(), DocTestEvaluator(doctest.ELLIPSIS)
 
 
 class Page:
-    """What a comment says counts for the next example only, so it is remembered here."""
+    """The state of a page while its examples are collected: a comment counts for the next example only."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage

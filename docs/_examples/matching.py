@@ -1,4 +1,4 @@
-"""Whether what a command printed fits what a page shows.
+"""Compares the output of a command with the output that a page shows.
 
 `...` stands for any text, and on a line of its own for any lines, or none. What differs from run to run (times,
 durations, hashes, figures with a fraction) counts as equal if it has the same form, so that a page can show a real

@@ -1,4 +1,4 @@
-"""What the examples talk to: a service of the real command, and servers of files and of PostgreSQL beside it."""
+"""The servers of the examples: a service of the real command, and servers of files and of PostgreSQL beside it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _SECONDS = 800.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended, and what it wrote to its output and its errors."""
+    """The exit code of a command, with its output and its errors."""
 
     code: int
     output: str

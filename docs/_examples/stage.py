@@ -56,8 +56,8 @@ class Stage:
         self._files: Files | None = None
         self._ports = Ports()
         # Bound but not listening: the address of a service that is not there.
-        self._nobody = socket.socket()
-        self._nobody.bind(("127.0.0.1", 0))
+        self._unused_port = socket.socket()
+        self._unused_port.bind(("127.0.0.1", 0))
         self._alone = False
         self._port = 0
         self._beside: list[subprocess.Popen[bytes]] = []
@@ -66,7 +66,7 @@ class Stage:
         """End everything and remove the folder."""
         with ExitStack() as ends:
             ends.callback(shutil.rmtree, self._folder, ignore_errors=True)
-            ends.callback(self._nobody.close)
+            ends.callback(self._unused_port.close)
             ends.callback(self._ports.give_back)
             for process in self._beside:
                 ends.callback(interrupt, process)
@@ -89,7 +89,7 @@ class Stage:
     def be_alone(self) -> None:
         """Let there be no service at the address."""
         self._alone = True
-        self._move(self._nobody.getsockname()[1])
+        self._move(self._unused_port.getsockname()[1])
 
     def copy(self, name: str) -> None:
         """Copy a file or a folder of the repository into the present folder."""

@@ -60,13 +60,13 @@ async def _service(folder: str) -> AsyncIterator[str]:
     assert process.stdout is not None
     try:
         async for line in process.stdout:
-            told = orjson.loads(line)
-            if told.get("event") == "bind" and told.get("transport") == "tcp":
+            event = orjson.loads(line)
+            if event.get("event") == "bind" and event.get("transport") == "tcp":
                 break
         else:
             raise ChildProcessError("the service of the tour did not start")
         reading = asyncio.create_task(process.stdout.read())
-        yield f"http://127.0.0.1:{told['port']}"
+        yield f"http://127.0.0.1:{event['port']}"
         process.terminate()
         await reading
     finally:

@@ -172,10 +172,7 @@ def _parse(text: str) -> Condition:
 
 def _condition(words: _Words) -> Condition:
     if words.accept("silent"):
-        if not words.accept("for"):
-            raise _Unreadable("expected `for` and a duration behind `silent`")
-        seconds = _duration(words, SHORTEST_SILENCE_SECONDS)
-        return Silent(seconds, Timing(0.0, _recovery(words, 0.0)))
+        return _silent(words)
     if words.accept("regression"):
         return Regression(_share(words) if words.accept("by") else 0.0)
     if words.accept("load", "test", "failed"):
@@ -189,6 +186,13 @@ def _condition(words: _Words) -> Condition:
     if words.accept("database", "lost"):
         return DatabaseLost(_duration(words) if words.accept("for") else 0.0)
     return _threshold(words)
+
+
+def _silent(words: _Words) -> Silent:
+    if not words.accept("for"):
+        raise _Unreadable("expected `for` and a duration behind `silent`")
+    seconds = _duration(words, SHORTEST_SILENCE_SECONDS)
+    return Silent(seconds, Timing(0.0, _recovery(words, 0.0)))
 
 
 def _threshold(words: _Words) -> Threshold:

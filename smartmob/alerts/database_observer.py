@@ -11,7 +11,7 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.state_machine import Health
 
 BACK = "the database is back"
-"""The reason of an alert about a lost database; it is told only once, as it is over by then."""
+"""The reason of an alert about a lost database; receivers are notified once, as it is over by then."""
 
 
 @dataclass(frozen=True, slots=True)

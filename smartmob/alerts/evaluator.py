@@ -61,7 +61,7 @@ _NEW = timedelta(days=7)
 NO_LONGER_NEW = "it is no longer new"
 """The reason of a regression that is closed, without a message, because the test was not made faster again."""
 _QUIET = (NO_LONGER_NEW, BACK)
-"""The reasons of ends that are not told."""
+"""The reasons of ends without a notification."""
 
 PENDING_OUTAGE = timedelta(minutes=10)
 """Pending alerts of a service that ended are pending again when it starts within this time."""
@@ -245,8 +245,8 @@ class Evaluator:
                 seen = Observation(alert.subject, Health.UNKNOWN)
                 await self._advance(look, rule, Timing(), seen, gone=reason)
             else:
-                told = alert.notified_at is not None and not look.silenced(rule, alert.subject)
-                await self._end(Resolve(reason, told), look, rule, alert)
+                notify = alert.notified_at is not None and not look.silenced(rule, alert.subject)
+                await self._end(Resolve(reason, notify), look, rule, alert)
 
     async def _evaluate(self, look: _Look, rule: Rule, condition: Condition) -> None:
         observed: Observations = self._observers.observe(rule, condition)
@@ -335,8 +335,8 @@ class Evaluator:
     async def _end(self, action: Resolve, look: _Look, rule: Rule, alert: Alert) -> bool:
         ended = msgspec.structs.replace(alert, resolved_at=look.at, reason=action.reason)
         notify = action.notify and rule.resolved
-        told = await self._store.told(alert.id) if notify else []
-        notifications = self._notifications(look, told, ended, "resolved")
+        receivers = await self._store.notified_receivers(alert.id) if notify else []
+        notifications = self._notifications(look, receivers, ended, "resolved")
         if not await self._store.resolve(ended, notifications):
             return False
         log.info("alerts.resolved", rule=rule.name, subject=alert.subject, reason=action.reason)

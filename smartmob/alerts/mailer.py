@@ -58,12 +58,18 @@ def parse_server(text: str, sender: str, password: str, host_name: str) -> MailS
     if url.password:
         raise SettingsError("--alerts-mail-server: put the password into a file, and name it in "
                             "--alerts-mail-password-file")  # fmt: skip
+    sender = _checked_sender(sender, host_name)
+    return MailServer(url.scheme, url.host, port or _PORTS[url.scheme], url.user or "", password, sender)
+
+
+def _checked_sender(sender: str, host_name: str) -> str:
+    """Return the address of the sender, by default one of this host; raises SettingsError."""
     sender = sender or f"smartmob@{host_name if '.' in host_name else host_name + '.invalid'}"
     try:
         addresses(f"mailto:{sender}", "--alerts-mail-from")
     except InvalidInput as error:
         raise SettingsError(str(error)) from None
-    return MailServer(url.scheme, url.host, port or _PORTS[url.scheme], url.user or "", password, sender)
+    return sender
 
 
 def addresses(text: str, where: str = "$.address") -> list[str]:

@@ -1,6 +1,6 @@
 """Observes what ends: load tests and jobs. Each is seen once, and its outcome is that of its name until the next one.
 
-After a start of the service, only the newest of each name counts, so that old failures are not told again.
+After a start of the service, only the newest of each name counts, so that old failures cause no alert again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import JobsSource, LoadTestsSource
 from smartmob.alerts.state_machine import Health
 from smartmob.commands import model as jobs
-from smartmob.turrets.model import ABORTED, ENDED
-from smartmob.turrets.model import Run as LoadTest
+from smartmob.turrets.model import ABORTED, ENDED, Run
 
 FIRST_SPAN = timedelta(days=1)
 """The time before the first look from which the newest outcomes are read."""
@@ -102,28 +101,28 @@ def load_tests(source: LoadTestsSource) -> Read:
 
     async def read(start: datetime, end: datetime) -> list[Outcome]:
         runs = await source.runs_between(start, end, MAX_OUTCOMES)
-        return [
-            Outcome(
-                id=run.id,
-                subject=one_line(run.name),
-                ended_at=run.ended_at,
-                failed=_has_failed(run),
-                summary=f"the load test {run.name} {run.state}{f' ({run.reason})' if run.reason else ''}: "
-                f"{run.transactions:,} transactions, {run.errors:,} errors",
-                share=run.errors / run.transactions if run.transactions else 0.0,
-            )
-            for run in runs
-            if run.state in ENDED and run.ended_at is not None
-        ]
+        return [_load_test(run, run.ended_at) for run in runs if run.state in ENDED and run.ended_at is not None]
 
     return read
 
 
-def _has_failed(run: LoadTest) -> bool | None:
+def _has_failed(run: Run) -> bool | None:
     """Return whether a load test failed, or was stopped by a condition of its project; None if a person stopped it."""
     if run.state == "stopped":
         return True if run.reason is not None and run.reason.startswith(ABORTED) else None
     return run.state == "failed"
+
+
+def _load_test(run: Run, ended_at: datetime) -> Outcome:
+    ending = f"{run.state} ({run.reason})" if run.reason else run.state
+    return Outcome(
+        id=run.id,
+        subject=one_line(run.name),
+        ended_at=ended_at,
+        failed=_has_failed(run),
+        summary=f"the load test {run.name} {ending}: {run.transactions:,} transactions, {run.errors:,} errors",
+        share=run.errors / run.transactions if run.transactions else 0.0,
+    )
 
 
 def ended_jobs(source: JobsSource) -> Read:

@@ -105,7 +105,7 @@ INSERT INTO alert_notifications (
 VALUES ($1, $2, $3, $4, $5::json, $6, $7, NULL, 0, NULL, NULL, '')
 ON CONFLICT (id) DO NOTHING;
 
--- name: select_told
+-- name: select_notified
 SELECT DISTINCT receiver FROM alert_notifications WHERE alert = $1 AND kind IN ('firing', 'repeated') ORDER BY receiver;
 
 -- name: lock_claims

@@ -2,7 +2,7 @@
 
 A run is judged when no measure has arrived for a while, and again if more of it arrives. A confirmed change restarts
 the history of its test, so one change is one regression in one run, and the run after it is judged by the new level.
-Files of old runs are history, and not told.
+Old runs that are imported are history, and cause no alert.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ class Announce:
 
 @dataclass(frozen=True, slots=True)
 class Resolve:
-    """Store that the alert is over; notify if its receivers were told that it fired."""
+    """Store that the alert is over; notify if its receivers were notified that it fired."""
 
     reason: str
     notify: bool
@@ -136,7 +136,7 @@ def handle(state: AlertState, event: Event, timing: Timing, now: float) -> tuple
         case Gone():
             if state.phase is not Phase.FIRING:
                 return AlertState(), []
-            return AlertState(), [Resolve(event.reason, _was_told(state, event.silenced))]
+            return AlertState(), [Resolve(event.reason, _was_notified(state, event.silenced))]
         case _:
             assert_never(event)
 
@@ -158,7 +158,7 @@ def _observed_firing(state: AlertState, event: Observed, timing: Timing, now: fl
     if event.health is Health.GOOD:
         since = now if state.good_since is None else state.good_since
         if now - since >= timing.recover_for:
-            return AlertState(), [Resolve(RECOVERED, _was_told(state, event.silenced))]
+            return AlertState(), [Resolve(RECOVERED, _was_notified(state, event.silenced))]
         state = replace(state, good_since=since)
     elif event.health is not Health.UNKNOWN:
         state = replace(state, good_since=None)
@@ -180,5 +180,5 @@ def _fired(event: Observed, now: float) -> AlertState:
     return AlertState(Phase.FIRING, event.cause, notified_at=None if event.silenced else now)
 
 
-def _was_told(state: AlertState, silenced: bool) -> bool:
+def _was_notified(state: AlertState, silenced: bool) -> bool:
     return state.notified_at is not None and not silenced

@@ -189,9 +189,9 @@ class AlertStore:
 
         await self._database.run(operation)
 
-    async def told(self, alert: UUID) -> list[str]:
-        """Return the receivers that were, or will be, told that an alert fires."""
-        return [row["receiver"] for row in await self._database.fetch(self._sql["select_told"], alert)]
+    async def notified_receivers(self, alert: UUID) -> list[str]:
+        """Return the receivers that were, or will be, notified that an alert fires."""
+        return [row["receiver"] for row in await self._database.fetch(self._sql["select_notified"], alert)]
 
     async def add_notification(self, alert: UUID, notification: NewNotification) -> UUID:
         """Store a notification alone; return its id."""

@@ -190,8 +190,8 @@ async def _refusal(response: aiohttp.ClientResponse, address: str) -> DeliveryFa
         text = f"the receiver answered {status}, a redirect to {shown_target(location)}: give that address instead"
         return DeliveryFailed(text, permanent=True)
     start = (await response.content.read(MAX_ANSWER_BYTES)).decode(errors="replace")
-    told = without_secrets(start.strip(), address)
-    text = one_line(f"the receiver answered {status} {told}".strip(), _ERROR_CHARACTERS)
+    detail = without_secrets(start.strip(), address)
+    text = one_line(f"the receiver answered {status} {detail}".strip(), _ERROR_CHARACTERS)
     permanent = 400 <= status < 500 and status not in _TRY_AGAIN
     return DeliveryFailed(text, permanent=permanent, after=retry_after(response.headers.get("Retry-After", "")))
 

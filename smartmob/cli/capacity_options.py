@@ -81,19 +81,23 @@ def _parse(text: str) -> HeldCondition:
         raise SettingsError(f"{OPTION} {text!r} is no condition; write 'p99<300ms', 'errors<1%' or 'TIMER:p95<1s'")
     if match["sign"] not in _INVERSE:
         raise SettingsError(f"{OPTION} {text!r}: give the condition that has to hold, with <, such as 'p99<300ms'")
-    inverse = f"{match['left']}{_INVERSE[match['sign']]}{match['right']}"
-    try:
-        threshold = thresholds.parse(inverse)
-    except SettingsError as error:
-        reason = str(error).removeprefix(f"--fail-if {inverse!r}").replace(f"--fail-if {inverse!r}", "")
-        reason = reason.replace("can never be met", "always holds").replace("is always met", "can never hold")
-        raise SettingsError(f"{OPTION} {text!r}{reason}") from None
+    threshold = _inverse(text, f"{match['left']}{_INVERSE[match['sign']]}{match['right']}")
     if threshold.figure in _NOT_FOR_A_RATE:
         raise SettingsError(
             f"{OPTION} {text!r}: {threshold.figure} follows from the rate that is searched for; "
             "give a latency, errors or late"
         )
     return HeldCondition(text, threshold)
+
+
+def _inverse(text: str, inverse: str) -> thresholds.Threshold:
+    """Return the threshold `inverse`, which is met when the condition `text` does not hold; raises SettingsError."""
+    try:
+        return thresholds.parse(inverse)
+    except SettingsError as error:
+        reason = str(error).removeprefix(f"--fail-if {inverse!r}").replace(f"--fail-if {inverse!r}", "")
+        reason = reason.replace("can never be met", "always holds").replace("is always met", "can never hold")
+        raise SettingsError(f"{OPTION} {text!r}{reason}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,18 +109,23 @@ def _write_junit(path: Path, command: Sequence[str], checks: Sequence[Any]) -> N
     properties = ElementTree.SubElement(suite, "properties")
     ElementTree.SubElement(properties, "property", name="command", value=_xml(" ".join(command)))
     for one in checks:
-        case = ElementTree.SubElement(suite, "testcase", classname="check-turret", name=one.rule)
-        if one.result == "failed":
-            counts["failures"] += 1
-            ElementTree.SubElement(case, "failure", message=_xml(one.why)).text = _xml(f"{one.says}\n{one.frame}")
-        elif one.result != "passed":
-            counts["skipped"] += 1
-            ElementTree.SubElement(case, "skipped", message=_xml(f"{one.result}: {one.why}"))
+        _add_case(suite, counts, one)
     suite.attrib.update({name: str(count) for name, count in counts.items()})
     try:
         path.write_bytes(ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True))
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}") from None
+
+
+def _add_case(suite: ElementTree.Element, counts: dict[str, int], check: Any) -> None:
+    """Add the test case of a check, and count it if it has not passed."""
+    case = ElementTree.SubElement(suite, "testcase", classname="check-turret", name=check.rule)
+    if check.result == "failed":
+        counts["failures"] += 1
+        ElementTree.SubElement(case, "failure", message=_xml(check.why)).text = _xml(f"{check.says}\n{check.frame}")
+    elif check.result != "passed":
+        counts["skipped"] += 1
+        ElementTree.SubElement(case, "skipped", message=_xml(f"{check.result}: {check.why}"))
 
 
 def _xml(text: str) -> str:

@@ -181,19 +181,20 @@ async def jobs_command(rest: RestClient, state: str | None, limit: int, as_json:
     if as_json:
         printing.print_json(found)
         return
-    rows = (
-        (
-            job["id"],
-            job["state"],
-            job["exit_code"],
-            printing.local_time(job["started_at"]),
-            job["output_bytes"],
-            job["client"],
-            " ".join(job["argv"]),
-        )
-        for job in found
+    columns = (">Job", "State", ">Code", "Began", ">Bytes", "Client", "Command")
+    printing.print_table("Jobs", columns, map(_job_row, found))
+
+
+def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        job["id"],
+        job["state"],
+        job["exit_code"],
+        printing.local_time(job["started_at"]),
+        job["output_bytes"],
+        job["client"],
+        " ".join(job["argv"]),
     )
-    printing.print_table("Jobs", (">Job", "State", ">Code", "Began", ">Bytes", "Client", "Command"), rows)
 
 
 @click.command("output")

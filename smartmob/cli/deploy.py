@@ -237,15 +237,20 @@ async def _upload(rest: RestClient, folder: Path) -> str:
         packing.__exit__(None, None, None)
 
 
+async def _ready(rest: RestClient, known: set[str]) -> Counter[str]:
+    """Return the names of the new turrets that are ready, with their numbers; `known` are those from before."""
+    turrets = (await rest.get("/turrets"))["turrets"]
+    new = [turret for turret in turrets if turret["uuid"] not in known and turret["alive"]]
+    return Counter(turret["name"] for turret in new if turret["status"].lower() == "ready")
+
+
 async def _until_ready(rest: RestClient, processes: Sequence[_Process], known: set[str], address: str) -> None:
     """Wait until all turrets are connected; raises DeploymentFailed when one cannot start or does not connect."""
     wanted = Counter(process.turret["name"] for process in processes)
     loop, deadline = asyncio.get_running_loop(), math.inf
     while True:
         if await _all_run(processes):
-            heard = (await rest.get("/turrets"))["turrets"]
-            new = [turret for turret in heard if turret["uuid"] not in known and turret["alive"]]
-            missing = wanted - Counter(turret["name"] for turret in new if turret["status"].lower() == "ready")
+            missing = wanted - await _ready(rest, known)
             if not missing:
                 return
             deadline = min(deadline, loop.time() + _READY_SECONDS)

@@ -203,9 +203,9 @@ class CapacityFinder:
 
     def _line(self, step: SearchStep) -> str:
         """Return a step in one line."""
-        told = f"step {len(self.steps)}: {shown(step.rate)} {_SAID[step.outcome]}, p99 {printing.seconds(step.p99)}"
-        told += f", {step.errors:.2%} errors"
-        return f"{told} ({step.reasons[0]})" if step.reasons else told
+        line = f"step {len(self.steps)}: {shown(step.rate)} {_SAID[step.outcome]}, p99 {printing.seconds(step.p99)}"
+        line += f", {step.errors:.2%} errors"
+        return f"{line} ({step.reasons[0]})" if step.reasons else line
 
 
 _SAID = {"held": "held", "broken": "did not hold", "saturated": "could not be fired"}
@@ -256,16 +256,20 @@ async def find(
     result = await finder.run()
     stored = await finder.store(result)
     if target is not None:
-        with output_files.replacing(target) as file:
-            async for chunk in rest.chunks(stored["report"], "text/html", max_bytes=LIMITS.report_bytes):
-                file.write(chunk)
-        printing.say(f"{target} is written")
+        await _write_report(rest, stored["report"], target)
     if as_json:
         printing.print_json(stored)
     else:
         show(finder.steps, result)
     if result.held is None or (result.ending == "unfinished" and finder.interrupted):
         raise CapacityNotFound(result.words)
+
+
+async def _write_report(rest: RestClient, path: str, target: Path) -> None:
+    with output_files.replacing(target) as file:
+        async for chunk in rest.chunks(path, "text/html", max_bytes=LIMITS.report_bytes):
+            file.write(chunk)
+    printing.say(f"{target} is written")
 
 
 def show(steps: Sequence[SearchStep], result: SearchResult) -> None:

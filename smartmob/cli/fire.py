@@ -7,10 +7,10 @@ import csv
 import io
 import signal
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import click
@@ -207,11 +207,7 @@ async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: st
     timers = [name for name in summary["timers"] if name != thresholds.ALL]
     rows = 0
     with output_files.replacing(target) as raw, io.TextIOWrapper(raw, "utf-8", newline="") as file:
-        try:
-            writer = csv.writer(file, delimiter=delimiter)
-            writer.writerow([csv_cells.guarded(name) for name in (*_HEADERS, *timers)])
-        except (TypeError, csv.Error) as error:
-            raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None
+        writer = _csv_writer(file, target, delimiter, timers)
         async for line in rest.lines(f"{RUNS}/{run}/results"):
             result = orjson.loads(line)
             given = [result["custom_timers"].get(name) for name in timers]
@@ -220,6 +216,16 @@ async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: st
     if not rows and summary["transactions"]:
         printing.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
     printing.say(f"{target}: {rows} results")
+
+
+def _csv_writer(file: TextIO, target: Path, delimiter: str, timers: Sequence[str]) -> Any:
+    """Return a writer that has written the line of headers; raises InvalidInput for an unusable delimiter."""
+    try:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow([csv_cells.guarded(name) for name in (*_HEADERS, *timers)])
+    except (TypeError, csv.Error) as error:
+        raise InvalidInput(f"cannot write {target} with the delimiter {delimiter!r}: {error}") from None
+    return writer
 
 
 @click.command("rebuild-results")
@@ -270,15 +276,15 @@ async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
 async def _follow(rest: RestClient, run: str) -> str:
     """Show a run until its end, and return its final state. The first CTRL-C stops the run early."""
     path = f"{RUNS}/{run}"
-    told = False
+    announced = False
     with RunDisplay() as display, _interrupts() as interrupted:
         for attempt in range(_ATTEMPTS):
             try:
                 async for frame in rest.frames(f"{path}/live"):
                     if frame["state"] not in (*_STATES, *_FINAL_STATES):
                         raise RemoteError(f"the server names the unknown state {str(frame['state'])[:200]!r}")
-                    if frame["state"] == "running" and not told:
-                        told = True
+                    if frame["state"] == "running" and not announced:
+                        announced = True
                         for words in (await rest.get(path))["plan"]["words"]:
                             printing.say(words)
                     display.show(frame)

@@ -59,7 +59,8 @@ def command(
 ) -> None:
     """Turn the recording FILE (HAR of a browser or proxy) into the project NAME, whose script sends its requests.
 
-    Cookies, tokens, passwords and the like are not copied: their values go into config.json, under keys that are told.
+    Cookies, tokens, passwords and the like are not copied: their values go into config.json, under keys that the
+    command prints.
     """
     if folder.exists():
         raise InvalidInput(f"{folder} exists already; give a new name")

@@ -198,15 +198,18 @@ def _remarks(host: dict[str, Any]) -> Iterator[str]:
     if (container := latest.get("container")) is not None:
         text = container_text(Container(**container))
         yield f"{text[:1].upper()}{text[1:]}."
-    for name in latest.get("unread", ()):
-        if name in _KEYS or name.startswith("temperatures."):
-            yield f"{name} is sent but not stored: it is not a number."
-            continue
-        # `cpu_percent` has a known key in it; `mme` is close to one.
-        inside = sorted((key for key in _KEYS if key in name.lower()), key=len, reverse=True)
-        near = inside or difflib.get_close_matches(name, _KEYS, 1)
-        known = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}."
-        yield f"{name} is sent but not stored: there is no such field; {known}"
+    yield from map(_unread_remark, latest.get("unread", ()))
+
+
+def _unread_remark(name: str) -> str:
+    """Return why a field of a sample was not stored, with the name that was probably meant."""
+    if name in _KEYS or name.startswith("temperatures."):
+        return f"{name} is sent but not stored: it is not a number."
+    # `cpu_percent` has a known key in it; `mme` is close to one.
+    inside = sorted((key for key in _KEYS if key in name.lower()), key=len, reverse=True)
+    near = inside or difflib.get_close_matches(name, _KEYS, 1)
+    known = f"did you mean {near[0]}?" if near else f"there are {', '.join(NAMES)}."
+    return f"{name} is sent but not stored: there is no such field; {known}"
 
 
 _KEYS = ("time", "unix_time", *(key for field in FIELDS for key in (*field.aliases, field.name)))

@@ -43,7 +43,7 @@ def command(
     """Write a unit for systemd that starts the service, or the reporting agent, with the machine.
 
     ARGUMENTS are options of `smartmob serve`, such as --host, or of `smartmob report-host`, such as --to. Nothing is
-    started: what to do next is told.
+    started: the next steps are printed.
     """
     name, module = _ROLES[role]
     _check(module, arguments)

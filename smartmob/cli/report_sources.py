@@ -149,10 +149,7 @@ def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
     """
     with ExitStack() as stack:
         if found.path.is_dir():
-            files = criterion.estimate_files(found.path)
-            modified = max((file.stat().st_mtime for file in files), default=0.0)
-            estimates = formats.named("criterion")
-            yield OpenReport(found.path, found.name, _digest(files), _moment(modified), estimates)
+            yield _estimates(found)
             return
         try:
             file = stack.enter_context(plain_file(found))
@@ -168,7 +165,7 @@ def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
 def plain_file(found: Found, command: str = "smartmob tests import") -> Iterator[PlainFile]:
     """Yield a file, a pipe or standard input as a plain and unpacked file. Raises OSError and InvalidInput.
 
-    `command` is what a person is told to use for a named pipe.
+    `command` is what a person should use for a named pipe.
     """
     with ExitStack() as stack:
         path, modified = stack.enter_context(_plain(found, command))
@@ -243,6 +240,13 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
+def _estimates(found: Found) -> OpenReport:
+    """Return the folder of estimates that Criterion.rs writes."""
+    files = criterion.estimate_files(found.path)
+    modified = max((file.stat().st_mtime for file in files), default=0.0)
+    return OpenReport(found.path, found.name, _digest(files), _moment(modified), formats.named("criterion"))
+
+
 def _format(found: Found, head: bytes, forced: str | None) -> formats.ReportFormat | None:
     """Return the format of a file, None for a database of pytest-monitor. Raises InvalidInput or NotAReport."""
     suffix = Path(found.name.removesuffix(".gz")).suffix.lower()
@@ -256,12 +260,17 @@ def _format(found: Found, head: bytes, forced: str | None) -> formats.ReportForm
     format_ = formats.recognised(head)
     if format_ is not None:
         return format_
+    raise _unknown_format(found, head, suffix)
+
+
+def _unknown_format(found: Found, head: bytes, suffix: str) -> InvalidInput | NotAReport:
+    """Return the error for a file of no known format; files of a folder may be other things than reports."""
     if (kind := packed(head)) is not None:
-        raise _skippable(found, f"is {kind}; unpack it first")
+        return _skippable(found, f"is {kind}; unpack it first")
     is_other_xml = b"<" in head[:64]
     if found.in_folder and (suffix not in _XML_SUFFIXES or is_other_xml):
-        raise NotAReport("is no report")
-    raise InvalidInput(f"is of no format that is known; with --format one of: {', '.join(formats.NAMES)}")
+        return NotAReport("is no report")
+    return InvalidInput(f"is of no format that is known; with --format one of: {', '.join(formats.NAMES)}")
 
 
 def _digest(files: Sequence[Path]) -> str:

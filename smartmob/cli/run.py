@@ -346,19 +346,24 @@ async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json:
     if as_json:
         printing.print_json(statuses)
     for process in statuses:
-        if _is_unready(process):
-            printing.say(f"{_with_port(process)}, but is not ready: {process['readiness']['detail']}")
-        elif process["state"] == model.RUNNING:
-            printing.say(_with_port(process))
-        elif _has_succeeded(process):
-            printing.say(f"{process['slug']} has ended: {process['detail']}")
-        elif process["state"] == model.WAITING:
-            printing.say(f"{process['slug']} {process['detail']}")
+        _show_start(process)
     if any(process["state"] in _NOT_STARTED and not _has_succeeded(process) for process in statuses):
         return await _report(rest, statuses, _NOT_STARTED)
     printing.say(_ways_back(rest, app, slugs))
     waiting = any(process["state"] == model.WAITING for process in statuses)
     return FAILED if waiting or any(map(_is_unready, statuses)) else GOOD
+
+
+def _show_start(process: Status) -> None:
+    """Print whether a process has started; one that could not start is reported with its output instead."""
+    if _is_unready(process):
+        printing.say(f"{_with_port(process)}, but is not ready: {process['readiness']['detail']}")
+    elif process["state"] == model.RUNNING:
+        printing.say(_with_port(process))
+    elif _has_succeeded(process):
+        printing.say(f"{process['slug']} has ended: {process['detail']}")
+    elif process["state"] == model.WAITING:
+        printing.say(f"{process['slug']} {process['detail']}")
 
 
 async def _all_settled(rest: RestClient, slugs: Sequence[str]) -> list[Status]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -55,19 +56,16 @@ async def ls(rest: RestClient, as_json: bool) -> None:
         printing.print_json(tokens)
         return
     rows = (
-        (
-            token["name"],
-            token["role"],
-            printing.local_time(token["created_at"]),
-            "expired"
-            if token["expired"]
-            else printing.local_time(token["expires_at"])
-            if token["expires_at"]
-            else "never",
-        )
-        for token in tokens
+        (token["name"], token["role"], printing.local_time(token["created_at"]), _expiry(token)) for token in tokens
     )
     printing.print_table("Tokens", ("Name", "Role", "Made", "Expires"), rows)
+
+
+def _expiry(token: dict[str, Any]) -> str:
+    """Return the cell that shows when a token expires."""
+    if token["expired"]:
+        return "expired"
+    return printing.local_time(token["expires_at"]) if token["expires_at"] else "never"
 
 
 @command.command()

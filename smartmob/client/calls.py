@@ -150,6 +150,13 @@ class RemoteCall:
 
     # -- from the server ----------------------------------------------------------------------------------------
 
+    def _receive_done(self, message: Done, size: int) -> None:
+        if message.values:
+            self._values(message.values, size)
+        if self.name == "cd" and message.exit_code == 0 and self._last_text is not None:
+            self._transport.moved(self._last_text)
+        self._finish(lambda: self._taker.done(message))
+
     def receive(self, message: FromServer, size: int = 0) -> None:
         """Pass on a message about this call, from a frame of `size` bytes."""
         if isinstance(message, Started):
@@ -165,11 +172,7 @@ class RemoteCall:
             self._out.add(message.bytes)
             self._credited.set()
         elif isinstance(message, Done):
-            if message.values:
-                self._values(message.values, size)
-            if self.name == "cd" and message.exit_code == 0 and self._last_text is not None:
-                self._transport.moved(self._last_text)
-            self._finish(lambda: self._taker.done(message))
+            self._receive_done(message, size)
 
     def _values(self, values: list[Any], size: int) -> None:
         found = [protocol.decode_value(value) for value in values]

@@ -270,7 +270,7 @@ class ClientConnection:
     ) -> None:
         self.url = url
         self._enter_connect_timeout = enter_connect_timeout
-        self._lab = CommandClient(url, token, ca_file=ca_file)
+        self._client = CommandClient(url, token, ca_file=ca_file)
         self._closed = False
         self._last_cwd: str | None = None
         _pool[id(self)] = self
@@ -288,29 +288,29 @@ class ClientConnection:
         """Connect, trying for `timeout` seconds; raises NotConnected, which is a ConnectionError."""
         if self._closed:
             raise NotConnected("this connection was closed; add the server again")
-        background.run(self._lab.connect(timeout))
-        for name, description in self._lab.channel.commands.items():
+        background.run(self._client.connect(timeout))
+        for name, description in self._client.channel.commands.items():
             if not hasattr(type(self), name):
                 setattr(self, name, self._method(name, description))
 
     def disconnect(self) -> None:
         """Disconnect. Jobs continue on the server, and their listeners continue after the next `connect`."""
-        background.run(self._lab.disconnect())
+        background.run(self._client.disconnect())
 
     def close(self) -> None:
         """Close the connection, and remove it from the pool."""
         if not self._closed:
             self._closed = True
             _pool.pop(id(self), None)
-            background.run(self._lab.close())
+            background.run(self._client.close())
 
     def server_methods(self) -> list[ServerMethod]:
         """Return the names of the server's commands, each with its `signature` and its `text`, and `transfer`."""
-        return self._lab.server_methods()
+        return self._client.server_methods()
 
     def heartbeat(self, timeout: float | None = None) -> bool:
         """Return whether the server answers within `timeout` seconds."""
-        return background.run(self._lab.heartbeat(timeout))
+        return background.run(self._client.heartbeat(timeout))
 
     def transfer(
         self,
@@ -328,13 +328,15 @@ class ClientConnection:
         ClientTimeout after `timeout` seconds. `chunk` and `raise_error` are those of conplyent: the size of the pieces
         is chosen by the client, and errors are raised in any case.
         """
-        return background.run(self._lab.transfer(src, dest, chunk, timeout, raise_error=raise_error, progress=progress))
+        return background.run(
+            self._client.transfer(src, dest, chunk, timeout, raise_error=raise_error, progress=progress)
+        )
 
     def fetch(
         self, src: str, dest: str | Path, *, progress: Callable[[int, int], None] | None = None
     ) -> dict[str, Any]:
         """Get a file from the server, and check its SHA-256."""
-        return background.run(self._lab.fetch(src, dest, progress=progress))
+        return background.run(self._client.fetch(src, dest, progress=progress))
 
     def run(
         self,
@@ -348,7 +350,7 @@ class ClientConnection:
         **kwargs: Any,
     ) -> Any:
         """Run a command; the class describes the options."""
-        partial = self._lab.partial(name, kwargs)
+        partial = self._client.partial(name, kwargs)
         listener = self._start(name, args, kwargs, max_interval, partial=partial)
         if not complete:
             listener.wait_accepted(timeout if timeout is not None else max_interval)
@@ -385,13 +387,13 @@ class ClientConnection:
         *,
         partial: bool = False,
     ) -> ConnectionListener:
-        positional, named = messages.arguments(self._lab.channel.commands.get(name), args, kwargs)
+        positional, named = messages.arguments(self._client.channel.commands.get(name), args, kwargs)
         listener = ConnectionListener(name, max_interval, partial=partial)
         handler = listener.handler()
 
         def begin() -> None:
             try:
-                listener.bind(self._lab.channel.call(name, positional, named, handler, max_interval=max_interval))
+                listener.bind(self._client.channel.call(name, positional, named, handler, max_interval=max_interval))
             except ClientError as error:
                 handler.failed(error)
 
@@ -408,7 +410,7 @@ class ClientConnection:
         return method
 
     def __getattr__(self, name: str) -> Any:
-        raise messages.unknown(name, bool(self.__dict__.get("_lab") and self._lab.channel.commands))
+        raise messages.unknown(name, bool(self.__dict__.get("_client") and self._client.channel.commands))
 
 
 def add(

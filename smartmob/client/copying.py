@@ -1,6 +1,6 @@
 """Copies of files and trees to and from a server: kinds, modes below the umask, times and links, by the rules of rsync.
 
-What cannot be copied is told and left out, and the rest is copied.
+Files that cannot be copied are reported and left out, and the rest is copied.
 """
 
 from __future__ import annotations
@@ -194,10 +194,10 @@ class Copy:
             if any(entry.path.startswith(folder) for folder in left_out):
                 continue
             if entry.problem is not None:
-                self._tell(entry, f"its content cannot be listed: {entry.problem}")
+                self._report(entry, f"its content cannot be listed: {entry.problem}")
                 continue
             if entry.kind not in (FILE, FOLDER, LINK, FIFO):
-                self._tell(entry, f"it is a {entry.kind}")
+                self._report(entry, f"it is a {entry.kind}")
             elif await self._attempt(entry, copy):
                 self.count += 1
                 if entry.kind == FOLDER:
@@ -216,14 +216,14 @@ class Copy:
         except OSError as error:
             if error.errno in _FATAL:
                 raise
-            self._tell(entry, error.strerror or str(error))
+            self._report(entry, error.strerror or str(error))
             return False
         except SmartmobError as error:
-            self._tell(entry, str(error))
+            self._report(entry, str(error))
             return False
         return True
 
-    def _tell(self, entry: FileEntry, reason: str) -> None:
+    def _report(self, entry: FileEntry, reason: str) -> None:
         self.problems.append(f"{entry.shown or '.'} was not copied: {reason}")
 
     def _file_progress(self) -> Progress:

@@ -37,15 +37,19 @@ class Backpressure:
         self._read = self._read_bytes = 0
         self._left_out: LeftOut | None = None
 
+    def _is_full(self, size: int) -> bool:
+        """Return whether there is no room for a message of `size` bytes."""
+        count, waiting = self._came - self._read, self._came_bytes - self._read_bytes
+        # Once the limit is reached, half of the messages must be read first, so that LeftOut is rare.
+        part = 2 if self._left_out is not None else 1
+        return count >= LIMITS.unread_messages // part or (count > 0 and waiting + size > LIMITS.unread_bytes // part)
+
     def add(self, values: list[Any], size: int) -> list[tuple[Any, int]]:
         """Return the messages of a frame to keep, each with the size in bytes to pass to `read`."""
         held: list[tuple[Any, int]] = []
         for number, value in enumerate(values):
             share = size if number == 0 else 0
-            count, waiting = self._came - self._read, self._came_bytes - self._read_bytes
-            # Once the limit is reached, half of the messages must be read first, so that LeftOut is rare.
-            most = 2 if self._left_out is not None else 1
-            if count >= LIMITS.unread_messages // most or (count and waiting + share > LIMITS.unread_bytes // most):
+            if self._is_full(share):
                 if self._left_out is None:
                     self._left_out = LeftOut()
                     held.append((self._left_out, 0))

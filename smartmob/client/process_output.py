@@ -51,7 +51,7 @@ class ProcessOutput:
 
 @asynccontextmanager
 async def process_output(
-    lab: RestClient,
+    rest: RestClient,
     slug: str,
     *,
     tail: int = 0,
@@ -72,5 +72,5 @@ async def process_output(
     # An older service does not know these parameters.
     query: dict[str, int | str] = {"partial": 1} if partial else {}
     query |= ({"marks": 1} if sources else {}) | ({} if stream == "all" else {"stream": stream})
-    async with lab.socket(path, tail=tail, events=int(events), follow=int(follow), **query) as socket:
+    async with rest.socket(path, tail=tail, events=int(events), follow=int(follow), **query) as socket:
         yield ProcessOutput(socket, marked=sources)

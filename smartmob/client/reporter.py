@@ -11,7 +11,7 @@ import asyncio
 import base64
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,12 +128,15 @@ class Reporter:
             # In a thread: it waits for the probes, of which one may hang.
             snapshot = await asyncio.to_thread(self._snapshots.read, 0.0)
             self._report_changes(snapshot)
-            fields = sample_fields(snapshot)
-            time = round(self._clocks.steady() + self._base, 3)
-            self._held.append(msgspec.json.encode({"time": time, "id": self._numbers % 2**62, **fields}))
-            if not self._connected or len(self._held) > _MAX_HELD_SAMPLES:
-                self._store_on_disk()
+            self._hold(sample_fields(snapshot))
             self._news.set()
+
+    def _hold(self, fields: Mapping[str, Any]) -> None:
+        """Keep a sample in memory until it is sent, or on disk while there is no connection."""
+        time = round(self._clocks.steady() + self._base, 3)
+        self._held.append(msgspec.json.encode({"time": time, "id": self._numbers % 2**62, **fields}))
+        if not self._connected or len(self._held) > _MAX_HELD_SAMPLES:
+            self._store_on_disk()
 
     def _report_changes(self, snapshot: Snapshot) -> None:
         """Say which figures cannot be measured, and whose memory and processors are measured."""
@@ -261,9 +264,9 @@ class Reporter:
         for _ in range(_EXCHANGES):
             apart = wall() - steady()
             sent = steady() + apart
-            told = await self._ask(socket, {"type": "CLOCK", "sent": sent})
+            answer = await self._ask(socket, {"type": "CLOCK", "sent": sent})
             back = steady() + apart
-            found.append(exchange_result(sent, told["received"], told["answered"], back))
+            found.append(exchange_result(sent, answer["received"], answer["answered"], back))
         # The quickest exchange was disturbed least.
         delay, offset = min(found)
         self._base = apart + offset

@@ -55,16 +55,21 @@ def folder_of(path: SafePath) -> Iterator[int]:
     folder = os.open(path.root, _FOLDER)
     try:
         for part in path.parts[:-1]:
-            try:
-                os.mkdir(part, dir_fd=folder)
-            except FileExistsError:
-                pass  # the next call fails unless it is a folder
-            inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+            inner = _made_folder(part, folder)
             os.close(folder)
             folder = inner
         yield folder
     finally:
         os.close(folder)
+
+
+def _made_folder(name: str, parent: int) -> int:
+    """Make a folder in the folder `parent` unless it is there, and return its descriptor. Raises OSError."""
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        pass  # the next call fails unless it is a folder
+    return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
 
 
 @contextmanager

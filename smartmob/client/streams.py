@@ -48,6 +48,10 @@ def open_target(path: str) -> int | None:
     _refuse_socket(mode, path)
     if stat.S_ISBLK(mode):
         raise OSError(errno.EINVAL, "it is a disk, which is not overwritten", path)
+    return _open_for_writing(path)
+
+
+def _open_for_writing(path: str) -> int:
     try:
         return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:

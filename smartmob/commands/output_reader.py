@@ -80,9 +80,7 @@ class OutputReader:
             sink.report_gap(offset, job.kept_from)
             offset = job.kept_from
         while spool is not None and offset < spool.end:
-            data, stream = _piece(spool, offset, apart=apart)
-            await sink.send_output(offset, data, stream)
-            offset += len(data)
+            offset = await _send_chunk(spool, offset, sink, apart=apart)
         error = None if job.error is None else RuntimeError(job.error)
         return Outcome(exit_code=job.exit_code, state=job.state, end=job.output_bytes, error=error, signal=job.signal)
 
@@ -99,15 +97,20 @@ class OutputReader:
                 if hold:
                     job.hold(sink, offset)
                 if offset < spool.end:
-                    data, stream = _piece(spool, offset, apart=apart)
-                    await sink.send_output(offset, data, stream)
-                    offset += len(data)
+                    offset = await _send_chunk(spool, offset, sink, apart=apart)
                 elif job.outcome is not None:
                     return job.outcome
                 else:
                     await job.wait_for_output(offset)
         finally:
             job.release(sink)
+
+
+async def _send_chunk(spool: Spool, offset: int, sink: ReplySink, *, apart: bool) -> int:
+    """Send the next chunk of output from `offset` on, and return the offset after it."""
+    data, stream = _piece(spool, offset, apart=apart)
+    await sink.send_output(offset, data, stream)
+    return offset + len(data)
 
 
 def _piece(spool: Spool, offset: int, *, apart: bool) -> tuple[bytes, int]:

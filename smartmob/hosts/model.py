@@ -168,6 +168,20 @@ def _detail(data: SampleData) -> str:
     return text
 
 
+def _converted(document: object) -> tuple[SampleData, Mapping[str, object]]:
+    """Return the sample of a JSON object, and the object, in which lone surrogates are replaced."""
+    try:
+        try:
+            data = msgspec.convert(document, SampleData, strict=False)
+        except UnicodeError:  # a lone surrogate, which JSON can write and UTF-8 cannot
+            document = _printable_texts(document)
+            data = msgspec.convert(document, SampleData, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"value error: {error}", (Fault("$", str(error)),)) from None
+    assert isinstance(document, dict)  # anything else does not fit
+    return data, document
+
+
 def read_sample(document: object) -> SampleData:
     """Return the sample of a JSON object as Python's `json` read it; raises InvalidInput.
 
@@ -178,16 +192,8 @@ def read_sample(document: object) -> SampleData:
         # Not in the sender's document: it is returned as it came.
         not_numbers = {name: None for name, value in document.items() if _is_no_number(value) and name in _FIGURES}
         document = {**document, **not_numbers}
-    try:
-        try:
-            data = msgspec.convert(document, SampleData, strict=False)
-        except UnicodeError:  # a lone surrogate, which JSON can write and UTF-8 cannot
-            document = _printable_texts(document)
-            data = msgspec.convert(document, SampleData, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidInput(f"value error: {error}", (Fault("$", str(error)),)) from None
-    assert isinstance(document, dict)  # anything else does not fit
-    return _without_unread(data, document.keys() - _KEYS, not_numbers)
+    data, read = _converted(document)
+    return _without_unread(data, read.keys() - _KEYS, not_numbers)
 
 
 def _is_no_number(value: object) -> bool:
@@ -368,10 +374,7 @@ class Latest(_DetailedValues, frozen=True):
 def latest_of(at: datetime, values: Mapping[str, float | None], detail: Mapping[str, Any], now: datetime) -> Latest:
     """Return the newest sample of a machine; `detail` is what was stored as JSON, `now` the time of the answer."""
     age = round(max(0.0, (now - at).total_seconds()), 1)
-    stale = {
-        name: msgspec.structs.replace(figure, age=None if figure.age is None else round(figure.age + age, 1))
-        for name, figure in msgspec.convert(detail.get("stale") or {}, dict[str, StaleFigure]).items()
-    }
+    stale = _stale_figures(detail, age)
     ages = {name: age for name, value in values.items() if value is not None}
     return Latest(
         time=at,
@@ -384,6 +387,14 @@ def latest_of(at: datetime, values: Mapping[str, float | None], detail: Mapping[
         age=age,
         ages={**ages, **{name: figure.age for name, figure in stale.items()}},
     )
+
+
+def _stale_figures(detail: Mapping[str, Any], age: float) -> dict[str, StaleFigure]:
+    """Return the figures that were stale when a sample was taken, `age` seconds ago, with their ages now."""
+    return {
+        name: msgspec.structs.replace(figure, age=None if figure.age is None else round(figure.age + age, 1))
+        for name, figure in msgspec.convert(detail.get("stale") or {}, dict[str, StaleFigure]).items()
+    }
 
 
 class ClockOffset(msgspec.Struct, frozen=True):

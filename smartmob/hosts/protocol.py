@@ -315,10 +315,7 @@ class Echo:
                 finite = math.isfinite(message.sent)
                 return (SendClock(message.sent, wall_time) if finite else _refuse("sent: no number"),)
             case ReportClockOffset():
-                fine = math.isfinite(message.offset) and math.isfinite(message.delay) and message.delay >= 0
-                if not fine:
-                    return (_refuse("offset and delay are seconds, and delay is not negative"),)
-                return (StoreOffset(message.client_id, message.offset, message.delay),)
+                return (_store_offset(message),)
             case _:
                 return _DATA_TYPE_ACTION
 
@@ -466,3 +463,9 @@ _TYPES = {
     str(kind.__struct_config__.tag)
     for kind in (Hello, ClientData, Subscribe, Unsubscribe, WorkTime, Backfill, Clock, ReportClockOffset)
 }
+
+
+def _store_offset(message: ReportClockOffset) -> Action:
+    if not (math.isfinite(message.offset) and math.isfinite(message.delay) and message.delay >= 0):
+        return _refuse("offset and delay are seconds, and delay is not negative")
+    return StoreOffset(message.client_id, message.offset, message.delay)

@@ -255,18 +255,22 @@ def check(request: CreateRequest) -> None:
             raise InvalidInput.at(
                 f"$.{field}", "a name is part of an address: use no slash, brace or control character"
             )
-    scheme = request.source_url.partition("://")[0].lower()
+    _check_source_url(request.source_url)
+    variables.check(request.env, "$.env")
+    if request.command is not None and ("\0" in request.command or not request.command.strip()):
+        raise InvalidInput.at("$.command", "expected a command without zero bytes")
+
+
+def _check_source_url(url: str) -> None:
+    scheme = url.partition("://")[0].lower()
     if scheme not in ("http", "https"):
         raise InvalidInput.at("$.source_url", "expected an http:// or https:// address")
-    if _is_shown(request.source_url):
+    if _is_shown(url):
         raise InvalidInput.at(
             "$.source_url",
             "this is the address as a status shows it, without its secrets; give the whole address, or /archives/ and "
             "the digest below the service's own address",
         )
-    variables.check(request.env, "$.env")
-    if request.command is not None and ("\0" in request.command or not request.command.strip()):
-        raise InvalidInput.at("$.command", "expected a command without zero bytes")
 
 
 def listed(process: Snapshot, base: str, now: datetime) -> Process:

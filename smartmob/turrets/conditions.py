@@ -98,7 +98,7 @@ class Threshold:
         return ConditionResult(
             condition=self.text,
             state="passed" if failed is None else "failed",
-            text=self._told(value, left, samples, failed),
+            text=self._result_text(value, left, samples, failed),
             value=value,
             limit=None if self.figure == UNTRUSTED else self.number,
             unit="s" if self.is_time else "share" if self.share else "",
@@ -154,7 +154,7 @@ class Threshold:
             return int(figures["count"])
         return int(figures.get("samples") or max(figures["count"] - figures["errors"], 0))
 
-    def _told(self, value: float | None, left: float | None, samples: int, failed: str | None) -> str:
+    def _result_text(self, value: float | None, left: float | None, samples: int, failed: str | None) -> str:
         """Return the result in one line: the value, the comparison, the distance, and of how many values it is."""
         if self.figure == UNTRUSTED:
             return "trusted" if failed is None else failed

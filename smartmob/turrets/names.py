@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TypeVar
 
@@ -33,6 +32,8 @@ _HASH_DIGITS = 12  # characters of the hash, in base 16
 _SUFFIX = " (timer)"
 UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]")
 _MOST_REMEMBERED = 4096  # names
+_unchanged_names: set[str] = set()
+"""Names that `timer_name` has returned as they were, at most `_MOST_REMEMBERED`."""
 
 
 @lru_cache(_MOST_REMEMBERED)
@@ -43,7 +44,11 @@ def timer_name(name: str) -> str:
     surrogates become U+FFFD, blanks at both ends are removed, and a reserved name gets " (timer)" behind it.
     """
     own = counted_name(name)
-    return own + _SUFFIX if own == FURTHER_TIMERS else own
+    if own == FURTHER_TIMERS:
+        return own + _SUFFIX
+    if own == name and len(_unchanged_names) < _MOST_REMEMBERED:
+        _unchanged_names.add(name)
+    return own
 
 
 @lru_cache(_MOST_REMEMBERED)
@@ -59,17 +64,22 @@ def counted_name(name: str) -> str:
     return text + _SUFFIX if text == ALL_TRANSACTIONS else text
 
 
-def by_timer(values: Mapping[str, T], rule: Callable[[str], str] = timer_name) -> dict[str, T]:
-    """Return values by the counted names of their timers; a second value for one name gets the name with " (2)"."""
-    named = {rule(name): value for name, value in values.items()}
+def by_timer(values: dict[str, T]) -> dict[str, T]:
+    """Return values by the counted names of their timers; a second value for one name gets the name with " (2)".
+
+    Values whose names are known to stay as they are, as in nearly all results, are returned themselves.
+    """
+    if _unchanged_names.issuperset(values):
+        return values
+    named = {timer_name(name): value for name, value in values.items()}
     if len(named) == len(values):
         return named
     named = {}
     for given, value in values.items():
-        name = wanted = rule(given)
+        name = wanted = timer_name(given)
         number = 2
         while name in named:
-            name = rule(f"{wanted[: LONGEST_TIMER_NAME - 8]} ({number})")
+            name = timer_name(f"{wanted[: LONGEST_TIMER_NAME - 8]} ({number})")
             number += 1
         named[name] = value
     return named

@@ -90,11 +90,11 @@ async def test_a_killed_agent_leaves_no_process(
         for number in range(3):
             await client.create(source, f"web.{number}", grace=0.2)
         pids = [pid for port in range(5000, 5003) for pid in await family(tmp_path / str(port))]
-        keepers = [psutil.Process(pid).ppid() for pid in pids]
+        subreapers = [psutil.Process(pid).ppid() for pid in pids]
         for number in signals:
             command.send_signal(number)
         await command.wait()
-        await until(lambda: living([*pids, *keepers]) == [])
+        await until(lambda: living([*pids, *subreapers]) == [])
     for port in range(5000, 5003):
         (tmp_path / str(port)).unlink()
     async with agent(tmp_path / "data", database_url) as (_, client):
@@ -214,14 +214,14 @@ async def test_a_thousand_processes_run_with_the_usual_limit_of_open_files(
         await asyncio.gather(*(client.create(source, f"web.{number}") for number in range(programs)))
         await client.are({f"web.{number}": RUNNING for number in range(programs)})
         await until(lambda: limit.exists() and limit.read_text().count("\n") == programs)
-        guardian, *started = [child.pid for child in service.children(recursive=True)]
+        watchdog, *started = [child.pid for child in service.children(recursive=True)]
         assert len(living(started)) == programs + programs // CHILDREN_PER_SUBREAPER
         assert service.memory_info().rss < 400 * 1024 * 1024
         await asyncio.gather(*(client.delete(f"app.web.{number}") for number in range(programs)))
         assert await client.states() == {}
         # A last keeper is left, which waits for the next program.
         await until(lambda: len(living(started)) == 1)
-        assert [psutil.Process(pid).ppid() for pid in living(started)] == [guardian]
+        assert [psutil.Process(pid).ppid() for pid in living(started)] == [watchdog]
         assert set(limit.read_text().split()) == {"1024"}
 
 

@@ -111,9 +111,9 @@ class Tenant:
 def _kill_something(service: psutil.Process, dice: random.Random) -> None:
     """Kill a subreaper, the watchdog, or all of them at the same moment."""
     with suppress(psutil.NoSuchProcess, IndexError):
-        guardian = service.children()[-1]
-        keepers = guardian.children()
-        which = dice.choice([[guardian], [dice.choice(keepers)], [dice.choice(keepers)], [*keepers, guardian]])
+        watchdog = service.children()[-1]
+        subreapers = watchdog.children()
+        which = dice.choice([[watchdog], [dice.choice(subreapers)], [dice.choice(subreapers)], [*subreapers, watchdog]])
         for process in which:
             process.suspend()
         for process in which:

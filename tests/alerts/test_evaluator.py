@@ -43,7 +43,7 @@ class Lab:
         self.machines.all = [host(name, self._at, cpu=value) for name, value in cpu.items()]
         await self.evaluator.look()
 
-    async def told(self) -> list[tuple[str, str]]:
+    async def notified(self) -> list[tuple[str, str]]:
         """Return kind and receiver of all notifications, oldest first."""
         found = await self.store.notifications(failed=False, limit=1_000)
         return [(each.kind, each.receiver) for each in reversed(found)]
@@ -64,7 +64,7 @@ async def test_an_alert_fires_and_resolves_once(lab: Lab) -> None:
     lab.bus.subscribe(AlertResolved, events.append)
     for cpu in (50, 95, 99, 85, 95, 70, 75):
         await lab.see(a=cpu)
-    assert await lab.told() == [("firing", "ops"), ("resolved", "ops")]
+    assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
     [alert] = await lab.store.history(NOW, clock.now() + timedelta(days=1), None, 10)
     assert (alert.subject, alert.value, alert.reason) == ("a", 95.0, "recovered")
     assert [type(event) for event in events] == [AlertFired, AlertResolved]
@@ -78,9 +78,9 @@ async def test_a_restart_tells_nothing_again(lab: Lab) -> None:
     after = Lab(lab.store)
     for cpu in (95, 95, 96):
         await after.see(a=cpu)
-    assert await lab.told() == [("firing", "ops")]
+    assert await lab.notified() == [("firing", "ops")]
     await after.see(a=10)
-    assert await lab.told() == [("firing", "ops"), ("resolved", "ops")]
+    assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
 
 
 async def test_two_services_on_one_database_tell_once(lab: Lab) -> None:
@@ -88,7 +88,7 @@ async def test_two_services_on_one_database_tell_once(lab: Lab) -> None:
     other = Lab(lab.store)
     for cpu in (50, 95, 96, 95, 10, 10):
         await asyncio.gather(lab.see(a=cpu), other.see(a=cpu))
-    assert await lab.told() == [("firing", "ops"), ("resolved", "ops")]
+    assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
 
 
 async def test_a_removed_machine_ends_its_alert(lab: Lab) -> None:
@@ -97,7 +97,7 @@ async def test_a_removed_machine_ends_its_alert(lab: Lab) -> None:
     await lab.see(a=95, b=50)
     await lab.see(b=50)
     assert await lab.store.active() == []
-    assert await lab.told() == [("firing", "ops"), ("resolved", "ops")]
+    assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
 
 
 async def test_a_removed_rule_ends_its_alerts_for_those_who_were_told(lab: Lab) -> None:
@@ -107,7 +107,7 @@ async def test_a_removed_rule_ends_its_alerts_for_those_who_were_told(lab: Lab) 
     await lab.store.put_receiver(receiver("late"), replace=True)
     await lab.store.delete_rule("busy")
     await lab.see(a=95)
-    assert await lab.told() == [("firing", "ops"), ("resolved", "ops")]
+    assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
 
 
 async def test_another_limit_keeps_the_alert_and_another_figure_ends_it(lab: Lab) -> None:
@@ -116,10 +116,10 @@ async def test_another_limit_keeps_the_alert_and_another_figure_ends_it(lab: Lab
     await lab.see(a=95)
     await lab.store.put_rule(rule(condition="cpu > 92"), replace=True)
     await lab.see(a=95)
-    assert await lab.told() == [("firing", "ops")]
+    assert await lab.notified() == [("firing", "ops")]
     await lab.store.put_rule(rule(condition="mem > 92"), replace=True)
     await lab.see(a=95)
-    assert await lab.told() == [("firing", "ops"), ("resolved", "ops")]
+    assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
 
 
 async def test_a_silence_holds_back_until_it_is_ended(lab: Lab) -> None:
@@ -130,11 +130,11 @@ async def test_a_silence_holds_back_until_it_is_ended(lab: Lab) -> None:
     await lab.see(a=50, b=50)
     await lab.see(a=95, b=50)
     await lab.see(a=95, b=50)
-    assert (await lab.told(), [each.notified_at for each in await lab.store.active()]) == ([], [None])
+    assert (await lab.notified(), [each.notified_at for each in await lab.store.active()]) == ([], [None])
     await lab.store.delete_silence(silence.id)
     await lab.see(a=95, b=50)
     await lab.see(a=95, b=50)
-    assert await lab.told() == [("firing", "ops")]
+    assert await lab.notified() == [("firing", "ops")]
 
 
 async def test_an_alert_waits_for_the_first_receiver(store: AlertStore) -> None:
@@ -144,10 +144,10 @@ async def test_an_alert_waits_for_the_first_receiver(store: AlertStore) -> None:
     await store.put_receiver(receiver("other"), replace=True)
     await lab.see(a=50)
     await lab.see(a=95)
-    assert await lab.told() == []
+    assert await lab.notified() == []
     await store.put_receiver(receiver(), replace=True)
     await lab.see(a=95)
-    assert await lab.told() == [("firing", "ops")]
+    assert await lab.notified() == [("firing", "ops")]
 
 
 async def test_a_rule_chooses_its_receivers_and_whether_the_end_is_told(lab: Lab) -> None:
@@ -157,7 +157,7 @@ async def test_a_rule_chooses_its_receivers_and_whether_the_end_is_told(lab: Lab
     await lab.store.put_rule(rule(receivers=["ops", "team"], resolved=False), replace=True)
     for cpu in (50, 95, 10):
         await lab.see(a=cpu)
-    assert sorted(await lab.told()) == [("firing", "ops"), ("firing", "team")]
+    assert sorted(await lab.notified()) == [("firing", "ops"), ("firing", "team")]
     assert await lab.store.active() == []
 
 
@@ -178,7 +178,7 @@ async def test_a_rule_that_cannot_be_read_any_more_stops_no_other(lab: Lab) -> N
     await lab.store.put_rule(rule("old", condition="floppy > 1"), replace=True)
     await lab.see(a=50)
     await lab.see(a=95)
-    assert await lab.told() == [("firing", "ops")]
+    assert await lab.notified() == [("firing", "ops")]
 
 
 async def test_what_was_pending_goes_on_after_a_restart(lab: Lab) -> None:
@@ -212,7 +212,7 @@ async def test_another_service_does_not_end_the_alert_of_a_process(lab: Lab) -> 
     assert [each.id for each in await lab.store.active()] == [theirs.id]
     await lab.store.delete_rule("crash")
     await lab.see(a=50)
-    assert (await lab.store.active(), await lab.told()) == ([], [("firing", "ops"), ("resolved", "ops")])
+    assert (await lab.store.active(), await lab.notified()) == ([], [("firing", "ops"), ("resolved", "ops")])
 
 
 async def test_a_lost_database_is_told_once_when_it_is_back(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +225,7 @@ async def test_a_lost_database_is_told_once_when_it_is_back(lab: Lab, monkeypatc
     monkeypatch.setattr(clock, "steady", lambda: later)
     for _ in range(3):
         await lab.evaluator.look()
-    assert await lab.told() == [("firing", "ops")]
+    assert await lab.notified() == [("firing", "ops")]
     assert await lab.store.active() == []
     [told] = await lab.store.history(NOW, clock.now() + timedelta(days=1), None, 10)
     assert (told.rule, told.subject, told.value and told.value >= 60) == ("lost", "service", True)

@@ -34,7 +34,7 @@ async def test_rules_that_left_the_settings_are_deleted(store: AlertStore) -> No
     assert [each.name for each in await store.rules()] == ["a", "c"]
 
 
-async def test_an_alert_fires_once_whoever_sees_it(store: AlertStore) -> None:
+async def test_an_alert_that_several_services_see_fires_once(store: AlertStore) -> None:
     """Of several services that see the same, one stores the alert and its notification; after its end it may fire."""
     alerts = [alert() for _ in range(5)]
     fired = await asyncio.gather(*(store.fire(each, None, [notification(each)]) for each in alerts))
@@ -64,7 +64,7 @@ async def test_an_announcement_is_made_by_one_service(store: AlertStore) -> None
     await store.fire(quiet, None, [])
     done = await asyncio.gather(*(store.announce(quiet, [notification(quiet)], LATER) for _ in range(2)))
     assert sorted(done) == [False, True]
-    assert await store.told(quiet.id) == ["ops"]
+    assert await store.notified_receivers(quiet.id) == ["ops"]
     assert len(await store.notifications(failed=False, limit=10)) == 1
 
 

@@ -61,9 +61,14 @@ async def _client(with_settings: MakeClient) -> Any:
     return await with_settings()
 
 
-SHOTS = os.environ.get("SCREENSHOTS")
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
 """A folder for screenshots of the pages, or None."""
-WINDOWS = [(400, True), *([(400, False)] if SHOTS else []), (1280, False), *([(1280, True)] if SHOTS else [])]
+WINDOWS = [
+    (400, True),
+    *([(400, False)] if SCREENSHOTS else []),
+    (1280, False),
+    *([(1280, True)] if SCREENSHOTS else []),
+]
 """Widths of the window, and whether the colours are dark: each value once; with screenshots all pairs.
 
 The window only grows: a page that was loaded in it would need a moment to become narrower.
@@ -142,8 +147,8 @@ async def _inspect(page: Page, name: str, way: str) -> None:
         await page.evaluate(Axe().axe_script)
     found = AxeResults(await page.evaluate("rules => axe.run(rules)", RULES))
     assert found.violations_count == 0, f"{name}, {way}: {found.generate_report()}"
-    if SHOTS:
-        await page.screenshot(path=Path(SHOTS) / f"{name}-{way}.png", full_page=True)
+    if SCREENSHOTS:
+        await page.screenshot(path=Path(SCREENSHOTS) / f"{name}-{way}.png", full_page=True)
 
 
 async def test_the_frame_of_each_page_leads_everywhere(client: Any, look: Look) -> None:

@@ -33,7 +33,7 @@ from tests.waiting import until
 
 
 @pytest.fixture(name="feature")
-async def _room(
+async def _feature(
     database: Database, reader: HostsReader, writer: HostsWriter
 ) -> AsyncIterator[Callable[..., HostsService]]:
     """Return the maker of the feature's service by its settings."""

@@ -20,7 +20,7 @@ from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 
-NOBODY = "01a20788-1e4e-7206-a499-0770704355fa"
+UNKNOWN_RUN = "01a20788-1e4e-7206-a499-0770704355fa"
 
 
 async def _refused(client: Any, data: bytes, media_type: str = "application/json") -> dict[str, Any]:
@@ -77,7 +77,7 @@ class TestAsking:
 class TestUnknown:
     """A run that is not there."""
 
-    @pytest.mark.parametrize("ident", [NOBODY, "last", "x" * 500, "%F0%9F%8E%AF"])
+    @pytest.mark.parametrize("ident", [UNKNOWN_RUN, "last", "x" * 500, "%F0%9F%8E%AF"])
     async def test_an_unknown_run_is_not_found_on_any_route(self, lab: Any, ident: str) -> None:
         """The answer is always 404."""
         for method, end in (
@@ -91,7 +91,7 @@ class TestUnknown:
     async def test_a_report_against_an_unknown_run_is_not_found(self, lab: Any) -> None:
         """The answer is 404."""
         run = await ask(lab)
-        await get(lab, f"/turret-runs/{run['id']}/report?against={NOBODY}", 404)
+        await get(lab, f"/turret-runs/{run['id']}/report?against={UNKNOWN_RUN}", 404)
 
 
 class TestListing:

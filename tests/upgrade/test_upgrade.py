@@ -69,12 +69,12 @@ async def test_a_released_database_is_migrated_and_answers_the_same(
 ) -> None:
     """Its tables have the shape of new ones."""
     await restore(dump, empty_url)
-    for_ever = {
+    unlimited = {
         "hosts": HostsSettings(keep_days=36_500, keep_minutes_days=36_500),
         "commands": CommandsSettings(keep_days=36_500),
         "processes": ProcessesSettings(keep_events_days=36_500),
     }
-    upgraded = replace(settings, database=replace(settings.database, url=empty_url), **for_ever)
+    upgraded = replace(settings, database=replace(settings.database, url=empty_url), **unlimited)
     async with running(build(upgraded)) as client:
         found = await fetch(str(client.make_url("")).rstrip("/"))
     assert _lacks(orjson.loads(dump.with_suffix(".json").read_bytes()), found) == ""

@@ -263,6 +263,11 @@ async def _receive(call: CallContext, writer: Writer, missing: int) -> bytes:
             await writer.write(body)
     finally:
         await writer.flush()
+    return await _receive_trailer(call, trailer)
+
+
+async def _receive_trailer(call: CallContext, trailer: bytes) -> bytes:
+    """Return all bytes after the content, of which `trailer` has arrived; raises InvalidInput for too many."""
     while len(trailer) <= _DIGEST_BYTES:
         data = await call.receive()
         if data is None:

@@ -280,6 +280,15 @@ class Decoder:
             raise InvalidPickle("the message is filled with something else than its fields")
         message.state = state
 
+    def _set_of(self, arguments: tuple[Any, ...]) -> set[Any]:
+        items = arguments[0] if arguments else []
+        if type(items) is not list:
+            raise InvalidPickle("a set is made of a list")
+        self._copies -= len(items)
+        if self._copies < 0:
+            raise InvalidPickle("the message repeats its values too often")
+        return _fill_set(set(), items)
+
     def _reduce(self) -> None:
         arguments, named = self._pop(), self._pop()
         if type(arguments) is not tuple or type(named) is not _Global:
@@ -287,13 +296,7 @@ class Decoder:
         if named is _TYPE and len(arguments) == 1:
             self._push(TypeStandIn(arguments[0]))
         elif named in (_SET, _FROZENSET) and len(arguments) <= 1:
-            items = arguments[0] if arguments else []
-            if type(items) is not list:
-                raise InvalidPickle("a set is made of a list")
-            self._copies -= len(items)
-            if self._copies < 0:
-                raise InvalidPickle("the message repeats its values too often")
-            made = _fill_set(set(), items)
+            made = self._set_of(arguments)
             self._push(made if named is _SET else frozenset(made))
         elif named in (_BYTEARRAY, _BYTES, _ENCODE):
             data = self._bytes_of(named, arguments)

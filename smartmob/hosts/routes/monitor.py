@@ -45,20 +45,8 @@ class Processors(msgspec.Struct, frozen=True):
     frequency: list[float] = msgspec.field(name="cores frequency")
 
 
-class MemoryInfo(msgspec.Struct, frozen=True):
-    """Memory in a unit, rounded down."""
-
-    total: int
-    available: int
-    percent: float
-    used: int
-    free: int
-    active: int
-    inactive: int
-    buffers: int
-    cached: int
-    shared: int
-    slab: int
+class MemoryInfo(Memory, frozen=True):
+    """Memory in a unit instead of bytes, rounded down."""
 
 
 class MemoryTotal(msgspec.Struct, frozen=True):

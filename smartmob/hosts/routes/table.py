@@ -42,7 +42,11 @@ def table(
         {101: Answer("The session begins."), 426: Answer("The request is not a WebSocket handshake.")},
         public=True,
     )
-    monitors = _monitor(Monitor(service, sampler), settings.hosts.open_monitor)
+    monitor_handlers = Monitor(service, sampler)
+    monitors = [
+        *_monitor(monitor_handlers, settings.hosts.open_monitor),
+        *_about(monitor_handlers, settings.hosts.open_monitor),
+    ]
     routes = (*_reporting(reports), *monitors, *_history(Histories(service)), socket)
     return RouteTable("hosts", routes)
 
@@ -112,6 +116,9 @@ def _monitor(h: Monitor, public: bool) -> Iterator[Route]:
             name = f"{group}_{path.replace('/', '_')}"
             answers = {200: answer(kind)}
             yield Route("GET", f"{prefix}/{path}", handler, name, summary, answers, query=parameters, public=public)
+
+
+def _about(h: Monitor, public: bool) -> Iterator[Route]:
     about = {200: answer(monitor.About)}
     yield Route("GET", "/api/", h.about, "api", "The name and version of the service.", about, public=public)
     yield Route("GET", "/api", h.about, "api_no_slash", "The name and version of the service.", about, public=public)

@@ -55,6 +55,10 @@ class BodyReader:
             if len(data) > limit:
                 raise self._too_large(limit)
             return data
+        return await self._joined(request, limit)
+
+    async def _joined(self, request: web.Request, limit: int) -> bytes:
+        """Return a body that arrives in several chunks; raises TooLarge above `limit` bytes."""
         parts, size = [], 0
         async for chunk in self._unpacked(request, limit):
             size += len(chunk)

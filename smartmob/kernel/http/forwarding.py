@@ -104,20 +104,25 @@ def _forwarded(headers: CIMultiDictProxy[str]) -> Iterator[_Entry]:
 
     An open quotation mark of a client would swallow the entries that proxies add after it.
     """
+    for element in reversed(_elements(headers)):
+        yield _Entry(element.get("for", ""), element.get("proto", ""), element.get("host", ""))
+
+
+def _elements(headers: CIMultiDictProxy[str]) -> list[dict[str, str]]:
+    """Return the parameters of each element of `Forwarded`, or [] if any part of it is malformed."""
     text = ",".join(headers.getall("Forwarded", []))
     elements: list[dict[str, str]] = [{}]
     at = 0
     while at < len(text) <= _MAX_FORWARDED_CHARACTERS:
         match = _PAIR.match(text, at)
         if match is None or match[1].lower() in elements[-1]:
-            return
+            return []
         value = match[2] if match[3] is None else re.sub(r"\\(.)", r"\1", match[3])
         elements[-1][match[1].lower()] = value
         if match[4] == ",":
             elements.append({})
         at = match.end()
-    for element in reversed(elements):
-        yield _Entry(element.get("for", ""), element.get("proto", ""), element.get("host", ""))
+    return elements
 
 
 def _address(text: str) -> _Address | None:

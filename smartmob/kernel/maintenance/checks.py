@@ -104,12 +104,8 @@ def _port(name: str, host: str, port: int, option: str, settings: Settings) -> F
     except OSError as error:
         if _is_ours(settings):
             return Finding(name, "good", f"{port}: a smartmob listens there")
-        return Finding(
-            name,
-            "bad",
-            f"{host} port {port}: {error.strerror}",
-            f"See who has it (ss -ltnp 'sport = :{port}') and end that one, or choose another with {option}.",
-        )
+        advice = f"See which program has it (ss -ltnp 'sport = :{port}') and end it, or choose another with {option}."
+        return Finding(name, "bad", f"{host} port {port}: {error.strerror}", advice)
     return Finding(name, "good", f"{port} is free")
 
 

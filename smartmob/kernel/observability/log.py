@@ -301,6 +301,13 @@ class _Bridge(logging.Handler):
             self.handleError(record)
 
 
+def _standard_stream(descriptor: int, render: Callable[[Mapping[str, Any]], str]) -> StreamSink:
+    if (sys.stdout, sys.stderr)[descriptor - 1] is None:
+        # The stream was closed when Python started, and another file of this process may have its number now.
+        return StreamSink(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), render, owned=True)
+    return StreamSink(descriptor, render, owned=False)
+
+
 def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Sink, bool]:
     try:
         parts = urlsplit(endpoint)
@@ -309,10 +316,7 @@ def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Si
         raise _no_endpoint(endpoint) from None
     if parts.scheme == "file" and not parts.netloc and parts.path:
         if (descriptor := _STANDARD_STREAMS.get(parts.path)) is not None:
-            if (sys.stdout, sys.stderr)[descriptor - 1] is None:
-                # The stream was closed when Python started, and another file of this process may have its number now.
-                return StreamSink(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), render, owned=True), True
-            return StreamSink(descriptor, render, owned=False), True
+            return _standard_stream(descriptor, render), True
         try:
             return FileSink(parts.path, render), False
         except OSError as error:

@@ -21,6 +21,11 @@ def moment(name: str, given: str | None, default: D) -> datetime | D:
         pass
     else:
         return from_seconds(name, value)
+    return _from_iso(name, text)
+
+
+def _from_iso(name: str, text: str) -> datetime:
+    """Return the time of an ISO 8601 text with a time zone; raises InvalidInput naming `name`."""
     try:
         # In a URL, a plus sign that is not quoted arrives as a blank.
         found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -64,17 +64,7 @@ class AsvReport:
         """Yield a case for each combination of parameters of each benchmark. Raises InvalidInput."""
         document = json_document.read(self._path, _CommitResults)
         results = {name: _result(document, name, given) for name, given in document.results.items()}
-        starts = [result.started_at for result in results.values() if result.started_at is not None]
-        self.header = Header(
-            suites=len(results),
-            scm_ref=text(document.commit_hash),
-            started_at=min(starts, default=None),
-            properties=_packages(document),
-        )
-        if not starts:
-            self.header.started_at = json_document.moment_of_ms(document.date)
-            said = Remark("replaced timestamp", "the file has no time of the run; the date of the commit was taken")
-            self.header.remarks.append(said)
+        self.header = _header(document, [result.started_at for result in results.values()])
         machine = _machine(document)
         for name, result in results.items():
             for parameters, value in self._values(name, result):
@@ -137,6 +127,22 @@ def _case(name: str, parameters: str, value: Any, started_at: datetime | None, m
         machine=machine,
         remarks=tuple(remarks),
     )
+
+
+def _header(document: _CommitResults, given_starts: Iterable[datetime | None]) -> Header:
+    """Return the header; without a start of any benchmark, the commit's date is the start of the run."""
+    starts = [start for start in given_starts if start is not None]
+    header = Header(
+        suites=len(document.results),
+        scm_ref=text(document.commit_hash),
+        started_at=min(starts, default=None),
+        properties=_packages(document),
+    )
+    if not starts:
+        header.started_at = json_document.moment_of_ms(document.date)
+        remark = Remark("replaced timestamp", "the file has no time of the run; the date of the commit was taken")
+        header.remarks.append(remark)
+    return header
 
 
 def _packages(document: _CommitResults) -> dict[str, str]:

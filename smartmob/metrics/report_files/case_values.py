@@ -70,11 +70,11 @@ class CaseValues:
         Only for a passed case, whose cost is used, there is a remark that it has no duration at all.
         """
         for name in names:
-            told = attributes.get(name, "").strip()
-            if told:
-                seconds = durations.seconds(told)
+            text = attributes.get(name, "").strip()
+            if text:
+                seconds = durations.seconds(text)
                 if seconds is None:
-                    self.remark(UNREAD_TIME, f'{name}="{told}"')
+                    self.remark(UNREAD_TIME, f'{name}="{text}"')
                 return seconds
         if outcome is Outcome.PASSED:
             self.remark(UNREAD_TIME, "it has no time")
@@ -83,15 +83,25 @@ class CaseValues:
     def start(self, attributes: Mapping[str, str], names: Iterable[str], zone: tzinfo | None) -> datetime | None:
         """Return the start in the first of the attributes `names`, in `zone` if it has none; None without a start."""
         for name in names:
-            told = attributes.get(name, "").strip()
-            if told:
-                begun = moment(told)
+            text = attributes.get(name, "").strip()
+            if text:
+                begun = moment(text)
                 if begun is None:
-                    self.remark(REPLACED_TIMESTAMP, f'{name}="{told}"')
+                    self.remark(REPLACED_TIMESTAMP, f'{name}="{text}"')
                 elif begun.tzinfo is None:
                     begun = begun.replace(tzinfo=zone)
                 return begun
         return None
+
+
+def take_start(header: Header, text: str, place: ElementPosition) -> datetime | None:
+    """Return the start of a run, and keep the earliest in the header; None without one, with a remark if unreadable."""
+    start = moment(text)
+    if start is not None:
+        header.started_at = earliest(header.started_at, start)
+    elif text:
+        add_remark(header, REPLACED_TIMESTAMP, f'line {place.line}: start="{text}"')
+    return start
 
 
 def earliest(first: datetime | None, begun: datetime) -> datetime:

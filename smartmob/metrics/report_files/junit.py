@@ -139,8 +139,8 @@ class _JUnitReading:
             self._end_case(self._cases.pop())
         elif tag in _SUITES:
             suite = self._suites.pop()
-            for told in suite.differences():
-                add_remark(self._header, COUNTS, f"line {suite.line}, {suite.own_name or tag!r}: {told}")
+            for difference in suite.differences():
+                add_remark(self._header, COUNTS, f"line {suite.line}, {suite.own_name or tag!r}: {difference}")
             self._suites[-1].add(suite)
 
     def finish(self) -> None:
@@ -158,12 +158,12 @@ class _JUnitReading:
         suite = outer.inner(tag, attributes, place.line)
         self._suites.append(suite)
         self._header.suites += tag == "testsuite"
-        told = next(filter(None, (attributes.get(name, "").strip() for name in _STARTS)), "")
-        if told:
-            begun = moment(told)
+        text = next(filter(None, (attributes.get(name, "").strip() for name in _STARTS)), "")
+        if text:
+            begun = moment(text)
             if begun is None:
                 where = f"line {place.line}, suite {suite.name!r}"
-                add_remark(self._header, REPLACED_TIMESTAMP, f'{where}: timestamp="{told}"')
+                add_remark(self._header, REPLACED_TIMESTAMP, f'{where}: timestamp="{text}"')
             else:
                 if begun.tzinfo is None:
                     begun = begun.replace(tzinfo=UTC if writes_utc(attributes) else outer.zone)
@@ -181,14 +181,14 @@ class _JUnitReading:
     def _end_case(self, case: _OpenCase) -> None:
         suite, attributes = self._suites[-1], case.attributes
         path = attributes.get("classname") or attributes.get("class") or suite.name
-        told_name = attributes.get("name", "")
-        name = told_name if told_name.strip() else path or "unnamed"
+        given_name = attributes.get("name", "")
+        name = given_name if given_name.strip() else path or "unnamed"
         values = CaseValues(case.place, path, name)
         found = [case.outcome] if case.outcome is not None else []
         if any(is_yes(attributes.get(attribute, "")) for attribute in _YES_ATTRIBUTES):
             found.append(Outcome.SKIPPED)
         outcome = values.outcome(attributes, _WORD_ATTRIBUTES, found)
-        if name != told_name and outcome is Outcome.PASSED:
+        if name != given_name and outcome is Outcome.PASSED:
             values.remark(MISSING_NAME, "the test case has no name")
         if case.place.altered & {"name", "classname", "class"}:
             values.remark(ALTERED_NAME, "characters that XML forbids are shown as escapes")

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from smartmob.errors import InvalidInput
-from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseValues, add_remark, earliest
+from smartmob.metrics.report_files.case_values import CaseValues, earliest, take_start
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine, Outcome
-from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases
+from smartmob.metrics.report_files.time_values import Durations
+from smartmob.metrics.report_files.xml_elements import ElementPosition, check_root, read_cases
 from smartmob.metrics.report_files.xml_text import element_names
 
 _ROOTS = ("test-run", "test-results")
@@ -55,16 +54,11 @@ class _NUnitReading:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
-            if tag not in _ROOTS:
-                raise InvalidInput(f"it is no NUnit XML: it begins with <{tag[:40]}>")
+            check_root(tag, _ROOTS, NUnitReport.format_name)
         if tag in _ROOTS:
             self._start_run(attributes, place)
         elif tag == "environment":
-            self._machine = Machine(
-                node=attributes.get("machine-name") or None,
-                machine_arch=attributes.get("os-architecture") or None,
-                system_info=attributes.get("os-version") or None,
-            )
+            self._machine = _machine(attributes)
         elif tag == "test-suite":
             self._header.suites += 1
             is_class = attributes.get("type") == "TestFixture"
@@ -78,16 +72,12 @@ class _NUnitReading:
             self._fixtures.pop()
 
     def _start_run(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
-        told = attributes.get("start-time", "")
+        text = attributes.get("start-time", "")
         date = attributes.get("run-date") or attributes.get("date")
         if date:
             # NUnit 2 and the first versions of NUnit 3 have date and time apart, without a zone.
-            told = f"{date} {told or attributes.get('time', '')}".strip()
-        begun = moment(told)
-        if begun is not None:
-            self._header.started_at = earliest(self._header.started_at, begun)
-        elif told:
-            add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
+            text = f"{date} {text or attributes.get('time', '')}".strip()
+        take_start(self._header, text, place)
 
     def _case(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
         path, name = self._names(attributes)
@@ -128,3 +118,12 @@ class _NUnitReading:
         head, bracket, arguments = name.partition("(")
         path, _, last = head.rpartition(".")
         return (path, last + bracket + arguments) if path and last else (fixture, name)
+
+
+def _machine(attributes: Mapping[str, str]) -> Machine:
+    """Return the machine of an element `environment`."""
+    return Machine(
+        node=attributes.get("machine-name") or None,
+        machine_arch=attributes.get("os-architecture") or None,
+        system_info=attributes.get("os-version") or None,
+    )

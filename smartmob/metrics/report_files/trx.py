@@ -14,14 +14,14 @@ from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files.case_values import (
     ALTERED_NAME,
     COUNTS,
-    REPLACED_TIMESTAMP,
     CaseValues,
     add_remark,
     earliest,
+    take_start,
 )
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome
-from smartmob.metrics.report_files.time_values import Durations, moment
+from smartmob.metrics.report_files.time_values import Durations
 from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
 
@@ -133,12 +133,7 @@ class _TrxReading:
                 self._outermost += 1
             self._open.append(_OpenResult(attributes, place))
         elif tag == "Times":
-            told = attributes.get("start", "")
-            begun = moment(told)
-            if begun is not None:
-                self._header.started_at = earliest(self._header.started_at, begun)
-            elif told:
-                add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
+            take_start(self._header, attributes.get("start", ""), place)
         elif tag == "Counters" and attributes.get("total", "").isdigit():
             self._total = int(attributes["total"][:9])
         elif tag == "TestRun":
@@ -157,8 +152,8 @@ class _TrxReading:
     def finish(self) -> None:
         """Compare the number of results with the counter of the file."""
         if self._total is not None and self._total not in (self._outermost, self._seen, self._seen + self._sums):
-            told = f"the total is {self._total}, but there are {self._seen} results"
-            add_remark(self._header, COUNTS, told)
+            difference = f"the total is {self._total}, but there are {self._seen} results"
+            add_remark(self._header, COUNTS, difference)
 
     def _end_result(self, result: _OpenResult) -> None:
         attributes = result.attributes

@@ -7,7 +7,7 @@ files, and report files are appended to each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 from xml.parsers import expat
@@ -80,6 +80,12 @@ class CaseElements(Elements, Protocol):
     ready: list[Case]
 
 
+def check_root(tag: str, roots: Iterable[str], format_name: str) -> None:
+    """Raise InvalidInput if the first element of a file is none of the roots of its format."""
+    if tag not in roots:
+        raise InvalidInput(f"it is no {format_name}: it begins with <{tag[:40]}>")
+
+
 def read_cases(path: Path, elements: CaseElements, header: Header) -> Iterator[Case]:
     """Yield the cases that `elements` makes of a file, in their order. Raises InvalidInput."""
     for _ in read_elements(path, elements, header.remarks):
@@ -120,7 +126,7 @@ class _Documents:
         """Lines of the file above the first one of the document."""
         self._skipped = ""
         """Text that may contain the beginning of a document, and is too short to decide."""
-        self._told_outside = False
+        self._reported_outside = False
         self._outside = False
         """True if the skipped text is the end of text outside of documents."""
         self._fed_bytes = 0
@@ -157,8 +163,8 @@ class _Documents:
             raise InvalidInput("it ends before its first XML element: write the report again")
         if self._levels or error.code != errors.codes[errors.XML_ERROR_NO_ELEMENTS]:
             line = self._lines_before + error.lineno
-            told = f"the file ends in line {line} within the report: cases after it are missing"
-            self._remarks.append(Remark(TRUNCATED, told))
+            reason = f"the file ends in line {line} within the report: cases after it are missing"
+            self._remarks.append(Remark(TRUNCATED, reason))
 
     def _find_document(self, text: str, *, final: bool) -> str:
         """Return `text` from the beginning of a document on, with a new parser; or "", and keep what may begin one."""
@@ -173,7 +179,7 @@ class _Documents:
                 return self._keep(text, place)
             if not self._outside and _BEGIN.match(text, place):
                 break
-            self._tell_outside(text, place)
+            self._report_outside(text, place)
             self._outside = True
             found = _ROOT.search(text, place)
             if found is None:
@@ -192,9 +198,9 @@ class _Documents:
         self._skipped = text[place:]
         return ""
 
-    def _tell_outside(self, text: str, place: int) -> None:
-        if not self._told_outside:
-            self._told_outside = True
+    def _report_outside(self, text: str, place: int) -> None:
+        if not self._reported_outside:
+            self._reported_outside = True
             line = text[place : place + 80].splitlines()[0]
             number = self._lines_before + text.count("\n", 0, place) + 1
             self._remarks.append(Remark(OUTSIDE, f"line {number}: {visible(line)!r} was skipped"))

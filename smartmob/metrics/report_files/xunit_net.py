@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from smartmob.errors import InvalidInput
-from smartmob.metrics.report_files.case_values import REPLACED_TIMESTAMP, CaseValues, add_remark, earliest
+from smartmob.metrics.report_files.case_values import CaseValues, take_start
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine
-from smartmob.metrics.report_files.time_values import Durations, moment
-from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases
+from smartmob.metrics.report_files.time_values import Durations
+from smartmob.metrics.report_files.xml_elements import ElementPosition, check_root, read_cases
 from smartmob.metrics.report_files.xml_text import element_names
 
 _ROOTS = ("assemblies", "assembly")
@@ -47,7 +46,7 @@ class _XUnitReading:
         self._header = header
         self._root = ""
         self._durations = Durations()
-        self._begun: datetime | None = None
+        self._start: datetime | None = None
         """The start of the open assembly. Its tests run in parallel, so that no test has a start of its own."""
         self._machine = UNKNOWN_MACHINE
 
@@ -55,8 +54,7 @@ class _XUnitReading:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
-            if tag not in _ROOTS:
-                raise InvalidInput(f"it is no xUnit.net XML: it begins with <{tag[:40]}>")
+            check_root(tag, _ROOTS, XUnitReport.format_name)
         if tag in _ROOTS:
             self._start_assembly(attributes, place)
             self._header.suites += tag == "assembly"
@@ -69,16 +67,11 @@ class _XUnitReading:
     def _start_assembly(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
         if attributes.get("computer"):
             self._machine = Machine(node=attributes["computer"])
-        told = attributes.get("start-rtf", "")
-        if not told and attributes.get("run-date"):
-            told = f"{attributes['run-date']} {attributes.get('run-time', '')}".strip()
-        if not told:
-            return
-        self._begun = moment(told)
-        if self._begun is None:
-            add_remark(self._header, REPLACED_TIMESTAMP, f'line {place.line}: start="{told}"')
-        else:
-            self._header.started_at = earliest(self._header.started_at, self._begun)
+        text = attributes.get("start-rtf", "")
+        if not text and attributes.get("run-date"):
+            text = f"{attributes['run-date']} {attributes.get('run-time', '')}".strip()
+        if text:
+            self._start = take_start(self._header, text, place)
 
     def _case(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
         path = attributes.get("type", "")
@@ -93,7 +86,7 @@ class _XUnitReading:
                 variant=name,
                 outcome=outcome,
                 total_time=values.seconds(self._durations, attributes, ("time-rtf", "time"), outcome),
-                started_at=values.start(attributes, ("start-rtf",), None) or self._begun,
+                started_at=values.start(attributes, ("start-rtf",), None) or self._start,
                 location=attributes.get("source-file", ""),
                 machine=self._machine,
                 remarks=tuple(values.remarks),

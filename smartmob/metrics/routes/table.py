@@ -95,17 +95,22 @@ def _asked_by_imports(routes: Iterable[Route]) -> list[Route]:
 
 
 def _queries(h: QueryHandlers) -> list[Route]:
-    return [*_contexts_and_sessions(h), *_tests(h), *_pipelines(h), *_resources(h), *_runs(h)]
+    return [*_contexts(h), *_sessions(h), *_tests(h), *_pipelines(h), *_resources(h), *_runs(h)]
 
 
-def _contexts_and_sessions(h: QueryHandlers) -> list[Route]:
-    contexts, sessions = protocol.ContextsPage, protocol.SessionsPage
-    by_tags = protocol.SessionsQuery
+def _contexts(h: QueryHandlers) -> list[Route]:
+    contexts = protocol.ContextsPage
     return [
         *_lists("/contexts/", h.contexts, "contexts", "All contexts.", contexts),
         *_asked_by_suites(_lists("/contexts/{h}", h.contexts, "contexts_by_prefix", "Contexts by prefix.", contexts)),
         _one("/contexts/count", h.count_contexts, "count_contexts", "How many contexts.", protocol.Count),
         *_metrics(h, "/contexts/{context_h}/metrics", "context", "Metrics of a context.", context_h="context_h"),
+    ]
+
+
+def _sessions(h: QueryHandlers) -> list[Route]:
+    sessions, by_tags = protocol.SessionsPage, protocol.SessionsQuery
+    return [
         *_lists("/sessions/", h.sessions, "sessions", "All sessions.", sessions, by_tags),
         *_asked_by_suites(
             _lists("/sessions/{h}", h.sessions, "sessions_by_prefix", "Sessions by prefix.", sessions, by_tags)

@@ -282,9 +282,7 @@ def _drift(cut: Sequence[float], segmentation: _Segmentation, matters: Matters) 
     if len(cut) < _MIN_DRIFT_RUNS:
         return None
     points = _thinned(cut)
-    balance, number = _balance([log for _, log in points]), len(points)
-    variance = number * (number - 1) * (2 * number + 5) / 18
-    p_value = _two_sided(max(abs(balance) - 1, 0) / math.sqrt(variance))
+    p_value = _mann_kendall([log for _, log in points])
     if p_value > _MAX_DRIFT_P_VALUE:
         return None
     slope = median([(after[1] - before[1]) / (after[0] - before[0]) for before, after in combinations(points, 2)])
@@ -297,6 +295,13 @@ def _drift(cut: Sequence[float], segmentation: _Segmentation, matters: Matters) 
     from_line = sum(abs(log - start - slope * place) for place, log in enumerate(cut))
     allowance = 1 + _LEVEL_ALLOWANCE * max(len(steps) - 1, 0)
     return drift if from_line < allowance * _distance_from_steps(cut, steps) else None
+
+
+def _mann_kendall(logs: Sequence[float]) -> float:
+    """Return the p-value of the test of Mann (1945) and Kendall for a monotonic trend, by its normal approximation."""
+    number = len(logs)
+    variance = number * (number - 1) * (2 * number + 5) / 18
+    return _two_sided(max(abs(_balance(logs)) - 1, 0) / math.sqrt(variance))
 
 
 def _balance(logs: Sequence[float]) -> int:

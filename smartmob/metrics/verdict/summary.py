@@ -144,7 +144,7 @@ def _word(verdict: Verdict, tally: VerdictCounts, resource: str) -> str:
 
 def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
     """Return the rows of all machines; a test that both sides have, on different machines, is neither new nor gone."""
-    told = {_name(row) for row in rows if row.verdict in ("new", "unfit")}
+    listed = {_name(row) for row in rows if row.verdict in ("new", "unfit")}
     in_head = {_name(row) for row in rows if row.verdict != "gone"}
     in_base = {_name(row) for row in rows if row.verdict == "gone" or row.base is not None or row.sessions}
     settled = []
@@ -152,7 +152,7 @@ def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
         name = _name(row)
         if row.verdict == "new" and name in in_base:
             row = _unfit(row, "it was measured on another machine before")
-        elif row.verdict == "gone" and name in told:
+        elif row.verdict == "gone" and name in listed:
             continue  # told by the row of the head
         elif row.verdict == "gone" and name in in_head:
             row = _unfit(row, "the head measured it on another machine")

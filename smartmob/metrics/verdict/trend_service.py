@@ -48,18 +48,21 @@ class TrendService:
         self._cache = cache
         self._slots = asyncio.Semaphore(_SEARCHES_AT_ONCE)
 
-    async def trends(self, request: TrendRequest, names: Sequence[str] = ()) -> TrendReport:
-        """Return the trends of all tests, or of those that have one of `names` in their name."""
-        everything = msgspec.structs.replace(request, name=None, item=None, limit=1)
-        key = ("trends", msgspec.json.encode(everything))
+    async def _cached(self, request: TrendRequest) -> tuple[list[Trend], list[TrendPlace]]:
+        key = ("trends", msgspec.json.encode(request))
         async with self._slots:
             # Another request may have computed the same in the meantime.
             found: tuple[list[Trend], list[TrendPlace]] | None = self._cache.get(key, clock.epoch())
             if found is None:
                 with self._cache.track_changes() as changed:
-                    found, sessions, contexts = await self._search(everything)
+                    found, sessions, contexts = await self._search(request)
                     self._cache.put(key, found, clock.epoch() + _CACHE_SECONDS, changed, sessions, contexts)
-        rows, places = found
+        return found
+
+    async def trends(self, request: TrendRequest, names: Sequence[str] = ()) -> TrendReport:
+        """Return the trends of all tests, or of those that have one of `names` in their name."""
+        everything = msgspec.structs.replace(request, name=None, item=None, limit=1)
+        rows, places = await self._cached(everything)
         if request.item is not None:
             same = await self._same_test(request.item)
             rows = [one for one in rows if (one.path, one.item, one.variant, one.kind) in same]

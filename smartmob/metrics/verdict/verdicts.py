@@ -230,11 +230,11 @@ def item_verdicts(found: DetectedChanges, environment: Environment, unfit: str |
         for name, change in found.changes.items()
     ]
     verdicts += [
-        _one_sided_verdict(name, "new", environment, None, value, f"the {since} does not have it")
+        _verdict_without_history(name, "new", environment, None, value, f"the {since} does not have it")
         for name, value in found.new.items()
     ]
     verdicts += [
-        _one_sided_verdict(name, "gone", environment, value, None, "the head does not have it")
+        _verdict_without_history(name, "gone", environment, value, None, "the head does not have it")
         for name, value in found.gone.items()
     ]
     return verdicts
@@ -242,7 +242,7 @@ def item_verdicts(found: DetectedChanges, environment: Environment, unfit: str |
 
 def unfit_verdicts(values: Mapping[ItemName, float], environment: Environment, reason: str) -> list[ItemVerdict]:
     """Return the verdicts on tests of a head that has nothing to be compared with."""
-    return [_one_sided_verdict(name, "unfit", environment, None, value, reason) for name, value in values.items()]
+    return [_verdict_without_history(name, "unfit", environment, None, value, reason) for name, value in values.items()]
 
 
 def with_low_confidence(verdicts: Iterable[ItemVerdict], doubt: str) -> list[ItemVerdict]:
@@ -326,24 +326,14 @@ def _verdict_on_change(
     before = environment.renamed.get(name)
     if before is not None:
         reason = f"renamed from {test_name(before)}; {reason}"
-    path, item, variant, kind = name
-    return ItemVerdict(
-        verdict=verdict,
-        item_id=environment.ids[name],
-        path=path,
-        item=item,
-        variant=variant,
-        kind=kind,
-        context_h=environment.context_h,
-        base=change.base,
-        head=change.head,
+    return msgspec.structs.replace(
+        _verdict_without_history(name, verdict, environment, change.base, change.head, reason),
         level=change.level,
         ratio=change.ratio,
         corrected_ratio=change.corrected_ratio,
         mad=change.noise,
         sessions=change.history,
         confidence="low" if short or not known else "normal",
-        reason=reason,
         renamed_from=None if before is None else test_name(before),
         since=since,
     )
@@ -381,10 +371,10 @@ def _classify(change: Change, tests: int) -> tuple[Verdict, str]:
     return "noise", f"{'more' if more else 'less'}, but not in the next run"
 
 
-def _one_sided_verdict(
+def _verdict_without_history(
     name: ItemName, verdict: Verdict, environment: Environment, base: float | None, head: float | None, reason: str
 ) -> ItemVerdict:
-    """Return the verdict on a test that has a value in the base or in the head only."""
+    """Return a verdict without a history, as on a test that has a value in the base or in the head only."""
     path, item, variant, kind = name
     return ItemVerdict(
         verdict=verdict,

@@ -115,6 +115,14 @@ def _read(path: Path, limit: int) -> bytes:
     return data
 
 
+def _named_encoding(data: bytes) -> str | None:
+    """Return the encoding that a comment `coding` in the first two lines names, or None."""
+    for line in data.split(b"\n")[:2]:
+        if line.startswith(b"#") and (match := _CODING.search(line)):
+            return match[1].decode()
+    return None
+
+
 def decoded(data: bytes) -> str:
     """Return the text of requirements, decoded as pip does it.
 
@@ -125,12 +133,11 @@ def decoded(data: bytes) -> str:
         if data.startswith(mark):
             # "utf-16" and "utf-32" read the mark for the order of the bytes; for UTF-8 it must be taken away.
             return data.removeprefix(codecs.BOM_UTF8).decode(encoding)
-    for line in data.split(b"\n")[:2]:
-        if line.startswith(b"#") and (match := _CODING.search(line)):
-            try:
-                return data.decode(match[1].decode())
-            except LookupError:
-                raise ValueError(f"its first lines name an unknown encoding, {match[1].decode()!r}") from None
+    if (named := _named_encoding(data)) is not None:
+        try:
+            return data.decode(named)
+        except LookupError:
+            raise ValueError(f"its first lines name an unknown encoding, {named!r}") from None
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -62,13 +62,17 @@ def unpack_tar(path: Path, compression: Compression | None, tree: UnpackedTree) 
                 vars(tar)["members"].clear()
                 if len(tar.pax_headers) > _MOST_GLOBAL_HEADERS:
                     raise ArchiveError("the archive has too many global headers")
-        # Read to the end of the compressed data: its checksum stands there.
-        ignored = False
-        while data := file.read(CHUNK_BYTES):
-            tree.count(len(data))
-            ignored = ignored or any(data)
-        if ignored:
-            tree.remark("what follows the end of the tar archive was ignored, for example a second archive")
+        _read_to_end(file, tree)
+
+
+def _read_to_end(file: IO[bytes] | Decompressed, tree: UnpackedTree) -> None:
+    """Read to the end of the compressed data, where its checksum is, and remark content behind the archive."""
+    ignored = False
+    while data := file.read(CHUNK_BYTES):
+        tree.count(len(data))
+        ignored = ignored or any(data)
+    if ignored:
+        tree.remark("what follows the end of the tar archive was ignored, for example a second archive")
 
 
 def _open_tar(source: _Metered) -> tarfile.TarFile:

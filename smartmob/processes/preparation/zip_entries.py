@@ -8,6 +8,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 from smartmob.processes.preparation.unpacked_tree import (
     CHUNK_BYTES,
@@ -67,6 +68,14 @@ def _count_zip_entries(path: Path) -> int:
     return count
 
 
+def _link_target(content: IO[bytes], name: str) -> str:
+    """Return the target of a symbolic link, which is the content of its entry. Raises ArchiveError."""
+    target = content.read(LONGEST_TARGET + 1)
+    if len(target) > LONGEST_TARGET:
+        raise target_too_long(name)
+    return target.decode("utf-8", "surrogateescape")
+
+
 def _unpack_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: UnpackedTree) -> None:
     name, mode = _zip_name(info), info.external_attr >> 16
     file_type = stat.S_IFMT(mode)
@@ -80,10 +89,7 @@ def _unpack_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: Unpacke
         raise ArchiveError(f"{name!r} is neither a file nor a folder nor a link")
     with archive.open(info) as content:
         if file_type == stat.S_IFLNK:
-            to = content.read(LONGEST_TARGET + 1)
-            if len(to) > LONGEST_TARGET:
-                raise target_too_long(name)
-            tree.add_link(name, to.decode("utf-8", "surrogateescape"))
+            tree.add_link(name, _link_target(content, name))
         else:
             tree.file(name, CountedReader(content, tree), info.file_size, executable=bool(mode & 0o111))
 

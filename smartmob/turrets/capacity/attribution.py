@@ -38,14 +38,18 @@ def shown(rate: float) -> str:
     return f"{rate:,.4g}/s" if rate < 10_000 else f"{rate:,.0f}/s"
 
 
+def _none_held(finding: Finding, conditions: str, lowest: str) -> str:
+    if finding.ending == "not met":
+        return f"{conditions} did not hold at the lowest rate, {lowest}"
+    if finding.ending == "generator":
+        return f"the generator could not fire the lowest rate, {lowest}"
+    return f"no rate held {conditions}"
+
+
 def _words(finding: Finding, settings: SearchSettings, reason: str) -> str:
     conditions = ", ".join(settings.conditions)
     if finding.held is None:
-        words = f"no rate held {conditions}"
-        if finding.ending == "not met":
-            words = f"{conditions} did not hold at the lowest rate, {shown(settings.start_rate)}"
-        elif finding.ending == "generator":
-            words = f"the generator could not fire the lowest rate, {shown(settings.start_rate)}"
+        words = _none_held(finding, conditions, shown(settings.start_rate))
         return f"{words}: {reason}" if reason else words
     held = f"{shown(finding.held)} held {conditions}"
     if finding.confidence is not None:

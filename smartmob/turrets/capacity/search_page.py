@@ -145,10 +145,10 @@ class _Panel:
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
         yield f'<polyline class="line" points="{line}"/>'
         for x, y, step in places:
-            told = f"{shown(step.rate)} {_SAID[step.outcome]}, p99 {duration_text.seconds(step.p99)}"
+            step_text = f"{shown(step.rate)} {_SAID[step.outcome]}, p99 {duration_text.seconds(step.p99)}"
             yield (
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{_COLOURS[step.outcome]}">'
-                f"<title>{told}, {step.errors:.2%} errors</title></circle>"
+                f"<title>{step_text}, {step.errors:.2%} errors</title></circle>"
             )
 
 

@@ -45,6 +45,17 @@ class RunRecord:
     delay: float = 0.0
 
 
+def _judge_duration(result: Message, duration: float, since: float, delay: float, findings: RuleFindings) -> None:
+    """Note a duration longer than the run so far, which is `since` seconds, or shorter than the target's `delay`."""
+    why = None
+    if duration > since + ELAPSED_SECONDS:
+        why = f"scriptrun_time is {duration:g}, but the run had started {since:.1f} s before"
+    elif result.content.get("error") == "" and duration < 0.9 * delay:
+        why = f"scriptrun_time is {duration:g}, but the target answered after {delay:g} s"
+    if why is not None:
+        findings.failed("result-duration", why, result.frame)
+
+
 def judge_results(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
     """Note what is wrong with the times in the results of a run."""
     for result in results:
@@ -53,12 +64,7 @@ def judge_results(results: Sequence[Message], run: RunRecord, findings: RuleFind
         if elapsed > since + ELAPSED_SECONDS:
             why = f"elapsed is {elapsed:g}, but the run had started {since:.1f} s before"
             findings.failed("result-elapsed", why, result.frame)
-        if duration > since + ELAPSED_SECONDS:
-            why = f"scriptrun_time is {duration:g}, but the run had started {since:.1f} s before"
-            findings.failed("result-duration", why, result.frame)
-        elif result.content.get("error") == "" and duration < 0.9 * run.delay:
-            why = f"scriptrun_time is {duration:g}, but the target answered after {run.delay:g} s"
-            findings.failed("result-duration", why, result.frame)
+        _judge_duration(result, duration, since, run.delay, findings)
         if not run.ordered_wall - CLOCK_SECONDS <= epoch <= result.wall + CLOCK_SECONDS and epoch == epoch:
             why = f"epoch is {epoch:.1f}, but it was {result.wall:.1f} when the result came"
             findings.failed("result-epoch", why, result.frame)

@@ -201,16 +201,18 @@ class TurretCheck:
         self.findings.failed(rule, f"{what}: {how}", frame)
         return await self.begin() and await self.answers()
 
+    def _report_no_answers(self) -> None:
+        count = len(self.headquarters.messages)
+        no_answers = f"{count} messages came, but no answers to status_request"
+        self.findings.failed("answers", self.process.ending if self.process.has_ended() else no_answers)
+
     async def _listens(self) -> bool:
         hq = self.headquarters
         if await self.answers():
             self.findings.passed("answers")
         else:
-            process = self.process
-            count = len(hq.messages)
-            why = process.ending if process.has_ended() else f"{count} messages came, but no answers to status_request"
-            self.findings.failed("answers", why)
-            if process.has_ended():
+            self._report_no_answers()
+            if self.process.has_ended():
                 return False
         await asyncio.sleep(_SETTLING_SECONDS)  # answers under way are not taken for the heartbeat
         seen = len(hq.messages)

@@ -166,25 +166,27 @@ class ResultCollector:
         """Keep results without a number: all at once if they are of one second, which is three times as fast."""
         columns = Columns.of(results)
         low, high, horizon = min(columns.epochs), max(columns.epochs), self._since_start + _STALE_SECONDS
-        begun = min(map(operator.sub, columns.epochs, columns.elapsed))
+        longest, earliest = max(columns.elapsed), self._started - CLOCK_SECONDS
+        # The first comparison decides in nearly all cases, and needs no difference of each result.
+        wrong = low - longest < earliest and min(map(operator.sub, columns.epochs, columns.elapsed)) < earliest
         if low < self._started:
             # Turrets of OCT send whole seconds: that of the start is earlier than the start.
             low = self._started
             columns.moments = [max(moment, low) for moment in columns.epochs]
             high = max(high, low)
         first, last = int(low - self._started), int(high - self._started)
-        wrong = begun < self._started - CLOCK_SECONDS
-        if not self.rows.has_run or wrong or high > self._now or first != last or max(columns.elapsed) > horizon:
+        if not self.rows.has_run or wrong or high > self._now or first != last or longest > horizon:
             self._keep_results(results)
             return
         second = self._aggregator.open(first)
-        failed = {index for index, result in columns.with_texts.items() if result.error}
-        durations = columns.durations
-        if failed:
-            durations = [seconds for index, seconds in enumerate(durations) if index not in failed]
+        durations = columns.durations.copy()
+        for index, result in reversed(columns.with_texts.items()):
+            if result.error:
+                del durations[index]
+                self._keep_texts(second, first, result)
+            elif result.custom_timers:
+                self._keep_timers(second, first, result.custom_timers)
         second.pending[TRANSACTION] += durations
-        for result in columns.with_texts.values():
-            self._keep_texts(second, first, result)
         self._add_rows(columns)
         second.flush()
 
@@ -243,12 +245,25 @@ class ResultCollector:
             self.totals.count(TRANSACTION, 0, 1)
             self.totals.errors += 1
             self.rows.batch.errors += 1
-            told = details if isinstance(details, ResultDetails) else ResultDetails()
-            seconds = None if told.untimed else result.scriptrun_time
-            second.fail(TRANSACTION, seconds, error, ErrorKind(told.kind, told.code))
+            known = details if isinstance(details, ResultDetails) else ResultDetails()
+            seconds = None if known.untimed else result.scriptrun_time
+            second.fail(TRANSACTION, seconds, error, ErrorKind(known.kind, known.code))
         if timers:
             failed = failed_timers(error, timers, details)
             self._aggregator.add_timers(second, number, self._count_timers(timers, failed), failed)
+
+    def _keep_timers(self, second: OpenSecond, number: int, timers: Mapping[str, float]) -> None:
+        """Aggregate the timers of a successful result."""
+        pending, counts = second.pending, self.totals.timers
+        for name, value in timers.items():
+            values = pending.get(name)
+            if values is None:
+                if not self._accepts_timer(name, MOST_TIMERS):
+                    self._drop(1, f"a run has at most {MOST_TIMERS} timers")
+                    continue
+                values = self._aggregator.open_timer(second, number, name)
+            counts[name] = counts.get(name, 0) + 1
+            values.append(value)
 
     def _count_timers(self, timers: Mapping[str, float], failed: Mapping[str, TimerError]) -> list[tuple[str, float]]:
         """Count the values of timers by name; return those that are within the limit of timers."""

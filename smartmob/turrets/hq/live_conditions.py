@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from smartmob.errors import InvalidInput, SettingsError
-from smartmob.turrets.conditions import ALL, KEY, RATE_SECONDS, PlannedCondition, abort_reason, planned
+from smartmob.turrets.conditions import ALL, KEY, RATE_SECONDS, PlannedCondition, Threshold, abort_reason, planned
 from smartmob.turrets.model import ConditionResult, RunConfig, TurretConfig
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
@@ -73,14 +73,8 @@ class LiveConditions:
     def _result(self, condition: PlannedCondition, elapsed: float, rampup: float) -> ConditionResult:
         """Return how the values so far compare with a condition."""
         threshold = condition.threshold
-        why = threshold.only_at_end()
         sums = self._sums[_slice_name(condition)]
-        if elapsed <= self._warm_up:
-            why = why or "the warm-up is left out"
-        if threshold.figure == "rate" and elapsed < max(rampup, self._warm_up) + RATE_SECONDS:
-            why = "the rate is not decided before the rampup is over"
-        if why is None and not sums.count and (threshold.figure != "rate" or threshold.sign[0] == ">"):
-            why = "no value yet"
+        why = self._reason_to_wait(threshold, elapsed, rampup, sums.count)
         if why is not None:
             return ConditionResult(
                 condition=threshold.text, state="open", text=why, samples=sums.count, abort=condition.abort
@@ -90,6 +84,17 @@ class LiveConditions:
         figures = msgspec.to_builtins(timer_stats(sums, seconds))
         found = threshold.result(_summary(threshold.timer, figures))
         return msgspec.structs.replace(found, abort=condition.abort)
+
+    def _reason_to_wait(self, threshold: Threshold, elapsed: float, rampup: float, count: int) -> str | None:
+        """Return why a condition with `count` values is still open, or None if it can be judged."""
+        why = threshold.only_at_end()
+        if elapsed <= self._warm_up:
+            why = why or "the warm-up is left out"
+        if threshold.figure == "rate" and elapsed < max(rampup, self._warm_up) + RATE_SECONDS:
+            why = "the rate is not decided before the rampup is over"
+        if why is None and not count and (threshold.figure != "rate" or threshold.sign[0] == ">"):
+            why = "no value yet"
+        return why
 
     def _aborts(self, condition: PlannedCondition, found: ConditionResult, elapsed: float) -> bool:
         """Return whether a condition aborts the run now."""

@@ -24,7 +24,7 @@ class Timeouts:
 
     `lost_after`: a turret that is silent for longer is lost. `quiet`: stock turrets do not report which result is their
     last one, so a run of them ends when no result has come for so long. `drain`: a draining run ends after so long even
-    if turrets are missing. `wait`: a waiting run fails after so long. `lead`: turrets of ours are told of the start so
+    if turrets are missing. `wait`: a waiting run fails after so long. `lead`: turrets of ours get the start so
     long before it.
     """
 

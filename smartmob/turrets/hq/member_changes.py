@@ -44,13 +44,13 @@ def updated_member(member: Member, status: Status, run: str | None, wall: dateti
     changes: dict[str, Any] = {"status": printable(status.status), "status_at": wall, "alive": True}
     if not member.alive and member.lost:
         changes["lost"] = [*member.lost[:-1], Absence(member.lost[-1].since, wall)]
-    told = {
+    sent = {
         "name": printable(status.turret) or None,
         "script": status.script or None,
         "cannons": status.users,
         "rampup": status.rampup,
     }
-    for key, value in told.items():
+    for key, value in sent.items():
         known = getattr(member, key)
         if value is None or value == known:
             continue  # a status may leave each of them out

@@ -44,9 +44,9 @@ def _aggregate(aggregator: Aggregator, timers: set[str], record: Record, started
     details = _DETAILS.decode(record["details"]) if record["details"] else None
     error: str = record["error"]
     if error:
-        told = details or ResultDetails()
-        seconds = None if told.untimed else record["scriptrun_time"]
-        second.fail(TRANSACTION, seconds, error, ErrorKind(told.kind, told.code))
+        known = details or ResultDetails()
+        seconds = None if known.untimed else record["scriptrun_time"]
+        second.fail(TRANSACTION, seconds, error, ErrorKind(known.kind, known.code))
     else:
         second.pending[TRANSACTION].append(record["scriptrun_time"])
     if record["custom_timers"]:

@@ -50,6 +50,14 @@ class RunRecorder:
         """Record the state of a turret at the next `write`."""
         self._members[run, member.uuid] = member
 
+    async def _write_runs(self) -> None:
+        while self._runs:
+            run, transactions, errors, counters = next(iter(self._runs.values()))
+            await self._writer.update_run(run, transactions, errors, counters)
+            # Keep a newer state that was recorded in the meantime.
+            if self._runs[run.id][0] is run:
+                del self._runs[run.id]
+
     async def write(self) -> bool:
         """Write the recorded states; return False and keep them when the database is away."""
         try:
@@ -60,12 +68,7 @@ class RunRecorder:
                 except Unavailable:
                     self._members = members | self._members
                     raise
-            while self._runs:
-                run, transactions, errors, counters = next(iter(self._runs.values()))
-                await self._writer.update_run(run, transactions, errors, counters)
-                # Keep a newer state that was recorded in the meantime.
-                if self._runs[run.id][0] is run:
-                    del self._runs[run.id]
+            await self._write_runs()
         except Unavailable as error:
             log.warning("turrets.waiting", reason=str(error), results=0)
             return False

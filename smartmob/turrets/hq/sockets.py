@@ -276,7 +276,7 @@ class HeadquartersSockets:
         asyncio.get_running_loop().add_reader(monitor.fileno(), read)
         asyncio.get_running_loop().call_soon(read)
 
-    def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None, longest_bytes: int) -> Any:
+    def _socket(self, kind: int, keys: tuple[bytes, bytes] | None, longest_bytes: int) -> Any:
         socket = self._context.socket(kind)
         socket.set_hwm(_HIGH_WATER_MESSAGES)
         socket.setsockopt(zmq.LINGER, _LINGER_MS)
@@ -286,6 +286,10 @@ class HeadquartersSockets:
             socket.curve_server = True
             socket.zap_domain = b"turrets"
             socket.curve_publickey, socket.curve_secretkey = keys
+        return socket
+
+    def _bind(self, kind: int, port: int, keys: tuple[bytes, bytes] | None, longest_bytes: int) -> Any:
+        socket = self._socket(kind, keys, longest_bytes)
         host = "127.0.0.1" if self._settings.hq_host == "localhost" else self._settings.hq_host
         try:
             socket.bind(f"tcp://{host}:{port or '*'}")

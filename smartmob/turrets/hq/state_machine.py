@@ -425,8 +425,7 @@ class HeadquartersStateMachine:
 
     # -- restart of the headquarters ------------------------------------------------------------------------------
 
-    def _on_resumed(self, event: Resumed, now: Now) -> Iterator[Action]:
-        run = self.run = event.run
+    def _resume_members(self, event: Resumed, now: Now) -> None:
         for member in event.members:
             # No turret could be heard during the restart, so its silence counts from now on.
             acknowledged = event.acknowledged.get(member.uuid, 0)
@@ -434,6 +433,10 @@ class HeadquartersStateMachine:
             self._turrets[member.uuid] = turret
             if turret.is_idle:
                 self._ready.add(member.uuid)
+
+    def _on_resumed(self, event: Resumed, now: Now) -> Iterator[Action]:
+        run = self.run = event.run
+        self._resume_members(event, now)
         self._share_rate(run.config.total_rate, self._turrets)
         self._requested_at = self._ceased_at = self._last_result_at = now.steady
         if run.started_at is not None:

@@ -6,7 +6,6 @@ The columns are those of `jmeter.save.saveservice.*` (JMeter's manual, "Listener
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -19,6 +18,7 @@ from smartmob.turrets.result_files.load_sample import (
     NOT_PLACED,
     FileAccount,
     LoadSample,
+    csv_text,
     is_placed,
 )
 
@@ -28,7 +28,6 @@ _DEFAULT = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", 
 """The first columns of a file without a header: the order in which JMeter writes them by default."""
 
 _USERS = "allThreads"
-_LONGEST_CELL = 16 * 1024 * 1024  # characters
 _OLD_COLUMNS = 10
 """Columns of a file of JMeter 2 without a header, which has no failureMessage."""
 _TRANSACTION = re.compile(r"Number of samples in transaction : \d+")
@@ -45,9 +44,7 @@ def recognised(head: str) -> bool:
 
 def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples; raises InvalidInput if the columns needed are missing."""
-    csv.field_size_limit(_LONGEST_CELL)
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    try:
+    with csv_text(file) as text:
         first = text.readline()
         layout = _layout(first.rstrip("\r\n"))
         if layout is None:
@@ -58,10 +55,6 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
         if has_header:
             next(rows)
         yield from _samples(rows, columns, account)
-    except csv.Error as error:
-        raise InvalidInput(f"a row cannot be read: {error}") from None
-    finally:
-        text.detach()
 
 
 def controller(message: str) -> bool:

@@ -6,21 +6,20 @@ k6's manual describes both in "Results output", pages "JSON" and "CSV". A point 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO
 
 import msgspec
 
-from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NOT_PLACED,
-    NOT_READ,
     FileAccount,
     LoadSample,
+    csv_text,
     is_placed,
+    json_lines,
 )
 
 _REQUESTS = {"http_req_duration": "", "grpc_req_duration": "gRPC "}
@@ -66,14 +65,7 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples of JSON lines."""
     counts = _Counts()
     times = set[str]()
-    while line := file.readline(_LONGEST_LINE):
-        if not line.strip():
-            continue
-        try:
-            one = _DECODER.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            account.remarks.add(NOT_READ if line.endswith(b"\n") else CUT_OFF, line[:200].decode(errors="replace"))
-            continue
+    for one in json_lines(file, _DECODER, _LONGEST_LINE, account):
         if one.type == "Metric":
             if one.data.type == "trend" and one.data.contains == "time":
                 times.add(one.metric)
@@ -86,15 +78,13 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
             account.users.add(end, one.data.value)
         if sample is not None:
             yield sample
-    counts.tell(account)
+    counts.report(account)
 
 
 def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples of CSV. Trends of one's own are left out: the file does not tell which of them are times."""
-    csv.field_size_limit(_LONGEST_LINE)
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
     counts = _Counts()
-    try:
+    with csv_text(file) as text:
         for row in csv.DictReader(text):
             metric, value = row.get("metric_name") or "", _float(row.get("metric_value"))
             if row.get("metric_value") is None:
@@ -108,11 +98,7 @@ def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
                 account.users.add(end, value)
             if sample is not None:
                 yield sample
-    except csv.Error as error:
-        raise InvalidInput(f"a row cannot be read: {error}") from None
-    finally:
-        text.detach()
-    counts.tell(account)
+    counts.report(account)
 
 
 def _sample(
@@ -183,7 +169,7 @@ class _Counts:
                 name = str(tags.get("check") or "")
                 self.failed_checks[name] = self.failed_checks.get(name, 0) + 1
 
-    def tell(self, account: FileAccount) -> None:
+    def report(self, account: FileAccount) -> None:
         if self.dropped:
             account.note(f"k6 dropped {self.dropped:,.0f} iterations, for which it had no free user.")
         if self.failed_checks:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
+import msgspec
+
+from smartmob.errors import InvalidInput
 from smartmob.tally import Tally
+
+T = TypeVar("T")
 
 EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0
 """The first and the last time that a file can have: the years 2000 and 2100, in seconds since 1970."""
 
 MOST_USER_COUNTS = 600
 """Steps over time of the number of users."""
+LONGEST_CELL = 16 * 1024 * 1024
+"""Characters of the longest cell of CSV that is read; a traceback or an answer can be one cell."""
 
 NOT_PLACED = "without a valid time"
 NO_DURATION = "successes without a duration"
@@ -91,6 +101,37 @@ class FileAccount:
 
 Read = Callable[[BinaryIO, FileAccount], Iterator[LoadSample]]
 """A reader: yields the samples of a file as they come. Raises InvalidInput if the file cannot be read."""
+
+
+@contextmanager
+def csv_text(file: BinaryIO, longest_cell: int = LONGEST_CELL) -> Iterator[io.TextIOWrapper]:
+    """Give a file as text to read CSV from, with cells of at most so many characters; the file stays open.
+
+    Raises InvalidInput for what is no CSV.
+    """
+    csv.field_size_limit(longest_cell)
+    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+    try:
+        yield text
+    except csv.Error as error:
+        raise InvalidInput(f"a row cannot be read: {error}") from None
+    finally:
+        text.detach()
+
+
+def json_lines(
+    file: BinaryIO, decoder: msgspec.json.Decoder[T], longest_bytes: int, account: FileAccount
+) -> Iterator[T]:
+    """Yield the documents of the lines; a line that is none is a remark, and an empty one is skipped."""
+    while line := file.readline(longest_bytes):
+        if not line.strip():
+            continue
+        try:
+            document = decoder.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            account.remarks.add(NOT_READ if line.endswith(b"\n") else CUT_OFF, line[:200].decode(errors="replace"))
+            continue
+        yield document
 
 
 def is_placed(end: float) -> bool:

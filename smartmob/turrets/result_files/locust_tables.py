@@ -7,7 +7,6 @@ and no samples. So they are taken as they are: nothing can be added up from them
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from bisect import bisect_left
@@ -22,7 +21,7 @@ from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, ErrorText, Fai
 from smartmob.turrets.names import timer_name
 from smartmob.turrets.protocol import LONGEST_ERROR, MOST_TIMERS
 from smartmob.turrets.result_files.imported_run import MOST_ERRORS, MOST_POINTS, GivenStats
-from smartmob.turrets.result_files.load_sample import NOT_READ, FileAccount, is_placed
+from smartmob.turrets.result_files.load_sample import NOT_READ, FileAccount, csv_text, is_placed
 
 HISTORY, STATS, FAILURES, EXCEPTIONS = "_stats_history.csv", "_stats.csv", "_failures.csv", "_exceptions.csv"
 """The ends of the names of the files of one test."""
@@ -83,19 +82,14 @@ def read(tables: Mapping[str, BinaryIO], account: FileAccount) -> GivenStats:
 
 def _rows(file: BinaryIO, account: FileAccount) -> list[dict[str, str]]:
     """Return the whole rows of a table."""
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    try:
-        found = []
+    found = []
+    with csv_text(file) as text:
         for row in csv.DictReader(text):
             if None in row or any(cell is None for cell in row.values()):
                 account.remarks.add(NOT_READ, ",".join(str(cell) for cell in row.values() if cell is not None))
             else:
                 found.append({name.strip().lower(): cell.strip() for name, cell in row.items()})
-        return found
-    except csv.Error as error:
-        raise InvalidInput(f"a row cannot be read: {error}") from None
-    finally:
-        text.detach()
+    return found
 
 
 def _read_stats(file: BinaryIO, given: GivenStats, account: FileAccount) -> None:

@@ -6,14 +6,12 @@ Vegeta's README describes both in section "encode". A hit has the time at which 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from datetime import datetime
 from typing import BinaryIO
 
 import msgspec
 
-from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_DURATION,
@@ -21,7 +19,9 @@ from smartmob.turrets.result_files.load_sample import (
     NOT_READ,
     FileAccount,
     LoadSample,
+    csv_text,
     is_placed,
+    json_lines,
 )
 
 _NANOSECONDS = 1e9  # in a second
@@ -58,14 +58,7 @@ def csv_recognised(head: str) -> bool:
 
 def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples of JSON lines."""
-    while line := file.readline(_LONGEST_LINE):
-        if not line.strip():
-            continue
-        try:
-            hit = _DECODER.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            account.remarks.add(NOT_READ if line.endswith(b"\n") else CUT_OFF, line[:200].decode(errors="replace"))
-            continue
+    for hit in json_lines(file, _DECODER, _LONGEST_LINE, account):
         try:
             start: float | None = datetime.fromisoformat(hit.timestamp).timestamp()
         except (ValueError, OverflowError, OSError):
@@ -77,9 +70,7 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
 
 def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples of CSV."""
-    csv.field_size_limit(_LONGEST_LINE)
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    try:
+    with csv_text(file, _LONGEST_LINE) as text:
         for row in csv.reader(text):
             if not row:
                 continue
@@ -94,10 +85,6 @@ def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
             sample = _sample(start, hit, account)
             if sample is not None:
                 yield sample
-    except csv.Error as error:
-        raise InvalidInput(f"a row cannot be read: {error}") from None
-    finally:
-        text.detach()
 
 
 def _sample(start: float | None, hit: _Hit, account: FileAccount) -> LoadSample | None:

@@ -105,18 +105,21 @@ class _ImportedLines:
         self.errors += batch.errors
         await rows.add(batch)
 
+    def _check_line(self, line: ImportLine) -> None:
+        if line.head is not None:
+            raise InvalidInput("only the first line may have the head of the import")
+        if line.given is not None and not self._head.aggregated:
+            raise InvalidInput("an import with given statistics must be aggregated")
+        if line.slices and self._head.aggregated:
+            raise InvalidInput("an aggregated import has no slices")
+
     def _slices(self, lines: Sequence[ImportLine]) -> list[Slice]:
         """Return the slices of lines, with names that keep the rule of all timers."""
         made = []
         for line in lines:
-            if line.head is not None:
-                raise InvalidInput("only the first line may have the head of the import")
+            self._check_line(line)
             if line.given is not None:
-                if not self._head.aggregated:
-                    raise InvalidInput("an import with given statistics must be aggregated")
                 self._given.add(line.given)
-            if line.slices and self._head.aggregated:
-                raise InvalidInput("an aggregated import has no slices")
             check_histograms(line.slices)
             for part in line.slices:
                 if part.second > self._head.duration:

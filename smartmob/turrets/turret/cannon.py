@@ -101,7 +101,7 @@ class Cannon:
             firing.record(ended, ended - begun, None, timers, self.late, failed)
             return 0.0
         failure = failure._replace(untimed=False)  # `run` was timed, whichever step failed
-        if not firing.script.tells_failed_timers:
+        if not firing.script.reports_failed_timers:
             failed = dict.fromkeys(timers, failure)
         firing.record(ended, ended - begun, failure, timers, self.late, failed)
         self._failures = self._failures + 1 if ended - begun < _QUICK_SECONDS else 0

@@ -59,16 +59,8 @@ class TurretConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(given: Mapping[str, Any]) -> TurretConfiguration:
     """Return the validated configuration; numbers may be strings, as in OCT. Raises InvalidInput that names the key."""
-    document = dict(given)
-    if "cannons" not in document and "canons" in document:
-        document["cannons"] = document["canons"]
-    if document.get("rampup") is None:
-        document.pop("rampup", None)
-    for key, usual in _CLASSES.items():
-        if document.get(key) not in (None, "", usual):
-            raise InvalidInput.at(f"$.{key}", "classes that replace those of OCT are not supported; leave the key out")
     try:
-        configuration = msgspec.convert(document, TurretConfiguration, strict=False)
+        configuration = msgspec.convert(_as_of_oct(given), TurretConfiguration, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid(error) from None
     if configuration.rate is not None and configuration.rampup:
@@ -77,6 +69,19 @@ def parse(given: Mapping[str, Any]) -> TurretConfiguration:
         raise InvalidInput.at("$.processes", "there must be at least one cannon for each process")
     configuration.arrivals()
     return configuration
+
+
+def _as_of_oct(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what only OCT's files have; raises InvalidInput for classes of its own."""
+    document = dict(given)
+    if "cannons" not in document and "canons" in document:
+        document["cannons"] = document["canons"]
+    if document.get("rampup") is None:
+        document.pop("rampup", None)
+    for key, usual in _CLASSES.items():
+        if document.get(key) not in (None, "", usual):
+            raise InvalidInput.at(f"$.{key}", "classes that replace those of OCT are not supported; leave the key out")
+    return document
 
 
 def read(path: Path) -> dict[str, Any]:

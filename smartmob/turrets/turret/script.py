@@ -34,7 +34,7 @@ class Script:
         self._transaction = transaction
         self._arguments = _arguments(transaction)
         # The timer of OCT's own package does not tell whether its part failed.
-        self.tells_failed_timers = getattr(sys.modules.get(f"{_OCT}.tools"), "CustomTimer", None) in (
+        self.reports_failed_timers = getattr(sys.modules.get(f"{_OCT}.tools"), "CustomTimer", None) in (
             scripting.CustomTimer,
             None,
         )

@@ -227,7 +227,7 @@ class TurretSockets:
 
     def _read_monitor(self) -> None:
         while (event := _next_event(self._monitor)) is not None:
-            self._tell(self._orders_watch.handle(event))
+            self._report(self._orders_watch.handle(event))
             if event in ("HANDSHAKE_SUCCEEDED", "DISCONNECTED"):
                 self.connected = event == "HANDSHAKE_SUCCEEDED"
                 self._on_connection(self.connected)
@@ -235,13 +235,13 @@ class TurretSockets:
 
     def _read_results_monitor(self) -> None:
         while (event := _next_event(self._results_monitor)) is not None:
-            self._tell(self._results_watch.handle(event))
+            self._report(self._results_watch.handle(event))
 
     def _say_overdue(self) -> None:
         for watch in (self._orders_watch, self._results_watch):
-            self._tell(watch.overdue())
+            self._report(watch.overdue())
 
-    def _tell(self, line: str | None) -> None:
+    def _report(self, line: str | None) -> None:
         if line is not None:
             self._on_trouble(line)
 

@@ -27,8 +27,8 @@ def test_a_token_is_valid_until_its_expiry() -> None:
     token = StoredToken("ci", "ingest", b"", NOW, end)
     assert token.is_valid(NOW + timedelta(seconds=59))
     assert not token.is_valid(NOW + timedelta(seconds=60))
-    for_ever = StoredToken("ci", "read", b"", NOW, NewToken(name="ci", role="read").expires(NOW))
-    assert for_ever.is_valid(datetime.max.replace(tzinfo=UTC))
+    unlimited = StoredToken("ci", "read", b"", NOW, NewToken(name="ci", role="read").expires(NOW))
+    assert unlimited.is_valid(datetime.max.replace(tzinfo=UTC))
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "ü", "x" * 65, "a.b", "'; DROP TABLE access_tokens; --"])

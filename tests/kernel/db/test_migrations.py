@@ -15,10 +15,10 @@ from smartmob.errors import DatabaseError
 from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.migrations import Migration, apply, collect
 
-ONE = Migration("room", 1, "0001_one.sql", "CREATE TABLE one (n integer); INSERT INTO one VALUES (1)")
-TWO = Migration("room", 2, "0002_two.sql", "INSERT INTO one VALUES (2)")
+ONE = Migration("feature", 1, "0001_one.sql", "CREATE TABLE one (n integer); INSERT INTO one VALUES (1)")
+TWO = Migration("feature", 2, "0002_two.sql", "INSERT INTO one VALUES (2)")
 OTHER = Migration("other", 1, "0001_other.sql", "CREATE TABLE other (n integer)")
-BROKEN = Migration("room", 3, "0003_broken.sql", "CREATE TABLE half (n integer); SELECT no_such_function()")
+BROKEN = Migration("feature", 3, "0003_broken.sql", "CREATE TABLE half (n integer); SELECT no_such_function()")
 
 _numbers = itertools.count()
 
@@ -56,7 +56,7 @@ class TestApply:
         assert await apply(connection, [OTHER, ONE, TWO]) == 3
 
         assert await _rows(connection) == [1, 2]
-        assert await _ledger(connection) == [("other", 1), ("room", 1), ("room", 2)]
+        assert await _ledger(connection) == [("feature", 1), ("feature", 2), ("other", 1)]
         assert (
             await connection.fetchval("SELECT checksum FROM schema_migrations WHERE room = 'other'") == OTHER.checksum
         )
@@ -83,9 +83,9 @@ class TestApply:
     async def test_an_edited_migration_stops_the_start(self, connection: Connection) -> None:
         """Nothing is applied then."""
         await apply(connection, [ONE])
-        edited = Migration("room", 1, "0001_one.sql", ONE.sql + " ")
+        edited = Migration("feature", 1, "0001_one.sql", ONE.sql + " ")
 
-        with pytest.raises(DatabaseError, match=r"0001_one\.sql of room was changed after it had been applied"):
+        with pytest.raises(DatabaseError, match=r"0001_one\.sql of feature was changed after it had been applied"):
             await apply(connection, [edited, TWO])
 
         assert await _rows(connection) == [1]
@@ -95,10 +95,10 @@ class TestApply:
         """The error names the unknown migration."""
         await apply(connection, [ONE, TWO])
 
-        with pytest.raises(DatabaseError, match=r"newer smartmob \(migration 0002 of room\)"):
+        with pytest.raises(DatabaseError, match=r"newer smartmob \(migration 0002 of feature\)"):
             await apply(connection, [OTHER, ONE])
 
-        assert await _ledger(connection) == [("room", 1), ("room", 2)]
+        assert await _ledger(connection) == [("feature", 1), ("feature", 2)]
         assert await _locks(connection) == 0
 
     async def test_tables_of_an_unknown_feature_are_left_alone(self, connection: Connection) -> None:
@@ -113,10 +113,10 @@ class TestApply:
             await apply(connection, [ONE, TWO, BROKEN])
 
         assert await connection.fetchval("SELECT to_regclass('half')") is None
-        assert await _ledger(connection) == [("room", 1), ("room", 2)]
+        assert await _ledger(connection) == [("feature", 1), ("feature", 2)]
         assert await _locks(connection) == 0
-        mended = Migration("room", 3, BROKEN.name, "CREATE TABLE half (n integer)")
-        assert await apply(connection, [ONE, TWO, mended]) == 1
+        corrected = Migration("feature", 3, BROKEN.name, "CREATE TABLE half (n integer)")
+        assert await apply(connection, [ONE, TWO, corrected]) == 1
 
     async def test_services_that_start_at_once_apply_each_migration_once(self, schema_url: str) -> None:
         """One applies them, and the others wait for it."""
@@ -135,8 +135,8 @@ class TestCollect:
 
     def test_the_migrations_of_each_feature_are_numbered_without_gaps(self) -> None:
         """They start with 1."""
-        for room in MIGRATED_FEATURES:
-            numbers = [migration.number for migration in collect({room: MIGRATED_FEATURES[room]})]
+        for feature in MIGRATED_FEATURES:
+            numbers = [migration.number for migration in collect({feature: MIGRATED_FEATURES[feature]})]
 
             assert numbers == list(range(1, len(numbers) + 1))
             assert numbers
@@ -151,22 +151,22 @@ class TestCollect:
     def test_migrations_are_sorted_by_feature_and_number(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Files with other names are ignored."""
         monkeypatch.syspath_prepend(tmp_path)
-        rooms = [f"room_of_migrations_{next(_numbers)}" for _ in range(2)]
-        for room in rooms:
-            folder = tmp_path / room / "migrations"
+        features = [f"feature_with_migrations_{next(_numbers)}" for _ in range(2)]
+        for feature in features:
+            folder = tmp_path / feature / "migrations"
             folder.mkdir(parents=True)
-            (tmp_path / room / "__init__.py").write_text("")
+            (tmp_path / feature / "__init__.py").write_text("")
             for name in ("0010_last.sql", "0002_next.sql", "0001_first.sql", "README.md", "0003_x.sql.orig", "3_x.sql"):
                 (folder / name).write_text(f"-- {name} ü", encoding="utf-8")
 
-        found = collect({room: room for room in reversed(rooms)})
+        found = collect({feature: feature for feature in reversed(features)})
 
         assert [(migration.feature, migration.number) for migration in found] == [
-            (room, number) for room in rooms for number in (1, 2, 10)
+            (feature, number) for feature in features for number in (1, 2, 10)
         ]
         assert (found[0].name, found[0].sql) == ("0001_first.sql", "-- 0001_first.sql ü")
 
     def test_a_changed_text_changes_the_checksum(self) -> None:
         """The name of the file does not."""
         assert ONE.checksum == Migration("x", 9, "0009_x.sql", ONE.sql).checksum
-        assert ONE.checksum != Migration("room", 1, "0001_one.sql", ONE.sql + "\n").checksum
+        assert ONE.checksum != Migration("feature", 1, "0001_one.sql", ONE.sql + "\n").checksum

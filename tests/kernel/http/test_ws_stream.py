@@ -64,10 +64,10 @@ async def test_a_disconnect_ends_the_source() -> None:
 
 async def test_a_slow_client_delays_no_other_and_gets_the_newest() -> None:
     """A slow client delays no other client, buffers a bounded amount, and gets the newest value."""
-    audience, viewers = Broadcast[str](), ConnectionLimit("viewers", 10, 10)
+    broadcast, viewers = Broadcast[str](), ConnectionLimit("viewers", 10, 10)
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return await ws_stream.serve(request, audience.subscribe(), viewers)
+        return await ws_stream.serve(request, broadcast.subscribe(), viewers)
 
     app = web.Application()
     app.router.add_get("/", handler)
@@ -79,11 +79,11 @@ async def test_a_slow_client_delays_no_other_and_gets_the_newest() -> None:
             writer.write(_UPGRADE)
             assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
             async with client.ws_connect("/", max_msg_size=0) as reading:
-                await until(lambda: len(audience) == 2)
+                await until(lambda: len(broadcast) == 2)
                 for number in range(_MANY):
-                    audience.publish(f"{number:02}" * _LARGE)
+                    broadcast.publish(f"{number:02}" * _LARGE)
                     assert (await reading.receive(timeout=SECONDS)).data[:2] == f"{number:02}"
-                audience.close()
+                broadcast.close()
                 assert (await reading.receive(timeout=SECONDS)).type is WSMsgType.CLOSE
             seen = b""
             while not seen.endswith(b"\x03\xe8"):  # the regular end

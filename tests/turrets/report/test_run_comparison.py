@@ -66,7 +66,7 @@ def test_equal_runs_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "verdict", "figure", "judgement"),
+    ("changed", "verdict", "figure", "expected"),
     [
         ({"factor": 1.3}, "slower", "p50", "slower"),
         ({"factor": 0.7}, "faster", "p95", "faster"),
@@ -74,11 +74,11 @@ def test_equal_runs_are_the_same() -> None:
         ({"rate": 30}, "lower rate", "rate", "fewer"),
     ],
 )
-def test_a_change_is_found(changed: dict[str, Any], verdict: str, figure: str, judgement: str) -> None:
+def test_a_change_is_found(changed: dict[str, Any], verdict: str, figure: str, expected: str) -> None:
     """Each with the figure that tells it, its size and its interval."""
     found = _compare(_run(1), _run(2, **changed))
     assert found.verdict == verdict
-    assert _verdicts(found)[figure] == judgement
+    assert _verdicts(found)[figure] == expected
     (row,) = [row for row in found.timers[0].figures if row.figure == figure]
     assert row.low is not None
     assert row.high is not None

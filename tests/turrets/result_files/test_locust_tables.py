@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from io import BytesIO
 
 import pytest
@@ -88,6 +89,14 @@ def test_a_row_that_is_cut_off_is_told() -> None:
     """Locust was killed while it wrote."""
     given, account = _read(history=HISTORY_TABLE + "1714550415,8,,Agg")
     assert (given.duration, account.remarks.count(NOT_READ)) == (10.0, 1)
+
+
+def test_a_long_traceback_is_read() -> None:
+    """A traceback is one cell, and the limit of Python's csv module is 131,072 characters."""
+    csv.field_size_limit(131_072)
+    traceback = "x" * 200_000
+    _, account = _read(stats=STATS_TABLE, exceptions=f"Count,Message,Traceback,Nodes\n2,no,{traceback},one\n")
+    assert [note[:1] for note in account.notes if "exceptions" in note] == ["2"]
 
 
 def test_the_tables_of_old_versions() -> None:
