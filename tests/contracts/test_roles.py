@@ -63,8 +63,8 @@ READABLE = """
 /turret-runs/{id}/course /turret-runs/{id}/timers /turret-runs/{id}/errors /turret-runs/{id}/report
 /turret-runs/{id}/live /turrets /marks /marks/{id} /console
 /console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands
-/console/load /console/hosts /console/tests/runs/{id} /console/processes/{slug} /console/commands/{id}
-/console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
+/console/load /console/load-comparison /console/hosts /console/tests/runs/{id} /console/processes/{slug}
+/console/commands/{id} /console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
 /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
 /api/v1/alerts/silences /api/v1/alerts/notifications /api/v1/processes
 """
