@@ -65,8 +65,8 @@ READABLE = """
 /console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands
 /console/load /console/load-comparison /console/hosts /console/tests/runs/{id} /console/processes/{slug}
 /console/commands/{id} /console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline
-/console/live /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
-/api/v1/alerts/silences /api/v1/alerts/notifications /api/v1/processes
+/console/live /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules
+/api/v1/alerts/receivers /api/v1/alerts/silences /api/v1/alerts/notifications /api/v1/processes
 """
 """Every address that the role `read` may ask with GET; a new one belongs here if it shows no secret and no file."""
 
