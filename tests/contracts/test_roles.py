@@ -63,7 +63,8 @@ READABLE = """
 /turret-runs/{id}/course /turret-runs/{id}/timers /turret-runs/{id}/errors /turret-runs/{id}/report
 /turret-runs/{id}/live /turrets /marks /marks/{id} /console
 /console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands
-/console/load /console/hosts /console/tests/runs/{id} /console/processes/{slug} /console/commands/{id}
+/console/load /console/load-comparison
+/console/hosts /console/tests/runs/{id} /console/processes/{slug} /console/commands/{id}
 /console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
 /console/search /console/data/search /console/{page}
 /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
