@@ -137,7 +137,7 @@ async def command(
             raise click.UsageError(
                 "COMMAND runs once: leave out --scale, -f, --options, --restart, --replace and --detach"
             )
-        common["source_url"] = await _send(rest, folder, quiet=not sys.stderr.isatty())
+        common["source_url"] = await _send(rest, folder, for_command=True)
         return await run_command(rest, common, words, terminal, as_json=as_json, with_input=not no_stdin)
     if terminal is not None or no_stdin:
         raise click.UsageError("-t, -T and -n need a COMMAND, after --")
@@ -265,9 +265,12 @@ async def _existing(rest: RestClient, slugs: Sequence[str], *, replace: bool) ->
     return old
 
 
-async def _send(rest: RestClient, folder: Path, *, quiet: bool = False) -> str:
-    """Pack and upload a folder; return its address for the service. With `quiet` nothing is said."""
-    async with _packed(folder) as archive:
+async def _send(rest: RestClient, folder: Path, *, for_command: bool = False) -> str:
+    """Pack and upload a folder; return its address for the service.
+
+    For a command it needs no Procfile, and nothing is said except on a terminal.
+    """
+    async with _packed(folder, needs_procfile=not for_command) as archive:
         with printing.transfer() as bar:
             task = bar.add_task("Uploading", total=archive.size)
 
@@ -279,13 +282,13 @@ async def _send(rest: RestClient, folder: Path, *, quiet: bool = False) -> str:
 
             stored = await rest.upload("/upload-archive", chunks(), archive.size)
         files = "1 file" if archive.files == 1 else f"{archive.files} files"
-        if not quiet:
+        if not for_command or sys.stderr.isatty():
             printing.say(f"Uploaded {files}, {printing.size(archive.size)} packed")
     return str(stored["source_url"])
 
 
 @asynccontextmanager
-async def _packed(folder: Path) -> AsyncIterator[SourceArchive]:
+async def _packed(folder: Path, *, needs_procfile: bool) -> AsyncIterator[SourceArchive]:
     """Pack in a thread, which CTRL-C stops."""
     cancelled = threading.Event()
 
@@ -297,7 +300,7 @@ async def _packed(folder: Path) -> AsyncIterator[SourceArchive]:
                 raise InvalidInput("cancelled")
             bar.update(task, completed=done, total=total)
 
-        packing = source_archive(folder, progress)
+        packing = source_archive(folder, progress, needs_procfile=needs_procfile)
         try:
             archive = await asyncio.to_thread(packing.__enter__)
         except asyncio.CancelledError:

@@ -56,16 +56,18 @@ class _Entry:
 
 
 @contextmanager
-def source_archive(folder: Path, progress: Progress = lambda _done, _total: None) -> Iterator[SourceArchive]:
+def source_archive(
+    folder: Path, progress: Progress = lambda _done, _total: None, *, needs_procfile: bool = True
+) -> Iterator[SourceArchive]:
     """Pack `folder` into a temporary file, which is removed at the end of the block.
 
-    Raises PackingError when the folder has no Procfile, a link leads out of it, an entry is neither file, folder nor
-    link, cannot be read, or changes meanwhile.
+    Raises PackingError when the folder has no Procfile, unless it needs none, when a link leads out of it, and when an
+    entry is neither file, folder nor link, cannot be read, or changes meanwhile.
     """
     with tempfile.TemporaryDirectory(prefix="smartmob-") as temporary:
         path = Path(temporary) / "source.tar.gz"
         try:
-            entries = _entries(folder)
+            entries = _entries(folder, needs_procfile=needs_procfile)
             with path.open("xb") as file:
                 _write(entries, file, progress)
             with path.open("rb") as file:
@@ -76,7 +78,7 @@ def source_archive(folder: Path, progress: Progress = lambda _done, _total: None
         yield SourceArchive(path, digest, path.stat().st_size, files)
 
 
-def _entries(folder: Path) -> list[_Entry]:
+def _entries(folder: Path, *, needs_procfile: bool) -> list[_Entry]:
     """Return the entries to pack, sorted by name, each folder before its content."""
     if not folder.is_dir():
         raise PackingError(f"{folder} is not a folder")
@@ -88,6 +90,8 @@ def _entries(folder: Path) -> list[_Entry]:
         if near and not (folder / PROCFILE).exists():
             what = "run that folder instead" if near[0].endswith(f"/{PROCFILE}") else f"its name must be {PROCFILE}"
             raise PackingError(f"{_shown(str(folder))} has no {PROCFILE}; there is {_shown(near[0])}: {what}")
+        if not needs_procfile:
+            return entries
         out = f" that {IGNORE_FILE} lets in" if (folder / PROCFILE).exists() else ""
         raise PackingError(f"{folder} has no {PROCFILE}{out}, which says what to run: `web: python app.py` for example")
     return entries

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.http import problems
 from smartmob.kernel.observability.log import REQUEST_ID
 from smartmob.kernel.subprocesses.child import Child
 from smartmob.kernel.subprocesses.control_groups import ControlGroup, ControlGroups
@@ -161,6 +162,6 @@ def _request(source: RequestedSource, command: str, env: Mapping[str, str]) -> p
     try:
         request = msgspec.convert(fields, protocol.CreateRequest)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"source: {error}") from None
+        raise problems.invalid(error) from None
     protocol.check(request)
     return request

@@ -132,6 +132,7 @@ async def test_a_command_that_cannot_run_is_an_error(smartmob: Any, program: Any
     code, output, errors = await smartmob("run", folder, "--", "true")
     assert (code, output) == (1, "")
     assert "smartmob: pip install failure: " in errors.splitlines()[-1]
+    assert await smartmob("run", program("bare", None, data="here"), "--", "cat", "data") == (0, "here", "")
     code, _, errors = await smartmob("run", folder, "--scale", "web=1", "--", "true")
     assert code == 2
     assert "leave out --scale" in errors
