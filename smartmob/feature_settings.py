@@ -117,31 +117,31 @@ class ConplyentSettings:
 class ProcessesSettings:
     """Settings of the feature `processes`."""
 
-    grace: float = setting(10.0, "Seconds between SIGTERM and SIGKILL when a process is stopped.", low=0, high=3600)
-    base_port: int = setting(5000, "First of the ports that processes get in the variable PORT.", low=1, high=65535)
+    grace: float = setting(10.0, "Seconds between SIGTERM and SIGKILL when a program is stopped.", low=0, high=3600)
+    base_port: int = setting(5000, "First of the ports that programs get in the variable PORT.", low=1, high=65535)
     console_bytes: int = setting(
-        1024 * 1024, "Bytes of each process's output that are kept for clients that attach later.", low=1024
+        1024 * 1024, "Bytes of each program's output that are kept for clients that attach later.", low=1024
     )
     viewer_bytes: int = setting(
         4 * 1024 * 1024, "Bytes of output that are buffered for one slow client before it misses lines.", low=65536
     )
     sample_seconds: float = setting(
-        5.0, "Seconds between two samples of the CPU and memory use of processes.", low=0.1, high=3600
+        5.0, "Seconds between two samples of the CPU and memory use of programs.", low=0.1, high=3600
     )
-    keep_events_days: float = setting(30.0, "Days after which events of processes are deleted.", low=0.01)
+    keep_events_days: float = setting(30.0, "Days after which events of programs are deleted.", low=0.01)
     max_archive: int = setting(1024**3, "Bytes that a source archive may have.", low=1024)
     max_unpacked: int = setting(2 * 1024**3, "Bytes that a source archive may have when unpacked.", low=1024)
     max_files: int = setting(100_000, "Files that a source archive may contain.", low=1)
     download_timeout: float = setting(3600.0, "Seconds that the download of a source may take.", low=0.1)
     stall_timeout: float = setting(30.0, "Seconds without data after which a download is aborted.", low=0.1)
     memory_limit: int | None = setting(
-        None, "Bytes of memory of a process whose request has no limit.", low=1024 * 1024, shown="no limit"
+        None, "Bytes of memory of a program whose request has no limit.", low=1024 * 1024, shown="no limit"
     )
     cpu_limit: float | None = setting(
-        None, "Processors of a process whose request has no limit, such as 0.5.", low=0.01, high=1024, shown="no limit"
+        None, "Processors of a program whose request has no limit, such as 0.5.", low=0.01, high=1024, shown="no limit"
     )
     tasks_limit: int | None = setting(
-        None, "Tasks of a process whose request has no limit.", low=1, high=4_194_304, shown="no limit"
+        None, "Tasks of a program whose request has no limit.", low=1, high=4_194_304, shown="no limit"
     )
     cgroup: str = setting("auto", "Control group for limits: auto (one that is delegated), off, or a delegated folder.")
     dotenv: bool = setting(

@@ -102,7 +102,7 @@ class Settings:
         None, "Format of log lines.", choices=("kv", "json", "words"), shown="words on a terminal, else kv"
     )
     utc: bool = setting(False, "Write the times of log lines in UTC.")
-    no_restore: bool = setting(False, "Do not start the processes that ran when the service stopped.")
+    no_restore: bool = setting(False, "Do not start the programs that ran when the service stopped.")
     logging_endpoint: str = setting(
         "file:///dev/stdout", "Destination of log lines: file:///PATH or fluent://HOST:PORT/APP."
     )

@@ -23,16 +23,16 @@ class ProcessObserver:
         found = tuple(
             _observation(process) for process in self._source.processes() if rule.matches(process.definition.slug)
         )
-        return Observations(found, complete=True, gone="the process was deleted, or is no longer meant by the rule")
+        return Observations(found, complete=True, gone="the program was deleted, or is no longer meant by the rule")
 
 
 def _observation(process: Snapshot) -> Observation:
     slug = process.definition.slug
     if process.state == BACKOFF:
         status = "" if process.last_status is None else f", last with {_status(process.last_status)}"
-        return Observation(slug, Health.BAD, f"the process {slug} keeps ending{status}", float(process.restarts))
+        return Observation(slug, Health.BAD, f"the program {slug} keeps ending{status}", float(process.restarts))
     if process.state in FAILURES:
-        return Observation(slug, Health.BAD, f"the process {slug} cannot be started: {process.state} {process.detail}")
+        return Observation(slug, Health.BAD, f"the program {slug} cannot be started: {process.state} {process.detail}")
     long_enough = process.state == RUNNING and (process.uptime or 0.0) >= HEALTHY_SECONDS
     good = long_enough or process.state == STOPPED
     return Observation(slug, Health.GOOD if good else Health.UNKNOWN)

@@ -29,7 +29,9 @@ _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stop
 
 
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@click.option("--on", "hosts", metavar="HOST,...", help="Run on all these hosts at once; lines begin with the host.")
+@click.option(
+    "--on", "hosts", metavar="HOST,...", help="Run on all these machines at once; lines begin with the machine."
+)
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Run on a terminal, as an interactive program needs.")
 @click.option("-C", "--chdir", "cwd", metavar="PATH", help="Working directory on the machine.")
 @click.option("-e", "--env", "env", metavar="NAME=VALUE", multiple=True, help="Environment variable; repeatable.")
@@ -55,10 +57,10 @@ async def exec_command(
     cmd: Any = words[0] if len(words) == 1 else list(words)
     if options["hosts"] is not None:
         if options["terminal"] or options["detach"] or options["keep"]:
-            raise click.UsageError("-t, --detach and --keep need one host")
+            raise click.UsageError("-t, --detach and --keep need one machine")
         urls = tuple(address(host.strip()) for host in options["hosts"].split(",") if host.strip())
         if not urls or len(set(urls)) < len(urls):
-            raise click.UsageError("--on: expected the names of different hosts, separated by commas")
+            raise click.UsageError("--on: expected the names of different machines, separated by commas")
         return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, kwargs)
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         if options["terminal"]:

@@ -26,11 +26,11 @@ _SECTIONS = {
     },
     "Programs": {
         "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
-        "ps": ("smartmob.cli.processes:ps", "List processes."),
-        "logs": ("smartmob.cli.processes:logs", "Show what processes wrote."),
-        "attach": ("smartmob.cli.processes:attach", "Follow one process and what happens to it."),
-        "restart": ("smartmob.cli.processes:restart", "Stop processes and start them again."),
-        "stop": ("smartmob.cli.processes:stop", "Stop processes."),
+        "ps": ("smartmob.cli.processes:ps", "List programs."),
+        "logs": ("smartmob.cli.processes:logs", "Show what programs wrote."),
+        "attach": ("smartmob.cli.processes:attach", "Follow one program and what happens to it."),
+        "restart": ("smartmob.cli.processes:restart", "Stop programs and start them again."),
+        "stop": ("smartmob.cli.processes:stop", "Stop programs."),
     },
     "Machines": {
         "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
@@ -73,8 +73,8 @@ _SECTIONS = {
         "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
         "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, vacuum."),
         "alerts": ("smartmob.cli.alerts:command", "Alerts: list, history, rules, receivers, silences."),
-        "mark": ("smartmob.cli.timeline_marks:mark", "Put a note on the timeline."),
-        "marks": ("smartmob.cli.timeline_marks:marks", "List the notes on the timeline."),
+        "mark": ("smartmob.cli.timeline_marks:mark", "Put a mark on the timeline."),
+        "marks": ("smartmob.cli.timeline_marks:marks", "List the marks on the timeline."),
         "bench": ("smartmob.cli.bench:command", "Measure the throughput of a service on this machine."),
     },
 }

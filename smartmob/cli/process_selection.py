@@ -42,7 +42,7 @@ async def select(rest: RestClient, names: Sequence[str]) -> list[Status]:
     for name in names:
         meant = [p for p in processes if p["slug"] == name] or [p for p in processes if p["app"] == name]
         if not meant:
-            raise NotFound(f"there is no process {name}{_hint(name, processes)}")
+            raise NotFound(f"there is no program {name}{_hint(name, processes)}")
         found |= {p["slug"]: p for p in meant}
     return list(found.values())
 

@@ -33,13 +33,13 @@ slugs_argument = click.argument("slugs", metavar="SLUG...", nargs=-1, required=T
 @as_json
 @with_rest_client
 async def ps(rest: RestClient, as_json: bool) -> None:
-    """List processes with their state, and what they use of the processor and of memory."""
+    """List programs with their state, and what they use of the processor and of memory."""
     processes = await listed(rest)
     if as_json:
         printing.print_json(processes)
         return
     if not processes:
-        printing.say(f"There are no processes; `{command_line(rest, 'run', 'FOLDER')}` starts some")
+        printing.say(f"There are no programs; `{command_line(rest, 'run', 'FOLDER')}` starts some")
         return
     # A column that only some need: without checks the table stays as narrow as it was.
     checked = any(process.get("readiness") for process in processes)
@@ -121,7 +121,7 @@ def _end(process: Status) -> str:
 async def logs(
     rest: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, stream: str, as_json: bool
 ) -> int:  # fmt: skip
-    """Show the output of processes; SLUG may also be an application, for all its processes.
+    """Show the output of programs; SLUG may also be an application, for all its programs.
 
     The service keeps the last lines of each. With several processes each line begins with the name of its process.
     What was written to standard error is red on a terminal. With --json each line is an object with `slug` and
@@ -147,7 +147,7 @@ async def logs(
 @as_json
 @with_rest_client
 async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
-    """Follow the output and the events of a process until CTRL-C, which leaves it running.
+    """Follow the output and the events of a program until CTRL-C, which leaves it running.
 
     Lines about the process itself begin with `[smartmob]`. With --json each line is an object with `slug` and either
     `line` or `event`.
@@ -175,7 +175,7 @@ async def _follow(follower: OutputFollower, slugs: list[str], tail: int, goodbye
 @as_json
 @with_rest_client
 async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> int:
-    """Stop running processes and start them again; also start processes that failed, wait or were stopped.
+    """Stop running programs and start them again; also start programs that failed, wait or were stopped.
 
     SLUG may also be an application, for all its processes.
     """
@@ -188,7 +188,7 @@ async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> in
 @as_json
 @with_rest_client
 async def stop(rest: RestClient, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
-    """Stop processes with their whole process trees, and return when all have ended.
+    """Stop programs with their whole process trees, and return when all have ended.
 
     They stay in the list, for `smartmob restart`, unless --remove is given. SLUG may also be an application, for all
     its processes.

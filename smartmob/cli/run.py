@@ -87,7 +87,7 @@ class _AllEnded(Exception):
 @click.argument("words", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--app", metavar="NAME", help="Name of the application.  [default: the folder's]")
 @click.option("--scale", "scales", metavar="TYPE=N,...", type=_Scale(), multiple=True,
-              help="Number of processes of each type.  [default: one of each in the Procfile]")  # fmt: skip
+              help="Number of programs of each type.  [default: one of each in the Procfile]")  # fmt: skip
 @click.option("-f", "--procfile", "file", metavar="FILE", type=click.Path(path_type=Path),
               help="Another Procfile; a relative path is one in FOLDER.  [default: Procfile]")  # fmt: skip
 @click.option("--options", "options", metavar="FILE", type=click.Path(path_type=Path),
@@ -95,13 +95,13 @@ class _AllEnded(Exception):
 @click.option("--restart", type=click.Choice([model.ALWAYS, model.ON_FAILURE, model.NEVER]),
               help="When a program that has ended is started again.  [default: always]")  # fmt: skip
 @click.option("--env", metavar="NAME=VALUE", type=_Variable(), multiple=True,
-              help="Variable for all processes; repeatable.")  # fmt: skip
+              help="Variable for all programs; repeatable.")  # fmt: skip
 @click.option("--grace", metavar="SECONDS", type=Number(0, LONGEST_GRACE),
               help="Seconds between SIGTERM and SIGKILL.  [default: the service's]")  # fmt: skip
 @with_limits
-@click.option("--replace", is_flag=True, help="Stop and remove processes of the same names first.")
+@click.option("--replace", is_flag=True, help="Stop and remove programs of the same names first.")
 @click.option("-d", "--detach", is_flag=True,
-              help="Return when the processes run, and are ready if they have a check for it.")  # fmt: skip
+              help="Return when the programs run, and are ready if they have a check for it.")  # fmt: skip
 @click.option("-t/-T", "--tty/--no-tty", "terminal", default=None,
               help="Run COMMAND on a terminal, or not.  [default: if input and output are one]")  # fmt: skip
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on to COMMAND.")
@@ -248,7 +248,7 @@ def _nodes(types: list[str], declared: procfile.Procfile, scale: dict[str, int])
         scale = dict.fromkeys(types, 1)
     nodes = [(f"{name}.{number}", name) for name in types for number in range(scale.get(name, 0))]
     if len(nodes) > _MAX_NODES:
-        raise InvalidInput(f"--scale: {len(nodes)} processes are more than {_MAX_NODES} at once")
+        raise InvalidInput(f"--scale: {len(nodes)} programs are more than {_MAX_NODES} at once")
     return nodes
 
 
@@ -474,7 +474,7 @@ def _with_port(process: Status) -> str:
 
 
 def _subject(slugs: Sequence[str]) -> str:
-    return f"{slugs[0]} goes" if len(slugs) == 1 else f"{len(slugs)} processes go"
+    return f"{slugs[0]} goes" if len(slugs) == 1 else f"{len(slugs)} programs go"
 
 
 def _ways_back(rest: RestClient, app: str, slugs: Sequence[str]) -> str:

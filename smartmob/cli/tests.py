@@ -114,8 +114,8 @@ async def show(rest: RestClient, ident: str, sort: str, as_json: bool) -> None:
         ),
     )
     lines = [line for place in run.get("places", ()) for line in _place_lines(place)]
-    if run.get("unlinked"):
-        lines.append(f"Not linked: {run['unlinked']}.")
+    if run.get("unlinked") and not any(place["doubt"] for place in run["places"]):
+        lines.append(f"Not linked to a machine that reports its load: {run['unlinked']}.")
     lines += [merged] if (merged := case_names.merged_names(metrics)) else []
     printing.print_lines(
         printing.plain(line) for line in [*lines, *([f"Time: {run['clock']}."] if run.get("clock") else [])]

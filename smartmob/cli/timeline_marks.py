@@ -1,4 +1,4 @@
-"""`smartmob mark` and `marks`: notes on the timeline."""
+"""`smartmob mark` and `marks`: marks on the timeline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from smartmob.kernel.runtime import clock
 @as_json
 @with_rest_client
 async def mark(rest: RestClient, text: str, at: str | None, author: str | None, as_json: bool) -> None:
-    """Add a note to the timeline, for instance "new kernel on rack7"."""
+    """Add a mark to the timeline, for instance "new kernel on rack7"."""
     made = await rest.post("/marks", {"text": text, "at": at, "author": default_author() if author is None else author})
     if as_json:
         printing.print_json(made)
@@ -32,11 +32,11 @@ async def mark(rest: RestClient, text: str, at: str | None, author: str | None, 
 
 @click.command("marks")
 @click.option("--last", metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.  [default: all of them]")
-@click.option("--remove", metavar="ID", help="Remove a note instead.")
+@click.option("--remove", metavar="ID", help="Remove a mark instead.")
 @as_json
 @with_rest_client
 async def marks(rest: RestClient, last: str | None, remove: str | None, as_json: bool) -> None:
-    """List the notes on the timeline, oldest first."""
+    """List the marks on the timeline, oldest first."""
     if remove is not None:
         await rest.delete(f"/marks/{remove}")
         printing.say("Removed.")
@@ -52,7 +52,7 @@ async def marks(rest: RestClient, last: str | None, remove: str | None, as_json:
 
 
 _ALL_TIMES = ("0", "9999-01-01T00:00:00Z")
-"""The range of all notes, which includes notes in the future, such as an announced power cut."""
+"""The range of all marks, which includes marks in the future, such as an announced power cut."""
 
 
 async def _marks(rest: RestClient, start: str, end: str) -> list[dict[str, Any]]:

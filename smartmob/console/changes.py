@@ -12,6 +12,7 @@ from smartmob.alerts.model import Alert
 from smartmob.alerts.service import AlertsService
 from smartmob.commands.model import RUNNING, Job
 from smartmob.console.model import Change
+from smartmob.console.run_texts import run_machines
 from smartmob.console.services import Services
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as TestRun
@@ -92,7 +93,8 @@ def _of_processes(events: Iterable[ProcessEvent]) -> Iterator[Change]:
 def _of_tests(runs: Iterable[TestRun]) -> Iterator[Change]:
     for run in runs:
         commit = f" of {run.scm_ref[:12]}" if run.scm_ref else ""
-        machines = f" on {', '.join(run.nodes)}" if run.nodes else ""
+        names = run_machines(run)
+        machines = f" on {', '.join(names)}" if names else ""
         text = f"{run.metrics} test{'' if run.metrics == 1 else 's'}{commit}{machines}"
         yield Change(at=run.started_at, kind="tests", text=text, href=f"/console/tests/runs/{quote(run.id, safe='')}")
 

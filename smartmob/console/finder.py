@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from smartmob import case_names
 from smartmob.console import model
-from smartmob.console.service import run_name
+from smartmob.console.run_texts import run_machines, run_name
 from smartmob.console.services import Services
 from smartmob.kernel.runtime import clock
 
@@ -65,13 +64,11 @@ async def _runs(services: Services, wanted: str) -> list[model.FoundEntry]:
     return [
         model.FoundEntry(
             name=run_name(run.id, run.scm_ref),
-            detail=", ".join(
-                [*_names(place.name for place in run.places), *(f"{tag.name}={tag.value}" for tag in run.tags)]
-            ),
+            detail=", ".join([*run_machines(run), *(f"{tag.name}={tag.value}" for tag in run.tags)]),
             href=_page("tests/runs", run.id),
         )
         for run in runs
-        if _has(wanted, run.id, run.scm_ref, *(place.name for place in run.places), *(tag.value for tag in run.tags))
+        if _has(wanted, run.id, run.scm_ref, *run_machines(run), *(tag.value for tag in run.tags))
     ]
 
 
@@ -110,7 +107,3 @@ async def _machines(services: Services, wanted: str) -> list[model.FoundEntry]:
         for host in hosts
         if _has(wanted, host.name)
     ]
-
-
-def _names(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))

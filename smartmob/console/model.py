@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from smartmob.hosts.fields import StaleFigure
+from smartmob.metrics.model import Place
 
 
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +122,7 @@ class TestRun(msgspec.Struct, frozen=True, kw_only=True):
     word: str | None = None
     since: bool = False
     reason: str | None = None
+    places: list[Place] = msgspec.field(default_factory=list)
 
 
 class FoundEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,6 @@ from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as StoredTestRun
 from smartmob.processes.model import Snapshot
 from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame
-from smartmob.verdict_words import SHORT
 
 MAX_HOSTS = 200  # machines that the pages show
 _MAX_JOBS = 20  # running jobs on the overview
@@ -79,6 +78,7 @@ class ConsoleService:
             started_at=run.started_at,
             ended_at=run.ended_at,
             nodes=run.nodes,
+            places=run.places,
             metrics=run.metrics,
             total_time=run.total_time,
             verdict=None if found is None else found.verdict,
@@ -95,11 +95,6 @@ class ConsoleService:
             names = [host.name for host in await self.services.hosts.hosts("", MAX_HOSTS)]
         found = await self.services.hosts.time_series(names, HostSpan(start, end), points)
         return _align(found)
-
-
-def run_name(ident: str, scm_ref: str) -> str:
-    """Return the name of a test run, the same on each page and in the terminal: its id, and its commit."""
-    return f"{ident[:SHORT]} ({scm_ref[:SHORT]})" if scm_ref else ident[:SHORT]
 
 
 def _align(found: dict[str, list[Point]]) -> model.Courses:

@@ -12,6 +12,7 @@ import msgspec
 from smartmob.commands.model import Job
 from smartmob.console.changes import changes, process_events
 from smartmob.console.model import LoadCourse, Span, Timeline
+from smartmob.console.run_texts import run_machines, run_name
 from smartmob.console.service import ConsoleService
 from smartmob.console.services import Services
 from smartmob.kernel.runtime import clock
@@ -86,10 +87,10 @@ async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, e
 def _run_span(run: TestRun) -> Span:
     return Span(
         lane="test runs",
-        label=run.scm_ref[:12] or run.id[:12],
+        label=run_name(run.id, run.scm_ref),
         start=run.started_at,
         end=run.ended_at,
-        detail=f"{run.metrics} tests, {_duration(run.total_time)}, {', '.join(run.nodes)}",
+        detail=f"{run.metrics} tests, {_duration(run.total_time)}, {', '.join(run_machines(run))}",
         href=f"/console/tests/runs/{quote(run.id, safe='')}",
     )
 

@@ -40,7 +40,7 @@ def build(dependencies: Dependencies) -> Feature[ProcessesService]:
 def _gauges(service: ProcessesService) -> Iterator[Gauge]:
     """Yield the readiness of the processes that have a check for it."""
     checked = {each.definition.slug: float(each.ready) for each in service.processes() if each.readiness is not None}
-    yield Gauge("smartmob_process_ready", "1 if the readiness check of a process passes.", checked, "slug")
+    yield Gauge("smartmob_process_ready", "1 if the readiness check of a program passes.", checked, "slug")
 
 
 def _own_ports(settings: Settings) -> set[int]:

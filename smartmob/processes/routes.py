@@ -25,8 +25,8 @@ _CREATE_BYTES = 1024 * 1024
 _SMALL_BYTES = 64 * 1024
 
 _STATUS = answer(protocol.Status)
-_NOT_FOUND = Answer("There is no such process.")
-_CONFLICT = Answer("The state of the process does not allow this.")
+_NOT_FOUND = Answer("There is no such program.")
+_CONFLICT = Answer("The state of the program does not allow this.")
 _IGNORED_BODY = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
 
 
@@ -52,7 +52,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             "/list-processes",
             h.list,
             "list_processes",
-            summary="List all processes, as smartmob-agent does.",
+            summary="List all programs, as smartmob-agent does.",
             answers={200: answer(protocol.Listing)},
         ),
         Route(
@@ -60,8 +60,8 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             "/create-process",
             h.create,
             "create_process",
-            summary="Create a process and start it.",
-            answers={201: answer(protocol.Process), 409: Answer("A process of that name exists.")},
+            summary="Create a program and start it.",
+            answers={201: answer(protocol.Process), 409: Answer("A program of that name exists.")},
             body=body(protocol.CreateRequest, limit=_CREATE_BYTES),
         ),
         Route(
@@ -69,7 +69,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             "/process-status/{slug}",
             h.status,
             "process_status",
-            summary="Show the status of a process.",
+            summary="Show the status of a program.",
             answers={200: _STATUS, 404: _NOT_FOUND},
         ),
         Route(
@@ -77,7 +77,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             "/delete-process/{slug}",
             h.delete,
             "delete_process",
-            summary="Delete a process; answers when it and all its descendants have ended.",
+            summary="Delete a program; answers when it and all its descendants have ended.",
             answers={200: answer(protocol.Empty), 404: _NOT_FOUND},
             body=_IGNORED_BODY,
         ),
@@ -102,7 +102,7 @@ def _control_routes(h: _Handlers) -> list[Route]:
             "/api/v1/processes",
             h.statuses,
             "process_statuses",
-            summary="Show the status of all processes.",
+            summary="Show the status of all programs.",
             answers={200: answer(protocol.Statuses)},
         ),
         Route(
@@ -110,7 +110,7 @@ def _control_routes(h: _Handlers) -> list[Route]:
             "/stop-process/{slug}",
             h.stop,
             "stop_process",
-            summary="Stop a process and keep its definition; answers when it and all its descendants have ended.",
+            summary="Stop a program and keep its definition; answers when it and all its descendants have ended.",
             answers=answers,
             body=_IGNORED_BODY,
         ),
@@ -119,7 +119,7 @@ def _control_routes(h: _Handlers) -> list[Route]:
             "/restart-process/{slug}",
             h.restart,
             "restart_process",
-            summary="Start a process; stop it first if it runs.",
+            summary="Start a program; stop it first if it runs.",
             answers=answers,
             body=_IGNORED_BODY,
         ),
@@ -128,7 +128,7 @@ def _control_routes(h: _Handlers) -> list[Route]:
             "/signal-process/{slug}",
             h.signal,
             "signal_process",
-            summary="Send a signal to the process group of a process.",
+            summary="Send a signal to the process group of a program.",
             answers=answers,
             body=body(protocol.SignalRequest, limit=_SMALL_BYTES),
         ),
@@ -143,7 +143,7 @@ def _event_and_archive_routes(h: _Handlers) -> list[Route]:
             "/process-events",
             h.events,
             "process_events",
-            summary="List process events, oldest first.",
+            summary="List the events of programs, oldest first.",
             answers={200: answer(protocol.Events)},
             query=protocol.EventsQuery,
         ),
@@ -152,7 +152,7 @@ def _event_and_archive_routes(h: _Handlers) -> list[Route]:
             "/upload-archive",
             h.upload,
             "upload_archive",
-            summary="Store a source archive, to create processes from it.",
+            summary="Store a source archive, to create programs from it.",
             answers={201: answer(protocol.Uploaded)},
             body=Body({OCTETS: bytes}),
         ),

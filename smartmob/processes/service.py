@@ -126,7 +126,7 @@ class ProcessesService:
         protocol.check(request)
         self._refuse_when_stopping()
         if request.slug in self._supervisors:
-            raise Conflict(f"the process {request.slug} exists already; delete it first, or choose another node name")
+            raise Conflict(f"the program {request.slug} exists already; delete it first, or choose another node name")
         self._check_dependencies(request)
         definition = self._definition(request, request_id)
         supervisor = self._add(definition)
@@ -240,7 +240,7 @@ class ProcessesService:
     def _find(self, slug: str) -> Supervisor:
         supervisor = self._supervisors.get(slug)
         if supervisor is None:
-            raise NotFound(f"there is no process {slug}")
+            raise NotFound(f"there is no program {slug}")
         return supervisor
 
     async def _set_wanted(self, slug: str, *, wanted: bool) -> Supervisor:
@@ -265,7 +265,7 @@ class ProcessesService:
             if not peers.members(name):
                 raise InvalidInput.at(
                     "$.depends_on",
-                    f"{request.app} has no process and no process type {name!r}; create it first; "
+                    f"{request.app} has no program and no process type {name!r}; create it first; "
                     f"{dependencies.suggestion(name, peers.names())}",
                 )
         if not request.depends_on:
@@ -322,7 +322,7 @@ class ProcessesService:
 
     def _refuse_when_stopping(self) -> None:
         if self._stopping:
-            raise Unavailable("the service is stopping and starts no more processes")
+            raise Unavailable("the service is stopping and starts no more programs")
 
     def _record_digest(self, definition: model.Definition) -> None:
         self._recorder.add(UpdateProcess(definition.slug, definition.created_at, digest=definition.digest))

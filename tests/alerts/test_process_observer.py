@@ -53,4 +53,4 @@ def test_a_process_is_bad_until_it_has_run_for_a_while(state: str, uptime: float
     assert [(each.subject, str(each.health)) for each in found.found] == [("web.1", health)]
     assert found.complete
     if state == model.BACKOFF:
-        assert found.found[0].summary == "the process web.1 keeps ending, last with signal 9"
+        assert found.found[0].summary == "the program web.1 keeps ending, last with signal 9"

@@ -188,7 +188,7 @@ class TestLogs:
     async def test_what_is_not_there(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """It is exit code 1 with what might be meant."""
         assert await smartmob("logs", "nothing") == (
-            1, "", "smartmob: there is no process nothing; `smartmob ps` lists them\n"
+            1, "", "smartmob: there is no program nothing; `smartmob ps` lists them\n"
         )  # fmt: skip
         assert (await smartmob("logs"))[0] == 2
         assert (await smartmob("logs", "--tail", "-1", "x"))[0] == 2
@@ -247,7 +247,7 @@ class TestRestartAndStop:
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0")
         code, output, errors = await smartmob("stop", "myapp.web.0", "myapp.web.1")
         assert (code, output) == (1, "")
-        assert errors == "smartmob: there is no process myapp.web.1; is it myapp.web.0?\n"
+        assert errors == "smartmob: there is no program myapp.web.1; is it myapp.web.0?\n"
         assert await _all_run(rest, ("myapp.web.0",))
 
 

@@ -67,7 +67,7 @@ async def _first(lines: Any, count: int) -> AsyncIterator[str]:
 
 async def test_a_handshake_that_is_refused(lab: RestClient) -> None:
     """The server's own words are told, as for every other request."""
-    with pytest.raises(RemoteError, match="there is no process nothing") as refused:
+    with pytest.raises(RemoteError, match="there is no program nothing") as refused:
         async with process_output(lab, "nothing"):
             raise AssertionError("it was opened")
     assert refused.value.status == 404

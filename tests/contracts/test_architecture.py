@@ -55,7 +55,19 @@ ROLES = {
         *("prepared_run", "stream_marks"),
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
-    "console": {"assets", "changes", "finder", "live", "pages", "peers", "services", "static", "templates", "timeline"},
+    "console": {
+        "assets",
+        "changes",
+        "finder",
+        "live",
+        "pages",
+        "peers",
+        "run_texts",
+        "services",
+        "static",
+        "templates",
+        "timeline",
+    },
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},

@@ -256,7 +256,7 @@ async def test_a_prompt_reaches_a_client_that_asks_for_partial_lines(agent: Agen
 async def test_an_unknown_process_is_not_found(agent: Agent, verb: str) -> None:
     """The answer is 404 for each route."""
     problem = await agent.post(verb, "app.web.9", status=404)
-    assert problem["detail"] == "there is no process app.web.9"
+    assert problem["detail"] == "there is no program app.web.9"
     assert (await agent.client.get("/process-status/app.web.9")).status == 404
     assert (await agent.client.get("/attach-console/app.web.9")).status == 404
     await agent.post("signal", "app.web.9", {"signal": "TERM"}, status=404)

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from smartmob.console import assets, pages
 from smartmob.console.live import Live
-from smartmob.console.service import ConsoleService, run_name
+from smartmob.console.run_texts import run_name
+from smartmob.console.service import ConsoleService
 from smartmob.errors import NotFound
 from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
 from smartmob.kernel.http.bodies import parameter, wants_html

@@ -6,6 +6,7 @@ import { live, onNews } from "./live.js";
 import { changes } from "./changes.js";
 import { Spark } from "./spark.js";
 import { state, verdict } from "./states.js";
+import { runName } from "./verdicts.js";
 
 const SILENT_MILLISECONDS = 10000;
 const cards = new Map();
@@ -77,7 +78,7 @@ function showJobs(frame) {
 
 function showRest(document) {
   update("runs", table([
-    { name: "Run", cell: (run) => link(run.scm_ref.slice(0, 12) || run.id.slice(0, 12), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
+    { name: "Run", cell: (run) => link(runName(run), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Verdict", cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, verdict(run)) : "–") },
     { name: "Started", wide: true, cell: (run) => when(run.started_at) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },

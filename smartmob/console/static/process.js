@@ -28,7 +28,7 @@ function show(frame) {
   const process = frame.processes.find((row) => row.slug === slug);
   if (!process) { update(head, el("p", {}, "This program was deleted.")); return; }
   update(head, el("p", {}, state(process.state), readiness(process), process.ready_detail ? ` ${process.ready_detail}` : "", process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
-    tiles([["process", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["uptime", seconds(process.uptime)], ["restarts", number(process.restarts)],
+    tiles([["PID", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["uptime", seconds(process.uptime)], ["restarts", number(process.restarts)],
       ["last exit status", process.last_status ?? "–"], ["CPU", limited(percent(process.cpu), "cpu", (value) => percent(100 * value))], ["memory", limited(bytes(process.memory), "memory", bytes)],
       details?.limits?.tasks ? ["most tasks", number(details.limits.tasks)] : null,
       details ? ["environment", details.env?.length ? details.env.join(", ") : "none given"] : null]));

@@ -1,4 +1,4 @@
-// The page of processes: their list, and a form to deploy a program.
+// The page of programs: their list, and a form to deploy a program.
 
 import { runAction, fetchJson, sendJson } from "./api.js";
 import { bytes, confirmDialog, el, emptyState, link, number, percent, seconds, table, update } from "./dom.js";
@@ -19,7 +19,7 @@ function show(frame) {
   update("processes", table([
     { name: "Program", wide: true, cell: (row) => link(row.slug, `/console/processes/${encodeURIComponent(row.slug)}`) },
     { name: "State", cell: (row) => el("span", {}, state(row.state), readiness(row)) },
-    { name: "Process", right: true, cell: (row) => row.pid ?? "–" },
+    { name: "PID", right: true, cell: (row) => row.pid ?? "–" },
     { name: "Port", right: true, cell: (row) => row.port ?? "–" },
     { name: "Uptime", right: true, cell: (row) => seconds(row.uptime) },
     { name: "Restarts", right: true, cell: (row) => number(row.restarts) },

@@ -23,7 +23,7 @@ async function show() {
   fill("summary", tiles([["commit", el("code", {}, run.scm_ref.slice(0, 12) || "–")], ["started", when(run.started_at)], ["machine", run.places.length && !run.unlinked ? run.places.map((place) => link(place.name, `/console/hosts/${encodeURIComponent(place.host)}`)) : machines(run)], ["sessions", number(run.sessions.length)],
     ["tests", number(run.metrics)], ["time in tests", seconds(run.total_time)], ...run.tags.map((tag) => [tag.name, tag.value])]),
   ...run.places.map((place) => el("p", {}, `${place.name}${place.python ? `, Python ${place.python}` : ""}: ${place.explanation}.${place.doubt ? ` In doubt: ${place.doubt}.` : ""}`)),
-  ...(run.unlinked ? [el("p", {}, badge("not linked to a machine", "warning"), ` ${run.unlinked}.`)] : []),
+  ...(run.unlinked && !run.places.some((place) => place.doubt) ? [el("p", {}, badge("not linked to a machine that reports its load", "warning"), ` ${run.unlinked}.`)] : []),
   ...(run.clock ? [el("p", {}, `Time: ${run.clock}.`)] : []),
   el("p", {}, link("Machines during this run", `/console/timeline?from=${start}&to=${end}`)));
   fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(showError);

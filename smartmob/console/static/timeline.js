@@ -108,9 +108,9 @@ async function show() {
   listen(node);
   fill("partial", document_.partial.length ? `Only the newest items are shown of: ${document_.partial.join(", ")}. Zoom in to see all.` : "");
   update("marks", table([
-    { name: "At", cell: (mark) => when(mark.at) }, { name: "Note", wide: true, cell: (mark) => mark.text }, { name: "Author", cell: (mark) => mark.author || "–" },
+    { name: "At", cell: (mark) => when(mark.at) }, { name: "Mark", wide: true, cell: (mark) => mark.text }, { name: "Author", cell: (mark) => mark.author || "–" },
     { name: "", right: true, control: true, cell: (mark) => el("button", { class: "link", type: "button", "data-control": true, onclick: (event) => runAction(event.currentTarget, async () => { await sendJson(`/marks/${mark.id}`, undefined, "DELETE"); await load(); }) }, "Delete") },
-  ], document_.marks, "No notes in this span."));
+  ], document_.marks, "No marks in this span."));
   if (state.pinned !== null) showMoment(state.pinned);
 }
 

@@ -11,6 +11,9 @@ export const itemLink = (path, variant, words, id) =>
 // The machines of a test run: those that were found, or else the host names that its sessions sent.
 export const machines = (run) => [...new Set(run.places.map((place) => place.name))].join(", ") || run.nodes.join(", ") || "–";
 
+// The name of a test run, as the terminal and all pages have it: its id, and its commit.
+export const runName = (run) => (run.scm_ref ? `${run.id.slice(0, 12)} (${run.scm_ref.slice(0, 12)})` : run.id.slice(0, 12));
+
 // The name of a test with the class of a method, as far as its location has one; see case_names.py.
 export function caseName(row) {
   const [file, ...parts] = row.item_fs_loc.split("[")[0].split("::");

@@ -134,7 +134,7 @@ def place_of(context: Context | None, origin: Origin, rules: PlaceRules) -> Plac
         return Place(node, "host_name", python, "it is the host name of the machine", None, node)
     called = f"the host name {node!r} is {shared.meaning}" if node else "the report has no host name"
     if origin.host is not None:
-        why = f"{called}, and the session came from the address of the host {origin.host}"
+        why = f"{called}, and the session came from the address of the machine {origin.host}"
         return Place(origin.host, "address", python, why, None, host)
     if context is None or not is_described(context):
         return Place("unknown", "unknown", python, f"{called}, and no hardware is described", _UNKNOWN_DOUBT, None)
@@ -143,7 +143,7 @@ def place_of(context: Context | None, origin: Origin, rules: PlaceRules) -> Plac
     return Place(hardware(context), "hardware", python, why, doubt, None)
 
 
-_HOW_TO_NAME = "give the session the tag machine=NAME, or let the machine report as a host (smartmob report-host)"
+_HOW_TO_NAME = "give the session the tag machine=NAME, or let the machine report its load (smartmob report-host)"
 _UNKNOWN_DOUBT = f"it is not known which machine this was: {_HOW_TO_NAME}"
 _UNNAMED_DOUBT = f"several machines may have this hardware and no name of their own: {_HOW_TO_NAME}"
 
@@ -151,11 +151,11 @@ _UNNAMED_DOUBT = f"several machines may have this hardware and no name of their 
 def unlinked(place: Place, reporting: Sequence[str]) -> str | None:
     """Return why none of the machines that reported their load is that of a place, and how to link one, or None."""
     if place.host is None:
-        return f"no machine that reports its load is linked to it: {_HOW_TO_NAME}"
+        return f"its machine has no name of its own: {_HOW_TO_NAME}"
     if any(is_same_host(name, place.host) for name in reporting):
         return None
     return (
-        f"no machine reported its load as {place.host} meanwhile: start `smartmob report-host` there, or give the "
+        f"none reported its load as {place.host} meanwhile: start `smartmob report-host` there, or give the "
         "session the tag machine=NAME of one that does"
     )
 

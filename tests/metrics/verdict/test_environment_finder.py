@@ -131,7 +131,7 @@ class TestLinkedHost:
             (place,) = run["places"]
             assert (place["rule"], place["host"]) == ("hardware", None), name
             assert "report-host" in place["doubt"]
-            assert run["unlinked"].startswith("no machine that reports its load is linked to it: give the session the")
+            assert run["unlinked"].startswith("its machine has no name of its own: give the session the")
 
     async def test_a_trusted_proxy_tells_the_machine(self, with_settings: Any) -> None:
         """A session and samples that come through a trusted proxy from one address are of one machine."""
@@ -160,7 +160,7 @@ class TestLinkedHost:
         run = await get(client, "/runs/s0")
         assert (run["places"][0]["rule"], run["unlinked"]) == (
             "host_name",
-            "no machine reported its load as rack3 meanwhile: start `smartmob report-host` there, or give the "
+            "none reported its load as rack3 meanwhile: start `smartmob report-host` there, or give the "
             "session the tag machine=NAME of one that does",
         )
 

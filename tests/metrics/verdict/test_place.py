@@ -98,7 +98,7 @@ def test_a_tag_comes_first_and_the_address_before_the_hardware() -> None:
     assert (found.name, found.rule, found.host) == ("pool", "tag", "rack7")
     found = place_of(described, Origin(None, "rack7"), RULES)
     assert (found.name, found.rule, found.host, found.doubt) == ("rack7", "address", "rack7", None)
-    assert "address of the host rack7" in found.explanation
+    assert "address of the machine rack7" in found.explanation
     assert place_of(_context(), Origin("pool", "rack8"), RULES).host == "rack7"
     assert place_of(None, Origin(), RULES).rule == "unknown"
     assert Origin.of({"runner": "a"}, None).tag == "a"
