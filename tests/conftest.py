@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from smartmob.app import MIGRATED_FEATURES, Service, build
-from smartmob.feature_settings import DatabaseSettings
+from smartmob.feature_settings import DatabaseSettings, ProcessesSettings
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
 from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel.db import migrations
@@ -34,6 +34,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from tests import free_ports
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
 from tests.serving import ServiceServer
@@ -176,7 +177,14 @@ def _settings(database_url: str, tmp_path: Path) -> Settings:
         port=0,
         data_dir=tmp_path / "data",
         database=DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS, pool_size=2),
+        processes=ProcessesSettings(base_port=free_ports.base_port()),
     )
+
+
+@pytest.fixture(name="base_port")
+def _base_port(settings: Settings) -> int:
+    """Return the first port of programs; a program of the second type has one from this + 100 on."""
+    return settings.processes.base_port
 
 
 Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]]

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from smartmob.kernel.subprocesses.spawner import CHILDREN_PER_SUBREAPER
+from tests import free_ports
 from tests.acceptance.commands import RunningCommand, connected, serving
 from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.kernel.subprocesses.files import limited_to
@@ -61,7 +62,7 @@ async def agent(
     data: Path, url: str, *arguments: str, as_installed: bool = False
 ) -> AsyncIterator[tuple[RunningCommand, Client]]:
     """Run `smartmob-agent`, and return a client for it."""
-    options = ("--database-url", url, *arguments)
+    options = ("--database-url", url, "--processes-base-port", str(free_ports.base_port()), *arguments)
     async with (
         serving(data, *options, as_installed=as_installed, program="smartmob-agent") as command,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=500)) as session,
@@ -80,6 +81,11 @@ def _families(files: FileServer, folder: Path) -> str:
     return files.file("/family.tar.gz", make_archive("tar.gz", {"Procfile": procfile, "family.py": FAMILY}))
 
 
+def _ports() -> range:
+    """Return the ports of three nodes of one type."""
+    return range(free_ports.base_port(), free_ports.base_port() + 3)
+
+
 @pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGSTOP, signal.SIGKILL]], ids=["killed", "stopped"])
 async def test_a_killed_agent_leaves_no_process(
     database_url: str, tmp_path: Path, files: FileServer, signals: list[signal.Signals]
@@ -89,17 +95,17 @@ async def test_a_killed_agent_leaves_no_process(
         source = _families(files, tmp_path)
         for number in range(3):
             await client.create(source, f"web.{number}", grace=0.2)
-        pids = [pid for port in range(5000, 5003) for pid in await family(tmp_path / str(port))]
+        pids = [pid for port in _ports() for pid in await family(tmp_path / str(port))]
         subreapers = [psutil.Process(pid).ppid() for pid in pids]
         for number in signals:
             command.send_signal(number)
         await command.wait()
         await until(lambda: living([*pids, *subreapers]) == [])
-    for port in range(5000, 5003):
+    for port in _ports():
         (tmp_path / str(port)).unlink()
     async with agent(tmp_path / "data", database_url) as (_, client):
         await client.are(web_0=RUNNING, web_1=RUNNING, web_2=RUNNING)
-        again = [pid for port in range(5000, 5003) for pid in await family(tmp_path / str(port))]
+        again = [pid for port in _ports() for pid in await family(tmp_path / str(port))]
         assert len(living(again)) == 12
     assert living(again) == []
     assert files.asked_for("/family.tar.gz") <= 3

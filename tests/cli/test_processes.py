@@ -65,7 +65,7 @@ class TestPs:
         assert "`smartmob run FOLDER`" in errors
         assert (await smartmob("ps", "--json"))[:2] == (0, "[]\n")
 
-    async def test_a_table_and_json(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+    async def test_a_table_and_json(self, smartmob: Any, rest: RestClient, program: Any, base_port: int) -> None:
         """Each process has one line: state, PID, uptime, restarts, CPU, memory and port."""
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         await rest.post("/stop-process/myapp.worker.0", {})
@@ -75,8 +75,8 @@ class TestPs:
         head, web, worker = [line.split() for line in output.splitlines()[1:]]
         assert head == ["Slug", "State", "PID", "Uptime", "Restarts", "CPU", "Memory", "Port"]
         status = await rest.get("/process-status/myapp.web.0")
-        assert (web[:3], web[-1]) == (["myapp.web.0", "running", str(status["pid"])], "5000")
-        assert worker == ["myapp.worker.0", "stopped", "-", "-", "0", "-", "-", "5100"]
+        assert (web[:3], web[-1]) == (["myapp.web.0", "running", str(status["pid"])], str(base_port))
+        assert worker == ["myapp.worker.0", "stopped", "-", "-", "0", "-", "-", str(base_port + 100)]
         told = json.loads((await smartmob("ps", "--json"))[1])
         assert [(process["slug"], process["state"]) for process in told] == [
             ("myapp.web.0", "running"), ("myapp.worker.0", "stopped")

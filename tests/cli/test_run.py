@@ -28,7 +28,7 @@ async def _states(rest: RestClient) -> dict[str, str]:
 class TestFollowing:
     """A run that is looked at."""
 
-    async def test_one_of_each_until_ctrl_c(self, start: Any, rest: RestClient, program: Any) -> None:
+    async def test_one_of_each_until_ctrl_c(self, start: Any, rest: RestClient, program: Any, base_port: int) -> None:
         """All output comes with its node's name; CTRL-C leaves all running and says how to come back and to stop."""
         folder = program("myapp", PROCFILE)
 
@@ -37,13 +37,13 @@ class TestFollowing:
             assert await command.interrupt() == 0
 
         lines = command.output.splitlines()
-        assert "web.0    | listening on 5000, hello you" in lines
+        assert f"web.0    | listening on {base_port}, hello you" in lines
         assert "worker.0 | working" in lines
         assert sum("[smartmob] started, pid" in line for line in lines) == 2
         for said in (
             "Uploaded 1 file, ",
-            "myapp.web.0 runs with PORT=5000",
-            "myapp.worker.0 runs with PORT=5100",
+            f"myapp.web.0 runs with PORT={base_port}",
+            f"myapp.worker.0 runs with PORT={base_port + 100}",
             "come back: smartmob logs -f myapp.web.0 myapp.worker.0\n",
             "smartmob stop myapp.web.0 myapp.worker.0\n",
         ):
@@ -61,7 +61,7 @@ class TestFollowing:
         assert "hello" in command.output.splitlines()
         assert f"smartmob stop solo.web.0 --server {address}\n" in command.errors
 
-    async def test_on_a_terminal(self, start: Any, program: Any) -> None:
+    async def test_on_a_terminal(self, start: Any, program: Any, base_port: int) -> None:
         """There is a progress bar, and each name has a colour; with NO_COLOR there is none."""
         folder = program("myapp", PROCFILE, big="x" * 100_000)
 
@@ -69,7 +69,7 @@ class TestFollowing:
             await command.says("listening on", "working")
             await command.interrupt()
         assert "Uploading ━" in command.text
-        named = [line for line in command.output.splitlines() if line.endswith((" 5000, ", "working"))]
+        named = [line for line in command.output.splitlines() if line.endswith((f" {base_port}, ", "working"))]
         assert len({line.split("m", 1)[0] for line in named}) == 2
         assert all(line.startswith("\x1b[") for line in named)
 
@@ -161,14 +161,14 @@ class TestFailing:
         assert "myapp.web.0  no procfile: .env, line 1" in errors
         assert "smartmob stop --remove myapp.web.0 myapp.worker.0" in errors
 
-    async def test_a_command_that_is_not_there(self, smartmob: Any, program: Any) -> None:
+    async def test_a_command_that_is_not_there(self, smartmob: Any, program: Any, base_port: int) -> None:
         """A detached run tells which processes could not be started, and which go on."""
         folder = program("myapp", "web: exec sleep 1000\nbad: no-such-program\n")
 
         code, _, errors = await smartmob("run", folder, "-d")
 
         assert code == 1
-        assert "myapp.web.0 runs with PORT=5000" in errors
+        assert f"myapp.web.0 runs with PORT={base_port}" in errors
         assert "myapp.bad.0  backoff: cannot start" in errors
         assert "Still running: myapp.web.0" in errors
 
@@ -218,7 +218,7 @@ class TestFailing:
 class TestDetached:
     """A run that is not looked at."""
 
-    async def test_it_returns_when_all_run(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+    async def test_it_returns_when_all_run(self, smartmob: Any, program: Any, rest: RestClient, base_port: int) -> None:
         """With as many of each as was asked for, and their ports; so many are named by their application."""
         folder = program("myapp", PROCFILE)
 
@@ -230,7 +230,7 @@ class TestDetached:
         assert code == 0
         told = json.loads(output)
         assert [(p["slug"], p["state"], p["port"]) for p in told] == [
-            (f"myapp.web.{number}", "running", 5000 + number) for number in range(5)
+            (f"myapp.web.{number}", "running", base_port + number) for number in range(5)
         ]
         assert {(p["grace"], tuple(p["env"])) for p in told} == {(2.5, ("A",))}
         assert "come back: smartmob logs -f myapp\n" in errors
@@ -256,7 +256,9 @@ class TestDetached:
         assert second["digest"] != first["digest"]
         assert (await smartmob("logs", "myapp.web.0"))[1] == "second\n"
 
-    async def test_it_waits_for_what_has_a_check(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+    async def test_it_waits_for_what_has_a_check(
+        self, smartmob: Any, program: Any, rest: RestClient, base_port: int
+    ) -> None:
         """It says what is waited for, `ps` shows what is ready, and one that is not is a failure."""
         procfile = "web: sleep 0.3; touch open; exec sleep 1000\nworker: exec sleep 1000\nonce: echo done\n"
         folder = program("myapp", procfile)
@@ -266,8 +268,8 @@ class TestDetached:
             '[processes.once]\nrestart = "on-failure"\n'
         )
         code, _, errors = await smartmob("run", folder, "--detach", "--options", "lab.toml")
-        assert (code, "myapp.worker.0 runs with PORT=5100" in errors) == (0, True), errors
-        assert "myapp.web.0 runs with PORT=5000, and is not ready yet" in errors
+        assert (code, f"myapp.worker.0 runs with PORT={base_port + 100}" in errors) == (0, True), errors
+        assert f"myapp.web.0 runs with PORT={base_port}, and is not ready yet" in errors
         assert "myapp.worker.0 waits for myapp.web.0 to be ready (" in errors
         table = (await smartmob("ps"))[1].splitlines()
         assert table[1].split()[:3] == ["Slug", "State", "Ready"]

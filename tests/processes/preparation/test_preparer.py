@@ -240,11 +240,11 @@ async def test_a_hundred_processes_can_be_created_at_once(agent: Agent) -> None:
     assert agent.files.asked_for("/app.tar.gz") == 1
 
 
-async def test_the_program_replaces_a_shell_that_expands(agent: Agent) -> None:
+async def test_the_program_replaces_a_shell_that_expands(agent: Agent, base_port: int) -> None:
     """The process id is that of the program."""
     status = await agent.run("python3 -c 'import time; time.sleep(600)' $PORT")
     # The command line is empty for a moment while the program replaces the shell.
-    await until(lambda: psutil.Process(status["pid"]).cmdline()[-1:] == ["5000"])
+    await until(lambda: psutil.Process(status["pid"]).cmdline()[-1:] == [str(base_port)])
     assert await lines(await agent.attach(tail=0, follow=0), 0) == []
 
 
