@@ -182,8 +182,9 @@ class Ports:
         return f"--hq-publisher {self.base} --hq-rc {self.base + 1}"
 
     def real(self, text: str) -> str:
-        """Return text of a page with the ports that are there."""
-        return re.sub(r"\b127\.0\.0\.1:(5[0-3]\d\d)\b", lambda m: f"127.0.0.1:{int(m[1]) + self._moved}", text)
+        """Return text of a page with the ports that are there, also in the configuration of a turret."""
+        before = r"(?:(?<=\b127\.0\.0\.1:)|(?<=\"hq_rc\": )|(?<=\"hq_publisher\": ))"
+        return re.sub(rf"{before}5[0-3]\d\d\b", lambda found: str(int(found[0]) + self._moved), text)
 
     def shown(self, text: str) -> str:
         """Return output with the ports that pages show."""

@@ -20,6 +20,7 @@ from smartmob.turrets.capacity.search import SearchBounds
 OPTION = "--find-capacity"
 USUAL_ERRORS = "errors<1%"
 """The condition on errors of a search that names none: a target that refuses most requests answers the others fast."""
+_EXAMPLES = "write 'p99<300ms', 'errors<1%' or 'TIMER:p95<1s'"
 _INVERSE = {"<": ">=", "<=": ">"}
 _FORM = re.compile(r"(?P<left>.*[^<>=\s])\s*(?P<sign><=|>=|<|>|=+)\s*(?P<right>[^<>=]+)")
 _COMPLETE = re.compile(r".*[<>=]\s*[\d.]+\s*[a-z%]*\s*")
@@ -78,7 +79,7 @@ def _parts(text: str) -> list[str]:
 def _parse(text: str) -> HeldCondition:
     match = _FORM.fullmatch(text)
     if match is None or match["sign"] not in ("<", "<=", ">", ">="):
-        raise SettingsError(f"{OPTION} {text!r} is no condition; write 'p99<300ms', 'errors<1%' or 'TIMER:p95<1s'")
+        raise SettingsError(f"{OPTION} {text!r} is no condition; {_EXAMPLES}")
     if match["sign"] not in _INVERSE:
         raise SettingsError(f"{OPTION} {text!r}: give the condition that has to hold, with <, such as 'p99<300ms'")
     threshold = _inverse(text, f"{match['left']}{_INVERSE[match['sign']]}{match['right']}")
@@ -96,6 +97,8 @@ def _inverse(text: str, inverse: str) -> thresholds.Threshold:
         return thresholds.parse(inverse)
     except SettingsError as error:
         reason = str(error).removeprefix(f"--fail-if {inverse!r}").replace(f"--fail-if {inverse!r}", "")
+        if "is no condition" in reason:  # its advice is on what must not hold
+            reason = f" is no condition; {_EXAMPLES}"
         reason = reason.replace("can never be met", "always holds").replace("is always met", "can never hold")
         raise SettingsError(f"{OPTION} {text!r}{reason}") from None
 

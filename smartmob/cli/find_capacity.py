@@ -34,6 +34,7 @@ from smartmob.turrets.protocol import RATES_PROTOCOL, TERMINATED
 RUNS = "/turret-runs"
 SEARCHES = "/capacity-searches"
 _RECONNECT_SECONDS = 1.0
+_WIDE_COLUMNS = 116  # of a terminal with room for the run and the reason of a step
 _ATTEMPTS = 60  # connections to a run whose connection breaks
 _MOST_BACKLOG_SECONDS = 60.0
 """The longest extra pause after a step that did not hold: as long as its slowest transactions took."""
@@ -104,8 +105,8 @@ class CapacityFinder:
         longest = max((each.seconds for each in options.conditions if each.seconds is not None), default=None)
         if longest is not None and cannons and cannons < cannons_needed(settings.max_rate, longest):
             printing.say(
-                f"the turrets have {cannons:,} cannons: enough for {shown(cannons / longest)} while a transaction "
-                f"takes {printing.seconds(longest)}, and for more while it takes less"
+                f"the turrets have {cannons:,} cannon{'s' * (cannons > 1)}: enough for {shown(cannons / longest)} "
+                f"while a transaction takes {printing.seconds(longest)}, and for more while it takes less"
             )
 
     async def run(self) -> SearchResult:
@@ -274,17 +275,19 @@ async def _write_report(rest: RestClient, path: str, target: Path) -> None:
 
 def show(steps: Sequence[SearchStep], result: SearchResult) -> None:
     """Print the steps of a search and its result."""
-    printing.print_table(
-        "Steps",
-        ("Run", ">Rate", ">Fired", "Outcome", ">p50", ">p95", ">p99", ">Errors", "Reason"),
+    head: tuple[str, ...] = (">Rate", ">Fired", "Outcome", ">p50", ">p95", ">p99", ">Errors")
+    rows: list[tuple[str, ...]] = [
         (
-            (
-                *(step.run, shown(step.rate), shown(step.achieved), _SAID[step.outcome]),
-                *map(printing.seconds, (step.p50, step.p95, step.p99)),
-                *(f"{step.errors:.2%}", step.reasons[0] if step.reasons else ""),
-            )
-            for step in steps
-        ),
-    )
+            *(shown(step.rate), shown(step.achieved), _SAID[step.outcome]),
+            *(*map(printing.seconds, (step.p50, step.p95, step.p99)), f"{step.errors:.2%}"),
+        )
+        for step in steps
+    ]
+    if printing.console().width >= _WIDE_COLUMNS:  # else it is in the report
+        head = (*head, "Run", "Reason")
+        rows = [
+            (*row, step.run, step.reasons[0] if step.reasons else "") for row, step in zip(rows, steps, strict=True)
+        ]
+    printing.print_table("Steps", head, rows)
     click.echo(printing.printable(f"Capacity: {result.words}."))
     click.echo(printing.printable(f"Limit: {result.limit}."))

@@ -172,7 +172,7 @@ def _show_result(summary: Mapping[str, Any], state: str, limits: RunConditions, 
     if as_json:
         printing.print_json(summary)
     else:
-        print_summary(summary)
+        print_summary(summary, printing.console().width)
     said = limits.violations(summary)
     if state != "finished":
         said.insert(0, f"the run is {state}" + (f": {summary['reason']}" if summary["reason"] else ""))
@@ -340,20 +340,22 @@ async def _save(rest: RestClient, path: str, target: Path, **query: str) -> None
     printing.say(f"{target} is written")
 
 
-def print_summary(summary: Mapping[str, Any]) -> None:
-    """Print the statistics of a run, its errors, and the doubts about its validity."""
+def print_summary(summary: Mapping[str, Any], columns: int) -> None:
+    """Print the statistics of a run, its errors and the doubts about it, for a terminal with so many columns."""
     title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
+    shown = _shown_durations(columns)
     after = f", after {summary['warm_up']:g} s of warm-up" if summary["warm_up"] else ""
+    printing.print_lines([printing.plain(f"{title}, {summary['rate']:,.1f}/s{after}", "bold")])
     printing.print_table(
-        f"{title}, {summary['rate']:,.1f}/s{after}",
-        ("Timer", ">OK", ">Failed", *_DURATIONS),
+        "",
+        ("Timer", ">OK", ">Failed", *(f">{name}" for name in shown)),
         (
-            (name, f"{row['count'] - row['errors']:,}", f"{row['errors']:,}", *_durations(row))
+            (name, f"{row['count'] - row['errors']:,}", f"{row['errors']:,}", *_durations(row, shown))
             for name, row in summary["timers"].items()
         ),
     )
     run_conditions.print_results(summary.get("conditions") or ())
-    _print_failures(summary)
+    _print_failures(summary, shown)
     trust = summary["trust"]
     for fact in trust["facts"]:
         click.echo(printing.printable(fact))
@@ -364,7 +366,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         click.echo("Can this run be trusted? Yes: nothing speaks against it.")
 
 
-def _print_failures(summary: Mapping[str, Any]) -> None:
+def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
     """Print the bytes of a run, the durations of its failures, and the errors of each timer with kind and code."""
     if summary["sent"] or summary["received"]:
         click.echo(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent")
@@ -372,8 +374,8 @@ def _print_failures(summary: Mapping[str, Any]) -> None:
         name: row["failed"] for name, row in summary["timers"].items() if row["failed"] and row["failed"]["count"]
     }
     if failed:
-        rows = ((name, f"{row['count']:,}", *_durations(row)) for name, row in failed.items())
-        printing.print_table("Durations of failures", ("Timer", ">Failed", *_DURATIONS), rows)
+        rows = ((name, f"{row['count']:,}", *_durations(row, shown)) for name, row in failed.items())
+        printing.print_table("Durations of failures", ("Timer", ">Failed", *(f">{name}" for name in shown)), rows)
     by_timer = {thresholds.ALL: summary["error_texts"], **summary["timer_errors"]}
     errors = [(name, error) for name, found in by_timer.items() for error in found]
     errors.sort(key=lambda found: -found[1]["count"])
@@ -388,11 +390,17 @@ def _print_failures(summary: Mapping[str, Any]) -> None:
         click.echo(f"and {more:,} more different errors, which the report has")
 
 
-_SHARES = ("50", "90", "95", "99", "99.9")
-_DURATIONS = (">Min", ">Avg", *(f">p{share}" for share in _SHARES), ">Max", ">Stdev")
+_DURATIONS = ("Min", "Avg", "p50", "p90", "p95", "p99", "p99.9", "Max", "Stdev")
+_NARROW_DURATIONS = ("Avg", "p50", "p95", "p99", "Max")
+_WIDE_COLUMNS = 116  # of a terminal with room for all durations
 
 
-def _durations(row: Mapping[str, Any]) -> list[str]:
-    """Return the cells of the columns `_DURATIONS`."""
-    percentiles = (row["percentiles"].get(share) for share in _SHARES)
-    return [printing.seconds(value) for value in (row["min"], row["avg"], *percentiles, row["max"], row["stdev"])]
+def _shown_durations(columns: int) -> tuple[str, ...]:
+    """Return the durations for a terminal with so many columns: a cut off cell would have lost its unit."""
+    return _DURATIONS if columns >= _WIDE_COLUMNS else _NARROW_DURATIONS
+
+
+def _durations(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the cells of durations by their names."""
+    values = (row["percentiles"].get(name[1:]) if name.startswith("p") else row[name.lower()] for name in names)
+    return [printing.seconds(value) for value in values]

@@ -19,6 +19,12 @@ _MAX_TIMERS = 15  # rows of the table
 _MAX_CONDITIONS = 10  # lines
 
 
+_ALL = ("OK", "failed", "per s", "failed/s", "p50", "p95", "p99", "max", "failed p50", "failed p99")
+_NARROW = ("OK", "failed", "per s", "p50", "p95", "p99")
+"""The columns of a wide and of a narrow terminal, in which a cell of all columns would lose its unit."""
+_WIDE_COLUMNS = 116
+
+
 class RunDisplay:
     """Shows the state of a run on standard error; use it as a context manager."""
 
@@ -41,7 +47,7 @@ class RunDisplay:
     def show(self, frame: Mapping[str, Any]) -> None:
         """Show a snapshot of the run."""
         if self._console.is_terminal:
-            self._live.update(rendered(frame), refresh=True)
+            self._live.update(rendered(frame, self._console.width), refresh=True)
         elif frame["state"] != self._state:
             printing.say(headline(frame))
         self._state = frame["state"]
@@ -56,21 +62,19 @@ def headline(frame: Mapping[str, Any]) -> str:
     return f"{said}, {frame['transactions']:,} transactions, {frame['errors']:,} errors"
 
 
-def rendered(frame: Mapping[str, Any]) -> Group:
-    """Return the table and the progress bar of a snapshot."""
+def rendered(frame: Mapping[str, Any], columns: int) -> Group:
+    """Return the table and the progress bar of a snapshot, for a terminal with so many columns."""
     parts: list[Any] = [printing.plain(headline(frame))]
     if frame["state"] != "waiting":
         parts.append(ProgressBar(total=frame["run_time"], completed=frame["elapsed"], width=_BAR_WIDTH))
         table = Table(box=None, pad_edge=False, header_style="bold")
         table.add_column("Timer")
-        for name in ("OK", "failed", "per s", "failed/s", "p50", "p95", "p99", "max", "failed p50", "failed p99"):
+        kept = _ALL if columns >= _WIDE_COLUMNS else _NARROW
+        for name in kept:
             table.add_column(name, justify="right", no_wrap=True)
         for name, row in list(frame["timers"].items())[:_MAX_TIMERS]:
-            shares = [printing.seconds(row["percentiles"].get(share)) for share in ("50", "95", "99")]
-            failed = [printing.seconds(row["failed_percentiles"].get(share)) for share in ("50", "99")]
-            counts = (row["total"] - row["total_errors"], row["total_errors"], row["count"], row["errors"])
-            cells = (name, *(f"{count:,}" for count in counts), *shares, printing.seconds(row["max"]), *failed)
-            table.add_row(*map(printing.plain, cells))
+            cells = _cells(row)
+            table.add_row(*map(printing.plain, (name, *(cells[each] for each in kept))))
         parts.append(table)
         if (more := len(frame["timers"]) - _MAX_TIMERS + frame.get("other_timers", 0)) > 0:
             parts.append(printing.plain(f"and {more:,} more timers, which the report has"))
@@ -84,3 +88,19 @@ def rendered(frame: Mapping[str, Any]) -> Group:
     text += f", lost: {', '.join(lost)}" if lost else ""
     parts.append(printing.plain(text))
     return Group(*parts, Text())
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the cells of a timer by the names of their columns."""
+    counts = {
+        **{"OK": row["total"] - row["total_errors"], "failed": row["total_errors"]},
+        **{"per s": row["count"], "failed/s": row["errors"]},
+    }
+    times = {
+        **{f"p{share}": row["percentiles"].get(share) for share in ("50", "95", "99")},
+        **{"max": row["max"]},
+        **{f"failed p{share}": row["failed_percentiles"].get(share) for share in ("50", "99")},
+    }
+    return {name: f"{count:,}" for name, count in counts.items()} | {
+        name: printing.seconds(value) for name, value in times.items()
+    }

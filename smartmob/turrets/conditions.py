@@ -313,27 +313,44 @@ _OF_K6 = re.compile(
 """A threshold as k6 documents it ("Thresholds": `p(95)<500`), with the metric before it as its summary has it."""
 _METRICS_OF_K6 = ("http_req_duration", "http_req_failed", "http_req_waiting", "http_reqs", "iteration_duration")
 """Metrics of k6 that are taken for no timers here."""
+_OTHER_FIGURES = {
+    **{"med": "p50", "median": "p50", "mean": "avg", "average": "avg", "maximum": "max", "minimum": "min"},
+    **{"fails": "errors", "failed": "errors", "failures": "errors", "error": "errors", "stddev": "stdev"},
+}
+"""Names of statistics in other tools, and those here."""
 
 
 def _for_k6(text: str) -> str:
     """Return how a threshold of k6 is written here, or ""."""
     match = _OF_K6.fullmatch(text.strip())
-    known = match is not None and (match["metric"] in _METRICS_OF_K6 or match["bracket"] or match["figure"] == "med")
-    if match is None or not known:
+    if match is None or not (match["metric"] in _METRICS_OF_K6 or match["bracket"]):
         return ""
-    sign, number = _REQUIRED[match["sign"]], match["number"]
+    sign, number = match["sign"], match["number"]
+    high_is_bad = match["metric"] == "http_req_failed" or match["figure"] not in ("rate", "count")
+    if high_is_bad == (sign[0] == "<"):
+        sign = _REQUIRED[sign]  # it says what must hold
     if match["metric"] == "http_req_failed":
         own = f"errors{sign}{float(number) * 100:g}%"
     elif match["figure"] in ("rate", "count"):
         own = f"{match['figure']}{sign}{number}"
     else:
-        figure = f"p{match['share']}" if match["share"] else "p50" if match["figure"] == "med" else match["figure"]
+        figure = f"p{match['share']}" if match["share"] else _OTHER_FIGURES.get(match["figure"], match["figure"])
         own = f"{figure}{sign}{number}{match['unit'] or 'ms'}"
     return f"; a threshold of k6 says what must hold, a condition here what must not: write {own!r}"
 
 
+def _with_known_figure(text: str) -> str:
+    """Return how a condition is written whose figure has another name elsewhere, or ""."""
+    match = _FORM.fullmatch(text.strip())
+    if match is None or match["figure"] not in _OTHER_FIGURES:
+        return ""
+    start, end = match.span("figure")
+    start, end = start + len(text) - len(text.lstrip()), end + len(text) - len(text.lstrip())
+    return f"; write {text[:start] + _OTHER_FIGURES[match['figure']] + text[end:]!r}"
+
+
 def _unknown(text: str, source: str) -> SettingsError:
-    if own := _for_k6(text):
+    if own := _for_k6(text) or _with_known_figure(text):
         return SettingsError(f"{source} {text!r} is no condition{own}")
     return SettingsError(
         f"{source} {text!r} is no condition; write FIGURE>NUMBER or TIMER:FIGURE>NUMBER, such as 'p99>200ms', "

@@ -121,7 +121,7 @@ async def test_the_capacity_of_a_limited_target_is_found(tmp_path: Path) -> None
                     "--repeats",
                     "1",
                 ),
-                *("--step-time", "1.5s", "--step-warm-up", "0", "--cool-down", "0", "-o", page),
+                *("--step-time", "1.5s", "--step-warm-up", "1s", "--cool-down", "0", "-o", page),
             )
         finally:
             turret.kill()
@@ -130,7 +130,9 @@ async def test_the_capacity_of_a_limited_target_is_found(tmp_path: Path) -> None
     found = json.loads(output)
     result, steps = found["result"], found["steps"]
     assert all(f"/turret-runs/{step['run']}/report" in page.read_text() for step in steps)
-    assert sum(step["transactions"] for step in steps) == LimitedTarget.served, errors
+    assert round(sum(step["achieved"] * 2.5 for step in steps)) == LimitedTarget.served, errors
+    warm = [step["achieved"] * 2.5 - step["transactions"] for step in steps]
+    assert all(0 < count < step["achieved"] * 2.5 for count, step in zip(warm, steps, strict=True)), "of 1 in 2.5 s"
     if result["ending"] == "generator":
         assert any(step["outcome"] == "saturated" and step["reasons"] for step in steps), steps
         return

@@ -47,6 +47,7 @@ def test_conditions(text: str, conditions: list[str]) -> None:
         ("rate<100", "rate follows from the rate that is searched for"),
         ("count<=100", "count follows from the rate that is searched for"),
         ("speed<1s", "'speed<1s' is no condition"),
+        ("http_req_duration:p(95)<500", "p(95)<500' is no condition; write 'p99<300ms'"),
         ("p99<1s,p99<=2s", "'p99<=2s' repeats 'p99<1s': give one of them"),
     ],
 )

@@ -29,10 +29,10 @@ FRAME: dict[str, Any] = {
 }
 
 
-def _drawn(frame: dict[str, Any]) -> str:
-    console = Console(width=120, record=True, force_terminal=False)
+def _drawn(frame: dict[str, Any], columns: int = 120) -> str:
+    console = Console(width=columns, record=True, force_terminal=False)
     with console.capture() as capture:
-        console.print(rendered(frame))
+        console.print(rendered(frame, columns))
     return capture.get()
 
 
@@ -53,6 +53,14 @@ def test_the_table() -> None:
         "lost: old",
     ):
         assert part in drawn, part
+
+
+def test_a_narrow_terminal_has_fewer_columns_and_cuts_no_cell() -> None:
+    """A duration without its unit would be another one."""
+    whole = FRAME["timers"]["All transactions"] | {"percentiles": {"50": 0.0111, "95": 0.1112, "99": 0.2223}}
+    drawn = _drawn(FRAME | {"timers": {"GET /a/rather/long/address/of/a/page": whole}}, 80)
+    assert all(part in drawn for part in ("12,339", "1,700", "11.1 ms", "111.2 ms", "222.3 ms"))
+    assert "4.50" not in drawn
 
 
 def test_names_are_shown_literally() -> None:

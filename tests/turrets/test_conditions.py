@@ -233,6 +233,8 @@ def test_late_starts_of_an_import_cannot_be_evaluated() -> None:
         ("http_req_duration:med<200", "p50>=200ms"),
         ("http_reqs:rate>100", "rate<=100"),
         ("http_req_duration:p95<2s", "p95>=2s"),
+        ("p(95)>500", "p95>500ms"),
+        ("http_req_failed:rate>0.1", "errors>10%"),
     ],
 )
 def test_a_threshold_of_k6_is_refused_with_what_to_write(text: str, own: str) -> None:
@@ -250,3 +252,13 @@ def test_a_condition_that_fails_what_is_good_is_doubted() -> None:
     assert all(parse(text).doubt() for text in doubted)
     fine = ("p95>500ms", "errors>1%", "errors>5", "rate<100", "count<1000", "count>1000", "untrusted", "late>1%")
     assert [text for text in fine if parse(text).doubt()] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "own"), [("med>5ms", "p50>5ms"), (" login:mean > 5ms ", " login:avg > 5ms "), ("failures>1%", "errors>1%")]
+)
+def test_a_figure_under_the_name_of_another_tool_is_told_here(text: str, own: str) -> None:
+    """The condition is refused with the one to write, in the same sense."""
+    with pytest.raises(SettingsError) as found:
+        parse(text)
+    assert str(found.value).endswith(f"is no condition; write {own!r}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import math
 import sys
@@ -18,6 +20,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.acceptance.commands import environment
+from tests.turrets.report.test_page import Page
 from tests.turrets.runs import ask, get, results, until_over, until_state
 from tests.turrets.scripted import where
 from tests.waiting import until
@@ -129,6 +132,11 @@ async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: P
         over = await until_over(lab, run["id"])
         summary, course = await get(lab, f"{path}/summary"), await get(lab, f"{path}/course")
         rows = await results(lab, run["id"])
+        async with lab.get(f"{path}/timers") as response:
+            table = {row["timer"]: row for row in csv.DictReader(io.StringIO(await response.text()))}
+        async with lab.get(f"{path}/report") as response:
+            drawn = Page(await response.text()).data()["charts"]
+        warm = await get(lab, f"{path}/summary?warm_up=1")
     timers = summary["timers"]
 
     assert over["state"] == "finished"
@@ -168,3 +176,16 @@ async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: P
             # A client waits at least as long as the target needs.
             assert value >= _rank(place.seconds[name], float(share)) * 0.99, (name, share)
     assert timers["freezing"]["max"] >= 0.5
+
+    # The table as CSV, the drawn charts and another warm-up are of the same numbers.
+    assert {name: (int(table[name]["count"]), int(table[name]["failed"])) for name in WHOLE} == {
+        name: (place.hits[name], place.failures[name]) for name in WHOLE
+    }
+    for name in WHOLE:
+        assert float(table[name]["p99"]) == timers[name]["percentiles"]["99"]
+    lines = {line["name"]: dict(zip(line["x"], line["y"], strict=True)) for line in drawn["throughput"]["data"]}
+    within = [point for point in course["points"] if point["at"] < summary["duration"]]
+    for line, series in (("achieved/s", "rate"), ("failed/s", "error_rate")):
+        assert sum(lines[line].values()) == sum(point[series] for point in within)
+    assert sum(sum(filter(None, row)) for row in drawn["heat-0"]["data"][0]["z"]) == whole - errors
+    assert warm["transactions"] == sum(point["rate"] for point in course["points"] if point["at"] >= 1) < whole

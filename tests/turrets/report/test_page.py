@@ -22,7 +22,7 @@ from tests.turrets.messages import slice_of
 from tests.turrets.report.runs import HOSTILE, calm, failing, found, large
 
 
-class _Page(HTMLParser):
+class Page(HTMLParser):
     """Gathers the elements and texts of a page."""
 
     def __init__(self, text: str) -> None:
@@ -55,11 +55,11 @@ class _Page(HTMLParser):
 
 
 @pytest.fixture(name="page", scope="module")
-def _page() -> _Page:
-    return _Page(render(*found()))
+def _page() -> Page:
+    return Page(render(*found()))
 
 
-def test_the_page_has_all_parts(page: _Page) -> None:
+def test_the_page_has_all_parts(page: Page) -> None:
     """Statistics of each timer, intervals, errors, turrets, health, and a place for each chart are there."""
     for text in ("All transactions", "page", "Errors", "Turrets", "Can I trust this run?", "p99.99", "OK", "nav"):
         assert any(text in found for found in page.texts), text
@@ -74,14 +74,14 @@ def test_conditions_are_shown_for_each_run() -> None:
     summary, *rest = found()
     row = ConditionResult(condition=f"{HOSTILE}:p99>1s", state="failed", text=f"{HOSTILE}: p99 2.00 s > 1.00 s")
     judged = structs.replace(summary, conditions=[structs.replace(row, aborted=True)])
-    page = _Page(compare((judged, *rest), found()))
+    page = Page(compare((judged, *rest), found()))
     places = {attributes.get("id") for _, attributes in page.elements}
     assert ("conditionsA" in places, "conditionsB" in places) == (True, False)
     for text in ("Conditions of A", "failed, stopped the run", row.condition, row.text):
         assert text in page.texts
 
 
-def test_the_page_loads_nothing(page: _Page) -> None:
+def test_the_page_loads_nothing(page: Page) -> None:
     """No element has an address, and the policy of the page forbids loading."""
     assert not [name for _, attributes in page.elements for name in attributes if name in ("src", "href", "srcset")]
     assert [tag for tag, _ in page.elements if tag in ("link", "iframe", "object", "embed", "img", "form")] == []
@@ -93,7 +93,7 @@ def test_the_page_loads_nothing(page: _Page) -> None:
 def test_the_page_of_a_large_run_is_small_and_complete() -> None:
     """With 1,001 timers and 2,260 different errors it is below 1 MB, has all, and says what it does not draw."""
     text = render(*large())
-    page = _Page(text)
+    page = Page(text)
     assert len(text.encode()) < 1_000_000
     tables = page.data()["tables"]
     assert len(tables["timers"]["rows"]) == 1_001
@@ -111,7 +111,7 @@ def test_a_page_with_too_much_is_made_with_less() -> None:
         failed.fail(hashlib.sha256(str(number).encode()).hexdigest(), 1)
     text = compare((summary, findings, health), (summary, findings, health))
     assert len(text.encode()) < LONGEST_PAGE
-    page = _Page(text)
+    page = Page(text)
     said = [text for text in page.texts if text.startswith("Left out for their size: ")]
     assert len(said) == 2
     assert f"GET /turret-runs/{summary.id}/errors has all" in said[0]
@@ -121,23 +121,23 @@ def test_a_page_with_too_much_is_made_with_less() -> None:
 
 def test_a_run_that_goes_on_is_not_judged() -> None:
     """The page says that it is preliminary, and when the verdict comes."""
-    page = _Page(render(*found(state="running", trust=Trust("not yet", []))))
+    page = Page(render(*found(state="running", trust=Trust("not yet", []))))
     (said,) = (text for text in page.texts if text.startswith("Can I trust this run?"))
     assert "Not known yet: the run goes on, and these are its first 10 s. Load the page again" in " ".join(said.split())
-    waiting = _Page(render(*found(state="waiting", started_at=None, trust=Trust("not yet", []))))
+    waiting = Page(render(*found(state="waiting", started_at=None, trust=Trust("not yet", []))))
     assert any("the run has not begun" in text for text in waiting.texts)
 
 
 def test_the_load_plan_and_the_facts_are_there() -> None:
     """They are sentences of the summary."""
     plan = LoadPlan(model="open", words=["Open model: x.", "nav: planned rate 5/s."])
-    page = _Page(render(*found(plan=plan, trust=Trust("yes", [], ["Sample: 20 transactions."]))))
+    page = Page(render(*found(plan=plan, trust=Trust("yes", [], ["Sample: 20 transactions."]))))
     assert {"Open model: x.", "nav: planned rate 5/s.", "Sample: 20 transactions."} <= set(page.texts)
 
 
 def test_ok_and_failed_are_apart_on_the_whole_page() -> None:
     """Failures have durations, a chart by code, and errors by timer, kind and code; bytes are in the summary."""
-    page = _Page(render(*failing()))
+    page = Page(render(*failing()))
     data = page.data()
     assert {"codes-0", "failed-heat-0"} <= set(data["charts"]) & {each.get("id") for _, each in page.elements}
     assert {"p99 of the OK ones", "2.4 MB", "1.5 kB", "Durations of failures"} <= set(page.texts)
@@ -147,7 +147,7 @@ def test_ok_and_failed_are_apart_on_the_whole_page() -> None:
         for timer in ("All transactions", "404")
         for code in ("404", "503")
     ]
-    fine = _Page(render(*calm()))
+    fine = Page(render(*calm()))
     assert "Durations of failures" not in fine.texts
     assert not [name for name in fine.data()["charts"] if "codes" in name or "failed" in name]
 
@@ -177,7 +177,7 @@ def test_what_a_run_does_not_have_is_no_empty_chart() -> None:
 def test_hostile_texts_are_shown_as_texts() -> None:
     """Names and error texts make no elements."""
     trust = Trust("no", [Doubt("bad", HOSTILE)])
-    page = _Page(render(*found(name=HOSTILE, timer=HOSTILE, reason=HOSTILE, trust=trust)))
+    page = Page(render(*found(name=HOSTILE, timer=HOSTILE, reason=HOSTILE, trust=trust)))
     assert len(page.scripts) == 3
     assert sum(HOSTILE in text for text in page.texts) >= 5
     assert not any("alert" in str(value) for _, attributes in page.elements for value in attributes.values())
@@ -186,7 +186,7 @@ def test_hostile_texts_are_shown_as_texts() -> None:
 
 def test_two_runs_are_shown_side_by_side() -> None:
     """Both verdicts, both statistics and their differences are there."""
-    page = _Page(compare(found("before"), found("after", timer="other")))
+    page = Page(compare(found("before"), found("after", timer="other")))
     assert {"A: before", "B: after"} <= set(page.texts)
     assert sum("Can I trust this run?" in text for text in page.texts) == 2
     assert {"page", "other", "same", "change"} <= set(page.texts)
@@ -195,7 +195,7 @@ def test_two_runs_are_shown_side_by_side() -> None:
 
 def test_each_color_has_a_dark_one() -> None:
     """No line is lost on a dark page."""
-    page = _Page(compare(found(), found()))
+    page = Page(compare(found(), found()))
     drawn, dark = page.data()["charts"], page.data()["dark"]
     colors = set(re.findall(r'"(#[0-9a-f]{3,6})"', json.dumps(drawn)))
     assert len(colors) > 10
