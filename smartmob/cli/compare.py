@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import click
 
 from smartmob.cli import printing, verdict_formats
+from smartmob.cli.base_run import usual_base
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError, SettingsError
@@ -17,6 +19,9 @@ PATH = "/api/v1/compare"
 _COLOURS = {"regression": "bold red", "suspect": "yellow", "unfit": "magenta", "improvement": "green"}
 ALARMS = ("regression", "suspect", "shift", "gone", "unfit")
 """The words of --fail-on."""
+
+_REPETITIONS = 3
+"""Tests that cannot be judged for one reason, from which on they are one line."""
 
 _WRONG_NAME_STATUS = (400, 404)
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
@@ -42,7 +47,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 
 
 @click.command("compare")
-@click.argument("base", default="latest~1")
+@click.argument("base", required=False)
 @click.argument("head", default="latest")
 @click.option("--resource", type=click.Choice(RESOURCES), default="total_time", show_default=True,
               help="The resource to compare.")  # fmt: skip
@@ -63,7 +68,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @with_rest_client
 async def command(
     rest: RestClient,
-    base: str,
+    base: str | None,
     head: str,
     resource: str,
     fail_on: list[str],
@@ -77,10 +82,14 @@ async def command(
     """Show which tests became slower from BASE to HEAD, and which changes are only noise.
 
     BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one. `run:`, `commit:` or `session:`
-    before it says which. `latest` is the newest run and `latest~1` the one before. A test must be slower in two
+    before it says which. `latest` is the newest run and `latest~1` the one before. Without BASE it is the last run of
+    another commit on the branch of HEAD, as the tag pipeline_branch says. A test must be slower in two
     sessions in a row to be a regression; before that it is suspect. It ends with 0, with 1 if --fail-on applies, with 2
     if a name or an option is wrong, and with 3 if the server does not answer.
     """
+    note = None
+    if base is None:
+        base, note = await usual_base(rest, head)
     query: dict[str, object] = {"base": base, "head": head, "resource": resource, "min_effect": min_effect}
     if min_change is not None:
         query["min_change"] = min_change
@@ -92,6 +101,8 @@ async def command(
         if error.status in _WRONG_NAME_STATUS:
             raise SettingsError(str(error)) from None
         raise
+    if note is not None:
+        printing.say(note)
     failed = [word for word in ALARMS if word in fail_on and word in found["alarms"]]
     if as_json or form == "json":
         printing.print_json(found)
@@ -111,6 +122,7 @@ def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
     colour = _COLOURS.get(found["verdict"], "bold")
     lines = [printing.plain(f"{found['verdict']}: {found['explanation']}", colour)]
     rows = [row for row in found["items"] if everything or verdict_formats.is_notable(row)]
+    rows, repeated = without_repetitions(rows)
     if rows and not verdict_formats.is_repetition(rows):
         printing.print_table(
             verdict_formats.title(found),
@@ -119,11 +131,24 @@ def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
         )
     else:
         lines.insert(0, printing.plain(verdict_formats.title(found), "bold"))
-    lines += [printing.plain(note) for note in verdict_formats.notes(found)]
+    lines += [printing.plain(note) for note in (*repeated, *verdict_formats.notes(found))]
     hidden = found["counts"]["noise"] - sum(1 for row in rows if row["verdict"] == "noise")
     if hidden > 0 and not everything:
         lines.append(printing.plain(f"{hidden} more {'is' if hidden == 1 else 'are'} noise; --all shows them."))
     printing.print_lines(lines)
+
+
+def without_repetitions(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Return the rows without those that share one reason why they cannot be judged, and that reason in one line.
+
+    A comparison of different machines would otherwise say the same of each of its tests.
+    """
+    reasons = Counter(row["reason"] for row in rows if row["verdict"] == "unfit")
+    many = {reason for reason, count in reasons.items() if count >= _REPETITIONS}
+    kept = [row for row in rows if row["verdict"] != "unfit" or row["reason"] not in many]
+    if not kept:
+        return list(rows), []  # the verdict says the reason
+    return kept, [f"{reasons[reason]} tests cannot be judged: {reason}." for reason in reasons if reason in many]
 
 
 def _cells(row: Mapping[str, Any], unit: str) -> Sequence[object]:
