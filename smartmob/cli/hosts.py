@@ -163,8 +163,8 @@ def _table(hosts: Sequence[dict[str, Any]], width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head, least in zip(heads[:shown], widths, strict=False):
         table.add_column(head, no_wrap=True, min_width=least)
-    for cells, silent in rows:
-        table.add_row(*cells[:shown], style="dim" if silent else None)
+    for texts, silent in rows:
+        table.add_row(*texts[:shown], style="dim" if silent else None)
     return table
 
 
