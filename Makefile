@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
@@ -12,14 +12,24 @@ PORT ?= 8080
 help:  ## Show the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
+# The Python is looked at before anything is made: a wrong one would leave an environment that does not work.
 $(VENV)/made: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade pip
-	$(PIP) --editable '.[server]'
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "There is no $(PYTHON). Name a Python 3.11 or later: PYTHON=python3.12 make $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1), and smartmob needs Python 3.11 or later." \
+			"Name one: PYTHON=python3.12 make $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "1/2  Making an environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "2/2  Installing smartmob and what it needs: some 30 packages, 60 MB to fetch"
+	@$(PIP) --editable '.[server]'
 	@touch $@
 
 $(VENV)/made-%: $(VENV)/made
-	$(PIP) --editable '.[$*]'
+	@echo "Installing what '$*' needs"
+	@$(PIP) --editable '.[$*]'
 	@touch $@
 
 run: $(VENV)/made  ## Run the service on 127.0.0.1:8080 until CTRL-C

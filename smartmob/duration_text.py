@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 NOTHING = "-"
+_LEAST = 0.5e-6
+"""Seconds below which a duration is shown as 0: it would be 0 or -0 microseconds."""
 
 
 def seconds(value: float | None) -> str:
@@ -10,6 +12,8 @@ def seconds(value: float | None) -> str:
     if value is None:
         return NOTHING
     size = abs(value)
+    if size < _LEAST:
+        value = size = 0.0
     if size >= 100 or (value == int(value) and size >= 10):
         return f"{value:,.0f} s"
     if size >= 1:

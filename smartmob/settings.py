@@ -99,8 +99,7 @@ class Settings:
         30.0, "Seconds that active requests get to finish when the service stops.", low=0, high=3600
     )
     log_format: str | None = setting(
-        None, "Format of log lines.", choices=("kv", "json", "words"), shown="words on a terminal, else kv"
-    )
+        None, "Format of log lines.", choices=("kv", "json", "words"), shown="words on terminals, else kv")  # fmt: skip
     utc: bool = setting(False, "Write the times of log lines in UTC.")
     no_restore: bool = setting(False, "Do not start the programs that ran when the service stopped.")
     logging_endpoint: str = setting(

@@ -10,6 +10,8 @@ from smartmob.duration_text import seconds
     [
         (None, "-"),
         (0.0, "0.0 ms"),
+        (-0.0, "0.0 ms"),
+        (-1e-9, "0.0 ms"),
         (0.0000123, "12 µs"),
         (0.00123, "1.23 ms"),
         (0.0123, "12.3 ms"),

@@ -10,6 +10,7 @@ import click
 
 from smartmob import verdict_words
 from smartmob.cli import printing, verdict_formats
+from smartmob.cli.base_run import usual_base
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
@@ -45,7 +46,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 
 
 @click.command("compare")
-@click.argument("base", default="latest~1")
+@click.argument("base", required=False)
 @click.argument("head", default="latest")
 @click.option("--resource", type=click.Choice(RESOURCES), default="total_time", show_default=True,
               help="The resource to compare.")  # fmt: skip
@@ -66,7 +67,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @with_rest_client
 async def command(
     rest: RestClient,
-    base: str,
+    base: str | None,
     head: str,
     resource: str,
     fail_on: list[str],
@@ -80,10 +81,14 @@ async def command(
     """Show which tests became slower from BASE to HEAD, and which only vary as they usually do.
 
     BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one. `run:`, `commit:` or `session:`
-    before it says which. `latest` is the newest run and `latest~1` the one before. A test must be slower in two
+    before it says which. `latest` is the newest run and `latest~1` the one before. Without BASE it is the last run of
+    another commit on the branch of HEAD, as the tag pipeline_branch says. A test must be slower in two
     runs in a row to be called slower; before that it is maybe slower, so run again. It ends with 0, with 1 if --fail-on
     applies, with 2 if a name or an option is wrong, and with 3 if the server does not answer.
     """
+    note = None
+    if base is None:
+        base, note = await usual_base(rest, head)
     query: dict[str, object] = {"base": base, "head": head, "resource": resource, "min_effect": min_effect}
     if min_change is not None:
         query["min_change"] = min_change
@@ -95,6 +100,8 @@ async def command(
         if error.status in _WRONG_NAME_STATUS:
             raise SettingsError(str(error)) from None
         raise
+    if note is not None:
+        printing.say(note)
     failed = [word for word in ALARMS if word in fail_on and word in found["alarms"]]
     if as_json or form == "json":
         printing.print_json(found)

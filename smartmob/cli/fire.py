@@ -17,7 +17,15 @@ import click
 import orjson
 
 from smartmob import csv_cells
-from smartmob.cli import find_capacity, output_files, printing, project_check, run_conditions, thresholds
+from smartmob.cli import (
+    find_capacity,
+    local_load,
+    output_files,
+    printing,
+    project_check,
+    run_conditions,
+    thresholds,
+)
 from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
 from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
@@ -71,6 +79,7 @@ class RunFailed(SmartmobError):
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @with_rest_client
+@local_load.with_headquarters
 async def fire(
     rest: RestClient,
     project: Path,
@@ -91,6 +100,9 @@ async def fire(
     stops the run early, a second CTRL-C leaves without waiting. With --on other services, which accept the same token,
     run the turrets of PROJECT: in turn, until each service has a turret and each turret has a service.
 
+    When no service answers at the default address, or it is no headquarters, a headquarters and the turrets of PROJECT
+    are started here for this run, and the report is written to PROJECT-report.html.
+
     Conditions of --fail-if add to those of `fail_if` in config.json, which can also stop the run.
     """
     asked = _warm_up(warm_up)
@@ -107,14 +119,14 @@ async def fire(
                 package = await asyncio.to_thread(pack_project, sent.folder, sent.config_file)
                 await find_capacity.find(rest, package, search, target, as_json=as_json)
                 return
-            run = await _request_run(rest, sent.folder, sent.config_file, limits, asked)
+            run = await _request_run(rest, sent.folder, sent.config_file, limits, asked, project)
             state = await _follow(rest, _ident(run))
     elif search is not None:
         package = await asyncio.to_thread(pack_project, project, config_file)
         await find_capacity.find(rest, package, search, target, as_json=as_json)
         return
     else:
-        run = await _request_run(rest, project, config_file, limits, asked)
+        run = await _request_run(rest, project, config_file, limits, asked, project)
         await _warn_of_ports(rest, run["config"])
         if no_wait:
             click.echo(printing.printable(str(run["id"])))
@@ -130,10 +142,19 @@ async def fire(
 
 
 async def _request_run(
-    rest: RestClient, project: Path, config_file: Path | None, limits: RunConditions, asked: Mapping[str, str]
+    rest: RestClient,
+    folder: Path,
+    config_file: Path | None,
+    limits: RunConditions,
+    asked: Mapping[str, str],
+    project: Path,
 ) -> dict[str, Any]:
-    """Request a run of a project with the conditions of the command line and the query `asked`, and return it."""
-    package = limits.packed(await asyncio.to_thread(pack_project, project, config_file))
+    """Request a run of a project's folder with the conditions of the command line and the query `asked`; return it.
+
+    Without a name in its configuration the run is named after `project`.
+    """
+    package = limits.packed(await asyncio.to_thread(pack_project, folder, config_file))
+    package = local_load.named(package, project, find_capacity.with_config)
     run: dict[str, Any] = await rest.post_bytes(RUNS, package, "application/gzip", **asked)
     return run
 

@@ -16,13 +16,18 @@ from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
+from smartmob.cli.suggestions import did_you_mean
+from smartmob.cli.table_layout import columns_of
 from smartmob.client.http import RestClient
+from smartmob.errors import NotFound, RemoteError
 from smartmob.hosts.fields import FIELDS, NAMES, Container, SampleField, Unit, container_text
 from smartmob.kernel.runtime import clock
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+_NOT_FOUND_STATUS = 404
+_FEWEST_COLUMNS = 3  # of the live table
 _BAR_WIDTH = 20  # columns
 _SILENT_SECONDS = 10.0
 _SPARKS = " ▁▂▃▄▅▆▇█"
@@ -58,7 +63,14 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
     """Show the load of a machine over time."""
     end = clock.epoch()
     path = f"/hosts/{quote(name, safe='')}"
-    host = await rest.get(path)
+    try:
+        host = await rest.get(path)
+    except RemoteError as error:
+        if error.status != _NOT_FOUND_STATUS:
+            raise
+        known = [str(each["name"]) for each in await _hosts(rest)]
+        hint = did_you_mean(name, known, "`smartmob hosts ls` lists them")
+        raise NotFound(f"there is no machine {name}{hint}") from None
     span = {"from": f"{end - duration_seconds('--last', last):.3f}", "to": f"{end:.3f}", "points": _SHOWN_POINTS}
     history = await rest.get(f"{path}/samples", **span)
     if as_json:
@@ -76,13 +88,21 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
 @click.option("--times", type=click.IntRange(1), help="Number of updates; without it, until CTRL-C.")
 @with_rest_client
 async def watch(rest: RestClient, interval: float, times: int | None) -> None:
-    """Watch the load of all machines: a live table on a terminal."""
+    """Watch the load of all machines: a live table on a terminal, else a line for each machine and update."""
+    updates = 0
+    if printing.terminal_width() is None:
+        while True:
+            _print_lines(await _hosts(rest))
+            updates += 1
+            if updates == times:
+                return
+            await asyncio.sleep(interval)
     from rich.live import Live
 
-    updates = 0
-    with Live(console=printing.console(), auto_refresh=False, transient=False) as live:
+    console = printing.console()
+    with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            live.update(_table(await _hosts(rest)), refresh=True)
+            live.update(_table(await _hosts(rest), console.width), refresh=True)
             updates += 1
             if updates == times:
                 return
@@ -108,23 +128,41 @@ def _row(host: dict[str, Any], now: float) -> tuple[object, ...]:
     )
 
 
-def _table(hosts: Sequence[dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    live = dict.fromkeys(field.live for field in FIELDS if field.live is not None)
-    for name in ("Machine", "Last sample", *live):
-        table.add_column(name, no_wrap=True)
+def _print_lines(hosts: Sequence[dict[str, Any]]) -> None:
+    """Print a line for each machine, which the reader of a pipe gets at once."""
     now = clock.epoch()
     for host in hosts:
         latest = host["latest"] or {}
-        cells = (
-            host["name"],
-            _ago(latest.get("time"), now),
-            *(_live(column, latest) for column in live),
-        )
+        values = (f"{field.title} {value}" for field in _LISTED if (value := _value(field, latest)) is not None)
+        age = _ago(latest.get("time"), now)
+        line = "  ".join((printing.now(), str(host["name"]), age or printing.NOTHING, *values))
+        printing.print_lines([printing.plain(line)])
+
+
+def _table(hosts: Sequence[dict[str, Any]], width: int) -> Table:
+    """Return the live table. Columns that do not fit into `width` are left out, the last ones first."""
+    from rich.table import Table
+
+    heads = ["Machine", "Last sample", *dict.fromkeys(field.live for field in FIELDS if field.live is not None)]
+    now = clock.epoch()
+    rows = []
+    for host in hosts:
+        latest = host["latest"] or {}
+        cells = (host["name"], _ago(latest.get("time"), now), *(_live(column, latest) for column in heads[2:]))
         silent = not latest or now - _epoch(latest["time"]) > _SILENT_SECONDS
-        table.add_row(*(printing.plain(cell) for cell in cells), style="dim" if silent else None)
+        rows.append(([printing.plain(cell) for cell in cells], silent))
+    widths = [
+        max(columns_of(text) for text in (head, *(cells[column].plain for cells, _ in rows)))
+        for column, head in enumerate(heads)
+    ]
+    shown = len(heads)
+    while shown > _FEWEST_COLUMNS and sum(widths[:shown]) + 2 * shown > width:
+        shown -= 1
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head, least in zip(heads[:shown], widths, strict=False):
+        table.add_column(head, no_wrap=True, min_width=least)
+    for texts, silent in rows:
+        table.add_row(*texts[:shown], style="dim" if silent else None)
     return table
 
 

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from smartmob import duration_text
-from smartmob.cli.tables import StyledLine, StyledText, lines_of
+from smartmob.cli.table_layout import StyledLine, StyledText, lines_of
 from smartmob.environment import environment
+from smartmob.kernel.runtime import clock
 
 if TYPE_CHECKING:
     # Imported where they are used: rich takes 0.05 s of a start, which --json and short messages do without.
@@ -137,6 +138,11 @@ def local_time(text: str) -> str:
     with suppress(OverflowError):
         moment = moment.astimezone()
     return moment.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def now() -> str:
+    """Return the time of day on this machine."""
+    return local_time(clock.now().isoformat())[11:]
 
 
 def span(value: float | None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from smartmob.cli.server_options import DEFAULT_SERVER, connect
+from smartmob.cli.suggestions import did_you_mean
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound, SmartmobError
 
@@ -48,8 +48,7 @@ async def select(rest: RestClient, names: Sequence[str]) -> list[Status]:
 
 
 def _hint(name: str, processes: Sequence[Status]) -> str:
-    near = get_close_matches(name, [p["slug"] for p in processes], n=1)
-    return f"; is it {near[0]}?" if near else "; `smartmob ps` lists them"
+    return did_you_mean(name, [p["slug"] for p in processes], "`smartmob ps` lists them")
 
 
 def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -15,7 +15,7 @@ from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.process_selection import Status, complete, listed, select
 from smartmob.cli.server_options import as_json, command_line, with_rest_client
-from smartmob.cli.tables import StyledLine, StyledText
+from smartmob.cli.table_layout import StyledLine, StyledText
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.errors import RemoteError

@@ -20,7 +20,7 @@ from smartmob.cli import service_words
 from smartmob.embedded_service import check_installed
 from smartmob.environment import environment
 from smartmob.options import Option
-from smartmob.settings import OPTIONS, load
+from smartmob.settings import OPTIONS, Settings, load
 
 
 def flag(option: Option) -> Callable[[Any], Any]:
@@ -73,6 +73,12 @@ def command(config: Path | None, **flags: Any) -> None:
 
     check_bind(settings.host, settings.token, settings.insecure)
 
+    variable = "SMARTMOB_TOKEN" if "token_file" not in given and environment().get("SMARTMOB_TOKEN") else None
+    _serve(settings, variable, loopback=is_loopback(settings.host))
+
+
+def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) -> None:
+    """Run the service; `token_variable` is the environment variable that its token came from, or None."""
     from smartmob import node_membership
     from smartmob.app import build
     from smartmob.commands.events import CloseRequested
@@ -83,19 +89,17 @@ def command(config: Path | None, **flags: Any) -> None:
     terminal = sys.stdout is not None and sys.stdout.isatty()
     log_format = settings.log_format or ("words" if terminal else "kv")
     logs = log.configure(log_format, settings.utc, settings.logging_endpoint, service_words.sentence)
-    loopback = is_loopback(settings.host)
     if terminal:
         click.echo(service_words.announced())
-    token_source = "SMARTMOB_TOKEN" if "token_file" not in given and environment().get("SMARTMOB_TOKEN") else None
-    if token_source is not None and not loopback:
-        get_logger().warning("token.from_environment", host=settings.host, variable=token_source)
+    if token_variable is not None and not loopback:
+        get_logger().warning("token.from_environment", host=settings.host, variable=token_variable)
     service = build(settings, logs.access)
 
     member = node_membership.membership(settings)
     service.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
 
     async def tell(host: str, port: int) -> None:
-        click.echo(service_words.started(settings, host, port, token_source, loopback=loopback))
+        click.echo(service_words.started(settings, host, port, token_variable, loopback=loopback))
 
     def force_stop() -> None:
         service.force_stop()

@@ -5,15 +5,39 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from smartmob.cli.suggestions import did_you_mean
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, NotFound, RemoteError
 
 API = "/api/v1"
+_MOST_NAMES = 8  # in a message
+_MOST_RUNS = 100  # among which the one is looked for that was meant
 
 
 async def find_run(rest: RestClient, ident: str) -> dict[str, Any]:
     """Return the run of that name, or of the one session whose hash begins with it. Raises NotFound."""
     return (await resolved(rest, ident))[0]
+
+
+async def test_like(rest: RestClient, part: str) -> str | None:
+    """Return the name of the one test whose name contains `part`, or None where there is no such test.
+
+    Raises NotFound, with the names, where there are several, and with the nearest name where none is like it.
+    """
+    page = await rest.get(f"{API}/items/like/{quote(part, safe='')}/metrics") if part else None
+    names = sorted({str(row["item"]) for row in page["metrics"]}) if page is not None else []
+    if len(names) == 1:
+        return names[0]
+    if names:
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        raise NotFound(f"{part} is a part of {len(names)} names, give more: {', '.join(names[:_MOST_NAMES])}{more}")
+    runs = ((await rest.get(f"{API}/runs/", limit=1)) or {"runs": []})["runs"]
+    if runs:
+        path = f"{API}/runs/{quote(runs[0]['id'], safe='')}/metrics"
+        known = {str(metric["item"]) async for metric in rest.documents(path)}
+        hint = did_you_mean(part, sorted(known), "the names are those of `smartmob tests show`")
+        raise NotFound(f"no test named {part!r} was measured{hint}")
+    return None
 
 
 async def resolved(rest: RestClient, ident: str) -> tuple[dict[str, Any], str]:
@@ -26,7 +50,9 @@ async def resolved(rest: RestClient, ident: str) -> tuple[dict[str, Any], str]:
     page = await rest.get(f"{API}/sessions/{quote(ident, safe='')}")
     hashes = [session["session_h"] for session in page["sessions"]] if page is not None else []
     if not hashes:
-        raise NotFound(f"there is no run or session {ident}; `smartmob tests ls` lists them")
+        runs = ((await rest.get(f"{API}/runs/", limit=_MOST_RUNS)) or {"runs": []})["runs"]
+        hint = did_you_mean(ident, [str(run["id"]) for run in runs], "`smartmob tests ls` lists them")
+        raise NotFound(f"there is no run or session {ident}{hint}")
     if len(hashes) > 1:
         raise InvalidInput(f"{ident} is the beginning of {len(hashes)} sessions; give more of the name")
     return dict(await rest.get(f"{API}/runs/{quote(hashes[0], safe='')}")), hashes[0]

@@ -40,7 +40,10 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
         # The database of a service that runs as root belongs to another user, who must get through here.
         folder.chmod(0o711)
         words = ("serve", "--port", "0", "--data-dir", str(folder / "data"), "--log-format", "json", *options)
-        with subprocess.Popen([sys.executable, "-m", "smartmob", *words], stdout=subprocess.PIPE) as process:
+        # In a group of its own: CTRL-C is for the command, which stops the service when it has ended.
+        with subprocess.Popen(
+            [sys.executable, "-m", "smartmob", *words], stdout=subprocess.PIPE, start_new_session=True
+        ) as process:
             assert process.stdout is not None
             # Somebody must read on: a full pipe would stop the service.
             reader = threading.Thread(target=process.stdout.read, daemon=True)

@@ -11,7 +11,7 @@ from smartmob import case_names
 from smartmob.cli import printing
 from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.server_options import as_json, with_rest_client
-from smartmob.cli.stored_runs import API, find_run
+from smartmob.cli.stored_runs import API, find_run, test_like
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound
 
@@ -135,8 +135,11 @@ def _place_lines(place: dict[str, Any]) -> list[str]:
 @as_json
 @with_rest_client
 async def history(rest: RestClient, item: str, limit: int, as_json: bool) -> None:
-    """Show each execution of a test, by its name or its variant, newest first."""
+    """Show each execution of a test, newest first, by its name, its variant, or a part of its name."""
     rows = (await rest.get(f"{API}/items/{quote(item, safe='')}/history", limit=limit))["history"]
+    if not rows and (name := await test_like(rest, item)) is not None:
+        item = name
+        rows = (await rest.get(f"{API}/items/{quote(item, safe='')}/history", limit=limit))["history"]
     if as_json:
         printing.print_json(rows)
         return

@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from smartmob import __version__
-from smartmob.client import tls_trust
+from smartmob.client import http, tls_trust
 from smartmob.client.calls import CallHandler, GatheringCall, RemoteCall, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
@@ -27,14 +27,15 @@ from smartmob.commands.model import CommandDescription
 from smartmob.commands.protocol import Done, Hello, Ping, Pong, Refused, Says, Started, Welcome
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
-HEARTBEAT_SECONDS = 10.0
-RECONNECT_SECONDS = 120.0
+HEARTBEAT_SECONDS, RECONNECT_SECONDS = 10.0, 120.0
 PAUSES = (0.05, 5.0)
 """The first and the longest pause, in seconds, before a reconnection."""
 _SHORT_SECONDS = 1.0
 _MAX_SHORT_CONNECTIONS = 10
 """The client gives up after this number of consecutive connections that were closed within _SHORT_SECONDS."""
 _CONNECT_SECONDS = 10.0
+_OTHER_SCHEME = (aiohttp.ClientSSLError, aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError)
+"""Errors of a client that speaks http with a server of https, or the reverse."""
 _MAX_FAULTS = 3
 """The client gives up after this number of consecutive violations of the protocol."""
 
@@ -60,6 +61,7 @@ class Channel:
         self._headers = {"User-Agent": f"smartmob/{__version__}"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        self._token = token
         self._ca_file = ca_file
         self._heartbeat = heartbeat or HEARTBEAT_SECONDS
         self._reconnect_for = reconnect_for
@@ -121,16 +123,32 @@ class Channel:
                 aiohttp.NonHttpUrlClientError,
                 aiohttp.ClientConnectorCertificateError,
             ) as error:
-                raise NotConnected(_refusal(self.url, error)) from None
+                raise NotConnected(await self._refusal(error)) from None
             except RemoteError as error:
                 raise NotConnected(str(error)) from None
             except (aiohttp.ClientError, OSError, InvalidInput) as error:
+                if isinstance(error, _OTHER_SCHEME) and (said := await self._asked()) is not None:
+                    raise NotConnected(said) from None
                 trouble = f"cannot connect to {self.url}: {_reason(error)}"
                 faults += isinstance(error, InvalidInput)
                 if deadline is None or loop.time() + delay > deadline or faults >= _MAX_FAULTS:
                     raise NotConnected(trouble) from None
             await asyncio.sleep(delay)
             delay = min(2 * delay, PAUSES[1])
+
+    async def _refusal(self, error: Exception) -> str:
+        """Return why the server does not open the WebSocket, and what to do."""
+        if (said := await self._asked()) is not None:
+            return said
+        if isinstance(error, aiohttp.WSServerHandshakeError):
+            if error.status == 403:
+                return "the role read may not run commands; `smartmob token add` makes a token with another role"
+            return f"{self.url} does not offer commands: it answered {error.status}"
+        return f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080"
+
+    async def _asked(self) -> str | None:
+        """Return why a plain request is refused, or None."""
+        return await http.refusal_of(self.url, self._token, self._ca_file, "/commands")
 
     async def disconnect(self) -> None:
         """Disconnect. Jobs continue on the server, and the calls of jobs continue here after the next `open`."""
@@ -144,9 +162,9 @@ class Channel:
         await self._close_http()
 
     async def _close_http(self) -> None:
-        http, self._http = self._http, None
-        if http is not None:
-            await http.close()
+        session, self._http = self._http, None
+        if session is not None:
+            await session.close()
 
     async def _stop_running(self) -> None:
         running, self._running = self._running, None
@@ -473,16 +491,6 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "?"
-
-
-def _refusal(url: str, error: Exception) -> str:
-    if isinstance(error, aiohttp.WSServerHandshakeError):
-        if error.status == 401:
-            return f"{url} asks for a token"
-        return f"{url} does not offer commands: it answered {error.status}"
-    if (distrusted := tls_trust.certificate_problem(error)) is not None:
-        return f"cannot connect to {url}: {distrusted}"
-    return f"{url!r} is not the address of a service, such as http://127.0.0.1:8080"
 
 
 def _reason(error: BaseException) -> str:

@@ -6,7 +6,7 @@ imports aiohttp's client when it is opened.
 
 from __future__ import annotations
 
-import os
+import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
@@ -19,7 +19,7 @@ import h11
 import orjson
 
 from smartmob import __version__
-from smartmob.client import refusals, tls_trust
+from smartmob.client import http_answers, refusals, tls_trust
 from smartmob.client.http_connection import Answer, Body, Closed, HttpConnection, NotHttp, Origin, answers_tls
 from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
@@ -47,6 +47,21 @@ UNKNOWN_REQUEST = 501
 
 class ConnectionBroken(RemoteError):
     """The connection to the server broke."""
+
+
+async def refusal_of(url: str, token: str | None, ca_file: tls_trust.CAFile, path: str) -> str | None:
+    """Return why the service at `url` refuses a plain request to `path`; None where it does not, or cannot be reached.
+
+    The answer to a WebSocket that is not opened says less.
+    """
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS), RestClient(url, token, ca_file) as rest:
+            await rest.get(path)
+    except (ConnectionBroken, TimeoutError):
+        return None
+    except RemoteError as error:
+        return str(error)
+    return None
 
 
 class RestClient:
@@ -98,11 +113,11 @@ class RestClient:
         size, first = 0, path
         for _ in range(LIMITS.pages):
             async with self._request("GET", path, {}) as response:
-                body = b"" if response.status == 204 else await _whole(response, LIMITS.document_bytes)
+                body = b"" if response.status == 204 else await http_answers.whole(response, LIMITS.document_bytes)
                 page = self._parsed(response, body) if body else {name: []}
             size += len(body)
             if size > LIMITS.document_bytes:
-                raise RemoteError(_too_large())
+                raise RemoteError(http_answers.too_large())
             for row in page[name]:
                 yield row
             if (cursor := page.get("next")) is not None:
@@ -147,13 +162,13 @@ class RestClient:
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.TEXT:
                         raise RemoteError("the server sent bytes where JSON is expected")
-                    yield _json_of(message.data)
+                    yield http_answers.json_of(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
                     raise ConnectionBroken(f"the connection to {self.url} broke")
         except aiohttp.WSServerHandshakeError as error:
             raise RemoteError(f"the server answered {error.status} {error.message}", error.status) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
 
     async def delete(self, path: str) -> Any:
         """Delete the resource at `path` and return the answer."""
@@ -192,12 +207,12 @@ class RestClient:
             await self.get(path, **query)
             raise ConnectionBroken(f"the connection to {self.url} broke") from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
         try:
             async with socket:
                 yield socket
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
 
     def _sockets(self) -> aiohttp.ClientSession:
         """Return the session of WebSockets, which the first call creates."""
@@ -218,15 +233,15 @@ class RestClient:
         async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
             self._check_type(response, NDJSON)
             async for chunk in response.chunks():
-                size = _counted(size, chunk, LIMITS.listing_bytes)
+                size = http_answers.counted(size, chunk, LIMITS.listing_bytes)
                 rest += chunk
                 if b"\n" in chunk:
                     *found, tail = rest.split(b"\n")
                     rest = tail
                     for line in found:
-                        _check_line(line)
+                        http_answers.check_line(line)
                         yield bytes(line) + b"\n"
-                _check_line(rest)
+                http_answers.check_line(rest)
         if rest:
             yield bytes(rest)
 
@@ -236,8 +251,8 @@ class RestClient:
         async for line in self.lines(path, **query):
             size += len(line)
             if size > LIMITS.document_bytes:
-                raise RemoteError(_too_large())
-            yield _json_of(line)
+                raise RemoteError(http_answers.too_large())
+            yield http_answers.json_of(line)
 
     async def chunks(
         self,
@@ -256,7 +271,7 @@ class RestClient:
         async with self._request("GET", path, query or {}, headers={"Accept": accept}, patient=patient) as response:
             self._check_type(response, accept)
             async for chunk in response.chunks():
-                size = _counted(size, chunk, max_bytes or LIMITS.listing_bytes)
+                size = http_answers.counted(size, chunk, max_bytes or LIMITS.listing_bytes)
                 yield chunk
 
     # -- one request ------------------------------------------------------------------------------------------------
@@ -331,7 +346,7 @@ class RestClient:
             raise ConnectionBroken(f"cannot connect to {self.url}: {error.strerror or error}") from None
         except (OSError, UnicodeError) as error:
             raise ConnectionBroken(
-                f"cannot connect to {self.url}: {_os_reason(error)}. Is the service running there?"
+                f"cannot connect to {self.url}: {http_answers.os_reason(error)}. Is the service running there?"
             ) from None
 
     async def _done_with(self, connection: HttpConnection) -> None:
@@ -381,7 +396,7 @@ class RestClient:
         except h11.RemoteProtocolError as error:
             raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
         except (TimeoutError, ConnectionError) as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {_reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
 
     async def versions(self) -> str:
         """Return the versions of the service and of this client where they differ; empty where they do not."""
@@ -398,21 +413,23 @@ class RestClient:
     async def _document(self, answer: Answer) -> Any:
         if answer.status == 204:
             return None
-        return self._parsed(answer, await _whole(answer, LIMITS.document_bytes))
+        return self._parsed(answer, await http_answers.whole(answer, LIMITS.document_bytes))
 
     def _parsed(self, answer: Answer, body: bytes) -> Any:
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
-            if not _is_service(answer):
-                raise RemoteError(refusals.not_smartmob(self.url, f"it sends {_shown_type(answer)}")) from None
+            if not http_answers.is_service(answer):
+                raise RemoteError(
+                    refusals.not_smartmob(self.url, f"it sends {http_answers.shown_type(answer)}")
+                ) from None
             raise RemoteError("the server answered something that is not JSON; is it a smartmob service?") from None
 
     def _check_type(self, answer: Answer, wanted: str) -> None:
         """Check that a body has the media type that was requested; raises RemoteError."""
         if answer.content_type != wanted:
-            sent = _shown_type(answer)
-            if not _is_service(answer):
+            sent = http_answers.shown_type(answer)
+            if not http_answers.is_service(answer):
                 raise RemoteError(refusals.not_smartmob(self.url, f"it sends {sent} instead of {wanted}"))
             raise RemoteError(f"the server answered {sent} where {wanted} was asked for")
 
@@ -420,29 +437,21 @@ class RestClient:
         """Return the error for an answer that refuses the request."""
         status = answer.status
         try:
-            problem = _json_of(await _whole(answer, LIMITS.problem_bytes))
+            problem = http_answers.json_of(await http_answers.whole(answer, LIMITS.problem_bytes))
             detail, request = str(problem["detail"]), str(problem["request_id"])[:_LONGEST_ID]
         except (RemoteError, KeyError, TypeError, TimeoutError, ConnectionError, NotHttp):
             if status == 401:
                 return RemoteError(refusals.not_authenticated(self.token), status)
             reason = f"{status} {answer.reason[:_LONGEST_ID]}".rstrip()
-            if status >= 500 or _is_service(answer):
+            if status >= 500 or http_answers.is_service(answer):
                 return RemoteError(f"the server answered {reason}", status)
-            return RemoteError(refusals.not_smartmob(self.url, f"it answers {reason}"), status)
+            return RemoteError(refusals.not_smartmob(self.url, f"it answers {reason}"))
         if status == 401:
             return RemoteError(refusals.not_authenticated(self.token), status)
         if status == 405 or detail.startswith(_UNKNOWN_ROUTE) or _UNKNOWN_ARGUMENT in detail:
             versions = await self.versions() or f"client {__version__}"
             return RemoteError(f"the service is of another version and cannot do this ({versions})", UNKNOWN_REQUEST)
-        return RemoteError(f"{detail[:_LONGEST_DETAIL]} (request {request})", status)
-
-
-def _is_service(answer: Answer) -> bool:
-    return answer.headers.get("server", "").startswith(refusals.SERVER_NAME)
-
-
-def _shown_type(answer: Answer) -> str:
-    return answer.content_type[:_LONGEST_ID]
+        return RemoteError(f"{refusals.for_people(detail[:_LONGEST_DETAIL])} (request {request})", status)
 
 
 def _root(origin: Origin) -> str:
@@ -455,54 +464,3 @@ def _target(path: str, query: Mapping[str, object]) -> str:
         return path
     pairs = [(key, str(one)) for key, value in query.items() for one in (value if isinstance(value, list) else [value])]
     return f"{path}{'&' if '?' in path else '?'}{urlencode(pairs)}"
-
-
-def _check_line(line: bytes | bytearray) -> None:
-    if len(line) > LIMITS.line_bytes:
-        raise RemoteError(f"the server sent a line of more than {LIMITS.line_bytes} bytes")
-
-
-def _os_reason(error: OSError | UnicodeError) -> str:
-    if isinstance(error, UnicodeError):
-        return "the name of the machine is not valid"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    # The messages of asyncio contain addresses; errors of name resolution and TLS have no errno of the system.
-    if error.errno is None or error.errno <= 0 or isinstance(error, ssl.SSLError):
-        return error.strerror or str(error)
-    return os.strerror(error.errno)
-
-
-async def _whole(answer: Answer, max_bytes: int) -> bytes:
-    """Return a body; raises RemoteError for more than `max_bytes` bytes."""
-    body = bytearray()
-    async for chunk in answer.chunks():
-        body += chunk
-        if len(body) > max_bytes:
-            raise RemoteError(_too_large(max_bytes))
-    return bytes(body)
-
-
-def _too_large(max_bytes: int | None = None) -> str:
-    return f"the server's answer has more than {max_bytes or LIMITS.document_bytes} bytes"
-
-
-def _counted(size: int, chunk: bytes, max_bytes: int) -> int:
-    """Return the number of bytes received including `chunk`; raises RemoteError for more than `max_bytes`."""
-    size += len(chunk)
-    if size > max_bytes:
-        raise RemoteError(_too_large(max_bytes))
-    return size
-
-
-def _json_of(text: bytes | str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise RemoteError("the server answered something that is not JSON; is it a smartmob service?") from None
-
-
-def _reason_of(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "the server said nothing for too long"
-    return str(error) or type(error).__name__

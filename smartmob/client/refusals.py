@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from smartmob import __version__
 
 _MISSING = "the service asks for a token: give --token-file FILE, or set SMARTMOB_TOKEN"
 _UNKNOWN = (
     "wrong token: the service does not know the one from --token-file or SMARTMOB_TOKEN, or it is expired or revoked"
 )
+_SUGGESTED_REQUEST = re.compile(r"[;:,]? (?:GET|POST|PUT|PATCH|DELETE) /\S*(?: lists(?: all)?(?: [a-z]+)+)?")
 SERVER_NAME = "smartmob"
 """The header Server of every answer of a service."""
 
@@ -15,6 +18,11 @@ SERVER_NAME = "smartmob"
 def not_authenticated(token: str | None) -> str:
     """Return what to do after an answer that asks for a token."""
     return _MISSING if token is None else _UNKNOWN
+
+
+def for_people(detail: str) -> str:
+    """Return the detail of a problem without the requests that it suggests to programs."""
+    return _SUGGESTED_REQUEST.sub("", detail)
 
 
 def not_smartmob(url: str, sent: str) -> str:

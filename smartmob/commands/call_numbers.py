@@ -12,18 +12,24 @@ class CallNumbers:
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
-        self._numbers = iter(range(0))
+        self._unused = range(0)
         self._reserving = asyncio.Lock()
 
     async def reserve(self) -> None:
         """Reserve a block of numbers."""
-        self._numbers = iter(await self._store.reserve())
+        self._unused = await self._store.reserve()
+
+    async def give_back(self) -> None:
+        """Give back the numbers that were not used, so that those of jobs stay short over many restarts."""
+        unused, self._unused = self._unused, range(0)
+        if unused:
+            await self._store.give_back(unused)
 
     async def next(self) -> int:
         """Return a number that no other call of this database has."""
-        while True:
-            try:
-                return next(self._numbers)
-            except StopIteration:
-                async with self._reserving:
+        while not self._unused:
+            async with self._reserving:
+                if not self._unused:
                     await self.reserve()
+        number, self._unused = self._unused[0], self._unused[1:]
+        return number

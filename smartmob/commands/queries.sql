@@ -3,6 +3,9 @@
 -- name: reserve
 UPDATE command_numbers SET next = next + $1 WHERE name = 'request' RETURNING next - $1;
 
+-- name: give_back
+UPDATE command_numbers SET next = $1 WHERE name = 'request' AND next = $2;
+
 -- name: put_jobs
 -- The columns come as arrays; argv and env_names are JSON texts. Safe to repeat: a job's last state wins.
 INSERT INTO command_jobs (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from smartmob.commands.store import JobStore
 from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.environment import inherited
+from smartmob.errors import SmartmobError
 from smartmob.feature_settings import CommandsSettings
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import datadir
@@ -137,6 +139,8 @@ class CommandsService:
     async def close(self) -> None:
         """End the jobs, record how they ended, and close the files."""
         await self.stop_jobs()
+        with suppress(SmartmobError, OSError):  # a database that is lost costs a hundred numbers
+            await self._numbers.give_back()
         self._spools.close()
 
     def session(self, client: str) -> ClientSession:

@@ -42,6 +42,10 @@ class JobStore:
         first = await self._database.fetchval(self._sql["reserve"], _NUMBERS_BLOCK_COUNT)
         return range(first, first + _NUMBERS_BLOCK_COUNT)
 
+    async def give_back(self, unused: range) -> None:
+        """Give back reserved numbers that were not used, unless numbers after them were reserved meanwhile."""
+        await self._database.fetchval(self._sql["give_back"], unused.start, unused.stop)
+
     async def job(self, job_id: int) -> Job | None:
         """Return a job, or None."""
         row = await self._database.fetchrow(self._sql["select_job"], job_id)

@@ -182,7 +182,7 @@ class TestAfterwards:
     async def test_an_unknown_run(self, smartmob: Any, tmp_path: Path) -> None:
         """Nothing is written."""
         code, _, errors = await smartmob("report", "a/b", "-o", tmp_path / "x.html")
-        assert (code, "there is no run a/b" in errors) == (3, True)
+        assert (code, "there is no run a/b" in errors) == (1, True)
 
     async def test_a_file_that_cannot_be_written(
         self, lab: Any, recruit: Recruit, smartmob: Any, project: Path

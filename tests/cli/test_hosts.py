@@ -9,6 +9,7 @@ import pytest
 
 from smartmob.kernel.runtime import clock
 from tests.acceptance.commands import run
+from tests.cli.terminal import typed
 from tests.hosts.samples import register, sample, talking
 
 pytestmark = pytest.mark.timeout(900)
@@ -27,6 +28,7 @@ async def _hosts(client: Any) -> Any:
     async def call(*arguments: str) -> tuple[int, str, str]:
         return await run("hosts", *arguments, SMARTMOB_SERVER=address)
 
+    call.address = address  # type: ignore[attr-defined]  # a function is the shortest caller
     return call
 
 
@@ -81,10 +83,13 @@ async def test_a_stale_figure_is_shown_with_its_age(client: Any, hosts: Any) -> 
 
 
 async def test_watch(hosts: Any) -> None:
-    """The table with bars, once."""
-    code, output, errors = await hosts("watch", "--times", "1")
+    """A pipe gets a line for each machine and update, a terminal a table with bars."""
+    code, output, errors = await hosts("watch", "--times", "2", "--interval", "0.2")
     assert (code, errors) == (0, "")
-    assert "██████████··········  50.0 %" in output
+    assert [line.split("  ")[1] for line in output.splitlines()].count("wood") == 2
+    assert "CPU 50.0 %  Memory 2,048 MB" in output
+    async with typed("hosts", "watch", "--times", "1", terminal=True, SMARTMOB_SERVER=hosts.address) as command:
+        await command.says("██████████··········  50.0 %", "wood")
 
 
 async def test_invalid_arguments_are_refused_in_one_line(hosts: Any) -> None:

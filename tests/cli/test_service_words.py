@@ -81,4 +81,4 @@ async def test_on_a_terminal_and_in_a_pipe(tmp_path: Path, database_url: str) ->
         assert "CTRL-C" not in command.output
         assert await command.interrupt() == 0
     code, output, _ = await run("serve", "--help")
-    assert (code, "words on a terminal, else kv" in " ".join(output.split())) == (0, True)
+    assert (code, "words on terminals, else kv" in " ".join(output.split())) == (0, True)

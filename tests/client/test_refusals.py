@@ -18,6 +18,17 @@ def test_the_scheme_to_give() -> None:
     assert refusals.speaks("https://lab:8080", tls=False).endswith("give --server http://lab:8080")
 
 
+def test_requests_for_programs_are_left_out() -> None:
+    """A sentence of a problem is shown to people without the requests that it suggests to programs."""
+    for detail, shown in (
+        ("there is no rule x; GET /api/v1/alerts/rules lists them", "there is no rule x"),
+        ("there is no command x; GET /commands lists the commands", "there is no command x"),
+        ("Wait for its end, or stop it: POST /turret-runs/7/stop", "Wait for its end, or stop it"),
+        ("there is no POST office", "there is no POST office"),
+    ):
+        assert refusals.for_people(detail) == shown
+
+
 def test_versions_that_differ() -> None:
     """Both versions are named where they differ; a server that tells none is not compared."""
     assert refusals.other_version("0.9.0") == f"server 0.9.0, client {__version__}"

@@ -54,7 +54,7 @@ class TokenService:
     async def revoke(self, name: str) -> None:
         """Remove a token; raises NotFound."""
         if not await self._store.delete(name):
-            raise NotFound(f"there is no token {name}; GET /tokens lists them")
+            raise NotFound(f"there is no token {name}; `smartmob token ls` lists them")
         self._revision += 1
         self._tokens.remove_stored(name)
         log.info("token.revoked", name=name)

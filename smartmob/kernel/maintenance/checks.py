@@ -132,9 +132,17 @@ def _is_ours(settings: Settings) -> bool:
 # -- files --------------------------------------------------------------------------------------------------------
 
 
+def _closed_folder(path: Path) -> Path | None:
+    """Return the first folder of `path`, from the root on, that this process may not enter, or None."""
+    return next((p for p in (*reversed(path.parents), path) if p.is_dir() and not os.access(p, os.X_OK)), None)
+
+
 def data_directory(path: Path) -> Finding:
     """Check that the folder can be made, or be written and locked."""
     name = "data directory"
+    if (closed := _closed_folder(path)) is not None:
+        advice = f"Run as the owner of {closed}, user id {closed.stat().st_uid}, or name another with {_DATA_DIR}."
+        return Finding(name, "bad", f"{closed} belongs to another user, who lets nobody else in", advice)
     if not path.exists():
         parent = next(folder for folder in path.parents if folder.exists())
         if os.access(parent, os.W_OK | os.X_OK):
@@ -159,7 +167,8 @@ def data_directory(path: Path) -> Finding:
 
 def disk(path: Path) -> Finding:
     """Check the free space on the disk of the data directory."""
-    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    closed = _closed_folder(path)
+    there = closed or next(folder for folder in (path, *path.parents) if folder.exists())
     free = DataDirectory(there).free_bytes()
     said = f"{free / 1e9:.1f} GB are free for {path}"
     advice = "Free some space, or move the data directory; docs/reference/capacity says how much space a row needs."
@@ -180,7 +189,13 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     }
     for name, path in files.items():
         if path is not None:
-            mode = path.stat().st_mode
+            try:
+                mode = path.stat().st_mode
+            except OSError as error:
+                yield Finding(
+                    name, "bad", f"{path}: {error.strerror}", "Make it, and give it to the user of the service."
+                )
+                continue
             if mode & (stat.S_IROTH | stat.S_IWOTH):
                 yield Finding(name, "bad", f"all users can read {path}", f"chmod 600 {path}")
             elif mode & stat.S_IRGRP:
@@ -195,6 +210,8 @@ def secrets(settings: Settings) -> Iterator[Finding]:
 async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
     """Check that the database answers, is recent enough, and has the tables of this version."""
     embedded = settings.data_dir / "postgres" / "cluster" / "PG_VERSION"
+    if not settings.database.url and (closed := _closed_folder(embedded)) is not None:
+        return Finding("database", "warning", f"{closed} cannot be entered, so the database was not looked at")
     if not settings.database.url and not embedded.exists():
         return Finding("database", "good", "an embedded one is made at the first start")
     try:

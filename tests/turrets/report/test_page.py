@@ -166,7 +166,7 @@ def test_what_a_run_does_not_have_is_no_empty_chart() -> None:
             "There is no result",
         ),
     ):
-        page = _Page(render(*run))
+        page = Page(render(*run))
         assert set(page.data()["charts"]) == charts
         drawn = {attributes["id"] for _, attributes in page.elements if attributes.get("class") == "chart"}
         assert drawn == charts

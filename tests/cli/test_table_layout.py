@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartmob.cli.tables import StyledLine, StyledText, columns_of, lines_of
+from smartmob.cli.table_layout import StyledLine, StyledText, columns_of, lines_of
 
 
 def _lines(heads: tuple[str, ...], *rows: tuple[str, ...], width: int | None = None) -> list[str]:
