@@ -59,19 +59,12 @@ class _Text(HTMLParser):
 
 @pytest.fixture(name="built", scope="session")
 def _built() -> Path:
-    """Return the folder of the built documentation; one worker builds it for all."""
+    """Return the folder of the built documentation without its navigation; one worker builds it for all."""
     target = Path(os.environ["SMARTMOB_TEST_SHARED"]) / "html"
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            options = ("--fail-on-warning", "--nitpicky", "--keep-going", "-q", "-b", "html")
-            done = subprocess.run(
-                [sys.executable, "-m", "sphinx", *options, "-d", target.with_suffix(".doctrees"), DOCS, target],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = _sphinx("-t", "content", "-d", target.with_suffix(".doctrees"), DOCS, target)
             if done.returncode:
                 target.with_suffix(".failed").write_text(done.stdout + done.stderr)
     failed = target.with_suffix(".failed")
@@ -79,10 +72,16 @@ def _built() -> Path:
     return target
 
 
+def _sphinx(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    options = ("--fail-on-warning", "--nitpicky", "--keep-going", "-q", "-b", "html")
+    command = [sys.executable, "-m", "sphinx", *options, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 def _text(built: Path, page: str) -> str:
     text = _Text()
     html = (built / "reference" / f"{page}.html").read_text(encoding="utf-8")
-    text.feed(html[html.index("<article") : html.index("</article>")])
+    text.feed(html[html.index('<div class="body"') : html.index('<div class="sphinxsidebar"')])
     return "".join(text.parts)
 
 
@@ -101,6 +100,18 @@ class TestReference:
     def test_it_can_be_built(self, built: Path) -> None:
         """Sphinx finds nothing to complain of: no link leads nowhere and no page is left out of the contents."""
         assert (built / "index.html").exists()
+
+    @pytest.mark.timeout(900)
+    def test_it_can_be_built_with_its_theme(self, tmp_path: Path) -> None:
+        """The theme knows its settings and shows a page with its title."""
+        (tmp_path / "index.md").write_text("# A page of its own\n")
+
+        done = _sphinx("-c", DOCS, "-D", "extensions=myst_parser", tmp_path, tmp_path / "html")
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        html = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+        assert "furo" in html
+        assert "A page of its own" in html
 
     @pytest.mark.timeout(900)
     def test_every_setting(self, built: Path) -> None:

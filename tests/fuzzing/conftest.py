@@ -1,4 +1,4 @@
-"""The service that is fuzzed, one for a process of tests, with a database of its own."""
+"""The service that is fuzzed, one for a module of tests, with a database of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.databases import Databases
 from tests.fuzzing.service import Service, running
 
 
-@pytest.fixture(scope="session", name="fuzzed_url")
+@pytest.fixture(scope="module", name="fuzzed_url")
 def _fuzzed_url(postgres_url: str, databases: Databases) -> Iterator[str]:
     """Return the URL of the database of the service."""
     name = asyncio.run(databases.take())
@@ -19,7 +19,7 @@ def _fuzzed_url(postgres_url: str, databases: Databases) -> Iterator[str]:
     asyncio.run(databases.drop(name))
 
 
-@pytest.fixture(scope="session", name="service")
+@pytest.fixture(scope="module", name="service")
 def _service(fuzzed_url: str) -> Iterator[Service]:
     """Return the service."""
     with running(fuzzed_url) as service:

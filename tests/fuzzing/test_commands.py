@@ -20,7 +20,7 @@ from tests.fuzzing.mutations import is_text, messages
 from tests.fuzzing.service import TIMEOUT, Service, settings
 from tests.fuzzing.websocket import BINARY, PING, PONG, TEXT, WebSocket, frame
 
-pytestmark = pytest.mark.timeout(TIMEOUT)
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(TIMEOUT)]
 
 OUTPUT, INPUT, VALUE = 1, 2, 3
 LARGEST_ID = 2**32 - 1

@@ -19,7 +19,7 @@ from tests.fuzzing.mutations import is_text, messages
 from tests.fuzzing.service import TIMEOUT, Service, settings
 from tests.fuzzing.websocket import BINARY, CONTINUED, PING, PONG, TEXT, WebSocket, frame
 
-pytestmark = pytest.mark.timeout(TIMEOUT)
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(TIMEOUT)]
 
 NAME, STRANGER = "honest", "hostile"
 _MOST_CONNECTIONS = 4

@@ -20,7 +20,7 @@ from tests.fuzzing.machine import MeasuredMachine
 from tests.fuzzing.mutations import any_of, damaged
 from tests.fuzzing.service import SECONDS, TIMEOUT, Service, settings
 
-pytestmark = pytest.mark.timeout(TIMEOUT)
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(TIMEOUT)]
 
 _MOST_CONNECTIONS = 3
 _PROGRAM_SECONDS = 0.3

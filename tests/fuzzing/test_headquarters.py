@@ -25,7 +25,7 @@ from tests.fuzzing.service import SECONDS, TIMEOUT, Service, running, settings, 
 from tests.turrets.messages import own_status, slice_of, slices, stock_result, stock_status
 from tests.turrets.raw import GREETING, subscription
 
-pytestmark = pytest.mark.timeout(TIMEOUT)
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(TIMEOUT)]
 
 HONEST, STRANGER = "honest", "hostile"
 HEADQUARTERS, HONEST_PAIR, HOSTILE_PAIR = (zmq.curve_keypair() for _ in range(3))

@@ -12,6 +12,7 @@ from tests.turrets.conformance.example_turrets import broken
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(900)]
 
 
+@pytest.mark.long
 async def test_a_turret_of_oct(turret_python: Path) -> None:
     """Of oct-turrets 0.2.8 exactly the known faults are found: orders that end it, and a stop in the rampup."""
     command = (str(turret_python.parent / "oct-turrets-start"), "--tar", "{tar}")

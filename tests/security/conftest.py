@@ -1,4 +1,4 @@
-"""The two attacked services; each process of tests starts its own."""
+"""The two attacked services; each module of tests starts its own, and no idle one goes on until the end of a run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 from tests.security.services import TOKEN, Target, attacked
 
 
-@pytest.fixture(scope="session", name="guarded")
+@pytest.fixture(scope="module", name="guarded")
 def _guarded() -> Iterator[Target]:
     """Return a service with a token."""
     with attacked(TOKEN) as target:
         yield target
 
 
-@pytest.fixture(scope="session", name="open_one")
+@pytest.fixture(scope="module", name="open_one")
 def _open_one() -> Iterator[Target]:
     """Return a service without a token."""
     with attacked(None) as target:

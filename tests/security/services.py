@@ -16,7 +16,7 @@ import orjson
 import psutil
 
 from tests import loop_stalls
-from tests.acceptance.commands import PROGRAMS, SECONDS, environment, kill_postgres
+from tests.acceptance.commands import PROGRAMS, SECONDS, environment, kill_postgres, lay_database
 from tests.kernel.raw import Reply, wire
 from tests.loop_stalls import Stalls
 
@@ -37,6 +37,7 @@ class Target:
         measured = folder / "stalls"
         self.stalls = Stalls(measured)
         given = {"SMARTMOB_TOKEN": token} if token else {}
+        lay_database(self.data)
         self.process = subprocess.Popen(
             [
                 *(PROGRAMS / "python", loop_stalls.__file__, measured),
