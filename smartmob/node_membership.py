@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from smartmob.app import Service
-from smartmob.client.node_link import JoinRefused, Membership, NodeLink
+from smartmob.client.node_link import JoinRefused, LocalServer, Membership, NodeLink
 from smartmob.errors import SettingsError
 from smartmob.kernel.auth.node_access import make_secret
 from smartmob.kernel.http.server import Accept
@@ -31,15 +31,8 @@ def membership(settings: Settings) -> Membership | None:
 
 def start(service: Service, member: Membership, accept: Accept) -> None:
     """Start the background task that keeps the link of this node."""
-    link = NodeLink(
-        member,
-        service.tasks.start,
-        accept,
-        service.gate.tokens.node_access.set_secret,
-        make_secret,
-        clock.epoch,
-        _report,
-    )
+    local = LocalServer(service.tasks.start, accept, service.gate.tokens.node_access.set_secret, make_secret)
+    link = NodeLink(member, local, clock.epoch, _report)
 
     async def run() -> None:
         try:

@@ -69,25 +69,26 @@ class _Key(msgspec.Struct, frozen=True):
     key: str
 
 
-class NodeLink:
-    """Joins a service and keeps the link to it. `set_secret` gets the secret of the present link, or None."""
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """The HTTP server of this machine: `accept` serves a stream, `start` starts the task that copies its bytes.
 
-    def __init__(
-        self,
-        membership: Membership,
-        start: Start,
-        accept: Accept,
-        set_secret: Callable[[str | None], None],
-        make_secret: Callable[[], str],
-        wall: Callable[[], float],
-        report: Report,
-    ) -> None:
+    `set_secret` gets the secret of the present link from `make_secret`, and None when the link has ended.
+    """
+
+    start: Start
+    accept: Accept
+    set_secret: Callable[[str | None], None]
+    make_secret: Callable[[], str]
+
+
+class NodeLink:
+    """Joins a service and keeps the link to it. `wall` is the clock in seconds since 1970."""
+
+    def __init__(self, membership: Membership, server: LocalServer, wall: Callable[[], float], report: Report) -> None:
         self._membership = membership
         self._url = membership.url.rstrip("/")
-        self._start = start
-        self._accept = accept
-        self._set_secret = set_secret
-        self._make_secret = make_secret
+        self._server = server
         self._wall = wall
         self._report = report
         self._key = self._read_key()
@@ -117,7 +118,7 @@ class NodeLink:
                         self._report(f"cannot connect to {self._url}: {reason}; trying again")
                     told = reason
                 finally:
-                    self._set_secret(None)
+                    self._server.set_secret(None)
                     await self._end_streams()
                 await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  # spreads nodes, hides nothing
                 delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
@@ -163,8 +164,8 @@ class NodeLink:
                 ) from None
             raise
         async with websocket:
-            secret = self._make_secret()
-            self._set_secret(secret)
+            secret = self._server.make_secret()
+            self._server.set_secret(secret)
             await websocket.send_str(protocol.write(protocol.Facts(self._facts(), secret)))
             await self._receive(session, websocket, headers, secret)
         if (reason := _FINAL_CODES.get(websocket.close_code or 0)) is not None:
@@ -181,7 +182,7 @@ class NodeLink:
             back = self._wall()
             message = protocol.read_from_service(received.data)
             if isinstance(message, protocol.Open):
-                task = self._start("node-stream", self._serve_stream(session, message.stream, headers))
+                task = self._server.start("node-stream", self._serve_stream(session, message.stream, headers))
                 self._streams.add(task)
                 task.add_done_callback(self._streams.discard)
             elif isinstance(message, protocol.Welcome):
@@ -208,7 +209,7 @@ class NodeLink:
                 ours, theirs = sockets.socketpair()
                 for end in (ours, theirs):
                     end.setblocking(False)
-                await self._accept(theirs)
+                await self._server.accept(theirs)
                 await pipe(websocket, ours)
 
     async def _end_streams(self) -> None:

@@ -31,9 +31,8 @@ def build(dependencies: Dependencies) -> Feature[HostsService]:
     settings, database = dependencies.settings.hosts, dependencies.database
     writer = HostsWriter(database)
     live = dependencies.writer("hosts", writer.commit, SamplesStored)
-    service = HostsService(
-        HostsReader(database), writer, Partitions(database), live, dependencies.bus, dependencies.services, settings
-    )
+    parts = (HostsReader(database), writer, Partitions(database), live, dependencies.bus, dependencies.services)
+    service = HostsService(*parts, settings=settings)
     sampler = Sampler(chosen := devices.choice(settings.disk, settings.net))
     load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
     sampler.on_second.extend((service.queue_own, load_file.write))

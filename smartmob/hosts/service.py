@@ -63,6 +63,7 @@ class HostsService:
         live: GroupCommitWriter[SampleRow],
         bus: EventBus,
         services: ServiceRegistry,
+        *,
         settings: HostsSettings,
     ) -> None:
         self._services = services

@@ -50,7 +50,7 @@ async def _feature(
             live,
             bus or EventBus(),
             ServiceRegistry(database, Settings(service_name="here")),
-            settings,
+            settings=settings,
         )
 
     yield make

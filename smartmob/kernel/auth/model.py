@@ -19,7 +19,7 @@ NODE: Role = "node"
 """The role of machines that may join, and do nothing else."""
 
 PREFIX = "smt_"
-_NAME = r"^[A-Za-z0-9_-]{1,64}$"
+_NAME = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
 
 
 @dataclass(frozen=True, slots=True)
