@@ -13,6 +13,7 @@ from smartmob.verdict_words import word
 
 _WORST = ("regression", "suspect", "unfit")
 _MARKS = {"regression": "🔴", "suspect": "🟡", "unfit": "🟣", "improvement": "🟢", "noise": "⚪"}
+_STILL = "🟠"
 _SHORT = 12  # characters of a hash
 _MAX_ROWS = 20  # of the table of the worst tests
 _MAX_FOLDED_ROWS = 200
@@ -52,8 +53,9 @@ def notes(found: Row) -> list[str]:
         said.append(f"{where}{context['shift']['explanation']}")
         if context["host"] is not None:
             said.append(f"{where}{context['host']['explanation']}")
-    said = said or [found["shift"]["explanation"]]
     places = (found.get("places") or {}).get("explanation")
+    if not said and not (places and found["verdict"] == "unfit"):
+        said = [found["shift"]["explanation"]]  # of different machines one reason is enough
     return said if places is None else [*said, places]
 
 
@@ -119,9 +121,9 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
     `failed` are the words of `--fail-on` that apply.
     """
     worst_verdicts = (*_WORST, *(word for word in failed if word == "gone"))
+    sign = _STILL if verdict(found).startswith("still ") else _MARKS.get(found["verdict"], "")
     parts = [
-        f"### {_MARKS.get(found['verdict'], '')} {escaped(capitalised(verdict(found)))}: "
-        f"{escaped(found['explanation'])}",
+        f"### {sign} {escaped(capitalised(verdict(found)))}: {escaped(found['explanation'])}",
         f"{escaped(title(found))}: {escaped(counted(found))}.",
     ]
     if failed:
@@ -180,7 +182,9 @@ def _table(rows: Iterable[Row], unit: str) -> str:
 
 
 def _mark(row: Row) -> str:
-    return escaped(verdict(row)) if row.get("since") else _MARKS.get(row["verdict"]) or escaped(verdict(row))
+    return (
+        f"{_STILL} {escaped(verdict(row))}" if row.get("since") else _MARKS.get(row["verdict"]) or escaped(verdict(row))
+    )
 
 
 def _line(cells: Sequence[str]) -> str:

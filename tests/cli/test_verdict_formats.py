@@ -100,6 +100,45 @@ class TestMarkdown:
         assert "80 more are left out." in folded
 
 
+class TestStillSlower:
+    """A test that is as slow as in the run before, and slower than before a commit."""
+
+    def test_it_is_no_test_without_a_change(self) -> None:
+        """It has a row with its commit in each format, and is counted apart."""
+        row = _row("noise", word="still slower since a11c0de", since="a11c0de", reason="as in the run before")
+        found = _found(row, _row("noise", "test_b", corrected_ratio=1.0), word="still slower since a11c0de")
+        text = formats.markdown(found)
+        assert text.startswith("### 🟠 Still slower since a11c0de: ")
+        assert "by total\\_time: 1 no change, 1 still slower since a11c0de." in text
+        assert "| 🟠 still slower since a11c0de | tests/test\\_a.py::test\\_a |" in text
+        cases = {
+            case.get("name"): case for case in ElementTree.fromstring(formats.junit(found).encode()).iter("testcase")
+        }
+        assert str(cases["test_a"][0].text).startswith("still slower since a11c0de: ")
+        assert len(cases["test_b"]) == 0
+
+
+class TestReasons:
+    """Tests that cannot be judged."""
+
+    def test_a_reason_is_said_once(self) -> None:
+        """Tests that share a reason are one line with their number, beside the rows of others."""
+        rows = [_row("unfit", f"test_{number}", reason="the machine was busy") for number in range(9)]
+        kept, lines = formats.without_repetitions([*rows, _row("unfit", "test_x", reason="other"), _row("regression")])
+        assert [row["item"] for row in kept] == ["test_x", "test_a"]
+        assert lines == ["cannot tell: 9 tests: the machine was busy."]
+        text = formats.markdown(_found(*rows, _row("regression"), explanation="1 test became slower."))
+        assert text.count("the machine was busy") == 1
+        assert formats.unsaid(lines, {"explanation": "The machine was busy."}) == []
+
+    def test_a_variation_is_shown_once_it_is_known(self) -> None:
+        """Of three runs nothing is said, and a variation too small for its digits is no zero."""
+        values = [
+            formats.variation(_row("noise", mad=mad, sessions=runs)) for mad, runs in ((0.0, 3), (0.0, 9), (0.02, 9))
+        ]
+        assert values == ["-", "<0.1%", "±2.0%"]
+
+
 class TestJunit:
     """JUnit XML for the test report of a CI."""
 

@@ -283,6 +283,8 @@ class _ChangeDetector:
         self._compute_levels()
         if self._scale.has_shift:
             self._remove_shifts()
+        first = runs.head[0] if runs.head else {}
+        self._shift_tests = sum(1 for name in first if name in self._levels)
         points = self._points_by_test()
         self._pool_noise(points)
         head = _median_by_test(runs.head)
@@ -317,8 +319,6 @@ class _ChangeDetector:
             self._compute_levels()
         found = [self._shifts[id(values)] for values in self._runs.history]
         self._usual_shift = median(found) if found else 0.0
-        head = self._runs.head[0] if self._runs.head else {}
-        self._shift_tests = sum(1 for name in head if name in self._levels)
 
     def _shift(self) -> Shift:
         if not self._scale.has_shift or self._shift_tests < MIN_TESTS:
