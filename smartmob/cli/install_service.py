@@ -53,6 +53,12 @@ def command(
     if dry_run:
         click.echo(text, nl=False)
         return
+    if token_file is not None and not _is_file(token_file):
+        click.echo(
+            f"The token file {token_file} is not there (or you cannot see it), and the unit does not start without it. "
+            f"Make it: (umask 077; openssl rand -hex 32 > {token_file})",
+            err=True,
+        )
     path = (folder or _folder(user)) / f"{name}.service"
     _write(path, text, force=force)
     click.echo(f"Wrote {path}, which says the reason of each line. Next:", err=True)
@@ -71,6 +77,13 @@ def _check(module: str, arguments: tuple[str, ...]) -> None:
     """Check the options, which the unit would otherwise refuse at each start; raises UsageError."""
     target: click.Command = importlib.import_module(module).command
     target.make_context(str(target.name), list(arguments))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _program() -> str:

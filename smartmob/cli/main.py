@@ -67,7 +67,7 @@ _SECTIONS = {
     },
     "Service": {
         "serve": ("smartmob.cli.serve:command", "Run the service."),
-        "demo": ("smartmob.cli.demo:command", "Show the service with a real test suite, in under a minute."),
+        "demo": ("smartmob.cli.demo:command", "Show the service with examples, in the browser, until CTRL-C."),
         "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and tell what to do."),
         "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
         "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),

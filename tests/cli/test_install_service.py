@@ -126,3 +126,12 @@ async def test_the_command_of_the_unit_starts_and_stops_in_order(reachable_path:
                 process.kill()
                 await process.wait()
             kill_postgres(reachable_path / "data")
+
+
+async def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
+    """A missing token file is told with the command that makes it; one that is there is not mentioned."""
+    (tmp_path / "token").write_text("x")
+    for name, told in (("missing", True), ("token", False)):
+        file = tmp_path / name
+        code, _, errors = await run("install-service", "--folder", tmp_path, "--force", "--token-file", file)
+        assert (code, f"The token file {file} is not there" in errors) == (0, told)
