@@ -39,7 +39,7 @@ async def test_a_wrong_name_is_one_line_with_the_right_one() -> None:
     """Unknown commands and options name what was meant, in one line, and exit with 2."""
     for words, meant in (
         (("hots",), "did you mean hosts?"),
-        (("tests", "histroy", "x"), "did you mean history?"),
+        (("tests", "hstory", "x"), "did you mean history?"),
         (("alerts", "rule"), "did you mean rules?"),
         (("hosts", "ls", "--jsn"), "--json"),
         (("serve", "--prot", "1"), "--port"),

@@ -70,6 +70,16 @@ async def test_a_reader_that_has_seen_enough() -> None:
     assert "Traceback" not in output
 
 
+async def test_a_locale_without_a_character() -> None:
+    """A character that the encoding of the output does not have becomes `?`, and the command goes on."""
+    program = (
+        "import os, sys; os.environ['PYTHONIOENCODING'] = 'latin-1'; "
+        "os.execv(sys.executable, [sys.executable, '-c', 'import sys; from smartmob.cli import main; "
+        "main._open_closed_streams(); print(chr(9607), sys.stdout.errors)'])"
+    )
+    assert await run("-c", program, program="python") == (0, "? replace\n", "")
+
+
 def test_every_command_module_is_listed() -> None:
     """A command module that is missing in the list cannot be called."""
     for place, _ in main._COMMANDS.values():
