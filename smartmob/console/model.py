@@ -55,12 +55,13 @@ class ProcessNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is running."""
+    """A job that is running; `output` is the length of its output so far, in bytes."""
 
     id: int
     line: str
     client: str
     started_at: datetime
+    output: int = 0
 
 
 class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,13 +96,20 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """An event. `kind` is process, tests, load, job, host, mark or alert; `href` is the page with the details."""
+    """An event. `kind` is process, tests, load, job, host, mark or alert; `href` is the page with the details.
+
+    Events of the same `topic` repeat each other. `count` is how many of them this one stands for, and `since` the time
+    of the first of them, null for a single one.
+    """
 
     at: datetime
     kind: str
     text: str
     level: str = "plain"
     href: str | None = None
+    topic: str = ""
+    count: int = 1
+    since: datetime | None = None
 
 
 class TestRun(msgspec.Struct, frozen=True, kw_only=True):

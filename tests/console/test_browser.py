@@ -190,18 +190,17 @@ async def test_curves_show_the_last_minutes_at_once(client: Any, look: Look) -> 
 
 
 async def test_focus_and_scrolling_survive_updates(client: Any, look: Look) -> None:
-    """The focus and the scroll position stay while values change, rows appear and rows disappear."""
+    """The focus, the scroll position and a filter stay while values change, rows appear and rows disappear."""
     for node in ("web.0", "web.2"):
         await deploy(client, node)
     watched = await look(client, width=400)
     page = await watched.goto("/console/")
     await page.get_by_role("link", name="app.web.2", exact=True).focus()
-    table = page.locator("#processes .scroll")
-    await table.evaluate("node => { node.scrollLeft = 20; }")
+    await page.evaluate("scrollTo(0, 200)")
     await deploy(client, "web.1")
     await expect(page.locator("#processes tbody tr")).to_have_count(3)
     assert await page.evaluate("document.activeElement.textContent") == "app.web.2"
-    assert await table.evaluate("node => node.scrollLeft") == 20
+    assert await page.evaluate("scrollY") == 200
 
     page = await watched.goto("/console/processes")
     await page.get_by_role("row", name="app.web.1").get_by_role("button", name="Delete").focus()

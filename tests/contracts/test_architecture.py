@@ -54,7 +54,7 @@ ROLES = {
         *("running_job", "session", "socket_sinks", "spool", "supervisor", "transfers", "tree_entries"),
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
-    "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline"},
+    "console": {"assets", "changes", "live", "pages", "peers", "services", "static", "templates", "timeline", "usage"},
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},

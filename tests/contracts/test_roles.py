@@ -65,6 +65,7 @@ READABLE = """
 /console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands
 /console/load /console/hosts /console/tests/runs/{id} /console/processes/{slug} /console/commands/{id}
 /console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
+/console/data/tests /console/data/processes /console/data/load/{id}
 /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
 /api/v1/alerts/silences /api/v1/alerts/notifications /api/v1/processes
 """

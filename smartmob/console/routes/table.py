@@ -9,11 +9,13 @@ from smartmob.commands.routes.line_sink import Line
 from smartmob.console import model
 from smartmob.console.live import Live
 from smartmob.console.peers import Peers
-from smartmob.console.routes.data import DataHandlers, PeerList, TimelineQuery
+from smartmob.console.routes.data import DataHandlers, LoadCharts, PeerList, RecentQuery, TimelineQuery
 from smartmob.console.routes.views import ItemPageQuery, PageHandlers, TestsPageQuery, TimelinePageQuery
 from smartmob.console.service import ConsoleService
+from smartmob.console.usage import Usage, UsageRecorder
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.http.routing import HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
+from smartmob.metrics.verdict.recent_values import RecentReport
 
 _PAGE = answer(str, "A page.", HTML)
 _NOT_FOUND = Answer("Not found.")
@@ -25,11 +27,13 @@ _PAGE_QUERIES = {
 """The query arguments of pages, which mostly the scripts of the pages read."""
 
 
-def table(service: ConsoleService, live: Live, peers: Peers, dependencies: Dependencies) -> RouteTable:
+def table(
+    service: ConsoleService, live: Live, peers: Peers, usage: UsageRecorder, dependencies: Dependencies
+) -> RouteTable:
     """Return the routes of the console."""
     pages = PageHandlers(service, live, dependencies.tokens)
-    data = DataHandlers(service, live, peers, dependencies)
-    return RouteTable("console", (*_pages(pages), *_data(data)))
+    data = DataHandlers(service, live, peers, usage, dependencies)
+    return RouteTable("console", (*_pages(pages), *_documents(data), *_data(data)))
 
 
 def _pages(h: PageHandlers) -> Iterator[Route]:
@@ -67,7 +71,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
     )
 
 
-def _data(h: DataHandlers) -> Iterator[Route]:
+def _documents(h: DataHandlers) -> Iterator[Route]:
     yield Route(
         "GET",
         "/console/data/overview",
@@ -85,6 +89,34 @@ def _data(h: DataHandlers) -> Iterator[Route]:
         {200: answer(model.Timeline)},
         query=TimelineQuery,
     )
+    yield Route(
+        "GET",
+        "/console/data/tests",
+        h.recent,
+        "console_tests_data",
+        "The values of the tests of a run, and of the runs before it on the same machine.",
+        {200: answer(RecentReport), 404: _NOT_FOUND},
+        query=RecentQuery,
+    )
+    yield Route(
+        "GET",
+        "/console/data/processes",
+        h.usage,
+        "console_processes_data",
+        "The processor and memory use of the programs in the last minutes.",
+        {200: answer(Usage)},
+    )
+    yield Route(
+        "GET",
+        "/console/data/load/{id}",
+        h.load_charts,
+        "console_load_data",
+        "The charts of the report of a load test.",
+        {200: answer(LoadCharts), 404: _NOT_FOUND},
+    )
+
+
+def _data(h: DataHandlers) -> Iterator[Route]:
     yield Route(
         "GET",
         "/console/live",

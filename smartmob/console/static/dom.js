@@ -89,20 +89,7 @@ export function svg(tag, attributes = {}, ...children) {
 // Whether the user has no right to control anything.
 export const readOnly = document.body.dataset.role !== "control";
 
-// The key of a row, undefined if it has none.
-const rowKey = (row) => row.slug ?? row.id ?? row.name;
-
-// columns: [{name, right?, wide?, control?, cell(row)}]
-export function table(columns, rows, nothing) {
-  if (!rows.length) return nothing instanceof Node ? nothing : el("p", { class: "quiet" }, nothing);
-  if (readOnly) columns = columns.filter((column) => !column.control);
-  const kind = (column) => (column.right ? "right" : column.wide ? "wide" : "tight");
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" },
-    el("table", {},
-      el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: kind(column) }, column.name)))),
-      el("tbody", {}, rows.map((row) =>
-        el("tr", { "data-key": rowKey(row) }, columns.map((column) => el("td", { class: kind(column) }, column.cell(row) ?? "–")))))));
-}
+export { table } from "./tables.js";
 
 export function tiles(pairs) {
   return el("div", { class: "tiles" },

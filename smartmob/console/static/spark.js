@@ -29,3 +29,18 @@ export class Spark {
     this.area.setAttribute("d", path && `M${drawn[0][0]},100L${path}L${drawn.at(-1)[0]},100Z`);
   }
 }
+
+const WIDTH = 100;
+
+// Return a small curve of some values, the last of them with a mark; null ones are left out. `words` describe it.
+export function sparkline(values, words) {
+  const known = values.map((one, place) => [place, one]).filter(([, one]) => one !== null);
+  const top = Math.max(...known.map(([, one]) => one), Number.MIN_VALUE);
+  const step = WIDTH / Math.max(1, values.length - 1);
+  const points = known.map(([place, one]) => `${(place * step).toFixed(1)},${(95 - (90 * one) / top).toFixed(1)}`);
+  const [x, y] = points.at(-1).split(",");
+  const node = svg("svg", { class: "spark", viewBox: `0 0 ${WIDTH} 100`, preserveAspectRatio: "none", role: "img", "aria-label": words },
+    svg("path", { d: `M${points.join("L")}` }), svg("path", { class: "last", d: `M${x},${y}l0.01,0` }));
+  node.prepend(svg("title", {}, words));
+  return node;
+}
