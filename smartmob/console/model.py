@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 
-from smartmob.hosts.fields import StaleFigure
+from smartmob.hosts.fields import FileSystem, StaleFigure
 
 
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     """A machine with its newest sample, whose time is `at`; all values are None before the first one.
 
     `stale` has the figures that could not be measured, with their last value, and `unread` what the machine sends and
-    the service does not store.
+    the service does not store. `totals` has how much memory, swap and storage there is, `file_systems` its parts.
     """
 
     name: str
@@ -30,6 +30,8 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     net_received: float | None
     net_sent: float | None
     cores: list[float] | None
+    totals: dict[str, float] = msgspec.field(default_factory=dict)
+    file_systems: dict[str, FileSystem] = msgspec.field(default_factory=dict)
     stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
     unread: list[str] = msgspec.field(default_factory=list)
 

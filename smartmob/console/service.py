@@ -141,6 +141,8 @@ def _host(host: Host) -> model.HostNow:
         net_received=None if latest is None else latest.net_received,
         net_sent=None if latest is None else latest.net_sent,
         cores=None if latest is None else latest.cores,
+        totals={} if latest is None else latest.totals,
+        file_systems={} if latest is None else latest.file_systems,
         stale={} if latest is None else latest.stale,
         unread=[] if latest is None else latest.unread,
     )

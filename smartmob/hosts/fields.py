@@ -71,6 +71,13 @@ class Container(msgspec.Struct, frozen=True):
     cpus: float | None = None
 
 
+class FileSystem(msgspec.Struct, frozen=True):
+    """The use of a file system that is measured, in MB."""
+
+    used: float
+    total: float
+
+
 def container_text(container: Container) -> str:
     """Return in words whose processors and memory the figures are."""
     limits = [] if container.memory is None else [f"{container.memory // MEGABYTE:,} MB of memory"]
@@ -85,7 +92,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     `at` is in seconds since 1970. Loads are percentages, sizes are bytes, rates are bytes per second since the snapshot
     before, temperatures are degrees Celsius. `measured` has the values of the fields that have a `measure`. `stale` has
     the figures that could not be measured, by the names of fields. In a `container` with limits, the processor load and
-    the memory are those of the container.
+    the memory are those of the container. `file_systems` has the use of each one that `storage` is the sum of, by the
+    folder that was asked for.
     """
 
     at: float
@@ -104,6 +112,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     measured: dict[str, float] = {}
     stale: dict[str, StaleFigure] = {}
     container: Container | None = None
+    file_systems: dict[str, Storage] = {}
 
 
 class Unit(Enum):

@@ -21,9 +21,11 @@ import msgspec
 from smartmob.errors import Fault, InvalidInput
 from smartmob.hosts.fields import (
     FIELDS,
+    MEGABYTE,
     NAMES,
     VALUE_BOUND,
     Container,
+    FileSystem,
     SampleValues,
     Snapshot,
     StaleFigure,
@@ -52,6 +54,8 @@ class _SampleExtras(msgspec.Struct, frozen=True, kw_only=True):
     temperatures: dict[str, float] | None = None
     stale: dict[str, StaleFigure] | None = None
     container: Container | None = None
+    totals: dict[str, float] | None = None
+    file_systems: dict[str, FileSystem] | None = None
     unread: list[str] | None = None
 
 
@@ -70,6 +74,8 @@ else:
             ("temperatures", dict[str, float] | None, None),
             ("stale", dict[str, StaleFigure] | None, None),
             ("container", Container | None, None),
+            ("totals", dict[str, float] | None, None),
+            ("file_systems", dict[str, FileSystem] | None, None),
             ("unread", list[str] | None, None),
         ],
         frozen=True,
@@ -78,8 +84,9 @@ else:
             "__doc__": """A sample as a client sends it: the fields by name or alias (`cpu_load`), and the time.
 
     `id` distinguishes samples of the same machine and moment, so that one that is sent twice is stored once. `stale`
-    has the figures that could not be measured, `container` the limits that the figures are relative to, `unread` the
-    keys that were sent and are not stored.
+    has the figures that could not be measured, `container` the limits that the figures are relative to, `totals` how
+    much memory (`mem`), swap and storage there is in MB, `file_systems` the parts of the storage by their folders, and
+    `unread` the keys that were sent and are not stored.
     """
         },
     )
@@ -152,7 +159,7 @@ def _out_of_range(time: float, values: tuple[float | None, ...]) -> InvalidInput
     raise AssertionError(values)
 
 
-DETAILS = ("unread", "stale", "container", "cores", "temperatures")
+DETAILS = ("unread", "stale", "container", "totals", "file_systems", "cores", "temperatures")
 """The keys of a sample that are stored as JSON, the most important first."""
 
 
@@ -206,6 +213,14 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
         changes["temperatures"] = {
             _printable(name): value for name, value in data.temperatures.items() if math.isfinite(value)
         }
+    if data.totals is not None and not all(map(_is_size, data.totals.values())):
+        changes["totals"] = None
+        unread.append("totals")
+    if data.file_systems is not None and not all(
+        name.isprintable() and _is_size(each.used) and _is_size(each.total) for name, each in data.file_systems.items()
+    ):
+        changes["file_systems"] = None
+        unread.append("file_systems")
     if data.stale is not None:
         changes["stale"] = {
             _printable(name): StaleFigure(figure.value, figure.age, _printable(figure.reason)[:LONGEST_REASON])
@@ -216,6 +231,10 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
         names = [_printable(name)[:LONGEST_NAME] for name in unread]
         changes["unread"] = names[:_MOST_UNREAD]
     return msgspec.structs.replace(data, **changes) if changes else data
+
+
+def _is_size(value: float) -> bool:
+    return 0 <= value < VALUE_BOUND
 
 
 def _is_reading(item: tuple[str, float]) -> bool:
@@ -265,7 +284,7 @@ def as_numbers(data: SampleData) -> dict[str, Any]:
     }
 
 
-_REMARKS = ("stale", "container", "unread")
+_REMARKS = ("stale", "container", "totals", "file_systems", "unread")
 _FRACTIONS = frozenset(name for field in FIELDS if field.unit is Unit.PERCENT for name in (*field.aliases, field.name))
 """The keys whose values stay fractions when they are whole, as in seed 001."""
 
@@ -280,13 +299,33 @@ def plain_number(value: float) -> float | int:
 
 def sample_fields(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as the fields of a `SampleData`."""
-    details = {"stale": snapshot.stale or None, "container": snapshot.container}
+    details = {
+        "stale": snapshot.stale or None,
+        "container": snapshot.container,
+        "totals": _totals(snapshot) or None,
+        "file_systems": {
+            folder: FileSystem(each.used // MEGABYTE, each.total // MEGABYTE)
+            for folder, each in snapshot.file_systems.items()
+        }
+        or None,
+    }
     return {
         **values_of(snapshot),
         "cores": snapshot.cores,
         "temperatures": snapshot.temperatures,
         **{name: value for name, value in details.items() if value is not None},
     }
+
+
+def _totals(snapshot: Snapshot) -> dict[str, float]:
+    """Return how much there is of what is used, in MB. In a container with a limit the memory is that limit."""
+    memory, storage = snapshot.memory, snapshot.storage
+    found = {
+        "mem": None if memory is None else memory.total,
+        "swap": snapshot.swap_total,
+        "storage": None if storage is None else storage.total,
+    }
+    return {name: total // MEGABYTE for name, total in found.items() if total}
 
 
 # -- the identity of a machine ----------------------------------------------------------------------------------------
@@ -348,6 +387,8 @@ class _DetailedValues(SampleValues[float | None], frozen=True, kw_only=True):
     cores: list[float] | None
     temperatures: dict[str, float] | None
     container: Container | None = None
+    totals: dict[str, float] = msgspec.field(default_factory=dict)
+    file_systems: dict[str, FileSystem] = msgspec.field(default_factory=dict)
     unread: list[str] = msgspec.field(default_factory=list)
     stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
     age: float = 0.0
@@ -359,7 +400,8 @@ class Latest(_DetailedValues, frozen=True):
 
     A figure that could not be measured is null; `stale` has its last value with the reason. `ages` has for each figure
     how many seconds ago it was measured. `container` has the limits of the container that processor load and memory are
-    those of. `unread` names what the machine sends and the service does not store.
+    those of. `totals` has how much memory, swap and storage there is, `file_systems` the parts of the storage, both in
+    MB. `unread` names what the machine sends and the service does not store.
     """
 
     time: datetime
@@ -379,6 +421,8 @@ def latest_of(at: datetime, values: Mapping[str, float | None], detail: Mapping[
         cores=detail.get("cores"),
         temperatures=detail.get("temperatures"),
         container=msgspec.convert(detail.get("container"), Container | None),
+        totals=detail.get("totals") or {},
+        file_systems=msgspec.convert(detail.get("file_systems") or {}, dict[str, FileSystem]),
         unread=detail.get("unread") or [],
         stale=stale,
         age=age,

@@ -56,7 +56,7 @@ def test_messages_and_answers_have_all_fields() -> None:
     assert model.POINT_COLUMNS[3:] == tuple(f"{name}_{part}" for name in NAMES for part in ("min", "avg", "max"))
     assert set(model.sample_fields(snapshot())) == {
         *((*field.aliases, field.name)[0] for field in FIELDS),
-        *("cores", "temperatures"),
+        *("cores", "temperatures", "totals"),
     }
 
 

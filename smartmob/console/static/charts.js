@@ -20,11 +20,25 @@ export function layout(further = {}) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 16, t: 8, b: 36 },
     font: { color: colours.text, size: 12, family: getComputedStyle(document.body).fontFamily },
     hovermode: "x", hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { color: colours.strong } },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, showlegend: true, uirevision: "same",
+    legend: { orientation: "h", y: 1, yref: "container", yanchor: "top", x: 0, xref: "container" }, showlegend: true, uirevision: "same",
     ...further,
   };
   for (const name of Object.keys(made)) if (/^[xy]axis/.test(name)) made[name] = { ...axis, ...made[name] };
   for (const name of ["xaxis", "yaxis"]) made[name] ??= { ...axis };
+  return made;
+}
+
+// Return the vertical axes of charts above each other, each with its title on top, where no other title reaches.
+// parts: [[title, further values of the axis], …], from the top.
+export function stacked(parts, gap = 0.09) {
+  const colours = themeColours();
+  const height = (1 - gap * (parts.length - 1)) / parts.length;
+  const made = { annotations: [] };
+  for (const [index, [title, further = {}]] of parts.entries()) {
+    const top = 1 - index * (height + gap);
+    made[index ? `yaxis${index + 1}` : "yaxis"] = { domain: [Math.max(0, top - height), top], rangemode: "tozero", nticks: 5, ...further };
+    made.annotations.push({ text: title, xref: "paper", yref: "paper", x: 0, y: top, xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: colours.strong } });
+  }
   return made;
 }
 

@@ -173,6 +173,19 @@ export function figure(host, name, format) {
   return el("span", { class: "badge warning", title: stale.reason }, text);
 }
 
+const SILENT_MILLISECONDS = 10000; // without a report for longer, a machine is silent
+
+// Whether a machine has not reported lately; `now` is the time of the service.
+export function silent(host, now) {
+  return !host.at || new Date(now) - new Date(host.at) > SILENT_MILLISECONDS;
+}
+
+// A figure in MB of how much there is, which older reporting programs do not send.
+export function ofTotal(host, name) {
+  const total = host.totals?.[name];
+  return figure(host, name, (value) => (total && value !== null ? `${megabytes(value)} of ${megabytes(total)}` : megabytes(value)));
+}
+
 export function ago(text) {
   if (!text) return "never";
   const past = (Date.now() - new Date(text)) / 1000;

@@ -3,7 +3,7 @@
 import { el, readOnly } from "./dom.js";
 
 const FILTERED_FROM = 6; // rows from which on a table can be filtered
-const SIZES = { µs: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86400, B: 1, kB: 2 ** 10, MB: 2 ** 20, GB: 2 ** 30, TB: 2 ** 40 };
+const SIZES = { µs: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86400, B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
 const QUANTITY = /^([+−-]?)([\d,]*\.?\d+)(?:\s*(µs|ms|s|min|h|d|B|kB|MB|GB|TB)\b)?/;
 const states = new Map(); // how the user has sorted and filtered the tables of this page, by the key of a table
 
@@ -76,9 +76,9 @@ function tools(columns, rows, state) {
     el("span", { class: "quiet filter-status", role: "status" }, statusText(rows, state)));
 }
 
-// Return a table. columns: [{name, right?, wide?, control?, unsorted?, title?, cell(row)}]; rows may have a `level` and a `stale` mark.
-// `key` tells tables with the same columns apart. A row keeps its node as long as it has the same slug, id or name.
-export function table(columns, rows, nothing, { key = "", rowClass = () => null } = {}) {
+// Return a table. columns: [{name, right?, wide?, control?, unsorted?, title?, cell(row)}]; `key` tells tables with the same
+// columns apart, `rowClass(row)` is the class of a row, and without `filter` there are no tools. A row keeps its node as long as it has the same slug, id or name.
+export function table(columns, rows, nothing, { key = "", rowClass = () => null, filter = true } = {}) {
   if (!rows.length) return nothing instanceof Node ? nothing : el("p", { class: "quiet" }, nothing);
   if (readOnly) columns = columns.filter((column) => !column.control);
   const known = `${key}\n${columns.map((column) => column.name).join("\n")}`;
@@ -91,7 +91,7 @@ export function table(columns, rows, nothing, { key = "", rowClass = () => null 
   })));
   for (const row of made) row.hidden = !fits(row, state.text);
   return el("div", { class: "table-box" },
-    rows.length >= FILTERED_FROM ? tools(columns, made, state) : null,
+    filter && rows.length >= FILTERED_FROM ? tools(columns, made, state) : null,
     el("div", { class: "scroll", "data-key": "scroll" },
       el("table", { role: "table" },
         el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, columns.map((column, index) => head(column, index, state, kind(column))))),
