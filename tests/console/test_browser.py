@@ -30,22 +30,6 @@ from tests.turrets.scripted import StockTurret, connected, where
 # One event loop for all of them, as the browser needs it.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
 
-PAGES = {
-    "overview": "/console/",
-    "timeline": "/console/timeline",
-    "tests": "/console/tests?base=latest~1&head=latest",
-    "run": "/console/tests/runs/s7",
-    "item": "/console/tests/items?path=tests.test_it&variant=test_slow",
-    "processes": "/console/processes",
-    "process": "/console/processes/app.web.0",
-    "commands": "/console/commands",
-    "job": "/console/commands/1",
-    "load": "/console/load",
-    "hosts": "/console/hosts",
-    "host": "/console/hosts/rack7",
-    "alerts": "/console/alerts",
-}
-
 
 @pytest_asyncio.fixture(loop_scope="module", name="with_settings")
 async def _with_settings(settings: Settings) -> AsyncIterator[MakeClient]:
@@ -73,22 +57,6 @@ RULES = {
     "preload": False,  # no page has style sheets of other origins or media, which are what would be loaded
 }
 """The rules of axe that a page must pass; of those that it passes no details are gathered."""
-
-
-async def test_every_page_fits_the_window_and_is_accessible(lab_settings: Settings, look: Look) -> None:
-    """Each page loads without errors, fits wide and narrow windows, is connected, and is accessible, light and dark."""
-    async with running(build(lab_settings)) as client:
-        await fill(client)
-        watched = await look(client)
-        for name, path in PAGES.items():
-            await _resize(watched.page, *WINDOWS[0])
-            page = await watched.goto(path)
-            await expect(page.locator("h1")).not_to_be_empty()
-            if await page.locator(".chart, .timeline-chart").count():
-                await page.wait_for_selector(".main-svg")
-            await page.wait_for_load_state("networkidle")
-            assert await page.locator("#problems").inner_text() == ""
-            await _inspect_all(page, name)
 
 
 async def test_login_and_docs_fit_the_window_and_are_accessible(client: Any, look: Look) -> None:

@@ -58,6 +58,28 @@ const library = new Promise((done, failed) => {
   script.addEventListener("error", () => failed(new Error("The chart library could not be loaded: reload the page.")));
 });
 
+const LEGEND_ROW_PIXELS = 20;
+const LEGEND_GROUP_PIXELS = 29; // a row of entries with groups
+const NARROW_PIXELS = 600;
+
+// Returns how much space a legend takes above a chart of some width: the library tells it only when it has drawn. It
+// places entries of groups one after the other, and others in columns of the same width.
+export function legendPixels(traces, width) {
+  const entries = traces.filter((trace) => trace.showlegend !== false);
+  const widths = entries.map((trace) => 46 + 7 * trace.name.length);
+  if (entries.some((trace) => trace.legendgroup)) {
+    let rows = 1, used = 0;
+    for (const needed of widths) {
+      if (used && used + needed > width) { rows++; used = 0; }
+      used += needed;
+    }
+    return rows * LEGEND_GROUP_PIXELS;
+  }
+  const sum = widths.reduce((one, other) => one + other, 0);
+  const rows = sum <= width ? 1 : Math.ceil(entries.length / Math.max(1, Math.floor(width / Math.max(...widths))));
+  return rows * LEGEND_ROW_PIXELS;
+}
+
 let revision = 0;
 
 // Draws or redraws a chart; resolves to its element. The toolbar of the library is hidden: no keyboard can reach it.
@@ -66,7 +88,10 @@ let revision = 0;
 export async function draw(place, traces, wanted) {
   const node = typeof place === "string" ? document.getElementById(place) : place;
   await library;
-  await window.Plotly.react(node, traces, { ...wanted, datarevision: ++revision }, { displayModeBar: false, responsive: true, doubleClick: false });
+  // In a narrow chart there is space for few labels, and above the curves there is the legend and a title.
+  const margin = wanted.legend?.yref === "container" && wanted.showlegend ? { ...wanted.margin, t: Math.max(40, 34 + legendPixels(traces, node.clientWidth - 20)) } : wanted.margin;
+  const xaxis = node.clientWidth < NARROW_PIXELS ? { nticks: 4, ...wanted.xaxis } : wanted.xaxis;
+  await window.Plotly.react(node, traces, { ...wanted, margin, xaxis, datarevision: ++revision }, { displayModeBar: false, responsive: true, doubleClick: false });
   performance.mark("chart-drawn");
   return node;
 }

@@ -189,5 +189,5 @@ export function ofTotal(host, name) {
 export function ago(text) {
   if (!text) return "never";
   const past = (Date.now() - new Date(text)) / 1000;
-  return past < 2 ? "now" : `${seconds(past).replace(".00", "")} ago`;
+  return past < 2 ? "now" : `${seconds(past < 120 ? Math.round(past) : past).replace(".00", "")} ago`;
 }

@@ -1,34 +1,8 @@
-// The verdicts of test runs, loaded one after the other, because each is computed from the history of a machine.
+// The verdicts of test runs, each of which is computed from the history of a machine.
 
-import { fetchJson } from "./api.js";
+import { LateValues } from "./late_values.js";
 
-const AT_ONCE = 2;
-const known = new Map(); // the verdict of a run by its id, null while it is not known
-const waiting = [];
-let loading = 0;
+const verdicts = new LateValues((id) => `/api/v1/runs/${id}/verdict`);
 
-// Return the verdict of a run, or null; `changed` is called when it is known. The newest wish is served first.
-export function verdictOf(id, changed) {
-  if (!known.has(id)) {
-    known.set(id, null);
-    waiting.push([id, changed]);
-    next();
-  }
-  return known.get(id);
-}
-
-function next() {
-  while (loading < AT_ONCE && waiting.length) {
-    const [id, changed] = waiting.shift();
-    loading++;
-    fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`)
-      .then((found) => { known.set(id, found); changed(); }, () => {}) // a run without a verdict has none in the list
-      .finally(() => { loading--; next(); });
-  }
-}
-
-// Forget what is known, since new measures may have changed it.
-export function forgetVerdicts() {
-  known.clear();
-  waiting.length = 0;
-}
+export const verdictOf = (id, changed) => verdicts.of(id, changed);
+export const forgetVerdicts = () => verdicts.forget();

@@ -133,5 +133,5 @@ const asked = new URLSearchParams(location.search);
 for (const [name, given] of asked) if (compare.elements[name]) compare.elements[name].value = given;
 
 await refresh();
-if (asked.has("head") || asked.has("base")) runAction(null, showComparison);
+if (asked.has("head") || asked.has("base")) runAction(compare.querySelector("button"), showComparison);
 live(onNews(refresh));

@@ -1,12 +1,11 @@
 // The traces and the layout of the timeline: curves of machines and load tests above lanes with bars.
 
-import { COLOURS, dates, escapeHtml, layout, line, themeColours } from "./charts.js";
+import { COLOURS, dates, escapeHtml, layout, legendPixels, line, themeColours } from "./charts.js";
 import { verdictOf } from "./run_verdicts.js";
 import { level, state } from "./states.js";
 
 const LEVELS = { good: "#2f9e6b", warning: "#c98a1b", bad: "#d1456b", plain: "#3d6fe0" };
 const MOST_VERDICTS = 60; // newest test runs whose verdict colours their bar
-const LEGEND_PIXELS = 28; // of a row of the legend
 const CURVE_PIXELS = 120; // of the curves of one kind, without the space for their title
 const TITLE_PIXELS = 26;
 const LANE_PIXELS = 24;
@@ -90,17 +89,6 @@ function partsOf(loads, lanes, narrow) {
   return { curves, domains, lanes: [0, (lanesPixels - 8) / inner], inner };
 }
 
-// The legend is laid out by the library, which tells its height only when it is drawn.
-function legendRows(entries, width) {
-  let rows = 1, used = 0;
-  for (const name of entries) {
-    const needed = 50 + 7 * name.length;
-    if (used && used + needed > width) { rows++; used = 0; }
-    used += needed;
-  }
-  return rows;
-}
-
 // Return what is drawn of a timeline document: { traces, wanted, height }.
 export function timelineDrawing(document, spans, width) {
   const [start, end] = [Date.parse(document.from) / 1000, Date.parse(document.to) / 1000];
@@ -115,13 +103,13 @@ export function timelineDrawing(document, spans, width) {
   const title = ([name, words]) => ({ text: words, xref: "paper", yref: "paper", x: 0, y: parts.domains[name][1], xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: colours.strong } });
   const lane = (name, index) => ({ text: escapeHtml(name), xref: "paper", yref: "y4", x: 0, y: index - 0.02, xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 11, color: colours.text } });
   const mark = (each) => ({ x: each.at, yref: "paper", y: 1, yanchor: "bottom", xanchor: Date.parse(each.at) / 1000 > start + (end - start) * 0.7 ? "right" : "left", showarrow: false, text: escapeHtml(each.text.slice(0, narrow ? 16 : 40)), font: { size: 11, color: colours.strong } });
-  const entries = [...document.courses.hosts.map((host) => host.host), ...document.loads.map((load) => load.name)];
-  const margin = { l: narrow ? 42 : Math.max(56, 14 + 7 * Math.max(0, ...shown.map((name) => name.length))), r: 16, t: 40 + LEGEND_PIXELS * legendRows(entries, width), b: 44 };
+  const traces = [...machineLines(document.courses), ...loadLines(document.loads), ...bars(spans, names, start, end, narrow)];
+  const margin = { l: narrow ? 42 : Math.max(56, 14 + 7 * Math.max(0, ...shown.map((name) => name.length))), r: 16, t: Math.max(40, 34 + legendPixels(traces, width - 20)), b: 44 };
   const height = parts.inner + margin.t + margin.b;
   const further = loads ? { yaxis5: axis("yaxis5"), yaxis6: axis("yaxis6") } : {};
   return {
     height,
-    traces: [...machineLines(document.courses), ...loadLines(document.loads), ...bars(spans, names, start, end, narrow)],
+    traces,
     wanted: layout({
       margin, height,
       legend: { orientation: "h", x: 0, xref: "container", y: 1, yref: "container", yanchor: "top" },

@@ -68,7 +68,7 @@ class SnapshotReader:
         }
         self._probes = {name: Probe(read, reads_ahead=name == TEMPERATURES) for name, read in sources.items()}
         self._folders = {
-            folder: Probe(_FileSystem(folder).read, reads_ahead=True) for folder in chosen.folders or (ROOT_FOLDER,)
+            folder: Probe(_FolderUsage(folder).read, reads_ahead=True) for folder in chosen.folders or (ROOT_FOLDER,)
         }
         self._last: dict[str, tuple[float, float]] = {}
         """The last value of each figure, and when it was read (time.monotonic)."""
@@ -186,7 +186,7 @@ def _swap() -> tuple[int, int]:
     return swap.used, swap.total
 
 
-class _FileSystem:
+class _FolderUsage:
     """The file system of a folder."""
 
     def __init__(self, folder: str) -> None:
