@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from smartmob.app import build
 from smartmob.settings import Settings
@@ -51,6 +51,10 @@ async def test_runs_are_sorted_filtered_and_compared(lab: Any, look: Look) -> No
     sent = session("s9", run_date="2026-01-01T00:00:00Z", scm_ref="33commit", description={})
     assert (await lab.post("/sessions/", json=sent)).status == 201
     await expect(page.locator("#runs .filter-status")).to_have_text("2 of 9")
+    # A user who was elsewhere finds the list as it was.
+    await page.reload()
+    await expect(page.locator("#runs .filter-status")).to_have_text("2 of 9")
+    await expect(page.locator("#runs th[aria-sort=descending]")).to_have_text("Commit")
     await page.locator("#runs").get_by_label("Filter the table").fill("")
     compare = page.get_by_role("button", name="Compare the two ticked")
     await compare.click()
@@ -128,6 +132,31 @@ async def test_load_tests_have_one_entry_of_the_legend(lab_settings: Settings, l
         await page.wait_for_selector("#chart .main-svg")
         entries = await page.locator("#chart .legendtext").all_text_contents()
         assert sorted(entries)[:2] == ["first", "second"] and len(entries) == len(set(entries))
+
+
+async def test_a_live_load_test_goes_on_after_a_lost_connection(lab_settings: Settings, look: Look) -> None:
+    """The page of a running load test connects again, and does not take the interruption for the end of the run."""
+    async with running(build(lab_settings)) as client, connected(StockTurret(*await where(client))) as turret:
+        run = await ask(client, name="long", run_time=600, results_ts_interval=1)
+        await turret.until_told("start")
+        watched = await look(client)
+        connections: list[WebSocketRoute] = []
+
+        def connect(route: WebSocketRoute) -> None:
+            route.connect_to_server()
+            connections.append(route)
+
+        await watched.page.route_web_socket(re.compile("/turret-runs/.*/live"), connect)
+        page = await watched.goto(f"/console/load/{run['id']}")
+        await turret.fire({"elapsed": 0.5, "scriptrun_time": 0.05})
+        await expect(page.locator("#timers tbody tr").first.locator("td").nth(1)).to_have_text("1")
+        await connections[0].close(code=1011)
+        await turret.fire({"elapsed": 1.5, "scriptrun_time": 0.05})
+        await expect(page.locator("#timers tbody tr").first.locator("td").nth(1)).to_have_text("2")
+        assert len(connections) == 2
+        await expect(page.locator("#summary")).to_contain_text("running")
+        await page.get_by_role("button", name="Stop").click()
+        await expect(page.locator("#summary")).to_contain_text("can it be trusted?")
 
 
 async def test_a_wrong_value_is_explained_beside_its_field(lab: Any, look: Look) -> None:

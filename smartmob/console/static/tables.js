@@ -5,7 +5,16 @@ import { el, readOnly } from "./dom.js";
 const FILTERED_FROM = 6; // rows from which on a table can be filtered
 const SIZES = { µs: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86400, B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
 const QUANTITY = /^([+−-]?)([\d,]*\.?\d+)(?:\s*(µs|ms|s|min|h|d|B|kB|MB|GB|TB)\b)?/;
-const states = new Map(); // how the user has sorted and filtered the tables of this page, by the key of a table
+const KEPT = `tables ${location.pathname}`; // the name in the storage of the tab: a user who comes back finds the tables as before
+const states = new Map(Object.entries(kept())); // how the user has sorted and filtered the tables of this page, by the key of a table
+
+function kept() {
+  try { return JSON.parse(sessionStorage.getItem(KEPT)) ?? {}; } catch { return {}; }
+}
+
+function keep() {
+  try { sessionStorage.setItem(KEPT, JSON.stringify(Object.fromEntries(states))); } catch { /* a browser without storage forgets them */ }
+}
 
 // The key of a row, undefined if it has none.
 const rowKey = (row) => row.slug ?? row.id ?? row.name;
@@ -50,6 +59,7 @@ const direction = (state, index) => (state.column !== index ? null : state.down 
 
 function sortBy(box, state, column, down) {
   Object.assign(state, { column, down });
+  keep();
   const body = box.querySelector("tbody");
   body.append(...sorted([...body.children], state));
   for (const [index, head] of [...box.querySelectorAll("thead th")].entries()) {
@@ -69,7 +79,7 @@ function head(column, index, state, kind) {
 function tools(columns, rows, state) {
   const choices = columns.flatMap((column, index) => (column.name && !column.unsorted ? [[index, false, `${column.name} ↑`], [index, true, `${column.name} ↓`]] : []));
   return el("div", { class: "table-tools", "data-key": "tools" },
-    el("input", { type: "search", placeholder: "Filter", "aria-label": "Filter the table", value: state.text || null, oninput: (event) => { state.text = event.currentTarget.value.trim().toLowerCase(); filterRows(boxOf(event), state); } }),
+    el("input", { type: "search", placeholder: "Filter", "aria-label": "Filter the table", value: state.text || null, oninput: (event) => { state.text = event.currentTarget.value.trim().toLowerCase(); keep(); filterRows(boxOf(event), state); } }),
     el("select", { class: "sort-choice", "aria-label": "Sort the table by", onchange: (event) => { const [column, down] = event.currentTarget.value.split(" "); sortBy(boxOf(event), state, Number(column), down === "true"); } },
       el("option", { value: "", disabled: true, selected: state.column === null }, "Sort by"),
       choices.map(([index, down, words]) => el("option", { value: `${index} ${down}`, selected: state.column === index && state.down === down }, words))),
