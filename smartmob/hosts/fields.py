@@ -7,7 +7,7 @@ field, add a `SampleField` to `FIELDS` and a line to `SampleValues`, and write a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import UnionType
@@ -322,3 +322,33 @@ def query_parts() -> dict[str, str]:
             for f in NAMES
         ),
     }
+
+
+def totals_of(snapshot: Snapshot) -> dict[str, float]:
+    """Return how much there is of what is used, in MB. In a container with a limit the memory is that limit."""
+    memory, storage = snapshot.memory, snapshot.storage
+    found = {
+        "mem": None if memory is None else memory.total,
+        "swap": snapshot.swap_total,
+        "storage": None if storage is None else storage.total,
+    }
+    return {name: total // MEGABYTE for name, total in found.items() if total}
+
+
+def file_systems_of(snapshot: Snapshot) -> dict[str, FileSystem]:
+    """Return the use of each file system that is measured, by its folder."""
+    return {
+        folder: FileSystem(each.used // MEGABYTE, each.total // MEGABYTE)
+        for folder, each in snapshot.file_systems.items()
+    }
+
+
+def wrong_sizes(totals: Mapping[str, float], file_systems: Mapping[str, FileSystem]) -> list[str]:
+    """Return the keys, `totals` or `file_systems`, that have a size below 0, no number, or a name not printable."""
+    parts = [(name, size) for name, each in file_systems.items() for size in (each.used, each.total)]
+    groups = {"totals": list(totals.items()), "file_systems": parts}
+    return [
+        key
+        for key, sizes in groups.items()
+        if not all(name.isprintable() and 0 <= size < VALUE_BOUND for name, size in sizes)
+    ]

@@ -21,7 +21,6 @@ import msgspec
 from smartmob.errors import Fault, InvalidInput
 from smartmob.hosts.fields import (
     FIELDS,
-    MEGABYTE,
     NAMES,
     VALUE_BOUND,
     Container,
@@ -30,8 +29,11 @@ from smartmob.hosts.fields import (
     Snapshot,
     StaleFigure,
     Unit,
+    file_systems_of,
     message_fields,
+    totals_of,
     values_of,
+    wrong_sizes,
 )
 
 LONGEST_NAME = 128  # characters
@@ -85,8 +87,7 @@ else:
 
     `id` distinguishes samples of the same machine and moment, so that one that is sent twice is stored once. `stale`
     has the figures that could not be measured, `container` the limits that the figures are relative to, `totals` how
-    much memory (`mem`), swap and storage there is in MB, `file_systems` the parts of the storage by their folders, and
-    `unread` the keys that were sent and are not stored.
+    many MB of `mem`, `swap` and `storage` there are, `file_systems` the storage by folder, `unread` what is not stored.
     """
         },
     )
@@ -213,14 +214,9 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
         changes["temperatures"] = {
             _printable(name): value for name, value in data.temperatures.items() if math.isfinite(value)
         }
-    if data.totals is not None and not all(map(_is_size, data.totals.values())):
-        changes["totals"] = None
-        unread.append("totals")
-    if data.file_systems is not None and not all(
-        name.isprintable() and _is_size(each.used) and _is_size(each.total) for name, each in data.file_systems.items()
-    ):
-        changes["file_systems"] = None
-        unread.append("file_systems")
+    for name in wrong_sizes(data.totals or {}, data.file_systems or {}):
+        changes[name] = None
+        unread.append(name)
     if data.stale is not None:
         changes["stale"] = {
             _printable(name): StaleFigure(figure.value, figure.age, _printable(figure.reason)[:LONGEST_REASON])
@@ -231,10 +227,6 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
         names = [_printable(name)[:LONGEST_NAME] for name in unread]
         changes["unread"] = names[:_MOST_UNREAD]
     return msgspec.structs.replace(data, **changes) if changes else data
-
-
-def _is_size(value: float) -> bool:
-    return 0 <= value < VALUE_BOUND
 
 
 def _is_reading(item: tuple[str, float]) -> bool:
@@ -299,33 +291,14 @@ def plain_number(value: float) -> float | int:
 
 def sample_fields(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as the fields of a `SampleData`."""
-    details = {
-        "stale": snapshot.stale or None,
-        "container": snapshot.container,
-        "totals": _totals(snapshot) or None,
-        "file_systems": {
-            folder: FileSystem(each.used // MEGABYTE, each.total // MEGABYTE)
-            for folder, each in snapshot.file_systems.items()
-        }
-        or None,
-    }
+    sizes = {"totals": totals_of(snapshot) or None, "file_systems": file_systems_of(snapshot) or None}
+    details = {"stale": snapshot.stale or None, "container": snapshot.container, **sizes}
     return {
         **values_of(snapshot),
         "cores": snapshot.cores,
         "temperatures": snapshot.temperatures,
         **{name: value for name, value in details.items() if value is not None},
     }
-
-
-def _totals(snapshot: Snapshot) -> dict[str, float]:
-    """Return how much there is of what is used, in MB. In a container with a limit the memory is that limit."""
-    memory, storage = snapshot.memory, snapshot.storage
-    found = {
-        "mem": None if memory is None else memory.total,
-        "swap": snapshot.swap_total,
-        "storage": None if storage is None else storage.total,
-    }
-    return {name: total // MEGABYTE for name, total in found.items() if total}
 
 
 # -- the identity of a machine ----------------------------------------------------------------------------------------
@@ -400,8 +373,7 @@ class Latest(_DetailedValues, frozen=True):
 
     A figure that could not be measured is null; `stale` has its last value with the reason. `ages` has for each figure
     how many seconds ago it was measured. `container` has the limits of the container that processor load and memory are
-    those of. `totals` has how much memory, swap and storage there is, `file_systems` the parts of the storage, both in
-    MB. `unread` names what the machine sends and the service does not store.
+    those of. `totals` and `file_systems` have sizes in MB. `unread` names what is sent and not stored.
     """
 
     time: datetime

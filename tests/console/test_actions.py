@@ -132,6 +132,7 @@ async def test_load_tests_have_one_entry_of_the_legend(lab_settings: Settings, l
         await page.wait_for_selector("#chart .main-svg")
         entries = await page.locator("#chart .legendtext").all_text_contents()
         assert sorted(entries)[:2] == ["first", "second"] and len(entries) == len(set(entries))
+        await page.close()  # before the service, whose end it would notice
 
 
 async def test_a_live_load_test_goes_on_after_a_lost_connection(lab_settings: Settings, look: Look) -> None:
@@ -157,6 +158,7 @@ async def test_a_live_load_test_goes_on_after_a_lost_connection(lab_settings: Se
         await expect(page.locator("#summary")).to_contain_text("running")
         await page.get_by_role("button", name="Stop").click()
         await expect(page.locator("#summary")).to_contain_text("can it be trusted?")
+        await page.close()  # before the service, whose end it would notice
 
 
 async def test_a_wrong_value_is_explained_beside_its_field(lab: Any, look: Look) -> None:

@@ -277,6 +277,7 @@ async def test_a_capacity_is_drawn(lab_settings: Settings, look: Look) -> None:
         await page.get_by_role("link", name="shop").click()
         await expect(page.locator("h1")).to_contain_text("Capacity of shop")
         await expect(page.locator("svg circle[fill='#c8553d']")).to_have_count(3)
+        await page.close()
 
 
 async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: Look) -> None:
@@ -309,6 +310,7 @@ async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: 
         await _inspect_all(page, "load-run")
         await page.get_by_role("link", name="Report").click()
         await expect(page.locator("h1").first).to_contain_text("pages")
+        await page.close()
 
 
 async def test_a_command_takes_input_and_is_killed(client: Any, look: Look) -> None:

@@ -117,6 +117,7 @@ async def test_the_live_chart_of_a_load_test_goes_on(settings: Settings, look: L
         await page.get_by_role("button", name="Compare two").click()
         await expect(page.locator("h2").nth(0)).to_have_text("A: second")
         await expect(page.locator("h2").nth(1)).to_have_text(f"B: {name}")
+        await page.close()
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,7 @@ async def test_every_page_shows_its_data_in_every_window(lab_settings: Settings,
                     wrong[way] = found
                 if SHOTS:
                     await page.screenshot(path=Path(SHOTS) / f"{way}.png", full_page=True)
+        await watched.page.close()  # before the service, whose end it would notice
     assert not wrong, json.dumps(wrong, indent=1)
 
 
