@@ -26,8 +26,16 @@ VIEWS = {
     "overview": "/console/",
     "timeline": f"/console/timeline?span={SPAN}",
     "tests": "/console/tests?base=latest~2&head=latest",
+    "run": "/console/tests/runs/f61d3b94ce72f61d3b94ce72f61d3b94",
+    "item": "/console/tests/items?path=tests.search.test_search&variant=test_search[many]",
+    "processes": "/console/processes",
     "process": "/console/processes/shop.web.0",
+    "commands": "/console/commands",
+    "job": "/console/commands/1",
+    "load": "/console/load",
     "hosts": "/console/hosts",
+    "host": "/console/hosts/rack7",
+    "alerts": "/console/alerts",
 }
 _PROGRAM = Path(sys.executable).parent / "smartmob"
 _SIZE = {"width": 1280, "height": 860}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from urllib.parse import quote
+
+import msgspec
 
 from smartmob.alerts.model import Alert
 from smartmob.alerts.service import AlertsService
@@ -33,6 +35,11 @@ _PROCESS_LEVELS = {
     "deleted": "plain",
 }
 """The level of each kind of process event; other kinds are not shown."""
+_REPEATED = ("started", "restarted", "exited", "backoff", "ready", "not ready", "unhealthy")
+"""The kinds of process events that a program which is restarted repeats."""
+_LEVELS = ("plain", "good", "warning", "bad")
+MANY = 8
+"""Changes of one topic from which on one stands for all: a program that was restarted twice has seven events."""
 _ALERTS = "/console/alerts"
 _MAX_HOSTS = 1_000  # machines
 _EVENTS_AT_ONCE = 1_000  # process events that one query reads
@@ -63,6 +70,34 @@ async def changes(services: Services, alerts: AlertsService, start: datetime, en
     return sorted((change for change in found if start <= change.at < end), key=lambda change: change.at)
 
 
+def grouped(found: Sequence[Change]) -> list[Change]:
+    """Return changes in the order of time, in which one stands for all with its topic if they are `MANY` or more.
+
+    It has the time of the newest, and the worst level of all.
+    """
+    topics: dict[str, list[Change]] = {}
+    for change in found:
+        if change.topic:
+            topics.setdefault(change.topic, []).append(change)
+    many = {topic: group for topic, group in topics.items() if len(group) >= MANY}
+    single = [change for change in found if change.topic not in many]
+    return sorted([*single, *map(_together, many.values())], key=lambda change: change.at)
+
+
+def _together(group: Sequence[Change]) -> Change:
+    newest = group[-1]
+    level = max((change.level for change in group), key=_LEVELS.index)
+    count, text = len(group), newest.text
+    if newest.kind == "process":
+        slug = newest.topic.partition(" ")[2]
+        starts = sum(change.text.startswith(f"{slug}: started") for change in group)
+        what = f"restarted {starts} times" if starts > 1 else f"{count} events"
+        count, text = max(starts, 1), f"{slug} {what}; last: {text.removeprefix(f'{slug}: ')}"
+    else:
+        text = f"{text} ({count} times)"
+    return msgspec.structs.replace(newest, text=text, level=level, count=count, since=group[0].at)
+
+
 async def process_events(services: Services, start: datetime, end: datetime, most: int) -> list[ProcessEvent]:
     """Return the newest `most` process events of a span, in the order of time.
 
@@ -87,7 +122,8 @@ def _of_processes(events: Iterable[ProcessEvent]) -> Iterator[Change]:
             level = "warning"
         text = str(event.detail.get("text") or event.kind)
         href = None if event.kind == "deleted" else f"/console/processes/{quote(event.slug, safe='')}"
-        yield Change(at=event.at, kind="process", text=f"{event.slug}: {text}", level=level, href=href)
+        topic = f"process {event.slug}" if event.kind in _REPEATED else ""
+        yield Change(at=event.at, kind="process", text=f"{event.slug}: {text}", level=level, href=href, topic=topic)
 
 
 def _of_tests(runs: Iterable[TestRun]) -> Iterator[Change]:
@@ -119,16 +155,17 @@ def _of_jobs(jobs: Iterable[Job]) -> Iterator[Change]:
             status = f" {job.exit_code}" if job.exit_code is not None else ""
             level = "plain" if job.exit_code == 0 else "warning"
             text = f"{job.command_line}: {job.state}{status}"
-            yield Change(at=job.ended_at or clock.now(), kind="job", text=text, level=level, href=href)
+            at = job.ended_at or clock.now()
+            yield Change(at=at, kind="job", text=text, level=level, href=href, topic=f"job {text}")
 
 
 def _of_alerts(alerts: Iterable[Alert]) -> Iterator[Change]:
     for alert in alerts:
-        text = f"{alert.rule}: {alert.summary}"
-        yield Change(at=alert.fired_at, kind="alert", text=text, level="bad", href=_ALERTS)
+        text, topic = f"{alert.rule}: {alert.summary}", f"alert {alert.rule} {alert.subject}"
+        yield Change(at=alert.fired_at, kind="alert", text=text, level="bad", href=_ALERTS, topic=topic)
         if alert.resolved_at is not None:
             text = f"{alert.rule}: {alert.subject} is over ({alert.reason})"
-            yield Change(at=alert.resolved_at, kind="alert", text=text, level="good", href=_ALERTS)
+            yield Change(at=alert.resolved_at, kind="alert", text=text, level="good", href=_ALERTS, topic=topic)
 
 
 def _host(name: str) -> str:

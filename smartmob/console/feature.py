@@ -8,6 +8,7 @@ from smartmob.console.peers import Peers
 from smartmob.console.routes import table as routes
 from smartmob.console.service import ConsoleService
 from smartmob.console.services import Services
+from smartmob.console.usage import UsageRecorder
 from smartmob.kernel.features import Dependencies, Feature
 
 
@@ -15,5 +16,6 @@ def build(dependencies: Dependencies, services: Services, alerts: AlertsService)
     """Return the console as a feature without tables."""
     service = ConsoleService(services, alerts)
     live = Live(service, dependencies.bus)
-    table = routes.table(service, live, Peers(dependencies.settings.console), dependencies)
-    return Feature(service, table, background_tasks={"console-live": live.run})
+    usage = UsageRecorder(services.processes)
+    table = routes.table(service, live, Peers(dependencies.settings.console), usage, dependencies)
+    return Feature(service, table, background_tasks={"console-live": live.run, "console-usage": usage.run})

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from smartmob.hosts.fields import StaleFigure
+from smartmob.hosts.fields import FileSystem, StaleFigure
 from smartmob.metrics.model import Place
 
 
@@ -18,7 +18,7 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     """A machine with its newest sample, whose time is `at`; all values are None before the first one.
 
     `stale` has the figures that could not be measured, with their last value, and `unread` what the machine sends and
-    the service does not store.
+    the service does not store. `totals` has how much memory, swap and storage there is, `file_systems` its parts.
     """
 
     name: str
@@ -31,6 +31,8 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     net_received: float | None
     net_sent: float | None
     cores: list[float] | None
+    totals: dict[str, float] = msgspec.field(default_factory=dict)
+    file_systems: dict[str, FileSystem] = msgspec.field(default_factory=dict)
     stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
     unread: list[str] = msgspec.field(default_factory=list)
 
@@ -56,12 +58,13 @@ class ProcessNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that is running."""
+    """A job that is running; `output` is the length of its output so far, in bytes."""
 
     id: int
     line: str
     client: str
     started_at: datetime
+    output: int = 0
 
 
 class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,13 +99,20 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """An event. `kind` is process, tests, load, job, host, mark or alert; `href` is the page with the details."""
+    """An event. `kind` is process, tests, load, job, host, mark or alert; `href` is the page with the details.
+
+    Events of the same `topic` repeat each other. `count` is how many of them this one stands for, and `since` the time
+    of the first of them, null for a single one.
+    """
 
     at: datetime
     kind: str
     text: str
     level: str = "plain"
     href: str | None = None
+    topic: str = ""
+    count: int = 1
+    since: datetime | None = None
 
 
 class TestRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from smartmob.alerts.service import AlertsService
 from smartmob.commands.model import RUNNING, Job
 from smartmob.console import model
-from smartmob.console.changes import changes
+from smartmob.console.changes import changes, grouped
 from smartmob.console.services import Services
 from smartmob.hosts.model import Host, MinAvgMax, Point
 from smartmob.hosts.model import Span as HostSpan
@@ -23,6 +23,7 @@ _MAX_JOBS = 20  # running jobs on the overview
 _RECENT = timedelta(hours=1)
 _OVERVIEW_RUNS = 8  # test runs on the overview
 _OVERVIEW_CHANGES = 60  # changes on the overview
+_READ_CHANGES = 1_000  # changes of each feature from which they are grouped
 _SPARKLINE_SPAN = timedelta(minutes=5)
 _SPARKLINE_POINTS = 60
 _AFTER_ALL_JOBS = 2**62  # a job number above all others: the listing begins with the newest job
@@ -62,8 +63,8 @@ class ConsoleService:
         return model.Overview(courses=courses, runs=runs, changes=changed)
 
     async def _recent_changes(self, end: datetime) -> list[model.Change]:
-        found = await changes(self.services, self.alerts, end - _RECENT, end + timedelta(seconds=1), _OVERVIEW_CHANGES)
-        return found[::-1][:_OVERVIEW_CHANGES]
+        found = await changes(self.services, self.alerts, end - _RECENT, end + timedelta(seconds=1), _READ_CHANGES)
+        return grouped(found)[::-1][:_OVERVIEW_CHANGES]
 
     async def test_runs(self, limit: int) -> list[model.TestRun]:
         """Return the newest test runs with their verdicts, newest first."""
@@ -143,6 +144,8 @@ def _host(host: Host) -> model.HostNow:
         net_received=None if latest is None else latest.net_received,
         net_sent=None if latest is None else latest.net_sent,
         cores=None if latest is None else latest.cores,
+        totals={} if latest is None else latest.totals,
+        file_systems={} if latest is None else latest.file_systems,
         stale={} if latest is None else latest.stale,
         unread=[] if latest is None else latest.unread,
     )
@@ -170,7 +173,9 @@ def _process(snapshot: Snapshot) -> model.ProcessNow:
 
 
 def _job(job: Job) -> model.JobNow:
-    return model.JobNow(id=job.id, line=job.command_line, client=job.client, started_at=job.started_at)
+    return model.JobNow(
+        id=job.id, line=job.command_line, client=job.client, started_at=job.started_at, output=job.output_bytes
+    )
 
 
 def _load(name: str, frame: LiveFrame) -> model.LoadNow:

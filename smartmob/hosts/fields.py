@@ -7,7 +7,7 @@ field, add a `SampleField` to `FIELDS` and a line to `SampleValues`, and write a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import UnionType
@@ -71,6 +71,13 @@ class Container(msgspec.Struct, frozen=True):
     cpus: float | None = None
 
 
+class FileSystem(msgspec.Struct, frozen=True):
+    """The use of a file system that is measured, in MB."""
+
+    used: float
+    total: float
+
+
 def container_text(container: Container) -> str:
     """Return in words whose processors and memory the figures are."""
     limits = [] if container.memory is None else [f"{container.memory // MEGABYTE:,} MB of memory"]
@@ -85,7 +92,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     `at` is in seconds since 1970. Loads are percentages, sizes are bytes, rates are bytes per second since the snapshot
     before, temperatures are degrees Celsius. `measured` has the values of the fields that have a `measure`. `stale` has
     the figures that could not be measured, by the names of fields. In a `container` with limits, the processor load and
-    the memory are those of the container.
+    the memory are those of the container. `file_systems` has the use of each one that `storage` is the sum of, by the
+    folder that was asked for.
     """
 
     at: float
@@ -104,6 +112,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     measured: dict[str, float] = {}
     stale: dict[str, StaleFigure] = {}
     container: Container | None = None
+    file_systems: dict[str, Storage] = {}
 
 
 class Unit(Enum):
@@ -313,3 +322,33 @@ def query_parts() -> dict[str, str]:
             for f in NAMES
         ),
     }
+
+
+def totals_of(snapshot: Snapshot) -> dict[str, float]:
+    """Return how much there is of what is used, in MB. In a container with a limit the memory is that limit."""
+    memory, storage = snapshot.memory, snapshot.storage
+    found = {
+        "mem": None if memory is None else memory.total,
+        "swap": snapshot.swap_total,
+        "storage": None if storage is None else storage.total,
+    }
+    return {name: total // MEGABYTE for name, total in found.items() if total}
+
+
+def file_systems_of(snapshot: Snapshot) -> dict[str, FileSystem]:
+    """Return the use of each file system that is measured, by its folder."""
+    return {
+        folder: FileSystem(each.used // MEGABYTE, each.total // MEGABYTE)
+        for folder, each in snapshot.file_systems.items()
+    }
+
+
+def wrong_sizes(totals: Mapping[str, float], file_systems: Mapping[str, FileSystem]) -> list[str]:
+    """Return the keys, `totals` or `file_systems`, that have a size below 0, no number, or a name not printable."""
+    parts = [(name, size) for name, each in file_systems.items() for size in (each.used, each.total)]
+    groups = {"totals": list(totals.items()), "file_systems": parts}
+    return [
+        key
+        for key, sizes in groups.items()
+        if not all(name.isprintable() and 0 <= size < VALUE_BOUND for name, size in sizes)
+    ]

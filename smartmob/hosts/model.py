@@ -24,12 +24,16 @@ from smartmob.hosts.fields import (
     NAMES,
     VALUE_BOUND,
     Container,
+    FileSystem,
     SampleValues,
     Snapshot,
     StaleFigure,
     Unit,
+    file_systems_of,
     message_fields,
+    totals_of,
     values_of,
+    wrong_sizes,
 )
 
 LONGEST_NAME = 128  # characters
@@ -52,6 +56,8 @@ class _SampleExtras(msgspec.Struct, frozen=True, kw_only=True):
     temperatures: dict[str, float] | None = None
     stale: dict[str, StaleFigure] | None = None
     container: Container | None = None
+    totals: dict[str, float] | None = None
+    file_systems: dict[str, FileSystem] | None = None
     unread: list[str] | None = None
 
 
@@ -70,6 +76,8 @@ else:
             ("temperatures", dict[str, float] | None, None),
             ("stale", dict[str, StaleFigure] | None, None),
             ("container", Container | None, None),
+            ("totals", dict[str, float] | None, None),
+            ("file_systems", dict[str, FileSystem] | None, None),
             ("unread", list[str] | None, None),
         ],
         frozen=True,
@@ -78,8 +86,8 @@ else:
             "__doc__": """A sample as a client sends it: the fields by name or alias (`cpu_load`), and the time.
 
     `id` distinguishes samples of the same machine and moment, so that one that is sent twice is stored once. `stale`
-    has the figures that could not be measured, `container` the limits that the figures are relative to, `unread` the
-    keys that were sent and are not stored.
+    has the figures that could not be measured, `container` the limits that the figures are relative to, `totals` how
+    many MB of `mem`, `swap` and `storage` there are, `file_systems` the storage by folder, `unread` what is not stored.
     """
         },
     )
@@ -152,7 +160,7 @@ def _out_of_range(time: float, values: tuple[float | None, ...]) -> InvalidInput
     raise AssertionError(values)
 
 
-DETAILS = ("unread", "stale", "container", "cores", "temperatures")
+DETAILS = ("unread", "stale", "container", "totals", "file_systems", "cores", "temperatures")
 """The keys of a sample that are stored as JSON, the most important first."""
 
 
@@ -212,6 +220,9 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
         changes["temperatures"] = {
             _printable(name): value for name, value in data.temperatures.items() if math.isfinite(value)
         }
+    for name in wrong_sizes(data.totals or {}, data.file_systems or {}):
+        changes[name] = None
+        unread.append(name)
     if data.stale is not None:
         changes["stale"] = {
             _printable(name): StaleFigure(figure.value, figure.age, _printable(figure.reason)[:LONGEST_REASON])
@@ -271,7 +282,7 @@ def as_numbers(data: SampleData) -> dict[str, Any]:
     }
 
 
-_REMARKS = ("stale", "container", "unread")
+_REMARKS = ("stale", "container", "totals", "file_systems", "unread")
 _FRACTIONS = frozenset(name for field in FIELDS if field.unit is Unit.PERCENT for name in (*field.aliases, field.name))
 """The keys whose values stay fractions when they are whole, as in seed 001."""
 
@@ -286,7 +297,8 @@ def plain_number(value: float) -> float | int:
 
 def sample_fields(snapshot: Snapshot) -> dict[str, Any]:
     """Return a snapshot as the fields of a `SampleData`."""
-    details = {"stale": snapshot.stale or None, "container": snapshot.container}
+    sizes = {"totals": totals_of(snapshot) or None, "file_systems": file_systems_of(snapshot) or None}
+    details = {"stale": snapshot.stale or None, "container": snapshot.container, **sizes}
     return {
         **values_of(snapshot),
         "cores": snapshot.cores,
@@ -354,6 +366,8 @@ class _DetailedValues(SampleValues[float | None], frozen=True, kw_only=True):
     cores: list[float] | None
     temperatures: dict[str, float] | None
     container: Container | None = None
+    totals: dict[str, float] = msgspec.field(default_factory=dict)
+    file_systems: dict[str, FileSystem] = msgspec.field(default_factory=dict)
     unread: list[str] = msgspec.field(default_factory=list)
     stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
     age: float = 0.0
@@ -365,7 +379,7 @@ class Latest(_DetailedValues, frozen=True):
 
     A figure that could not be measured is null; `stale` has its last value with the reason. `ages` has for each figure
     how many seconds ago it was measured. `container` has the limits of the container that processor load and memory are
-    those of. `unread` names what the machine sends and the service does not store.
+    those of. `totals` and `file_systems` have sizes in MB. `unread` names what is sent and not stored.
     """
 
     time: datetime
@@ -382,6 +396,8 @@ def latest_of(at: datetime, values: Mapping[str, float | None], detail: Mapping[
         cores=detail.get("cores"),
         temperatures=detail.get("temperatures"),
         container=msgspec.convert(detail.get("container"), Container | None),
+        totals=detail.get("totals") or {},
+        file_systems=msgspec.convert(detail.get("file_systems") or {}, dict[str, FileSystem]),
         unread=detail.get("unread") or [],
         stale=stale,
         age=age,

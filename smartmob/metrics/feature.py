@@ -24,6 +24,7 @@ from smartmob.metrics.verdict.comparison_service import ComparisonService
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
 from smartmob.metrics.verdict.host_load import HostLoadSource
 from smartmob.metrics.verdict.place import Level, PlaceRules
+from smartmob.metrics.verdict.recent_values import RecentValues
 from smartmob.metrics.verdict.trend_service import TrendService
 
 
@@ -51,6 +52,7 @@ def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: Ho
         runs=runs,
         comparisons=comparisons,
         trends=TrendService(histories, environments, BaselineRuns(histories, window), cache),
+        recent=RecentValues(histories, runs),
         maintenance=MaintenanceService(writer, settings),
     )
     work = {"metrics-maintenance": service.maintenance.run}

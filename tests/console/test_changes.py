@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from smartmob.commands.model import Job
-from smartmob.console.changes import _of_alerts, _of_jobs, _of_processes
+from smartmob.console.changes import MANY, _of_alerts, _of_jobs, _of_processes, grouped
+from smartmob.console.model import Change
 from smartmob.processes.model import ProcessEvent
 from tests.alerts.samples import alert
 
@@ -49,3 +50,31 @@ def test_an_alert_and_its_end_are_changes() -> None:
         ("busy: rack7: cpu is 97.0 %", "bad", "/console/alerts"),
         ("busy: rack7 is over (recovered)", "good", "/console/alerts"),
     ]
+
+
+def _crashes(count: int) -> list[Change]:
+    kinds = [("started", "started, pid 5"), ("exited", "exited 3"), ("backoff", "restarting in 1 s")]
+    events = [
+        ProcessEvent(slug="a", at=NOW + timedelta(minutes=n), kind=kind, detail={"text": text, "status": 3})
+        for n in range(count)
+        for kind, text in kinds
+    ]
+    return list(_of_processes(events))
+
+
+def test_a_program_that_crashes_again_and_again_is_one_line() -> None:
+    """Its events are one change with their number, the last of them, the worst level and the first time."""
+    created = Change(at=NOW, kind="process", text="a: created", href="/console/processes/a")
+    (first, many) = grouped([created, *_crashes(14)])
+    assert first == created
+    assert (many.text, many.count) == ("a restarted 14 times; last: restarting in 1 s", 14)
+    assert (many.level, many.href) == ("warning", "/console/processes/a")
+    assert (many.since, many.at) == (NOW, NOW + timedelta(minutes=13))
+
+
+def test_few_changes_are_listed_one_by_one() -> None:
+    """Nothing is grouped below the number from which on a list is flooded, and a command that is repeated is."""
+    assert len(grouped(_crashes(2))) == 6
+    jobs = [Change(at=NOW, kind="job", text="make: exited 0", topic="job make: exited 0")] * MANY
+    assert [change.text for change in grouped(jobs)] == [f"make: exited 0 ({MANY} times)"]
+    assert len(grouped(jobs[1:])) == MANY - 1

@@ -67,6 +67,7 @@ ROLES = {
         "static",
         "templates",
         "timeline",
+        "usage",
     },
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.

@@ -49,6 +49,14 @@ def test_each_field_is_read_in_one_way_and_described() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
+def test_sizes_that_cannot_be_stored_are_named() -> None:
+    """A size that is negative or no number, or a name that cannot be printed, leaves out the whole key."""
+    disk = fields.FileSystem(1.0, 2.0)
+    assert fields.wrong_sizes({"mem": 1.0}, {"/": disk}) == []
+    assert fields.wrong_sizes({"mem": float("nan")}, {"/": fields.FileSystem(-1.0, 2.0)}) == ["totals", "file_systems"]
+    assert fields.wrong_sizes({}, {"/\0": disk}) == ["file_systems"]
+
+
 def test_messages_and_answers_have_all_fields() -> None:
     """Samples as sent, as described, as answered and as exported have each field under its name."""
     for kind in (model.SampleData, reporting.Sample, model.Latest, model.Point):
@@ -56,7 +64,7 @@ def test_messages_and_answers_have_all_fields() -> None:
     assert model.POINT_COLUMNS[3:] == tuple(f"{name}_{part}" for name in NAMES for part in ("min", "avg", "max"))
     assert set(model.sample_fields(snapshot())) == {
         *((*field.aliases, field.name)[0] for field in FIELDS),
-        *("cores", "temperatures"),
+        *("cores", "temperatures", "totals"),
     }
 
 

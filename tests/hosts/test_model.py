@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
 from smartmob.hosts import fields, model
-from smartmob.hosts.fields import StaleFigure
+from smartmob.hosts.fields import FileSystem, StaleFigure
 from smartmob.hosts.model import SampleData, Span, TimeRules
 from tests.hosts.samples import CLIENT_ID, snapshot
 
+DISKS = {"/data": FileSystem(1.0, 2.0)}
 NOW = 1_795_400_000.0
 HOUR = 3600.0
 
@@ -145,6 +146,8 @@ class TestSamples:
         """Processors and temperatures are stored as JSON; too many are left out and named, NUL characters refused."""
         row = model.sample_row("a", SampleData(time=NOW, cores=[1.0], temperatures={"x": 2.0}), 1)
         assert row.detail == '{"cores":[1.0],"temperatures":{"x":2.0}}'
+        row = model.sample_row("a", SampleData(time=NOW, totals={"mem": 16_000.0}, file_systems=DISKS), 1)
+        assert row.detail == '{"totals":{"mem":16000.0},"file_systems":{"/data":{"used":1.0,"total":2.0}}}'
         row = model.sample_row("a", SampleData(time=NOW, cores=[1.0], temperatures={"x" * 17_000: 1.0}), 1)
         assert row.detail == '{"unread":["temperatures"],"cores":[1.0]}'
         row = model.sample_row("a", SampleData(time=NOW, cpu=1.0, cores=[1.0] * 10_000), 1)

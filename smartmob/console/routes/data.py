@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
@@ -13,6 +13,7 @@ from smartmob.console.live import Live
 from smartmob.console.peers import Peer, Peers
 from smartmob.console.service import ConsoleService
 from smartmob.console.timeline import timeline
+from smartmob.console.usage import UsageRecorder
 from smartmob.errors import InvalidInput
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.http import ws_stream
@@ -22,6 +23,7 @@ from smartmob.kernel.http.routing import NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
+from smartmob.metrics.verdict.verdicts import Resource
 
 _HOUR = timedelta(hours=1)
 _LONGEST_SPAN = timedelta(days=3660)
@@ -39,6 +41,19 @@ class TimelineQuery(msgspec.Struct, frozen=True):
     points: Annotated[int, msgspec.Meta(ge=10, le=2_000)] = 400
 
 
+class RecentQuery(msgspec.Struct, frozen=True):
+    """The run up to which the values are listed, and what was measured."""
+
+    run: str
+    resource: Resource = "total_time"
+
+
+class LoadCharts(msgspec.Struct, frozen=True):
+    """The charts of the report of a load test by their names, as objects for plotly."""
+
+    charts: dict[str, Any]
+
+
 class PeerList(msgspec.Struct, frozen=True):
     """The other machines on which the console runs commands."""
 
@@ -48,8 +63,11 @@ class PeerList(msgspec.Struct, frozen=True):
 class DataHandlers:
     """Handlers of documents, of the live WebSocket, and of commands on other machines."""
 
-    def __init__(self, service: ConsoleService, live: Live, peers: Peers, dependencies: Dependencies) -> None:
+    def __init__(
+        self, service: ConsoleService, live: Live, peers: Peers, usage: UsageRecorder, dependencies: Dependencies
+    ) -> None:
         self._service = service
+        self._usage = usage
         self._live = live
         self._peers = peers
         self._bodies = dependencies.bodies
@@ -68,6 +86,18 @@ class DataHandlers:
 
     async def search(self, request: web.Request) -> web.StreamResponse:
         return json_response(await find(self._service.services, request.query.get("q", "")[:MAX_TEXT_CHARACTERS]))
+
+    async def recent(self, request: web.Request) -> web.StreamResponse:
+        arguments = query(request, RecentQuery)
+        return json_response(await self._service.services.metrics.recent.of_run(arguments.run, arguments.resource))
+
+    async def load_charts(self, request: web.Request) -> web.StreamResponse:
+        ident = parameter(request, "id")
+        charts = await self._service.services.turrets.reports.charts(ident)
+        return json_response(LoadCharts(charts))
+
+    async def usage(self, _: web.Request) -> web.StreamResponse:
+        return json_response(self._usage.curves())
 
     async def peers(self, _: web.Request) -> web.StreamResponse:
         return json_response(PeerList(self._peers.listed()))

@@ -9,7 +9,7 @@ from smartmob.commands.routes.line_sink import Line
 from smartmob.console import model
 from smartmob.console.live import Live
 from smartmob.console.peers import Peers
-from smartmob.console.routes.data import DataHandlers, PeerList, TimelineQuery
+from smartmob.console.routes.data import DataHandlers, LoadCharts, PeerList, RecentQuery, TimelineQuery
 from smartmob.console.routes.views import (
     ItemPageQuery,
     LoadComparisonPageQuery,
@@ -19,8 +19,10 @@ from smartmob.console.routes.views import (
     TimelinePageQuery,
 )
 from smartmob.console.service import ConsoleService
+from smartmob.console.usage import Usage, UsageRecorder
 from smartmob.kernel.features import Dependencies
 from smartmob.kernel.http.routing import HTML, JSON, NDJSON, Answer, Body, Route, RouteTable, answer
+from smartmob.metrics.verdict.recent_values import RecentReport
 
 _PAGE = answer(str, "A page.", HTML)
 _NOT_FOUND = Answer("Not found.")
@@ -35,10 +37,12 @@ _PAGE_QUERIES = {
 """The query arguments of pages, which mostly the scripts of the pages read."""
 
 
-def table(service: ConsoleService, live: Live, peers: Peers, dependencies: Dependencies) -> RouteTable:
+def table(
+    service: ConsoleService, live: Live, peers: Peers, usage: UsageRecorder, dependencies: Dependencies
+) -> RouteTable:
     """Return the routes of the console."""
     pages = PageHandlers(service, live, dependencies.tokens)
-    data = DataHandlers(service, live, peers, dependencies)
+    data = DataHandlers(service, live, peers, usage, dependencies)
     missing = Route(
         "GET",
         "/console/{page:.+}",
@@ -47,7 +51,7 @@ def table(service: ConsoleService, live: Live, peers: Peers, dependencies: Depen
         "The page of an unknown address.",
         {404: _NO_PAGE},
     )
-    return RouteTable("console", (*_pages(pages), *_data(data), missing))
+    return RouteTable("console", (*_pages(pages), *_documents(data), *_data(data), missing))
 
 
 def _pages(h: PageHandlers) -> Iterator[Route]:
@@ -92,7 +96,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
     )
 
 
-def _data(h: DataHandlers) -> Iterator[Route]:
+def _documents(h: DataHandlers) -> Iterator[Route]:
     yield Route(
         "GET",
         "/console/data/overview",
@@ -119,6 +123,34 @@ def _data(h: DataHandlers) -> Iterator[Route]:
         {200: answer(model.Found)},
         query=SearchQuery,
     )
+    yield Route(
+        "GET",
+        "/console/data/tests",
+        h.recent,
+        "console_tests_data",
+        "The values of the tests of a run, and of the runs before it on the same machine.",
+        {200: answer(RecentReport), 404: _NOT_FOUND},
+        query=RecentQuery,
+    )
+    yield Route(
+        "GET",
+        "/console/data/processes",
+        h.usage,
+        "console_processes_data",
+        "The processor and memory use of the programs in the last minutes.",
+        {200: answer(Usage)},
+    )
+    yield Route(
+        "GET",
+        "/console/data/load/{id}",
+        h.load_charts,
+        "console_load_data",
+        "The charts of the report of a load test.",
+        {200: answer(LoadCharts), 404: _NOT_FOUND},
+    )
+
+
+def _data(h: DataHandlers) -> Iterator[Route]:
     yield Route(
         "GET",
         "/console/live",

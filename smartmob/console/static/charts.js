@@ -21,11 +21,25 @@ export function layout(further = {}) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 56, r: 16, t: 8, b: 36 },
     font: { color: colours.text, size: 12, family: getComputedStyle(document.body).fontFamily },
     hovermode: "x", hoverlabel: { bgcolor: colours.surface, bordercolor: colours.line, font: { color: colours.strong } },
-    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, showlegend: true, uirevision: "same",
+    legend: { orientation: "h", y: 1, yref: "container", yanchor: "top", x: 0, xref: "container" }, showlegend: true, uirevision: "same",
     ...further,
   };
   for (const name of Object.keys(made)) if (/^[xy]axis/.test(name)) made[name] = { ...axis, ...made[name] };
   for (const name of ["xaxis", "yaxis"]) made[name] ??= { ...axis };
+  return made;
+}
+
+// Return the vertical axes of charts above each other, each with its title on top, where no other title reaches.
+// parts: [[title, further values of the axis], …], from the top.
+export function stacked(parts, gap = 0.09) {
+  const colours = themeColours();
+  const height = (1 - gap * (parts.length - 1)) / parts.length;
+  const made = { annotations: [] };
+  for (const [index, [title, further = {}]] of parts.entries()) {
+    const top = 1 - index * (height + gap);
+    made[index ? `yaxis${index + 1}` : "yaxis"] = { domain: [Math.max(0, top - height), top], rangemode: "tozero", nticks: 5, ...further };
+    made.annotations.push({ text: title, xref: "paper", yref: "paper", x: 0, y: top, xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: colours.strong } });
+  }
   return made;
 }
 
@@ -45,6 +59,28 @@ const library = new Promise((done, failed) => {
   script.addEventListener("error", () => failed(new Error("The chart library could not be loaded: reload the page.")));
 });
 
+const LEGEND_ROW_PIXELS = 20;
+const LEGEND_GROUP_PIXELS = 29; // a row of entries with groups
+const NARROW_PIXELS = 600;
+
+// Returns how much space a legend takes above a chart of some width: the library tells it only when it has drawn. It
+// places entries of groups one after the other, and others in columns of the same width.
+export function legendPixels(traces, width) {
+  const entries = traces.filter((trace) => trace.showlegend !== false);
+  const widths = entries.map((trace) => 46 + 7 * trace.name.length);
+  if (entries.some((trace) => trace.legendgroup)) {
+    let rows = 1, used = 0;
+    for (const needed of widths) {
+      if (used && used + needed > width) { rows++; used = 0; }
+      used += needed;
+    }
+    return rows * LEGEND_GROUP_PIXELS;
+  }
+  const sum = widths.reduce((one, other) => one + other, 0);
+  const rows = sum <= width ? 1 : Math.ceil(entries.length / Math.max(1, Math.floor(width / Math.max(...widths))));
+  return rows * LEGEND_ROW_PIXELS;
+}
+
 let revision = 0;
 
 // Draws or redraws a chart; resolves to its element. The toolbar of the library is hidden: no keyboard can reach it.
@@ -53,7 +89,10 @@ let revision = 0;
 export async function draw(place, traces, wanted) {
   const node = typeof place === "string" ? document.getElementById(place) : place;
   await library;
-  await window.Plotly.react(node, traces, { ...wanted, datarevision: ++revision }, { displayModeBar: false, responsive: true, doubleClick: false });
+  // In a narrow chart there is space for few labels, and above the curves there is the legend and a title.
+  const margin = wanted.legend?.yref === "container" && wanted.showlegend ? { ...wanted.margin, t: Math.max(40, 34 + legendPixels(traces, node.clientWidth - 20)) } : wanted.margin;
+  const xaxis = node.clientWidth < NARROW_PIXELS ? { nticks: 4, ...wanted.xaxis } : wanted.xaxis;
+  await window.Plotly.react(node, traces, { ...wanted, margin, xaxis, datarevision: ++revision }, { displayModeBar: false, responsive: true, doubleClick: false });
   performance.mark("chart-drawn");
   return node;
 }

@@ -4,10 +4,12 @@ import { runAction, fetchJson, showError, streamLines, RequestError } from "./ap
 import { OutputView } from "./output_view.js";
 import { bytes, el, emptyState, fill, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
+import { suggestions } from "./recent.js";
 import { exitBadge } from "./states.js";
 
 let next = null;
 let listed = [];
+let sizes = new Map(); // the output of running jobs so far, in bytes
 
 function show() {
   const more = next ? el("p", {}, el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, older) }, "Older")) : null;
@@ -16,10 +18,15 @@ function show() {
     { name: "Command", wide: true, cell: (job) => el("code", {}, job.argv.length === 1 ? job.argv[0] : job.argv.join(" ")) },
     { name: "State", cell: exitBadge },
     { name: "Started", cell: (job) => when(job.started_at) },
-    { name: "Duration", right: true, cell: (job) => (job.ended_at ? seconds((new Date(job.ended_at) - new Date(job.started_at)) / 1000) : "–") },
-    { name: "Output", right: true, cell: (job) => bytes(job.output_bytes) },
+    { name: "Duration", right: true, title: "Of a running job the time so far", cell: (job) => seconds(Math.max(0, ((job.ended_at ? Date.parse(job.ended_at) : Date.now()) - Date.parse(job.started_at)) / 1000)) },
+    { name: "Output", right: true, cell: (job) => bytes(sizes.get(job.id) ?? job.output_bytes) },
     { name: "Client", cell: (job) => job.client },
   ], listed, emptyState("No job has run yet. Run a command above, or:", "smartmob exec -- uname -a")), more);
+}
+
+function suggest() {
+  const lines = new Map(listed.map((job) => [job.argv.join(" "), ""]));
+  document.body.append(suggestions("known-commands", lines), suggestions("known-folders", new Map(listed.map((job) => [job.cwd, ""]))));
 }
 
 async function older() {
@@ -35,6 +42,7 @@ async function refresh() {
     listed = page.jobs;
     next = page.next_url ?? null;
     show();
+    suggest();
   } catch (error) { showError(error); }
 }
 
@@ -103,4 +111,8 @@ form.addEventListener("submit", (event) => {
 
 await refresh();
 const news = onNews(refresh, 1500);
-live(news);
+live((frame) => {
+  sizes = new Map(frame.jobs.map((job) => [job.id, job.output]));
+  if (listed.some((job) => job.state === "running")) show();
+  news(frame);
+});

@@ -89,20 +89,7 @@ export function svg(tag, attributes = {}, ...children) {
 // Whether the user has no right to control anything.
 export const readOnly = document.body.dataset.role !== "control";
 
-// The key of a row, undefined if it has none.
-const rowKey = (row) => row.slug ?? row.id ?? row.name;
-
-// columns: [{name, right?, wide?, control?, cell(row)}]
-export function table(columns, rows, nothing) {
-  if (!rows.length) return nothing instanceof Node ? nothing : el("p", { class: "quiet" }, nothing);
-  if (readOnly) columns = columns.filter((column) => !column.control);
-  const kind = (column) => (column.right ? "right" : column.wide ? "wide" : "tight");
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table" },
-    el("table", {},
-      el("thead", {}, el("tr", {}, columns.map((column) => el("th", { scope: "col", class: kind(column) }, column.name)))),
-      el("tbody", {}, rows.map((row) =>
-        el("tr", { "data-key": rowKey(row) }, columns.map((column) => el("td", { class: kind(column) }, column.cell(row) ?? "–")))))));
-}
+export { table } from "./tables.js";
 
 export function tiles(pairs) {
   return el("div", { class: "tiles" },
@@ -187,8 +174,21 @@ export function figure(host, name, format) {
   return el("span", { class: "badge warning", title: stale.reason }, text);
 }
 
+const SILENT_MILLISECONDS = 10000; // without a report for longer, a machine is silent
+
+// Whether a machine has not reported lately; `now` is the time of the service.
+export function silent(host, now) {
+  return !host.at || new Date(now) - new Date(host.at) > SILENT_MILLISECONDS;
+}
+
+// A figure in MB of how much there is, which older reporting programs do not send.
+export function ofTotal(host, name) {
+  const total = host.totals?.[name];
+  return figure(host, name, (value) => (total && value !== null ? `${megabytes(value)} of ${megabytes(total)}` : megabytes(value)));
+}
+
 export function ago(text) {
   if (!text) return "never";
   const past = (Date.now() - new Date(text)) / 1000;
-  return past < 2 ? "now" : `${seconds(past).replace(".00", "")} ago`;
+  return past < 2 ? "now" : `${seconds(past < 120 ? Math.round(past) : past).replace(".00", "")} ago`;
 }

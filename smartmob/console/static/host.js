@@ -1,8 +1,8 @@
 // The page of a machine: its newest sample, and its time series.
 
 import { fetchJson, showError } from "./api.js";
-import { draw, layout, line, onThemeChange, spanButtons } from "./charts.js";
-import { ago, badge, bytes, figure, megabytes, number, percent, seconds, tiles, update, when } from "./dom.js";
+import { draw, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
+import { ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, tiles, update, when } from "./dom.js";
 import { live } from "./live.js";
 
 const name = document.getElementById("main").dataset.id;
@@ -13,12 +13,19 @@ let details = null;
 function show(frame) {
   const host = frame.hosts.find((row) => row.name === name);
   if (!host) return;
-  const heard = host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(`silent, ${ago(host.at)}`, "warning");
-  update("summary", tiles([["", heard], ["CPU", figure(host, "cpu", percent)], ["load", figure(host, "load", (value) => number(value, 2))], ["memory", figure(host, "mem", megabytes)], ["storage", figure(host, "storage", megabytes)],
+  const away = silent(host, frame.at);
+  document.getElementById("summary").classList.toggle("stale", away);
+  const heard = away ? badge(host.at ? `silent, last seen ${ago(host.at)}` : "never reported", "warning") : badge("reports", "good");
+  update("summary", tiles([["", heard], ["CPU", figure(host, "cpu", percent)], ["load", figure(host, "load", (value) => number(value, 2))], ["memory", ofTotal(host, "mem")], ["storage", ofTotal(host, "storage")],
     ["received", figure(host, "net_received", rate)], ["sent", figure(host, "net_sent", rate)],
-    host.cores ? ["each core", host.cores.map((core) => Math.round(core)).join(" ")] : null,
     host.unread.length ? ["sent but not stored", host.unread.join(", ")] : null,
-    details?.clock ? ["its clock is off by", seconds(details.clock.offset)] : null, details ? ["registered", when(details.registered_at)] : null]));
+    details?.clock ? ["its clock is off by", seconds(details.clock.offset)] : null, details ? ["registered", when(details.registered_at)] : null]),
+  host.cores?.length ? el("div", { class: "parts" }, el("h3", {}, "Each core"), el("div", { class: "meters" }, host.cores.map((core, index) => meter(`core ${index}`, core, `${Math.round(core)} %`)))) : null,
+  Object.keys(host.file_systems).length ? el("div", { class: "parts" }, el("h3", {}, "Each file system"), el("div", { class: "meters wide" }, Object.entries(host.file_systems).map(([folder, one]) => meter(folder, one.total ? (100 * one.used) / one.total : 0, `${megabytes(one.used)} of ${megabytes(one.total)}`)))) : null);
+}
+
+function meter(name, share, words) {
+  return el("div", { class: "one-meter" }, el("span", {}, name), el("meter", { min: 0, max: 100, high: 85, optimum: 0, value: Math.min(100, share), "aria-label": `${name}: ${words}` }), el("span", { class: "quiet" }, words));
 }
 
 async function course() {
@@ -36,8 +43,7 @@ async function course() {
       line("read", x, of("disk_read", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }), line("written", x, of("disk_write", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }),
     ], layout({
       xaxis: { type: "date", range: [new Date((end - span) * 1000), new Date(end * 1000)], anchor: "y4" },
-      yaxis: { title: { text: "CPU %" }, domain: [0.78, 1], rangemode: "tozero" }, yaxis2: { title: { text: "MB" }, domain: [0.52, 0.73], rangemode: "tozero" },
-      yaxis3: { title: { text: "network/s" }, domain: [0.26, 0.47], rangemode: "tozero", tickformat: ".2s" }, yaxis4: { title: { text: "disk/s" }, domain: [0, 0.21], rangemode: "tozero", tickformat: ".2s" },
+      margin: { l: 56, r: 16, t: 76, b: 40 }, ...stacked([["CPU, %"], ["Memory, MB"], ["Network, B/s", { tickformat: "~s" }], ["Disk, B/s", { tickformat: "~s" }]]),
     }));
   } catch (error) { showError(error); }
 }

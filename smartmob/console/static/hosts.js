@@ -1,8 +1,8 @@
 // Machines: how each is now, and what all of them did.
 
 import { fetchJson, showError } from "./api.js";
-import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons } from "./charts.js";
-import { ago, badge, bytes, el, emptyState, figure, link, megabytes, number, percent, table, update } from "./dom.js";
+import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
+import { ago, badge, bytes, el, emptyState, figure, link, number, ofTotal, percent, silent, table, update } from "./dom.js";
 import { live } from "./live.js";
 
 const rate = (value) => (value === null ? "–" : `${bytes(value)}/s`);
@@ -11,15 +11,15 @@ let span = 3600;
 function show(frame) {
   update("hosts", table([
     { name: "Machine", wide: true, cell: (host) => link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`) },
-    { name: "Last report", cell: (host) => (host.at && new Date(frame.at) - new Date(host.at) < 10000 ? badge("reports", "good") : badge(ago(host.at), "warning")) },
+    { name: "Last report", cell: (host) => (silent(host, frame.at) ? badge(host.at ? `silent, last seen ${ago(host.at)}` : "never reported", "warning") : badge("reports", "good")) },
     { name: "CPU", right: true, cell: (host) => figure(host, "cpu", percent) },
     { name: "Load", right: true, cell: (host) => figure(host, "load", (value) => number(value, 2)) },
-    { name: "Memory", right: true, cell: (host) => figure(host, "mem", megabytes) },
-    { name: "Storage", right: true, cell: (host) => figure(host, "storage", megabytes) },
+    { name: "Memory", right: true, cell: (host) => ofTotal(host, "mem") },
+    { name: "Storage", right: true, cell: (host) => ofTotal(host, "storage") },
     { name: "In", right: true, cell: (host) => figure(host, "net_received", rate) },
     { name: "Out", right: true, cell: (host) => figure(host, "net_sent", rate) },
     { name: "", cell: (host) => (host.own ? el("span", { class: "quiet" }, "this service") : "") },
-  ], frame.hosts, emptyState("No machine reports yet. On a machine under test, run:", `smartmob report-host --to ${location.origin} --name rack7`)));
+  ], frame.hosts, emptyState("No machine reports yet. On a machine under test, run:", `smartmob report-host --to ${location.origin} --name rack7`), { rowClass: (host) => (silent(host, frame.at) ? "stale" : null) }));
 }
 
 async function course() {
@@ -36,7 +36,7 @@ async function course() {
     });
     await draw("chart", traces, layout({
       xaxis: { type: "date", range: [new Date((end - span) * 1000), new Date(end * 1000)], anchor: "y2" },
-      yaxis: { title: { text: "CPU %" }, domain: [0.42, 1], rangemode: "tozero" }, yaxis2: { title: { text: "received/s" }, domain: [0, 0.34], rangemode: "tozero", tickformat: ".2s" },
+      margin: { l: 56, r: 16, t: 76, b: 40 }, ...stacked([["CPU, %"], ["Received, B/s", { tickformat: "~s" }]]),
     }));
   } catch (error) { showError(error); }
 }

@@ -10,9 +10,20 @@ const id = document.getElementById("main").dataset.id;
 const output = new OutputView("console", "console-tools");
 const input = document.getElementById("input-form");
 let running = true;
+let received = 0;
+
+let job = null;
+
+// How long the job runs, or ran.
+const elapsed = () => seconds(Math.max(0, ((job.ended_at ? Date.parse(job.ended_at) : Date.now()) - Date.parse(job.started_at)) / 1000));
 
 async function refresh() {
-  const job = await fetchJson(`/jobs/${id}`);
+  job = await fetchJson(`/jobs/${id}`);
+  show();
+  return job;
+}
+
+function show() {
   running = job.state === "running";
   input.hidden = !running;
   const kill = running
@@ -22,11 +33,13 @@ async function refresh() {
     : null;
   update("summary", el("p", {}, exitBadge(job), " ", el("code", {}, job.argv.length === 1 ? job.argv[0] : job.argv.join(" "))),
     job.error ? el("p", {}, job.error) : null,
-    tiles([["started", when(job.started_at)], ["ended", job.ended_at ? when(job.ended_at) : "–"], ["folder", job.cwd], ["process", job.pid ?? "–"],
-      ["user time", seconds(job.user_seconds)], ["kernel time", seconds(job.system_seconds)], ["peak memory", bytes(job.max_rss)], ["output", bytes(job.output_bytes)], ["client", job.client]]),
+    tiles([["started", when(job.started_at)], [running ? "elapsed" : "duration", elapsed()], job.ended_at ? ["ended", when(job.ended_at)] : null, ["folder", job.cwd], ["process", job.pid ?? "–"],
+      ["user time", seconds(job.user_seconds)], ["kernel time", seconds(job.system_seconds)], ["peak memory", bytes(job.max_rss)], ["output", bytes(size())], ["client", job.client]]),
     kill);
-  return job;
 }
+
+// The length of the output so far: what the page has read of it may be newer than the record.
+const size = () => Math.max(job.output_bytes, received);
 
 async function call(name, argument) {
   const response = await fetch(`/commands/${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(argument) });
@@ -60,6 +73,7 @@ async function follow(offset) {
       const { done, value } = await reader.read();
       if (done) break;
       offset += value.length;
+      received = offset;
       output.write(decoder.decode(value, { stream: true }));
     }
     output.end();
@@ -71,7 +85,8 @@ async function follow(offset) {
 }
 
 try {
-  const job = await refresh();
+  await refresh();
   follow(job.kept_from);
 } catch (error) { showError(error); }
-live(onNews(() => refresh().catch(showError), 1000));
+const news = onNews(() => refresh().catch(showError), 1000);
+live((frame) => { news(frame); if (running && job) show(); });

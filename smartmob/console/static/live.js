@@ -1,5 +1,7 @@
 // The current state of the lab, once a second, over a WebSocket that reconnects by itself.
 
+import { connectionFound, connectionLost } from "./connection.js";
+
 const SHORTEST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10000;
 
@@ -9,14 +11,7 @@ export function openSocket(path, handler, { showStatus = true, ended = null } = 
   let retry = null;
   let left = false;
   let over = false;
-
-  function show(state, words) {
-    if (!showStatus) return;
-    const status = document.getElementById("connection");
-    if (status.dataset.state === state) return;
-    status.dataset.state = state;
-    status.querySelector(".words").textContent = words;
-  }
+  let away = false;
 
   function connect() {
     left = false;
@@ -24,14 +19,17 @@ export function openSocket(path, handler, { showStatus = true, ended = null } = 
     socket = opened;
     opened.addEventListener("message", (event) => {
       pause = SHORTEST_PAUSE_MS;
-      show("live", "live");
+      away = false;
+      if (showStatus) connectionFound();
       handler(event.data);
     });
     opened.addEventListener("close", (event) => {
       if (left || over || opened !== socket) return;
-      over = Boolean(ended?.(event));
+      // Attempts to reconnect that fail are not told again.
+      if (!away) over = Boolean(ended?.(event));
+      away = true;
       if (over) return;
-      show("away", "connection lost, trying again");
+      if (showStatus) connectionLost();
       retry = setTimeout(connect, pause);
       pause = Math.min(LONGEST_PAUSE_MS, pause * 1.7);
     });

@@ -1,7 +1,7 @@
 // The page of a load test: live while it runs, and its results afterwards.
 
 import { runAction, fetchJson, showError, sendJson } from "./api.js";
-import { COLOURS, draw, escapeHtml, layout, line, onThemeChange, themeColours } from "./charts.js";
+import { COLOURS, draw, escapeHtml, layout, line, onThemeChange, stacked, themeColours } from "./charts.js";
 import { badge, bytes, el, emptyState, link, number, percent, seconds, table, tiles, update, when } from "./dom.js";
 import { live, openSocket } from "./live.js";
 import { state } from "./states.js";
@@ -24,6 +24,7 @@ const at = (offset) => new Date(begun + offset * 1000);
 
 async function chart() {
   const colours = themeColours();
+  const axes = stacked([["Per second"], ["Latency, ms"]]), mark = warmUpMark(colours);
   const plan = planned.length ? [line("planned/s", planned.map(([offset]) => at(offset)), planned.map(([, rate]) => rate), { line: { color: "#8a7a5c", dash: "dash" }, hovertemplate: "%{y:,.1f}/s" })] : [];
   await draw("chart", [
     line("achieved/s", course.x, course.rate, { hovertemplate: "%{y:,.0f}/s" }), line("OK/s", course.x, course.ok, { line: { color: "#2f9e6b" }, hovertemplate: "%{y:,.0f}/s" }),
@@ -31,8 +32,7 @@ async function chart() {
     ...failedLines(),
     line("p50", course.x, course.p50, { yaxis: "y2", line: { color: "#b25bd1" }, hovertemplate: "%{y:.2f} ms" }), line("p99", course.x, course.p99, { yaxis: "y2", line: { color: "#c98a1b" }, hovertemplate: "%{y:.2f} ms" }),
   ], layout({
-    xaxis: { type: "date", anchor: "y2" }, yaxis: { title: { text: "per second" }, domain: [0.54, 1], rangemode: "tozero" }, yaxis2: { title: { text: "ms" }, domain: [0, 0.46], rangemode: "tozero" },
-    ...warmUpMark(colours),
+    xaxis: { type: "date", anchor: "y2" }, margin: { l: 56, r: 16, t: 84, b: 40 }, ...axes, ...mark, annotations: [...axes.annotations, ...mark.annotations],
   }));
   await codesChart(colours);
 }
@@ -108,7 +108,7 @@ const byName = ([one], [other]) => (one === ALL ? -1 : other === ALL ? 1 : one <
 function timers(found, more = 0, running = false) {
   const rows = Object.entries(found).sort(byName).map(([name, figures]) => timerRow(name, figures));
   update("timers", table([
-    { name: "Timer", wide: true, cell: (row) => row.name }, { name: "Count", right: true, cell: (row) => number(row.count) },
+    { name: "Timer", wide: true, cell: (row) => row.name }, { name: running ? "Count, total" : "Count", right: true, cell: (row) => number(row.count) },
     { name: "OK", right: true, cell: (row) => number(row.count - row.errors) }, { name: "Failed", right: true, cell: (row) => failedShare(row.count, row.errors) },
     ...["50", "90", "95", "99", "99.9"].map((share) => ({ name: `p${share}`, right: true, cell: (row) => starred(row.percentiles, share, row.samples) })),
     { name: "Max", right: true, cell: (row) => seconds(row.max) },
@@ -171,6 +171,34 @@ function head(run, further) {
       on ? el("button", { class: "danger", type: "button", "data-control": true, onclick: (event) => runAction(event.currentTarget, () => sendJson(`/turret-runs/${id}/stop`)) }, "Stop") : null));
 }
 
+// The charts of the report that this page does not have live, in the colours of the page. The maps of latencies are in the
+// report alone: the library draws them with inline styles, which the security policy of the page forbids.
+const REPORT_CHARTS = [["curves", "Percentiles"], ["latency-0", "Latency over time"], ["cpu-0", "Busiest core of the turrets"], ["lag-0", "Lag of the turrets"], ["memory-0", "Memory of the turrets"]];
+let reported = null;
+
+async function reportCharts() {
+  reported ??= (await fetchJson(`/console/data/load/${id}`)).charts;
+  const shown = REPORT_CHARTS.filter(([name]) => reported[name]?.data.length);
+  document.getElementById("report-panel").hidden = !shown.length;
+  update("report-charts", shown.map(([name, words]) => el("figure", { "data-key": name }, el("figcaption", {}, words), el("div", { id: `report-${name}`, class: "chart", role: "img", "aria-label": words }))));
+  for (const [name] of shown) {
+    const { data, layout: given } = reported[name];
+    const axes = Object.fromEntries(Object.entries(given).filter(([key]) => /^[xy]axis/.test(key)).map(([key, axis]) => [key, { ...axis, color: undefined, gridcolor: themeColours().line, zerolinecolor: themeColours().line, linecolor: themeColours().line }]));
+    const { title } = given.yaxis;
+    await draw(`report-${name}`, data, layout({ ...axes, yaxis: { ...axes.yaxis, title: undefined }, shapes: given.shapes, margin: { l: 62, r: 50, t: 70, b: 46 },
+      annotations: [...(given.annotations ?? []), { text: title?.text ?? "", xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: themeColours().strong } }] }));
+  }
+}
+
+// What was fired: the targets in the configuration, the scripts of the project, and the configuration as it was received.
+function configuration(run) {
+  const own = run.config.turrets ?? [];
+  const targets = [...new Set(own.flatMap((turret) => [turret.url, turret.target, turret.base_url]).concat(run.config.url, run.config.target, run.config.base_url).filter((target) => typeof target === "string" && target))];
+  update("configuration", [["Target", targets.join(", ") || "not in the configuration"], ["Project", run.config.name || run.name], ["Scripts", [...new Set(own.map((turret) => turret.script).filter(Boolean))].join(", ")]]
+    .filter(([, words]) => words).map(([name, words]) => el("p", {}, el("span", { class: "quiet" }, `${name}: `), words)),
+    el("details", {}, el("summary", {}, "The whole configuration"), el("pre", { class: "command" }, JSON.stringify(run.config, null, 2))));
+}
+
 async function finished() {
   const [run, summary, found] = await Promise.all([fetchJson(`/turret-runs/${id}`), fetchJson(`/turret-runs/${id}/summary`), fetchJson(`/turret-runs/${id}/course`)]);
   const level = { yes: "good", "with care": "warning", no: "bad" }[summary.trust.verdict] ?? "plain";
@@ -180,6 +208,7 @@ async function finished() {
   document.getElementById("summary").append(...summary.trust.doubts.map((doubt) => el("p", { class: "quiet" }, badge(doubt.level, doubt.level === "bad" ? "bad" : "warning"), ` ${doubt.what}`)),
     el("ul", { class: "quiet" }, summary.trust.facts.map((fact) => el("li", {}, fact))));
   plan(run.plan);
+  configuration(run);
   show(found, summary.duration);
   timers(summary.timers);
   conditions(summary.conditions);
@@ -191,6 +220,7 @@ async function finished() {
   errors(summary);
   document.getElementById("error-search").addEventListener("input", () => errors(summary));
   await chart();
+  await reportCharts();
 }
 
 async function reload() {
@@ -214,12 +244,13 @@ async function start() {
   const run = await fetchJson(`/turret-runs/${id}`);
   if (ENDED.includes(run.state)) { await finished(); return; }
   plan(run.plan);
+  configuration(run);
   show(await fetchJson(`/turret-runs/${id}/course`));
   await chart();
   let known = run.turrets.length;
   openSocket(`/turret-runs/${id}/live`, (text) => {
     const frame = JSON.parse(text);
-    head(frame, [["per second", number(frame.rate)], ["failed per second", number(frame.error_rate)], ["elapsed", seconds(Math.max(0, frame.elapsed))], ["turrets", number(frame.turrets.length)]]);
+    head(frame, [["transactions in the last second", number(frame.rate)], ["failed in the last second", number(frame.error_rate)], ["elapsed", seconds(Math.max(0, frame.elapsed))], ["turrets", number(frame.turrets.length)]]);
     timers(frame.timers, frame.other_timers, true);
     conditions(frame.conditions);
     turrets(frame.turrets);
@@ -228,9 +259,13 @@ async function start() {
       fetchJson(`/turret-runs/${id}`).then((newer) => { plan(newer.plan); planned = newer.plan.rates; }).catch(showError);
     }
     add(frame);
-  }, { showStatus: false, ended: () => { setTimeout(() => finished().catch(showError), 500); return true; } });
+  }, { showStatus: false, ended: (event) => {
+    if (event.code !== 1000) return false; // the connection was lost, and is made again
+    setTimeout(() => finished().catch(showError), 500);
+    return true;
+  } });
 }
 
-onThemeChange(() => chart().catch(showError));
+onThemeChange(() => chart().then(() => (reported ? reportCharts() : null)).catch(showError));
 start().catch(showError);
 live(() => {});

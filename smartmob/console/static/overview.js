@@ -1,14 +1,14 @@
 // The overview: machines, processes, the load test, test runs, jobs and changes.
 
 import { fetchJson, showError } from "./api.js";
-import { ago, badge, bytes, el, emptyState, fill, link, megabytes, number, percent, seconds, table, tiles, update, when } from "./dom.js";
+import { ago, badge, bytes, el, emptyState, fill, link, megabytes, number, percent, seconds, silent, table, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { changes } from "./changes.js";
 import { Spark } from "./spark.js";
 import { state, verdict } from "./states.js";
 import { runName } from "./verdicts.js";
 
-const SILENT_MILLISECONDS = 10000;
+const SHOWN_CHANGES = 15; // the others are folded
 const cards = new Map();
 const starts = new Map();
 
@@ -27,10 +27,11 @@ function card(host) {
 function showHosts(frame) {
   for (const host of frame.hosts) {
     const parts = card(host);
-    const silent = !host.at || new Date(frame.at) - new Date(host.at) > SILENT_MILLISECONDS;
-    parts.status.replaceChildren(silent ? badge(`silent, ${ago(host.at)}`, "warning") : host.own ? badge("this service", "plain") : "");
+    const away = silent(host, frame.at);
+    parts.node.classList.toggle("stale", away);
+    parts.status.replaceChildren(away ? badge(`silent, ${ago(host.at)}`, "warning") : host.own ? badge("this service", "plain") : "");
     parts.cpu.textContent = `${percent(host.cpu)} CPU`;
-    parts.mem.textContent = host.mem === null ? "" : `memory ${megabytes(host.mem)}`;
+    parts.mem.textContent = host.mem === null ? "" : `memory ${megabytes(host.mem)}${host.totals?.mem ? ` of ${megabytes(host.totals.mem)}` : ""}`;
     parts.load.textContent = host.load === null ? "" : `load ${number(host.load, 2)}`;
     if (host.at) parts.spark.add(new Date(host.at) / 1000, host.cpu);
     parts.spark.draw(new Date(frame.at) / 1000);
@@ -52,7 +53,7 @@ function showProcesses(frame) {
     { name: "CPU", right: true, cell: (row) => percent(row.cpu) },
     { name: "Memory", right: true, cell: (row) => bytes(row.memory) },
     { name: "Restarts", right: true, cell: (row) => number(row.restarts) },
-  ], shown, emptyState("No program is running. Deploy one:", "smartmob run ./myapp")));
+  ], shown, emptyState("No program is running. Deploy one:", "smartmob run ./myapp"), { filter: false }));
 }
 
 function showLoad(frame) {
@@ -71,8 +72,9 @@ function showLoad(frame) {
 function showJobs(frame) {
   update("jobs", table([
     { name: "Command", wide: true, cell: (row) => el("a", { href: `/console/commands/${row.id}` }, el("code", {}, row.line)) },
-    { name: "Started", cell: (row) => when(row.started_at) },
-    { name: "Client", cell: (row) => row.client },
+    { name: "Elapsed", right: true, cell: (row) => seconds(Math.max(0, Math.round((Date.parse(frame.at) - Date.parse(row.started_at)) / 1000))).replace(".00", "") },
+    { name: "Output", right: true, cell: (row) => bytes(row.output) },
+    { name: "Client", wide: true, cell: (row) => row.client },
   ], frame.jobs, emptyState("No job is running. Run a command on this machine:", "smartmob exec -- uname -a")));
 }
 
@@ -83,8 +85,9 @@ function showRest(document) {
     { name: "Started", wide: true, cell: (run) => when(run.started_at) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },
-  ], document.runs, emptyState("No test run has been measured yet:", `pytest --remote-server ${location.origin} --no-db`)));
-  update("changes", changes(document.changes));
+  ], document.runs, emptyState("No test run has been measured yet:", `pytest --remote-server ${location.origin} --no-db`), { filter: false }));
+  const older = document.changes.slice(SHOWN_CHANGES);
+  update("changes", changes(document.changes.slice(0, SHOWN_CHANGES)), older.length ? el("details", {}, el("summary", {}, `${older.length} earlier changes`), changes(older)) : null);
 }
 
 async function refresh() {

@@ -4,14 +4,15 @@ import { fetchJson, showError } from "./api.js";
 import { OutputView } from "./output_view.js";
 import { bytes, el, fill, number, percent, seconds, tiles, update, when } from "./dom.js";
 import { live, openSocket } from "./live.js";
-import { buttons } from "./processes.js";
+import { buttons, drawCurves, loadCurves } from "./processes.js";
 import { ReconnectDeduplicator } from "./reconnect_dedup.js";
 import { readiness, state } from "./states.js";
 
 const slug = document.getElementById("main").dataset.id;
 const output = new OutputView("console", "console-tools", { marked: true });
 const head = el("div");
-fill("summary", head, buttons(slug));
+const curves = el("div", { class: "curves" });
+fill("summary", head, curves, buttons(slug));
 let details = null;
 
 async function loadDetails() {
@@ -27,6 +28,8 @@ function limited(used, name, shown) {
 function show(frame) {
   const process = frame.processes.find((row) => row.slug === slug);
   if (!process) { update(head, el("p", {}, "This program was deleted.")); return; }
+  const drawn = drawCurves(process, Date.parse(frame.at) / 1000);
+  if (!curves.children.length) fill(curves, [["CPU of the last 10 minutes", drawn.cpu], ["Memory of the last 10 minutes", drawn.memory]].map(([words, spark]) => el("figure", {}, el("figcaption", {}, words), spark.node)));
   update(head, el("p", {}, state(process.state), readiness(process), process.ready_detail ? ` ${process.ready_detail}` : "", process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
     tiles([["PID", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["uptime", seconds(process.uptime)], ["restarts", number(process.restarts)],
       ["last exit status", process.last_status ?? "–"], ["CPU", limited(percent(process.cpu), "cpu", (value) => percent(100 * value))], ["memory", limited(bytes(process.memory), "memory", bytes)],
@@ -35,6 +38,7 @@ function show(frame) {
 }
 
 await loadDetails();
+await loadCurves().catch(showError);
 live(show);
 const lines = new ReconnectDeduplicator((added) => output.add(added));
 openSocket(`/attach-console/${encodeURIComponent(slug)}?tail=1000&events=1&marks=1`, (line) => lines.add(line), {

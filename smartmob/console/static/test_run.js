@@ -3,6 +3,8 @@
 import { fetchJson, showError } from "./api.js";
 import { badge, el, fill, link, number, percent, seconds, table, tiles, when } from "./dom.js";
 import { live } from "./live.js";
+import { keyOf, Recent, recentOf } from "./recent.js";
+import { verdict } from "./states.js";
 import { caseName, comparison, itemLink, machines, mergedNames } from "./verdicts.js";
 
 const id = document.getElementById("main").dataset.id;
@@ -26,13 +28,20 @@ async function show() {
   ...(run.unlinked && !run.places.some((place) => place.doubt) ? [el("p", {}, badge("not linked to a machine that reports its load", "warning"), ` ${run.unlinked}.`)] : []),
   ...(run.clock ? [el("p", {}, `Time: ${run.clock}.`)] : []),
   el("p", {}, link("Machines during this run", `/console/timeline?from=${start}&to=${end}`)));
-  fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`).then((found) => fill("verdict", comparison(found))).catch(showError);
+  const recent = recentOf(id).catch(() => new Recent());
+  const compared = fetchJson(`/api/v1/runs/${encodeURIComponent(id)}/verdict`);
+  compared.then(async (found) => fill("verdict", comparison(found, await recent))).catch(showError);
   const found = await metrics();
   const merged = mergedNames(found);
+  const { items, words } = await compared.catch(() => ({ items: [], words: {} }));
+  const verdicts = new Map(items.map((item) => [keyOf(item), item]));
+  const judged = (row) => verdicts.get(keyOf(row)) ?? { verdict: "noise", word: words.noise };
+  const usual = await recent;
   found.sort((one, other) => (other.total_time ?? -Infinity) - (one.total_time ?? -Infinity) || 0);
+  fill("tests-title", found.length === 1 ? "All tests: 1" : `All tests: ${number(found.length)}`);
   fill("tests", merged ? el("p", { class: "quiet" }, merged) : null, table([
-    { name: "Test", wide: true, cell: (row) => itemLink(row.item_path, row.item_variant, caseName(row)) }, { name: "Where", wide: true, cell: (row) => row.item_path }, { name: "Kind", cell: (row) => row.kind },
-    { name: "Time", right: true, cell: (row) => seconds(row.total_time) }, { name: "User", right: true, cell: (row) => seconds(row.user_time) }, { name: "Kernel", right: true, cell: (row) => seconds(row.kernel_time) },
+    { name: "Verdict", cell: (row) => verdict(judged(row)) }, { name: "Test", wide: true, cell: (row) => itemLink(row.item_path, row.item_variant, caseName(row)) }, { name: "Where", wide: true, cell: (row) => row.item_path }, { name: "Kind", cell: (row) => row.kind },
+    { name: "Time", right: true, cell: (row) => seconds(row.total_time) }, ...usual.columns(), { name: "User", right: true, cell: (row) => seconds(row.user_time) }, { name: "Kernel", right: true, cell: (row) => seconds(row.kernel_time) },
     { name: "CPU", right: true, cell: (row) => percent(row.cpu_usage === null ? null : row.cpu_usage * 100) }, { name: "Memory", right: true, cell: (row) => (row.mem_usage === null ? "–" : `${number(row.mem_usage)} MB`) },
   ], found.slice(0, 1000), "This run has no tests."));
 }

@@ -1,7 +1,8 @@
 // Trends: the tests whose level changed over the history of a machine.
 
 import { badge, el, number, table, when } from "./dom.js";
-import { itemLink, value } from "./verdicts.js";
+import { value } from "./values.js";
+import { itemLink } from "./verdicts.js";
 
 const share = (ratio) => (ratio >= 2 ? `${ratio.toFixed(2)} ×` : `${ratio >= 1 ? "+" : ""}${((ratio - 1) * 100).toFixed(1)} %`);
 

@@ -1,7 +1,8 @@
 // A comparison: the verdict on the whole, on the machine, and on each test.
 
-import { badge, el, link, number, seconds, table } from "./dom.js";
+import { badge, el, link, number, table } from "./dom.js";
 import { level, verdict } from "./states.js";
+import { value } from "./values.js";
 
 const MAX_ROWS = 200;
 
@@ -38,14 +39,17 @@ export function mergedNames(rows) {
   return `${names === 1 ? "1 name stands" : `${names} names stand`} for several executions in a session, such as ${name} of ${path} for ${repeated[0][1]}: repetitions, or methods of several classes, which pytest-monitor sends without their class. The least of them counts; different names keep them apart.`;
 }
 
-export function value(found, unit) {
-  if (found === null) return "–";
-  return unit === "s" ? seconds(found) : `${number(found, 2)} ${unit}`;
-}
-
 const factor = (ratio) => (ratio === null ? "–" : `${ratio.toFixed(2)} ×`);
 
-export function comparison(found) {
+// The reasons that several tests without a verdict share, with the number of these tests: each is said once.
+function repeatedReasons(items) {
+  const counts = new Map();
+  for (const item of items) if (item.verdict === "unfit") counts.set(item.reason, (counts.get(item.reason) ?? 0) + 1);
+  return new Map([...counts].filter(([, count]) => count > 1));
+}
+
+// Return a comparison: what changed first, all else folded. `recent` has the earlier values of the tests.
+export function comparison(found, recent) {
   const { shift, unit } = found;
   const machine = { steady: "good", slower: "warning", faster: "warning" }[shift.verdict] ?? "plain";
   const still = new Map();
@@ -53,31 +57,35 @@ export function comparison(found) {
   const unchanged = found.counts.noise - [...still.values()].reduce((sum, count) => sum + count, 0);
   const counts = [...Object.entries({ ...found.counts, noise: unchanged }).map(([key, count]) => [count, found.words[key], level(key)]), ...[...still].map(([word, count]) => [count, word, "warning"])]
     .filter(([count]) => count > 0).map(([count, word, colour]) => [badge(`${number(count)} ${word}`, colour), " "]);
-  const reasons = new Map();
-  for (const item of found.items) if (item.verdict === "unfit") reasons.set(item.reason, (reasons.get(item.reason) ?? 0) + 1);
-  const isRepeated = (item) => item.verdict === "unfit" && reasons.get(item.reason) > 1;
+  const reasons = repeatedReasons(found.items);
+  const isRepeated = (item) => item.verdict === "unfit" && reasons.has(item.reason);
   const isNotable = (item) => item.verdict !== "noise" || item.renamed_from || item.since;
   const shown = found.items.filter((item) => isNotable(item) && !isRepeated(item));
   const rest = found.items.filter((item) => !isNotable(item));
   const repeated = found.items.filter(isRepeated);
+  const folded = (words, items) => (items.length ? el("details", {}, el("summary", {}, words), table(columns(unit, recent), items.slice(0, MAX_ROWS), "", { key: words }), left(items)) : null);
   return el("div", {},
     el("p", {}, verdict(found), ` ${found.explanation}`),
     el("p", {}, el("span", { class: "quiet" }, "The machine: "), badge(shift.verdict, machine), ` ${shift.explanation}`),
     found.contexts.map((context) => (context.host?.busy ? el("p", {}, badge(`${context.host.host} was busy`, "warning"), ` ${context.host.explanation}`) : null)),
     found.places.explanation ? el("p", {}, badge("in doubt", "warning"), ` ${found.places.explanation}`) : null,
     el("p", {}, counts),
-    [...reasons].filter(([, count]) => count > 1).map(([reason, count]) => el("p", {}, badge(`${number(count)} ${found.words.unfit}`, level("unfit")), ` ${reason}`)),
-    shown.length || !repeated.length ? table(columns(unit), shown.slice(0, MAX_ROWS), "No test changed.") : null,
-    repeated.length ? el("details", {}, el("summary", {}, `${number(repeated.length)} tests that cannot be judged`), el("ul", {}, repeated.slice(0, MAX_ROWS).map((item) => el("li", {}, itemLink(item.path, item.variant, item.variant || item.path, item.item_id))))) : null,
-    rest.length ? el("details", {}, el("summary", {}, `${number(rest.length)} tests within their usual variation`), table(columns(unit), rest.slice(0, MAX_ROWS), "")) : null);
+    [...reasons].map(([reason, count]) => el("p", {}, badge(`${number(count)} ${found.words.unfit}`, level("unfit")), ` ${reason}`)),
+    shown.length || !repeated.length ? [table(columns(unit, recent), shown.slice(0, MAX_ROWS), "No test changed.", { key: "changed" }), left(shown)] : null,
+    folded(`${number(repeated.length)} tests that cannot be judged`, repeated),
+    folded(`${number(rest.length)} tests within their usual variation`, rest));
 }
 
-function columns(unit) {
+const left = (items) => (items.length > MAX_ROWS ? el("p", { class: "quiet" }, `and ${number(items.length - MAX_ROWS)} more`) : null);
+
+function columns(unit, recent) {
   return [
     { name: "Verdict", cell: verdict },
     { name: "Test", wide: true, cell: (item) => el("span", {}, itemLink(item.path, item.variant, item.variant || item.path, item.item_id), item.renamed_from ? el("span", { class: "quiet" }, ` was ${item.renamed_from}`) : null) },
-    { name: "Base", right: true, cell: (item) => value(item.base ?? item.level, unit) }, { name: "Head", right: true, cell: (item) => value(item.head, unit) },
-    { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Corrected for the machine", right: true, cell: (item) => factor(item.corrected_ratio) },
+    { name: "Usual", right: true, title: "The usual value in the runs before", cell: (item) => value(item.level ?? recent.of(item)?.usual ?? null, unit) },
+    { name: "Base", right: true, cell: (item) => value(item.base, unit) }, { name: "Head", right: true, cell: (item) => value(item.head, unit) },
+    ...recent.columns({ usual: false }),
+    { name: "As measured", right: true, cell: (item) => factor(item.ratio) }, { name: "Corrected", right: true, title: "Corrected for the machine", cell: (item) => factor(item.corrected_ratio) },
     { name: "Reason", wide: true, cell: (item) => el("span", { title: item.reason }, item.reason.length > 160 ? `${item.reason.slice(0, 160)}…` : item.reason) },
   ];
 }

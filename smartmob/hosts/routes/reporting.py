@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
-from smartmob.hosts.fields import Container, StaleFigure, message_fields
+from smartmob.hosts.fields import Container, FileSystem, StaleFigure, message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
@@ -58,6 +58,8 @@ Sample = msgspec.defstruct(
         ("temperatures", dict[str, float | str] | None, None),
         ("stale", dict[str, StaleFigure] | None, None),
         ("container", Container | None, None),
+        ("totals", dict[str, float] | None, None),
+        ("file_systems", dict[str, FileSystem] | None, None),
         ("unread", list[str] | None, None),
     ],
     frozen=True,

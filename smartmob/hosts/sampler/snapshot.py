@@ -41,6 +41,8 @@ _PATIENCE_SECONDS = 2.0
 _FORGET_SECONDS = 3600.0
 """Seconds after which a temperature that cannot be read any more is not mentioned any more."""
 ROOT_FOLDER = "/"
+_FILE_SYSTEMS = "file systems"
+"""The key of the results that has the file systems that could be read."""
 
 
 class SnapshotReader:
@@ -66,7 +68,7 @@ class SnapshotReader:
         }
         self._probes = {name: Probe(read, reads_ahead=name == TEMPERATURES) for name, read in sources.items()}
         self._folders = {
-            folder: Probe(_FileSystem(folder).read, reads_ahead=True) for folder in chosen.folders or (ROOT_FOLDER,)
+            folder: Probe(_FolderUsage(folder).read, reads_ahead=True) for folder in chosen.folders or (ROOT_FOLDER,)
         }
         self._last: dict[str, tuple[float, float]] = {}
         """The last value of each figure, and when it was read (time.monotonic)."""
@@ -88,6 +90,7 @@ class SnapshotReader:
             swap_used=swap_used,
             swap_total=swap_total,
             storage=results.get(STORAGE),
+            file_systems=results[_FILE_SYSTEMS],
             disk_read=read,
             disk_write=written,
             net_received=received,
@@ -114,7 +117,7 @@ class SnapshotReader:
                 results[name] = probe.take(deadline)
             except Unreadable as error:
                 reasons[name] = str(error)
-        file_systems = {}
+        by_device: dict[int, tuple[str, Storage]] = {}
         for folder in self._folders:
             name = f"{STORAGE} {folder}"
             if name in reasons:
@@ -122,9 +125,10 @@ class SnapshotReader:
                 reasons[STORAGE] = reason if folder in reason else f"{folder}: {reason}"
             else:
                 device, storage = results.pop(name)
-                file_systems[device] = storage
+                by_device[device] = folder, storage
+        results[_FILE_SYSTEMS] = dict(by_device.values())
         if STORAGE not in reasons:
-            results[STORAGE] = _total(list(file_systems.values()))
+            results[STORAGE] = _total([storage for _, storage in by_device.values()])
         return results, reasons
 
     def _stale_fields(self, snapshot: Snapshot, reasons: dict[str, str]) -> dict[str, StaleFigure]:
@@ -182,7 +186,7 @@ def _swap() -> tuple[int, int]:
     return swap.used, swap.total
 
 
-class _FileSystem:
+class _FolderUsage:
     """The file system of a folder."""
 
     def __init__(self, folder: str) -> None:

@@ -9,6 +9,7 @@ from smartmob.metrics.service.ingest import IngestService
 from smartmob.metrics.service.maintenance import MaintenanceService
 from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.recent_values import RecentValues
 from smartmob.metrics.verdict.trend_service import TrendService
 
 
@@ -21,4 +22,5 @@ class MetricsService:
     runs: RunFinder
     comparisons: ComparisonService
     trends: TrendService
+    recent: RecentValues
     maintenance: MaintenanceService

@@ -42,6 +42,11 @@ def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, A
     return _page([(summary, findings, health)])
 
 
+def charts_of(run: RunData) -> dict[str, Chart]:
+    """Return the charts of the report of a run by their names: of all transactions, and of its turrets' health."""
+    return _charts([run], [TRANSACTION], [TRANSACTION])
+
+
 def compare(first: RunData, second: RunData, comparison: RunComparison | None = None) -> str:
     """Return the page of two runs side by side, called A and B, with the verdict of their `comparison`."""
     return _page([first, second], comparison)

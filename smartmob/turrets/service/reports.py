@@ -29,10 +29,11 @@ from smartmob.turrets.model import (
     TurretConfig,
 )
 from smartmob.turrets.project import script_digests
+from smartmob.turrets.report.charts import Chart
 from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.given_findings import GivenFindings
-from smartmob.turrets.report.page import compare, render
+from smartmob.turrets.report.page import charts_of, compare, render
 from smartmob.turrets.report.run_comparison import LEAST_EFFECT, RunComparison
 from smartmob.turrets.report.trust import judge
 from smartmob.turrets.service.comparisons import RunComparisons
@@ -116,6 +117,14 @@ class RunReports:
             if against is not None:
                 return await asyncio.to_thread(compare, runs[0], runs[1], await self._comparison(ident, against))
             return await asyncio.to_thread(render, *runs[0])
+
+    async def charts(self, ident: str) -> dict[str, Chart]:
+        """Return the charts of the report of a run by their names, as objects for plotly."""
+        async with self._reporting:
+            run = await self._queries.find(ident)
+            summary, findings = await self._compute(run)
+            health = [dict(row) for row in await self._reader.health(run.uuid)]
+            return await asyncio.to_thread(charts_of, (summary, findings, health))
 
     async def _comparison(self, ident: str, against: str) -> RunComparison | None:
         """Return the comparison of two runs, or None while one of them is active."""
