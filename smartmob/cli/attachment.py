@@ -17,6 +17,8 @@ from typing import Any
 
 from smartmob.cli import printing
 from smartmob.cli.main import FAILED
+from smartmob.cli.node_output import is_one_of_many
+from smartmob.cli.server_options import command_line_at
 from smartmob.client import failures, streams
 from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, NotConnected
@@ -62,6 +64,8 @@ class Attachment:
 
     async def run(self, *, with_input: bool) -> int:
         """Pass everything on until the job ends or this command must; return the exit code."""
+        if is_one_of_many():
+            return await self._run_for_many()
         loop = asyncio.get_running_loop()
         presses = 0
 
@@ -98,7 +102,9 @@ class Attachment:
                     raise
             except NotConnected:
                 if self._listener.number is not None:
-                    printing.say(f"Job {self._listener.id} may still run. {come_back(self._listener.id)}")
+                    printing.say(
+                        f"Job {self._listener.id} may still run. {come_back(self._listener.id, self._client.url)}"
+                    )
                 raise
             except BaseException:
                 self._listener.cancel()
@@ -109,6 +115,15 @@ class Attachment:
         if self._input_error is not None:
             raise SmartmobError(f"standard input cannot be read: {self._input_error.strerror}")
         return code
+
+    async def _run_for_many(self) -> int:
+        """Pass output on until the job ends, without input; a job whose command is cancelled is ended."""
+        self._listener.end_input()
+        try:
+            return await self._show(None)
+        except asyncio.CancelledError:
+            await self._end(INTERRUPTED_CODE, self._keep)
+            raise
 
     def _leave(self, code: int, *, keep: bool | None = None) -> None:
         """End this command with an exit code, and the job unless it is kept."""
@@ -128,16 +143,20 @@ class Attachment:
                 return code
         except ClientError as error:
             printing.say(f"smartmob: job {job} could not be ended: {error}")
-        printing.say(f"Job {job} goes on. {come_back(job)}")
+        printing.say(f"Job {job} goes on. {come_back(job, self._client.url)}")
         return code
 
-    async def _show(self, output: int) -> int:
+    async def _show(self, output: int | None) -> int:
+        """Show the output, on the file `output` or, for one of several machines, on its own output."""
         async for message in self._listener:
             if isinstance(message, BaseException):
                 printing.say(f"smartmob: {message}")
                 continue
             is_error = isinstance(message, StandardErrorBytes)
-            await streams.write_all(sys.stderr.fileno() if is_error else output, output_of(message))
+            if output is None:
+                (sys.stderr if is_error else sys.stdout).buffer.write(output_of(message))
+            else:
+                await streams.write_all(sys.stderr.fileno() if is_error else output, output_of(message))
         for first, last in self._listener.gaps:
             printing.say(f"smartmob: {last - first} bytes of output were no longer stored")
         ended = self._listener.ended
@@ -230,6 +249,6 @@ def exit_code(code: int | None) -> int:
     return 128 - code if code < 0 else code & 0xFF or int(code != 0)
 
 
-def come_back(job: int) -> str:
-    """Return how to follow a job again, for people."""
-    return f"Come back with: smartmob output {job} -f"
+def come_back(job: int, url: str) -> str:
+    """Return how to follow a job of the service at `url` again, for people."""
+    return f"Come back with: {command_line_at(url, 'output', str(job), '-f')}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ import click
 
 from smartmob.cli import printing
 from smartmob.cli.attachment import CLOSED_CODE, Attachment, come_back, exit_code, output_of, window
+from smartmob.cli.host_lines import HostLines
 from smartmob.cli.number_options import Number
-from smartmob.cli.server_options import address, with_answer_timeout, with_rest_client, with_server_options
+from smartmob.cli.on_nodes import with_nodes
+from smartmob.cli.server_options import with_answer_timeout, with_rest, with_server_options
 from smartmob.client.command_client import CommandClient
 from smartmob.client.groups import Group, Result
 from smartmob.client.http import RestClient
-from smartmob.client.messages import LineSplitter
 from smartmob.commands.model import BAD_PARAMETER
 from smartmob.errors import RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
@@ -28,10 +28,17 @@ _LONGEST_SECONDS = 10_000_000
 _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stopped")
 
 
+async def _on_hosts(
+    urls: tuple[str, ...], token: str | None, ca_file: Path | None, words: tuple[str, ...], **options: Any
+) -> int:
+    """Run a command on services that are no nodes; return the highest exit code."""
+    if options["terminal"] or options["detach"] or options["keep"]:
+        raise click.UsageError("-t, --detach and --keep need one machine")
+    cmd: Any = words[0] if len(words) == 1 else list(words)
+    return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, _parameters(options))
+
+
 @click.command("exec", context_settings={"ignore_unknown_options": True})
-@click.option(
-    "--on", "hosts", metavar="HOST,...", help="Run on all these machines at once; lines begin with the machine."
-)
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Run on a terminal, as an interactive program needs.")
 @click.option("-C", "--chdir", "cwd", metavar="PATH", help="Working directory on the machine.")
 @click.option("-e", "--env", "env", metavar="NAME=VALUE", multiple=True, help="Environment variable; repeatable.")
@@ -42,6 +49,7 @@ _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stop
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @with_answer_timeout
 @with_server_options
+@with_nodes(live=True, alone="terminal", direct=_on_hosts)
 async def exec_command(
     server: str, token: str | None, ca_file: Path | None, words: tuple[str, ...], **options: Any
 ) -> int:
@@ -52,16 +60,12 @@ async def exec_command(
 
     The job is ended when the reader of the output closes it, as `head` does, and when this command gets TERM or HUP.
     With --keep it goes on.
+
+    --on runs it on nodes, or on services at other addresses. On several machines it gets no input, and each line begins
+    with its machine.
     """
     kwargs = _parameters(options)
     cmd: Any = words[0] if len(words) == 1 else list(words)
-    if options["hosts"] is not None:
-        if options["terminal"] or options["detach"] or options["keep"]:
-            raise click.UsageError("-t, --detach and --keep need one machine")
-        urls = tuple(address(host.strip()) for host in options["hosts"].split(",") if host.strip())
-        if not urls or len(set(urls)) < len(urls):
-            raise click.UsageError("--on: expected the names of different machines, separated by commas")
-        return await _on_many(Group(urls, token, CONNECT_SECONDS, ca_file), cmd, kwargs)
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         if options["terminal"]:
             kwargs["terminal"] = dict(zip(("columns", "rows"), window(), strict=True))
@@ -71,7 +75,7 @@ async def exec_command(
         await listener.accepted()
         if options["detach"] and listener.number is not None:
             listener.cancel()
-            printing.say(f"Job {listener.id} runs. {come_back(listener.id)}")
+            printing.say(f"Job {listener.id} runs. {come_back(listener.id, client.url)}")
             return 0
         attachment = Attachment(client, listener, terminal=options["terminal"], keep=options["keep"], program=words[0])
         return await attachment.run(with_input=not options["no_stdin"])
@@ -129,44 +133,6 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
     return max((exit_code(result.exit_code) for result in results.values()), default=0)
 
 
-class HostLines:
-    """The lines of several hosts, each with the name of its host before it.
-
-    `as_written` is for a terminal: a line without its end, as a prompt, is shown at once, and when another host writes
-    in the meantime, the rest of it begins a new line. Without it only whole lines are shown.
-    """
-
-    def __init__(self, hosts: Iterable[str], *, as_written: bool) -> None:
-        self._lines = {host: LineSplitter() for host in hosts}
-        self._as_written = as_written
-        self._open: str | None = None
-
-    def add(self, host: str, data: bytes) -> str:
-        """Return what is to be shown after output of a host."""
-        lines = self._lines[host]
-        found = lines.add(data)
-        if self._as_written and lines.has_rest:
-            found.append(lines.take_rest())
-        return self._shown(host, found)
-
-    def end(self, host: str) -> str:
-        """Return what is to be shown at the end of a host's output: its last line has a line end."""
-        shown = self._shown(host, self._lines[host].end())
-        if self._open == host:
-            self._open = None
-            shown += "\n"
-        return shown
-
-    def _shown(self, host: str, texts: list[str]) -> str:
-        shown = ""
-        for text in texts:
-            if self._open != host:
-                shown += ("\n" if self._open is not None else "") + f"{host}: "
-            shown += text
-            self._open = None if text.endswith("\n") else host
-        return shown
-
-
 def _ending(result: Result) -> str:
     return str(result.error) if result.error is not None else f"ended with {result.exit_code}"
 
@@ -175,7 +141,9 @@ def _ending(result: Result) -> str:
 @click.option("--state", type=click.Choice(_STATES), help="Only jobs in this state.")
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Jobs to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_rest_client
+@with_server_options
+@with_nodes()
+@with_rest
 async def jobs_command(rest: RestClient, state: str | None, limit: int, as_json: bool) -> None:
     """List the running and the ended jobs of a service, newest first."""
     asked = {"limit": limit, **({"state": state} if state else {})}
@@ -204,7 +172,9 @@ def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
 @click.option("--from", "offset", type=click.IntRange(min=0), default=0, help="Begin at this byte.")
 @click.option("--stream", type=click.Choice(("stdout", "stderr")), help="Only what was written to this stream.")
 @click.argument("job", type=click.IntRange(min=1))
-@with_rest_client
+@with_server_options
+@with_nodes(live="follow")
+@with_rest
 async def output_command(rest: RestClient, job: int, follow: bool, offset: int, stream: str | None) -> int | None:
     """Print the output of a job, from its beginning or from a byte on.
 
@@ -230,6 +200,7 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int, 
 @click.option("-s", "--signal", "name", metavar="SIGNAL", help="Send this signal instead, such as HUP.")
 @click.argument("job", type=click.IntRange(min=1))
 @with_server_options
+@with_nodes()
 async def kill_command(server: str, token: str | None, ca_file: Path | None, job: int, name: str | None) -> int:
     """Ask a job to end, and kill it when it does not end in time."""
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,32 @@ _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}
 @click.command("doctor")
 @click.option("--server", metavar="URL", help="A service whose clock is compared with that of this machine.")
 @click.option("--config", type=click.Path(path_type=Path), help="File of settings, in TOML.")
+@click.option(
+    "--on",
+    metavar="MACHINES",
+    multiple=True,
+    help="Check nodes of the service instead: NAME,... or label=KEY[=VALUE],... or all; repeatable.",
+)
 @as_json
 @with_settings
-def command(server: str | None, config: Path | None, as_json: bool, **flags: Any) -> int:
+def command(server: str | None, config: Path | None, on: tuple[str, ...], as_json: bool, **flags: Any) -> int:
     """Check whether a service can run here, and tell what to do where it cannot.
 
     Takes the options of `smartmob serve`, to look with the same ones: ports, data directory, disk, files of secrets,
     database, programs, file descriptors, clock. It changes nothing. Ends with 1 when something is bad.
+
+    With --on it checks nodes, as the service of --server or SMARTMOB_SERVER sees them: whether they are connected and
+    answer, their versions, their clocks.
     """
+    if on:
+        from smartmob.cli.node_checks import check
+
+        checked = asyncio.run(check(server, flags["token_file"], flags.get("join_ca_file"), on))
+        if as_json:
+            printing.print_json(checked)
+        else:
+            _print_nodes(checked)
+        return 1 if any(one["level"] == "bad" for found in checked.values() for one in found) else 0
     from smartmob.app import MIGRATED_FEATURES
     from smartmob.client import clock_offset
     from smartmob.kernel.db import migrations
@@ -76,6 +95,24 @@ def _turret_keys(path: Path) -> Any:
         advice = f"Add the key of each turret: smartmob keys allow {path} KEY NAME."
         return Finding(name, "warning", f"{path} holds no key, so no turret is heard", advice)
     return Finding(name, "good", f"{path} holds {len(keys)}")
+
+
+def _print_nodes(checked: Mapping[str, Any]) -> None:
+    """Print the findings of nodes, and a line for each node and a total."""
+    rows = (
+        (name, printing.plain(one["level"], _STYLES[one["level"]]), one["name"], one["said"])
+        for name, found in checked.items()
+        for one in found
+    )
+    printing.print_table("", ("Node", "", "Check", "Found"), rows)
+    bad = 0
+    for name, found in checked.items():
+        wrong = [one for one in found if one["level"] == "bad"]
+        bad += bool(wrong)
+        for one in found:
+            if one["advice"]:
+                printing.say(f"{name}: {one['name']}: {one['advice']}")
+    printing.say(f"{len(checked)} machine{'s' if len(checked) != 1 else ''}: {len(checked) - bad} ok, {bad} failed")
 
 
 def _print(found: list[Any]) -> None:

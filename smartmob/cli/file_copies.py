@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
 from smartmob.cli import printing
 from smartmob.cli.commands import CONNECT_SECONDS
+from smartmob.cli.node_output import is_one_of_many, machine_name
+from smartmob.cli.node_selection import find_node
+from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.server_options import address, with_answer_timeout, with_server_options
 from smartmob.client.command_client import CommandClient
 from smartmob.client.copying import Copy
+from smartmob.client.http import RestClient
 
 _OWN_PREFIXES = ("/", "./", "../", "-")
 """Beginnings of a path on this machine, which may then contain a colon."""
@@ -21,11 +26,13 @@ _OWN_PREFIXES = ("/", "./", "../", "-")
 @click.argument("dest")
 @with_answer_timeout
 @with_server_options
+@with_nodes()
 async def cp_command(server: str, token: str | None, ca_file: Path | None, src: str, dest: str) -> int:
     """Copy a file, or a folder with its content, to a machine or from a machine.
 
-    A path on a machine is written HOST:PATH, [HOST:PORT]:PATH, or :PATH for the service that --server names. A path on
-    this machine is a file, a folder, or a stream: - for standard input or output, a pipe, a device.
+    A path on a machine is written NODE:PATH, HOST:PATH, [HOST:PORT]:PATH, or :PATH for the machines of --on, or else
+    the service of --server. A path on this machine is a file, a folder, or a stream: - for standard input or output, a
+    pipe, a device. From several machines, DEST is a folder that gets a folder for each machine.
 
     Every file is checked by its SHA-256, and gets its name when it is complete. Links, fifos, times, and modes below
     the umask are kept. A copy goes into a folder that exists, as with cp. A repeated copy continues where the one
@@ -33,10 +40,13 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
     """
     if not src or not dest:
         raise click.UsageError("SRC and DEST must not be empty; . is the folder where this command runs")
-    remote = [_remote(path, server) for path in (src, dest)]
+    async with RestClient(server, token, ca_file) as rest:
+        remote = [await _remote(path, rest) for path in (src, dest)]
     if (remote[0] is None) == (remote[1] is None):
         raise click.UsageError("one of SRC and DEST must be HOST:PATH, the other one a path on this machine")
     url, path = remote[0] or remote[1] or ("", "")
+    if is_one_of_many():
+        dest = _for_one_of_many(src, dest, fetches=remote[0] is not None, named=url != server)
     async with CommandClient(url, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         with printing.transfer() as bars:
             task = bars.add_task(printing.printable(Path(src).name), total=None)
@@ -49,7 +59,25 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
     return 1 if copy.problems else 0
 
 
-def _remote(path: str, server: str) -> tuple[str, str] | None:
+def _for_one_of_many(src: str, dest: str, *, fetches: bool, named: bool) -> str:
+    """Return the destination for one of several machines; raises UsageError."""
+    if named:
+        raise click.UsageError("with several machines of --on, a path there is written :PATH")
+    if not fetches:
+        if src == "-" or not (Path(src).is_file() or Path(src).is_dir()):
+            raise click.UsageError("a stream cannot be copied to several machines; put it into a file first")
+        return dest
+    if dest == "-":
+        raise click.UsageError("files of several machines need a folder as DEST")
+    name = machine_name()
+    if name in (".", "..") or "/" in name:
+        name = quote(name, safe="").replace(".", "%2E")
+    folder = Path(dest, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+async def _remote(path: str, rest: RestClient) -> tuple[str, str] | None:
     """Return the address of the service and the path there, or None for a path on this machine."""
     if path.startswith("["):
         host, separator, remote = path[1:].partition("]:")
@@ -57,4 +85,7 @@ def _remote(path: str, server: str) -> tuple[str, str] | None:
     host, separator, remote = path.partition(":")
     if not separator or "/" in host or path.startswith(_OWN_PREFIXES):
         return None
-    return (address(host) if host else server), remote or "."
+    if not host:
+        return rest.url, remote or "."
+    node = await find_node(rest, host)
+    return (address(host) if node is None else node.url), remote or "."

@@ -160,7 +160,7 @@ def _run(call: Callable[[], object]) -> int:
     except SmartmobError as error:
         # It may quote what a server has said.
         click.echo(f"smartmob: {_printable(str(error))}", err=True)
-        return _code(error)
+        return exit_code_of(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -188,7 +188,8 @@ def _printable(text: str) -> str:
     return printable(text)
 
 
-def _code(error: SmartmobError) -> int:
+def exit_code_of(error: SmartmobError) -> int:
+    """Return the exit code of a command that fails with an error."""
     if isinstance(error, RemoteError):
         return FAILED if error.status == _NOT_FOUND_STATUS else REMOTE
     return USAGE if isinstance(error, SettingsError) else FAILED

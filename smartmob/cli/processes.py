@@ -13,8 +13,9 @@ from smartmob.cli.follower import OutputFollower
 from smartmob.cli.limit_options import cpu_use, memory_use
 from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
+from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.process_selection import Status, complete, listed, select
-from smartmob.cli.server_options import as_json, command_line, with_rest_client
+from smartmob.cli.server_options import as_json, command_line, with_rest, with_server_options
 from smartmob.cli.table_layout import StyledLine, StyledText
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
@@ -31,7 +32,9 @@ slugs_argument = click.argument("slugs", metavar="SLUG...", nargs=-1, required=T
 
 @click.command()
 @as_json
-@with_rest_client
+@with_server_options
+@with_nodes()
+@with_rest
 async def ps(rest: RestClient, as_json: bool) -> None:
     """List programs with their state, and what they use of the processor and of memory."""
     processes = await listed(rest)
@@ -117,7 +120,9 @@ def _end(process: Status) -> str:
 @click.option("--stream", type=click.Choice(list(STREAMS)), default="all", show_default=True,
               help="Only what the programs write to this stream.")  # fmt: skip
 @as_json
-@with_rest_client
+@with_server_options
+@with_nodes(live="follow")
+@with_rest
 async def logs(
     rest: RestClient, slugs: tuple[str, ...], follow: bool, tail: int, stream: str, as_json: bool
 ) -> int:  # fmt: skip
@@ -145,7 +150,9 @@ async def logs(
 @click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=_ATTACHED_LINES, show_default=True,
               help="The last N lines first.")  # fmt: skip
 @as_json
-@with_rest_client
+@with_server_options
+@with_nodes(live=True)
+@with_rest
 async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
     """Follow the output and the events of a program until CTRL-C, which leaves it running.
 
@@ -173,7 +180,9 @@ async def _follow(follower: OutputFollower, slugs: list[str], tail: int, goodbye
 @click.command()
 @slugs_argument
 @as_json
-@with_rest_client
+@with_server_options
+@with_nodes()
+@with_rest
 async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> int:
     """Stop running programs and start them again; also start programs that failed, wait or were stopped.
 
@@ -186,7 +195,9 @@ async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> in
 @slugs_argument
 @click.option("--remove", is_flag=True, help="Also remove them from the list.")
 @as_json
-@with_rest_client
+@with_server_options
+@with_nodes()
+@with_rest
 async def stop(rest: RestClient, slugs: tuple[str, ...], remove: bool, as_json: bool) -> int:
     """Stop programs with their whole process trees, and return when all have ended.
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
-import threading
-from collections.abc import AsyncIterator, Container, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,24 +18,26 @@ from smartmob.cli.follower import OutputFollower
 from smartmob.cli.limit_options import with_limits
 from smartmob.cli.line_printer import EVENT_PREFIX, LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
+from smartmob.cli.node_output import is_one_of_many
 from smartmob.cli.number_options import Number
+from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
-from smartmob.cli.server_options import as_json, command_line, with_rest_client
+from smartmob.cli.server_options import as_json, command_line, with_rest, with_server_options
 from smartmob.cli.single_run import run_command, run_once
+from smartmob.cli.source_upload import upload
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
-from smartmob.client.source_archive import PROCFILE, SourceArchive, source_archive
+from smartmob.client.source_archive import PROCFILE
 from smartmob.errors import Conflict, InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
 from smartmob.processes import model
 from smartmob.processes.preparation import options_file, procfile
 from smartmob.processes.protocol import LONGEST_GRACE
 
-_CHUNK_BYTES = 256 * 1024
 _MAX_NODES = 1000  # processes of one run
 _MAX_NAMED = 4  # slugs in a message
-_SCALE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)=(\d{1,4})")
+_SCALE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)=(\d{1,4})(/node)?")
 _RELEASE = "release"
 """The process type that runs once before the others, as on Heroku."""
 _DOES_NOT_EXIST = "which does not exist"
@@ -47,18 +46,28 @@ _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
 _ENDED = _NOT_STARTED | {model.STOPPING}
 
 
-class _Scale(click.ParamType[dict[str, int]]):
+class _Counts(dict[str, int]):
+    """The numbers of programs by type; `totals` are the parts of the option that do not say that they are per node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.totals: list[str] = []
+
+
+class _Scale(click.ParamType[_Counts]):
     name = "scale"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
-        if isinstance(value, dict):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _Counts:
+        if isinstance(value, _Counts):
             return value
-        scale = {}
+        scale = _Counts()
         for part in value.split(","):
             match = _SCALE.fullmatch(part.strip())
             if match is None:
                 self.fail(f"{part!r}: expected TYPE=NUMBER, as in web=2,worker=1", param, ctx)
             scale[match[1]] = int(match[2])
+            if match[3] is None:
+                scale.totals.append(part.strip())
         return scale
 
 
@@ -86,7 +95,7 @@ class _AllEnded(Exception):
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
 @click.argument("words", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 @click.option("--app", metavar="NAME", help="Name of the application.  [default: the folder's]")
-@click.option("--scale", "scales", metavar="TYPE=N,...", type=_Scale(), multiple=True,
+@click.option("--scale", "scales", metavar="TYPE=N[/node],...", type=_Scale(), multiple=True,
               help="Number of programs of each type.  [default: one of each in the Procfile]")  # fmt: skip
 @click.option("-f", "--procfile", "file", metavar="FILE", type=click.Path(path_type=Path),
               help="Another Procfile; a relative path is one in FOLDER.  [default: Procfile]")  # fmt: skip
@@ -106,13 +115,15 @@ class _AllEnded(Exception):
               help="Run COMMAND on a terminal, or not.  [default: if input and output are one]")  # fmt: skip
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on to COMMAND.")
 @as_json
-@with_rest_client
+@with_server_options
+@with_nodes(placing=True, alone="terminal")
+@with_rest
 async def command(
     rest: RestClient,
     folder: Path,
     words: tuple[str, ...],
     app: str | None,
-    scales: tuple[dict[str, int], ...],
+    scales: tuple[_Counts, ...],
     file: Path | None,
     options: Path | None,
     restart: str | None,
@@ -126,6 +137,8 @@ async def command(
     `.slugignore` names, in the syntax of `.gitignore`, are not sent. Processes are named by application, type and
     number: `myapp.web.0`. The type `release` runs once before the others are created; if it fails, they are not.
 
+    On several machines of --on this returns, as with --detach, when the programs run; `--scale web=2/node` is for each.
+
     With COMMAND only this command runs, once, in the prepared folder and its environment. Input, output and errors
     are passed byte by byte, the exit code is its own, and CTRL-C interrupts it. It ends with this command.
     """
@@ -137,11 +150,11 @@ async def command(
             raise click.UsageError(
                 "COMMAND runs once: leave out --scale, -f, --options, --restart, --replace and --detach"
             )
-        common["source_url"] = await _send(rest, folder, for_command=True)
+        common["source_url"] = await upload(rest, folder, for_command=True)
         return await run_command(rest, common, words, terminal, as_json=as_json, with_input=not no_stdin)
     if terminal is not None or no_stdin:
         raise click.UsageError("-t, -T and -n need a COMMAND, after --")
-    scale = {name: count for each in scales for name, count in each.items()}
+    scale = _scale_of(scales)
     declared = _read_procfile(folder, file)
     requests, release = _requests(declared, scale, with_commands=file is not None)
     if options:
@@ -149,7 +162,7 @@ async def command(
     slugs = [f"{app}.{request['node']}" for request in requests]
     released = [f"{app}.{release['node']}"] if release else []
     old = await _existing(rest, [*released, *slugs], replace=replace)
-    common["source_url"] = await _send(rest, folder)
+    common["source_url"] = await upload(rest, folder)
     if release:
         await _remove(rest, [slug for slug in old if slug in released])
         if code := await _released(rest, common | release, as_json=as_json):
@@ -159,12 +172,19 @@ async def command(
     try:
         # --restart is stronger than a file.
         await _create(rest, [request | common for request in requests])
-        if detach and requests:
+        if (detach or is_one_of_many()) and requests:
             return await _started(rest, app, slugs, as_json=as_json)
     except asyncio.CancelledError:
         printing.say(f"\nInterrupted; {_subject(slugs)} on starting.\n{_ways_back(rest, app, slugs)}")
         return INTERRUPTED_CODE
     return await _watch(rest, app, slugs, as_json=as_json) if requests else GOOD
+
+
+def _scale_of(scales: Sequence[_Counts]) -> dict[str, int]:
+    """Return the numbers of programs by type; raises UsageError for a total, which several machines would share."""
+    if is_one_of_many() and (totals := [part for each in scales for part in each.totals]):
+        raise click.UsageError(f"--scale: on several machines say how many run on each: {totals[0]}/node")
+    return {name: count for each in scales for name, count in each.items()}
 
 
 async def _released(rest: RestClient, request: dict[str, Any], *, as_json: bool) -> int:
@@ -263,53 +283,6 @@ async def _existing(rest: RestClient, slugs: Sequence[str], *, replace: bool) ->
             f"`{command_line(rest, 'stop', '--remove', *old)}`, or choose another name with --app"
         )
     return old
-
-
-async def _send(rest: RestClient, folder: Path, *, for_command: bool = False) -> str:
-    """Pack and upload a folder; return its address for the service.
-
-    For a command it needs no Procfile, and nothing is said except on a terminal.
-    """
-    async with _packed(folder, needs_procfile=not for_command) as archive:
-        with printing.transfer() as bar:
-            task = bar.add_task("Uploading", total=archive.size)
-
-            async def chunks() -> AsyncIterator[bytes]:
-                with archive.path.open("rb") as file:
-                    while chunk := file.read(_CHUNK_BYTES):
-                        yield chunk
-                        bar.advance(task, len(chunk))
-
-            stored = await rest.upload("/upload-archive", chunks(), archive.size)
-        files = "1 file" if archive.files == 1 else f"{archive.files} files"
-        if not for_command or sys.stderr.isatty():
-            printing.say(f"Uploaded {files}, {printing.size(archive.size)} packed")
-    return str(stored["source_url"])
-
-
-@asynccontextmanager
-async def _packed(folder: Path, *, needs_procfile: bool) -> AsyncIterator[SourceArchive]:
-    """Pack in a thread, which CTRL-C stops."""
-    cancelled = threading.Event()
-
-    with printing.transfer() as bar:
-        task = bar.add_task("Packing", total=None)
-
-        def progress(done: int, total: int) -> None:
-            if cancelled.is_set():
-                raise InvalidInput("cancelled")
-            bar.update(task, completed=done, total=total)
-
-        packing = source_archive(folder, progress, needs_procfile=needs_procfile)
-        try:
-            archive = await asyncio.to_thread(packing.__enter__)
-        except asyncio.CancelledError:
-            cancelled.set()
-            raise
-    try:
-        yield archive
-    finally:
-        packing.__exit__(None, None, None)
 
 
 async def _remove(rest: RestClient, slugs: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import click
 
@@ -130,6 +131,17 @@ def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T
     return run
 
 
+def remote_reason(error: Exception) -> str | None:
+    """Return in one line what a server has done wrong or said, or None for an error that is not its own."""
+    if failures.is_remote(error):
+        return _reason_of(error)
+    if isinstance(error, OSError):
+        return _reason_of(error)
+    if isinstance(error, _PARSE_ERRORS):
+        return f"it sent an answer that is not understood ({type(error).__name__}: {_reason_of(error)})"
+    return None
+
+
 async def _versions(server: str, token: str | None, ca_file: Path | None) -> str:
     """Return the versions of a service and of this command in parentheses, where they differ."""
     async with RestClient(server, token, ca_file) as rest:
@@ -144,8 +156,12 @@ def _reason_of(error: BaseException) -> str:
 
 def with_rest_client(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:
     """Add the options --server, --token-file and --ca-file to an async command that takes a RestClient."""
+    return with_server_options(with_rest(command))
 
-    @with_server_options
+
+def with_rest(command: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+    """Return a command that takes server, token and authorities, for one that takes a RestClient."""
+
     @wraps(command)
     async def run(server: str, token: str | None, ca_file: Path | None, *args: Any, **kwargs: Any) -> T:
         async with RestClient(server, token, ca_file) as rest:
@@ -170,8 +186,21 @@ def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -
 
 def command_line(rest: RestClient, *words: str) -> str:
     """Return the command line of another command for the same service, for a person to type."""
+    return command_line_at(rest.url, *words)
+
+
+def command_line_at(url: str, *words: str) -> str:
+    """Return the command line of another command for the service at `url`, which may be that of a node."""
     from smartmob.processes.protocol import shown_address
 
+    lab, node = _node_of(url)
     usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
-    server = () if rest.url == usual else ("--server", shown_address(rest.url))
-    return shlex.join(("smartmob", *words, *server))
+    server = () if lab == usual else ("--server", shown_address(lab))
+    return shlex.join(("smartmob", *words, *(("--on", node) if node else ()), *server))
+
+
+def _node_of(url: str) -> tuple[str, str]:
+    """Return the service and the node of the address of a node's service; no node for another address."""
+    lab, _, rest = url.rstrip("/").partition("/api/v1/nodes/")
+    node, separator, more = rest.partition("/service")
+    return (lab, unquote(node)) if node and separator and not more else (url.rstrip("/"), "")

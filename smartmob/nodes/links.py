@@ -30,6 +30,8 @@ class Link:
     connected_at: datetime
     facts: NodeFacts = field(default_factory=NodeFacts)
     secret: str = ""
+    digest: bytes = field(default=b"", repr=False)
+    """The SHA-256 of the key by which the link was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class NodeLinks:
 
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
+        self._by_digest: dict[bytes, Link] = {}
         self._waiting: dict[str, _Stream] = {}
         self._streams: set[web.WebSocketResponse] = set()
 
@@ -59,14 +62,23 @@ class NodeLinks:
         """Return the link of a node, or None."""
         return self._links.get(node)
 
+    def node_of(self, digest: bytes) -> str | None:
+        """Return the connected node whose key has this digest, or None."""
+        link = self._by_digest.get(digest)
+        return None if link is None else link.node
+
     async def add(self, link: Link) -> None:
         """Add the link of a node; an older one of the same node is closed."""
         old, self._links[link.node] = self._links.get(link.node), link
+        if link.digest:
+            self._by_digest[link.digest] = link
         if old is not None:
             await old.websocket.close(code=REPLACED, message=b"the node has connected again")
 
     def remove(self, link: Link) -> bool:
         """Remove a link; return False if another one of the node has replaced it."""
+        if self._by_digest.get(link.digest) is link:
+            del self._by_digest[link.digest]
         if self._links.get(link.node) is not link:
             return False
         del self._links[link.node]

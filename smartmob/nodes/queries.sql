@@ -1,6 +1,12 @@
 -- name: select_nodes
 SELECT name, digest, labels, drained, joined_at, seen_at, service, facts FROM nodes ORDER BY name;
 
+-- name: select_node
+SELECT name, digest, labels, drained, joined_at, seen_at, service, facts FROM nodes WHERE name = $1;
+
+-- name: select_node_of_key
+SELECT name FROM nodes WHERE digest = $1;
+
 -- name: insert_node
 INSERT INTO nodes (name, digest, labels, joined_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (name) DO NOTHING

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 from aiohttp import WSMsgType, hdrs, web
 
@@ -17,7 +19,7 @@ from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
 from smartmob.kernel.runtime import clock
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
-from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate
+from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest
 from smartmob.nodes.service import NodesService
 
 _MAX_BYTES = 64 * 1024
@@ -150,7 +152,7 @@ class _Handlers:
 
     async def link(self, request: web.Request) -> web.StreamResponse:
         ws_upgrade.require(request)
-        node = await self._node_of(request)
+        node = await self._node_of(request, self._service.authenticate)
         websocket = web.WebSocketResponse(
             heartbeat=protocol.HEARTBEAT_SECONDS,
             receive_timeout=None,
@@ -158,7 +160,7 @@ class _Handlers:
             max_msg_size=protocol.MAX_MESSAGE_BYTES,
         )
         await ws_upgrade.accept(request, websocket)
-        link = Link(node, websocket, clock.now())
+        link = Link(node, websocket, clock.now(), digest=digest(_key(request)))
         first = protocol.read_from_node(await websocket.receive_str(timeout=_FIRST_SECONDS))
         if not isinstance(first, protocol.Facts):
             raise InvalidInput("the first message of a link is `facts`")
@@ -184,7 +186,7 @@ class _Handlers:
     async def stream(self, request: web.Request) -> web.StreamResponse:
         ws_upgrade.require(request)
         ident = parameter(request, "stream")
-        self._service.links.check_stream(ident, await self._node_of(request))
+        self._service.links.check_stream(ident, await self._node_of(request, self._service.authenticate_stream))
         websocket = web.WebSocketResponse(
             heartbeat=protocol.HEARTBEAT_SECONDS, compress=False, max_msg_size=protocol.STREAM_MESSAGE_BYTES
         )
@@ -199,11 +201,16 @@ class _Handlers:
         proxy = await self._service.proxy(name)
         return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER)
 
-    async def _node_of(self, request: web.Request) -> str:
+    async def _node_of(self, request: web.Request, authenticate: Callable[[str], Awaitable[str]]) -> str:
         """Return the node whose key the request shows; raises NotAuthenticated and TooManyTries."""
-        header = request.headers.get(hdrs.AUTHORIZATION, "")
-        scheme, _, key = header.partition(" ")
-        if scheme.lower() != "bearer":
-            raise NotAuthenticated
-        credential = Credential(request.remote, key, "header", request.path)
-        return await self._tokens.tries.check(credential, lambda: self._service.authenticate(key.strip()))
+        key = _key(request)
+        credential = Credential(request.remote, f"Bearer {key}", "header", request.path)
+        return await self._tokens.tries.check(credential, lambda: authenticate(key))
+
+
+def _key(request: web.Request) -> str:
+    """Return the key that a request shows; raises NotAuthenticated."""
+    scheme, _, key = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise NotAuthenticated
+    return key.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -24,14 +25,18 @@ class NodeStore:
         self._sql = queries.load(PACKAGE)
 
     async def nodes(self) -> list[StoredNode]:
-        """Return all nodes in the order of their names."""
-        found = []
-        for row in await self._database.fetch(self._sql["select_nodes"]):
-            fields = dict(row)
-            fields["labels"] = msgspec.json.decode(fields["labels"], type=dict[str, str])
-            fields["facts"] = msgspec.json.decode(fields["facts"], type=NodeFacts)
-            found.append(StoredNode(**fields))
-        return found
+        """Return all nodes, ordered by name."""
+        return [_node(dict(row)) for row in await self._database.fetch(self._sql["select_nodes"])]
+
+    async def node(self, name: str) -> StoredNode | None:
+        """Return a node, or None."""
+        rows = await self._database.fetch(self._sql["select_node"], name)
+        return _node(dict(rows[0])) if rows else None
+
+    async def name_of(self, digest: bytes) -> str | None:
+        """Return the name of the node whose key has this digest, or None."""
+        rows = await self._database.fetch(self._sql["select_node_of_key"], digest)
+        return str(rows[0]["name"]) if rows else None
 
     async def insert(self, name: str, digest: bytes, labels: Mapping[str, str], now: datetime) -> bool:
         """Store a node; return False when the name is taken."""
@@ -57,6 +62,12 @@ class NodeStore:
     async def disconnected(self, name: str, now: datetime) -> None:
         """Record that a node has disconnected, unless it has connected to another service meanwhile."""
         await self._database.fetch(self._sql["disconnected"], self._services.id, name, now)
+
+
+def _node(fields: dict[str, Any]) -> StoredNode:
+    fields["labels"] = msgspec.json.decode(fields["labels"], type=dict[str, str])
+    fields["facts"] = msgspec.json.decode(fields["facts"], type=NodeFacts)
+    return StoredNode(**fields)
 
 
 def _json(value: object) -> str:

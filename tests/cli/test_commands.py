@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli import commands, main, server_options
+from smartmob.cli import main, server_options
+from smartmob.cli.host_lines import HostLines
 from smartmob.settings import Settings
 from tests.acceptance.commands import PROGRAMS, QUICK_PROGRAMS, environment
 from tests.client.servers import serving
@@ -150,7 +151,7 @@ async def test_a_prompt_is_shown_before_its_line_ends(smartmob: Caller) -> None:
 def test_lines_of_hosts_without_their_ends() -> None:
     """On a terminal a prompt is shown at once, and other hosts begin new lines; a pipe gets whole lines."""
     given = (("a", b"one\nname? "), ("b", b"two"), ("b", b" three\n"), ("a", b"me\n"), ("b", b"last"))
-    shown = commands.HostLines(("a", "b"), as_written=True)
+    shown = HostLines(("a", "b"), as_written=True)
     assert [shown.add(host, data) for host, data in given] + [shown.end("b"), shown.end("a")] == [
         "a: one\na: name? ",
         "\nb: two",
@@ -160,7 +161,7 @@ def test_lines_of_hosts_without_their_ends() -> None:
         "\n",
         "",
     ]
-    piped = commands.HostLines(("a", "b"), as_written=False)
+    piped = HostLines(("a", "b"), as_written=False)
     assert [piped.add(host, data) for host, data in given] + [piped.end("b"), piped.end("a")] == [
         "a: one\n",
         "",

@@ -1,0 +1,202 @@
+"""The machines that `--on` selects: nodes by name or label, all nodes, or services at an address.
+
+A selector is `all`, names that are separated by commas, or labels that are separated by commas and must all be there:
+`label=gpu`, `label=rack=7`, `rack=7`. Several selectors select the machines of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from smartmob.cli.server_options import address
+from smartmob.cli.suggestions import did_you_mean
+from smartmob.client.http import RestClient
+from smartmob.errors import NotFound, RemoteError
+
+NODES_PATH = "/api/v1/nodes"
+ALL = "all"
+_LABEL = "label"
+_NOT_FOUND_STATUS = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """One value of `--on`: all nodes, names, or labels; None stands for any value of a label."""
+
+    everything: bool = False
+    names: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str | None], ...] = ()
+
+    def matches(self, node: Mapping[str, Any]) -> bool:
+        """Return whether a node is selected by its labels."""
+        found = node["labels"]
+        return self.everything or (
+            bool(self.labels) and all(key in found and value in (None, found[key]) for key, value in self.labels)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A selected machine: its name, the address of its service, and why nothing can be done there, or ""."""
+
+    name: str
+    url: str
+    is_node: bool = True
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The selected machines. `single` tells that one was named, so that its output is that of the command alone."""
+
+    machines: tuple[Machine, ...]
+    single: bool
+    left_out: tuple[str, ...] = ()
+    """The names of drained nodes, which get no new work."""
+
+
+def parse(text: str) -> Selector:
+    """Return the selector of a value of `--on`; raises UsageError."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if parts == [ALL]:
+        return Selector(everything=True)
+    labels = [part for part in parts if "=" in part and "://" not in part]
+    if not labels:
+        if not parts or len(set(parts)) < len(parts):
+            raise click.UsageError("--on: expected the names of different machines, separated by commas")
+        if ALL in parts:
+            raise click.UsageError("--on: `all` stands alone")
+        return Selector(names=tuple(parts))
+    if len(labels) < len(parts):
+        other = next(part for part in parts if part not in labels)
+        raise click.UsageError(f"--on: {other!r} is no label, as in label={other}; give names in an --on of their own")
+    return Selector(labels=tuple(map(_label, labels)))
+
+
+def _label(part: str) -> tuple[str, str | None]:
+    key, _, value = part.partition("=")
+    if key == _LABEL:
+        key, separator, value = value.partition("=")
+        found = key, value if separator else None
+    else:
+        found = key, value
+    if not key:
+        raise click.UsageError(f"--on: {part!r} names no label; expected label=KEY, label=KEY=VALUE or KEY=VALUE")
+    return found
+
+
+async def select(rest: RestClient, given: Sequence[str], *, placing: bool = False) -> Selection:
+    """Return the machines of selectors; raises UsageError, NotFound and RemoteError.
+
+    With `placing` drained nodes are left out where they are not named.
+    """
+    selectors = [parse(text) for text in given]
+    names = [name for selector in selectors for name in selector.names]
+    if len(set(names)) < len(names):
+        raise click.UsageError("--on: expected the names of different machines, separated by commas")
+    by_label = any(not selector.names for selector in selectors)
+    nodes = await _nodes(rest, required=by_label) if by_label or not all(map(is_address, names)) else None
+    machines = {name: await _named(rest, name, nodes) for name in names}
+    left_out = []
+    for node in nodes or ():
+        if node["name"] in machines or not any(selector.matches(node) for selector in selectors):
+            continue
+        if placing and node["drained"]:
+            left_out.append(node["name"])
+        else:
+            machines[node["name"]] = _machine(rest, node)
+    if not machines:
+        raise NotFound(_none(given, nodes or (), left_out))
+    urls = [machine.url for machine in machines.values()]
+    if len(set(urls)) < len(urls):
+        raise click.UsageError("--on: expected the names of different machines, separated by commas")
+    return Selection(tuple(machines.values()), single=len(names) == 1 and not by_label, left_out=tuple(left_out))
+
+
+async def find_node(rest: RestClient, name: str) -> Machine | None:
+    """Return the node of this name, or None if the service has none or cannot be asked."""
+    if is_address(name):
+        return None
+    for node in await _nodes(rest, required=False) or ():
+        if node["name"] == name:
+            return _machine(rest, node)
+    return None
+
+
+def is_address(name: str) -> bool:
+    """Return whether a name can only be the address of a service."""
+    if ":" in name or "/" in name or name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+async def _nodes(rest: RestClient, *, required: bool) -> list[dict[str, Any]] | None:
+    """Return the nodes of the service; None if it has none of them or, unless `required`, cannot be asked."""
+    try:
+        found: list[dict[str, Any]] = (await rest.get(NODES_PATH))["nodes"]
+    except RemoteError as error:
+        if error.status == _NOT_FOUND_STATUS and required:
+            raise RemoteError(f"{rest.url} is of an earlier release, which has no nodes") from None
+        if required:
+            raise
+        return None
+    return found
+
+
+async def _named(rest: RestClient, name: str, nodes: Sequence[dict[str, Any]] | None) -> Machine:
+    """Return the node of a name, or else the service at this address; raises NotFound for an unknown one."""
+    for node in nodes or ():
+        if node["name"] == name:
+            return _machine(rest, node)
+    if nodes is not None and not is_address(name) and not await _resolves(name):
+        known = [node["name"] for node in nodes]
+        hint = did_you_mean(name, known, "`smartmob nodes ls` lists the nodes")
+        raise NotFound(f"there is no node {name}, and no host of this name{hint}")
+    return Machine(name, address(name), is_node=False)
+
+
+async def _resolves(name: str) -> bool:
+    try:
+        await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def _machine(rest: RestClient, node: Mapping[str, Any]) -> Machine:
+    url = f"{rest.url}{NODES_PATH}/{quote(node['name'], safe='')}/service"
+    return Machine(node["name"], url, problem="" if node["connected"] else _absence(node))
+
+
+def _absence(node: Mapping[str, Any]) -> str:
+    from smartmob.cli import printing
+
+    seen = f"last seen {printing.local_time(node['seen_at'])}" if node["seen_at"] else "never seen"
+    return f"not connected, {seen}"
+
+
+def _none(given: Sequence[str], nodes: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> str:
+    """Return why nothing is selected."""
+    if left_out:
+        return (
+            f"--on {' --on '.join(given)}: all of these nodes are drained; `smartmob nodes drain --undo NAME` ends that"
+        )
+    if not nodes:
+        return "no machine has joined; `smartmob token add NAME --role node` prints how one does"
+    keys = sorted({key for node in nodes for key in node["labels"]})
+    wanted = [key for text in given for key, _ in parse(text).labels]
+    unknown = [key for key in wanted if key not in keys]
+    hint = did_you_mean(unknown[0], keys) if unknown else ""
+    return f"no node matches --on {' --on '.join(given)}{hint or '; `smartmob nodes ls` shows the labels'}"

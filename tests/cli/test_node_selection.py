@@ -1,0 +1,53 @@
+"""The machines that `--on` selects."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from smartmob.cli.node_selection import Selector, is_address, parse
+
+NODES = [
+    {"name": "a", "labels": {"gpu": "", "rack": "7"}},
+    {"name": "b", "labels": {"rack": "7"}},
+    {"name": "c", "labels": {"rack": "8"}},
+]
+
+
+def _selected(text: str) -> str:
+    selector = parse(text)
+    return "".join(node["name"] for node in NODES if selector.matches(node))
+
+
+def test_labels_are_joined_by_and() -> None:
+    """A label with any value, one with a value, in both spellings; a URL with an equals sign is no label."""
+    wanted = {
+        "all": "abc", "label=gpu": "a", "label=rack": "abc", "label=rack=7": "ab", "rack=7": "ab",
+        "rack=7,label=gpu": "a", "rack=7,rack=8": "", "label=gpu=": "a", "gpu=": "a",
+    }  # fmt: skip
+    assert {text: _selected(text) for text in wanted} == wanted
+    assert parse("a, b").names == ("a", "b")
+    assert parse("https://lab:8080/?a=b") == Selector(names=("https://lab:8080/?a=b",))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "names of different machines"),
+        ("a,a", "names of different machines"),
+        ("all,a", "`all` stands alone"),
+        ("rack=7,a", "'a' is no label, as in label=a"),
+        ("=7", "names no label"),
+        ("label=", "names no label"),
+    ],
+)
+def test_other_selectors_are_refused(text: str, reason: str) -> None:
+    """The error says what was expected."""
+    with pytest.raises(click.UsageError, match=reason):
+        parse(text)
+
+
+def test_some_names_can_only_be_addresses() -> None:
+    """The service is not asked whether they are nodes."""
+    assert [is_address(name) for name in ("a:80", "https://a", "10.0.0.1", "localhost", "::1")] == [True] * 5
+    assert [is_address(name) for name in ("rack7", "rack7.lab.example")] == [False] * 2
