@@ -50,6 +50,9 @@ class Settings:
         "Name of this service in a database that others use, too; with it, programs outlive the data folder.",
         shown="an id in the data folder",
     )
+    service_url: str | None = setting(
+        None, "Address by which other services on the same database reach this one, such as http://10.0.0.7:8080."
+    )
     token_file: Path | None = setting(None, "File with the token that clients must send (also SMARTMOB_TOKEN).")
     tls_cert: Path | None = setting(None, "File with the certificate, as PEM; with it the service speaks HTTPS only.")
     tls_key: Path | None = setting(None, "File with the private key of the certificate, as PEM.")

@@ -58,13 +58,23 @@ class NodeConnector(aiohttp.BaseConnector):
         return protocol
 
 
-class NodeProxy:
-    """The HTTP client of one node."""
+FORWARDED = "X-Smartmob-Forwarded"
+"""The header of a request that another service has passed on, so that it is not passed on again."""
 
-    def __init__(self, open_socket: Open, secret: str) -> None:
+
+def service_connector() -> aiohttp.BaseConnector:
+    """Return a connector for the other services on the database."""
+    return aiohttp.TCPConnector(limit=0)
+
+
+class NodeProxy:
+    """The HTTP client of one node, or of the service that holds its link. `secret` authorises the requests."""
+
+    def __init__(self, connector: aiohttp.BaseConnector, secret: str, base: str = "http://localhost") -> None:
         self._secret = secret
+        self._base = base
         self._session = aiohttp.ClientSession(
-            connector=NodeConnector(open_socket),
+            connector=connector,
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -80,8 +90,9 @@ class NodeProxy:
 
         `prefix` is put before paths in the header Location. Raises Unavailable when the node is not connected.
         """
-        url = URL(f"http://localhost{target}", encoded=True)
+        url = URL(f"{self._base}{target}", encoded=True)
         headers = _forwarded(request.headers)
+        headers[FORWARDED] = "1"
         headers[hdrs.AUTHORIZATION] = authorization(self._secret, principal)
         try:
             if ws_upgrade.is_handshake(request):

@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import WSMsgType, hdrs, web
 
 from smartmob import __version__
-from smartmob.errors import InvalidInput, NotAuthenticated
+from smartmob.errors import InvalidInput, NotAuthenticated, Unavailable
 from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, INGEST, NODE, READ
@@ -20,6 +20,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
 from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest
+from smartmob.nodes.proxy import FORWARDED
 from smartmob.nodes.service import NodesService
 
 _MAX_BYTES = 64 * 1024
@@ -198,7 +199,13 @@ class _Handlers:
         name = parameter(request, "name")
         prefix = f"/api/v1/nodes/{name}/service"
         _, _, target = request.raw_path.partition("/service/")
-        proxy = await self._service.proxy(name)
+        other = await self._service.holder(name)
+        if other is not None:
+            if FORWARDED in request.headers:
+                raise Unavailable(f"the node {name} has just connected to another service", 1)
+            proxy = self._service.service_proxy(other)
+            return await proxy.pass_on(request, request.raw_path, "", PRINCIPAL.get() or OWNER)
+        proxy = self._service.proxy(name)
         return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER)
 
     async def _node_of(self, request: web.Request, authenticate: Callable[[str], Awaitable[str]]) -> str:

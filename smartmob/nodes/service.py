@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Set
 
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
+from smartmob.kernel.auth.node_access import service_secret
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
-from smartmob.kernel.services.service_registry import ServiceRegistry
+from smartmob.kernel.services.service_registry import OtherService, ServiceRegistry
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key
-from smartmob.nodes.proxy import NodeProxy
+from smartmob.nodes.proxy import NodeConnector, NodeProxy, service_connector
 from smartmob.nodes.store import NodeStore
 
 log = get_logger()
@@ -25,11 +26,14 @@ REMOVED = 4003
 class NodesService:
     """Keeps the nodes and their links. A node is connected to one service at a time."""
 
-    def __init__(self, store: NodeStore, services: ServiceRegistry) -> None:
+    def __init__(self, store: NodeStore, services: ServiceRegistry, token: str | None = None) -> None:
+        """`token` is that of this service, which the other services on the database have, too."""
         self.links = NodeLinks()
+        self._token = token
         self._store = store
         self._services = services
         self._proxies: dict[str, tuple[Link, NodeProxy]] = {}
+        self._service_proxies: dict[str, tuple[str, NodeProxy]] = {}
 
     async def join(self, request: JoinRequest) -> Joined:
         """Make a node with a key of its own; raises Conflict when the name is taken."""
@@ -99,17 +103,44 @@ class NodesService:
             log.info("node.disconnected", node=link.node)
             await self._store.disconnected(link.node, clock.now())
 
-    async def proxy(self, name: str) -> NodeProxy:
-        """Return the HTTP client of a connected node; raises NotFound and Unavailable."""
+    async def holder(self, name: str) -> OtherService | None:
+        """Return the other service that holds the link of a node, or None if this one does.
+
+        Raises NotFound, and Unavailable when the node is not connected.
+        """
+        if name in self.links:
+            return None
+        stored = await self._store.node(name)
+        if stored is None:
+            raise _not_found(name)
+        for other in await self._services.others():
+            if other.id == stored.service and other.runs:
+                return other
+        seen = f", last seen {stored.seen_at:%Y-%m-%d %H:%M:%S} UTC" if stored.seen_at else ""
+        raise Unavailable(f"the node {name} is not connected{seen}")
+
+    def service_proxy(self, other: OtherService) -> NodeProxy:
+        """Return the HTTP client of another service on the database; raises Unavailable if it has no address."""
+        if other.address is None:
+            raise Unavailable(
+                f"the node is connected to the service {other.id} on {other.machine}, which has no address for other "
+                "services; start it with --service-url"
+            )
+        found = self._service_proxies.get(other.id)
+        if found is None or found[0] != other.address:
+            secret = service_secret(self._token or "", other.id)
+            found = other.address, NodeProxy(service_connector(), secret, other.address.rstrip("/"))
+            self._service_proxies[other.id] = found
+        return found[1]
+
+    def proxy(self, name: str) -> NodeProxy:
+        """Return the HTTP client of a node that is connected to this service; raises Unavailable."""
         link = self.links.find(name)
         if link is None:
-            node = await self.node(name)
-            seen = f", last seen {node.seen_at:%Y-%m-%d %H:%M:%S} UTC" if node.seen_at else ""
-            where = "connected to another service of this database" if node.connected else f"not connected{seen}"
-            raise Unavailable(f"the node {name} is {where}")
+            raise Unavailable(f"the connection to the node {name} was lost")
         found = self._proxies.get(name)
         if found is None or found[0] is not link:
-            made = NodeProxy(lambda: self.links.open_stream(name), link.secret)
+            made = NodeProxy(NodeConnector(lambda: self.links.open_stream(name)), link.secret)
             self._proxies[name] = (link, made)
             return made
         return found[1]
@@ -132,6 +163,8 @@ class NodesService:
         await self.links.close_all()
         for link, _ in list(self._proxies.values()):
             await self._close_proxy(link)
+        for _, proxy in self._service_proxies.values():
+            await proxy.close()
 
     async def _close_proxy(self, link: Link) -> None:
         found = self._proxies.get(link.node)

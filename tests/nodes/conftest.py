@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, unused_port
 
 from smartmob import node_membership
 from smartmob.app import build
@@ -20,6 +20,7 @@ from smartmob.kernel.http import server
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.databases import Databases
+from tests.serving import ServiceServer
 from tests.waiting import until
 
 TOKEN = "the token of the service"
@@ -56,7 +57,16 @@ class Lab:
 
 @pytest.fixture(name="lab")
 async def _lab(settings: Settings) -> AsyncIterator[Lab]:
-    async with running(build(replace(settings, token=TOKEN))) as client:
+    port = unused_port()
+    service = build(replace(settings, token=TOKEN, service_url=f"http://127.0.0.1:{port}/"))
+    async with TestClient(ServiceServer(service.app, service.gate, port=port)) as client:
+        yield Lab(client)
+
+
+@pytest.fixture(name="second_lab")
+async def _second_lab(lab: Lab, settings: Settings, tmp_path: Path) -> AsyncIterator[Lab]:
+    """Return another service on the database of the first one."""
+    async with running(build(replace(settings, token=TOKEN, data_dir=tmp_path / "second"))) as client:
         yield Lab(client)
 
 

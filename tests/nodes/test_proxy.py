@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import WSMsgType
 
+from smartmob.nodes.proxy import FORWARDED
 from tests.nodes.conftest import AUTHORIZED, AddNode, Lab
 
 
@@ -24,7 +25,7 @@ async def test_requests_reach_the_service_of_a_node(lab: Lab, add_node: AddNode)
     assert await lab.get(f"{base}/api/v1/processes") == {"processes": []}
     async with lab.client.get(f"{base}/process-status/none", headers=AUTHORIZED) as answer:
         assert answer.status == 404
-        assert "there is no process none" in (await answer.json())["detail"]
+        assert "there is no program none" in (await answer.json())["detail"]
     async with lab.client.post(f"{base}/marks", headers=AUTHORIZED, json={"text": "there"}) as answer:
         assert answer.status == 201
         assert answer.headers["Location"].startswith(f"{base}/marks/")
@@ -57,3 +58,23 @@ async def test_a_node_checks_the_role_of_a_token(lab: Lab, add_node: AddNode) ->
     for forged in ("Node x control", "Node  control", "Node x", "Node"):
         async with lab.client.get("/marks", headers={"Authorization": forged}) as answer:
             assert answer.status == 401
+
+
+async def test_a_node_is_reached_through_each_service(lab: Lab, add_node: AddNode, second_lab: Lab) -> None:
+    """A second service on the database passes requests and WebSockets on to the one that holds the link."""
+    await add_node("rack7")
+    base = "/api/v1/nodes/rack7/service"
+    assert [node["connected"] for node in (await second_lab.get("/api/v1/nodes"))["nodes"]] == [True]
+    async with second_lab.client.post(f"{base}/marks", headers=AUTHORIZED, json={"text": "there"}) as answer:
+        assert answer.status == 201
+        assert answer.headers["Location"].startswith(f"{base}/marks/")
+    assert [mark["text"] for mark in (await lab.get(f"{base}/marks"))["marks"]] == ["there"]
+    async with second_lab.client.ws_connect(f"{base}/echo", headers=AUTHORIZED) as socket:
+        await socket.send_json({"type": "HELLO"})
+        assert (await socket.receive()).type is WSMsgType.TEXT
+    async with second_lab.client.post("/tokens", headers=AUTHORIZED, json={"name": "wall", "role": "read"}) as answer:
+        reading = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+    async with second_lab.client.post(f"{base}/marks", headers=reading, json={"text": "no"}) as answer:
+        assert answer.status == 403
+    async with second_lab.client.get(f"{base}/ready", headers=AUTHORIZED | {FORWARDED: "1"}) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")

@@ -45,13 +45,13 @@ async def test_a_node_that_is_not_there_is_named(service: NodesService) -> None:
         service.node("none"),
         service.update("none", NodeUpdate()),
         service.remove("none"),
-        service.proxy("none"),
+        service.holder("none"),
     ):
         with pytest.raises(NotFound, match="there is no node none"):
             await use
     await service.join(JoinRequest(name="rack7"))
     with pytest.raises(Unavailable, match="rack7 is not connected"):
-        await service.proxy("rack7")
+        await service.holder("rack7")
     assert not (await service.node("rack7")).connected
 
 

@@ -6,6 +6,7 @@ The service has checked the client's token, which the node does not know. The he
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from typing import get_args
@@ -26,23 +27,34 @@ def authorization(secret: str, principal: Principal) -> str:
     return f"{SCHEME}{secret} {principal.role}"
 
 
+def service_secret(token: str, service: str) -> str:
+    """Return the secret with which a service of this id is used by others that were started with the same token."""
+    return hmac.new(token.encode(), f"service {service}".encode(), hashlib.sha256).hexdigest()
+
+
 class NodeAccess:
-    """The secret of the present link of this node, which is None while there is no link."""
+    """The secrets for requests that others pass on: of the present link of this node, and of this service; or None."""
 
     def __init__(self) -> None:
         self._secret: str | None = None
+        self._of_service: str | None = None
 
     def set_secret(self, secret: str | None) -> None:
-        """Accept this secret only, or with None no secret."""
+        """Accept this secret of a link only, or with None no secret."""
         self._secret = secret
+
+    def set_service_secret(self, secret: str) -> None:
+        """Accept the secret of this service, see `service_secret`."""
+        self._of_service = secret
 
     def principal(self, header: str) -> Principal:
         """Return the principal of a header that begins with SCHEME; raises NotAuthenticated."""
         secret, _, role = header.removeprefix(SCHEME).partition(" ")
         given = secret.encode(errors="surrogateescape")
-        if self._secret is None or not hmac.compare_digest(given, self._secret.encode()):
+        valid = [one.encode() for one in (self._secret, self._of_service) if one is not None]
+        if True not in [hmac.compare_digest(given, one) for one in valid]:
             raise NotAuthenticated
-        for known in get_args(Role):
-            if role == known:
-                return Principal(None, known)
+        for one in get_args(Role):
+            if role == one:
+                return Principal(None, one)
         raise NotAuthenticated

@@ -38,6 +38,7 @@ class OtherService:
     machine: str
     boot: str
     version: str
+    address: str | None
     started_at: datetime
     seen_at: datetime
 
@@ -59,6 +60,7 @@ class ServiceRegistry:
         self.alone = alone
         self.id = settings.service_name or ""
         self.boot = _boot_id()
+        self.address = settings.service_url
         self._file = settings.data_dir / "service-id"
         self._database = database
         self._sql = queries.load(PACKAGE)
@@ -66,7 +68,7 @@ class ServiceRegistry:
     async def start(self) -> None:
         """Read the id of the data directory, which must be locked, and write the row of this service."""
         self.id = self.id or str(directory_id(self._file))
-        values = (self.id, socket.gethostname(), self.boot, smartmob.__version__, clock.now())
+        values = (self.id, socket.gethostname(), self.boot, smartmob.__version__, self.address, clock.now())
         await self._database.fetch(self._sql["register"], *values)
 
     async def run(self, tasks: TaskRegistry) -> AsyncIterator[None]:
