@@ -87,11 +87,15 @@ def lines(plan: Plan, count: int) -> Section:
 def transfer(plan: Plan, size: int) -> Section:
     """Send a file and get it back."""
     rates: dict[str, list[float]] = {}
+    spent: dict[str, list[float]] = {}
     for _ in range(plan.rounds):
         with plan.place() as folder:
-            with server("smartmob", folder) as (_, port):
+            with server("smartmob", folder) as (pid, port):
                 plan.wait_until_quiet()
-                found = ask("smartmob", port, "transfer", str(size))
+                found = ask("smartmob", port, "transfer", str(size), str(pid))
+                for way, key in (("there", "cpu"), ("back", "cpu_back")):
+                    for end, seconds in zip(("client", "service"), found[key], strict=True):
+                        spent.setdefault(f"{way}, {end}", []).append(seconds * 1e3 / (size / 1e6))
                 rates.setdefault("smartmob, there", []).append(size / found["seconds"] / 1e6)
                 rates.setdefault("smartmob, back", []).append(size / found["back"] / 1e6)
             for peer, share in (("conplyent", 64), ("rpyc", 1), ("execnet", 1)):
@@ -106,7 +110,10 @@ def transfer(plan: Plan, size: int) -> Section:
         Goal(f"transfer {way}, MB/s", 300, Spread.of(rates[f"smartmob, {way}"]).median) for way in ("there", "back")
     ]
     remark = "smartmob checks the SHA-256 at both ends; the others check nothing. conplyent sends pieces of 64 KiB."
-    return Section(f"Transfer of {size // 1_000_000} MB", (table(("who", "MB/s"), rows), remark), goals)
+    costs = table(
+        ("smartmob, end", "CPU ms / MB"), [(name, Spread.of(found).text(".2f")) for name, found in spent.items()]
+    )
+    return Section(f"Transfer of {size // 1_000_000} MB", (table(("who", "MB/s"), rows), costs, remark), goals)
 
 
 def idle(plan: Plan, seconds: int) -> Section:

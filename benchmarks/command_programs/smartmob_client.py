@@ -7,8 +7,10 @@ import json
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import uvloop
 
 from smartmob import client
@@ -58,17 +60,24 @@ def lines_sync() -> dict[str, object]:
 
 
 async def transfer() -> dict[str, object]:
-    """Return the seconds of a file there and back, both checked."""
+    """Return the seconds of a file there and back, both checked, and the processor time of this client for each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "src").write_bytes(bytes(range(256)) * (SIZE // 256))
         async with client.connect(URL) as lab:
-            started = time.perf_counter()
+            marks = [(time.perf_counter(), time.process_time(), _service_seconds())]
             await lab.transfer(folder / "src", str(folder / "there"))
-            sent = time.perf_counter() - started
-            started = time.perf_counter()
+            marks.append((time.perf_counter(), time.process_time(), _service_seconds()))
             await lab.fetch(str(folder / "there"), folder / "back")
-            return {"bytes": SIZE, "seconds": sent, "back": time.perf_counter() - started}
+            marks.append((time.perf_counter(), time.process_time(), _service_seconds()))
+        there, back = ([after - before for before, after in zip(*pair, strict=True)] for pair in pairwise(marks))
+        return {"bytes": SIZE, "seconds": there[0], "back": back[0], "cpu": there[1:], "cpu_back": back[1:]}
+
+
+def _service_seconds() -> float:
+    """Return the processor time of the service, whose process id is the last argument."""
+    times = psutil.Process(int(sys.argv[4])).cpu_times()
+    return float(times.user + times.system)
 
 
 async def idle() -> dict[str, object]:

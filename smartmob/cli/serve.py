@@ -98,7 +98,7 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
     member = node_membership.membership(settings)
     service.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
 
-    async def tell(host: str, port: int) -> None:
+    async def announce(host: str, port: int) -> None:
         click.echo(service_words.started(settings, host, port, token_variable, loopback=loopback))
 
     def force_stop() -> None:
@@ -118,7 +118,7 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
             force_stop=force_stop,
             drain=service.drain,
             on_serving=None if member is None else partial(node_membership.start, service, member),
-            on_ready=tell if terminal else None,
+            on_ready=announce if terminal else None,
         )
 
     try:

@@ -73,8 +73,8 @@ def sentence(event: Mapping[str, Any]) -> str:
     except (KeyError, ValueError):
         text = ""
     if not text:
-        told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fields.items())
-        text = name.replace(".", " ").replace("_", " ") + (f": {told}" if told else "")
+        words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fields.items())
+        text = name.replace(".", " ").replace("_", " ") + (f": {words}" if words else "")
     mark = "" if level == "info" else f"{level}: "
     line = f"{str(event.get('@timestamp', ''))[_TIME]}  {mark}{text}"
     shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in line)

@@ -36,7 +36,7 @@ _CLOSE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
 _LONGEST_DETAIL = 4_000  # characters
 _LONGEST_ID = 200  # characters
-_MOST_REDIRECTS = 10
+_MOST_REDIRECTS = 10  # of one request
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNKNOWN_ROUTE = "There is nothing at this address"
 """The beginning of the problem of a path that the service does not have, as opposed to one of an unknown name."""

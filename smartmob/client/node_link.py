@@ -97,7 +97,7 @@ class NodeLink:
 
     async def run(self) -> None:
         """Join, connect, and connect again after each loss; raises JoinRefused."""
-        delay, told = _FIRST_DELAY_SECONDS, ""
+        delay, reported = _FIRST_DELAY_SECONDS, ""
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
         async with aiohttp.ClientSession(
             timeout=timeout,
@@ -110,13 +110,13 @@ class NodeLink:
                     if self._key is None:
                         await self._join(session)
                     await self._connect(session)
-                    delay, told = _FIRST_DELAY_SECONDS, ""
+                    delay, reported = _FIRST_DELAY_SECONDS, ""
                     self._report(f"the connection to {self._url} was closed")
                 except (aiohttp.ClientError, OSError, TimeoutError, RemoteError) as error:
                     reason = tls_trust.certificate_problem(error) or str(error) or type(error).__name__
-                    if reason != told:
+                    if reason != reported:
                         self._report(f"cannot connect to {self._url}: {reason}; trying again")
-                    told = reason
+                    reported = reason
                 finally:
                     self._server.set_secret(None)
                     await self._end_streams()

@@ -260,7 +260,7 @@ def _bad_calls(folder: Path) -> list[tuple[list[str], int, str]]:
         (["exec", "--on", "a:99999", "true"], 2, "ports go up to 65535"),
         (["jobs", "--state", "nonsense"], 2, "is not one of 'running'"),
         (["output", "999"], 1, "there is no job 999"),
-        (["output", "9" * 25], 3, "a job's id is a number"),
+        (["output", "9" * 25], 1, "a job's id is a number"),
         (["output", "x"], 2, "is not a valid integer"),
         (["kill", "999"], 1, "Job does not exist"),
         (["kill", "9" * 25], 1, "Job does not exist"),

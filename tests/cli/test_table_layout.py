@@ -29,7 +29,7 @@ def test_cells_wrap_between_words() -> None:
 
 
 def test_a_row_that_does_not_fit_has_a_line_for_each_cell() -> None:
-    """Where words are wider than the terminal, each cell has a line of its own with the name of its column."""
+    """On a terminal that is narrower than the words, each cell has a line with the name of its column."""
     row = ("tests/test_a.py::test_long[1]", "1 s", "x")
     assert _lines(("Test", ">Time", "Machine"), row, row, width=30) == [
         "Test     tests/test_a.py::test_long[1]",

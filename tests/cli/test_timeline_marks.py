@@ -31,7 +31,7 @@ async def test_mark_list_and_remove(client: Any) -> None:
 
     assert (await run("marks", "--remove", mark["id"], **server))[0] == 0
     code, _, errors = await run("marks", "--remove", mark["id"], **server)
-    assert code == 3
+    assert code == 1
     assert "no mark" in errors
     code, _, errors = await run("mark", "two\nlines", **server)
     assert code == 3

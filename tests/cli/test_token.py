@@ -36,4 +36,4 @@ async def test_add_use_list_and_revoke(with_settings: Any, tmp_path: Path) -> No
     assert (await run("token", "revoke", "wall", **own))[0] == 0
     assert (await run("tests", "ls", **theirs))[0] == 3
     assert (await run("token", "add", "wall", "--role", "king", **own))[0] == 2
-    assert (await run("token", "add", "wall", "--role", "read", "--expires", "soon", **own))[0] == 1
+    assert (await run("token", "add", "wall", "--role", "read", "--expires", "soon", **own))[0] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -60,14 +61,20 @@ async def test_a_problem_is_passed_on_with_its_request_id(lab: RestClient) -> No
 async def test_a_malformed_answer_is_reported_in_one_line(answer: bytes, said: str) -> None:
     """A proxy's error, an answer that is cut off, what is no HTTP, and silence: one line says what happened."""
 
+    over = asyncio.Event()
+
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
-        await writer.drain()
-        writer.close()
+        with suppress(ConnectionError):
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+        over.set()
 
     async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
         lab = RestClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         with pytest.raises(RemoteError, match=said):
             async with lab:
                 await lab.get("/")
+        await over.wait()

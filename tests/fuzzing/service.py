@@ -33,12 +33,14 @@ TIMEOUT = 900 + 10 * EXAMPLES
 
 STEP_SECONDS = 0.5
 """Processor time that one action may take, in seconds. Waiting is not measured: a busy machine makes it long."""
-STALL_SECONDS, RARE_STALL_SECONDS = 0.1, 0.25
-"""The longest stall of the loop, in seconds, and the one that is tolerated once.
+STALL_SECONDS = 0.1
+"""The longest stall of the loop, in seconds. With ten busy programs for each processor the longest one was 0.05 s."""
+TOLERATED_STALLS = 3
+"""Longer stalls that are tolerated in a run if the loop computed for less than STALL_SECONDS, and was blocked.
 
-What is measured is almost free of what else the machine does (`loop_stalls`), but not of a busy disk or a hypervisor,
-and an action of a state machine cannot be measured again. A handler that blocks or computes for so long does it again.
-With ten busy programs for each processor the longest one was 0.05 s.
+What is measured is almost free of what else the machine does (`loop_stalls`), but not of a busy disk or a hypervisor:
+they blocked the loop for 0.3 s twice in an hour at a load of 40. An action of a state machine cannot be measured again,
+but a handler that blocks does it each time.
 """
 
 _JSON = "application/json"
@@ -72,7 +74,7 @@ class Service:
         measured = folder / "stalls"
         self.stalls = Stalls(measured)
         self._read_to = 0
-        self._has_stalled = False
+        self._blocked = 0
         self._events: list[dict[str, Any]] = []
         ports = (f"--{name}-port" for name in ("hq-publish", "hq-rc", "hq-external", "conplyent"))
         self.process = subprocess.Popen(
@@ -161,8 +163,8 @@ class Service:
         """Fail if the event loop has stood still for too long since the last check."""
         stall = self.stalls.longest
         self.stalls.forget()
-        if STALL_SECONDS <= stall.seconds < RARE_STALL_SECONDS and not self._has_stalled:
-            self._has_stalled = True
+        if stall.seconds - stall.blocked < STALL_SECONDS <= stall.seconds and self._blocked < TOLERATED_STALLS:
+            self._blocked += 1
             return
         assert stall.seconds < STALL_SECONDS, f"the loop stood still for {stall.seconds:.2f} s: {stall}"
 

@@ -39,3 +39,21 @@ async def test_websockets_reach_the_service_of_a_node(lab: Lab, add_node: AddNod
         await socket.send_json({"type": "HELLO"})
         message = await socket.receive()
         assert message.type is WSMsgType.TEXT
+
+
+async def test_a_node_checks_the_role_of_a_token(lab: Lab, add_node: AddNode) -> None:
+    """A token that may only read changes nothing on a node, and no header of a client passes for the link's secret."""
+    await add_node("rack7")
+    base = "/api/v1/nodes/rack7/service"
+    made = {"name": "wall", "role": "read"}
+    async with lab.client.post("/tokens", headers=AUTHORIZED, json=made) as answer:
+        reading = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+    async with lab.client.get(f"{base}/marks", headers=reading) as answer:
+        assert answer.status == 200
+    async with lab.client.post(f"{base}/marks", headers=reading, json={"text": "no"}) as answer:
+        assert (answer.status, "has the role read" in (await answer.json())["detail"]) == (403, True)
+    async with lab.client.get(f"{base}/tokens", headers=reading) as answer:
+        assert answer.status == 403
+    for forged in ("Node x control", "Node  control", "Node x", "Node"):
+        async with lab.client.get("/marks", headers={"Authorization": forged}) as answer:
+            assert answer.status == 401

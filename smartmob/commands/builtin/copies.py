@@ -9,6 +9,7 @@ import asyncio
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
 from contextlib import aclosing, closing, contextmanager
 from pathlib import Path
@@ -277,20 +278,31 @@ async def _receive_trailer(call: CallContext, trailer: bytes) -> bytes:
 
 
 async def _receive_open(call: CallContext, writer: Writer) -> tuple[int, bytes]:
-    """Write all that the client sends but the last 32 bytes; return the size of what was written, and these bytes."""
-    size, held = 0, b""
+    """Write all that the client sends but the last 32 bytes; return the size of what was written, and these bytes.
+
+    Pieces are held until 32 bytes have come after them, and are passed on whole: a copy of each would cost a quarter of
+    the time of a transfer.
+    """
+    size, held, held_size = 0, deque[bytes](), 0
     try:
         while (data := await call.receive()) is not None:
-            held += data
-            if len(held) > _DIGEST_BYTES:
-                body, held = held[:-_DIGEST_BYTES], held[-_DIGEST_BYTES:]
-                size += len(body)
-                await writer.write(body)
+            if data:
+                held.append(data)
+            held_size += len(data)
+            while held and held_size - len(held[0]) >= _DIGEST_BYTES:
+                piece = held.popleft()
+                held_size -= len(piece)
+                size += len(piece)
+                await writer.write(piece)
+        rest = b"".join(held)
+        if body := rest[:-_DIGEST_BYTES]:
+            size += len(body)
+            await writer.write(body)
     finally:
         await writer.flush()
-    if len(held) < _DIGEST_BYTES:
+    if len(rest) < _DIGEST_BYTES:
         raise _cut_off("the content ended without its SHA-256; send the rest")
-    return size, held
+    return size, rest[-_DIGEST_BYTES:]
 
 
 def _cut_off(reason: str) -> Any:

@@ -31,9 +31,9 @@ def peer_address(request: web.Request) -> PeerAddress | None:
     if request.transport is None:
         return None
     peername, sockname = (request.transport.get_extra_info(name) for name in ("peername", "sockname"))
-    direct, told = from_ends(peername, sockname), _address((request.remote or "",))
-    if direct is not None and told is not None and str(told) != direct.address:
-        return behind_proxy(told, direct, sockname)
+    direct, named = from_ends(peername, sockname), _address((request.remote or "",))
+    if direct is not None and named is not None and str(named) != direct.address:
+        return behind_proxy(named, direct, sockname)
     return None if any(name in request.headers for name in _OF_PROXIES) else direct
 
 

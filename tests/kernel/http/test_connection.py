@@ -240,6 +240,45 @@ async def test_large_messages_of_a_websocket_arrive_whole() -> None:
     assert got == messages
 
 
+async def test_the_payload_of_a_large_frame_is_not_cut_into_turns() -> None:
+    """Whatever was received of one frame is parsed at once, since it is only copied: small parts cost much more."""
+    sizes: list[int] = []
+
+    async def own(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(max_msg_size=2**23)
+        await socket.prepare(request)
+        protocol: Any = request.protocol
+        parser = protocol._payload_parser
+        protocol._payload_parser = _Recorder(parser, sizes)
+        async for message in socket:
+            await socket.send_str(str(len(message.data)))
+        return socket
+
+    async with (
+        _served(own) as port,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"http://127.0.0.1:{port}/own") as socket,
+    ):
+        await socket.send_bytes(bytes(4_000_000))
+        assert await socket.receive_str() == "4000000"
+    assert max(sizes) > 4 * WEBSOCKET_TURN_BYTES
+
+
+class _Recorder:
+    """A parser that notes the sizes of the parts that it is given."""
+
+    def __init__(self, parser: Any, sizes: list[int]) -> None:
+        self._parser = parser
+        self._sizes = sizes
+
+    def feed_data(self, data: bytes) -> Any:
+        self._sizes.append(len(data))
+        return self._parser.feed_data(data)
+
+    def feed_eof(self) -> None:
+        self._parser.feed_eof()
+
+
 async def _send_all(socket: Any, messages: list[bytes]) -> None:
     for message in messages:
         await socket.send_bytes(message)
