@@ -352,3 +352,19 @@ def wrong_sizes(totals: Mapping[str, float], file_systems: Mapping[str, FileSyst
         for key, sizes in groups.items()
         if not all(name.isprintable() and 0 <= size < VALUE_BOUND for name, size in sizes)
     ]
+
+
+def printable(name: str) -> str:
+    """Return a text in which each character that is not printable is replaced."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in name)
+
+
+def printable_texts(value: Any) -> Any:
+    """Return a JSON document in which each character of a text that is not printable is replaced."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [printable_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(name): printable_texts(item) for name, item in value.items()}
+    return value

@@ -31,6 +31,8 @@ from smartmob.hosts.fields import (
     Unit,
     file_systems_of,
     message_fields,
+    printable,
+    printable_texts,
     totals_of,
     values_of,
     wrong_sizes,
@@ -182,7 +184,7 @@ def _converted(document: object) -> tuple[SampleData, Mapping[str, object]]:
         try:
             data = msgspec.convert(document, SampleData, strict=False)
         except UnicodeError:  # a lone surrogate, which JSON can write and UTF-8 cannot
-            document = _printable_texts(document)
+            document = printable_texts(document)
             data = msgspec.convert(document, SampleData, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"value error: {error}", (Fault("$", str(error)),)) from None
@@ -218,40 +220,25 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
     if data.temperatures is not None and not all(map(_is_reading, data.temperatures.items())):
         unread += [f"temperatures.{name}" for name, value in data.temperatures.items() if not math.isfinite(value)]
         changes["temperatures"] = {
-            _printable(name): value for name, value in data.temperatures.items() if math.isfinite(value)
+            printable(name): value for name, value in data.temperatures.items() if math.isfinite(value)
         }
     for name in wrong_sizes(data.totals or {}, data.file_systems or {}):
         changes[name] = None
         unread.append(name)
     if data.stale is not None:
         changes["stale"] = {
-            _printable(name): StaleFigure(figure.value, figure.age, _printable(figure.reason)[:LONGEST_REASON])
+            printable(name): StaleFigure(figure.value, figure.age, printable(figure.reason)[:LONGEST_REASON])
             for name, figure in data.stale.items()
         }
     unread = [*(data.unread or ()), *unread]
     if unread:
-        names = [_printable(name)[:LONGEST_NAME] for name in unread]
+        names = [printable(name)[:LONGEST_NAME] for name in unread]
         changes["unread"] = names[:_MOST_UNREAD]
     return msgspec.structs.replace(data, **changes) if changes else data
 
 
 def _is_reading(item: tuple[str, float]) -> bool:
     return item[0].isprintable() and math.isfinite(item[1])
-
-
-def _printable(name: str) -> str:
-    return "".join(character if character.isprintable() else "\ufffd" for character in name)
-
-
-def _printable_texts(value: Any) -> Any:
-    """Return a JSON document in which each character of a text that is not printable is replaced."""
-    if isinstance(value, str):
-        return _printable(value)
-    if isinstance(value, list):
-        return [_printable_texts(item) for item in value]
-    if isinstance(value, dict):
-        return {_printable(name): _printable_texts(item) for name, item in value.items()}
-    return value
 
 
 _KEYS = frozenset(SampleData.__struct_fields__)

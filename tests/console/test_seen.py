@@ -33,7 +33,10 @@ pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyn
 
 PAGES = {
     "overview": ("/console/", ("rack7", "app.web.0", "7commit", "echo waits", "memory")),
-    "timeline": ("/console/timeline?span=3600", ("new <b>kernel</b>", "slower, or failed", "Go to")),
+    "timeline": (
+        "/console/timeline?span=3600",
+        ("new <b>kernel</b>", "slower, or failed", "Go to", "program app.web.0"),
+    ),
     "tests": ("/console/tests?base=latest~4&head=latest", (SLOW, "Usual", "Compare the two ticked", "7commit")),
     "run": ("/console/tests/runs/s7", ("What changed", SLOW, "Usual", "All tests: 9")),
     "item": (f"/console/tests/items?path=tests.test_it&variant={SLOW}", ("By run", "Memory", "7commit")),
@@ -46,6 +49,7 @@ PAGES = {
     "hosts": ("/console/hosts", ("rack7", "silent, last seen", "oak", " of ")),
     "host": ("/console/hosts/oak", ("core 1", "Each file system", "/data", " of ")),
     "alerts": ("/console/alerts", ("gone", "silent for 5m")),
+    "search": ("/console/search?q=rack7", ("rack7", "Machines")),
 }
 """The address of each page, and texts that are visible in it."""
 

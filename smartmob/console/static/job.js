@@ -33,7 +33,7 @@ function show() {
     : null;
   update("summary", el("p", {}, exitBadge(job), " ", el("code", {}, job.argv.length === 1 ? job.argv[0] : job.argv.join(" "))),
     job.error ? el("p", {}, job.error) : null,
-    tiles([["started", when(job.started_at)], [running ? "elapsed" : "duration", elapsed()], job.ended_at ? ["ended", when(job.ended_at)] : null, ["folder", job.cwd], ["process", job.pid ?? "–"],
+    tiles([["started", when(job.started_at)], [running ? "elapsed" : "duration", elapsed()], job.ended_at ? ["ended", when(job.ended_at)] : null, ["folder", job.cwd], ["PID", job.pid ?? "–"],
       ["user time", seconds(job.user_seconds)], ["kernel time", seconds(job.system_seconds)], ["peak memory", bytes(job.max_rss)], ["output", bytes(size())], ["client", job.client]]),
     kill);
 }

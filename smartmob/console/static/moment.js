@@ -2,6 +2,7 @@
 
 import { changes } from "./changes.js";
 import { bytes, clockTime, el, link, number, percent, seconds, table, when } from "./dom.js";
+import { laneName } from "./timeline_chart.js";
 
 const MOST_NAMES = 4; // of a kind in the small card at the pointer
 const LOAD_SECONDS = 30; // from the next point of a load test: farther away it was not on
@@ -64,6 +65,6 @@ export function panel(found, spans, moment, span, pinned) {
       { name: "Received/s", right: true, cell: (host) => bytes(host.received[index]) }, { name: "Sent/s", right: true, cell: (host) => bytes(host.sent[index]) },
     ], found.courses.hosts, "No machine reported then.") : el("p", { class: "quiet" }, "No machine reported then."),
     loads.map(([load, place]) => el("p", {}, link(load.name, `/console/load/${load.id}`), `: ${number(load.rate[place])}/s, p50 ${seconds(load.p50[place])}, p99 ${seconds(load.p99[place])}, ${number(load.errors[place])} errors/s`)),
-    on.length ? table([{ name: "Active", cell: (each) => each.lane }, { name: "Name", wide: true, cell: (each) => (each.href ? link(each.label, each.href) : each.label) }, { name: "Details", wide: true, cell: (each) => each.detail }], on.slice(0, 40), "") : null,
+    on.length ? table([{ name: "Active", cell: (each) => laneName(each.lane) }, { name: "Name", wide: true, cell: (each) => (each.href ? link(each.label, each.href) : each.label) }, { name: "Details", wide: true, cell: (each) => each.detail }], on.slice(0, 40), "") : null,
     close.length ? changes(together(close).slice(0, 20)) : null];
 }

@@ -12,6 +12,9 @@ const LANE_PIXELS = 24;
 const NARROW_PIXELS = 600;
 const NARROW_LANE_PIXELS = 34; // the name of a lane stands above its bars
 
+// The name of a lane as people read it.
+export const laneName = (lane) => lane.replace(/^process /, "program ");
+
 const isRun = (span) => span.lane === "test runs";
 const runOf = (span) => decodeURIComponent(span.href.split("/").at(-1));
 
@@ -98,7 +101,7 @@ export function timelineDrawing(document, spans, width) {
   const loads = document.loads.length > 0;
   const parts = partsOf(loads, names.length, narrow);
   const longest = 24;
-  const shown = names.map((name) => (name.length > longest ? `${name.slice(0, longest - 1)}…` : name));
+  const shown = names.map(laneName).map((name) => (name.length > longest ? `${name.slice(0, longest - 1)}…` : name));
   const axis = (name, further = {}) => ({ domain: parts.domains[name], rangemode: "tozero", fixedrange: true, nticks: 5, ...further });
   const title = ([name, words]) => ({ text: words, xref: "paper", yref: "paper", x: 0, y: parts.domains[name][1], xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: colours.strong } });
   const lane = (name, index) => ({ text: escapeHtml(name), xref: "paper", yref: "y4", x: 0, y: index - 0.02, xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 11, color: colours.text } });
