@@ -29,6 +29,12 @@ SELECT scm_ref, tags FROM test_sessions WHERE session_h = $1 FOR UPDATE;
 UPDATE test_sessions SET scm_ref = $2, tags = $3, run_tag = $4, run_key = $5 WHERE session_h = $1
 RETURNING session_h, run_date, scm_ref, tags;
 
+-- name: insert_metric
+INSERT INTO test_metrics (
+    block, seq, session_h, context_h, item_id, item_start_time, started_at, total_time, user_time, kernel_time, cpu_usage,
+    mem_usage
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
+
 -- name: delete_session
 WITH gone AS (
     DELETE FROM test_metrics WHERE session_h = $1 RETURNING block

@@ -163,10 +163,13 @@ class MetricsWriter:
             await self._assign_positions(connection, submissions, len(rows))
         block = submissions[0].commit_key[0]
         seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
+        records = _records(block, seqs, ids, rows)
         try:
-            await connection.copy_records_to_table(
-                "test_metrics", records=_records(block, seqs, ids, rows), columns=_COLUMNS
-            )
+            if len(records) == 1:
+                # A prepared INSERT waits for the server once, a COPY twice.
+                await connection.execute(self._sql["insert_metric"], *records[0])
+            else:
+                await connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)
         except asyncpg.UniqueViolationError:
             if not again:
                 raise
