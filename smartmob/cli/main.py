@@ -18,6 +18,7 @@ GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 
 _COMMANDS = {
     "serve": ("smartmob.cli.serve:command", "Run the service."),
+    "join": ("smartmob.cli.join:command", "Make this machine a node of a service."),
     "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
     "exec": ("smartmob.cli.commands:exec_command", "Run a command on machines."),
     "jobs": ("smartmob.cli.commands:jobs_command", "List the jobs of a service."),
@@ -105,7 +106,7 @@ def _open_closed_streams() -> None:
 def main() -> None:
     """Run `smartmob`."""
     _open_closed_streams()
-    if sys.argv[1:2] in (["serve"], ["report-host"]):
+    if sys.argv[1:2] in (["serve"], ["report-host"], ["join"]):
         _hide_secrets()
     sys.exit(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from smartmob.commands.conplyent.gateway import ConplyentGateway
+from dataclasses import replace
+
+from smartmob.commands.job_records import JobRecords
+from smartmob.commands.model import Job
 from smartmob.commands.routes import table as routes
 from smartmob.commands.service import CommandsService
-from smartmob.commands.store import JobStore
-from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.features import Dependencies, Feature, KernelParts
+from smartmob.kernel.runtime.row_writer import RowWriter
 
 
 def build(dependencies: Dependencies) -> Feature[CommandsService]:
-    """Return the feature. Its gateway for conplyent's clients listens only if the setting `conplyent_port` is set."""
+    """Return the feature with its tables and its gateway for conplyent's clients.
+
+    The gateway listens only if the setting `conplyent_port` is set.
+    """
+    from smartmob.commands.conplyent.gateway import ConplyentGateway  # a node does not load these
+    from smartmob.commands.store import JobStore
+
     store = JobStore(dependencies.database)
-    live = dependencies.writer("jobs", store.commit)
-    settings = dependencies.settings
-    service = CommandsService(
-        store,
-        live,
-        dependencies.spawner,
-        dependencies.bus,
-        dependencies.tasks,
-        settings.commands,
-        folder=settings.data_dir / "commands",
-        least_free=settings.least_free,
-    )
-    gateway = ConplyentGateway(service, settings.conplyent, dependencies.tasks)
+    feature = compose(dependencies, store, dependencies.writer("jobs", store.commit))
+    service = feature.service
+    gateway = ConplyentGateway(service, dependencies.settings.conplyent, dependencies.tasks)
 
     async def start() -> None:
         await service.start()
@@ -34,12 +33,28 @@ def build(dependencies: Dependencies) -> Feature[CommandsService]:
         gateway.close()
         await service.close()
 
+    return replace(feature, start=start, close=close)
+
+
+def compose(dependencies: KernelParts, store: JobRecords, records: RowWriter[Job]) -> Feature[CommandsService]:
+    """Return the feature with this store and its writer."""
+    settings = dependencies.settings
+    service = CommandsService(
+        store,
+        records,
+        dependencies.spawner,
+        dependencies.bus,
+        dependencies.tasks,
+        settings.commands,
+        folder=settings.data_dir / "commands",
+        least_free=settings.least_free,
+    )
     return Feature(
         table=routes.table(service, dependencies),
-        writer=live,
+        writer=records,
         background_tasks={"commands-maintenance": service.maintenance.run},
-        start=start,
-        close=close,
+        start=service.start,
+        close=service.close,
         stop=service.stop_jobs,
         service=service,
     )
