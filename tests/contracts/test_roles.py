@@ -67,7 +67,8 @@ READABLE = """
 /console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
 /console/search /console/data/search /console/{page}
 /console/load-comparison /nodes /nodes/{name} /nodes/{name}/process-events /nodes/{name}/jobs
-/nodes/{name}/service/{rest} /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
+/nodes/{name}/service/{rest}
+/console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
 /api/v1/alerts/silences /api/v1/alerts/notifications /api/v1/processes
 """
 """Every address that the role `read` may ask with GET; a new one belongs here if it shows no secret and no file."""
