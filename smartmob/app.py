@@ -115,8 +115,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
     services = ServiceRegistry(database, settings, alone=embedded is not None)
-    kernel_parts = (settings, bus, tasks, database, spawner, tokens, bodies, metrics_registry, viewers, readiness)
-    features = _build_features(Dependencies(*kernel_parts, services))
+    kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness)
+    features = _build_features(Dependencies(*kernel_parts, database, services))
 
     writers = (feature.writer for feature in features if feature.writer is not None)
     metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit), writer_metrics(*writers))
@@ -186,6 +186,6 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     return (
         access.build(dependencies),
         *built,
-        nodes.build(dependencies),
+        nodes.build(dependencies, hosts_service),
         console.build(dependencies, services, built_alerts.service),
     )

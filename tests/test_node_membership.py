@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,11 @@ def test_labels_without_a_value_have_an_empty_one(tmp_path: Path) -> None:
     """The token is read from its file, and the key lies in the data directory."""
     token = tmp_path / "token"
     token.write_text("secret\n")
-    join = JoinSettings(url="https://lab:8080", name="rack7", token_file=token, labels=("gpu", "rack=7", "a=b=c"))
+    join = JoinSettings(url="https://lab:8080", name="rack7", token_file=token, labels=("gpu", "rack=7", "a=b"))
     member = node_membership.membership(replace(Settings(), data_dir=tmp_path, join=join))
     assert member is not None
     assert (member.name, member.token, member.key_file) == ("rack7", "secret", tmp_path / "node.json")
-    assert member.labels == {"gpu": "", "rack": "7", "a": "b=c"}
+    assert member.labels == {"gpu": "", "rack": "7", "a": "b"}
 
 
 @pytest.mark.parametrize("url", ["lab:8080", "ftp://lab", "", "//lab"])
@@ -34,3 +35,29 @@ def test_an_address_without_a_scheme_is_refused(url: str) -> None:
     """The error shows what is expected."""
     with pytest.raises(SettingsError, match="expected an address such as https://lab:8080"):
         node_membership.membership(replace(Settings(), join=JoinSettings(url=url)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "a b"}, "--name"),
+        ({"labels": ("a b",)}, "--label"),
+        ({"labels": ("a=b=c",)}, "--label"),
+        ({"name": "a\n"}, "--name"),
+    ],
+)
+def test_a_name_or_label_that_the_service_would_refuse_is_refused_here(changes: Any, said: str) -> None:
+    """The error names the option and what it takes."""
+    with pytest.raises(SettingsError, match=said):
+        node_membership.membership(replace(Settings(), join=JoinSettings(url="http://lab", **changes)))
+
+
+def test_the_file_of_the_token_may_be_removed_after_joining(tmp_path: Path) -> None:
+    """It is missed only as long as there is no key."""
+    join = JoinSettings(url="http://lab", name="rack7", token_file=tmp_path / "none")
+    settings = replace(Settings(), data_dir=tmp_path, join=join)
+    with pytest.raises(SettingsError, match="cannot read"):
+        node_membership.membership(settings)
+    (tmp_path / "node.json").write_text("{}")
+    member = node_membership.membership(settings)
+    assert member is not None and member.token is None

@@ -17,14 +17,16 @@ _SYSTEM_FOLDER = Path("/etc/systemd/system")
 _ROLES = {
     "service": ("smartmob", "smartmob.cli.serve"),
     "agent": ("smartmob-report-host", "smartmob.cli.report_host"),
+    "node": ("smartmob-node", "smartmob.cli.join"),
 }
 
 
 @click.command("install-service", context_settings={"ignore_unknown_options": True})
 @click.option(
     "--role", type=click.Choice(tuple(_ROLES)), default="service", show_default=True,
-    help="The service, or the agent that reports the load of this machine.",
+    help="The service, the agent that reports the load of this machine, or a node of a service (--join).",
 )  # fmt: skip
+@click.option("--join", "join_url", metavar="URL", help="Make this machine a node of the service at this address.")
 @click.option("--user", is_flag=True, help="For your own systemd instead of the machine's; needs no root.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="File that holds the service's token.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to write.  [default: where systemd looks]")
@@ -33,6 +35,7 @@ _ROLES = {
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(
     role: str,
+    join_url: str | None,
     user: bool,
     token_file: Path | None,
     folder: Path | None,
@@ -40,16 +43,20 @@ def command(
     dry_run: bool,
     arguments: tuple[str, ...],
 ) -> None:
-    """Write a unit for systemd that starts the service, or the reporting agent, with the machine.
+    """Write a unit for systemd that starts the service, the reporting agent, or a node, with the machine.
 
-    ARGUMENTS are options of `smartmob serve`, such as --host, or of `smartmob report-host`, such as --to. Nothing is
-    started: the next steps are printed.
+    ARGUMENTS are options of `smartmob serve`, such as --host, of `smartmob report-host`, such as --to, or of
+    `smartmob join`, such as --label, with --join. Nothing is started: the next steps are printed.
     """
+    if join_url is not None:
+        role, arguments = "node", (join_url, *arguments)
+    elif role == "node":
+        raise click.UsageError("--role node needs --join URL")
     name, module = _ROLES[role]
     _check(module, arguments)
     token = None if token_file is None else str(token_file.absolute())
     unit = SystemdUnit(_program(), arguments, user, token)
-    text = unit.service() if role == "service" else unit.agent()
+    text = {"service": unit.service, "agent": unit.agent, "node": unit.node}[role]()
     if dry_run:
         click.echo(text, nl=False)
         return
@@ -117,7 +124,7 @@ def _steps(name: str, role: str, user: bool) -> list[str]:
     steps = [f"{systemctl} daemon-reload", f"{systemctl} enable --now {name}", f"{systemctl} status {name}"]
     if user:
         steps.insert(2, "loginctl enable-linger    # to have it run while you are not signed in")
-    elif role == "service":
+    elif role in ("service", "node"):
         steps.insert(0, "useradd --system --home-dir /var/lib/smartmob --shell /usr/sbin/nologin smartmob")
     return steps
 

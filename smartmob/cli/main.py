@@ -34,6 +34,7 @@ _SECTIONS = {
     },
     "Machines": {
         "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
+        "join": ("smartmob.cli.join:command", "Make this machine a node of a service."),
         "nodes": ("smartmob.cli.nodes:command", "Machines that have joined: list, show, label, drain, remove."),
         "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
     },
@@ -121,7 +122,7 @@ def _open_closed_streams() -> None:
 def main() -> None:
     """Run `smartmob`."""
     _open_closed_streams()
-    if sys.argv[1:2] in (["serve"], ["report-host"]):
+    if sys.argv[1:2] in (["serve"], ["report-host"], ["join"]):
         _hide_secrets()
     sys.exit(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
 

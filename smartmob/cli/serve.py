@@ -61,7 +61,7 @@ def command(config: Path | None, **flags: Any) -> None:
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     settings = load(given, environment(), config)
     check_installed(embedded=settings.database.url is None)
-    with _hidden("rich"):
+    with hidden("rich"):
         # It takes rich for tracebacks in colours where it finds it: 3 MB that a log of plain lines never uses.
         importlib.import_module("structlog")
 
@@ -129,7 +129,7 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
 
 
 @contextmanager
-def _hidden(module: str) -> Iterator[None]:
+def hidden(module: str) -> Iterator[None]:
     """Make imports of a module fail until the end of the block, unless it has been imported already."""
     if module in sys.modules:
         yield

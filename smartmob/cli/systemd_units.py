@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 STATE = "smartmob-report-host"
+NODE_STATE = "smartmob-node"
 
 _FAST_WORD = re.compile(r"[\w@+=:,./-]+", re.ASCII)
 _NEEDS_ESCAPE = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$", "\n": "\\n", "\t": "\\t"})
@@ -33,6 +34,15 @@ class SystemdUnit:
         words = (self.program, "report-host", *self._state_dir(), *self.arguments)
         return _text(self._head("Reports the load of this machine to smartmob"), self._start(words), _AGENT,
                      _NO_PRIVILEGES, () if self.user else _AGENT_HARDENING, self._install())  # fmt: skip
+
+    def node(self) -> str:
+        """Return the unit of a node: it runs programs like the service, as root or the user of the unit."""
+        url, *further = self.arguments
+        state = () if self.user else ("--state-dir", f"/var/lib/{NODE_STATE}")
+        words = (self.program, "join", url, *state, *further)
+        return _text(self._head("Makes this machine a node of smartmob"), self._start(words), _NODE,
+                     () if self.user else _NODE_OF_THE_MACHINE, _NO_PRIVILEGES,
+                     () if self.user else _SERVICE_HARDENING, self._install())  # fmt: skip
 
     def _head(self, description: str) -> Iterator[str]:
         yield from ("[Unit]", f"Description={description}")
@@ -101,6 +111,32 @@ User=smartmob
 StateDirectory=smartmob
 StateDirectoryMode=0700
 # Settings as SMARTMOB_NAME=value, and DATABASE_URL; needs not be there.
+EnvironmentFile=-/etc/smartmob/environment""".splitlines()
+
+_NODE = """\
+# Started once it runs its programs, also while the service that it has joined cannot be reached.
+Type=notify
+WatchdogSec=60
+Restart=on-failure
+RestartSec=10
+# 2 is wrong usage and 3 a refusal of the service, which a restart does not correct.
+RestartPreventExitStatus=2 3
+# SIGTERM to the node alone, which ends its programs in order. What is left at the end is killed.
+KillMode=mixed
+TimeoutStopSec=120
+# Limits of programs are those of control groups below that of the node.
+Delegate=cpu memory pids
+# A program under test that eats all memory must not take the node with it.
+OOMPolicy=continue
+LimitNOFILE=65536
+TasksMax=infinity""".splitlines()
+
+_NODE_OF_THE_MACHINE = """\
+# Programs run as this user, too.
+User=smartmob
+StateDirectory=smartmob-node
+StateDirectoryMode=0700
+# Settings of programs and commands as SMARTMOB_NAME=value; needs not be there.
 EnvironmentFile=-/etc/smartmob/environment""".splitlines()
 
 _AGENT = """\

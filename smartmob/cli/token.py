@@ -42,7 +42,7 @@ async def add(rest: RestClient, name: str, role: str, expires: str | None, as_js
     if role == "node":
         printing.say(
             "Put it into a file on the machine that is to join, and start there: "
-            f"smartmob serve --join {rest.url} --join-token-file FILE"
+            f"smartmob join {rest.url} --token-file FILE"
         )
 
 

@@ -2,6 +2,8 @@
 
 The node dials out, so it needs no port that others can reach. It joins once with a token, and gets a key of its own.
 For each stream that the service asks for, it dials another WebSocket, whose bytes it passes to its own HTTP server.
+What the node has recorded is delivered over the link, in order: the next records are sent when the service has stored
+the ones before.
 """
 
 from __future__ import annotations
@@ -11,31 +13,47 @@ import os
 import platform
 import random
 import socket as sockets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
 from smartmob import __version__
-from smartmob.client import tls_trust
+from smartmob.client import node_key, tls_trust
 from smartmob.client.clock_offset import exchange_result
-from smartmob.errors import RemoteError, StartupError
+from smartmob.client.node_key import JoinRefused, Membership, NodeKey
+from smartmob.errors import RemoteError, Unavailable
 from smartmob.nodes import protocol
 from smartmob.nodes.model import NodeFacts
 from smartmob.nodes.pipe import pipe
+from smartmob.nodes.records import shortened
+
+__all__ = ["Accept", "JoinRefused", "LocalServer", "Membership", "NodeLink", "Outbox", "Waiting"]
 
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.5, 30.0
 """The delay before a reconnection doubles from the first to the longest; a random part of it is waited."""
+_PROVEN_SECONDS = 30.0
+"""A link that has lasted so long was good: the delays begin anew."""
 _CONNECT_SECONDS = 20.0
 _CLOCK_EXCHANGES = 5
 """The number of clock exchanges of a measurement; the quickest one counts."""
 _CLOCK_SECONDS = 600.0
+"""The interval at which the clock is measured again."""
+_MOST_STREAMS = 1_000
+"""Streams at the same time, as the service has them; further ones are not dialled."""
 _FINAL_CODES = {4003: "this node was removed from the service; join again with a token"}
 """Close codes after which the node does not connect again."""
+_REPLACED = 4001  # a close code
+_CLOSED_REASONS = {
+    _REPLACED: "another machine has connected with the key of this node; if this is a copy of that one, delete its key "
+    "file and join under another name",
+    1007: "it does not understand a message of this node; is it an older version?",
+}
+"""Close codes that need the attention of a person."""
 
 Accept = Callable[[sockets.socket], Awaitable[None]]
 """Hands a connected socket to the HTTP server of this machine, which serves it as an accepted connection."""
@@ -45,28 +63,42 @@ Report = Callable[[str], None]
 """A callback for messages to a person."""
 
 
-class JoinRefused(StartupError):
-    """The service refuses this machine, and would do so again."""
+class Waiting(Protocol):
+    """A record that waits: its number, its kind, and its value as JSON."""
+
+    @property
+    def number(self) -> int:
+        """Return its number."""
+
+    @property
+    def kind(self) -> str:
+        """Return its kind."""
+
+    @property
+    def value(self) -> msgspec.Raw:
+        """Return its value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """The service that this machine joins, and its name and labels there. `key_file` keeps its key between starts."""
+class Outbox(Protocol):
+    """The records of this node that the service has not stored yet."""
 
-    url: str
-    name: str
-    key_file: Path
-    labels: Mapping[str, str] = field(default_factory=dict)
-    token: str | None = None
-    ca_file: Path | None = None
+    id: str
 
+    @property
+    def dropped(self) -> int:
+        """Return how many records were dropped because too many waited."""
 
-class _Key(msgspec.Struct, frozen=True):
-    """The content of the key file."""
+    async def wait_for_records(self) -> None:
+        """Wait until there are records."""
 
-    url: str
-    name: str
-    key: str
+    def first_records(self, max_bytes: int) -> Sequence[Waiting]:
+        """Return the oldest records, with at most `max_bytes` of values unless one alone has more."""
+
+    async def delivered(self, number: int) -> None:
+        """Remember that the service has stored the records up to this number."""
+
+    async def renew_id(self) -> None:
+        """Take a new id, because another journal has the present one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +115,43 @@ class LocalServer:
 
 
 class NodeLink:
-    """Joins a service and keeps the link to it. `wall` is the clock in seconds since 1970."""
+    """Joins a service and keeps the link to it. `wall` is the clock in seconds since 1970.
 
-    def __init__(self, membership: Membership, server: LocalServer, wall: Callable[[], float], report: Report) -> None:
+    `outbox` has the records to deliver. `on_host` is called with the key when the service has told as which machine
+    this node reports its load; None: the node does not report.
+    """
+
+    def __init__(
+        self,
+        membership: Membership,
+        server: LocalServer,
+        wall: Callable[[], float],
+        report: Report,
+        outbox: Outbox | None = None,
+        on_host: Callable[[NodeKey], None] | None = None,
+    ) -> None:
         self._membership = membership
         self._url = membership.url.rstrip("/")
         self._server = server
         self._wall = wall
         self._report = report
-        self._key = self._read_key()
+        self._outbox = outbox
+        self._on_host = on_host
+        self._key = node_key.read_key(membership)
         self._streams: set[asyncio.Task[Any]] = set()
         self._clock: tuple[float, float] | None = None  # delay and offset in seconds
+        self._measured = asyncio.Event()
+        self._stored: asyncio.Queue[int] = asyncio.Queue()
+
+    @property
+    def key(self) -> NodeKey | None:
+        """Return the key of this node, or None before it has joined."""
+        return self._key
 
     async def run(self) -> None:
         """Join, connect, and connect again after each loss; raises JoinRefused."""
         delay, reported = _FIRST_DELAY_SECONDS, ""
+        loop = asyncio.get_running_loop()
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
         async with aiohttp.ClientSession(
             timeout=timeout,
@@ -106,47 +160,34 @@ class NodeLink:
             headers={"User-Agent": f"smartmob/{__version__}"},
         ) as session:
             while True:
+                begun = loop.time()
                 try:
                     if self._key is None:
-                        await self._join(session)
-                    await self._connect(session)
-                    delay, reported = _FIRST_DELAY_SECONDS, ""
-                    self._report(f"the connection to {self._url} was closed")
+                        self._key = await node_key.join(session, self._membership)
+                        self._report(f"joined {self._url} as {self._key.name}")
+                    code = await self._connect(session)
+                    reason = _CLOSED_REASONS.get(code)
+                    reported = ""
+                    self._report(f"the connection to {self._url} was closed{f': {reason}' if reason else ''}")
+                    if reason:
+                        delay = _LONGEST_DELAY_SECONDS
+                except JoinRefused:
+                    raise
                 except (aiohttp.ClientError, OSError, TimeoutError, RemoteError) as error:
-                    reason = tls_trust.certificate_problem(error) or str(error) or type(error).__name__
+                    reason = _reason(error, self._url)
                     if reason != reported:
                         self._report(f"cannot connect to {self._url}: {reason}; trying again")
                     reported = reason
                 finally:
                     self._server.set_secret(None)
                     await self._end_streams()
+                if loop.time() - begun > _PROVEN_SECONDS:
+                    delay = _FIRST_DELAY_SECONDS
                 await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  # spreads nodes, hides nothing
                 delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
 
-    async def _join(self, session: aiohttp.ClientSession) -> None:
-        membership = self._membership
-        if membership.token is None:
-            raise JoinRefused(
-                "this machine has not joined yet, which needs a token: make one with "
-                "`smartmob token add NAME --role node`, and give --join-token-file FILE"
-            )
-        async with session.post(
-            f"{self._url}/api/v1/nodes/join",
-            json={"name": membership.name, "labels": dict(membership.labels)},
-            headers={"Authorization": f"Bearer {membership.token}"},
-        ) as answer:
-            if answer.status == 201:
-                joined = msgspec.json.decode(await answer.read(), type=_Joined)
-                self._key = _Key(self._url, joined.name, joined.key)
-                self._write_key(self._key)
-                self._report(f"joined {self._url} as {joined.name}")
-                return
-            detail = await _detail(answer)
-        if answer.status in (400, 401, 403, 404, 405, 409):
-            raise JoinRefused(f"{self._url} refuses this machine: {detail}")
-        raise RemoteError(detail, answer.status)
-
-    async def _connect(self, session: aiohttp.ClientSession) -> None:
+    async def _connect(self, session: aiohttp.ClientSession) -> int:
+        """Connect, and return the close code when the link has ended."""
         assert self._key is not None
         headers = {"Authorization": f"Bearer {self._key.key}"}
         try:
@@ -167,41 +208,113 @@ class NodeLink:
             secret = self._server.make_secret()
             self._server.set_secret(secret)
             await websocket.send_str(protocol.write(protocol.Facts(self._facts(), secret)))
-            await self._receive(session, websocket, headers, secret)
-        if (reason := _FINAL_CODES.get(websocket.close_code or 0)) is not None:
+            await self._converse(session, websocket, headers, secret)
+        code = websocket.close_code or 0
+        if (reason := _FINAL_CODES.get(code)) is not None:
             self._membership.key_file.unlink(missing_ok=True)
             raise JoinRefused(reason)
+        return code
+
+    async def _converse(
+        self, session: aiohttp.ClientSession, websocket: aiohttp.ClientWebSocketResponse,
+        headers: dict[str, str], secret: str,
+    ) -> None:  # fmt: skip
+        """Handle the messages of the service, and send clock questions and records, until the link ends."""
+        self._measured.clear()
+        self._stored = asyncio.Queue()
+        tasks = [self._server.start("node-clock", self._ask_for_the_time(websocket))]
+        if self._outbox is not None:
+            tasks.append(self._server.start("node-records", self._deliver(websocket, self._outbox)))
+        try:
+            await self._receive(session, websocket, headers, secret)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _receive(
         self, session: aiohttp.ClientSession, websocket: aiohttp.ClientWebSocketResponse,
         headers: dict[str, str], secret: str,
     ) -> None:  # fmt: skip
-        """Handle the messages of the service until the link ends."""
         exchanges: list[tuple[float, float]] = []
         while (received := await websocket.receive()).type is aiohttp.WSMsgType.TEXT:
             back = self._wall()
-            message = protocol.read_from_service(received.data)
-            if isinstance(message, protocol.Open):
-                task = self._server.start("node-stream", self._serve_stream(session, message.stream, headers))
-                self._streams.add(task)
-                task.add_done_callback(self._streams.discard)
-            elif isinstance(message, protocol.Welcome):
-                self._report(f"connected to {self._url} as {message.node}")
-                await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
-            elif isinstance(message, protocol.ClockAnswer):
-                exchanges.append(exchange_result(message.sent, message.received, message.answered, back))
-                if len(exchanges) < _CLOCK_EXCHANGES:
-                    await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
-                else:
+            try:
+                message = protocol.read_from_service(received.data)
+            except (msgspec.DecodeError, RecursionError) as error:
+                raise RemoteError(f"it has sent what is no message of a service: {error}") from None
+            match message:
+                case protocol.Open():
+                    self._open(session, message.stream, headers)
+                case protocol.Welcome():
+                    self._report(f"connected to {self._url} as {message.node}")
+                    if self._on_host is not None and self._key is not None:
+                        await websocket.send_str(protocol.write(protocol.Account(self._key.host_password)))
+                case protocol.ClockAnswer():
+                    exchanges.append(exchange_result(message.sent, message.received, message.answered, back))
+                    if len(exchanges) < _CLOCK_EXCHANGES:
+                        await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
+                        continue
                     self._clock = min(exchanges)
+                    exchanges.clear()
                     await websocket.send_str(protocol.write(protocol.Facts(self._facts(), secret)))
+                    self._measured.set()
+                case protocol.Host():
+                    self._set_host(message.name)
+                case protocol.Stored():
+                    self._stored.put_nowait(message.number)
+
+    def _set_host(self, name: str) -> None:
+        if self._on_host is None or self._key is None:
+            return
+        if self._key.host != name:
+            self._key = msgspec.structs.replace(self._key, host=name)
+            node_key.write_key(self._membership.key_file, self._key)
+        self._on_host(self._key)
+
+    async def _ask_for_the_time(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        """Begin a measurement of the clock now, and again from time to time: clocks drift."""
+        while True:
+            with suppress(ConnectionError):
+                await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
+            await asyncio.sleep(_CLOCK_SECONDS)
+
+    async def _deliver(self, websocket: aiohttp.ClientWebSocketResponse, outbox: Outbox) -> None:
+        """Send the oldest records, wait until they are stored, and go on, until cancelled."""
+        await self._measured.wait()  # the service corrects their times
+        while True:
+            await outbox.wait_for_records()
+            waiting = outbox.first_records(protocol.RECORD_BYTES)
+            if not waiting:
+                continue
+            records = [_record(each) for each in waiting]
+            try:
+                await websocket.send_str(protocol.write(protocol.Records(outbox.id, records, outbox.dropped)))
+                number = await self._stored.get()
+                if number > records[-1].number:
+                    # Another journal with this id has delivered more: this one is a copy, or was set back.
+                    await outbox.renew_id()
+                elif number >= records[0].number:
+                    await outbox.delivered(number)
+                else:
+                    await asyncio.sleep(_FIRST_DELAY_SECONDS)  # the service has not stored them
+            except (ConnectionError, Unavailable) as error:
+                self._report(f"records are not delivered: {error}")
+                await asyncio.sleep(_FIRST_DELAY_SECONDS)
+
+    def _open(self, session: aiohttp.ClientSession, stream: str, headers: dict[str, str]) -> None:
+        if len(self._streams) >= _MOST_STREAMS:
+            return  # the request fails at the service when nothing is dialled
+        task = self._server.start("node-stream", self._serve_stream(session, stream, headers))
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
 
     async def _serve_stream(self, session: aiohttp.ClientSession, stream: str, headers: dict[str, str]) -> None:
         with suppress(
             aiohttp.ClientError, OSError, TimeoutError
         ):  # the service answers 503 to the request of the stream
             async with session.ws_connect(
-                f"{self._url}{protocol.STREAM_PATH}/{stream}",
+                f"{self._url}{protocol.STREAM_PATH}/{quote(stream, safe='')}",
                 headers=headers,
                 heartbeat=protocol.HEARTBEAT_SECONDS,
                 max_msg_size=protocol.STREAM_MESSAGE_BYTES,
@@ -230,40 +343,24 @@ class NodeLink:
             clock_delay=delay,
         )
 
-    def _read_key(self) -> _Key | None:
-        """Return the key of this node at this service, or None before it has joined."""
-        try:
-            key = msgspec.json.decode(self._membership.key_file.read_bytes(), type=_Key)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError) as error:
-            raise StartupError(f"cannot read the key of this node in {self._membership.key_file}: {error}") from None
-        return key if key.url == self._url else None
 
-    def _write_key(self, key: _Key) -> None:
-        file = self._membership.key_file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(new := f"{file}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, msgspec.json.encode(key))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(new, file)
+def _record(waiting: Waiting) -> protocol.Record:
+    value = bytes(waiting.value)
+    if len(value) > protocol.RECORD_BYTES:
+        value = shortened(value)
+    return protocol.Record(waiting.number, waiting.kind, msgspec.Raw(value))
 
 
-class _Joined(msgspec.Struct, frozen=True):
-    name: str
-    key: str
-
-
-async def _detail(answer: aiohttp.ClientResponse) -> str:
-    """Return the reason of a refusal: the detail of a problem document, or the status."""
-    body = await answer.content.read(16 * 1024)
-    with suppress(msgspec.DecodeError):
-        if detail := msgspec.json.decode(body, type=dict[str, object]).get("detail"):
-            return str(detail)
-    return f"it answered {answer.status} {answer.reason}"
+def _reason(error: BaseException, url: str) -> str:
+    """Return why a connection failed, with what to do where that is known."""
+    if (problem := tls_trust.certificate_problem(error)) is not None:
+        return problem
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        return "it does not speak TLS; is its address http://?"
+    text = str(error) or type(error).__name__
+    if isinstance(error, aiohttp.ServerDisconnectedError) and url.startswith("http://"):
+        return f"{text}; if it speaks TLS, its address is https://"
+    return text
 
 
 def _memory() -> int:

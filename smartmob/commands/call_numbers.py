@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from smartmob.commands.store import JobStore
+from smartmob.commands.job_records import JobRecords
 
 
 class CallNumbers:
     """Numbers from blocks that the database reserves, so that no number is used twice, also after a restart."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: JobRecords) -> None:
         self._store = store
         self._unused = range(0)
         self._reserving = asyncio.Lock()

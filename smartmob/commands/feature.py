@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from smartmob.commands import hashed_file
-from smartmob.commands.conplyent.gateway import ConplyentGateway
+from smartmob.commands.job_records import JobRecords
+from smartmob.commands.model import Job
 from smartmob.commands.prepared_run import ProgramPreparation
 from smartmob.commands.routes import table as routes
 from smartmob.commands.service import CommandsService
-from smartmob.commands.store import JobStore
-from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.features import Dependencies, Feature, KernelParts
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.subprocesses import umask
 
 
 def build(dependencies: Dependencies, programs: ProgramPreparation | None = None) -> Feature[CommandsService]:
-    """Return the feature; `programs` prepares the programs of applications.
+    """Return the feature with its tables and its gateway for conplyent's clients.
 
-    Its gateway for conplyent's clients listens only if the setting `conplyent_port` is set.
+    The gateway listens only if the setting `conplyent_port` is set. `programs` prepares the programs of applications.
     """
-    hashed_file.use_umask(umask.of_programs())
+    from smartmob.commands.conplyent.gateway import ConplyentGateway  # a node does not load these
+    from smartmob.commands.store import JobStore
+
     store = JobStore(dependencies.database)
-    live = dependencies.writer("jobs", store.commit)
-    settings = dependencies.settings
-    service = CommandsService(
-        store,
-        live,
-        dependencies.spawner,
-        dependencies.bus,
-        dependencies.tasks,
-        settings.commands,
-        folder=settings.data_dir / "commands",
-        least_free=settings.least_free,
-        programs=programs,
-    )
-    gateway = ConplyentGateway(service, settings.conplyent, dependencies.tasks)
+    feature = compose(dependencies, store, dependencies.writer("jobs", store.commit), programs)
+    service = feature.service
+    gateway = ConplyentGateway(service, dependencies.settings.conplyent, dependencies.tasks)
 
     async def start() -> None:
         await service.start()
@@ -42,12 +36,35 @@ def build(dependencies: Dependencies, programs: ProgramPreparation | None = None
         gateway.close()
         await service.close()
 
+    return replace(feature, start=start, close=close)
+
+
+def compose(
+    dependencies: KernelParts,
+    store: JobRecords,
+    records: RowWriter[Job],
+    programs: ProgramPreparation | None = None,
+) -> Feature[CommandsService]:
+    """Return the feature with this store and its writer; `programs` prepares the programs of applications."""
+    hashed_file.use_umask(umask.of_programs())
+    settings = dependencies.settings
+    service = CommandsService(
+        store,
+        records,
+        dependencies.spawner,
+        dependencies.bus,
+        dependencies.tasks,
+        settings.commands,
+        folder=settings.data_dir / "commands",
+        least_free=settings.least_free,
+        programs=programs,
+    )
     return Feature(
         table=routes.table(service, dependencies),
-        writer=live,
+        writer=records,
         background_tasks={"commands-maintenance": service.maintenance.run},
-        start=start,
-        close=close,
+        start=service.start,
+        close=service.close,
         stop=service.stop_jobs,
         service=service,
     )

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 import msgspec
 
 from smartmob.commands import model
+from smartmob.commands.job_records import JobRecords
 from smartmob.commands.model import Job
 from smartmob.commands.spool import Spools
-from smartmob.commands.store import JobStore
-from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.row_writer import RowWriter
 
 log = get_logger()
 
@@ -25,7 +25,7 @@ _ABANDONED_DAYS = 365.0
 class JobMaintenance:
     """The retention of jobs: `keep_days` after their end they are removed with their output."""
 
-    def __init__(self, store: JobStore, records: GroupCommitWriter[Job], spools: Spools, keep_days: float) -> None:
+    def __init__(self, store: JobRecords, records: RowWriter[Job], spools: Spools, keep_days: float) -> None:
         self._store = store
         self._records = records
         self._spools = spools

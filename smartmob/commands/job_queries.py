@@ -7,9 +7,9 @@ from datetime import datetime
 
 import msgspec
 
+from smartmob.commands.job_records import JobRecords
 from smartmob.commands.model import Job
 from smartmob.commands.spool import Spools
-from smartmob.commands.store import JobStore
 from smartmob.commands.supervisor import JobSupervisor
 from smartmob.errors import NotFound
 
@@ -17,7 +17,7 @@ from smartmob.errors import NotFound
 class JobQueries:
     """The jobs of the database, with the current state of those that run."""
 
-    def __init__(self, store: JobStore, supervisor: JobSupervisor, spools: Spools) -> None:
+    def __init__(self, store: JobRecords, supervisor: JobSupervisor, spools: Spools) -> None:
         self._store = store
         self._supervisor = supervisor
         self._spools = spools

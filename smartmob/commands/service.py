@@ -15,22 +15,22 @@ from smartmob.commands.call_runner import CallRunner
 from smartmob.commands.events import CloseRequested
 from smartmob.commands.job_maintenance import JobMaintenance
 from smartmob.commands.job_queries import JobQueries
+from smartmob.commands.job_records import JobRecords
 from smartmob.commands.model import Job, Outcome
 from smartmob.commands.output_reader import OutputReader
 from smartmob.commands.prepared_run import ProgramPreparation
 from smartmob.commands.registry import Registry, load
 from smartmob.commands.session import ClientSession
 from smartmob.commands.spool import Spools
-from smartmob.commands.store import JobStore
 from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.environment import inherited
 from smartmob.errors import SmartmobError
 from smartmob.feature_settings import CommandsSettings
-from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import datadir
 from smartmob.kernel.runtime.disk import LeastFree
 from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 
@@ -74,8 +74,8 @@ class CommandsService:
 
     def __init__(
         self,
-        store: JobStore,
-        records: GroupCommitWriter[Job],
+        store: JobRecords,
+        records: RowWriter[Job],
         spawner: Spawner,
         bus: EventBus,
         tasks: TaskRegistry,

@@ -15,10 +15,10 @@ from smartmob.commands.registry import INPUT, KILL
 from smartmob.commands.running_job import RunningJob
 from smartmob.commands.spool import Spools
 from smartmob.errors import Conflict, Unavailable
-from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
 log = get_logger()
@@ -33,9 +33,7 @@ JobFunction = Callable[[RunningJob], Awaitable[Outcome]]
 class JobSupervisor:
     """The jobs that run, at most `most` at a time."""
 
-    def __init__(
-        self, spools: Spools, records: GroupCommitWriter[Job], tasks: TaskRegistry, bus: EventBus, most: int
-    ) -> None:
+    def __init__(self, spools: Spools, records: RowWriter[Job], tasks: TaskRegistry, bus: EventBus, most: int) -> None:
         self._spools = spools
         self._records = records
         self._tasks = tasks

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import orjson
 
-from smartmob.errors import InvalidInput, NotAuthenticated, NotFound, Unavailable
+from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from smartmob.feature_settings import HostsSettings
 from smartmob.hosts import model
 from smartmob.hosts.addresses import HostAddresses
@@ -130,6 +130,25 @@ class HostsService:
         log.info("hosts.registered", host=name)
         self._bus.publish(HostRegistered(name))
         return client_id, True
+
+    async def admit_node(self, node: str, password: str) -> str:
+        """Let a node report with this password; return the name of its machine.
+
+        That is the name of the node, or if that is taken by a machine that is no node, one that ends with `-node`.
+        Raises Conflict when both are taken.
+        """
+        name = node if model.is_name(node) else f"node-{node}"
+        for candidate in (name, f"{name}-node"):
+            if self._authenticator.known(model.client_id(candidate, password)) is not None:
+                return candidate
+        salt, secret = await self._authenticator.hashed(password)
+        for candidate in (name, f"{name}-node"):
+            if await self._writer.put_node_host(candidate, clock.now(), salt, secret):
+                self._authenticator.forget(candidate)
+                self._bus.publish(HostRegistered(candidate))
+                return candidate
+            log.warning("hosts.name_taken", host=candidate)
+        raise Conflict(f"machines that are no nodes have the names {name} and {name}-node")
 
     @property
     def credentials_generation(self) -> int:

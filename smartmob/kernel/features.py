@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
-from smartmob.kernel.db.database import Database
-from smartmob.kernel.db.writer import Commit, GroupCommitWriter
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import RouteTable
 from smartmob.kernel.observability.health import Readiness
 from smartmob.kernel.observability.prometheus import MetricsRegistry
 from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.settings import Settings
+
+if TYPE_CHECKING:  # a node has no database, and does not load its driver
+    from smartmob.kernel.db.database import Database
+    from smartmob.kernel.db.writer import Commit, GroupCommitWriter
+    from smartmob.kernel.services.service_registry import ServiceRegistry
 
 R = TypeVar("R")
 S_co = TypeVar("S_co", covariant=True)
@@ -30,25 +33,33 @@ def _no_event(_: int) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Dependencies:
-    """The parts of the kernel that every feature may use."""
+class KernelParts:
+    """The parts of the kernel that a feature may use also on a node, which has no database."""
 
     settings: Settings
     bus: EventBus
     tasks: TaskRegistry
-    database: Database
     spawner: Spawner
     tokens: TokenAuthenticator
     bodies: BodyReader
     metrics_registry: MetricsRegistry
     viewers: ConnectionLimit
     readiness: Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies(KernelParts):
+    """The parts of the kernel that every feature of a service may use."""
+
+    database: Database
     services: ServiceRegistry
 
     def writer(
         self, feature: str, commit: Commit[R], stored: Callable[[int], object] = _no_event
     ) -> GroupCommitWriter[R]:
         """Return the group-commit writer of a feature; `stored` makes the event for a number of committed rows."""
+        from smartmob.kernel.db.writer import GroupCommitWriter
+
         return GroupCommitWriter(
             feature, self.database, commit, committed=lambda count: self.bus.publish(stored(count))
         )
@@ -66,7 +77,7 @@ class Feature(Generic[S_co]):
 
     service: S_co
     table: RouteTable
-    writer: GroupCommitWriter[Any] | None = None
+    writer: RowWriter[Any] | None = None
     background_tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     start: Callable[[], Awaitable[object]] | None = None
     stop: Callable[[], Awaitable[object]] | None = None

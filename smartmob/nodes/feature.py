@@ -5,22 +5,27 @@ from __future__ import annotations
 from smartmob.kernel.auth.node_access import service_secret
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.nodes import routes
-from smartmob.nodes.service import NodesService
+from smartmob.nodes.record_store import RecordStore
+from smartmob.nodes.service import Hosts, NodesService, Retention
 from smartmob.nodes.store import NodeStore
 
 
-def build(dependencies: Dependencies) -> Feature[NodesService]:
-    """Return the feature."""
-    token, services, access = dependencies.settings.token, dependencies.services, dependencies.tokens.node_access
-    service = NodesService(NodeStore(dependencies.database, services), services, token)
+def build(dependencies: Dependencies, hosts: Hosts) -> Feature[NodesService]:
+    """Return the feature. Records of nodes are kept as long as those of the service's own machine."""
+    database, settings, services = dependencies.database, dependencies.settings, dependencies.services
+    retention = Retention(settings.processes.keep_events_days, settings.commands.keep_days)
+    service = NodesService(
+        NodeStore(database, services), services, RecordStore(database), hosts, retention, settings.token
+    )
 
     async def start() -> None:
-        access.set_service_secret(service_secret(token or "", services.id))
+        access = dependencies.tokens.node_access
+        access.set_service_secret(service_secret(settings.token or "", services.id))
 
     return Feature(
         service,
         routes.table(service, dependencies.bodies, dependencies.tokens),
-        background_tasks={"nodes-refresh": service.run_refresh},
+        background_tasks={"nodes-refresh": service.run_refresh, "nodes-expiry": service.run_expiry},
         start=start,
         stop=service.stop,
     )

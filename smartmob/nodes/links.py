@@ -17,6 +17,8 @@ from smartmob.nodes.pipe import pipe
 
 _DIAL_SECONDS = 15.0
 """Seconds that a node gets to dial a stream back."""
+_MOST_STREAMS = 1_000
+"""Streams of one node at the same time: each is a connection of its own at both ends."""
 REPLACED = 4001
 """Close code of a link whose node has connected again."""
 
@@ -32,13 +34,14 @@ class Link:
     secret: str = ""
     digest: bytes = field(default=b"", repr=False)
     """The SHA-256 of the key by which the link was opened."""
+    streams: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
     """A stream that its node has not dialled back yet."""
 
-    node: str
+    link: Link
     dialled: asyncio.Future[sockets.socket]
 
 
@@ -82,7 +85,7 @@ class NodeLinks:
         if self._links.get(link.node) is not link:
             return False
         del self._links[link.node]
-        for stream in [stream for stream in self._waiting.values() if stream.node == link.node]:
+        for stream in [stream for stream in self._waiting.values() if stream.link is link]:
             if not stream.dialled.done():
                 stream.dialled.set_exception(_lost(link.node))
         return True
@@ -103,8 +106,19 @@ class NodeLinks:
         link = self._links.get(node)
         if link is None:
             raise Unavailable(f"the node {node} is not connected")
+        if link.streams >= _MOST_STREAMS:
+            raise Unavailable(f"{_MOST_STREAMS} requests use the node {node} already; try again in a moment")
+        link.streams += 1
+        try:
+            return await self._open(link)
+        except BaseException:
+            link.streams -= 1
+            raise
+
+    async def _open(self, link: Link) -> sockets.socket:
+        node = link.node
         ident = secrets.token_urlsafe(24)
-        stream = _Stream(node, asyncio.get_running_loop().create_future())
+        stream = _Stream(link, asyncio.get_running_loop().create_future())
         self._waiting[ident] = stream
         try:
             await link.websocket.send_str(protocol.write(protocol.Open(ident)))
@@ -120,7 +134,7 @@ class NodeLinks:
     def check_stream(self, ident: str, node: str) -> None:
         """Raise NotFound unless the stream waits for this node."""
         stream = self._waiting.get(ident)
-        if stream is None or stream.node != node or stream.dialled.done():
+        if stream is None or stream.link.node != node or stream.dialled.done():
             raise NotFound("there is no such stream")
 
     async def serve_stream(self, ident: str, websocket: web.WebSocketResponse) -> None:
@@ -136,6 +150,7 @@ class NodeLinks:
         try:
             await pipe(websocket, theirs)
         finally:
+            stream.link.streams -= 1
             self._streams.discard(websocket)
 
 

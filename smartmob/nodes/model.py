@@ -22,6 +22,12 @@ Labels = Annotated[dict[LabelKey, LabelValue], msgspec.Meta(max_length=64)]
 """Labels, with the characters that Kubernetes allows; a label without `=` has an empty value."""
 
 
+_Text = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+_Seconds = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
+"""Three centuries either way: a clock may be wrong, but not a number that no column could hold."""
+
+
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A node's description of itself, which it sends when it connects.
 
@@ -29,14 +35,14 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     seconds; `memory` is in bytes.
     """
 
-    version: str = ""
-    machine: str = ""
-    system: str = ""
-    python: str = ""
-    cpus: int = 0
-    memory: int = 0
-    clock_offset: float | None = None
-    clock_delay: float | None = None
+    version: _Text = ""
+    machine: _Text = ""
+    system: _Text = ""
+    python: _Text = ""
+    cpus: _Count = 0
+    memory: _Count = 0
+    clock_offset: _Seconds | None = None
+    clock_delay: _Seconds | None = None
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):

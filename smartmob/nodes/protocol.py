@@ -3,12 +3,14 @@
 The node sends `facts` first, and again when they have changed. The service answers with `welcome`. To use the node, the
 service sends `open` with the id of a stream; the node dials back the WebSocket of that stream, whose binary messages
 are the bytes of an HTTP/1.1 connection with the node's server. The node sends `clock` with its time, and the service
-answers with `clock_answer`, for the exchange of four timestamps of RFC 5905, section 8. Unknown types are ignored.
+answers with `clock_answer`, for the exchange of four timestamps of RFC 5905, section 8. The node sends `account` with
+the password of the machine as which it reports its load, and the service answers with the `host`. The node sends its
+oldest `records`, and the next ones when the service has answered that they are `stored`. Unknown types are ignored.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
 
@@ -16,8 +18,12 @@ from smartmob.nodes.model import NodeFacts
 
 LINK_PATH = "/api/v1/nodes/link"
 STREAM_PATH = "/api/v1/nodes/streams"
-MAX_MESSAGE_BYTES = 64 * 1024
+MAX_MESSAGE_BYTES = 1024 * 1024
 """Bytes of a message of the link."""
+RECORD_BYTES = 128 * 1024
+"""Bytes of records in one message, unless one record alone has more."""
+MAX_TEXT = 4_096
+"""Characters of a text of a record; longer ones are cut by the node."""
 STREAM_MESSAGE_BYTES = 1024 * 1024
 """Bytes of a message of a stream; a sender makes smaller ones."""
 HEARTBEAT_SECONDS = 15.0
@@ -28,13 +34,50 @@ class Facts(msgspec.Struct, tag_field="type", tag="facts", frozen=True):
     """The description of a node, and the secret with which the service uses it while this link is open."""
 
     facts: NodeFacts
-    secret: str
+    secret: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{16,128}$")]
 
 
 class Clock(msgspec.Struct, tag_field="type", tag="clock", frozen=True):
     """A question for the time: `sent` is the time of the one who asks, in seconds since 1970."""
 
     sent: float
+
+
+class Account(msgspec.Struct, tag_field="type", tag="account", frozen=True):
+    """The password with which the node reports its load, by the echo protocol. It is derived from its key."""
+
+    password: Annotated[str, msgspec.Meta(min_length=32, max_length=128, pattern="^[0-9a-f]+$")]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record of the node: its number, which grows, its kind (`process_event` or `job`), and its value."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=2**62)]
+    kind: str
+    value: msgspec.Raw
+
+
+class Records(msgspec.Struct, tag_field="type", tag="records", frozen=True):
+    """The oldest records that the node still has, in the order of their numbers.
+
+    `journal` is the id of the file that numbers them, `dropped` how many the node has dropped since it was made.
+    """
+
+    journal: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern="^[0-9A-Za-z-]+$")]
+    records: Annotated[list[Record], msgspec.Meta(max_length=10_000)]
+    dropped: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+
+
+class Host(msgspec.Struct, tag_field="type", tag="host", frozen=True):
+    """The machine as which the node reports its load: another name than its own if that one is taken."""
+
+    name: str
+
+
+class Stored(msgspec.Struct, tag_field="type", tag="stored", frozen=True):
+    """The number up to which all records of the node are stored."""
+
+    number: int
 
 
 class Open(msgspec.Struct, tag_field="type", tag="open", frozen=True):
@@ -58,11 +101,11 @@ class ClockAnswer(msgspec.Struct, tag_field="type", tag="clock_answer", frozen=T
     answered: float
 
 
-FromNode: TypeAlias = Facts | Clock
-FromService: TypeAlias = Welcome | Open | ClockAnswer
+FromNode: TypeAlias = Facts | Clock | Account | Records
+FromService: TypeAlias = Welcome | Open | ClockAnswer | Host | Stored
 
-KNOWN_FROM_NODE = frozenset(("facts", "clock"))
-KNOWN_FROM_SERVICE = frozenset(("welcome", "open", "clock_answer"))
+KNOWN_FROM_NODE = frozenset(("facts", "clock", "account", "records"))
+KNOWN_FROM_SERVICE = frozenset(("welcome", "open", "clock_answer", "host", "stored"))
 
 
 class _Typed(msgspec.Struct, frozen=True):

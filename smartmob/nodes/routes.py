@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from smartmob import __version__
-from smartmob.errors import InvalidInput, NotAuthenticated, Unavailable
+from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, Unavailable
 from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, INGEST, NODE, READ
 from smartmob.kernel.http import ws_upgrade
-from smartmob.kernel.http.bodies import BodyReader, decode, parameter
+from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
 from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest
 from smartmob.nodes.proxy import FORWARDED
+from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.service import NodesService
+
+log = get_logger()
 
 _MAX_BYTES = 64 * 1024
 _FIRST_SECONDS = 30.0
 """Seconds that a node has to describe itself after it has connected."""
+_REASON_BYTES = 123
+"""The most that the reason of a close frame has (RFC 6455, section 5.5)."""
+_REASON_CHARACTERS = 500
 
 
 _NOT_FOUND = Answer("There is no such node.")
@@ -35,6 +44,33 @@ class NodeList(msgspec.Struct, frozen=True):
     """Nodes in the order of their names."""
 
     nodes: list[Node]
+
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class RecordQuery(msgspec.Struct, frozen=True):
+    """The span of the records: from `since` until before `until`."""
+
+    since: _Time | None = None
+    until: _Time | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+
+
+class NodeEvents(msgspec.Struct, frozen=True):
+    """Process events, oldest first."""
+
+    events: list[NodeEvent]
+
+
+class NodeJobs(msgspec.Struct, frozen=True):
+    """Jobs, newest first."""
+
+    jobs: list[NodeJob]
+
+
+class _Ended(Exception):
+    """The link has ended."""
 
 
 def table(service: NodesService, bodies: BodyReader, tokens: TokenAuthenticator) -> RouteTable:
@@ -82,6 +118,24 @@ def _management(h: _Handlers) -> tuple[Route, ...]:
     return (
         Route("GET", "/nodes", h.nodes, "nodes", "The machines that have joined.", {200: answer(NodeList)}),
         Route("GET", "/nodes/{name}", h.node, "node", "A node.", {200: answer(Node), 404: _NOT_FOUND}),
+        Route(
+            "GET",
+            "/nodes/{name}/process-events",
+            h.events,
+            "node_process_events",
+            "What happened to the processes of a node, oldest first, also while it is away.",
+            {200: answer(NodeEvents), 404: _NOT_FOUND},
+            query=RecordQuery,
+        ),
+        Route(
+            "GET",
+            "/nodes/{name}/jobs",
+            h.jobs,
+            "node_jobs",
+            "The jobs of a node, newest first, also while it is away.",
+            {200: answer(NodeJobs), 404: _NOT_FOUND},
+            query=RecordQuery,
+        ),
         Route(
             "PATCH",
             "/nodes/{name}",
@@ -147,6 +201,16 @@ class _Handlers:
         change = decode(self._update, await self._bodies.read(request))
         return json_response(await self._service.update(parameter(request, "name"), change))
 
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, RecordQuery)
+        name = parameter(request, "name")
+        return json_response(NodeEvents(await self._service.events(name, asked.since, asked.until, asked.limit)))
+
+    async def jobs(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, RecordQuery)
+        name = parameter(request, "name")
+        return json_response(NodeJobs(await self._service.jobs(name, asked.since, asked.until, asked.limit)))
+
     async def remove(self, request: web.Request) -> web.StreamResponse:
         await self._service.remove(parameter(request, "name"))
         return web.Response(status=204)
@@ -162,27 +226,64 @@ class _Handlers:
         )
         await ws_upgrade.accept(request, websocket)
         link = Link(node, websocket, clock.now(), digest=digest(_key(request)))
-        first = protocol.read_from_node(await websocket.receive_str(timeout=_FIRST_SECONDS))
-        if not isinstance(first, protocol.Facts):
-            raise InvalidInput("the first message of a link is `facts`")
-        link.facts, link.secret = first.facts, first.secret
-        await websocket.send_str(protocol.write(protocol.Welcome(node, __version__)))
         try:
-            await self._service.connected(link)
-            await self._receive(link)
-        finally:
-            await self._service.disconnected(link)
+            first = await self._message(link, _FIRST_SECONDS)
+            if not isinstance(first, protocol.Facts):
+                raise InvalidInput("the first message of a link is `facts`")
+            link.facts, link.secret = first.facts, first.secret
+            await websocket.send_str(protocol.write(protocol.Welcome(node, __version__)))
+            try:
+                await self._service.connected(link)
+                while True:
+                    await self._handle(link, await self._message(link, None))
+            finally:
+                await self._service.disconnected(link)
+        except _Ended:
+            pass
+        except InvalidInput as error:
+            log.warning("node.rubbish", node=node, reason=str(error)[:_REASON_CHARACTERS])
+            await websocket.close(code=WSCloseCode.INVALID_TEXT, message=str(error).encode()[:_REASON_BYTES])
+        except Unavailable as error:
+            await websocket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=str(error).encode()[:_REASON_BYTES])
+        except ConnectionError:
+            pass  # the node is gone; it connects again
         return websocket
 
-    async def _receive(self, link: Link) -> None:
-        while (received := await link.websocket.receive()).type is WSMsgType.TEXT:
-            now = clock.epoch()
-            message = protocol.read_from_node(received.data)
-            if isinstance(message, protocol.Clock):
-                answered = protocol.ClockAnswer(message.sent, now, clock.epoch())
-                await link.websocket.send_str(protocol.write(answered))
-            elif isinstance(message, protocol.Facts):
+    async def _message(self, link: Link, seconds: float | None) -> protocol.FromNode | None:
+        """Return the next message of a link, None for an unknown type; raises _Ended and InvalidInput."""
+        try:
+            received = await link.websocket.receive(timeout=seconds)
+        except TimeoutError:
+            raise InvalidInput(f"the node has sent nothing for {seconds:g} seconds") from None
+        if received.type is WSMsgType.BINARY:
+            raise InvalidInput("messages of a link are texts")
+        if received.type is not WSMsgType.TEXT:
+            raise _Ended
+        try:
+            return protocol.read_from_node(received.data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise InvalidInput(str(error)) from None
+
+    async def _handle(self, link: Link, message: protocol.FromNode | None) -> None:
+        now = clock.epoch()
+        answer: protocol.FromService
+        match message:
+            case protocol.Clock():
+                answer = protocol.ClockAnswer(message.sent, now, clock.epoch())
+            case protocol.Account():
+                try:
+                    answer = protocol.Host(await self._service.admit_host(link, message.password))
+                except Conflict as error:
+                    log.warning("node.not_measured", node=link.node, reason=str(error))
+                    return
+            case protocol.Records():
+                answer = protocol.Stored(await self._service.store_records(link, message))
+            case protocol.Facts():
                 link.facts = message.facts
+                return
+            case None:
+                return
+        await link.websocket.send_str(protocol.write(answer))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         ws_upgrade.require(request)

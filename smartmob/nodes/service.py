@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.auth.node_access import service_secret
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.services.service_registry import OtherService, ServiceRegistry
+from smartmob.nodes import protocol
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key
 from smartmob.nodes.proxy import NodeConnector, NodeProxy, service_connector
+from smartmob.nodes.record_store import RecordStore
+from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.store import NodeStore
 
 log = get_logger()
@@ -23,13 +29,43 @@ REMOVED = 4003
 """Close code of the link of a node that was removed: its key is not valid any more."""
 
 
-class NodesService:
-    """Keeps the nodes and their links. A node is connected to one service at a time."""
+_EXPIRY_SECONDS = 3600.0
+"""The interval at which records that are older than their retention are deleted."""
 
-    def __init__(self, store: NodeStore, services: ServiceRegistry, token: str | None = None) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """The days for which process events and jobs of nodes are kept."""
+
+    event_days: float
+    job_days: float
+
+
+class Hosts(Protocol):
+    """The feature `hosts`, as far as nodes need it."""
+
+    async def admit_node(self, node: str, password: str) -> str:
+        """Let a node report its load with this password; return the name of its machine. Raises Conflict."""
+
+
+class NodesService:
+    """Keeps the nodes, their links and their records. A node is connected to one service at a time."""
+
+    def __init__(
+        self,
+        store: NodeStore,
+        services: ServiceRegistry,
+        records: RecordStore,
+        hosts: Hosts,
+        retention: Retention,
+        token: str | None = None,
+    ) -> None:
         """`token` is that of this service, which the other services on the database have, too."""
         self.links = NodeLinks()
         self._token = token
+        self.records = records
+        self._hosts = hosts
+        self._retention = retention
         self._store = store
         self._services = services
         self._proxies: dict[str, tuple[Link, NodeProxy]] = {}
@@ -87,8 +123,43 @@ class NodesService:
         """Remove a node: its key is not valid any more, and its link is closed. Raises NotFound."""
         if not await self._store.delete(name):
             raise _not_found(name)
+        await self.records.delete(name)
         log.info("node.removed", node=name)
         await self.links.close(name, REMOVED, "the node was removed")
+
+    async def store_records(self, link: Link, message: protocol.Records) -> int:
+        """Store records of a node; return the number up to which all are stored. Raises Unavailable."""
+        offset = link.facts.clock_offset
+        before = (await self.records.progress(link.node))[1]
+        if message.dropped > before:
+            log.warning("node.records_dropped", node=link.node, dropped=message.dropped)
+        return await self.records.put(link.node, message.journal, message.records, message.dropped, offset)
+
+    async def admit_host(self, link: Link, password: str) -> str:
+        """Let a node report its load; return the name of its machine. Raises Conflict and Unavailable."""
+        return await self._hosts.admit_node(link.node, password)
+
+    async def events(self, name: str, since: datetime | None, until: datetime | None, limit: int) -> list[NodeEvent]:
+        """Return process events of a node, oldest first; raises NotFound."""
+        await self.node(name)
+        return await self.records.events(name, since, until, limit)
+
+    async def jobs(self, name: str, since: datetime | None, until: datetime | None, limit: int) -> list[NodeJob]:
+        """Return jobs of a node, newest first; raises NotFound."""
+        await self.node(name)
+        return await self.records.jobs(name, since, until, limit)
+
+    async def run_expiry(self) -> None:
+        """Background task: delete records that are older than their retention."""
+        while True:
+            now = clock.now()
+            try:
+                await self.records.expire(
+                    now - timedelta(days=self._retention.event_days), now - timedelta(days=self._retention.job_days)
+                )
+            except Unavailable as error:
+                log.warning("node.records_not_expired", reason=str(error))
+            await asyncio.sleep(_EXPIRY_SECONDS)
 
     async def connected(self, link: Link) -> None:
         """Use a new link; the one that the node had before is closed."""

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.features import Dependencies, Feature, KernelParts
 from smartmob.kernel.observability.prometheus import Gauge, gauges
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tcp_ports import is_listened_on
 from smartmob.processes import routes
 from smartmob.processes.ports import Ports
 from smartmob.processes.preparation.preparer import Preparer
+from smartmob.processes.process_changes import Change, ProcessRecords
 from smartmob.processes.service import ProcessesService
-from smartmob.processes.store import ProcessStore
 from smartmob.settings import Settings
 
 
 def build(dependencies: Dependencies) -> Feature[ProcessesService]:
-    """Return the feature. All processes are stopped when the service begins to stop."""
-    settings, store = dependencies.settings.processes, ProcessStore(dependencies.database, dependencies.services)
-    writer = dependencies.writer("processes", store.commit)
+    """Return the feature with its tables. All processes are stopped when the service begins to stop."""
+    from smartmob.processes.store import ProcessStore  # a node, which has no tables, does not load it
+
+    store = ProcessStore(dependencies.database, dependencies.services)
+    return compose(dependencies, store, dependencies.writer("processes", store.commit))
+
+
+def compose(dependencies: KernelParts, store: ProcessRecords, writer: RowWriter[Change]) -> Feature[ProcessesService]:
+    """Return the feature with this store and its writer."""
+    settings = dependencies.settings.processes
     ports = Ports(settings.base_port, _own_ports(dependencies.settings), is_listened_on)
     folder, least_free = dependencies.settings.data_dir / "processes", dependencies.settings.least_free
     preparer = Preparer(folder, dependencies.spawner, dependencies.tasks, ports, settings, least_free=least_free)

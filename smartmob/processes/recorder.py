@@ -6,12 +6,12 @@ import asyncio
 from collections import deque
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import ids
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.model import ProcessEvent
-from smartmob.processes.store import Change, StoredEvent, UpdateProcess
+from smartmob.processes.process_changes import Change, StoredEvent, UpdateProcess
 
 log = get_logger()
 
@@ -24,7 +24,7 @@ _RETRY_SECONDS = 0.5
 class Recorder:
     """Writes changes in a background task. `close` writes what is queued."""
 
-    def __init__(self, writer: GroupCommitWriter[Change], tasks: TaskRegistry) -> None:
+    def __init__(self, writer: RowWriter[Change], tasks: TaskRegistry) -> None:
         self._writer = writer
         self._tasks = tasks
         self._queue: deque[Change] = deque()

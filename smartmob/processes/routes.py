@@ -8,7 +8,7 @@ from aiohttp import web
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel.auth.model import CONTROL
-from smartmob.kernel.features import Dependencies
+from smartmob.kernel.features import KernelParts
 from smartmob.kernel.http import paging, ws_upgrade
 from smartmob.kernel.http.bodies import decode, parameter, query, wants_html
 from smartmob.kernel.http.json_response import json_response
@@ -30,7 +30,7 @@ _CONFLICT = Answer("The state of the program does not allow this.")
 _IGNORED_BODY = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
 
 
-def table(service: ProcessesService, dependencies: Dependencies, viewer_bytes: int) -> RouteTable:
+def table(service: ProcessesService, dependencies: KernelParts, viewer_bytes: int) -> RouteTable:
     """Return the routes of the feature."""
     h = _Handlers(service, dependencies, viewer_bytes)
     return RouteTable("processes", (*_seed_routes(h), *_control_routes(h), *_event_and_archive_routes(h)))
@@ -171,7 +171,7 @@ def _event_and_archive_routes(h: _Handlers) -> list[Route]:
 class _Handlers:
     """The handlers: parse the request, call the service, encode the answer."""
 
-    def __init__(self, service: ProcessesService, dependencies: Dependencies, viewer_bytes: int) -> None:
+    def __init__(self, service: ProcessesService, dependencies: KernelParts, viewer_bytes: int) -> None:
         self._service = service
         self._bodies = dependencies.bodies
         self._tasks = dependencies.tasks

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
 from smartmob.feature_settings import ProcessesSettings
-from smartmob.kernel.db.writer import GroupCommitWriter
-from smartmob.kernel.features import Dependencies
+from smartmob.kernel.features import KernelParts
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.subprocesses import signals
 from smartmob.kernel.subprocesses.control_groups import ControlGroups
 from smartmob.processes import dependencies, model, protocol
@@ -20,9 +20,9 @@ from smartmob.processes.health.prober import Prober
 from smartmob.processes.one_off_programs import OneOffPrograms
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.preparer import Preparer
+from smartmob.processes.process_changes import Change, DeleteProcess, ProcessRecords, StoredEvent, UpdateProcess
 from smartmob.processes.recorder import Recorder, stored_event
 from smartmob.processes.sampler import Sampler
-from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
 from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
 
 log = get_logger()
@@ -38,17 +38,16 @@ class ProcessesService:
 
     def __init__(
         self,
-        store: ProcessStore,
-        writer: GroupCommitWriter[Change],
+        store: ProcessRecords,
+        writer: RowWriter[Change],
         preparer: Preparer,
-        kernel: Dependencies,
+        kernel: KernelParts,
         settings: ProcessesSettings,
     ) -> None:
         self.preparer = preparer
         self._store = store
         self._writer = writer
         self._bus = kernel.bus
-        self._services = kernel.services
         self._settings = settings
         self._restore = not kernel.settings.no_restore
         self._sampler = Sampler()
@@ -83,20 +82,14 @@ class ProcessesService:
         await asyncio.to_thread(groups.open)
         log.info("process.limits", controllers=sorted(groups.controllers), reason=groups.reason)
         await self._store.adopt()
-        await self._log_others()
+        for left in await self._store.unrestored():
+            log.warning("process.not_restored", service=left.service, machine=left.machine, processes=left.processes)
         for definition in await self._store.definitions():
             supervisor = self._add(definition)
             if definition.wanted and self._restore:
                 supervisor.start()
             else:
                 supervisor.stop()
-
-    async def _log_others(self) -> None:
-        """Log the processes of services that do not run: only those services restore them."""
-        wanted = await self._store.count_others()
-        for other in await self._services.others() if wanted else []:
-            if other.id in wanted and not other.runs:
-                log.warning("process.not_restored", service=other.id, machine=other.machine, processes=wanted[other.id])
 
     async def stop(self) -> None:
         """Stop all processes in parallel and wait until they have ended.

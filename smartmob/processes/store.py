@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -16,44 +15,13 @@ from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.processes.model import Definition, ProcessEvent
+from smartmob.processes.process_changes import Change, DeleteProcess, StoredEvent, Unrestored, UpdateProcess
 
 PACKAGE = "smartmob.processes"
 
 _UPDATABLE = ("digest", "wanted", "completed")
 _DOCUMENTS = ("env", "readiness", "liveness", "depends_on", "limits")
 """The fields that are stored as JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateProcess:
-    """A change of a stored definition; a field that is None stays as it is.
-
-    It has no effect unless the definition of `slug` with this `created_at` is still stored.
-    """
-
-    slug: str
-    created_at: datetime
-    digest: str | None = None
-    wanted: bool | None = None
-    completed: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteProcess:
-    """The deletion of a stored definition."""
-
-    slug: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """A process event and its key."""
-
-    id: UUID
-    event: ProcessEvent
-
-
-Change: TypeAlias = Definition | UpdateProcess | DeleteProcess | StoredEvent
 
 
 class ProcessStore:
@@ -80,6 +48,16 @@ class ProcessStore:
         """Return the numbers of wanted processes of the other services by their ids."""
         rows = await self._database.fetch(self._sql["count_others"], self._services.id)
         return {row["service"]: row["processes"] for row in rows}
+
+    async def unrestored(self) -> list[Unrestored]:
+        """Return the wanted processes of services that do not run: only those services restore them."""
+        wanted = await self.count_others()
+        others = await self._services.others() if wanted else []
+        return [
+            Unrestored(other.id, other.machine, wanted[other.id])
+            for other in others
+            if other.id in wanted and not other.runs
+        ]
 
     async def events(
         self,
@@ -136,7 +114,7 @@ def _merge_update(
 ) -> None:
     """Apply an update to the definition of the same batch, or else to the earlier updates of the same process."""
     known = last.get(update.slug)
-    changed = {name: value for name in _UPDATABLE if (value := getattr(update, name)) is not None}
+    changed = update.changed()
     if isinstance(known, Definition) and known.created_at == update.created_at:
         last[update.slug] = msgspec.structs.replace(known, **changed)
     elif known is None:

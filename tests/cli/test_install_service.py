@@ -47,6 +47,21 @@ async def test_a_user_of_this_machine(tmp_path: Path) -> None:
     assert "useradd" not in errors
 
 
+async def test_a_node(tmp_path: Path) -> None:
+    """The unit joins the service, with the token as a credential; the role without an address is refused."""
+    words = ("install-service", "--join", "https://lab:8080", "--folder", tmp_path, "--label", "rack=7")
+    code, _, errors = await run(*words, "--token-file", tmp_path / "token")
+
+    assert code == 0
+    start = _start((tmp_path / "smartmob-node.service").read_text())
+    state = ["--state-dir", "/var/lib/smartmob-node"]
+    assert start[1:] == ["join", "https://lab:8080", *state, "--label", "rack=7", "--token-file", "%d/token"]
+    assert "systemctl enable --now smartmob-node" in errors
+    code, _, errors = await run("install-service", "--role", "node", "--dry-run")
+    assert (code, "--join URL" in errors) == (2, True)
+    assert (await run("install-service", "--join", "https://lab:8080", "--dry-run", "--port", "1"))[0] == 2
+
+
 async def test_a_look_first(tmp_path: Path) -> None:
     """A dry run prints the unit and writes nothing."""
     code, output, errors = await run("install-service", "--dry-run", "--folder", tmp_path)

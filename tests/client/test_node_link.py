@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from smartmob.client.node_link import JoinRefused, LocalServer, Membership, NodeLink
+from smartmob.client.node_key import JoinRefused, Membership
+from smartmob.client.node_link import LocalServer, NodeLink
 from smartmob.errors import StartupError
 from smartmob.kernel.auth.node_access import make_secret
 from smartmob.kernel.runtime import clock

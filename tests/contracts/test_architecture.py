@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-FEATURES = ("alerts", "commands", "console", "hosts", "marks", "metrics", "processes", "turrets")
+FEATURES = ("alerts", "commands", "console", "hosts", "marks", "metrics", "nodes", "processes", "turrets")
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
@@ -44,8 +44,10 @@ ROLES = {
         *(
             "file_tree",
             "hashed_file",
+            "job_journal",
             "job_maintenance",
             "job_queries",
+            "job_records",
             "output_reader",
             "partial_file",
             "program",
@@ -69,6 +71,8 @@ ROLES = {
         "timeline",
         "usage",
     },
+    # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
+    "nodes": {"links", "pipe", "proxy", "record_store", "records"},
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
@@ -81,7 +85,8 @@ ROLES = {
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
-        *("dependencies", "health", "output", "ports", "preparation", "program_limits", "recorder", "sampler"),
+        *("dependencies", "health", "output", "ports", "preparation", "process_changes", "process_journal"),
+        *("program_limits", "recorder", "sampler"),
         *("one_off_programs", "spawned_program", "supervisor", "viewer"),
     },
 }
@@ -168,6 +173,9 @@ _TESTED_ELSEWHERE = {
     "sources": "protocols of other features' services are tested by the observers that call them",
     "features": "what holds the services of the features, or starts them, is tested by those that use it",
     "report": "the common form of report files is tested by each reader",
+    "process_changes": "the interface of a store is tested by the stores",
+    "job_records": "the interface of a store is tested by the stores",
+    "row_writer": "the interface of a writer is tested by the writers",
     "machine_events": "inputs and outputs of a state machine are tested by its tests",
 }
 

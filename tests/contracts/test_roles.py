@@ -68,6 +68,7 @@ READABLE = """
 /console/load/{id} /console/hosts/{name} /console/data/overview /console/data/timeline /console/live
 /console/search /console/data/search /console/{page}
 /console/data/tests /console/data/processes /console/data/load/{id}
+/nodes/{name}/process-events /nodes/{name}/jobs
 /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
 /api/v1/alerts/silences /api/v1/alerts/notifications /api/v1/processes /nodes /nodes/{name}
 /nodes/{name}/service/{rest}

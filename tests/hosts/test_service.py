@@ -12,8 +12,9 @@ import pytest
 import structlog
 
 from smartmob.app import build
-from smartmob.errors import InvalidInput, NotAuthenticated, NotFound
+from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
 from smartmob.feature_settings import HostsSettings
+from smartmob.hosts import model
 from smartmob.hosts.events import HostRegistered, HostSampled, SamplesStored
 from smartmob.hosts.model import SampleData, Span
 from smartmob.hosts.service import HostsService, UnsupportableName
@@ -246,3 +247,25 @@ async def test_time_series_of_several_machines_have_the_same_width(feature: Call
     assert len({point.width for points in found.values() for point in points}) == 1
     old = await service.time_series(["a"], Span(now - timedelta(days=2), now + timedelta(seconds=1)), 5_000)
     assert {point.width for point in old["a"]} == {60.0}
+
+
+async def test_a_node_gets_a_machine_of_its_own(feature: Callable[..., HostsService]) -> None:
+    """With a new key it keeps it; one that reports by itself is not taken over, and neither is the service's own."""
+    service = feature(name="own")
+    await service.start()
+    await service.register("taken", "theirs", may_register=True)
+    assert await service.admit_node("rack7", "first") == "rack7"
+    assert await service.admit_node("rack7", "first") == "rack7"
+    first = model.client_id("rack7", "first")
+    assert await service.verify(first) == "rack7"
+    assert await service.admit_node("rack7", "second") == "rack7"
+    assert await service.verify(first) is None
+    assert await service.admit_node("taken", "x") == "taken-node"
+    assert await service.verify(model.client_id("taken", "theirs")) == "taken"
+    assert await service.admit_node("own", "x") == "own-node"
+    assert await service.admit_node("7rack", "x") == "node-7rack"
+    await service.register("taken-node", "x", may_register=True)
+    await service.register("both", "x", may_register=True)
+    await service.register("both-node", "x", may_register=True)
+    with pytest.raises(Conflict):
+        await service.admit_node("both", "y")

@@ -8,15 +8,25 @@ from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.nodes.model import JoinRequest, NodeUpdate
-from smartmob.nodes.service import NodesService
+from smartmob.nodes.record_store import RecordStore
+from smartmob.nodes.service import NodesService, Retention
 from smartmob.nodes.store import NodeStore
 from smartmob.settings import Settings
+
+
+class NoHosts:
+    """The feature `hosts` of a service whose nodes report nothing."""
+
+    async def admit_node(self, node: str, password: str) -> str:
+        """Return the name of the node."""
+        return node
 
 
 @pytest.fixture(name="service")
 def _service(database: Database) -> NodesService:
     services = ServiceRegistry(database, Settings(service_name="here"))
-    return NodesService(NodeStore(database, services), services)
+    nodes, retention = NodeStore(database, services), Retention(1.0, 1.0)
+    return NodesService(nodes, services, RecordStore(database), NoHosts(), retention)
 
 
 async def test_a_key_is_valid_until_its_node_is_removed(service: NodesService) -> None:

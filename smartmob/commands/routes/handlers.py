@@ -15,7 +15,7 @@ from smartmob.commands.routes.line_sink import LineSink
 from smartmob.commands.service import CommandsService
 from smartmob.errors import InvalidInput, NotFound
 from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnections
-from smartmob.kernel.features import Dependencies
+from smartmob.kernel.features import KernelParts
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.bodies import decode, parameter, query
 from smartmob.kernel.http.connection_limit import ConnectionLimit
@@ -64,7 +64,7 @@ class OutputQuery(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 class CommandHandlers:
     """Handlers parse requests, call the service and encode its answers."""
 
-    def __init__(self, service: CommandsService, dependencies: Dependencies) -> None:
+    def __init__(self, service: CommandsService, dependencies: KernelParts) -> None:
         settings = dependencies.settings.commands
         self._service = service
         self._bodies = dependencies.bodies

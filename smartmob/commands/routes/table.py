@@ -9,11 +9,11 @@ from smartmob.commands.routes.handlers import CommandHandlers, JobsPage, JobsQue
 from smartmob.commands.routes.line_sink import Line
 from smartmob.commands.service import CommandsService
 from smartmob.kernel.auth.model import CONTROL
-from smartmob.kernel.features import Dependencies
+from smartmob.kernel.features import KernelParts
 from smartmob.kernel.http.routing import JSON, NDJSON, TEXT, Answer, Body, Route, RouteTable, answer
 
 
-def table(service: CommandsService, dependencies: Dependencies) -> RouteTable:
+def table(service: CommandsService, dependencies: KernelParts) -> RouteTable:
     """Return the routes of the feature."""
     h = CommandHandlers(service, dependencies)
     no_job = Answer("There is no such job.")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import asyncpg
@@ -19,6 +18,7 @@ import asyncpg
 from smartmob.errors import Unavailable
 from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
 from smartmob.kernel.observability.event_logger import get_logger
+from smartmob.kernel.runtime.row_writer import WriterStats
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
 log = get_logger()
@@ -75,20 +75,6 @@ Commit = Callable[[Connection, Sequence[Submission[R]]], Awaitable[None]]
 It is called again when an attempt has failed or its outcome is unknown, with the same submissions except those whose
 deadline has passed. It must not store twice what was stored already.
 """
-
-
-@dataclass(slots=True)
-class WriterStats:
-    """The counters of a writer since its start: committed rows and batches, retries, refused submissions.
-
-    `waiting` is the number of rows that are not committed yet.
-    """
-
-    rows: int = 0
-    batches: int = 0
-    retries: int = 0
-    refused: int = 0
-    waiting: int = 0
 
 
 class GroupCommitWriter(Generic[R]):

@@ -108,7 +108,7 @@ async def serve(
     _allow_open_files()
     certificate = tls.certificate(settings)
     notifier = Notifier(environment())
-    stop = _stop_on_signals(force_stop, certificate)
+    stop = stop_on_signals(force_stop, certificate)
     try:
         async with listening(app, gate, settings, certificate=certificate, drain=drain, on_serving=on_serving) as (
             host,
@@ -145,18 +145,7 @@ async def listening(
     is stopped. `on_serving` is called when the service answers, with a function that serves connected sockets. Changes
     nothing of this process: no signal handler, no limit. Raises StartupError.
     """
-    # A logger of our own below aiohttp's, so that the filter changes nothing for other servers in this process.
-    server_log = logging.getLogger("aiohttp.server.smartmob")
-    server_log.addFilter(_MALFORMED_REQUESTS)
-    runner = Runner(
-        app,
-        gate,
-        settings.stop_timeout,
-        # aiohttp applies it also to connections that have not yet sent a complete request head.
-        keepalive_timeout=settings.idle_timeout,
-        access_log=None,
-        logger=server_log,
-    )
+    runner = _runner(app, gate, settings)
     sock = _listen(settings.host, settings.port)
     try:
         await runner.setup()
@@ -179,6 +168,39 @@ async def listening(
             sock.close()
 
 
+@asynccontextmanager
+async def serving_streams(
+    app: web.Application, gate: RequestGate, settings: Settings, drain: Callable[[float], Awaitable[None]]
+) -> AsyncIterator[Accept]:
+    """Serve `app` behind `gate` on given sockets only, until the end of the block: it listens on no port.
+
+    Gives the function that serves a connected socket. After the block `drain` is called with its time limit in seconds,
+    and the application is stopped.
+    """
+    runner = _runner(app, gate, settings)
+    try:
+        await runner.setup()
+        yield _acceptor(runner)
+        await drain(settings.stop_timeout)
+    finally:
+        await (runner.cleanup() if runner.server is not None else app.cleanup())
+
+
+def _runner(app: web.Application, gate: RequestGate, settings: Settings) -> Runner:
+    # A logger of our own below aiohttp's, so that the filter changes nothing for other servers in this process.
+    server_log = logging.getLogger("aiohttp.server.smartmob")
+    server_log.addFilter(_MALFORMED_REQUESTS)
+    return Runner(
+        app,
+        gate,
+        settings.stop_timeout,
+        # aiohttp applies it also to connections that have not yet sent a complete request head.
+        keepalive_timeout=settings.idle_timeout,
+        access_log=None,
+        logger=server_log,
+    )
+
+
 def _acceptor(runner: Runner) -> Accept:
     async def accept(connected: socket.socket) -> None:
         assert runner.server is not None
@@ -187,7 +209,7 @@ def _acceptor(runner: Runner) -> Accept:
     return accept
 
 
-def _stop_on_signals(force_stop: Callable[[], None], certificate: tls.Certificate | None) -> asyncio.Future[str]:
+def stop_on_signals(force_stop: Callable[[], None], certificate: tls.Certificate | None) -> asyncio.Future[str]:
     """Return a future whose result will be the name of the signal that stops the service."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from smartmob.errors import SmartmobError, Unavailable
-from smartmob.kernel.db.database import Database
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -86,6 +86,11 @@ def tasks_check(tasks: TaskRegistry) -> Check:
     return check
 
 
-def database_check(database: Database) -> Check:
+class _Pinged(Protocol):
+    async def ping(self, seconds: float = 1.0) -> None:
+        """Check that the server answers."""
+
+
+def database_check(database: _Pinged) -> Check:
     """Return the check that the database answers a query."""
     return database.ping

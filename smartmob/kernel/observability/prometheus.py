@@ -20,8 +20,8 @@ from prometheus_client.registry import Collector
 
 from smartmob import __version__
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
-from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
+from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -78,7 +78,7 @@ def http_metrics(request_stats: RequestStats) -> Callable[[], Iterator[Metric]]:
     return collect
 
 
-def writer_metrics(*writers: GroupCommitWriter[Any]) -> Callable[[], Iterator[Metric]]:
+def writer_metrics(*writers: RowWriter[Any]) -> Callable[[], Iterator[Metric]]:
     """Return a function that yields the metrics of group commit."""
 
     def collect() -> Iterator[Metric]:

@@ -1,0 +1,135 @@
+"""`smartmob join`: makes this machine a node of a service. It needs no database and no open port."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import platformdirs
+
+from smartmob.cli.serve import hidden
+from smartmob.environment import environment
+from smartmob.errors import SmartmobError
+from smartmob.options import PREFIX
+from smartmob.settings import Settings, load
+
+_INTERVAL_SECONDS = 1.0
+"""The interval of the samples of this machine's load."""
+_STOP_SECONDS = 2.0
+"""Seconds that requests under way get to finish when the node stops; programs have a grace of their own."""
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("join", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("url", metavar="URL")
+@click.option("--token-file", type=_PATH, help="File with a token of the service, needed to join the first time.")
+@click.option("--name", help="Name of this node.  [default: the machine's name]")
+@click.option("--label", "labels", multiple=True, metavar="KEY[=VALUE]", help="Label of this node; repeatable.")
+@click.option(
+    "--ca-file",
+    type=_PATH,
+    envvar=PREFIX + "CA_FILE",
+    help="File of the certificates to trust for the service.",
+)
+@click.option(
+    "--state-dir",
+    type=_PATH,
+    help="Folder of the node's key and journal, of programs and the output of jobs.  [default: the platform's user "
+    "state folder; /var/lib/smartmob-node for root]",
+)
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="File of further settings, in TOML.")
+def command(url: str, config: Path | None, **given: Any) -> None:
+    """Make this machine a node of the service at URL until CTRL-C, SIGINT or SIGTERM.
+
+    Programs and commands run here as the service asks. While the service is away they go on, and what happened is
+    delivered later. Settings of programs and commands are those of `smartmob serve`, as SMARTMOB_* or in --config.
+    """
+    from smartmob.kernel.subprocesses import umask
+
+    umask.make_private()
+    settings = _settings(url, config, given)
+    with hidden("rich"), hidden("greenlet"):  # 4 MB that plain log lines never use
+        importlib.import_module("structlog")
+
+    from smartmob.kernel.subprocesses import pid1
+
+    pid1.become_init()
+
+    from smartmob.kernel.observability import log
+
+    logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_run(settings, logs.access))
+    finally:
+        logs.close()
+
+
+def _settings(url: str, config: Path | None, given: dict[str, Any]) -> Settings:
+    flags: dict[str, object] = {
+        "join": url,
+        "data_dir": given["state_dir"] or _state_dir(),
+        **{
+            f"join_{name}": value
+            for name, value in (
+                ("token_file", given["token_file"]), ("name", given["name"]), ("ca_file", given["ca_file"]),
+                ("label", given["labels"]),
+            )
+            if value
+        },
+    }  # fmt: skip
+    return replace(load(flags, environment(), config), stop_timeout=_STOP_SECONDS)
+
+
+def _state_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/smartmob-node")
+    return Path(platformdirs.user_state_path("smartmob")) / "node"
+
+
+async def _run(settings: Settings, access_log: Any) -> None:
+    from smartmob import node_app, node_membership
+    from smartmob.client.node_samples import NodeSamples
+    from smartmob.client.reporter import Clocks
+    from smartmob.commands.events import CloseRequested
+    from smartmob.kernel.http import server
+    from smartmob.kernel.observability.event_logger import get_logger
+    from smartmob.kernel.observability.notify import Notifier
+    from smartmob.kernel.runtime import clock
+
+    log = get_logger()
+    member = node_membership.membership(settings, "--token-file")
+    assert member is not None
+    node = node_app.build(settings, access_log)
+    stop = server.stop_on_signals(lambda: None, None)
+    node.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
+    notifier = Notifier(environment())
+    samples = NodeSamples(
+        settings.data_dir / "samples", settings.join.ca_file, Clocks(clock.epoch, clock.steady),
+        lambda text: log.info("node.samples", reason=text),
+    )  # fmt: skip
+    try:
+        async with server.serving_streams(node.app, node.gate, settings, node.drain) as accept:
+            link = node_membership.link(node, member, accept, node.journal, samples.use)
+            if link.key is not None:
+                samples.use(link.key)
+            node.tasks.supervise("node-samples", lambda: samples.run(_INTERVAL_SECONDS))
+            running = node.tasks.start("node-link", link.run())
+            notifier.ready()
+            gc.freeze()
+            await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
+            notifier.stopping()
+            if stop.done():
+                log.info("stop", reason=stop.result())
+            refused = running.exception() if running.done() and not running.cancelled() else None
+        if isinstance(refused, SmartmobError):
+            raise refused
+    finally:
+        notifier.close()

@@ -1,0 +1,137 @@
+"""Joining: a machine gets a key of its own from a service, once, and keeps it in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from smartmob.client import tls_trust
+from smartmob.errors import RemoteError, StartupError
+
+_RETRIED = (408, 425, 429)
+"""Statuses below 500 of answers that may be others a moment later."""
+
+
+class JoinRefused(RemoteError):
+    """The service refuses this machine, and would do so again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The service that this machine joins, and its name and labels there. `key_file` keeps its key between starts.
+
+    `option` is that of the command line for the token.
+    """
+
+    url: str
+    name: str
+    key_file: Path
+    labels: Mapping[str, str] = field(default_factory=dict)
+    token: str | None = None
+    ca_file: Path | None = None
+    option: str = "--join-token-file"
+
+
+class NodeKey(msgspec.Struct, frozen=True):
+    """The content of the key file. `host` is the machine as which the node reports its load, once it is known."""
+
+    url: str
+    name: str
+    key: str
+    host: str = ""
+
+    @property
+    def host_password(self) -> str:
+        """Return the password of that machine: it is derived from the key, which it does not reveal."""
+        return hmac.digest(self.key.encode(), b"smartmob host password", hashlib.sha256).hex()
+
+
+def read_key(membership: Membership) -> NodeKey | None:
+    """Return the key of this node at this service, or None before it has joined; raises StartupError."""
+    file = membership.key_file
+    try:
+        key = msgspec.json.decode(file.read_bytes(), type=NodeKey)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StartupError(f"cannot read the key of this node in {file}: {error}") from None
+    return key if key.url == membership.url.rstrip("/") else None
+
+
+def write_key(file: Path, key: NodeKey) -> None:
+    """Store a key so that a crash leaves the old file or the new one; raises StartupError."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(new := f"{file}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, msgspec.json.encode(key))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(new, file)
+    except OSError as error:
+        raise StartupError(f"{file} cannot be written: {error.strerror}") from None
+
+
+async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKey:
+    """Join with the token, store the key and return it.
+
+    Raises JoinRefused when it makes no sense to try again, else RemoteError or an error of aiohttp.
+    """
+    url = membership.url.rstrip("/")
+    if membership.token is None:
+        raise JoinRefused(
+            "this machine has not joined yet, which needs a token: make one with "
+            f"`smartmob token add NAME --role node`, and give {membership.option} FILE"
+        )
+    try:
+        async with session.post(
+            f"{url}/api/v1/nodes/join",
+            json={"name": membership.name, "labels": dict(membership.labels)},
+            headers={"Authorization": f"Bearer {membership.token}"},
+        ) as answer:
+            body = await answer.content.read(16 * 1024)
+            status, reason = answer.status, answer.reason
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise JoinRefused(f"cannot join {url}: {tls_trust.certificate_problem(error)}") from None
+    except aiohttp.ClientConnectorSSLError as error:
+        raise JoinRefused(f"cannot join {url}: it does not speak TLS ({error.os_error}); try http://") from None
+    except RemoteError as error:  # a redirect to another address
+        raise JoinRefused(f"cannot join: {error}") from None
+    if status == 201:
+        try:
+            joined = msgspec.json.decode(body, type=_Joined)
+        except msgspec.DecodeError:
+            raise JoinRefused(f"{url} is no smartmob service: its answer cannot be read") from None
+        key = NodeKey(url, joined.name, joined.key)
+        write_key(membership.key_file, key)
+        return key
+    detail = _detail(body) or f"it answered {status} {reason}"
+    if status in (404, 405):
+        detail = "it knows no nodes: it is an older smartmob, or another service"
+    elif status == 401:
+        detail = "it does not accept the token; make one with `smartmob token add NAME --role node`"
+    if status < 500 and status not in _RETRIED:
+        raise JoinRefused(f"{url} refuses this machine: {detail}", status)
+    raise RemoteError(detail, status)
+
+
+class _Joined(msgspec.Struct, frozen=True):
+    name: str
+    key: str
+
+
+def _detail(body: bytes) -> str | None:
+    """Return the reason of a refusal in a problem document."""
+    with suppress(msgspec.DecodeError):
+        if detail := msgspec.json.decode(body, type=dict[str, object]).get("detail"):
+            return str(detail)[:500]
+    return None

@@ -1,0 +1,43 @@
+"""The interface of the place where the records of jobs are stored: tables, or a node's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from smartmob.commands.model import Job
+
+
+class JobRecords(Protocol):
+    """The stored records of jobs. `JobStore` describes the methods."""
+
+    data_directory_id: UUID
+
+    async def reserve(self) -> range:
+        """Reserve a block of numbers and return it. No number is returned twice, also after a restart."""
+
+    async def give_back(self, unused: range) -> None:
+        """Give back reserved numbers that were not used, unless numbers after them were reserved meanwhile."""
+
+    async def job(self, job_id: int) -> Job | None:
+        """Return a job, or None."""
+
+    async def jobs(self, before: int, state: str | None, limit: int) -> list[Job]:
+        """Return jobs whose number is below `before`, newest first."""
+
+    async def jobs_between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
+        """Return the jobs that ran at some time of a span, newest first."""
+
+    async def left_running(self) -> list[Job]:
+        """Return the jobs that a killed service has left in the state `running`."""
+
+    async def expire(self, before: datetime) -> list[int]:
+        """Remove the jobs that ended before a moment; return their numbers."""
+
+    async def expire_abandoned(self, before: datetime) -> None:
+        """Remove the jobs of other data directories that began before a moment."""
+
+    async def forget_output(self, job_ids: Sequence[int]) -> None:
+        """Record that the output of jobs is no longer kept."""
