@@ -101,6 +101,9 @@ class Settings:
     log_format: str | None = setting(
         None, "Format of log lines.", choices=("kv", "json", "words"), shown="words on a terminal, else kv"
     )
+    audit_keep_days: float = setting(
+        365.0, "Days after which entries of the audit log are deleted.", low=0.01, high=36_500
+    )
     utc: bool = setting(False, "Write the times of log lines in UTC.")
     no_restore: bool = setting(False, "Do not start the programs that ran when the service stopped.")
     logging_endpoint: str = setting(

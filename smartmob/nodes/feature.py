@@ -10,7 +10,9 @@ from smartmob.nodes.store import NodeStore
 
 def build(dependencies: Dependencies) -> Feature[NodesService]:
     """Return the feature."""
-    service = NodesService(NodeStore(dependencies.database, dependencies.services), dependencies.services)
+    service = NodesService(
+        NodeStore(dependencies.database, dependencies.services), dependencies.services, dependencies.bus
+    )
     return Feature(
         service,
         routes.table(service, dependencies.bodies, dependencies.tokens),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
+from smartmob.kernel.audit import recorded_calls
+from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key
@@ -25,7 +28,8 @@ REMOVED = 4003
 class NodesService:
     """Keeps the nodes and their links. A node is connected to one service at a time."""
 
-    def __init__(self, store: NodeStore, services: ServiceRegistry) -> None:
+    def __init__(self, store: NodeStore, services: ServiceRegistry, bus: EventBus) -> None:
+        self._bus = bus
         self.links = NodeLinks()
         self._store = store
         self._services = services
@@ -113,6 +117,16 @@ class NodesService:
             self._proxies[name] = (link, made)
             return made
         return found[1]
+
+    def tap(self, node: str, client: str) -> Callable[[str], None]:
+        """Return the function that publishes the calls among the messages for the commands of a node."""
+
+        def look(text: str) -> None:
+            called = recorded_calls.read(text)
+            if called is not None:
+                self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
+
+        return look
 
     async def run_refresh(self) -> None:
         """Background task: record which nodes are connected, and cut off those that another service has removed."""
