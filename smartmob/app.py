@@ -14,6 +14,7 @@ from smartmob.commands import feature as commands
 from smartmob.console import feature as console
 from smartmob.console.services import Services
 from smartmob.hosts import feature as hosts
+from smartmob.kernel.audit import feature as audit
 from smartmob.kernel.auth import feature as access
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
@@ -53,6 +54,7 @@ FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts, nodes)
 
 MIGRATED_FEATURES = {
     "access": "smartmob.kernel.auth",
+    "audit": "smartmob.kernel.audit",
     **{str(feature.__package__).rpartition(".")[2]: str(feature.__package__) for feature in FEATURES},
     "services": "smartmob.kernel.services",
     "upkeep": "smartmob.kernel.maintenance",
@@ -116,7 +118,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
     services = ServiceRegistry(database, settings, alone=embedded is not None)
     kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness)
-    features = _build_features(Dependencies(*kernel_parts, database, services))
+    dependencies = Dependencies(*kernel_parts, database, services)
+    features = (audited := audit.build(dependencies), *_build_features(dependencies))
 
     writers = (feature.writer for feature in features if feature.writer is not None)
     metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit), writer_metrics(*writers))
@@ -129,8 +132,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     tables = (kernel.table(), *(feature.table for feature in features))
     kernel.set_tables(tables)
     host_rules = HostRules(settings.host, settings.allow_host)
-    proxies = TrustedProxies(settings.trusted_proxy, settings.proxy_header)
-    gate = RequestGate(tokens, host_rules, public_paths(tables), request_stats, mounted, proxies=proxies)
+    proxies, record = TrustedProxies(settings.trusted_proxy, settings.proxy_header), audited.service.record_request
+    gate = RequestGate(tokens, host_rules, public_paths(tables), request_stats, mounted, proxies=proxies, audit=record)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, tables)
     service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features)

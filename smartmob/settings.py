@@ -102,7 +102,11 @@ class Settings:
         30.0, "Seconds that active requests get to finish when the service stops.", low=0, high=3600
     )
     log_format: str | None = setting(
-        None, "Format of log lines.", choices=("kv", "json", "words"), shown="words on terminals, else kv")  # fmt: skip
+        None, "Format of log lines.", choices=("kv", "json", "words"), shown="words on terminals, else kv"
+    )
+    audit_keep_days: float = setting(
+        365.0, "Days after which entries of the audit log are deleted.", low=0.01, high=36_500
+    )
     utc: bool = setting(False, "Write the times of log lines in UTC.")
     no_restore: bool = setting(False, "Do not start the programs that ran when the service stopped.")
     logging_endpoint: str = setting(

@@ -72,6 +72,7 @@ _SECTIONS = {
         "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and tell what to do."),
         "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
         "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
+        "audit": ("smartmob.cli.audit:command", "Show who has changed what, where and when."),
         "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, vacuum."),
         "alerts": ("smartmob.cli.alerts:command", "Alerts: list, history, rules, receivers, silences."),
         "mark": ("smartmob.cli.timeline_marks:mark", "Put a mark on the timeline."),

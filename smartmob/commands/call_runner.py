@@ -18,6 +18,8 @@ from smartmob.commands.running_job import RunningJob
 from smartmob.commands.session import ClientSession
 from smartmob.commands.supervisor import JobSupervisor, QueueControls
 from smartmob.errors import NotFound, SmartmobError
+from smartmob.kernel.audit import recorded_calls
+from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.runtime import clock
 
 Arguments = tuple[Sequence[Any], Mapping[str, Any]]
@@ -75,6 +77,8 @@ class CallRunner:
             sink.acknowledge(number, job=False)
             sink.finish(Outcome(exit_code=model.ERROR, error=error))
             return
+        if command.background:
+            self._publish(session, name, arguments, f"job {number}")
         try:
             if command.background:
                 outcome = await self._run_in_background(number, session, command, values, sink, key)
@@ -82,7 +86,14 @@ class CallRunner:
                 outcome = await self._run_in_foreground(number, session, command, values, sink)
         except Exception as error:
             outcome = Outcome(exit_code=model.ERROR, error=error)
+        if not command.background:
+            self._publish(session, name, arguments, f"exit code {outcome.exit_code}")
         sink.finish(outcome)
+
+    def _publish(self, session: ClientSession, name: str, arguments: Arguments, outcome: str) -> None:
+        if recorded_calls.is_recorded(name):
+            words = recorded_calls.words(name, arguments[0], dict(arguments[1]))
+            self._supervisor.publish_call(CommandCalled(name, words, session.client, outcome))
 
     def run_inline(self, session: ClientSession, name: str, arguments: Arguments, sink: InlineReplySink) -> bool:
         """Run a command that never waits; return False, having done nothing, for any other command."""

@@ -15,6 +15,7 @@ from smartmob.commands.registry import INPUT, KILL
 from smartmob.commands.running_job import RunningJob
 from smartmob.commands.spool import Spools
 from smartmob.errors import Conflict, Unavailable
+from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
@@ -45,6 +46,10 @@ class JobSupervisor:
 
     def __iter__(self) -> Iterator[RunningJob]:
         return iter(tuple(self._running.values()))
+
+    def publish_call(self, called: CommandCalled) -> None:
+        """Publish that a command was called."""
+        self._bus.publish(called)
 
     def find(self, job_id: int) -> RunningJob | None:
         """Return a running job, or None."""

@@ -14,9 +14,8 @@ def build(dependencies: Dependencies, hosts: Hosts) -> Feature[NodesService]:
     """Return the feature. Records of nodes are kept as long as those of the service's own machine."""
     database, settings, services = dependencies.database, dependencies.settings, dependencies.services
     retention = Retention(settings.processes.keep_events_days, settings.commands.keep_days)
-    service = NodesService(
-        NodeStore(database, services), services, RecordStore(database), hosts, retention, settings.token
-    )
+    store, records, bus = NodeStore(database, services), RecordStore(database), dependencies.bus
+    service = NodesService(store, services, records, hosts, retention, bus=bus, token=settings.token)
 
     async def start() -> None:
         access = dependencies.tokens.node_access

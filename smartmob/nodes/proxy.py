@@ -40,6 +40,7 @@ _NOT_SENT = (aiohttp.WSCloseCode.ABNORMAL_CLOSURE, 1005)
 """Codes that no close frame may contain (RFC 6455, section 7.4.1)."""
 
 Open = Callable[[], Awaitable[sockets.socket]]
+Tap = Callable[[str], None]
 
 
 class NodeConnector(aiohttp.BaseConnector):
@@ -85,10 +86,13 @@ class NodeProxy:
         """Close all connections."""
         await self._session.close()
 
-    async def pass_on(self, request: web.Request, target: str, prefix: str, principal: Principal) -> web.StreamResponse:
+    async def pass_on(
+        self, request: web.Request, target: str, prefix: str, principal: Principal, tap: Tap | None = None
+    ) -> web.StreamResponse:
         """Pass a request on to the path and query `target` of the node, and its answer back.
 
-        `prefix` is put before paths in the header Location. Raises Unavailable when the node is not connected.
+        `prefix` is put before paths in the header Location. `tap` is called with each text that the client of a
+        WebSocket sends. Raises Unavailable when the node is not connected.
         """
         url = URL(f"{self._base}{target}", encoded=True)
         headers = _forwarded(request.headers)
@@ -96,7 +100,7 @@ class NodeProxy:
         headers[hdrs.AUTHORIZATION] = authorization(self._secret, principal)
         try:
             if ws_upgrade.is_handshake(request):
-                return await self._websocket(request, url, headers)
+                return await self._websocket(request, url, headers, tap)
             return await self._request(request, url, headers, prefix)
         except aiohttp.ClientError as error:
             raise Unavailable(f"the node did not answer: {error}") from None
@@ -124,7 +128,9 @@ class NodeProxy:
             await response.write_eof()
             return response
 
-    async def _websocket(self, request: web.Request, url: URL, headers: dict[str, str]) -> web.StreamResponse:
+    async def _websocket(
+        self, request: web.Request, url: URL, headers: dict[str, str], tap: Tap | None
+    ) -> web.StreamResponse:
         """Relay the messages of a WebSocket. A refusal of the node is the answer to the handshake."""
         protocols = [name.strip() for name in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if name]
         try:
@@ -145,17 +151,19 @@ class NodeProxy:
             # A relay ends by closing the other side, which ends the other relay.
             async with asyncio.TaskGroup() as group:
                 group.create_task(_relay(node, client))
-                group.create_task(_relay(client, node))
+                group.create_task(_relay(client, node, tap))
             return client
 
 
-async def _relay(source: Any, target: Any) -> None:
+async def _relay(source: Any, target: Any, tap: Tap | None = None) -> None:
     """Send the messages of one WebSocket to another until it is closed, then close the other one with the same code."""
     code, reason = _ABNORMAL, b""
     with suppress(ConnectionError):
         while True:
             message = await source.receive()
             if message.type is aiohttp.WSMsgType.TEXT:
+                if tap is not None:
+                    tap(message.data)
                 await target.send_str(message.data)
             elif message.type is aiohttp.WSMsgType.BINARY:
                 await target.send_bytes(message.data)

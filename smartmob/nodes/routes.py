@@ -17,7 +17,7 @@ from smartmob.kernel.auth.model import CONTROL, INGEST, NODE, READ
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
 from smartmob.kernel.http.json_response import json_response
-from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
+from smartmob.kernel.http.routing import AUDITED, Answer, Route, RouteTable, answer, body
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.nodes import protocol
@@ -30,6 +30,8 @@ from smartmob.nodes.service import NodesService
 log = get_logger()
 
 _MAX_BYTES = 64 * 1024
+_COMMANDS = "commands"
+"""The path of the WebSocket by which commands are called."""
 _FIRST_SECONDS = 30.0
 """Seconds that a node has to describe itself after it has connected."""
 _REASON_BYTES = 123
@@ -186,7 +188,9 @@ class _Handlers:
         self._update = msgspec.json.Decoder(NodeUpdate)
 
     async def join(self, request: web.Request) -> web.StreamResponse:
-        joined = await self._service.join(decode(self._join, await self._bodies.read(request)))
+        wanted = decode(self._join, await self._bodies.read(request))
+        request[AUDITED] = wanted.name
+        joined = await self._service.join(wanted)
         response = json_response(joined, 201)
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         return response
@@ -307,7 +311,8 @@ class _Handlers:
             proxy = self._service.service_proxy(other)
             return await proxy.pass_on(request, request.raw_path, "", PRINCIPAL.get() or OWNER)
         proxy = self._service.proxy(name)
-        return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER)
+        tap = self._service.tap(name, request.remote or "") if target.partition("?")[0] == _COMMANDS else None
+        return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, tap)
 
     async def _node_of(self, request: web.Request, authenticate: Callable[[str], Awaitable[str]]) -> str:
         """Return the node whose key the request shows; raises NotAuthenticated and TooManyTries."""

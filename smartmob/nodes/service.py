@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
+from smartmob.kernel.audit import recorded_calls
+from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.auth.node_access import service_secret
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import OtherService, ServiceRegistry
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link, NodeLinks
@@ -58,9 +61,12 @@ class NodesService:
         records: RecordStore,
         hosts: Hosts,
         retention: Retention,
+        *,
+        bus: EventBus,
         token: str | None = None,
     ) -> None:
         """`token` is that of this service, which the other services on the database have, too."""
+        self._bus = bus
         self.links = NodeLinks()
         self._token = token
         self.records = records
@@ -215,6 +221,16 @@ class NodesService:
             self._proxies[name] = (link, made)
             return made
         return found[1]
+
+    def tap(self, node: str, client: str) -> Callable[[str], None]:
+        """Return the function that publishes the calls among the messages for the commands of a node."""
+
+        def look(text: str) -> None:
+            called = recorded_calls.read(text)
+            if called is not None:
+                self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
+
+        return look
 
     async def run_refresh(self) -> None:
         """Background task: record which nodes are connected, and cut off those that another service has removed."""

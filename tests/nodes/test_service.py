@@ -6,6 +6,7 @@ import pytest
 
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.db.database import Database
+from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.nodes.model import JoinRequest, NodeUpdate
 from smartmob.nodes.record_store import RecordStore
@@ -26,7 +27,7 @@ class NoHosts:
 def _service(database: Database) -> NodesService:
     services = ServiceRegistry(database, Settings(service_name="here"))
     nodes, retention = NodeStore(database, services), Retention(1.0, 1.0)
-    return NodesService(nodes, services, RecordStore(database), NoHosts(), retention)
+    return NodesService(nodes, services, RecordStore(database), NoHosts(), retention, bus=EventBus())
 
 
 async def test_a_key_is_valid_until_its_node_is_removed(service: NodesService) -> None:

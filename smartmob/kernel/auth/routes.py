@@ -9,7 +9,7 @@ from smartmob.kernel.auth.model import CONTROL, MadeToken, NewToken, TokenEntry
 from smartmob.kernel.auth.token_service import TokenService
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter
 from smartmob.kernel.http.json_response import json_response
-from smartmob.kernel.http.routing import Answer, Route, RouteTable, answer, body
+from smartmob.kernel.http.routing import AUDITED, Answer, Route, RouteTable, answer, body
 
 _MAX_TOKEN_BYTES = 64 * 1024
 
@@ -68,7 +68,9 @@ class _Handlers:
         return json_response(TokenList(await self._service.entries()))
 
     async def add(self, request: web.Request) -> web.StreamResponse:
-        made = await self._service.add(decode(self._new, await self._bodies.read(request)))
+        new = decode(self._new, await self._bodies.read(request))
+        request[AUDITED] = f"{new.name} {new.role}"
+        made = await self._service.add(new)
         response = json_response(made, 201)
         response.headers["Cache-Control"] = "no-store"
         return response

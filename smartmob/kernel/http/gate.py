@@ -98,6 +98,14 @@ _LONGEST_SHOWN_NAME = 100
 """Characters of an unknown argument's name that the error shows."""
 
 
+Audit = Callable[[web.Request, Route, web.StreamResponse], None]
+"""Records a request of an authorised client and its answer."""
+
+
+def _not_audited(_: web.Request, __: Route, ___: web.StreamResponse) -> None:
+    """Record nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class RequestGate:
     """Decides whether a request reaches its handler, and answers it if not.
@@ -113,6 +121,7 @@ class RequestGate:
     routes: Mapping[web.AbstractRoute, Route] = field(default_factory=dict)
     new_request_id: Callable[[], str] = field(default_factory=lambda: _request_ids())
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    audit: Audit = _not_audited
 
     def authorise(self, request: web.Request, forwarded_host: str | None = None) -> Principal | None:
         """Return the principal of the token that the request shows, or None if it needs no token.
@@ -178,11 +187,13 @@ class RequestGate:
             request_id = given if given is not None and _VALID_REQUEST_ID.fullmatch(given) else new_request_id()
             REQUEST_ID.set(request_id)
             request_stats.active += 1
+            route: Route | None = None
             try:
                 forwarded = self.proxies.client(request.remote, request.headers)
                 if forwarded is not None:
                     request = _as_seen_by_proxy(request, forwarded)
                 principal = self.authorise(request, None if forwarded is None else forwarded.host)
+                route = self.routes.get(request.match_info.route)
                 if request.rel_url.raw_query_string:
                     self._check_query(request)
                 response: web.StreamResponse
@@ -201,6 +212,8 @@ class RequestGate:
             if not response.prepared:
                 response.headers[REQUEST_ID_HEADER] = request_id
                 add_security_headers(response.headers, request.secure)
+            if route is not None:
+                self.audit(request, route, response)
             request_stats.add((request.method, request.path, response.status, perf_counter() - started, request_id))
             return response
 

@@ -76,6 +76,10 @@ class Route:
         return _names(self.query)
 
 
+AUDITED = web.RequestKey("audited", str)
+"""The key of a request under which a handler puts what the request is about, where its path does not say it."""
+
+
 @dataclass(frozen=True, slots=True)
 class RouteTable:
     """The routes of one feature and the path prefixes at which they are mounted.
