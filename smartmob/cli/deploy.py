@@ -7,11 +7,10 @@ import ipaddress
 import json
 import math
 import secrets
-import signal
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -139,7 +138,6 @@ async def deployed(
     goal = {"hq_address": address, "hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
     async with AsyncExitStack() as ends:
         temporary = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="smartmob-fire-")))
-        ends.enter_context(_ended_like_interrupted())
         clients = [await ends.enter_async_context(rest.for_service(url)) for url in urls]
         folder, config = await asyncio.to_thread(_open_project, project, config_file, temporary)
         turrets = await asyncio.to_thread(package.turrets, folder, config)
@@ -156,17 +154,6 @@ async def deployed(
             yield Deployment(folder, await asyncio.to_thread(_waiting_for, config, number, temporary), number)
         finally:
             await _remove(processes)
-
-
-@contextmanager
-def _ended_like_interrupted() -> Iterator[None]:
-    """Treat SIGTERM like CTRL-C until the end of the block, so that the turrets are removed."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
 
 
 def _open_project(project: Path, config_file: Path | None, temporary: Path) -> tuple[Path, Path]:

@@ -390,7 +390,8 @@ def print_summary(summary: Mapping[str, Any], columns: int) -> None:
 def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
     """Print the bytes of a run, the durations of its failures, and the errors of each timer with kind and code."""
     if summary["sent"] or summary["received"]:
-        click.echo(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent")
+        whole = ", in the whole run with its warm-up" if summary["warm_up"] else ""
+        click.echo(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent{whole}")
     failed = {
         name: row["failed"] for name, row in summary["timers"].items() if row["failed"] and row["failed"]["count"]
     }

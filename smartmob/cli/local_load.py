@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,17 +34,38 @@ def with_headquarters(command: Callable[..., Awaitable[T]]) -> Callable[..., Awa
 
     @wraps(command)
     async def run(rest: RestClient, **options: Any) -> T:
-        if options["services"] is not None or options["no_wait"] or not _is_default_server():
-            return await command(rest, **options)
-        async with _at_hand(rest) as own:
-            if own is None:
+        with _ended_like_interrupted():
+            if options["services"] is not None or options["no_wait"] or not _is_default_server():
                 return await command(rest, **options)
-            report = options["target"] or Path(f"{name_of(options['project'])}-report.html")
-            result = await command(own, **options | {"services": own.url, "target": report})
-            printing.say(f"The report is in {report}; the headquarters that was started for it ends with this command")
-            return result
+            async with _at_hand(rest) as own:
+                if own is None:
+                    return await command(rest, **options)
+                report = options["target"] or Path(f"{name_of(options['project'])}-report.html")
+                result = await command(own, **options | {"services": own.url, "target": report})
+                printing.say(
+                    f"The report is in {report}; the headquarters that was started for it ends with this command"
+                )
+                return result
 
     return run
+
+
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP like CTRL-C until the end of the block, so that a run does not outlive its command.
+
+    A pipeline that is cancelled sends the one, a terminal that is closed the other. A signal that is ignored, as under
+    nohup, stays ignored.
+    """
+    loop = asyncio.get_running_loop()
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    for number in numbers:
+        loop.add_signal_handler(number, signal.raise_signal, signal.SIGINT)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 def name_of(project: Path) -> str:

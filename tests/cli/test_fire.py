@@ -109,7 +109,10 @@ class TestFire:
         assert (code, "no.tar: the package is no tar archive" in errors) == (2, True)
         assert (await get(lab, "/turret-runs"))["runs"] == []
 
-    async def test_ctrl_c(self, lab: Any, recruit: Recruit, project: Path) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    async def test_ctrl_c_and_the_signals_of_pipelines_and_terminals(
+        self, lab: Any, recruit: Recruit, project: Path, number: signal.Signals
+    ) -> None:
         """The run is stopped, its figures are shown, and the exit code says that it did not end by itself."""
         (project / "config.json").write_text(json.dumps({"run_time": 600}))
         turret = await recruit(lab)
@@ -124,7 +127,7 @@ class TestFire:
         assert process.stderr is not None
         while b"running" not in await process.stderr.readline():
             pass
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, errors = await process.communicate()
         assert process.returncode == 1
         assert b"1 transactions" in output

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from click.testing import CliRunner, Result
 
 from smartmob.cli.main import group
 from smartmob.errors import InvalidInput
 from smartmob.turrets.turret import package, script
+from smartmob.turrets.turret.http_client import HttpError
 
 
 def _invoke(*arguments: str | Path) -> Result:
@@ -29,6 +33,17 @@ def test_a_new_project_can_be_packed_and_run(tmp_path: Path) -> None:
     assert made.given["url"] == "http://127.0.0.1:1/x"
     assert json.loads((project / "config.json").read_text())["run_time"] == 12
     assert script.load(made.script).asynchronous
+
+
+async def test_a_refused_status_is_a_failure_of_the_timer_of_a_new_project(tmp_path: Path) -> None:
+    """A condition such as page:errors>1% sees a target that answers 404, whose durations are those of no success."""
+    await asyncio.to_thread(_invoke, "new-project", tmp_path / "first")
+    async with TestServer(web.Application()) as server:
+        users = script.load(tmp_path / "first" / "test_scripts" / "v_user.py")
+        made = users.transaction({"url": str(server.make_url("/"))}, {})
+        with pytest.raises(HttpError, match="404"):
+            await made.run()
+    assert list(made.failed_timers) == ["page"]
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:

@@ -203,8 +203,9 @@ async function finished() {
   const [run, summary, found] = await Promise.all([fetchJson(`/turret-runs/${id}`), fetchJson(`/turret-runs/${id}/summary`), fetchJson(`/turret-runs/${id}/course`)]);
   const level = { yes: "good", "with care": "warning", no: "bad" }[summary.trust.verdict] ?? "plain";
   head({ ...run, transactions: summary.transactions, errors: summary.errors }, [["per second", number(summary.rate)], ["started", when(summary.started_at)], ["duration", seconds(summary.duration)],
-    summary.received || summary.sent ? ["received", bytes(summary.received)] : null, summary.received || summary.sent ? ["sent", bytes(summary.sent)] : null,
-    summary.warm_up ? ["of it warm-up, left out", seconds(summary.warm_up)] : null, ["can it be trusted?", badge(summary.trust.verdict, level)]]);
+    summary.warm_up ? ["of it warm-up, left out", seconds(summary.warm_up)] : null,
+    ...(summary.received || summary.sent ? ["received", "sent"].map((key) => [summary.warm_up ? `${key}, with the warm-up` : key, bytes(summary[key])]) : []),
+    ["can it be trusted?", badge(summary.trust.verdict, level)]]);
   document.getElementById("summary").append(...summary.trust.doubts.map((doubt) => el("p", { class: "quiet" }, badge(doubt.level, doubt.level === "bad" ? "bad" : "warning"), ` ${doubt.what}`)),
     el("ul", { class: "quiet" }, summary.trust.facts.map((fact) => el("li", {}, fact))));
   plan(run.plan);

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from smartmob import duration_text
 from smartmob.turrets.model import ALL_TRANSACTIONS, Doubt, LoadPlan, Member, TimerStats
 from smartmob.turrets.names import FURTHER_TIMERS
 
@@ -71,10 +72,12 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
     seconds = max(evidence.duration - evidence.warm_up, 0.0)
     after = f", after {evidence.warm_up:g} s of warm-up" if evidence.warm_up else ""
     above = ", ".join(f"{values_above(own.samples, share):,} above p{share:g}" for share in _SHOWN)
-    found.append(f"Sample: {_number(own.count, 'transaction')} in {seconds:,.3g} s{after}; of the OK ones, {above}.")
+    sample = f"{_number(own.count, 'transaction')} in {_digits(seconds, 3)} s{after}"
+    found.append(f"Sample: {sample}; of the OK ones, {above}.")
     if (planned := planned_count(evidence)) and seconds:
         done = own.count / planned
-        found.append(f"Rate: {planned / seconds:,.4g}/s planned, {own.rate:,.4g}/s achieved ({done:.1%}).")
+        rates = f"{_digits(planned / seconds, 4)}/s planned, {_digits(own.rate, 4)}/s achieved"
+        found.append(f"Rate: {rates} ({done:.1%}).")
     if own.count:
         failed = own.errors / own.count
         of = "; durations are of the OK ones" if own.errors and not own.mixed else ""
@@ -86,11 +89,14 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
         f"Turrets: {len(members):,} took part, {f'{lost:,} of them lost for a time' if lost else 'none was lost'}."
     )
     if ours := [member for member in members if member.ours]:
-        busiest, lag = max(member.busiest for member in ours), max(member.lag for member in ours)
-        found.append(
-            f"Generator: its busiest process used {busiest:.0%} of a core, its longest lag was {lag * 1e3:.3g} ms."
-        )
+        busiest, lag = max(member.busiest for member in ours), duration_text.seconds(max(member.lag for member in ours))
+        found.append(f"Generator: its busiest process used {busiest:.0%} of a core, its longest lag was {lag}.")
     return found
+
+
+def _digits(value: float, digits: int) -> str:
+    """Return a number with at least so many digits, and never as a power of ten: `.3g` writes 14,401 as 1.44e+04."""
+    return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 _MODEL = {

@@ -16,6 +16,7 @@ from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_DURATION,
     NOT_PLACED,
+    NOT_READ,
     FileAccount,
     LoadSample,
     csv_text,
@@ -54,7 +55,7 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
         rows = csv.reader(text, delimiter=delimiter)
         if has_header:
             next(rows)
-        yield from _samples(rows, columns, account)
+        yield from _samples(rows, columns, account, has_header=has_header)
 
 
 def controller(message: str) -> bool:
@@ -92,14 +93,21 @@ def _layout(line: str) -> tuple[str, tuple[str, ...], bool] | None:
     return None
 
 
-def _samples(rows: Iterator[list[str]], columns: Sequence[str], account: FileAccount) -> Iterator[LoadSample]:
-    places = _places(columns, account)
+def _samples(
+    rows: Iterator[list[str]], columns: Sequence[str], account: FileAccount, *, has_header: bool
+) -> Iterator[LoadSample]:
+    places, width = _places(columns, account), len(columns)
     for row in rows:
         if not row:
             continue
         if row[0].strip() == columns[0] and "label" in row:
             # Files were appended to each other, or a second run wrote into the same one.
-            places = _places([cell.strip() for cell in row], account)
+            places, width = _places([cell.strip() for cell in row], account), len(row)
+            has_header = True
+            continue
+        if has_header and any(row[width:]):
+            # A delimiter within a cell that is not quoted, as in 12,5: each cell behind it is in another column.
+            account.remarks.add(NOT_READ, ",".join(row))
             continue
         try:
             # A row can be cut off behind what is needed, by a line break in a message.

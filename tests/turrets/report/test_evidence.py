@@ -103,6 +103,17 @@ def test_the_facts_say_the_model_and_the_sample(model: Any, words: str) -> None:
     assert "12 failed (0.10%), 12,000 OK." in " ".join(facts(mixed, [FINE], RUN)), "durations are of all of them"
 
 
+def test_large_numbers_are_no_powers_of_ten() -> None:
+    """A run of hours, a rate of thousands and a turret that stood still for seconds are written with their digits."""
+    plan = LoadPlan(model="open", words=[], rates=[(0.0, 15_700.0), (14_401.0, 15_700.0)])
+    timers = {ALL_TRANSACTIONS: msgspec.structs.replace(_stats(1_000), rate=15_699.6)}
+    member = msgspec.structs.replace(FINE, lag=2.85)
+    found = " ".join(facts(timers, [member], Evidence(ended=True, plan=plan, duration=14_401.0)))
+    assert "1,000 transactions in 14,401 s;" in found
+    assert "15,700/s planned, 15,700/s achieved" in found
+    assert "its longest lag was 2.85 s." in found
+
+
 def test_values_above_a_percentile() -> None:
     """Of 1,000 values ten lie above the p99 and one above the p99.9."""
     assert [values_above(1_000, share) for share in (50.0, 99.0, 99.9, 99.99)] == [500, 10, 1, 0]

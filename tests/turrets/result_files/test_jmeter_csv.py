@@ -9,7 +9,7 @@ import pytest
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS
-from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_DURATION, NOT_PLACED
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_DURATION, NOT_PLACED, NOT_READ
 from tests.turrets.result_files.read_samples import samples_of
 
 HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes\n"
@@ -70,9 +70,18 @@ def test_labels_may_have_delimiters_quotes_and_line_ends() -> None:
 @pytest.mark.parametrize("header", [True, False])
 def test_the_delimiter_and_the_header_are_recognised(delimiter: str, header: bool) -> None:
     """Without a header the columns are those that JMeter writes by default."""
-    rows = (HEADER if header else "") + f"{START},7,x,404,Not Found,t,text,false,no page,1,1,1,1\n"
+    further = HEADER.replace("bytes", "bytes,sentBytes,grpThreads,allThreads")
+    rows = (further if header else "") + f"{START},7,x,404,Not Found,t,text,false,no page,1,1,1,1\n"
     (sample,), _ = samples_of(rows.replace(",", delimiter))
     assert (sample.timer, sample.seconds, sample.error, sample.code) == ("x", 0.007, "no page", "404")
+
+
+def test_a_row_with_more_cells_than_the_header_is_told() -> None:
+    """An unquoted 12,5 moves all cells behind it; read by the header it would be 12 ms of a timer 5."""
+    rows = f"{START},12,5,home,200,OK,t,text,true,,1\n{START},9,home,200,OK,t,text,true,,1,\n"
+    (sample,), account = samples_of(HEADER + rows)
+    assert (sample.timer, sample.seconds) == ("home", 0.009), "a delimiter at the end of a row is no cell"
+    assert account.remarks.count(NOT_READ) == 1
 
 
 def test_a_file_of_jmeter_2_without_a_header() -> None:
