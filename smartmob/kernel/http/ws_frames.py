@@ -29,7 +29,7 @@ def text_frame(text: str) -> bytes:
 
 
 _SHORTEST_HEAD_BYTES = 2
-_MASKED = 0x80
+_MASKED = 0x80  # the bit of the second byte that says that a mask follows the length
 _MASK_BYTES = 4
 _LENGTH_BYTES = {126: 2, 127: 8}
 """Bytes of the extended payload length, by the seven bits of the short one."""
