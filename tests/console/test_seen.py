@@ -53,7 +53,7 @@ PAGES = {
 }
 """The address of each page, and texts that are visible in it."""
 
-SHOTS = os.environ.get("SCREENSHOTS")
+SCREENSHOTS = os.environ.get("SCREENSHOTS")
 """A folder for screenshots of the pages, or None."""
 WINDOWS = [(400, True), (400, False), (1280, False), (1280, True)]
 """Widths of the window, and whether the colours are dark.
@@ -123,8 +123,8 @@ async def test_every_page_shows_its_data_in_every_window(lab_settings: Settings,
                 way = f"{name}-{window[0]}-{'dark' if window[1] else 'light'}"
                 if found := [*await faults_of(page), *(await _violations(page) if window in AXE_WINDOWS else [])]:
                     wrong[way] = found
-                if SHOTS:
-                    await page.screenshot(path=Path(SHOTS) / f"{way}.png", full_page=True)
+                if SCREENSHOTS:
+                    await page.screenshot(path=Path(SCREENSHOTS) / f"{way}.png", full_page=True)
         await watched.page.close()  # before the service, whose end it would notice
     assert not wrong, json.dumps(wrong, indent=1)
 
