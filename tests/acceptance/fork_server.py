@@ -117,7 +117,7 @@ def import_modules(kind: str) -> None:
     """Import what is imported when a command runs, or when the service starts."""
     if kind == "service":
         # Like the command does it: the log has no tracebacks of rich.
-        with serve_command._hidden("rich"):
+        with serve_command.hidden("rich"):
             importlib.import_module("structlog")
         modules = _SERVICE
     else:
