@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.audit import recorded_calls
@@ -13,7 +13,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.nodes.links import Link, NodeLinks
-from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key
+from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key, matches
 from smartmob.nodes.proxy import NodeProxy
 from smartmob.nodes.store import NodeStore
 
@@ -70,10 +70,10 @@ class NodesService:
         """Return the ids of the other services that run."""
         return {other.id for other in await self._services.others() if other.runs}
 
-    async def node(self, name: str) -> Node:
-        """Return a node; raises NotFound."""
+    async def node(self, name: str, only: Mapping[str, str | None] | None = None) -> Node:
+        """Return a node; raises NotFound, also for one without the labels `only`."""
         stored = await self._store.node(name)
-        if stored is None:
+        if stored is None or not matches(stored.labels, only or {}):
             raise _not_found(name)
         return self._shown(stored, await self._running())
 
