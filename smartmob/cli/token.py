@@ -17,6 +17,22 @@ from smartmob.client.http import RestClient
 ROLES = ("read", "ingest", "control", "node")
 
 
+class _RoleType(click.ParamType[tuple[str, str]]):
+    """A role, which may have labels of nodes behind a colon."""
+
+    name = "role"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        role, separator, labels = value.partition(":")
+        if role not in ROLES:
+            self.fail(f"{role!r} is not one of {', '.join(map(repr, ROLES))}.", param, ctx)
+        if separator and not labels:
+            self.fail(f"{value!r}: expected the labels of nodes behind the colon, as in control:rack=7", param, ctx)
+        return role, labels
+
+
 @click.group("token", cls=CommandGroup)
 def command() -> None:
     """Tokens with a role, which allow less than the token of the service: add, list, revoke."""
@@ -25,21 +41,34 @@ def command() -> None:
 @command.command()
 @click.argument("name")
 @click.option(
-    "--role", type=click.Choice(ROLES), required=True, help="Its rights: read; send results; all; or let machines join."
+    "--role",
+    type=_RoleType(),
+    metavar="|".join(ROLES),
+    required=True,
+    help="Its rights: read; send results; all; or let machines join. ROLE:LABEL limits it as --only does.",
 )
+@click.option("--only", metavar="LABEL,...", help="Only on nodes with all these labels, as KEY=VALUE or KEY.")
 @click.option("--expires", metavar="SPAN", help="Validity, such as 12h or 30d; without it, unlimited.")
 @as_json
 @with_rest_client
-async def add(rest: RestClient, name: str, role: str, expires: str | None, as_json: bool) -> None:
+async def add(
+    rest: RestClient, name: str, role: tuple[str, str], only: str | None, expires: str | None, as_json: bool
+) -> None:
     """Create a token and print it; it cannot be shown again."""
+    kind, labels = role
+    if only and labels:
+        raise click.UsageError("say the labels once: with --only, or behind the role")
+    labels = ",".join(part.strip().removeprefix("label=") for part in (only or labels).split(","))
     seconds = None if expires is None else duration_seconds("--expires", expires)
-    made = await rest.post("/tokens", {"name": name, "role": role, "seconds": seconds})
+    wanted = {"name": name, "role": kind, "seconds": seconds} | ({"only_nodes": labels} if labels else {})
+    made = await rest.post("/tokens", wanted)
     if as_json:
         printing.print_json(made)
         return
-    printing.say(f"The token {name} has the role {role}. It is not shown again:")
+    limit = f" on nodes with {labels}" if labels else ""
+    printing.say(f"The token {name} has the role {kind}{limit}. It is not shown again:")
     sys.stdout.write(made["token"] + "\n")
-    if role == "node":
+    if kind == "node":
         printing.say(
             "Put it into a file on the machine that is to join, and start there: "
             f"smartmob join {rest.url} --token-file FILE"
@@ -55,10 +84,12 @@ async def ls(rest: RestClient, as_json: bool) -> None:
     if as_json:
         printing.print_json(tokens)
         return
-    rows = (
-        (token["name"], token["role"], printing.local_time(token["created_at"]), _expiry(token)) for token in tokens
-    )
+    rows = ((token["name"], _role(token), printing.local_time(token["created_at"]), _expiry(token)) for token in tokens)
     printing.print_table("Tokens", ("Name", "Role", "Made", "Expires"), rows)
+
+
+def _role(token: dict[str, Any]) -> str:
+    return f"{token['role']}:{token['only_nodes']}" if token.get("only_nodes") else str(token["role"])
 
 
 def _expiry(token: dict[str, Any]) -> str:

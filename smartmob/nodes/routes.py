@@ -22,7 +22,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
-from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest
+from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest, matches
 from smartmob.nodes.proxy import FORWARDED
 from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.service import NodesService
@@ -118,8 +118,24 @@ def _membership(h: _Handlers) -> tuple[Route, ...]:
 def _management(h: _Handlers) -> tuple[Route, ...]:
     """Return the routes that list, show, change and remove nodes."""
     return (
-        Route("GET", "/nodes", h.nodes, "nodes", "The machines that have joined.", {200: answer(NodeList)}),
-        Route("GET", "/nodes/{name}", h.node, "node", "A node.", {200: answer(Node), 404: _NOT_FOUND}),
+        Route(
+            "GET",
+            "/nodes",
+            h.nodes,
+            "nodes",
+            "The machines that have joined.",
+            {200: answer(NodeList)},
+            of_nodes=True,
+        ),
+        Route(
+            "GET",
+            "/nodes/{name}",
+            h.node,
+            "node",
+            "A node.",
+            {200: answer(Node), 404: _NOT_FOUND},
+            of_nodes=True,
+        ),
         Route(
             "GET",
             "/nodes/{name}/process-events",
@@ -172,6 +188,7 @@ def _services(h: _Handlers) -> tuple[Route, ...]:
             roles=(READ, INGEST, CONTROL),
             rest=True,
             any_query=True,
+            of_nodes=True,
         )
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
     )
@@ -196,10 +213,11 @@ class _Handlers:
         return response
 
     async def nodes(self, _: web.Request) -> web.StreamResponse:
-        return json_response(NodeList(await self._service.nodes()))
+        only = _only_nodes()
+        return json_response(NodeList([node for node in await self._service.nodes() if matches(node.labels, only)]))
 
     async def node(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.node(parameter(request, "name")))
+        return json_response(await self._service.node(parameter(request, "name"), _only_nodes()))
 
     async def update(self, request: web.Request) -> web.StreamResponse:
         change = decode(self._update, await self._bodies.read(request))
@@ -304,6 +322,8 @@ class _Handlers:
         name = parameter(request, "name")
         prefix = f"/api/v1/nodes/{name}/service"
         _, _, target = request.raw_path.partition("/service/")
+        if only := _only_nodes():
+            await self._service.node(name, only)
         other = await self._service.holder(name)
         if other is not None:
             if FORWARDED in request.headers:
@@ -319,6 +339,12 @@ class _Handlers:
         key = _key(request)
         credential = Credential(request.remote, f"Bearer {key}", "header", request.path)
         return await self._tokens.tries.check(credential, lambda: authenticate(key))
+
+
+def _only_nodes() -> dict[str, str | None]:
+    """Return the labels of the nodes that the client may use; empty if it may use all."""
+    principal = PRINCIPAL.get()
+    return {} if principal is None else dict(principal.only_nodes)
 
 
 def _key(request: web.Request) -> str:

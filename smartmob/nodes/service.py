@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -18,7 +18,7 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import OtherService, ServiceRegistry
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link, NodeLinks
-from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key
+from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key, matches
 from smartmob.nodes.proxy import NodeConnector, NodeProxy, service_connector
 from smartmob.nodes.record_store import RecordStore
 from smartmob.nodes.records import NodeEvent, NodeJob
@@ -112,10 +112,10 @@ class NodesService:
         """Return the ids of the other services that run."""
         return {other.id for other in await self._services.others() if other.runs}
 
-    async def node(self, name: str) -> Node:
-        """Return a node; raises NotFound."""
+    async def node(self, name: str, only: Mapping[str, str | None] | None = None) -> Node:
+        """Return a node; raises NotFound, also for one without the labels `only`."""
         stored = await self._store.node(name)
-        if stored is None:
+        if stored is None or not matches(stored.labels, only or {}):
             raise _not_found(name)
         return self._shown(stored, await self._running())
 

@@ -46,7 +46,7 @@ def table(service: AuditService) -> RouteTable:
             Route(
                 "GET",
                 "/audit",
-                _Handlers(service).events,
+                _AuditHandlers(service).events,
                 "audit",
                 "The changes that clients have asked for, newest first.",
                 {200: answer(AuditEvents)},
@@ -58,7 +58,7 @@ def table(service: AuditService) -> RouteTable:
     )
 
 
-class _Handlers:
+class _AuditHandlers:
     """The handler of the audit log."""
 
     def __init__(self, service: AuditService) -> None:

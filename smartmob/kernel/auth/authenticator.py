@@ -21,7 +21,7 @@ from contextvars import ContextVar
 from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel.auth.active_requests import ActiveRequests
 from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
-from smartmob.kernel.auth.model import CONTROL, Principal, Role, StoredToken
+from smartmob.kernel.auth.model import CONTROL, Principal, Role, StoredToken, labels_of
 from smartmob.kernel.auth.node_access import SCHEME, NodeAccess
 from smartmob.kernel.runtime import clock
 
@@ -137,7 +137,8 @@ class TokenAuthenticator:
     def allows(self, authorization: str | None, cookie: str | None, *roles: Role) -> bool:
         """Return whether this header or cookie has one of these roles; False if the service itself has no token."""
         try:
-            return self.required and self.authenticate(authorization, cookie).role in roles
+            principal = self.authenticate(authorization, cookie)
+            return self.required and principal.role in roles and not principal.only_nodes
         except NotAuthenticated:
             return False
 
@@ -171,7 +172,7 @@ class TokenAuthenticator:
         stored = self._stored.get(digest)
         if stored is None or not stored.is_valid(clock.now()):
             return None
-        return Principal(stored.name, stored.role, digest)
+        return Principal(stored.name, stored.role, digest, labels_of(stored.only_nodes))
 
     def _from_header(self, authorization: str) -> Principal | None:
         given = authorization.encode(errors="surrogateescape")

@@ -20,6 +20,8 @@ NODE: Role = "node"
 
 PREFIX = "smt_"
 _NAME = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?(=[A-Za-z0-9._-]{0,63})?"
+_ONLY = rf"^({_LABEL}(,{_LABEL})*)?$(?!\n)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Principal:
     token: str | None
     role: Role
     digest: bytes = field(default=b"", repr=False)
+    only_nodes: tuple[tuple[str, str | None], ...] = ()
+    """The labels that a node must have, so that the client may use it and nothing else; empty for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class StoredToken:
     digest: bytes
     created_at: datetime
     expires_at: datetime | None
+    only_nodes: str = ""
 
     def is_valid(self, now: datetime) -> bool:
         """Return whether the token has not expired."""
@@ -52,6 +57,8 @@ class NewToken(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, msgspec.Meta(pattern=_NAME)]
     role: Role
     seconds: Annotated[float, msgspec.Meta(gt=0, le=100 * 366 * 86_400)] | None = None
+    only_nodes: Annotated[str, msgspec.Meta(pattern=_ONLY, max_length=1_000)] = ""
+    """Labels, such as `rack=7,gpu`: the token is limited to nodes that have all of them."""
 
     def expires(self, now: datetime) -> datetime | None:
         """Return when the token expires, or None."""
@@ -66,6 +73,7 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime | None
     expired: bool
+    only_nodes: str = ""
 
 
 class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +83,16 @@ class MadeToken(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     expires_at: datetime | None
     token: str
+    only_nodes: str = ""
+
+
+def labels_of(text: str) -> tuple[tuple[str, str | None], ...]:
+    """Return the labels in a text such as `rack=7,gpu`; None stands for any value."""
+    found = []
+    for part in filter(None, text.split(",")):
+        key, separator, value = part.partition("=")
+        found.append((key, value if separator else None))
+    return tuple(found)
 
 
 def make_token() -> str:

@@ -22,7 +22,7 @@ class TokenStore:
 
     async def insert(self, token: StoredToken) -> bool:
         """Store a token; return False if the name is taken."""
-        values = (token.name, token.role, token.digest, token.created_at, token.expires_at)
+        values = (token.name, token.role, token.digest, token.created_at, token.expires_at, token.only_nodes)
         return bool(await self._database.fetch(self._sql["insert_token"], *values))
 
     async def delete(self, name: str) -> bool:

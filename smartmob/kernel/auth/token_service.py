@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from smartmob.errors import Conflict, NotFound, Unavailable
+from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
-from smartmob.kernel.auth.model import MadeToken, NewToken, StoredToken, TokenEntry, digest, make_token
+from smartmob.kernel.auth.model import NODE, MadeToken, NewToken, StoredToken, TokenEntry, digest, make_token
 from smartmob.kernel.auth.store import TokenStore
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
@@ -37,19 +37,25 @@ class TokenService:
 
     async def add(self, new: NewToken) -> MadeToken:
         """Make a token. Raises Conflict if the name is taken, or if the service itself has no token."""
+        if new.only_nodes and new.role == NODE:
+            raise InvalidInput.at(
+                "$.only_nodes", "a token of the role node joins machines, so it cannot be limited to some"
+            )
         if not self._tokens.required:
             raise Conflict(
                 "the service was started without a token, so every client may do everything. "
                 "Start it with --token-file FILE first; then make tokens that may do less"
             )
         token, now = make_token(), clock.now()
-        stored = StoredToken(new.name, new.role, digest(token), now, new.expires(now))
+        stored = StoredToken(new.name, new.role, digest(token), now, new.expires(now), new.only_nodes)
         if not await self._store.insert(stored):
             raise Conflict(f"there is a token {new.name} already; revoke it first, or choose another name")
         self._revision += 1
         await self.load()
         log.info("token.added", name=new.name, role=new.role)
-        return MadeToken(name=new.name, role=new.role, expires_at=stored.expires_at, token=token)
+        return MadeToken(
+            name=new.name, role=new.role, expires_at=stored.expires_at, token=token, only_nodes=new.only_nodes
+        )
 
     async def revoke(self, name: str) -> None:
         """Remove a token; raises NotFound."""
@@ -69,6 +75,7 @@ class TokenService:
                 created_at=token.created_at,
                 expires_at=token.expires_at,
                 expired=not token.is_valid(now),
+                only_nodes=token.only_nodes,
             )
             for token in await self._store.tokens()
         ]

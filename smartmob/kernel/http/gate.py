@@ -138,7 +138,7 @@ class RequestGate:
             return None
         principal = self._authenticate(request)
         PRINCIPAL.set(principal)
-        if principal.role != CONTROL:
+        if principal.role != CONTROL or principal.only_nodes:
             self._check_role(request, principal, is_websocket)
         return principal
 
@@ -154,6 +154,10 @@ class RequestGate:
             return  # the router answers that there is no such route
         if route is None:
             raise NotAllowed(f"a token with the role {principal.role} may not use this")
+        if principal.only_nodes and not route.of_nodes:
+            raise NotAllowed(
+                f"the token {principal.token} may use some nodes only: what is below /api/v1/nodes/NAME/service"
+            )
         allowed = route.socket_roles if is_websocket and route.socket_roles else route.allowed
         if principal.role not in allowed:
             raise NotAllowed(

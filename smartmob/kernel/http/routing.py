@@ -64,6 +64,8 @@ class Route:
     socket_roles: tuple[Role, ...] = ()
     any_query: bool = False
     rest: bool = False
+    of_nodes: bool = False
+    """Whether tokens that are limited to some nodes may use it; the handler looks at the labels of the node."""
 
     @property
     def allowed(self) -> tuple[Role, ...]:

@@ -1,0 +1,180 @@
+"""Measures many nodes on one service: the time in which they join, and of a command on all of them.
+
+    python -m benchmarks.fleet --nodes 50,100,200
+
+The nodes are links of the real client, many in one process; behind each is a small HTTP server that answers the command
+`exec` without running a program. So the figures are those of the service and of `smartmob exec --on all`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+from aiohttp import web
+
+from benchmarks.candidates import say
+from smartmob.client.node_link import Membership, NodeLink
+from smartmob.kernel.auth.node_access import make_secret
+
+_TOKEN = "a-long-secret-of-the-benchmark"
+_BY_PROCESS = 50  # nodes of a process
+_ROUNDS = 3
+_IDLE_SECONDS = 10.0
+_LIMIT_SECONDS = 300.0
+_POLL_SECONDS = 0.2
+_SMARTMOB = str(Path(sys.executable).with_name("smartmob"))
+
+
+async def _commands(request: web.Request) -> web.WebSocketResponse:
+    """Answer calls like a service whose commands end at once."""
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+    async for received in websocket:
+        message = json.loads(received.data) if received.type is aiohttp.WSMsgType.TEXT else {}
+        if message.get("type") == "hello":
+            await websocket.send_json({"type": "welcome", "version": 1, "server": "fleet", "commands": []})
+        elif message.get("type") == "call":
+            call = message["id"]
+            await websocket.send_json({"type": "started", "id": call, "number": call, "job": True})
+            await websocket.send_json({"type": "done", "id": call, "exit_code": 0, "state": "exited", "end": 0})
+        elif message.get("type") == "ping":
+            await websocket.send_json({"type": "pong", "n": message["n"]})
+    return websocket
+
+
+async def _nodes(url: str, first: int, count: int, folder: Path) -> None:
+    """Keep the links of nodes until this process is ended."""
+    app = web.Application()
+    app.router.add_get("/commands", _commands)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    loop = asyncio.get_running_loop()
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the runner has no server")
+
+    async def accept(sock: socket.socket) -> None:
+        await loop.connect_accepted_socket(server, sock)
+
+    async def one(number: int) -> None:
+        name = f"node{number:04}"
+        member = Membership(url, name, folder / f"{name}.json", {"rack": str(number % 10)}, _TOKEN)
+        link = NodeLink(
+            member,
+            lambda _, work: loop.create_task(work),
+            accept,
+            lambda _: None,
+            make_secret,
+            time.time,
+            lambda _: None,
+        )
+        await link.run()
+
+    await asyncio.gather(*(one(number) for number in range(first, first + count)))
+
+
+def _connected(url: str) -> int:
+    """Return the number of connected nodes."""
+    request = urllib.request.Request(f"{url}/api/v1/nodes", headers={"Authorization": f"Bearer {_TOKEN}"})
+    with urllib.request.urlopen(request, timeout=_LIMIT_SECONDS) as answer:
+        return sum(node["connected"] for node in json.load(answer)["nodes"])
+
+
+def _start_nodes(url: str, count: int, folder: Path) -> list[subprocess.Popen[bytes]]:
+    """Start the processes of nodes."""
+    ranges = [(first, min(_BY_PROCESS, count - first)) for first in range(0, count, _BY_PROCESS)]
+    program = (sys.executable, "-m", "benchmarks.fleet", "--as-nodes", url)
+    return [subprocess.Popen((*program, str(first), str(number), str(folder))) for first, number in ranges]
+
+
+def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dict[str, Any]:
+    """Let nodes join, run a command on all, and return the figures."""
+    memory, began = service.memory_info().rss, time.perf_counter()
+    children = _start_nodes(url, count, folder)
+    try:
+        while _connected(url) < count:
+            if time.perf_counter() - began > _LIMIT_SECONDS:
+                raise TimeoutError(f"{count} nodes did not join within {_LIMIT_SECONDS:g} seconds")
+            time.sleep(_POLL_SECONDS)
+        joined = time.perf_counter() - began
+        before, started = service.cpu_times(), time.perf_counter()
+        time.sleep(_IDLE_SECONDS)
+        after = service.cpu_times()
+        idle = (after.user + after.system - before.user - before.system) / (time.perf_counter() - started)
+        seconds = [_exec(url, count) for _ in range(_ROUNDS)]
+        return {
+            "nodes": count,
+            "join seconds": round(joined, 2),
+            "exec seconds": [round(each, 2) for each in seconds],
+            "idle percent of a core": round(100 * idle, 2),
+            "kB of the service for a node": round((service.memory_info().rss - memory) / count / 1000),
+        }
+    finally:
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.wait()
+
+
+def _exec(url: str, count: int) -> float:
+    began = time.perf_counter()
+    ended = subprocess.run(
+        [_SMARTMOB, "exec", "--on", "all", "--server", url, "--", "true"],
+        env={**os.environ, "SMARTMOB_TOKEN": _TOKEN}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if ended.returncode or f"{count} machines: {count} ok, 0 failed" not in ended.stderr:
+        raise RuntimeError(f"exec ended with {ended.returncode}: {ended.stderr[-2000:]}")
+    return time.perf_counter() - began
+
+
+def _main(counts: list[int]) -> None:
+    for count in counts:
+        with tempfile.TemporaryDirectory(prefix="smartmob-fleet-") as name:
+            folder = Path(name)
+            (folder / "token").write_text(_TOKEN)
+            options = ("--port", "0", "--data-dir", str(folder / "data"), "--token-file", str(folder / "token"))
+            log = folder / "log"
+            with (
+                log.open("wb") as output,
+                subprocess.Popen(
+                    (_SMARTMOB, "serve", *options, "--log-format", "json"), stdout=output, stderr=output
+                ) as process,
+            ):
+                try:
+                    say(json.dumps(_measure(_address(log), psutil.Process(process.pid), count, folder)))
+                finally:
+                    process.send_signal(signal.SIGINT)
+
+
+def _address(log: Path) -> str:
+    """Wait until the service listens, and return its address."""
+    while True:
+        for line in log.read_text().splitlines():
+            if '"bind"' in line and '"tcp"' in line:
+                return f"http://127.0.0.1:{json.loads(line)['port']}"
+        time.sleep(_POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--as-nodes"]:
+        address, start, number, where = sys.argv[2:]
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+        asyncio.run(_nodes(address, int(start), int(number), Path(where)))
+    else:
+        parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+        parser.add_argument("--nodes", default="50,100,200", help="numbers of nodes")
+        _main([int(part) for part in parser.parse_args().nodes.split(",")])
