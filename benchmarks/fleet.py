@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -115,11 +116,16 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
         time.sleep(_IDLE_SECONDS)
         after = service.cpu_times()
         idle = (after.user + after.system - before.user - before.system) / (time.perf_counter() - started)
+        used, theirs = service.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = [_exec(url, count) for _ in range(_ROUNDS)]
+        after, theirs_after = service.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = (after.user + after.system - used.user - used.system) / _ROUNDS
+        client_cpu = theirs_after.ru_utime + theirs_after.ru_stime - theirs.ru_utime - theirs.ru_stime
         return {
             "nodes": count,
             "join seconds": round(joined, 2),
             "exec seconds": [round(each, 2) for each in seconds],
+            "processor seconds of an exec": {"service": round(cpu, 2), "client": round(client_cpu / _ROUNDS, 2)},
             "idle percent of a core": round(100 * idle, 2),
             "kB of the service for a node": round((service.memory_info().rss - memory) / count / 1000),
         }
