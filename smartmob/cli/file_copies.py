@@ -59,7 +59,7 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
 def _what(copy: Copy) -> str:
     """Return how many files a copy has copied, and how many bytes they have."""
     files = "1 file" if copy.files == 1 else f"{copy.files:,} files"
-    return f"{files}, {printing.size(copy.bytes)},"
+    return f"{files}, {printing.size(copy.bytes)}"
 
 
 def _is_stream(path: str) -> bool:

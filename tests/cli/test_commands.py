@@ -338,14 +338,14 @@ async def test_copying(smartmob: Caller, tmp_path: Path) -> None:
     (tmp_path / "src" / "a").write_bytes(os.urandom(100_000))
     (tmp_path / "src" / "inner" / "b").write_text("b")
     here = f"[127.0.0.1:{smartmob.port}]"
-    copied = f"Copied 2 files, 100.0 kB, from src to :{tmp_path}/there\n"
+    copied = f"Copied 2 files, 100.0 kB from src to :{tmp_path}/there\n"
     assert await smartmob("cp", "src", f":{tmp_path}/there") == (0, "", copied)
     assert (tmp_path / "there" / "inner" / "b").read_text() == "b"
     assert (await smartmob("cp", "src/a", f"{here}:{tmp_path}/new/"))[0] == 0
     assert (tmp_path / "new" / "a").read_bytes() == (tmp_path / "src" / "a").read_bytes()
     assert (await smartmob("cp", f"{here}:{tmp_path}/there", "back"))[0] == 0
     assert (tmp_path / "back" / "a").read_bytes() == (tmp_path / "src" / "a").read_bytes()
-    copied = f"Copied 1 file, 100.0 kB, from :{tmp_path}/there/a to new\n"
+    copied = f"Copied 1 file, 100.0 kB from :{tmp_path}/there/a to new\n"
     assert await smartmob("cp", f":{tmp_path}/there/a", "new") == (0, "", copied)
     code, _, errors = await smartmob("cp", ":/no/such", "x")
     assert (code, "No such file" in errors) == (1, True)
