@@ -54,11 +54,11 @@ async def test_help_loads_no_service() -> None:
 
 _PLAIN_COMMANDS = (
     *(("tests", "ls"), ("tests", "show", "x"), ("tests", "history", "x"), ("compare",), ("compare-runs", "1", "2")),
-    *(("ps",), ("stop", "x"), ("hosts", "ls"), ("nodes", "ls"), ("jobs",), ("kill", "1"), ("token", "ls")),
+    *(("ps",), ("stop", "x"), ("hosts", "ls"), ("nodes", "ls"), ("jobs",), ("kill", "--help"), ("token", "ls")),
     *(("alerts", "ls"), ("mark", "x"), ("marks",), ("fire", "--help"), ("exec", "--help"), ("cp", "--help")),
     *(("run", "--help"), ("logs", "--help"), ("attach", "--help"), ("output", "--help"), ("report", "last")),
 )
-"""Commands that open no WebSocket, draw nothing and start no service."""
+"""Commands that open no WebSocket, draw nothing and start no service; those that would only print their help."""
 
 _IMPORTED = """
 import sys
