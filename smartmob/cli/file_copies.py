@@ -16,6 +16,7 @@ from smartmob.cli.server_options import address, with_answer_timeout, with_serve
 from smartmob.client.command_client import CommandClient
 from smartmob.client.copying import Copy
 from smartmob.client.http import RestClient
+from smartmob.client.streams import STREAM
 
 _OWN_PREFIXES = ("/", "./", "../", "-")
 """Beginnings of a path on this machine, which may then contain a colon."""
@@ -50,13 +51,30 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
     async with CommandClient(url, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         with printing.transfer() as bars:
             task = bars.add_task(printing.printable(Path(src).name), total=None)
-            copy = Copy(client, lambda done, total: bars.update(task, completed=done, total=total or None))
+
+            def progress(done: int, total: int) -> None:
+                bars.update(task, completed=done, total=total or None)
+
+            copy = Copy(client, progress)
             await (copy.send(src, path) if remote[1] is not None else copy.fetch(path, dest))
     for problem in copy.problems:
         printing.say(f"smartmob: {problem}")
+    if not copy.problems and not any(_is_stream(path) for path in (src, dest)):
+        printing.say(f"Copied {_what(copy)} from {src} to {dest}")
     if len(copy.problems) > 1:
         printing.say(f"smartmob: {copy.count} were copied, {len(copy.problems)} were not")
     return 1 if copy.problems else 0
+
+
+def _what(copy: Copy) -> str:
+    """Return how many files a copy has copied, and how many bytes they have."""
+    files = "1 file" if copy.files == 1 else f"{copy.files:,} files"
+    return f"{files}, {printing.size(copy.bytes)}"
+
+
+def _is_stream(path: str) -> bool:
+    """Return whether a path is standard input or output or a device: part of a pipeline, in which nothing is told."""
+    return path == STREAM or path.startswith("/dev/")
 
 
 def _for_one_of_many(src: str, dest: str, *, fetches: bool, named: bool) -> str:

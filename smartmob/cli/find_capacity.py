@@ -16,7 +16,7 @@ import click
 import msgspec
 import orjson
 
-from smartmob.cli import output_files, printing, run_display
+from smartmob.cli import output_files, printing
 from smartmob.cli.capacity_options import CapacityOptions
 from smartmob.client import http
 from smartmob.client.http import RestClient
@@ -188,7 +188,9 @@ class CapacityFinder:
         """Return whether a run waits for turrets; say for how many, once and when it changes."""
         if frame["state"] != "waiting":
             return False
-        missing = run_display.headline(frame)
+        from smartmob.cli.run_display import headline  # it imports rich, which other commands do without
+
+        missing = headline(frame)
         if missing != self._missing:
             printing.say(missing)
         self._missing = missing

@@ -31,7 +31,6 @@ from smartmob.cli.deploy import deployed
 from smartmob.cli.deploy import services as addresses
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.run_conditions import RunConditions
-from smartmob.cli.run_display import RunDisplay
 from smartmob.cli.server_options import with_rest_client
 from smartmob.client import http
 from smartmob.client.http import RestClient
@@ -298,6 +297,8 @@ async def _follow(rest: RestClient, run: str) -> str:
     """Show a run until its end, and return its final state. The first CTRL-C stops the run early."""
     path = f"{RUNS}/{run}"
     announced = False
+    from smartmob.cli.run_display import RunDisplay  # it imports rich, which other commands of this module do without
+
     with RunDisplay() as display, _interrupts() as interrupted:
         for attempt in range(_ATTEMPTS):
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,8 +16,10 @@ from typing import IO
 import orjson
 
 from smartmob.errors import StartupError
+from smartmob.kernel.subprocesses import process_tree
 
 _STOP_SECONDS = 30
+_START = "from smartmob.cli.temporary_service import serve_for_parent; serve_for_parent()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
         words = ("serve", "--port", "0", "--data-dir", str(folder / "data"), "--log-format", "json", *options)
         # In a group of its own: CTRL-C is for the command, which stops the service when it has ended.
         with subprocess.Popen(
-            [sys.executable, "-m", "smartmob", *words], stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", _START, str(os.getpid()), *words], stdout=subprocess.PIPE, start_new_session=True
         ) as process:
             assert process.stdout is not None
             # Somebody must read on: a full pipe would stop the service.
@@ -59,6 +62,19 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
                     process.kill()
                 if reader.ident is not None:
                     reader.join()
+
+
+def serve_for_parent() -> None:
+    """Run the command in the arguments, after the id of the parent; it gets SIGTERM when the parent ends."""
+    from smartmob.cli.main import main
+
+    parent = int(sys.argv.pop(1))
+    sys.argv[0] = "smartmob"
+    if sys.platform == "linux":
+        process_tree.die_with_parent()
+        if os.getppid() != parent:
+            return  # it ended before the kernel was told
+    main()
 
 
 def _address(log: IO[bytes]) -> str:

@@ -21,6 +21,7 @@ from smartmob import __version__
 from smartmob.client import http, tls_trust
 from smartmob.client.calls import CallHandler, GatheringCall, RemoteCall, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
+from smartmob.client.http_answers import os_reason
 from smartmob.client.limits import LIMITS
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
@@ -497,4 +498,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     os_error = getattr(error, "os_error", error)
-    return getattr(os_error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(os_error, OSError):
+        return os_reason(os_error)
+    return str(error) or type(error).__name__

@@ -7,14 +7,16 @@ import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from smartmob.client import messages, safe_paths, transfer
-from smartmob.client.channel import Channel
 from smartmob.client.failures import ClientTimeout
 from smartmob.client.listener import Listener
 from smartmob.client.messages import ServerMethod
 from smartmob.client.tls_trust import CAFile
+
+if TYPE_CHECKING:
+    from smartmob.client.channel import Channel  # it imports aiohttp, which commands without it leave out
 
 _STREAMS = ("attach", "get", "put")
 """Commands whose bytes are not messages, so that a listener must take them."""
@@ -37,7 +39,9 @@ class CommandClient:
         timeout: float | None = None,
         **options: float,
     ) -> None:
-        self.channel = Channel(url, token, ca_file=ca_file, **options)
+        from smartmob.client.channel import Channel
+
+        self.channel: Channel = Channel(url, token, ca_file=ca_file, **options)
         self._timeout = timeout
 
     async def __aenter__(self) -> Self:

@@ -30,11 +30,15 @@ _TOP = ("", ".", "..")
 
 
 class Copy:
-    """One copy between this machine and a server. `problems` are what was left out, each with the reason."""
+    """One copy between this machine and a server.
+
+    `problems` are what was left out, each with the reason. `count` is how many entries were copied, folders included,
+    `files` how many that are no folders, and `bytes` how many bytes they have.
+    """
 
     def __init__(self, client: CommandClient, progress: Progress) -> None:
         self.problems: list[str] = []
-        self.count = 0
+        self.count = self.files = self.bytes = 0
         self._client = client
         self._progress = progress
         self._total = self._before = 0
@@ -94,7 +98,7 @@ class Copy:
 
     async def _send_file(self, src: str, dest: str) -> None:
         await transfer.upload(self._client, src, dest, self._file_progress(), times=True)
-        self.count += 1
+        self._count_file()
 
     async def _place(self, dest: bytes, entry: FileEntry, *, done: bool = False) -> None:
         if not self._client.takes("place"):
@@ -120,7 +124,7 @@ class Copy:
                 await transfer.download_stream(self._client, src, stream, self._file_progress())
             finally:
                 os.close(stream)
-            self.count += 1
+            self._count_file()
             return
         entries = await self._listed(src)
         if src.endswith("/") and len(entries) == 1 and not entries[0].path and entries[0].kind not in (FOLDER, LINK):
@@ -136,7 +140,7 @@ class Copy:
             chosen = safe_paths.chosen(Path(os.path.realpath(target)))
             done = self._file_progress()
             await transfer.download(self._client, src, chosen, done, entries[0], times=True)
-            self.count += 1
+            self._count_file()
             return
         root = Path(os.path.realpath(target))
         await self._each(
@@ -200,6 +204,7 @@ class Copy:
                 self._report(entry, f"it is a {entry.kind}")
             elif await self._attempt(entry, copy):
                 self.count += 1
+                self.files += entry.kind != FOLDER
                 if entry.kind == FOLDER:
                     folders.append(entry)
             elif entry.kind == FOLDER:
@@ -227,8 +232,19 @@ class Copy:
         self.problems.append(f"{entry.shown or '.'} was not copied: {reason}")
 
     def _file_progress(self) -> Progress:
-        before = self._before
-        return lambda done, _: self._progress(before + done, self._total)
+        before, counted = self._before, 0
+
+        def progress(done: int, _: int) -> None:
+            nonlocal counted
+            self.bytes += done - counted
+            counted = done
+            self._progress(before + done, self._total)
+
+        return progress
+
+    def _count_file(self) -> None:
+        self.count += 1
+        self.files += 1
 
 
 def _not_a_folder(path: str) -> NotADirectoryError:

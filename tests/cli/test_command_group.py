@@ -43,7 +43,7 @@ async def test_a_wrong_name_is_one_line_with_the_right_one() -> None:
         (("alerts", "rule"), "did you mean rules?"),
         (("hosts", "ls", "--jsn"), "--json"),
         (("serve", "--prot", "1"), "--port"),
-        (("nonsense",), "there is no command nonsense (see smartmob --help)"),
+        (("qwxyz",), "there is no command qwxyz (see smartmob --help)"),
         (("hosts", "show"), "missing argument"),
     ):
         code, output, errors = await run(*words)

@@ -254,7 +254,7 @@ def _bad_calls(folder: Path) -> list[tuple[list[str], int, str]]:
         (["exec", "-C", "~no-such-user", "true"], 1, "there is no such user: '~no-such-user'"),
         (["exec", "-e", "1A=b", "true"], 2, "expected NAME=VALUE"),
         (["exec", "--", "printf", wrong], 1, "\\xff is no UTF-8"),
-        (["exec", "--timeout", "nan", "true"], 2, "--timeout: expected a number of seconds"),
+        (["exec", "--timeout", "nan", "true"], 2, "is not a finite number"),
         (["exec", "--timeout", "1e300", "true"], 2, "--timeout: expected a number of seconds"),
         (["exec", "--on", "", "true"], 2, "--on: expected the names of different machines"),
         (["exec", "--on", "a,a", "true"], 2, "--on: expected the names of different machines"),
@@ -339,13 +339,15 @@ async def test_copying(smartmob: Caller, tmp_path: Path) -> None:
     (tmp_path / "src" / "a").write_bytes(os.urandom(100_000))
     (tmp_path / "src" / "inner" / "b").write_text("b")
     here = f"[127.0.0.1:{smartmob.port}]"
-    assert (await smartmob("cp", "src", f":{tmp_path}/there"))[0] == 0
+    copied = f"Copied 2 files, 100.0 kB from src to :{tmp_path}/there\n"
+    assert await smartmob("cp", "src", f":{tmp_path}/there") == (0, "", copied)
     assert (tmp_path / "there" / "inner" / "b").read_text() == "b"
     assert (await smartmob("cp", "src/a", f"{here}:{tmp_path}/new/"))[0] == 0
     assert (tmp_path / "new" / "a").read_bytes() == (tmp_path / "src" / "a").read_bytes()
     assert (await smartmob("cp", f"{here}:{tmp_path}/there", "back"))[0] == 0
     assert (tmp_path / "back" / "a").read_bytes() == (tmp_path / "src" / "a").read_bytes()
-    assert (await smartmob("cp", f":{tmp_path}/there/a", "new"))[0] == 0
+    copied = f"Copied 1 file, 100.0 kB from :{tmp_path}/there/a to new\n"
+    assert await smartmob("cp", f":{tmp_path}/there/a", "new") == (0, "", copied)
     code, _, errors = await smartmob("cp", ":/no/such", "x")
     assert (code, "No such file" in errors) == (1, True)
     code, _, errors = await smartmob("cp", "missing", ":/tmp/x")

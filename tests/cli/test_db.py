@@ -98,7 +98,7 @@ async def test_a_terminal(database_url: str, tmp_path: Path) -> None:
     [
         (("status", "--data-dir", "/nonexistent/x"), 1, "no embedded database"),
         (("restore", "/nonexistent/x"), 1, "cannot read"),
-        (("restore",), 2, "Missing argument"),
+        (("restore",), 2, "missing argument"),
         (("status", "--config", "/nonexistent/x"), 2, "cannot read the configuration file"),
     ],
 )

@@ -52,6 +52,34 @@ async def test_help_loads_no_service() -> None:
     assert not {"aiohttp", "asyncpg", "rich", "uvloop"} & set(output.split())
 
 
+_PLAIN_COMMANDS = (
+    *(("tests", "ls"), ("tests", "show", "x"), ("tests", "history", "x"), ("compare",), ("compare-runs", "1", "2")),
+    *(("ps",), ("stop", "x"), ("hosts", "ls"), ("nodes", "ls"), ("jobs",), ("kill", "--help"), ("token", "ls")),
+    *(("alerts", "ls"), ("mark", "x"), ("marks",), ("fire", "--help"), ("exec", "--help"), ("cp", "--help")),
+    *(("run", "--help"), ("logs", "--help"), ("attach", "--help"), ("output", "--help"), ("report", "last")),
+)
+"""Commands that open no WebSocket, draw nothing and start no service; those that would only print their help."""
+
+_IMPORTED = """
+import sys
+from click import exceptions
+from smartmob.cli import main
+sys.argv = ["smartmob", *sys.argv[1:], *([] if sys.argv[-1] == "--help" else ["--server", "127.0.0.1:1"])]
+try:
+    main.main()
+except SystemExit:
+    print(*sys.modules)
+"""
+
+
+async def test_plain_commands_load_little() -> None:
+    """Commands that only ask a service import neither a web framework nor a database, a template or a chart."""
+    heavy = {"aiohttp", "numpy", "zmq", "asyncpg", "jinja2", "rich", "uvloop", "psutil", "cryptography", "structlog"}
+    for words in _PLAIN_COMMANDS:
+        _, output, errors = await run("-c", _IMPORTED, *words, program="python")
+        assert not heavy & set(output.splitlines()[-1].split()), (words, errors)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 async def test_completion(shell: str) -> None:
     """The variable `_SMARTMOB_COMPLETE` makes the command print the script of each shell."""

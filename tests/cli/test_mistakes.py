@@ -62,8 +62,9 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "here").write_text("x")
     (tmp_path / "program").mkdir()
     (tmp_path / "program" / "Procfile").write_text("web: true\n")
-    (tmp_path / "project").mkdir()
-    (tmp_path / "project" / "config.json").write_text("{}")
+    (tmp_path / "project" / "test_scripts").mkdir(parents=True)
+    (tmp_path / "project" / "test_scripts" / "v_user.py").write_text("pass\n")
+    (tmp_path / "project" / "config.json").write_text('{"run_time": 1, "turrets": []}')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -39,5 +39,5 @@ async def test_list_show_label_drain_and_remove(client: Any) -> None:
     assert "away" in output
     assert (await run("nodes", "rm", "rack7", **server))[0] == 0
     code, _, errors = await run("nodes", "show", "rack7", **server)
-    assert code == 3
+    assert code == 1
     assert "there is no node rack7" in errors

@@ -29,7 +29,7 @@ async def test_by_slug_and_by_application(rest: RestClient) -> None:
 
     assert await chosen("b.web.1", "a") == ["b.web.1", "a.web.0"]
     assert await chosen("b", "b.web.1") == ["b.web.0", "b.web.1"]
-    with pytest.raises(NotFound, match=r"no process b.web.2; did you mean b.web.[01]\?"):
+    with pytest.raises(NotFound, match=r"no program b.web.2; did you mean b.web.[01]\?"):
         await chosen("a", "b.web.2")
     with pytest.raises(NotFound, match="`smartmob ps` lists them"):
         await chosen("zzz")

@@ -247,7 +247,7 @@ class TestRestartAndStop:
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0")
         code, output, errors = await smartmob("stop", "myapp.web.0", "myapp.web.1")
         assert (code, output) == (1, "")
-        assert errors == "smartmob: there is no program myapp.web.1; is it myapp.web.0?\n"
+        assert errors == "smartmob: there is no program myapp.web.1; did you mean myapp.web.0?\n"
         assert await _all_run(rest, ("myapp.web.0",))
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import signal
+from contextlib import suppress
 from urllib.request import urlopen
 
+import psutil
 import pytest
 
 from smartmob.cli.temporary_service import trial
 from smartmob.errors import StartupError
+from tests.acceptance.commands import SECONDS, run
 
 
 @pytest.mark.acceptance
@@ -24,6 +29,27 @@ async def test_it_is_gone_afterwards() -> None:
         assert not service.folder.exists()
 
     await asyncio.to_thread(use)
+
+
+_KILLED = """
+import os, signal
+from smartmob.cli.temporary_service import trial
+with trial("test") as service:
+    print(service.url, service.process.pid, service.folder, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.acceptance
+async def test_it_ends_with_a_command_that_is_killed() -> None:
+    """A command that gets SIGKILL leaves no service behind."""
+    code, output, _ = await run("-c", _KILLED, program="python")
+    assert code == -signal.SIGKILL
+    _, pid, folder = output.split()
+    with suppress(psutil.NoSuchProcess):
+        await asyncio.to_thread(psutil.Process(int(pid)).wait, SECONDS)
+    assert not psutil.pid_exists(int(pid))
+    shutil.rmtree(folder)
 
 
 async def test_one_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -127,7 +127,7 @@ def _charts(runs: Sequence[RunData], by_time: Sequence[str], charted: Sequence[s
         if run[2]:
             drawn[f"cpu-{number}"] = charts.turret_health(run, "busiest", 100.0, "% of a core")
             drawn[f"lag-{number}"] = charts.turret_health(run, "lag", 1000.0, "ms")
-            drawn[f"memory-{number}"] = charts.turret_health(run, "memory", 1 / 2**20, "MiB")
+            drawn[f"memory-{number}"] = charts.turret_health(run, "memory", 1e-6, "MB")
     return {name: chart for name, chart in drawn.items() if not charts.is_empty(chart)}
 
 
