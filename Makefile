@@ -35,7 +35,7 @@ $(VENV)/made-%: $(VENV)/made
 run: $(VENV)/made  ## Run the service on 127.0.0.1:8080 until CTRL-C
 	$(BIN)/smartmob serve --port $(PORT)
 
-demo: $(VENV)/made  ## Show the service with a real test suite, in under a minute
+demo: $(VENV)/made  ## Show the service with examples, until CTRL-C
 	$(BIN)/smartmob demo
 
 # Six at a time on two cores: most tests wait for children, databases and sockets.

@@ -64,6 +64,9 @@ async def exec_command(
     --on runs it on nodes, or on services at other addresses. On several machines it gets no input, and each line begins
     with its machine.
     """
+    if words[0].startswith("-"):
+        # The options of the command itself are passed on unread, so that a misspelt option arrives here.
+        raise click.NoSuchOption(words[0], ctx=click.get_current_context())
     kwargs = _parameters(options)
     cmd: Any = words[0] if len(words) == 1 else list(words)
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
@@ -205,6 +208,8 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
     """Ask a job to end, and kill it when it does not end in time."""
     async with CommandClient(server, token, ca_file=ca_file, timeout=CONNECT_SECONDS) as client:
         listener = client.start("kill", job) if name is None else client.start("signal", job, name)
-        said = await listener.output()
-    printing.say("\n".join(str(line) for line in said))
-    return 1 if listener.exit_code else 0
+        said = "\n".join(str(line) for line in await listener.output())
+    if listener.exit_code:
+        raise RemoteError(f"job {job} {said.removeprefix('Job ').rstrip('.')}; `smartmob jobs` lists them", 404)
+    printing.say(said)
+    return 0

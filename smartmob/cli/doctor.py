@@ -15,6 +15,7 @@ from smartmob.cli import printing
 from smartmob.cli.db import settings_of
 from smartmob.cli.serve import with_settings
 from smartmob.cli.server_options import as_json
+from smartmob.embedded_service import check_installed
 from smartmob.errors import SettingsError
 
 _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}
@@ -49,14 +50,15 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
         else:
             _print_nodes(checked)
         return 1 if any(one["level"] == "bad" for found in checked.values() for one in found) else 0
+    settings = settings_of(config, flags)
+    check_installed(embedded=settings.database.url is None)
+
     from smartmob.app import MIGRATED_FEATURES
     from smartmob.client import clock_offset
     from smartmob.kernel.db import migrations
     from smartmob.kernel.maintenance import checks
     from smartmob.kernel.observability import log
     from smartmob.kernel.runtime import clock
-
-    settings = settings_of(config, flags)
 
     async def look() -> list[checks.Finding]:
         found = await checks.every(settings, migrations.collect(MIGRATED_FEATURES))

@@ -45,13 +45,13 @@ def side(one: Row) -> str:
 
 
 def notes(found: Row) -> list[str]:
-    """Return the notes on the machines: the shift of all tests, and the load."""
+    """Return the notes on the machines: the shift of all tests, and the load where the verdict does not tell it."""
     said = []
     many = len(found["contexts"]) > 1
     for context in found["contexts"]:
         where = f"{context['machine_node']}, {context['python_info'].partition(' ')[0]}: " if many else ""
         said.append(f"{where}{context['shift']['explanation']}")
-        if context["host"] is not None:
+        if context["host"] is not None and context["host"]["explanation"].rstrip(".") not in found["explanation"]:
             said.append(f"{where}{context['host']['explanation']}")
     places = (found.get("places") or {}).get("explanation")
     if not said and not (places and found["verdict"] == "unfit"):

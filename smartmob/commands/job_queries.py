@@ -29,7 +29,7 @@ class JobQueries:
             return running
         job = await self._store.job(job_id)
         if job is None:
-            raise NotFound(f"there is no job {job_id}")
+            raise NotFound(f"there is no job {job_id}; `smartmob jobs` lists them")
         return self._finished(job)
 
     async def page(self, before: int, state: str | None, limit: int) -> list[Job]:

