@@ -84,6 +84,8 @@ class Attachment:
             loop.add_signal_handler(signal.SIGWINCH, self._resize)
         if with_input:
             threading.Thread(target=self._pass_input, args=(loop,), daemon=True).start()
+        elif not self._keep:  # a job that is kept may get input from another client
+            self._listener.end_input()  # a program that reads gets the end of its input, as from ssh -n
         output = sys.stdout.fileno()
         if stat.S_ISFIFO(os.fstat(output).st_mode):
             # Nothing can be read from the end of a pipe that is written to, but its closing is reported.

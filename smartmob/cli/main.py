@@ -179,7 +179,8 @@ def _run(call: Callable[[], object]) -> int:
 def _usage_message(error: click.ClickException) -> str:
     """Return what is wrong with the words of a command, and where to read more, in one line."""
     message = " ".join(error.format_message().split()).rstrip(".")
-    message = message[:1].lower() + message[1:]
+    if not message[1:2].isupper():  # SRC, COMMAND and the like are names of arguments
+        message = message[:1].lower() + message[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
     return message if context is None else f"{message} (see {context.command_path} --help)"
 

@@ -156,6 +156,8 @@ class Group:
                 async with asyncio.timeout(timeout):
                     await client.connect(self._connect_timeout)
                     listener = client.start(name, *args, **kwargs)
+                    if name == "exec":
+                        listener.end_input()  # a group has no input; a program that waited for one would not end
                     async for message in listener:
                         say(host, message)
                         if keep:

@@ -39,15 +39,23 @@ class PartialFile:
         self._kept = found is not None
         if part is None or found is None:
             part = f".{secrets.token_hex(12)}{PART}"
-            found = os.open(part, _FILE | os.O_EXCL, 0o600, dir_fd=folder)
+            found = self._opened(part, _FILE | os.O_EXCL)
         self._part = part
         self.file: BufferedRandom = os.fdopen(found, "a+b")
+
+    def _opened(self, part: str, flags: int) -> int:
+        """Return the descriptor of a part. An error names the file that was asked for, not its temporary name."""
+        try:
+            return os.open(part, flags, 0o600, dir_fd=self._folder)
+        except OSError as error:
+            error.filename = self._name
+            raise
 
     def _continued(self, part: str, sole: bool) -> int | None:
         """Return the descriptor of an earlier or new part under this name, locked; None if it cannot be used."""
         for _ in range(_TRIES):
             try:
-                descriptor = os.open(part, _FILE, 0o600, dir_fd=self._folder)
+                descriptor = self._opened(part, _FILE)
             except OSError as error:
                 if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.ENAMETOOLONG, errno.EACCES):
                     return None  # another kind of file has the name

@@ -78,6 +78,7 @@ async def test_exec_passes_output_input_and_exit_code(smartmob: Caller) -> None:
     assert await smartmob("exec", "kill -9 $$") == (137, "", "")
     code, output, _ = await smartmob("exec", "-C", "/tmp", "-e", "A=b c", "pwd; echo $A")
     assert (code, output) == (0, "/tmp\nb c\n")
+    assert await smartmob("exec", "-n", "--timeout", "30", "cat; echo end", given=b"in\n") == (0, "end\n", "")
     code, _, errors = await smartmob("exec", "-n", "--timeout", "0.2", "--", "sleep", "600")
     assert (code, errors) == (143, "smartmob: the time limit was reached\n")
     code, _, errors = await smartmob("exec", "--", "/no/such/program", "x")
@@ -99,9 +100,9 @@ async def test_wrong_usage_is_refused_before_anything_is_done(smartmob: Caller) 
 
 
 async def test_lines_of_many_hosts_begin_with_the_host(smartmob: Caller) -> None:
-    """Each line begins with its host; the worst exit code counts."""
+    """Each line begins with its host, a program that reads gets the end of its input; the worst exit code counts."""
     hosts = f"127.0.0.1:{smartmob.port},localhost:{smartmob.port}"
-    code, output, errors = await smartmob("exec", "--on", hosts, "echo hi; exit 3")
+    code, output, errors = await smartmob("exec", "--on", hosts, "--timeout", "30", "cat; echo hi; exit 3")
     assert (code, sorted(output.splitlines())) == (3, ["127.0.0.1: hi", "localhost: hi"])
     assert errors.count("ended with 3") == 2
     code, output, errors = await smartmob("exec", "--on", f"127.0.0.1:{smartmob.port},127.0.0.1:1", "echo hi")
@@ -283,12 +284,14 @@ def _bad_calls(folder: Path) -> list[tuple[list[str], int, str]]:
         (["cp", file, f":{folder}/fifo"], 1, "it is a fifo"),
         (["cp", file, ":/dev/full"], 1, "No space left"),
         (["cp", f":{file}", "/dev/full"], 1, "No space left"),
+        (["cp", file, ":/proc/smartmob-new"], 1, "No such file or directory: '/proc/smartmob-new'"),
+        (["cp", f":{file}", "/proc/smartmob-new"], 1, "No such file or directory: 'smartmob-new'"),
         (["cp", file, f":/tmp/{'a' * 300}"], 1, "File name too long"),
         (["cp", f"{file}/", ":x"], 1, f"Not a directory: '{file}/'"),
         (["cp", f":{file}/", "x"], 1, f"Not a directory: '{file}/'"),
         (["cp", file, f":{file}/"], 1, f"Not a directory: '{file}/'"),
         (["cp", f":{file}", f"{file}/"], 1, f"Not a directory: '{file}/'"),
-        (["cp", "", ":x"], 2, "must not be empty"),
+        (["cp", "", ":x"], 2, "SRC and DEST must not be empty"),
         (["cp", f":{file}", ""], 2, "must not be empty"),
         (["cp", file, "[a:99999]:x"], 2, "ports go up to 65535"),
         (["cp", file, ":~no-such-user/x"], 1, "there is no such user"),

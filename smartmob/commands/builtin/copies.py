@@ -234,6 +234,9 @@ def _open(folder: int, target: Path, name: str | None, *, sole: bool) -> Partial
         return PartialFile(folder, target.name, name, sole=sole)
     except BlockingIOError:
         raise Conflict(f"{target} is being written by another transfer") from None
+    except OSError as error:
+        error.filename = str(target)
+        raise
 
 
 async def _receive_checked(
