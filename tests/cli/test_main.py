@@ -58,7 +58,7 @@ _PLAIN_COMMANDS = (
     *(("alerts", "ls"), ("mark", "x"), ("marks",), ("fire", "--help"), ("exec", "--help"), ("cp", "--help")),
     *(("run", "--help"), ("logs", "--help"), ("attach", "--help"), ("output", "--help"), ("report", "last")),
 )
-"""Commands that open no WebSocket, draw nothing and start no service; those that would only print their help."""
+"""Commands that open no WebSocket, draw nothing and start no service, and the help of others."""
 
 _IMPORTED = """
 import sys
