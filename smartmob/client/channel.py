@@ -59,9 +59,8 @@ class Channel:
         self.url = url.rstrip("/")
         self.commands: dict[str, CommandDescription] = {}
         self._cwd: str | None = None
-        self._headers = {"User-Agent": f"smartmob/{__version__}"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+        authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._headers = {"User-Agent": f"smartmob/{__version__}", **authorization}
         self._token = token
         self._ca_file = ca_file
         self._heartbeat = heartbeat or HEARTBEAT_SECONDS
@@ -86,8 +85,6 @@ class Channel:
         self._faults = 0
         self._short = 0
         self._connected = asyncio.Event()
-
-    # -- opening and closing ------------------------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:

@@ -142,7 +142,11 @@ def invalid(
     if match := _AT.fullmatch(message):
         message, where = match[1], match[2]
     if kind is not None:
-        message, where = field_hints.explained(message, where, kind, msgspec.json.decode(data))
+        try:
+            document = msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as malformed:
+            return invalid(malformed, prefix)  # behind the field that does not fit
+        message, where = field_hints.explained(message, where, kind, document)
     where = prefix + where[1:]
     if match := _MISSING.fullmatch(message):
         message, where = "this field is required", f"{where}.{match[1]}"

@@ -336,6 +336,8 @@ class TestTransport:
 BAD = [
     (b"", "$", "the body is not valid JSON"),
     (b"{", "$", "the body is not valid JSON"),
+    (b"[", "$", "the body is not valid JSON"),
+    (b'{"name": 1', "$", "the body is not valid JSON"),
     (b'{"name": "\xff"}', "$", "the body is not valid JSON: it is not UTF-8"),
     (b"[]", "$", "Expected `object`"),
     (b"{}", "$.name", "this field is required"),
