@@ -492,9 +492,5 @@ def _user() -> str:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
     os_error = getattr(error, "os_error", error)
-    if isinstance(os_error, OSError):
-        return os_reason(os_error)
-    return str(error) or type(error).__name__
+    return os_reason(os_error) if isinstance(os_error, OSError) else str(error) or type(error).__name__
