@@ -130,7 +130,7 @@ class TestReference:
             section = text.split(f"\n{name}", 1)[1]
             assert " ".join((command.help or "").split("\n\n")[0].split()) in section, name
             for parameter in command.get_params(context):
-                for option in parameter.opts if isinstance(parameter, click.Option) else ():
+                for option in parameter.opts if isinstance(parameter, click.Option) and not parameter.hidden else ():
                     assert option in section, (name, option)
 
     @pytest.mark.timeout(900)
