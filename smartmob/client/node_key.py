@@ -120,7 +120,7 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
     elif status == 401:
         detail = "it does not accept the token; make one with `smartmob token add NAME --role node`"
     if status < 500 and status not in _RETRIED:
-        raise JoinRefused(f"{url} refuses this machine: {detail}", status)
+        raise JoinRefused(f"{url} refuses this machine: {detail}", None if status in (404, 405) else status)
     raise RemoteError(detail, status)
 
 

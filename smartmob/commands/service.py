@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,14 +24,16 @@ from smartmob.commands.spool import Spools
 from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.environment import inherited
-from smartmob.errors import SmartmobError
 from smartmob.feature_settings import CommandsSettings
+from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import datadir
 from smartmob.kernel.runtime.disk import LeastFree
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
+
+log = get_logger()
 
 _END_SECONDS = 5.0
 """Seconds beyond the grace of programs in which jobs must have ended and be recorded when the service stops."""
@@ -139,8 +140,10 @@ class CommandsService:
     async def close(self) -> None:
         """End the jobs, record how they ended, and close the files."""
         await self.stop_jobs()
-        with suppress(SmartmobError, OSError):  # a database that is lost costs a hundred numbers
+        try:
             await self._numbers.give_back()
+        except Exception as error:  # a lost or broken database costs a hundred numbers, and must not keep the rest open
+            log.warning("commands.numbers_lost", exc_info=error)
         self._spools.close()
 
     def session(self, client: str) -> ClientSession:

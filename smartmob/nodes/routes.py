@@ -20,6 +20,7 @@ from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import AUDITED, Answer, Route, RouteTable, answer, body
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.times import moment
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
 from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest, matches
@@ -40,6 +41,7 @@ _REASON_CHARACTERS = 500
 
 
 _NOT_FOUND = Answer("There is no such node.")
+_NO_SOCKET = Answer("The request is no handshake of a WebSocket.")
 
 
 class NodeList(msgspec.Struct, frozen=True):
@@ -48,15 +50,20 @@ class NodeList(msgspec.Struct, frozen=True):
     nodes: list[Node]
 
 
-_Time = Annotated[datetime, msgspec.Meta(tz=True)]
-
-
 class RecordQuery(msgspec.Struct, frozen=True):
     """The span of the records: from `since` until before `until`."""
 
-    since: _Time | None = None
-    until: _Time | None = None
+    since: str = ""
+    until: str = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
+
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """Return both times; None is no bound. Raises InvalidInput."""
+        now = clock.now()
+        return (
+            moment("since", self.since, now) if self.since else None,
+            moment("until", self.until, now) if self.until else None,
+        )
 
 
 class NodeEvents(msgspec.Struct, frozen=True):
@@ -100,7 +107,7 @@ def _membership(h: _Handlers) -> tuple[Route, ...]:
             h.link,
             "node_link",
             "The link of a node: a WebSocket that the node opens with its key.",
-            {101: Answer("The WebSocket is open."), 401: Answer("The key is not valid.")},
+            {101: Answer("The WebSocket is open."), 426: _NO_SOCKET, 401: Answer("The key is not valid.")},
             public=True,
         ),
         Route(
@@ -109,7 +116,7 @@ def _membership(h: _Handlers) -> tuple[Route, ...]:
             h.stream,
             "node_stream",
             "A stream that the service has asked the node for: a WebSocket that the node opens with its key.",
-            {101: Answer("The WebSocket is open."), 404: Answer("There is no such stream.")},
+            {101: Answer("The WebSocket is open."), 426: _NO_SOCKET, 404: Answer("There is no such stream.")},
             public=True,
         ),
     )
@@ -226,12 +233,12 @@ class _Handlers:
     async def events(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, RecordQuery)
         name = parameter(request, "name")
-        return json_response(NodeEvents(await self._service.events(name, asked.since, asked.until, asked.limit)))
+        return json_response(NodeEvents(await self._service.events(name, *asked.span(), asked.limit)))
 
     async def jobs(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, RecordQuery)
         name = parameter(request, "name")
-        return json_response(NodeJobs(await self._service.jobs(name, asked.since, asked.until, asked.limit)))
+        return json_response(NodeJobs(await self._service.jobs(name, *asked.span(), asked.limit)))
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         await self._service.remove(parameter(request, "name"))

@@ -71,7 +71,7 @@ async def test_the_list_of_turrets(text: str, mode: int, level: str, said: str, 
 
 
 def test_an_installation_without_the_server_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where a package of the extra is missing, doctor says how to install it instead of failing on the import."""
+    """Without a package of the extra, doctor says how to install it instead of failing on the import."""
     monkeypatch.setattr("smartmob.embedded_service._PACKAGES", ("no_such_package",))
     ended = CliRunner().invoke(command, ["--data-dir", str(tmp_path)])
     assert isinstance(ended.exception, StartupError)

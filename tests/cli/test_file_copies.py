@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from smartmob.cli.file_copies import _remote
+from smartmob.client.http import RestClient
 from tests.acceptance.commands import environment
 
 
-def test_paths() -> None:
+async def test_paths(client: Any) -> None:
     """A path with a colon is on this machine if it begins as a path."""
-    assert _remote("h:a", "s") == ("http://h:8080", "a")
-    assert _remote(":a", "s") == ("s", "a")
-    assert [_remote(path, "s") for path in ("./h:a", "/h:a", "a", "-", "../h:a")] == [None] * 5
+    service = f"http://127.0.0.1:{client.server.port}"
+    async with RestClient(service) as rest:
+        assert await _remote("h:a", rest) == ("http://h:8080", "a")
+        assert await _remote(":a", rest) == (service, "a")
+        assert [await _remote(path, rest) for path in ("./h:a", "/h:a", "a", "-", "../h:a")] == [None] * 5
 
 
 @pytest.fixture(name="shell")

@@ -317,7 +317,7 @@ async def test_every_route_needs_the_token(guarded: Target, session: aiohttp.Cli
     assert {path for path, _ in let_in} <= {
         *("/health", "/ready", "/login", "/logout", "/", "/echo", "/api", "/api/", "/api/start_time"),
         *("/client", "/client/", "/client/{username}", "/client/{username}/time", "/client/{username}/time/report"),
-        "/console/static/{digest}/{name}",
+        *("/console/static/{digest}/{name}", "/page-scripts/{name}"),
     }, let_in
 
 

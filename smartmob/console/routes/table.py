@@ -26,7 +26,9 @@ from smartmob.metrics.verdict.recent_values import RecentReport
 
 _PAGE = answer(str, "A page.", HTML)
 _NOT_FOUND = Answer("Not found.")
-_NO_PAGE = answer(str, "Not found: a page for browsers, a problem for others.", HTML)
+_NO_PAGE = Answer(
+    "Not found: a page for browsers, a problem for others.", {HTML: str, "application/problem+json": dict[str, Any]}
+)
 _PAGE_QUERIES = {
     "/console/timeline": TimelinePageQuery,
     "/console/tests": TestsPageQuery,

@@ -94,7 +94,7 @@ function show() {
   ], runs.runs, emptyState("There is no load test yet. Create a project:", "smartmob new-project my-project")),
   runs.next_url && limit < MOST ? el("p", {}, el("button", { type: "button", class: "link", onclick: () => { limit = Math.min(MOST, limit + PAGE); refresh(); } }, "Show older load tests")) : null,
   runs.next_url && limit >= MOST ? el("p", { class: "quiet" }, `Only the newest ${number(MOST)} are shown.`) : null,
-  runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare two") : null);
+  runs.runs.length > 1 ? el("button", { type: "submit", class: "second" }, "Compare") : null);
 }
 
 const compare = document.getElementById("compare-form");

@@ -143,7 +143,7 @@ async def test_what_a_request_asks_for_is_checked_at_once(agent: Agent) -> None:
     for name, field, hint in (
         ({"depends_on": {"migrat": "completed"}}, "$.depends_on", "did you mean 'migrate'?"),
         ({"depends_on": {"migrate": "done"}}, "$.depends_on", "done"),
-        ({"depends_on": {"worker": "ready"}}, "$.depends_on", "create it first"),
+        ({"depends_on": {"worker": "ready"}}, "$.depends_on", "it depends on itself"),
         ({"readiness": {"http": "/", "tcp": 1}}, "$.readiness", "exactly one of http, tcp and command"),
         ({"liveness": {"tcp": "db"}}, "$.liveness", "expected a port"),
         ({"liveness": {"tcp": 1, "periods": 1}}, "$.liveness", "periods"),
