@@ -29,7 +29,8 @@ function seconds(value) {
   if (size >= 1) return `${digits(value, 2)} s`;
   if (size >= 0.01 || value === 0) return `${(value * 1e3).toFixed(1)} ms`;
   if (size >= 0.001) return `${(value * 1e3).toFixed(2)} ms`;
-  return value ? `${(value * 1e6).toFixed(0)} µs` : "0.0 ms";
+  const micro = (value * 1e6).toFixed(0);
+  return Number(micro) ? `${micro} µs` : "0.0 ms";
 }
 
 function cellText(kind, name, cell, samples) {
