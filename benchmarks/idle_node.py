@@ -19,6 +19,8 @@ from pathlib import Path
 _PORT = 18_499
 _SETTLE_SECONDS = 20.0
 """The start is not counted."""
+_START_SECONDS, _POLL_SECONDS = 120.0, 0.2
+"""The longest start of the service, and the time between two looks at it, in seconds."""
 
 
 def main() -> None:
@@ -47,13 +49,16 @@ def main() -> None:
 
 
 def _wait_for(url: str) -> None:
-    while True:
+    """Return when the service answers; raises TimeoutError."""
+    until = time.monotonic() + _START_SECONDS
+    while time.monotonic() < until:
         try:
             urllib.request.urlopen(f"{url}/health", timeout=5).close()
         except OSError:
-            time.sleep(0.2)
+            time.sleep(_POLL_SECONDS)
         else:
             return
+    raise TimeoutError(f"the service did not answer within {_START_SECONDS:g} seconds")
 
 
 def _processor_seconds(pid: int) -> float:

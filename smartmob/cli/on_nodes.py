@@ -77,7 +77,7 @@ class Shared:
 
 
 SHARED: ContextVar[Shared | None] = ContextVar("shared", default=None)
-"""What is shared between the machines of the present command; None when it runs for one."""
+"""The state that the runs of one command on several machines share; None when it runs on one."""
 
 
 @dataclass(slots=True)

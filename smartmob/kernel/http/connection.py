@@ -54,7 +54,7 @@ class Connection(web.RequestHandler):
         self._input = b""
         """Received bytes that were not all parsed; while there are any the transport does not read."""
         self._input_offset = 0
-        """How many of them were parsed."""
+        """The number of these bytes that were parsed."""
         self._frames = FramePosition()
         self._turn: asyncio.Handle | None = None
         self._body: StreamReader | None = None

@@ -65,7 +65,7 @@ class Route:
     any_query: bool = False
     rest: bool = False
     of_nodes: bool = False
-    """Whether tokens that are limited to some nodes may use it; the handler looks at the labels of the node."""
+    """True if a token that is limited to some nodes may use the route; its handler checks the labels of the node."""
 
     @property
     def allowed(self) -> tuple[Role, ...]:

@@ -20,7 +20,7 @@ _NOT_READ = {
     "a table of percentiles of Locust": r'"?Name"?,"?# requests"?,"?50%',
     "an aggregate report of JMeter, without its samples": r'"?Label"?,"?# Samples"?,',
 }
-"""What is recognised of other tools, by regular expressions for the begin of the file, and refused."""
+"""Formats of other tools that are refused by name, with regular expressions for the beginning of their files."""
 
 HEAD_BYTES = 64 * 1024
 """Bytes of a file by which its format is recognised."""
