@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,7 @@ from smartmob import __version__
 from smartmob.client import http_answers, refusals, tls_trust
 from smartmob.client.http_connection import Answer, Body, Closed, HttpConnection, NotHttp, Origin, answers_tls
 from smartmob.client.limits import LIMITS
+from smartmob.client.refusals import NotSmartmob
 from smartmob.errors import RemoteError
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class RestClient:
             self._headers["Authorization"] = f"Bearer {token}"
         self._asked_version = False
         self._idle: list[HttpConnection] = []
+        self._answered = False  # by this server, or asked for its health
         self._session: aiohttp.ClientSession | None = None
 
     def for_service(self, url: str) -> RestClient:
@@ -114,7 +116,7 @@ class RestClient:
         for _ in range(LIMITS.pages):
             async with self._request("GET", path, {}) as response:
                 body = b"" if response.status == 204 else await http_answers.whole(response, LIMITS.document_bytes)
-                page = self._parsed(response, body) if body else {name: []}
+                page = http_answers.parsed(response, body, self.url) if body else {name: []}
             size += len(body)
             if size > LIMITS.document_bytes:
                 raise RemoteError(http_answers.too_large())
@@ -231,7 +233,7 @@ class RestClient:
         """Yield the documents of a listing as lines of JSON, as they arrive."""
         size, rest = 0, bytearray()
         async with self._request("GET", path, query, headers={"Accept": NDJSON}) as response:
-            self._check_type(response, NDJSON)
+            http_answers.check_type(response, NDJSON, self.url)
             async for chunk in response.chunks():
                 size = http_answers.counted(size, chunk, LIMITS.listing_bytes)
                 rest += chunk
@@ -269,7 +271,7 @@ class RestClient:
         """
         size = 0
         async with self._request("GET", path, query or {}, headers={"Accept": accept}, patient=patient) as response:
-            self._check_type(response, accept)
+            http_answers.check_type(response, accept, self.url)
             async for chunk in response.chunks():
                 size = http_answers.counted(size, chunk, max_bytes or LIMITS.listing_bytes)
                 yield chunk
@@ -315,7 +317,7 @@ class RestClient:
             connection = self._reused() or await self._opened()
             fresh = not connection.used
             try:
-                return await connection.request(method, target, headers, body, silence)
+                return await self._watched(connection.request(method, target, headers, body, silence))
             except (Closed, ConnectionError) as error:
                 await connection.close()
                 # The server may have closed an idle connection at the moment of the request.
@@ -324,6 +326,37 @@ class RestClient:
             except BaseException:
                 await connection.close()
                 raise
+
+    async def _watched(self, request: Coroutine[Any, Any, Answer]) -> Answer:
+        """Return the answer to a request; raises RemoteError where the server never answered and is not alive.
+
+        A service may calculate for minutes, but it answers `/health` meanwhile. A port of another protocol takes a
+        connection and then says nothing.
+        """
+        task = asyncio.get_running_loop().create_task(request)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=None if self._answered else LIMITS.first_answer_seconds)
+            if not done:
+                await self._check_alive()
+            answer = await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        self._answered = True
+        return answer
+
+    async def _check_alive(self) -> None:
+        connection = await self._opened()
+        try:
+            health = self._its_origin().path + "/health"
+            await connection.request("GET", health, self._headers, None, LIMITS.health_seconds)
+        except TimeoutError:
+            raise RemoteError(refusals.says_nothing(self.url)) from None
+        except (Closed, NotHttp, ConnectionError):
+            return  # the request that waits tells more
+        finally:
+            await connection.close()
 
     def _reused(self) -> HttpConnection | None:
         while self._idle:
@@ -369,15 +402,15 @@ class RestClient:
     def _redirected(self, method: str, target: str, answer: Answer) -> str:
         """Return the new target of a request; raises RemoteError for a redirect that is not followed."""
         location = answer.headers["location"]
-        to = Origin.parsed(urljoin(f"{_root(self._its_origin())}{target}", location))
-        if to is None or _root(to) != _root(self._its_origin()):
+        to = Origin.parsed(urljoin(f"{self._its_origin().root}{target}", location))
+        if to is None or to.root != self._its_origin().root:
             raise RemoteError(
-                f"{_root(self._its_origin())} redirects to another address, {location[:200]!r}; give that one if you "
+                f"{self._its_origin().root} redirects to another address, {location[:200]!r}; give that one if you "
                 "trust it"
             )
         if method != "GET":
-            raise RemoteError(refusals.not_smartmob(self.url, f"it redirects to {location[:200]!r}"))
-        return urljoin(f"{_root(self._its_origin())}{target}", location)[len(_root(self._its_origin())) :] or "/"
+            raise NotSmartmob(self.url, f"it redirects to {location[:200]!r}")
+        return urljoin(f"{self._its_origin().root}{target}", location)[len(self._its_origin().root) :] or "/"
 
     @asynccontextmanager
     async def _failures(self) -> AsyncIterator[None]:
@@ -392,11 +425,25 @@ class RestClient:
                 and await answers_tls(self._its_origin(), _CONNECT_SECONDS)
             ):
                 raise RemoteError(refusals.speaks(self.url, tls=True)) from None
+            await self._check_service()
             raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
         except h11.RemoteProtocolError as error:
             raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
         except (TimeoutError, ConnectionError) as error:
+            await self._check_service()
             raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
+
+    async def _check_service(self) -> None:
+        """Raise NotSmartmob where another web server answers: it may reset a connection whose body it has not read."""
+        if self._answered:
+            return
+        self._answered = True
+        try:
+            await self.get("/health")
+        except NotSmartmob:
+            raise
+        except RemoteError:
+            return  # the failed request tells more
 
     async def versions(self) -> str:
         """Return the versions of the service and of this client where they differ; empty where they do not."""
@@ -413,25 +460,7 @@ class RestClient:
     async def _document(self, answer: Answer) -> Any:
         if answer.status == 204:
             return None
-        return self._parsed(answer, await http_answers.whole(answer, LIMITS.document_bytes))
-
-    def _parsed(self, answer: Answer, body: bytes) -> Any:
-        try:
-            return orjson.loads(body)
-        except orjson.JSONDecodeError:
-            if not http_answers.is_service(answer):
-                raise RemoteError(
-                    refusals.not_smartmob(self.url, f"it sends {http_answers.shown_type(answer)}")
-                ) from None
-            raise RemoteError("the server answered something that is not JSON; is it a smartmob service?") from None
-
-    def _check_type(self, answer: Answer, wanted: str) -> None:
-        """Check that a body has the media type that was requested; raises RemoteError."""
-        if answer.content_type != wanted:
-            sent = http_answers.shown_type(answer)
-            if not http_answers.is_service(answer):
-                raise RemoteError(refusals.not_smartmob(self.url, f"it sends {sent} instead of {wanted}"))
-            raise RemoteError(f"the server answered {sent} where {wanted} was asked for")
+        return http_answers.parsed(answer, await http_answers.whole(answer, LIMITS.document_bytes), self.url)
 
     async def _refusal(self, answer: Answer) -> RemoteError:
         """Return the error for an answer that refuses the request."""
@@ -445,17 +474,15 @@ class RestClient:
             reason = f"{status} {answer.reason[:_LONGEST_ID]}".rstrip()
             if status >= 500 or http_answers.is_service(answer):
                 return RemoteError(f"the server answered {reason}", status)
-            return RemoteError(refusals.not_smartmob(self.url, f"it answers {reason}"))
+            return NotSmartmob(self.url, f"it answers {reason}")
         if status == 401:
             return RemoteError(refusals.not_authenticated(self.token), status)
         if status == 405 or detail.startswith(_UNKNOWN_ROUTE) or _UNKNOWN_ARGUMENT in detail:
             versions = await self.versions() or f"client {__version__}"
+            if self._its_origin().path and detail.startswith(_UNKNOWN_ROUTE):
+                return RemoteError(refusals.wrong_path(self.url, versions), UNKNOWN_REQUEST)
             return RemoteError(f"the service is of another version and cannot do this ({versions})", UNKNOWN_REQUEST)
         return RemoteError(f"{refusals.for_people(detail[:_LONGEST_DETAIL])} (request {request})", status)
-
-
-def _root(origin: Origin) -> str:
-    return f"{origin.scheme}://{origin.authority.decode()}"
 
 
 def _target(path: str, query: Mapping[str, object]) -> str:

@@ -14,6 +14,7 @@ from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
 
 _LONGEST_TYPE = 200  # characters
+_NO_JSON = "the server answered something that is not JSON; is it a smartmob service?"
 
 
 def is_service(answer: Answer) -> bool:
@@ -72,7 +73,26 @@ def json_of(text: bytes | str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise RemoteError("the server answered something that is not JSON; is it a smartmob service?") from None
+        raise RemoteError(_NO_JSON) from None
+
+
+def parsed(answer: Answer, body: bytes, url: str) -> Any:
+    """Return the document that the answer of the server at `url` has; raises RemoteError."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        if not is_service(answer):
+            raise refusals.NotSmartmob(url, f"it sends {shown_type(answer)}") from None
+        raise RemoteError(_NO_JSON) from None
+
+
+def check_type(answer: Answer, wanted: str, url: str) -> None:
+    """Check that a body has the media type that was requested of the server at `url`; raises RemoteError."""
+    if answer.content_type != wanted:
+        sent = shown_type(answer)
+        if not is_service(answer):
+            raise refusals.NotSmartmob(url, f"it sends {sent} instead of {wanted}")
+        raise RemoteError(f"the server answered {sent} where {wanted} was asked for")
 
 
 def reason_of(error: BaseException) -> str:

@@ -78,6 +78,11 @@ class Origin:
             name = self.host.encode() if self.host.isascii() else self.host.encode("idna")
         return name if self.port == _PORTS[self.scheme] else name + b":%d" % self.port
 
+    @property
+    def root(self) -> str:
+        """Return the URL without a path."""
+        return f"{self.scheme}://{self.authority.decode()}"
+
 
 @dataclass(slots=True)
 class Answer:

@@ -30,6 +30,10 @@ class Limits:
     """Pages of a list."""
     silence_seconds: float = 600.0
     """Seconds without a byte within an answer."""
+    first_answer_seconds: float = 10.0
+    """Seconds until the first answer of a server, after which it is asked whether it is alive."""
+    health_seconds: float = 30.0
+    """Seconds that this answer may take; a service on a busy machine answers within a few."""
     answer_seconds: float = 120.0
     """Seconds until the first answer to a command, which says that the server has accepted it. An accepted command may
     run without output for any time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from smartmob import __version__
+from smartmob.errors import RemoteError
 
 _MISSING = "the service asks for a token: give --token-file FILE, or set SMARTMOB_TOKEN"
 _UNKNOWN = (
@@ -25,9 +26,21 @@ def for_people(detail: str) -> str:
     return _SUGGESTED_REQUEST.sub("", detail)
 
 
-def not_smartmob(url: str, sent: str) -> str:
-    """Return that another program answers at an address; `sent` says by what that is known."""
-    return f"{url} is not a smartmob service: {sent}. Check the address"
+class NotSmartmob(RemoteError):
+    """Another program answers at the address `url`; `sent` says by what that is known."""
+
+    def __init__(self, url: str, sent: str) -> None:
+        super().__init__(f"{url} is not a smartmob service: {sent}. Check the address")
+
+
+def says_nothing(url: str) -> str:
+    """Return that an address takes connections and answers no request."""
+    return f"{url} takes connections but answers nothing: is it the port of a smartmob service? Check the address"
+
+
+def wrong_path(url: str, versions: str) -> str:
+    """Return that a service has nothing for a command below an address with a path."""
+    return f"there is nothing for this command below {url}: leave out its path, or update the service ({versions})"
 
 
 def speaks(url: str, *, tls: bool) -> str:

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from smartmob.client.http import RestClient
+from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
 from tests.metrics.samples import metric, session
+
+Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def _peer(respond: Respond) -> AsyncIterator[str]:
+    """Yield the URL of a server that responds to each connection so, and wait until all of them are closed."""
+    async with asyncio.TaskGroup() as group:
+
+        async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await respond(reader, writer)
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            group.create_task(close(reader, writer))
+
+        async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 @pytest.fixture(name="lab")
@@ -61,19 +83,47 @@ async def test_a_problem_is_passed_on_with_its_request_id(lab: RestClient) -> No
 async def test_a_malformed_answer_is_reported_in_one_line(answer: bytes, said: str) -> None:
     """A proxy's error, an answer that is cut off, what is no HTTP, and silence: one line says what happened."""
 
-    over = asyncio.Event()
-
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-        over.set()
 
-    async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
-        lab = RestClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    async with _peer(respond) as url, RestClient(url) as lab:
         with pytest.raises(RemoteError, match=said):
-            async with lab:
-                await lab.get("/")
-        await over.wait()
+            await lab.get("/")
+
+
+async def test_a_port_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port of another protocol takes the connection and is silent; the service is asked for its health once."""
+    monkeypatch.setattr(LIMITS, "first_answer_seconds", 0.05)
+    monkeypatch.setattr(LIMITS, "health_seconds", 0.05)
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with _peer(silent) as url, RestClient(url) as lab:
+        with pytest.raises(RemoteError, match="takes connections but answers nothing"):
+            await lab.get("/runs/")
+
+
+async def test_a_slow_answer_of_a_live_service_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that calculates for long and answers `/health` meanwhile is not given up."""
+    monkeypatch.setattr(LIMITS, "first_answer_seconds", 0.05)
+    healthy = asyncio.Event()
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" /health " in head:
+            healthy.set()
+        else:
+            await healthy.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with _peer(respond) as url, RestClient(url) as lab:
+        assert await lab.get("/compare") == {}
+
+
+async def test_an_address_with_a_path_too_many(lab: RestClient) -> None:
+    """A path below which the service has nothing is named, rather than the version of the service."""
+    async with RestClient(f"{lab.url}/foo") as wrong:
+        with pytest.raises(RemoteError, match="leave out its path"):
+            await wrong.get("/runs/")

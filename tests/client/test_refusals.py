@@ -37,6 +37,6 @@ def test_versions_that_differ() -> None:
 
 def test_another_web_server() -> None:
     """The sentence names the address and why it is no service."""
-    assert "http://lab is not a smartmob service: it answers 404" in refusals.not_smartmob(
-        "http://lab", "it answers 404"
+    assert "http://lab is not a smartmob service: it answers 404" in str(
+        refusals.NotSmartmob("http://lab", "it answers 404")
     )

@@ -81,7 +81,7 @@ async def test_the_live_chart_of_a_load_test_goes_on(settings: Settings, look: L
         page = await (await look(client)).goto(f"/console/load/{run['id']}")
         await turret.until_told("start")
         for points in (3, 5):
-            fired = {"scriptrun_time": 0.05, "elapsed": points + 0.5}
+            fired = {"scriptrun_time": 0.05, "epoch": clock.now().timestamp()}
             await turret.fire(*(fired | {"error": error} for error in ("", "", "boom")))
             await _drawn(page, "chart", "achieved/s", points)
         assert (await _drawn(page, "codes", "(unknown)", points))["highest"] in (
