@@ -72,9 +72,12 @@ def _what(copy: Copy) -> str:
     return f"{files}, {printing.size(copy.bytes)}"
 
 
+_FILES_IN_MEMORY = "/dev/shm/"  # noqa: S108  # no file is made there; the files there are no streams
+
+
 def _is_stream(path: str) -> bool:
     """Return whether a path is standard input or output or a device: part of a pipeline, in which nothing is told."""
-    return path == STREAM or path.startswith("/dev/")
+    return path == STREAM or (path.startswith("/dev/") and not path.startswith(_FILES_IN_MEMORY))
 
 
 def _for_one_of_many(src: str, dest: str, *, fetches: bool, named: bool) -> str:
