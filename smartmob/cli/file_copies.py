@@ -73,7 +73,7 @@ def _what(copy: Copy) -> str:
 
 
 def _is_stream(path: str) -> bool:
-    """Return whether a path is standard input or output or a device: part of a pipeline, in which nothing is told."""
+    """Return whether a path is standard input or output or a device, and so nothing is to be printed."""
     return path == STREAM or path.startswith("/dev/")
 
 

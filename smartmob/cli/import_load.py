@@ -30,7 +30,7 @@ from smartmob.turrets.slices import TRANSACTION
 
 _COMMAND = "smartmob import-results"
 _REFUSED_STATUSES = {400, 409, 413, 422}
-"""Answers that are about the content of a file: they are told, and the next file is read."""
+"""Answers that are about the content of a file: they are printed, and the next file is read."""
 
 _SHORTEST_SECONDS = 0.001  # of a run
 _LONGEST_NOTE, _LONGEST_FILE = 1000, 300  # characters

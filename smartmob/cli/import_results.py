@@ -29,7 +29,7 @@ API = "/api/v1"
 _ATTEMPTS = 5  # to append to a session that others append to
 _CONFLICT_STATUS = 409
 _REFUSED_STATUSES = {400, _CONFLICT_STATUS, 413, 422}
-"""Answers that are about the content of a file: they are told, and the next file is read."""
+"""Answers that are about the content of a file: they are printed, and the next file is read."""
 
 _CHUNK_LINES = 500
 _FAILED = 1  # exit code

@@ -73,7 +73,7 @@ def serve_for_parent() -> None:
     if sys.platform == "linux":
         process_tree.die_with_parent()
         if os.getppid() != parent:
-            return  # it ended before the kernel was told
+            return  # it ended before the signal was set
     main()
 
 

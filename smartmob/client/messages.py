@@ -126,7 +126,7 @@ class LineSplitter:
 
 
 class StreamLines:
-    """Splits the output of a program into lines; those of standard error, if it is told apart, are by themselves."""
+    """Splits the output of a program into lines; those of standard error, if it is separate, are by themselves."""
 
     def __init__(self) -> None:
         self._output, self._errors = LineSplitter(), LineSplitter()

@@ -38,7 +38,7 @@ _RECONNECT_SECONDS = 30.0
 _PERMISSIONS = 0o777
 """The bits of a file's mode that are sent: neither setuid, nor setgid, nor the sticky bit."""
 _GROWTH_BYTES = 64 * 1024 * 1024
-"""By how many bytes a file may have grown since the server told its size."""
+"""By how many bytes a file may have grown since the server sent its size."""
 
 
 class Commands(Protocol):

@@ -122,7 +122,7 @@ class JobSupervisor:
         )
         self._spools.finish(spool)
         log.info("job.ended", job=job.record.id, state=state, exit_code=code)
-        # Stored before the readers are told, so that a client that saw the end of a job finds it recorded later.
+        # Stored before the readers are notified, so that a client that saw the end of a job finds it recorded later.
         stored = await self._store(job)
         job.finish(msgspec.structs.replace(outcome, state=state, end=spool.end))
         self._bus.publish(JobEnded(job.record.id, state, code))

@@ -90,7 +90,7 @@ class Threshold:
         if self.figure == "late" and summary.get("source") is not None:
             value = None
         if failed is not None and value is not None and not _SIGNS[self.sign](value, self.number):
-            value = None  # it cannot be told
+            value = None  # unknown
         samples = 0 if figures is None else self._samples(figures)
         left = None
         if value is not None and self.number:

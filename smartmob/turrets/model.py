@@ -308,7 +308,7 @@ class ConditionResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `left` is the distance to the limit as a share of it, negative beyond it. `unit` is `s` for a time, `share` (1 is
     100 %) or empty for a number; `samples` is of how many values the statistic is. While the run fires, `open` means
-    that it cannot be told yet.
+    that it is not decided yet.
     """
 
     condition: str

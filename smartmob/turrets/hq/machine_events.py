@@ -37,7 +37,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The state of a run, without its results; `ceased_at` is when its turrets were told to stop firing."""
+    """The state of a run, without its results; `ceased_at` is when its turrets were ordered to stop firing."""
 
     id: str
     config: RunConfig

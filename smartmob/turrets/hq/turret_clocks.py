@@ -12,7 +12,7 @@ CLOCK_SECONDS = 1.5
 """The difference from which a clock is wrong: times are whole seconds, and messages need time."""
 
 _MOST_CLOCKS = 1_000
-"""Turrets with wrong clocks that are told apart; further ones have their results at the time of arrival."""
+"""Turrets with wrong clocks that are distinguished; further ones have their results at the time of arrival."""
 
 
 class TurretClocks:

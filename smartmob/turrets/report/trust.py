@@ -26,9 +26,9 @@ LAG, LONG_LAG = 0.05, 0.5
 LATE, VERY_LATE = 0.01, 0.05
 """Shares of late starts from which there is a warning, and from which the run is not trusted."""
 CLOCK_OFFSET = 1.5
-"""Seconds by which the clock of a turret differs from which it is told; turrets of OCT send whole seconds."""
+"""Seconds by which the clock of a turret must differ to be reported; turrets of OCT send whole seconds."""
 LATE_JOIN = 0.5
-"""Seconds after the start of a run from which a turret that begins is told to be late."""
+"""A turret that begins so many seconds after the start of the run is reported as late."""
 _TERMINATED = ("aborted", "killed")
 _MOST_NAMES = 10  # turrets that a doubt names
 SATURATED_PERCENT = 90.0

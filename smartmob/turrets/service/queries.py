@@ -64,7 +64,7 @@ class CurrentRun:
         return max(0.0, (until - state.started_at).total_seconds())
 
     def late_stop_seconds(self) -> float:
-        """Return after how many seconds the turrets were told to stop, if that was late; else 0."""
+        """Return after how many seconds the turrets were ordered to stop, if that was late; else 0."""
         state = self.state
         if state.started_at is None or state.ceased_at is None or state.stop_requested:
             return 0.0

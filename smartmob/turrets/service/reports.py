@@ -169,7 +169,7 @@ class RunReports:
             return GivenFindings(await self._reader.given(run.uuid), run.state.config.run_time)
         seconds = run.firing_seconds()
         if (late := run.late_stop_seconds()) > seconds:
-            # Turrets of OCT fire until they are told to stop; those of ours had stopped by themselves.
+            # Turrets of OCT fire until they are ordered to stop; those of ours had stopped by themselves.
             seconds = min(late, max(seconds, await self._reader.last_second(run.uuid) + 1.0))
         config = run.state.config
         given = config.warm_up if warm_up is None else warm_up
