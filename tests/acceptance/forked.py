@@ -12,12 +12,17 @@ when `FORKED_PID` names a file, into which the copy writes the id of its process
 
 from __future__ import annotations
 
+import asyncio
+import marshal
 import os
+import socket
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from tests.acceptance import installed
+from tests.acceptance.fork_client import LONG
 from tests.shared import SHARED
 
 _CLIENT, _SERVER = (Path(__file__).with_name(f"fork_{name}.py") for name in ("client", "server"))
@@ -39,3 +44,43 @@ def programs() -> Path:
             subprocess.run([real / "python", _SERVER, folder, run, kind], check=True)
 
     return installed.made("forked", make) / "bin"
+
+
+def can_run(arguments: Sequence[str]) -> bool:
+    """Return whether `run` can run a command; others are started as installed."""
+    return LONG.isdisjoint(arguments[:1])
+
+
+async def run(arguments: Sequence[str], variables: dict[str, str]) -> tuple[int, bytes, bytes]:
+    """Run a short `smartmob` and return its exit code, output and errors.
+
+    The test asks for the copy by itself: to start a program that does takes as long as what most commands do.
+    """
+    folder, loop = programs(), asyncio.get_running_loop()
+    umask = os.umask(0)
+    os.umask(umask)
+    wanted = marshal.dumps(([str(folder / "smartmob"), *arguments], variables, os.getcwd(), umask))
+    pipes = [os.pipe(), os.pipe()]
+    with socket.socket(socket.AF_UNIX) as line:
+        # The command is killed when this is closed before its end.
+        line.connect(str(folder.with_name("commands")))
+        socket.send_fds(line, [len(wanted).to_bytes(4, "big")], [0, *(theirs for _, theirs in pipes)])
+        for _, theirs in pipes:
+            os.close(theirs)
+        line.setblocking(False)
+        await loop.sock_sendall(line, wanted)
+        output, errors = await asyncio.gather(*(_read(ours) for ours, _ in pipes))
+        status = await loop.sock_recv(line, 4)
+        assert status, "what watches the command has ended"
+    return int.from_bytes(status, "big", signed=True), output, errors
+
+
+async def _read(file: int) -> bytes:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(file, "rb", buffering=0)
+    )
+    try:
+        return await reader.read()
+    finally:
+        transport.close()
