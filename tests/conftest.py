@@ -48,6 +48,9 @@ hypothesis.settings.load_profile("smartmob")
 PATIENCE_SECONDS = 120.0
 """The time that requests wait for the database: it is away for so long only when its server hangs."""
 
+_GARBAGE_THRESHOLDS = (20_000, 10, 20)
+"""Of `gc.set_threshold`: each service of a test is some 20,000 objects, which Python's own 700 would look at thrice."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Create the folders that all workers of this run share, and log errors as plainly as the service does."""
@@ -66,6 +69,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
         gc.enable()
 
 
