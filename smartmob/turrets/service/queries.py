@@ -53,7 +53,7 @@ class CurrentRun:
         return UUID(self.state.id)
 
     def firing_seconds(self) -> float:
-        """Return for how many seconds the run has fired so far."""
+        """Return for how many seconds the run has fired so far: at most its run time, however late it was stopped."""
         state = self.state
         if state.started_at is None:
             return 0.0
@@ -61,7 +61,7 @@ class CurrentRun:
             # It was measured by a monotonic clock; the difference of the two times below is less exact.
             return state.config.run_time
         until = state.ceased_at or state.ended_at or clock.now()
-        return max(0.0, (until - state.started_at).total_seconds())
+        return min(max(0.0, (until - state.started_at).total_seconds()), state.config.run_time)
 
     def late_stop_seconds(self) -> float:
         """Return after how many seconds the turrets were told to stop, if that was late; else 0."""
