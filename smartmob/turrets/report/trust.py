@@ -180,7 +180,8 @@ def _of_turrets(members: Sequence[Member], *, ended: bool) -> Iterator[Doubt]:
 def _of_turret(member: Member, turret: str, *, ended: bool) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
-        yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.")
+        gone = " It did not come back." if ended and absence.until is None else ""
+        yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.{gone}")
     if member.status.strip().lower() in _TERMINATED:
         reason = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
         yield Doubt("bad", f"{turret} ended as {member.status}{reason}.")
