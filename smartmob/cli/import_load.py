@@ -40,9 +40,14 @@ _MOST_POINTS_TIMERS = 100
 
 @dataclass
 class LoadFile:
-    """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent."""
+    """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent.
+
+    `title` is the name of its run, and `conditions` are what that must not meet.
+    """
 
     name: str
+    title: str = ""
+    conditions: Sequence[str] = ()
     format: str | None = None
     account: FileAccount = field(default_factory=FileAccount)
     transactions: int = 0
@@ -109,10 +114,10 @@ async def command(
     violations: list[str] = []
     passed_over = Tally()
     for group in _groups(report_sources.expand(files)):
-        result = LoadFile(_spoken(group))
+        result = LoadFile(_spoken(group), name, conditions)
         results.append(result)
         try:
-            await _import(None if dry_run else rest, group, forced, name, result)
+            await _import(None if dry_run else rest, group, forced, result)
             if limits and result.run is not None:
                 summary = result.timers_found() if dry_run else await rest.get(f"{fire.RUNS}/{result.run}/summary")
                 violations += [f"{result.name}: {text}" for limit in limits if (text := limit.violation(summary))]
@@ -162,7 +167,7 @@ def _spoken(group: Sequence[Found | Problem]) -> str:
 
 
 async def _import(
-    rest: RestClient | None, group: Sequence[Found | Problem], forced: str | None, name: str, result: LoadFile
+    rest: RestClient | None, group: Sequence[Found | Problem], forced: str | None, result: LoadFile
 ) -> None:
     """Read the files of a run and send it; without a client only read it. Raises InvalidInput and OSError."""
     with ExitStack() as stack:
@@ -179,11 +184,11 @@ async def _import(
             raise
         result.format = formats[0].spoken
         if formats[0].read is None:
-            await _import_tables(rest, files, formats, name, result)
+            await _import_tables(rest, files, formats, result)
         elif len(files) > 1:
             raise InvalidInput(f"{files[0].name} is no table of Locust; import it alone")
         else:
-            await _import_samples(rest, files[0], formats[0], name, result)
+            await _import_samples(rest, files[0], formats[0], result)
 
 
 def _format(file: PlainFile, forced: str | None) -> ResultFormat:
@@ -193,9 +198,7 @@ def _format(file: PlainFile, forced: str | None) -> ResultFormat:
         return result_formats.format_of(opened.read(result_formats.HEAD_BYTES), forced)
 
 
-async def _import_samples(
-    rest: RestClient | None, file: PlainFile, format_: ResultFormat, name: str, result: LoadFile
-) -> None:
+async def _import_samples(rest: RestClient | None, file: PlainFile, format_: ResultFormat, result: LoadFile) -> None:
     """Read a file of samples twice: for its span and account, and for its slices."""
     survey = Survey(_samples(file.path, format_, result.account))
     result.transactions, result.errors, result.timers = survey.transactions, survey.errors, len(survey.timers)
@@ -209,11 +212,12 @@ async def _import_samples(
         format=format_.spoken,
         digest=file.digest,
         file=_file_name([file]),
-        name=name,
+        name=result.title,
         started_at=survey.started_at,
         duration=survey.duration,
         notes=_notes(result.account),
         users=result.account.users.since(survey.started),
+        fail_if=list(result.conditions),
     )
     result.figures = lambda: _figures(_samples(file.path, format_, FileAccount()), survey)
     lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
@@ -221,7 +225,7 @@ async def _import_samples(
 
 
 async def _import_tables(
-    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], name: str, result: LoadFile
+    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], result: LoadFile
 ) -> None:
     """Read the tables of a test of Locust."""
     with ExitStack() as stack:
@@ -242,12 +246,13 @@ async def _import_tables(
         format=formats[0].spoken,
         digest=hashlib.blake2b("".join(sorted(file.digest for file in files)).encode(), digest_size=16).hexdigest(),
         file=_file_name(files),
-        name=name or _test_name(files),
+        name=result.title or _test_name(files),
         started_at=given.started_at,
         duration=max(given.duration or 0.0, _SHORTEST_SECONDS),
         notes=_notes(result.account),
         aggregated=True,
         users=[] if given.started_at is None else result.account.users.since(given.started_at.timestamp()),
+        fail_if=list(result.conditions),
     )
     await _send(rest, head, _given_lines(given), result)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import CoursePoint, ErrorText, Run, Source, TimerStats
+from smartmob.turrets.model import MOST_CONDITIONS, CoursePoint, ErrorText, Run, Source, TimerStats
 from smartmob.turrets.protocol import LONGEST_NAME, MOST_TIMERS, Slice
 from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS
 
@@ -73,7 +73,10 @@ class GivenStats(msgspec.Struct, kw_only=True):
 
 
 class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
-    """The head of an import. Of two imports with the same `format` and `digest`, one run is stored."""
+    """The head of an import. Of two imports with the same `format` and `digest`, one run is stored.
+
+    `fail_if` are conditions that the run must not meet, as in the configuration of a project.
+    """
 
     format: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
     digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32,128}$")]
@@ -86,6 +89,9 @@ class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
     users: Annotated[
         list[tuple[Annotated[float, msgspec.Meta(ge=0, le=LONGEST_RUN)], Annotated[int, msgspec.Meta(ge=0, le=2**53)]]],
         msgspec.Meta(max_length=MOST_USER_COUNTS + 1),
+    ] = []
+    fail_if: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=400)]], msgspec.Meta(max_length=MOST_CONDITIONS)
     ] = []
 
     def run_id(self) -> uuid.UUID:

@@ -25,6 +25,15 @@ _LATE_STOP_SECONDS = 1.5
 """A stop that comes so much later than planned is late: orders are repeated each second."""
 
 
+class _Verdict(msgspec.Struct, frozen=True):
+    """The part of a stored summary that says whether conditions were met."""
+
+    conditions: list[ConditionResult] = []
+
+
+_VERDICT = msgspec.json.Decoder(_Verdict)
+
+
 @dataclass(frozen=True, slots=True)
 class CurrentRun:
     """A run with its newest state: that of the headquarters while it is active.
@@ -131,6 +140,24 @@ class RunQueries:
     async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
         """Return the runs that were active at some time of a span, newest first."""
         return self._current(await self._reader.runs_between(start, end, limit))
+
+    async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
+        """Return the runs that were active at some time of a span, or imported in it, newest first."""
+        return self._current(await self._reader.concluded_between(start, end, limit))
+
+    async def failed_conditions(self, ident: str) -> list[str] | None:
+        """Return how a run that has ended met conditions of its project, such as `p99>1s: p99 2.00 s > 1.00 s`.
+
+        None means that its summary, which has the verdict, is not stored yet.
+        """
+        run = await self.find(ident)
+        if not run.state.config.fail_if:
+            return []
+        stored = await self._reader.summary(run.uuid)
+        if stored is None:
+            return None
+        found = _VERDICT.decode(stored).conditions
+        return [f"{each.condition}: {each.text}" for each in found if each.state == "failed"]
 
     async def details(self, ident: str) -> RunDetails:
         """Return a run with its turrets and its configuration."""
