@@ -22,8 +22,16 @@ from smartmob.turrets.model import TimerStats
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.report.findings import timer_stats
 from smartmob.turrets.result_files import locust_tables, result_formats
-from smartmob.turrets.result_files.imported_run import SLICES_OF_LINE, GivenStats, ImportHead, ImportLine
-from smartmob.turrets.result_files.load_sample import FileAccount, LoadSample
+from smartmob.turrets.result_files.idle_spans import parts_doubt
+from smartmob.turrets.result_files.imported_run import (
+    LONGEST_NOTE,
+    SLICES_OF_LINE,
+    GivenDoubt,
+    GivenStats,
+    ImportHead,
+    ImportLine,
+)
+from smartmob.turrets.result_files.load_sample import CUT_OFF, FileAccount, LoadSample
 from smartmob.turrets.result_files.result_formats import ResultFormat
 from smartmob.turrets.result_files.sample_slices import Survey, slices
 from smartmob.turrets.slices import TRANSACTION
@@ -33,7 +41,7 @@ _REFUSED_STATUSES = {400, 409, 413, 422}
 """Answers that are about the content of a file: they are told, and the next file is read."""
 
 _SHORTEST_SECONDS = 0.001  # of a run
-_LONGEST_NOTE, _LONGEST_FILE = 1000, 300  # characters
+_LONGEST_FILE = 300  # characters
 _MOST_POINTS_TIMERS = 100
 """Timers of which points over time are sent: a report shows so many."""
 
@@ -71,6 +79,7 @@ class LoadFile:
             "left_out": account.left_out.document(),
             "remarks": account.remarks.document(),
             "notes": list(account.notes),
+            "doubts": [doubt.what for doubt in account.doubts],
         }
 
 
@@ -175,7 +184,9 @@ async def _import(
         for one in group:
             if isinstance(one, Problem):
                 raise InvalidInput(one.reason)
-            files.append(stack.enter_context(report_sources.plain_file(one, _COMMAND)))
+            files.append(stack.enter_context(report_sources.plain_file(one, _COMMAND, may_be_cut=True)))
+            if files[-1].cut:
+                result.account.remarks.add(CUT_OFF, "the end of the packed file is missing")
         try:
             formats = [_format(file, forced) for file in files]
         except InvalidInput as error:
@@ -208,6 +219,7 @@ async def _import_samples(rest: RestClient | None, file: PlainFile, format_: Res
         raise InvalidInput(f"has no result ({format_.spoken}){because}")
     if survey.all_count:
         result.account.note("The file has no single requests, so its groups of requests count as transactions.")
+    result.account.doubts += [*survey.doubts(), *parts_doubt(result.account.parts)]
     head = ImportHead(
         format=format_.spoken,
         digest=file.digest,
@@ -216,6 +228,7 @@ async def _import_samples(rest: RestClient | None, file: PlainFile, format_: Res
         started_at=survey.started_at,
         duration=survey.duration,
         notes=_notes(result.account),
+        doubts=[GivenDoubt(doubt.level, doubt.what) for doubt in result.account.doubts],
         users=result.account.users.since(survey.started),
         fail_if=list(result.conditions),
     )
@@ -250,6 +263,7 @@ async def _import_tables(
         started_at=given.started_at,
         duration=max(given.duration or 0.0, _SHORTEST_SECONDS),
         notes=_notes(result.account),
+        doubts=[GivenDoubt(doubt.level, doubt.what) for doubt in result.account.doubts],
         aggregated=True,
         users=[] if given.started_at is None else result.account.users.since(given.started_at.timestamp()),
         fail_if=list(result.conditions),
@@ -272,7 +286,7 @@ def _notes(account: FileAccount) -> list[str]:
     remarks = (
         f"{count:,} of its rows are left out, {kind}: {example}" for kind, count, example in account.remarks.items()
     )
-    return [printing.printable(note)[:_LONGEST_NOTE] for note in (*account.notes, *remarks)][:100]
+    return [printing.printable(note)[:LONGEST_NOTE] for note in (*account.notes, *remarks)][:100]
 
 
 def _samples(path: Path, format_: ResultFormat, account: FileAccount) -> Iterator[LoadSample]:
@@ -355,5 +369,5 @@ def _say(result: LoadFile) -> None:
         printing.say(f"  {count} {kind}: {example}")
     for kind, count, example in account.remarks.items():
         printing.say(f"  {count} {kind}: {example}")
-    for note in account.notes:
+    for note in (*account.notes, *(doubt.what for doubt in account.doubts)):
         printing.say(f"  {note}")

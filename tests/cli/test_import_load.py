@@ -105,6 +105,16 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
     assert "night.jtl" in text
     assert "B against A: " in text
     assert "95 % interval" in text
+    later = [(at + (7_200_000 if place >= 250 else 0), *row) for place, (at, *row) in enumerate(rows[:500])]
+    packed = gzip.compress(_jtl(later))
+    (tmp_path / "cut.jtl.gz").write_bytes(packed[:-6])
+    code, _, errors = await smartmob("import-results", tmp_path / "cut.jtl.gz", "--strict")
+    assert (code, "1 cut off: the end of the packed file is missing" in errors) == (1, True), errors
+    summary = await get(client, (await get(client, "/turret-runs"))["runs"][0]["summary"])
+    assert (summary["transactions"], summary["trust"]["verdict"]) == (500, "no")
+    doubt = next(doubt for doubt in summary["trust"]["doubts"] if "No request was under way" in doubt["what"])
+    assert doubt["level"] == "bad"
+    assert doubt["what"] in errors
     async with client.post(f"/turret-runs/{found['id']}/rebuild") as response:
         assert (await response.json())["transactions"] == len(rows)
 

@@ -145,6 +145,7 @@ def _of_source(source: Source | None, timers: Mapping[str, TimerStats] | None) -
             "The file has statistics instead of samples: percentiles are as given, those that it does not have are "
             "left out, and so is the distribution.",
         )
+    yield from source.doubts
     for note in source.notes:
         yield Doubt("warning", note)
     if timers is not None and (mixed := timers[ALL_TRANSACTIONS].mixed):

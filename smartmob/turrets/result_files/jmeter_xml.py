@@ -12,14 +12,14 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, controller, failure
+from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS, controller, failure
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_DURATION,
-    NOT_PLACED,
     FileAccount,
     LoadSample,
     is_placed,
+    not_placed,
 )
 
 _CHUNK_BYTES = 256 * 1024
@@ -92,8 +92,10 @@ class _Reader:
         start, seconds = _number(given.get("ts", given.get("timeStamp"))), _number(given.get("t", given.get("time")))
         failed = given.get("s", given.get("success", "true")).lower() != "true"
         if start is None or not is_placed(start + (seconds or 0.0)):
-            self.account.remarks.add(NOT_PLACED, label)
+            self.account.remarks.add(not_placed(start), label)
             return
+        if "." in given.get("t", given.get("time", "")):
+            self.account.note(FRACTIONS)
         if (users := given.get("na", "")).isdigit():
             self.account.users.add(start, float(users))
         if seconds is None and not failed:
