@@ -16,6 +16,7 @@ from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS, con
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_DURATION,
+    NOT_READ,
     FileAccount,
     LoadSample,
     is_placed,
@@ -26,6 +27,7 @@ _CHUNK_BYTES = 256 * 1024
 _SAMPLES = ("httpSample", "sample", "sampleResult")
 _LONGEST_MESSAGE = 1000  # characters
 _DEEPEST = 100  # levels of elements
+_SAMPLE_DEPTH = 2  # level of the samples, below the root
 _MILLISECONDS = 1000.0  # in a second
 SUB_RESULTS = "sub-results of requests, such as redirects, are timers and no transactions"
 _LONGEST_REFERENCE = 16  # bytes of a reference to a character, with leading zeros
@@ -65,6 +67,8 @@ class _Reader:
             raise InvalidInput(f"has elements in more than {_DEEPEST} levels")
         if name in _SAMPLES:
             self._open.append(_Open(attributes))
+        elif self._depth == _SAMPLE_DEPTH:
+            self.account.remarks.add(NOT_READ, f"an element {name}")
         elif name == "failureMessage" and self._open and not self._open[-1].message:
             self._text = []
 
