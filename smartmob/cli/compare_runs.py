@@ -166,7 +166,9 @@ def _cells(timer: str, row: Document) -> tuple[str, ...]:
 def _value(figure: str, value: float | None) -> str:
     if value is None:
         return printing.NOTHING
-    return f"{value:.2%}" if figure == "errors" else f"{value:,.1f}/s" if figure == "rate" else printing.seconds(value)
+    return (
+        f"{value:.2%}" if figure == "errors" else printing.rate(value) if figure == "rate" else printing.seconds(value)
+    )
 
 
 def _change(figure: str, value: float | None) -> str:

@@ -367,7 +367,7 @@ def print_summary(summary: Mapping[str, Any], columns: int) -> None:
     title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
     shown = _shown_durations(columns)
     after = f", after {summary['warm_up']:g} s of warm-up" if summary["warm_up"] else ""
-    printing.print_lines([printing.plain(f"{title}, {summary['rate']:,.1f}/s{after}", "bold")])
+    printing.print_lines([printing.plain(f"{title}, {printing.rate(summary['rate'])}{after}", "bold")])
     printing.print_table(
         "",
         ("Timer", ">OK", ">Failed", *(f">{name}" for name in shown)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -159,6 +160,12 @@ def span(value: float | None) -> str:
 
 
 _SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def rate(value: float) -> str:
+    """Return a number per second with one digit after the point, or two that are not 0 if it is small."""
+    digits = 1 if value == 0 or abs(value) >= 1 else min(1 - math.floor(math.log10(abs(value))), 9)
+    return f"{value:,.{digits}f}/s"
 
 
 def size(value: float | None) -> str:

@@ -121,10 +121,12 @@ export function confirmDialog(question, verb) {
 }
 
 const plain = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
+const near = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 2 });
 
 export function number(value, digits = 1) {
   if (value === null || value === undefined) return "–";
-  return digits === 1 ? plain.format(value) : new Intl.NumberFormat("en-GB", { maximumFractionDigits: digits }).format(value);
+  if (digits === 1) return (value !== 0 && Math.abs(value) < 0.1 ? near : plain).format(value);
+  return new Intl.NumberFormat("en-GB", { maximumFractionDigits: digits }).format(value);
 }
 
 export function percent(value) {

@@ -217,6 +217,9 @@ class ResultCollector:
                 if not self._is_next(result.uuid, result.run, result.sequence):
                     continue
                 moment = started + (elapsed if 0.0 < elapsed < horizon else 0.0 if elapsed <= 0.0 else horizon)
+                if abs(result.epoch - moment) > CLOCK_SECONDS:
+                    self._clocks.observe(result.epoch - moment)
+                    self.counters.clock_offset = round(self._clocks.offset, 1)
             # Only numbered results belong to a turret.
             owner = "" if result.uuid is msgspec.UNSET or result.sequence is msgspec.UNSET else str(result.uuid)
             kept_results, moments = kept.setdefault(owner, ([], []))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from smartmob.turrets.hq.machine_events import (
@@ -118,6 +118,7 @@ class HeadquartersStateMachine:
         self._started_at = 0.0
         self._ceased_at = 0.0
         self._last_result_at = float("-inf")
+        self._fired_seconds = 0.0
         self._start_sent = False
         self._rates: dict[str, float] | None = None
 
@@ -135,11 +136,12 @@ class HeadquartersStateMachine:
         return uuid in self._turrets or len(self._turrets) < MOST_TURRETS
 
     def firing_seconds(self, now: Now) -> float:
-        """Return for how many seconds the run has fired so far."""
+        """Return for how many seconds the run has fired so far: at most its run time, however late it is stopped."""
         if self.run is None or self.run.started_at is None:
             return 0.0
-        until = now.steady if self.run.state == "running" else self._ceased_at
-        return max(0.0, until - self._started_at)
+        if self.run.state != "running":
+            return self._fired_seconds
+        return min(max(0.0, now.steady - self._started_at), self.run.config.run_time)
 
     def seconds_since_start(self, now: Now) -> float:
         """Return the seconds since the run started, whether or not it still fires; 0 before the start."""
@@ -315,10 +317,18 @@ class HeadquartersStateMachine:
     def _order_stop(self, now: Now) -> Iterator[Action]:
         run = self.active
         assert run is not None
+        self._fired_seconds = self.firing_seconds(now)
         self._ceased_at = now.steady
         self._last_result_at = max(self._last_result_at, now.steady)
-        yield from self._change_state(replace(run, state="draining", ceased_at=now.wall))
+        yield from self._change_state(replace(run, state="draining", ceased_at=self._end_of_firing(run, now)))
         yield self._order("stop", "premature stop" if run.stop_requested else "time is up", now)
+
+    def _end_of_firing(self, run: RunState, now: Now) -> datetime:
+        """Return when a run that is stopped now ceased to fire: turrets of ours end by themselves."""
+        if run.started_at is None or any(not turret.member.ours for turret in self._turrets.values()):
+            return now.wall
+        planned = run.started_at + timedelta(seconds=run.config.run_time)
+        return min(now.wall, planned) if run.stop_requested else planned
 
     def _change_state(self, run: RunState) -> Iterator[Action]:
         assert self.run is not None
@@ -443,6 +453,8 @@ class HeadquartersStateMachine:
             passed = (now.wall - run.started_at).total_seconds()
             self._started_at = now.steady - min(max(passed, 0.0), run.config.run_time)
             self._start_sent = passed >= 0.0
+            until = run.ceased_at or now.wall
+            self._fired_seconds = min(max((until - run.started_at).total_seconds(), 0.0), run.config.run_time)
         if run.state == "waiting":
             yield from self._request_statuses(now)
         else:

@@ -43,8 +43,13 @@ def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, A
 
 
 def charts_of(run: RunData) -> dict[str, Chart]:
-    """Return the charts of the report of a run by their names: of all transactions, and of its turrets' health."""
-    return _charts([run], [TRANSACTION], [TRANSACTION])
+    """Return the charts of the report of a run by their names: of all transactions, and of its turrets' health.
+
+    The number of cannons or users is a chart of its own, `users-0`.
+    """
+    found = _charts([run], [TRANSACTION], [TRANSACTION])
+    users = charts.users(run)
+    return found if charts.is_empty(users) else found | {"users-0": users}
 
 
 def compare(first: RunData, second: RunData, comparison: RunComparison | None = None) -> str:

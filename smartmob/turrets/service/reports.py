@@ -168,7 +168,8 @@ class RunReports:
         if run.source is not None and run.source.aggregated:
             return GivenFindings(await self._reader.given(run.uuid), run.state.config.run_time)
         seconds = run.firing_seconds()
-        if (late := run.late_stop_seconds()) > seconds:
+        late = run.late_stop_seconds()
+        if late > seconds and any(not member.ours for member in await self._queries.members(run)):
             # Turrets of OCT fire until they are ordered to stop; those of ours had stopped by themselves.
             seconds = min(late, max(seconds, await self._reader.last_second(run.uuid) + 1.0))
         config = run.state.config

@@ -356,6 +356,31 @@ class TestRestart:
         assert orders(later.tick()) == ["stop"]
         assert later.state == "draining"
 
+    def test_a_run_has_fired_for_its_run_time_however_late_it_is_stopped(self) -> None:
+        """Turrets of ours end by themselves; those of OCT go on until they are told to stop."""
+        for turret, late in ((ours("ready"), False), (stock("ready"), True)):
+            history = History()
+            history.ask()
+            history.tell(turret)
+            history.tick(0.5)
+            later = history.restart(away=3600.0)
+            assert later.machine.firing_seconds(later.now()) == 20.0
+            later.tick()
+            run = later.machine.run
+            assert run is not None and run.started_at is not None
+            assert (later.state, later.machine.firing_seconds(later.after(9).now())) == ("draining", 20.0)
+            assert run.ceased_at == (
+                NOON + timedelta(seconds=3600.5) if late else run.started_at + timedelta(seconds=20)
+            )
+
+    def test_a_stopped_run_has_fired_until_its_stop_after_a_restart(self) -> None:
+        """The time in which the headquarters was away is not one of firing."""
+        history = _running()
+        history.pass_time(3, stock("Running"))
+        history.tell(StopRequested("enough"))
+        later = history.restart(away=15.0)
+        assert (later.state, later.machine.firing_seconds(later.now())) == ("draining", 3.0)
+
     def test_a_clock_set_back_during_a_restart_does_not_prolong_the_run(self) -> None:
         """The run does not become longer than requested."""
         later = _running().restart(away=-3600.0)
