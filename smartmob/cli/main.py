@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -125,7 +129,7 @@ def main() -> None:
     _open_closed_streams()
     if sys.argv[1:2] in (["serve"], ["report-host"], ["join"]):
         _hide_secrets()
-    sys.exit(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
+    _end(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
 
 
 def agent() -> None:
@@ -137,7 +141,23 @@ def agent() -> None:
 
         return command(prog_name="smartmob-agent", standalone_mode=False)
 
-    sys.exit(_run(serve))
+    _end(_run(serve))
+
+
+def _end(status: int) -> NoReturn:
+    """End with a code that no further CTRL-C or SIGTERM changes: the command has done its work."""
+
+    def at_once(*_: object) -> None:
+        with suppress(Exception):
+            sys.stdout.flush()
+        os._exit(status)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, at_once)
+            # When Python ends it would give signals with a handler their default action, which ends by the signal.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def _hide_secrets() -> None:
