@@ -9,7 +9,7 @@ import pytest
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS
 from smartmob.turrets.result_files.jmeter_xml import SUB_RESULTS, read
-from smartmob.turrets.result_files.load_sample import CUT_OFF, FileAccount
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NOT_READ, FileAccount
 from tests.turrets.result_files.read_samples import samples_of
 
 START = 1_700_000_000_000
