@@ -229,9 +229,9 @@ async def run(
 ) -> tuple[int, str, str]:
     """Return exit code, output and errors of a command that ends by itself."""
     words = list(map(str, arguments))
-    if program == "smartmob" and programs is QUICK_PROGRAMS and forked.can_run(words):
+    if programs is QUICK_PROGRAMS and (kind := forked.kind_of(program, words)):
         async with asyncio.timeout(seconds):
-            code, out, err = await forked.run(words, environment(**env))
+            code, out, err = await forked.run(kind, program, words, environment(**env))
         return code, out.decode(), err.decode()
     process = await asyncio.create_subprocess_exec(
         (programs if program == "smartmob" else PROGRAMS) / program,

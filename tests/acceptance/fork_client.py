@@ -1,4 +1,4 @@
-"""The programs `smartmob` and `smartmob-agent` of `forked.py`:
+"""The programs `smartmob`, `smartmob-agent` and `python` of `forked.py`:
 they pass on what they were given, then signals, and end as the command ends."""
 
 # A command that is started as installed needs no more than these.
@@ -39,8 +39,13 @@ def main() -> None:
     """Have the command forked, or start it as installed."""
     folder, name = os.path.split(os.path.abspath(__file__))
     kind = "service" if SERVED in os.environ else "commands"
-    if kind == "commands" and (name == "smartmob-agent" or not LONG.isdisjoint(sys.argv[1:2])):
-        os.execv(f"{folder}/installed/{name}", sys.argv)
+    if name == "python":
+        kind, option = "python", "".join(sys.argv[1:2])
+        as_installed = not option or (option.startswith("-") and option != "-m")
+    else:
+        as_installed = kind == "commands" and (name == "smartmob-agent" or not LONG.isdisjoint(sys.argv[1:2]))
+    if as_installed:
+        os.execv(f"{os.path.realpath(f'{folder}/installed')}/{name}", sys.argv)
     os._exit(attend(os.path.dirname(folder), kind))
 
 

@@ -1,6 +1,7 @@
-"""Imports the commands of `smartmob` or its service once, and runs each in a fork of itself (`forked.py`).
+"""Imports the commands of `smartmob`, its service or other modules once, and runs each program in a fork of itself.
 
-Arguments: the folder, the process of the test run, with which the server ends, and `commands` or `service`.
+Arguments: the folder, the process of the test run, with which the server ends, and `commands`, `service`, or `python`
+with the modules that its programs import (`forked.py`).
 """
 
 from __future__ import annotations
@@ -10,18 +11,16 @@ import gc
 import importlib
 import marshal
 import os
+import runpy
 import select
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
-
-from smartmob.cli import main
-from smartmob.cli import serve as serve_command
 
 _FURTHER = (
     *("aiohttp", "smartmob.client.command_client", "smartmob.client.http", "rich.table", "rich.live", "rich.progress"),
@@ -144,15 +143,41 @@ def run_to_end(program: Callable[[], None]) -> NoReturn:
     os._exit(code & 0xFF)
 
 
+def run_python() -> None:
+    """Run what the arguments of Python name: `-m MODULE` or a script."""
+    del sys.argv[0]
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        sys.path[0] = os.getcwd()
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def run_smartmob() -> None:
+    """Run the command or the service."""
+    from smartmob.cli import main
+
+    main.agent() if Path(sys.argv[0]).name == "smartmob-agent" else main.main()
+
+
 def import_modules(kind: str) -> None:
     """Import what is imported when a command runs, or when the service starts."""
+    from smartmob.cli import main
+    from smartmob.cli import serve as serve_command
+
     if kind == "service":
         # Like the command does it: the log has no tracebacks of rich.
         with serve_command.hidden("rich"):
             importlib.import_module("structlog")
-        modules = _SERVICE
+        import_all(_SERVICE)
     else:
-        modules = (*(module.partition(":")[0] for module, _ in main._COMMANDS.values()), *_FURTHER)
+        import_all((*(module.partition(":")[0] for module, _ in main._COMMANDS.values()), *_FURTHER))
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import modules by their names."""
     for module in modules:
         importlib.import_module(module)
 
@@ -168,7 +193,14 @@ if __name__ == "__main__":
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    import_modules(kind)
+    if kind == "python":
+        # Those packages may not be compiled yet; programs that are forked write nothing.
+        import_all(sys.argv[4:])
+        if "pytest" in sys.modules:
+            import_all([f"_pytest.{name}" for name in importlib.import_module("_pytest.config").default_plugins])
+        sys.dont_write_bytecode = True
+    else:
+        import_modules(kind)
     gc.freeze()
     serve(door, place, run_pid)
-    run_to_end(main.agent if Path(sys.argv[0]).name == "smartmob-agent" else main.main)
+    run_to_end(run_python if kind == "python" else run_smartmob)

@@ -56,9 +56,9 @@ async def test_defaults(compare: Any) -> None:
     assert "as in the run before, but slower since of-s10" in line
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
+async def test_exit_codes(compare: Any) -> None:
+    """1 when there is what it should fail on, 2 for what makes no sense."""
+    cases = (
         (("run:s09", "run:s11", "--fail-on", "regression"), 1),
         (("run:s09", "run:s11", "--fail-on", "suspect"), 1),
         (("run:s09", "run:s11", "--fail-on", "slower"), 1),
@@ -73,11 +73,9 @@ async def test_defaults(compare: Any) -> None:
         (("run:s09", "s"), 2),
         (("run:s09", "run:s11", "--min-effect", "much"), 2),
         (("run:s09", "run:s11", "--resource", "luck"), 2),
-    ],
-)
-async def test_exit_codes(compare: Any, arguments: tuple[str, ...], code: int) -> None:
-    """1 when there is what it should fail on, 2 for what makes no sense."""
-    assert (await compare(*arguments))[0] == code
+    )
+    for arguments, code in cases:
+        assert (await compare(*arguments))[0] == code, arguments
 
 
 async def test_gone_tests_and_a_shift_can_fail(compare: Any, client: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from smartmob.cli.file_copies import _remote
 from smartmob.client.http import RestClient
-from tests.acceptance.commands import environment
+from tests.acceptance.commands import QUICK_PROGRAMS, environment
 
 
 async def test_paths(client: Any) -> None:
@@ -28,11 +28,15 @@ async def test_paths(client: Any) -> None:
 
 @pytest.fixture(name="shell")
 def _shell(client: Any, tmp_path: Path) -> Any:
-    """Return the caller of a line of bash, in which `cp` is `smartmob cp`: exit code, output, errors."""
+    """Return the caller of a line of bash, in which `cp` is `smartmob cp`: exit code, output, errors.
+
+    `installed_cp` is not forked, so that it gets other streams than the standard ones, and closed ones.
+    """
     env = environment(SMARTMOB_SERVER=f"http://127.0.0.1:{client.server.port}")
 
     async def run(line: str) -> tuple[int, bytes, str]:
-        line = f'cp() {{ "{sys.executable}" -m smartmob cp "$@"; }}; {line}'
+        forked = f'cp() {{ {QUICK_PROGRAMS / "smartmob"} cp "$@"; }}'
+        line = f'{forked}; installed_cp() {{ "{sys.executable}" -m smartmob cp "$@"; }}; {line}'
         done = await asyncio.to_thread(
             lambda: subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, capture_output=True, check=False)
         )
@@ -45,18 +49,18 @@ async def test_streams_of_a_shell(shell: Any, tmp_path: Path) -> None:
     """`-`, /dev/stdin, /dev/stdout and process substitution are read and written, in both directions."""
     code, output, errors = await shell(
         f"""set -e
-        cp <(echo substituted) :{tmp_path}/a
+        installed_cp <(echo substituted) :{tmp_path}/a
         echo dash | cp - :{tmp_path}/b
         echo stdin | cp /dev/stdin :{tmp_path}/c
         cp :{tmp_path}/a - ; cp :{tmp_path}/b /dev/stdout | cat; cp :{tmp_path}/c /dev/null
-        cp :{tmp_path}/c >(cat > d); wait $!
+        installed_cp :{tmp_path}/c >(cat > d); wait $!
         cp - :{tmp_path}/empty </dev/null
         """
     )
     assert (code, output, errors) == (0, b"substituted\ndash\n", "")
     assert (tmp_path / "c").read_text() == (tmp_path / "d").read_text() == "stdin\n"
     assert (tmp_path / "empty").read_bytes() == b""
-    code, _, errors = await shell(f"cp - :{tmp_path}/closed <&-")
+    code, _, errors = await shell(f"installed_cp - :{tmp_path}/closed <&-")
     assert (code, errors, (tmp_path / "closed").exists()) == (1, "smartmob: a standard stream is closed\n", False)
 
 

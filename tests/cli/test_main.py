@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 
 import click
 import pytest
@@ -61,23 +62,27 @@ _PLAIN_COMMANDS = (
 """Commands that open no WebSocket, draw nothing and start no service, and the help of others."""
 
 _IMPORTED = """
-import sys
-from click import exceptions
+import json, sys
 from smartmob.cli import main
-sys.argv = ["smartmob", *sys.argv[1:], *([] if sys.argv[-1] == "--help" else ["--server", "127.0.0.1:1"])]
-try:
-    main.main()
-except SystemExit:
-    print(*sys.modules)
+output = sys.stdout
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["smartmob", *words, *([] if words[-1] == "--help" else ["--server", "127.0.0.1:1"])]
+    try:
+        main.main()
+    except SystemExit:
+        print("imported", *sys.modules, file=output)
 """
+"""Runs the commands one after the other, and tells after each what was imported so far."""
 
 
 async def test_plain_commands_load_little() -> None:
     """Commands that only ask a service import neither a web framework nor a database, a template or a chart."""
     heavy = {"aiohttp", "numpy", "zmq", "asyncpg", "jinja2", "rich", "uvloop", "psutil", "cryptography", "structlog"}
-    for words in _PLAIN_COMMANDS:
-        _, output, errors = await run("-c", _IMPORTED, *words, program="python")
-        assert not heavy & set(output.splitlines()[-1].split()), (words, errors)
+    _, output, errors = await run("-c", _IMPORTED, json.dumps(_PLAIN_COMMANDS), program="python")
+    imported = [set(line.split()) for line in output.splitlines() if line.startswith("imported ")]
+    assert len(imported) == len(_PLAIN_COMMANDS), errors
+    for words, modules in zip(_PLAIN_COMMANDS, imported, strict=True):
+        assert not heavy & modules, words
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
