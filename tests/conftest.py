@@ -40,8 +40,9 @@ from tests.ordering import arranged, place
 from tests.serving import ServiceServer
 from tests.shared import POSTGRES, SHARED, share
 
-# On a busy machine any example may take longer than Hypothesis allows by itself.
-hypothesis.settings.register_profile("smartmob", deadline=None)
+# On a busy machine any example may take longer than Hypothesis allows by itself. Each run takes other examples, so half
+# of its hundred are enough; a property whose faults are rare asks for more.
+hypothesis.settings.register_profile("smartmob", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("smartmob")
 
 
