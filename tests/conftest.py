@@ -40,8 +40,9 @@ from tests.ordering import arranged, place
 from tests.serving import ServiceServer
 from tests.shared import POSTGRES, SHARED, share
 
-# On a busy machine any example may take longer than Hypothesis allows by itself.
-hypothesis.settings.register_profile("smartmob", deadline=None)
+# On a busy machine any example may take longer than Hypothesis allows by itself. Each run takes other examples, so half
+# of its hundred are enough; a property whose faults are rare asks for more.
+hypothesis.settings.register_profile("smartmob", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("smartmob")
 
 
@@ -91,17 +92,29 @@ def _postgres_url() -> str:
         return known.read_text()
 
 
+_POSTGRES = {
+    # Nothing of a test outlives it.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "128MB",
+    # The databases are small and soon deleted: there is nothing to clean up, and to look for it takes time.
+    "autovacuum": "off",
+    "max_parallel_workers_per_gather": "0",
+    "max_connections": "200",
+}
+"""The settings of the PostgreSQL server of a test run."""
+
+
 async def _start_server(home: Path) -> str:
     tasks = TaskRegistry()
     postgres = EmbeddedPostgres(home, tasks)
     address = await postgres.start()
     url = f"postgresql://{{}}@/{{}}?host={home}/socket"
     connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
-    # Nothing of a test outlives it.
-    await connection.execute("ALTER SYSTEM SET fsync = off")
-    await connection.execute("ALTER SYSTEM SET full_page_writes = off")
-    await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
-    await connection.execute("ALTER SYSTEM SET max_connections = 200")
+    for name, value in _POSTGRES.items():
+        await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
     await connection.close()
     # The number of connections needs another start: those of all workers are many.
     await postgres.stop()
