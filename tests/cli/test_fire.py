@@ -70,7 +70,8 @@ class TestFire:
         assert "10 transactions, 1 errors" in output
         assert "boom" in output
         assert "Can this run be trusted? With care" in output
-        assert "Sample: 10 transactions in 1 s" in output
+        # On a busy machine the turret of OCT is told late to stop, and fires for longer.
+        assert "Sample: 10 transactions in " in output
         assert "Closed model: each cannon starts its next transaction when the one before is over." in errors
         assert "finished: 1 of 1 s" in errors
         assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")

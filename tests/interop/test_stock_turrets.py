@@ -69,7 +69,7 @@ async def test_an_old_turret(patient_lab: Any, old_turret_python: Path, tmp_path
     assert (over["state"], over["errors"], over["counters"]["malformed"]) == ("finished", 0, 0)
     assert len(stored) == summary["transactions"] == summary["timers"]["page"]["count"]
     # It reads no more of its cannons once it was ordered to stop, so the last results of each stay with it.
-    assert 30 <= len(stored) <= hits
+    assert 1 <= len(stored) <= hits
     assert {result["turret_name"] for result in stored} == {"nav"}
     (member,) = summary["turrets"]
     assert (member["name"], member["cannons"], member["ours"]) == ("nav", 3, False)

@@ -204,8 +204,12 @@ class ResultCollector:
             elapsed = result.elapsed
             if isinstance(result, StockResult) or result.sequence is msgspec.UNSET:
                 has_stock_results = True
-                if elapsed > horizon:
-                    # Its turret has fired for longer than this run: it is of an earlier run.
+                if (
+                    elapsed > horizon
+                    and not started <= result.epoch - elapsed + CLOCK_SECONDS <= latest + 2 * CLOCK_SECONDS
+                ):
+                    # Its turret has fired for longer than this run: it is of an earlier run. If it began in this one,
+                    # its clock was set meanwhile: turrets of OCT measure `elapsed` by the time of day.
                     self.counters.stale += 1
                     continue
                 moment = result.epoch

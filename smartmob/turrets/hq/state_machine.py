@@ -30,6 +30,7 @@ from smartmob.turrets.hq.machine_events import (
     RunChanged,
     RunRequested,
     RunState,
+    Stalled,
     StatusReceived,
     StopRequested,
     Ticked,
@@ -173,6 +174,8 @@ class HeadquartersStateMachine:
                 return list(self._on_stop_requested(event.reason, now))
             case Ticked():
                 return list(self._on_tick(event, now))
+            case Stalled():
+                self._on_stalled(event.seconds)
             case Resumed():
                 return list(self._on_resumed(event, now))
         return []
@@ -381,6 +384,14 @@ class HeadquartersStateMachine:
         else:
             yield from self._tick_draining(run, due, event.pending, now)
 
+    def _on_stalled(self, seconds: float) -> None:
+        """Count no silence while nothing could be heard: messages of that time may still be on their way."""
+        for turret in self._turrets.values():
+            turret.last_heard_at += seconds
+        self._last_result_at += seconds
+        self._requested_at += seconds
+        self._ceased_at += seconds
+
     def _tick_waiting(self, run: RunState, due: bool, now: Now) -> Iterator[Action]:
         patience = run.config.wait if run.config.wait is not None else self.timeouts.wait
         if now.steady - self._requested_at >= patience:
@@ -451,7 +462,7 @@ class HeadquartersStateMachine:
         self._requested_at = self._ceased_at = self._last_result_at = now.steady
         if run.started_at is not None:
             passed = (now.wall - run.started_at).total_seconds()
-            self._started_at = now.steady - min(max(passed, 0.0), run.config.run_time)
+            self._started_at = now.steady - max(passed, 0.0)
             self._start_sent = passed >= 0.0
             until = run.ceased_at or now.wall
             self._fired_seconds = min(max((until - run.started_at).total_seconds(), 0.0), run.config.run_time)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, StopRequested
+from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, Stalled, StopRequested
 from smartmob.turrets.hq.state_machine import TRANSITIONS
 from smartmob.turrets.model import ENDED, STATES
 from smartmob.turrets.protocol import MOST_TURRETS, encode_order
@@ -232,6 +232,20 @@ class TestFiring:
             history.tick(1.0)
             assert history.state == "draining"
             assert history.machine.firing_seconds(history.now()) == pytest.approx(20)
+
+    def test_no_silence_is_counted_while_the_headquarters_stood_still(self) -> None:
+        """What was sent in that time may not have been read yet: no turret is lost, and no result comes too late."""
+        history = _running()
+        history.after(60)
+        history.tell(Stalled(60.0))
+        assert lost(history.tick()) == []
+        assert history.state == "draining"
+        history.after(60)
+        history.tell(Stalled(60.0))
+        history.tick()
+        assert history.state == "draining"
+        history.pass_time(3, stock("ready"))
+        assert history.state == "finished"
 
     def test_the_worst_health_is_kept(self) -> None:
         """Later and better values do not replace it."""
