@@ -27,7 +27,11 @@ _FURTHER = (
     *("smartmob.cli.change_results", "smartmob.cli.export_results", "smartmob.cli.follower", "smartmob.cli.trend_list"),
     *("concurrent.futures.thread", "encodings.idna"),
 )
-_SERVICE = ("smartmob.app", "smartmob.kernel.observability.log", "smartmob.kernel.subprocesses.pid1", "uvloop")
+_SERVICE = (
+    *("smartmob.app", "smartmob.kernel.observability.log", "smartmob.kernel.subprocesses.pid1", "uvloop", "_strptime"),
+    *("smartmob.node_membership", "smartmob.kernel.http.server", "smartmob.kernel.maintenance"),
+    "smartmob.kernel.observability.notify",
+)
 _LOOK_SECONDS = 1.0
 """Seconds between looks whether the test run still goes on."""
 
@@ -172,6 +176,9 @@ def import_modules(kind: str) -> None:
         with serve_command.hidden("rich"):
             importlib.import_module("structlog")
         import_all(_SERVICE)
+        # Half of the time of a start would go into the patterns of routes and the schemas of messages, which are kept.
+        app, settings = (importlib.import_module(f"smartmob.{name}") for name in ("app", "settings"))
+        app.build(settings.Settings(data_dir=Path("nowhere")))
     else:
         import_all((*(module.partition(":")[0] for module, _ in main._COMMANDS.values()), *_FURTHER))
 
