@@ -24,6 +24,7 @@ from aiohttp.test_utils import TestClient
 
 from smartmob.app import MIGRATED_FEATURES, Service, build
 from smartmob.feature_settings import DatabaseSettings, ProcessesSettings
+from smartmob.hosts import authenticator as hosts_authenticator
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
 from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel.db import migrations
@@ -52,6 +53,9 @@ PATIENCE_SECONDS = 120.0
 _GARBAGE_THRESHOLDS = (20_000, 10, 20)
 """Of `gc.set_threshold`: each service of a test is some 20,000 objects, which Python's own 700 would look at thrice."""
 
+_HASH_COST = 2**4
+"""The parameter N of scrypt; that of the service makes a hash take 45 ms, and most tests of machines need some."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Create the folders that all workers of this run share, and log errors as plainly as the service does."""
@@ -78,6 +82,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no worker be alone with a slow test at the end (`ordering.py`)."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = arranged([place(item) for item in items], workers)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """Let the hash of a machine's password take no time; `tests/hosts/test_authenticator.py` has the true cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hosts_authenticator, "COST", _HASH_COST)
+        yield
 
 
 @pytest.fixture(scope="session", name="postgres_url")
