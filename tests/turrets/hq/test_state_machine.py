@@ -234,7 +234,7 @@ class TestFiring:
             assert history.machine.firing_seconds(history.now()) == pytest.approx(20)
 
     def test_no_silence_is_counted_while_the_headquarters_stood_still(self) -> None:
-        """What was sent in that time may not have been read yet: no turret is lost, and no result comes too late."""
+        """Messages of that time may not have been read yet: no turret is lost, and no result comes too late."""
         history = _running()
         history.after(60)
         history.tell(Stalled(60.0))
