@@ -109,7 +109,7 @@ async function load() {
   if (asked.get("id")) return fetchJson(`/api/v1/items/${encodeURIComponent(asked.get("id"))}/series?limit=1000`);
   const variant = asked.get("variant") ?? "", path = asked.get("path");
   const rows = ((await fetchJson(`/api/v1/items/${encodeURIComponent(variant)}/history?limit=1000`))?.history ?? []).filter((row) => !path || row.item_path === path).reverse();
-  const changes = rows.filter((row, index) => index && row.context_h !== rows[index - 1].context_h).map((row) => ({ started_at: row.started_at, what: `on ${row.machine_node ?? "another machine"}` }));
+  const changes = rows.filter((row, index) => index && row.context_h !== rows[index - 1].context_h).map((row) => ({ started_at: row.started_at, what: `on ${row.machine}` }));
   return { points: rows, changes };
 }
 

@@ -1,6 +1,7 @@
 // The traces and the layout of the timeline: curves of machines and load tests above lanes with bars.
 
 import { COLOURS, dates, escapeHtml, layout, legendPixels, line, themeColours } from "./charts.js";
+import { MEGABYTE } from "./dom.js";
 import { verdictOf } from "./run_verdicts.js";
 import { level } from "./states.js";
 
@@ -57,7 +58,7 @@ function machineLines(courses) {
     const name = escapeHtml(host.host);
     return [
       line(name, x, host.cpu, shared),
-      line(name, x, host.mem.map((value) => known(value, 1 / 1000)), { ...shared, showlegend: false, yaxis: "y2" }),
+      line(name, x, host.mem.map((value) => known(value, MEGABYTE / 1e9)), { ...shared, showlegend: false, yaxis: "y2" }),
       line(name, x, host.received.map((value, place) => (value === null ? null : value + (host.sent[place] ?? 0))), { ...shared, showlegend: false, yaxis: "y3" }),
     ];
   });
