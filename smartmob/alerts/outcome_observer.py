@@ -16,6 +16,7 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import JobsSource, LoadTestsSource
 from smartmob.alerts.state_machine import Health
 from smartmob.commands import model as jobs
+from smartmob.counts import counted
 from smartmob.turrets.model import ABORTED, ENDED, Run
 
 FIRST_SPAN = timedelta(days=1)
@@ -149,7 +150,8 @@ def _load_test(run: Run, ended_at: datetime) -> Outcome:
         subject=one_line(run.name),
         ended_at=ended_at,
         failed=_has_failed(run),
-        summary=f"the load test {run.name} {ending}: {run.transactions:,} transactions, {run.errors:,} errors",
+        summary=f"the load test {run.name} {ending}: {counted(run.transactions, 'transaction')}, "
+        f"{counted(run.errors, 'error')}",
         share=run.errors / run.transactions if run.transactions else 0.0,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from smartmob.cli.host_lines import HostLines
 from smartmob.cli.number_options import Number
 from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.server_options import with_answer_timeout, with_rest, with_server_options
+from smartmob.cli.suggestions import meant
 from smartmob.client.command_client import CommandClient
 from smartmob.client.groups import Group, Result
 from smartmob.client.http import RestClient
@@ -25,6 +27,7 @@ from smartmob.kernel.subprocesses.variables import is_name
 
 CONNECT_SECONDS = 10.0
 _LONGEST_SECONDS = 10_000_000
+_MOST_JOBS = 100  # among which the one is looked for that was meant
 _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stopped")
 
 
@@ -185,9 +188,10 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int, 
     `smartmob exec` or `smartmob run`, which tell them apart.
     """
     asked = {"from": offset, "follow": str(follow).lower(), **({"stream": stream} if stream else {})}
-    async for chunk in rest.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+    async with meant(str(job), partial(_numbers, rest), "`smartmob jobs` lists them"):
+        async for chunk in rest.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
     if not follow:
         return None
     ended = await rest.get(f"/jobs/{job}")
@@ -197,6 +201,10 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int, 
     if code == BAD_PARAMETER and ended.get("signal") is None:
         return BAD_PARAMETER & 0xFF
     return exit_code(code)
+
+
+async def _numbers(rest: RestClient) -> list[str]:
+    return [str(job["id"]) for job in (await rest.get("/jobs", limit=_MOST_JOBS))["jobs"]]
 
 
 @click.command("kill")
@@ -210,6 +218,7 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
         listener = client.start("kill", job) if name is None else client.start("signal", job, name)
         said = "\n".join(str(line) for line in await listener.output())
     if listener.exit_code:
-        raise RemoteError(f"job {job} {said.removeprefix('Job ').rstrip('.')}; `smartmob jobs` lists them", 404)
+        reason = said.removeprefix("Job ").rstrip(".")
+        raise RemoteError(f"job {job} {reason}; `smartmob jobs --state running` lists those that run", 404)
     printing.say(said)
     return 0

@@ -17,6 +17,7 @@ from smartmob.client.command_client import CommandClient
 from smartmob.client.copying import Copy
 from smartmob.client.http import RestClient
 from smartmob.client.streams import STREAM
+from smartmob.counts import counted
 
 _OWN_PREFIXES = ("/", "./", "../", "-")
 """Beginnings of a path on this machine, which may then contain a colon."""
@@ -68,7 +69,7 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
 
 def _what(copy: Copy) -> str:
     """Return how many files a copy has copied, and how many bytes they have."""
-    files = "1 file" if copy.files == 1 else f"{copy.files:,} files"
+    files = counted(copy.files, "file")
     return f"{files}, {printing.size(copy.bytes)}"
 
 

@@ -16,6 +16,7 @@ from smartmob.cli import fire, printing, report_sources, thresholds
 from smartmob.cli.report_sources import Found, NotAReport, PlainFile, Problem
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.tally import Tally
 from smartmob.turrets.model import TimerStats
@@ -141,10 +142,14 @@ async def command(
         if result.error is not None or not as_json:
             _say(result)
     if not results:
-        results.append(LoadFile(" ".join(files), error=f"no result was found among {passed_over.total} files"))
+        results.append(
+            LoadFile(" ".join(files), error=f"no result was found among {counted(passed_over.total, 'file')}")
+        )
         _say(results[0])
     elif passed_over.total and not as_json:
-        printing.say(f"{passed_over.total} other files passed over, the first is {passed_over.items()[0][2]}")
+        printing.say(
+            f"{counted(passed_over.total, 'other file')} passed over, the first is {passed_over.items()[0][2]}"
+        )
     if as_json:
         printing.print_json({"files": [result.document() for result in results], "violations": violations})
     for violation in violations:
@@ -362,8 +367,9 @@ def _say(result: LoadFile) -> None:
         printing.say(f"{result.name}: {result.error}")
         return
     said = {None: "would be stored as", True: "stored as", False: "known already as"}[result.stored]
-    counts = f"{result.transactions:,} transactions, {result.errors:,} errors, {result.timers} timers"
-    printing.say(f"{result.name}: {said} run {result.run} ({result.format}, {counts})")
+    counts = (result.transactions, "transaction"), (result.errors, "error"), (result.timers, "timer")
+    held = ", ".join(counted(*count) for count in counts)
+    printing.say(f"{result.name}: {said} run {result.run} ({result.format}, {held})")
     account = result.account
     for kind, count, example in account.left_out.items():
         printing.say(f"  {count} {kind}: {example}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -177,11 +178,11 @@ def _run(call: Callable[[], object]) -> int:
         error.show()
         return USAGE
     except click.ClickException as error:
-        click.echo(f"smartmob: {_printable(_usage_message(error))}", err=True)
+        _say(_usage_message(error))
         return USAGE
     except SmartmobError as error:
         # It may quote what a server has said.
-        click.echo(f"smartmob: {_printable(str(error))}", err=True)
+        _say(str(error))
         return exit_code_of(error)
     except KeyboardInterrupt:
         return 130
@@ -191,24 +192,46 @@ def _run(call: Callable[[], object]) -> int:
         return GOOD
     except OSError as error:
         sys.stdout = None  # what is buffered cannot be written either
-        click.echo(f"smartmob: {_printable(str(error))}", err=True)
+        _say(str(error))
         return FAILED
     return result if isinstance(result, int) else GOOD
 
 
 def _usage_message(error: click.ClickException) -> str:
     """Return what is wrong with the words of a command, and where to read more, in one line."""
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = _wrong_words(error)
     if not message[1:2].isupper():  # SRC, COMMAND and the like are names of arguments
         message = message[:1].lower() + message[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
     return message if context is None else f"{message} (see {context.command_path} --help)"
 
 
-def _printable(text: str) -> str:
-    from smartmob.cli.printing import printable
+def _wrong_words(error: click.ClickException) -> str:
+    from smartmob.cli.suggestions import did_you_mean
 
-    return printable(text)
+    if isinstance(error, click.NoSuchOption):
+        known = (
+            []
+            if error.ctx is None
+            else [name for each in error.ctx.command.get_params(error.ctx) for name in each.opts]
+        )
+        return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
+    # Brackets around an argument say that it may be left out, which is not what is wrong with it.
+    message = _OPTIONAL.sub(r"\1", " ".join(error.format_message().split())).rstrip(".")
+    if isinstance(error, click.BadParameter) and error.param is not None and isinstance(error.param.type, click.Choice):
+        given = _QUOTED.search(error.message)
+        message += did_you_mean(given[1], map(str, error.param.type.choices)) if given is not None else ""
+    return message
+
+
+_OPTIONAL = re.compile(r"\[(?:-- )?([A-Z|-]+)\](?:\.\.\.)?")
+_QUOTED = re.compile(r"'([^']*)' is not one of")
+
+
+def _say(text: str) -> None:
+    from smartmob.cli.printing import say
+
+    say(f"smartmob: {text}")
 
 
 def exit_code_of(error: SmartmobError) -> int:

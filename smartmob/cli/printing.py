@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from smartmob import duration_text
-from smartmob.cli.table_layout import StyledLine, StyledText, lines_of
+from smartmob.cli.table_layout import StyledLine, StyledText, columns_of, lines_of, wrapped
 from smartmob.environment import environment
 from smartmob.kernel.runtime import clock
 
@@ -74,15 +74,35 @@ def has_colours() -> bool:
 
 def say(text: str) -> None:
     """Print a message to standard error."""
-    sys.stderr.write(f"{printable(text)}\n")
+    sys.stderr.write(f"{_fitted(printable(text), sys.stderr)}\n")
     sys.stderr.flush()
 
 
+def tell(text: str) -> None:
+    """Print a sentence to standard output; on a terminal it wraps between words."""
+    sys.stdout.write(f"{_fitted(printable(text), sys.stdout)}\n")
+    sys.stdout.flush()
+
+
+def _fitted(text: str, stream: TextIO) -> str:
+    """Return a text with its lines wrapped if `stream` is a terminal."""
+    if not stream.isatty():
+        return text
+    return "\n".join(wrapped(text, shutil.get_terminal_size().columns))
+
+
 def print_lines(lines: Iterable[StyledText | StyledLine]) -> None:
-    """Print lines without cutting or wrapping them."""
-    colours = has_colours()
+    """Print lines; on a terminal they wrap between words."""
+    colours, width = has_colours(), terminal_width()
     for line in lines:
-        sys.stdout.write((line.ansi() if colours else line.plain) + "\n")
+        if width is not None and columns_of(line.plain) > width:
+            # A line of several styles is longer than a terminal only where names are, and loses them.
+            style = line.style if isinstance(line, StyledText) else ""
+            parts: list[StyledText | StyledLine] = [StyledText(part, style) for part in wrapped(line.plain, width)]
+        else:
+            parts = [line]
+        for part in parts:
+            sys.stdout.write((part.ansi() if colours else part.plain) + "\n")
     sys.stdout.flush()
 
 
@@ -117,8 +137,11 @@ def _progress(*columns: ProgressColumn, transient: bool = False) -> Progress:
 
 def plain(cell: object, style: str = "") -> StyledText:
     """Return a cell without characters that control a terminal, since any client may have chosen the text."""
-    text = NOTHING if cell is None or cell == "" else str(cell)
+    text = NOTHING if cell is None or cell == "" else _YES_NO[cell] if isinstance(cell, bool) else str(cell)
     return StyledText("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
+
+
+_YES_NO = {True: "yes", False: "no"}
 
 
 def printable(text: str) -> str:

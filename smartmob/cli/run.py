@@ -29,6 +29,7 @@ from smartmob.cli.source_upload import upload
 from smartmob.client.http import RestClient
 from smartmob.client.process_output import ALL_LINES, process_output
 from smartmob.client.source_archive import PROCFILE
+from smartmob.counts import counted
 from smartmob.errors import Conflict, InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
 from smartmob.processes import model
@@ -268,7 +269,7 @@ def _nodes(types: list[str], declared: procfile.Procfile, scale: dict[str, int])
         scale = dict.fromkeys(types, 1)
     nodes = [(f"{name}.{number}", name) for name in types for number in range(scale.get(name, 0))]
     if len(nodes) > _MAX_NODES:
-        raise InvalidInput(f"--scale: {len(nodes)} programs are more than {_MAX_NODES} at once")
+        raise InvalidInput(f"--scale: {counted(len(nodes), 'program')} asked for, more than {_MAX_NODES} at once")
     return nodes
 
 

@@ -14,6 +14,7 @@ from smartmob.commands.model import Job, Outcome
 from smartmob.commands.registry import INPUT, KILL
 from smartmob.commands.running_job import RunningJob
 from smartmob.commands.spool import Spools
+from smartmob.counts import counted
 from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.observability.event_logger import get_logger
@@ -61,7 +62,7 @@ class JobSupervisor:
             raise Conflict(
                 "the service is stopping"
                 if self._closing
-                else f"{self._most} jobs run already; end one, or raise --commands-most-jobs"
+                else f"{counted(self._most, 'job')} under way already; end one, or raise --commands-most-jobs"
             )
         job = RunningJob(record, self._spools.create(record.id), self._spools)
         self._running[record.id] = job

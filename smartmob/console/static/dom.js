@@ -129,6 +129,11 @@ export function number(value, digits = 1) {
   return new Intl.NumberFormat("en-GB", { maximumFractionDigits: digits }).format(value);
 }
 
+// A number with its noun: 1 line, 2 lines, 1,200 lines.
+export function counted(value, noun) {
+  return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
 export function percent(value) {
   return value === null || value === undefined ? "–" : `${value.toFixed(1)} %`;
 }
@@ -142,8 +147,11 @@ export function bytes(value) {
   return `${Math.round(value)} B`;
 }
 
+export const MEGABYTE = 2 ** 20; // the unit in which machines report memory and storage (smartmob/hosts/fields.py)
+
+// A size that a machine reports in MB.
 export function megabytes(value) {
-  return value === null || value === undefined ? "–" : bytes(value * 1e6);
+  return value === null || value === undefined ? "–" : bytes(value * MEGABYTE);
 }
 
 export function seconds(value) {

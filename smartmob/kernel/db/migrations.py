@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from smartmob.counts import counted
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.observability.event_logger import get_logger
@@ -75,7 +76,7 @@ async def bring_up_to_date(database: Database, packages: Mapping[str, str]) -> C
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
         if applied < len(wanted):
-            raise Unavailable(f"{len(wanted) - applied} migrations are missing; restart the service to apply them")
+            raise Unavailable(f"{counted(len(wanted) - applied, 'migration')} missing; restart the service")
 
     return check
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from smartmob.counts import counted
 from smartmob.turrets.hq.machine_events import (
     Action,
     Committed,
@@ -397,7 +398,7 @@ class HeadquartersStateMachine:
         if now.steady - self._requested_at >= patience:
             came, wanted = len(self._ready), run.config.min_turrets
             ended = sorted({turret.member.name for turret in self._turrets.values() if turret.is_terminated})
-            reason = f"{came} of {wanted} turrets came within {patience:g} s"
+            reason = f"{came} of {counted(wanted, 'turret')} came within {patience:g} s"
             reason += f"; {', '.join(ended)} ended before" if ended else ""
             yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
         elif due:

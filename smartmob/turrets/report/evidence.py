@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from smartmob import duration_text
+from smartmob.counts import counted
 from smartmob.turrets.model import ALL_TRANSACTIONS, Doubt, LoadPlan, Member, TimerStats
 from smartmob.turrets.names import FURTHER_TIMERS
 
@@ -59,8 +60,8 @@ def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Dou
     if FURTHER_TIMERS in timers:
         yield Doubt(
             "warning",
-            f"The script used more names of timers than can be kept: {timers[FURTHER_TIMERS].count:,} values are "
-            f"together under {FURTHER_TIMERS}. Leave ids out of names.",
+            f"The script used more names of timers than can be kept: {counted(timers[FURTHER_TIMERS].count, 'value')} "
+            f"stand together under {FURTHER_TIMERS}. Leave ids out of names.",
         )
 
 

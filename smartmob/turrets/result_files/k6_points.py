@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from smartmob.counts import counted
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_NUMBER,
@@ -197,7 +198,7 @@ class _Counts:
 
     def report(self, account: FileAccount) -> None:
         if self.dropped:
-            account.note(f"k6 dropped {self.dropped:,.0f} iterations, for which it had no free user.")
+            account.note(f"k6 dropped {counted(round(self.dropped), 'iteration')}, for which it had no free user.")
         if self.failed_checks:
             count = sum(self.failed_checks.values())
             account.note(

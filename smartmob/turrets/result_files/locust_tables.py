@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from msgspec.structs import replace
 
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Doubt, ErrorText, FailedStats, TimerStats
 from smartmob.turrets.names import timer_name
@@ -76,7 +77,7 @@ def read(tables: Mapping[str, BinaryIO], account: FileAccount) -> GivenStats:
     if EXCEPTIONS in tables:
         count = sum(int(_number(row["count"]) or 0) for row in _rows(tables[EXCEPTIONS], account))
         if count:
-            account.note(f"{count:,} exceptions in Locust's users are no requests, and are not counted.")
+            account.note(f"{counted(count, 'exception')} in Locust's users: no requests, and not counted.")
     if ALL_TRANSACTIONS not in given.timers:
         raise InvalidInput(f"has no row {_AGGREGATED[0]}; import {STATS} or {HISTORY} of the same test with it")
     given.timers = {ALL_TRANSACTIONS: given.timers.pop(ALL_TRANSACTIONS)} | dict(sorted(given.timers.items()))

@@ -32,6 +32,7 @@ from smartmob.turrets.project import script_digests
 from smartmob.turrets.report.charts import Chart
 from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.fired import fired
 from smartmob.turrets.report.given_findings import GivenFindings
 from smartmob.turrets.report.page import charts_of, compare, render
 from smartmob.turrets.report.run_comparison import LEAST_EFFECT, RunComparison
@@ -108,15 +109,17 @@ class RunReports:
     async def report(self, ident: str, against: str | None = None, warm_up: float | None = None) -> str:
         """Return the report of a run as a page, or of two runs side by side: A against B."""
         async with self._reporting:
-            runs = []
+            runs, loads = [], []
             for each in (ident, against) if against is not None else (ident,):
                 run = await self._queries.find(each)
                 summary, findings = await self._compute(run, warm_up)
                 health = await self._reader.health(run.uuid)
                 runs.append((summary, findings, [dict(row) for row in health]))
+                loads.append(fired(msgspec.json.decode(run.config), summary.name))
             if against is not None:
-                return await asyncio.to_thread(compare, runs[0], runs[1], await self._comparison(ident, against))
-            return await asyncio.to_thread(render, *runs[0])
+                comparison = await self._comparison(ident, against)
+                return await asyncio.to_thread(compare, runs[0], runs[1], comparison, loads)
+            return await asyncio.to_thread(render, *runs[0], loads)
 
     async def charts(self, ident: str) -> dict[str, Chart]:
         """Return the charts of the report of a run by their names, as objects for plotly."""

@@ -51,7 +51,7 @@ def _judge(own: TimerStats, evidence: Evidence = RUN, **timers: TimerStats) -> T
             _stats(1_000),
             {"(further timers)": _stats(902)},
             "with care",
-            "902 values are together under (further timers)",
+            "902 values stand together under (further timers)",
         ),
     ],
 )
