@@ -7,8 +7,8 @@ import csv
 import io
 import signal
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -19,6 +19,7 @@ import orjson
 from smartmob import csv_cells
 from smartmob.cli import (
     find_capacity,
+    kubernetes_turrets,
     local_load,
     output_files,
     printing,
@@ -27,9 +28,9 @@ from smartmob.cli import (
     thresholds,
 )
 from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
-from smartmob.cli.deploy import deployed
-from smartmob.cli.deploy import services as addresses
+from smartmob.cli.deploy import Deployment, deployed, machines
 from smartmob.cli.durations import duration_seconds
+from smartmob.cli.kubernetes_turrets import ClusterOptions, with_cluster_options
 from smartmob.cli.run_conditions import RunConditions
 from smartmob.cli.server_options import with_rest_client
 from smartmob.cli.suggestions import did_you_mean
@@ -72,8 +73,9 @@ class RunFailed(SmartmobError):
               help="Write the report there.")  # fmt: skip
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the conditions as JUnit XML there.")  # fmt: skip
-@click.option("--on", "services", metavar="HOST:PORT,...",
-              help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
+@click.option("--on", "services", metavar="MACHINES", multiple=True,
+              help="Bring the project's turrets to these machines, and remove them at the end: HOST:PORT,... of "
+              "services, or nodes by NAME,... or label=KEY[=VALUE],... or all; repeatable.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
 @click.option(
     _WARM_UP,
@@ -81,6 +83,7 @@ class RunFailed(SmartmobError):
     help="Leave out the first seconds of the run, such as 30s, of all figures; 0s for none.",
 )
 @with_capacity_options
+@with_cluster_options
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @with_rest_client
@@ -92,18 +95,20 @@ async def fire(
     conditions: tuple[str, ...],
     target: Path | None,
     junit: Path | None,
-    services: str | None,
+    services: tuple[str, ...],
     hq_address: str | None,
     warm_up: str | None,
     no_wait: bool,
     as_json: bool,
     search: CapacityOptions | None,
+    cluster: ClusterOptions | None,
 ) -> None:
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
     All turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
-    stops the run early, a second CTRL-C leaves without waiting. With --on other services, which accept the same token,
-    run the turrets of PROJECT: in turn, until each service has a turret and each turret has a service.
+    stops the run early, a second CTRL-C leaves without waiting. With --on nodes of the service, or other services that
+    accept the same token, run the turrets of PROJECT: in turn, until each machine has a turret and each turret has a
+    machine. They begin together, when all of them are ready. With --kubernetes they are pods of a Job.
 
     When no service answers at the default address, or it is no headquarters, a headquarters and the turrets of PROJECT
     are started here for this run, and the report is written to PROJECT-report.html.
@@ -116,19 +121,19 @@ async def fire(
             "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
         )
     limits = await asyncio.to_thread(_checked, project, config_file, conditions, asked.get("warm_up"))
-    if services is not None:
+    if services or cluster is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
-        async with deployed(rest, addresses(services), project, config_file, hq_address) as sent:
+        async with _placed(rest, services, cluster, project, config_file, hq_address) as sent:
+            if sent is None:
+                return
             if search is not None:
-                package = await asyncio.to_thread(pack_project, sent.folder, sent.config_file)
-                await find_capacity.find(rest, package, search, target, as_json=as_json)
+                await _find_capacity(rest, sent.folder, sent.config_file, search, target, as_json)
                 return
             run = await _request_run(rest, sent.folder, sent.config_file, limits, asked, project)
             state = await _follow(rest, _ident(run))
     elif search is not None:
-        package = await asyncio.to_thread(pack_project, project, config_file)
-        await find_capacity.find(rest, package, search, target, as_json=as_json)
+        await _find_capacity(rest, project, config_file, search, target, as_json)
         return
     else:
         run = await _request_run(rest, project, config_file, limits, asked, project)
@@ -141,9 +146,34 @@ async def fire(
     limits.shown(summary)
     if target is not None:
         await _save(rest, f"{RUNS}/{_ident(run)}/report", target)
-    if junit is not None:
-        _write_junit(summary, junit)
+    _write_junit(summary, junit)
     _show_result(summary, state, limits, as_json=as_json)
+
+
+async def _find_capacity(
+    rest: RestClient,
+    folder: Path,
+    config_file: Path | None,
+    search: CapacityOptions,
+    target: Path | None,
+    as_json: bool,
+) -> None:
+    package = await asyncio.to_thread(pack_project, folder, config_file)
+    await find_capacity.find(rest, package, search, target, as_json=as_json)
+
+
+@asynccontextmanager
+async def _placed(
+    rest: RestClient, services: tuple[str, ...], cluster: ClusterOptions | None, project: Path,
+    config_file: Path | None, address: str | None,
+) -> AsyncIterator[Deployment | None]:  # fmt: skip
+    """Bring the turrets of a project to a cluster, or to the machines of --on, until the end of the block."""
+    if cluster is not None:
+        async with kubernetes_turrets.deployed(rest, cluster, project, config_file, address) as pods:
+            yield pods
+        return
+    async with deployed(rest, await machines(rest, services), project, config_file, address) as sent:
+        yield sent
 
 
 async def _request_run(
@@ -187,7 +217,9 @@ def _warm_up(text: str | None) -> dict[str, str]:
     return {} if text is None else {"warm_up": f"{duration_seconds(_WARM_UP, text, may_be_zero=True):g}"}
 
 
-def _write_junit(summary: Mapping[str, Any], target: Path) -> None:
+def _write_junit(summary: Mapping[str, Any], target: Path | None) -> None:
+    if target is None:
+        return
     with output_files.replacing(target) as file:
         file.write(run_conditions.junit(summary).encode())
     printing.say(f"{target} is written")

@@ -73,16 +73,19 @@ class LoadGenerator(Protocol):
 
 
 class TurretSession:
-    """One turret; call `run` once. `notify` shows a message to the person at the terminal."""
+    """One turret; call `run` once. `notify` shows a message to the person at the terminal.
 
-    def __init__(self, package: Package, keys: Keys | None, notify: Notify) -> None:
+    With `once` it ends after its first run, see `TurretMachine`.
+    """
+
+    def __init__(self, package: Package, keys: Keys | None, notify: Notify, *, once: bool = False) -> None:
         self.uuid = str(uuid.uuid4())
         self._package = package
         self._settings = settings = package.configuration
         self._plan = settings.plan()
         self._notify = notify
         self._tasks = TaskRegistry()
-        self._machine = state_machine.TurretMachine(self.uuid, settings.patience)
+        self._machine = state_machine.TurretMachine(self.uuid, settings.patience, once)
         ports = (settings.hq_publisher, settings.hq_rc)
         self._sockets = TurretSockets(settings.hq_address, ports, keys, self._receive, self._connection_changed, notify)
         self._outbox = Outbox()
