@@ -11,7 +11,7 @@ import click
 
 from smartmob import __version__
 from smartmob.cli.command_group import CommandGroup
-from smartmob.errors import RemoteError, SettingsError, SmartmobError
+from smartmob.errors import RemoteError, SettingsError, SmartmobError, message_of
 
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 """Exit codes: good, failed, wrong usage, an error of the server or of the network."""
@@ -171,7 +171,7 @@ def _run(call: Callable[[], object]) -> int:
         return GOOD
     except OSError as error:
         sys.stdout = None  # what is buffered cannot be written either
-        click.echo(f"smartmob: {_printable(str(error))}", err=True)
+        click.echo(f"smartmob: {_printable(message_of(error))}", err=True)
         return FAILED
     return result if isinstance(result, int) else GOOD
 
