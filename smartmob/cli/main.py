@@ -16,7 +16,7 @@ import click
 
 from smartmob import __version__
 from smartmob.cli.command_group import CommandGroup
-from smartmob.errors import RemoteError, SettingsError, SmartmobError
+from smartmob.errors import RemoteError, SettingsError, SmartmobError, message_of
 
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 """Exit codes: good, failed, wrong usage, an error of the server or of the network."""
@@ -192,7 +192,7 @@ def _run(call: Callable[[], object]) -> int:
         return GOOD
     except OSError as error:
         sys.stdout = None  # what is buffered cannot be written either
-        _say(str(error))
+        _say(message_of(error))
         return FAILED
     return result if isinstance(result, int) else GOOD
 
