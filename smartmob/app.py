@@ -40,6 +40,8 @@ from smartmob.kernel.observability.prometheus import (
 from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
+from smartmob.kernel.services import service_outbox
+from smartmob.kernel.services.service_outbox import ServiceOutbox
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.marks import feature as marks
@@ -77,6 +79,7 @@ class Service:
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
     features: tuple[Feature[object], ...]
+    outbox: ServiceOutbox | None = None
 
     @property
     def document(self) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
     services = ServiceRegistry(database, settings, alone=embedded is not None)
     kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness)
-    dependencies = Dependencies(*kernel_parts, database, services)
+    dependencies = Dependencies(*kernel_parts, database, services, service_outbox.made(database, services, settings))
     features = (audited := audit.build(dependencies), *_build_features(dependencies))
 
     writers = (feature.writer for feature in features if feature.writer is not None)
@@ -136,7 +139,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     gate = RequestGate(tokens, host_rules, public_paths(tables), request_stats, mounted, proxies=proxies, audit=record)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, tables)
-    service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features)
+    service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, dependencies.outbox)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
@@ -175,7 +178,7 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     built_processes = processes.build(dependencies)
     built_commands = commands.build(dependencies, programs=built_processes.service.one_off)
     built_turrets = turrets.build(dependencies, host_load=hosts_service)
-    built_marks = marks.build(dependencies)
+    built_marks, built_nodes = marks.build(dependencies), nodes.build(dependencies, hosts_service)
     services = Services(
         metrics=built_metrics.service,
         hosts=hosts_service,
@@ -183,12 +186,13 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
         commands=built_commands.service,
         turrets=built_turrets.service,
         marks=built_marks.service,
+        nodes=built_nodes.service,
     )
     built_alerts = alerts.build(dependencies, services)
     built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks, built_alerts)
     return (
         access.build(dependencies),
         *built,
-        nodes.build(dependencies, hosts_service),
+        built_nodes,
         console.build(dependencies, services, built_alerts.service),
     )

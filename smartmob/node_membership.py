@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
-from smartmob.client.node_key import JoinRefused, Membership, NodeKey
+from smartmob import node_activity
+from smartmob.client.node_key import JoinRefused, Membership
 from smartmob.client.node_link import LocalServer, NodeLink, Outbox
+from smartmob.client.node_samples import NodeSamples
+from smartmob.client.reporter import Clocks
 from smartmob.errors import SettingsError
 from smartmob.kernel.auth.node_access import make_secret
+from smartmob.kernel.features import Feature
 from smartmob.kernel.http.gate import RequestGate
 from smartmob.kernel.http.server import Accept
 from smartmob.kernel.observability.event_logger import get_logger
@@ -22,6 +25,9 @@ from smartmob.settings import Settings, secret
 
 log = get_logger()
 
+_INTERVAL_SECONDS = 1.0
+"""The interval of the samples of this machine's load."""
+
 
 class Joining(Protocol):
     """A service, or a light node, that joins."""
@@ -29,6 +35,10 @@ class Joining(Protocol):
     @property
     def tasks(self) -> TaskRegistry:
         """Return its background tasks."""
+
+    @property
+    def features(self) -> tuple[Feature[object], ...]:
+        """Return its features."""
 
     @property
     def gate(self) -> RequestGate:
@@ -69,21 +79,35 @@ def _wrong(name: str, reason: str) -> str:
     )
 
 
-def link(
-    node: Joining,
-    member: Membership,
-    accept: Accept,
-    outbox: Outbox | None = None,
-    on_host: Callable[[NodeKey], None] | None = None,
-) -> NodeLink:
-    """Return the link of this node, which has not started."""
-    local = LocalServer(node.tasks.start, accept, node.gate.tokens.node_access.set_secret, make_secret)
-    return NodeLink(member, local, clock.epoch, _report, outbox, on_host)
+class JoiningService(Joining, Protocol):
+    """A service that joins; its outbox has its records for the other one."""
+
+    @property
+    def outbox(self) -> Outbox | None:
+        """Return its outbox."""
 
 
-def start(service: Joining, member: Membership, accept: Accept) -> None:
+def link(node: Joining, member: Membership, accept: Accept, outbox: Outbox | None) -> NodeLink:
+    """Return the link of this node, which has not started; its samples are sent from the moment it has an account."""
+    samples = NodeSamples(
+        member.key_file.parent / "samples",
+        member.ca_file,
+        Clocks(clock.epoch, clock.steady),
+        lambda text: log.info("node.samples", reason=text),
+    )
+    activity = node_activity.reader(feature.service for feature in node.features)
+    set_secret = node.gate.tokens.node_access.set_secret
+    local = LocalServer(node.tasks.start, accept, set_secret, make_secret, activity)
+    made = NodeLink(member, local, clock.epoch, _report, outbox, samples.use)
+    if made.key is not None:
+        samples.use(made.key)
+    node.tasks.supervise("node-samples", lambda: samples.run(_INTERVAL_SECONDS))
+    return made
+
+
+def start(service: JoiningService, member: Membership, accept: Accept) -> None:
     """Start the background task that keeps the link of a service; the service goes on when it is refused."""
-    made = link(service, member, accept)
+    made = link(service, member, accept, service.outbox)
 
     async def run() -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -31,9 +32,9 @@ class Authority:
         self.file = folder / "authority.pem"
         self._ca.cert_pem.write_to_path(self.file)
 
-    def issue(self, name: str = "server", *hosts: str) -> Files:
+    def issue(self, name: str = "server", *hosts: str, not_before: datetime | None = None) -> Files:
         """Write a new certificate, by default for 127.0.0.1 and localhost, over existing files."""
-        issued = self._ca.issue_cert(*(hosts or ("127.0.0.1", "localhost")))
+        issued = self._ca.issue_cert(*(hosts or ("127.0.0.1", "localhost")), not_before=not_before)
         files = Files(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         files.cert.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(files.key)

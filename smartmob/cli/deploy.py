@@ -9,7 +9,7 @@ import math
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -20,9 +20,10 @@ from urllib.parse import quote
 from yarl import URL
 
 from smartmob.cli import printing
+from smartmob.cli.node_selection import Machine, is_address, select
 from smartmob.cli.processes import remarks
 from smartmob.cli.server_options import command_line
-from smartmob.client.http import RestClient
+from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.client.source_archive import PROCFILE, source_archive
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 from smartmob.processes import model
@@ -32,6 +33,11 @@ _CHUNK_BYTES = 256 * 1024
 _POLL_SECONDS = 0.25
 _READY_SECONDS = 30.0
 _GRACE_SECONDS = 15.0
+_REMOVAL_SECONDS = 120.0
+"""Seconds for which the removal of turrets is tried again: a killed service, or a node, comes back meanwhile."""
+_LONGEST_PAUSE_SECONDS = 5.0
+_NOT_FOUND, _AWAY = 404, (502, 503, 504)
+"""Statuses of a removal: the turret is not there, and its machine cannot be reached at the moment."""
 _TYPE = "turret"
 _TURRET = "turret.tar.gz"
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
@@ -56,21 +62,39 @@ class Deployment:
     turrets: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Process:
-    """A turret on a service."""
+    """A turret on a machine. It is `created` from the moment at which the machine may have it."""
 
     rest: RestClient
+    machine: Machine
     turret: dict[str, Any]
     app: str
     node: str
+    created: bool = False
 
     @property
     def slug(self) -> str:
         return f"{self.app}.{self.node}"
 
     def __str__(self) -> str:
-        return f"{self.turret['name']} on {URL(self.rest.url).authority}"
+        return f"{self.turret['name']} on {self.machine.name}"
+
+
+async def machines(rest: RestClient, given: Sequence[str]) -> list[Machine]:
+    """Return the machines of the values of `--on`: services by their addresses, or nodes by name or label.
+
+    Raises InvalidInput, NotFound and RemoteError, also when one of the nodes is not connected.
+    """
+    if all("://" in part or ("=" not in part and is_address(part.strip())) for part in ",".join(given).split(",")):
+        return [Machine(URL(url).authority, url, is_node=False) for url in services(",".join(given))]
+    selection = await select(rest, given, placing=True)
+    for machine in selection.machines:
+        if machine.problem:
+            raise RemoteError(f"the node {machine.name} is {machine.problem}")
+    if selection.left_out:
+        printing.say(f"Left out, because drained: {', '.join(selection.left_out)}")
+    return list(selection.machines)
 
 
 def services(text: str) -> list[str]:
@@ -107,6 +131,20 @@ def hq_address(listens: str, server: str, urls: Sequence[str]) -> str:
     return address
 
 
+def _address_for(machine: Machine, listens: str, server: str) -> str:
+    """Return the address at which the turrets of a machine reach the headquarters; raises InvalidInput.
+
+    A node reaches it where it reaches the service. One that has joined a service at 127.0.0.1 is on that machine.
+    """
+    if not machine.is_node:
+        return hq_address(listens, server, [machine.url])
+    way = machine.reaches or server
+    try:
+        return hq_address(listens, way, [way])
+    except InvalidInput as error:
+        raise InvalidInput(f"the node {machine.name}: {error}") from None
+
+
 def _is_everywhere(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_unspecified
@@ -123,40 +161,42 @@ def _is_here(host: str) -> bool:
 
 @asynccontextmanager
 async def deployed(
-    rest: RestClient, urls: Sequence[str], project: Path, config_file: Path | None, address: str | None
+    rest: RestClient, chosen: Sequence[Machine], project: Path, config_file: Path | None, address: str | None
 ) -> AsyncIterator[Deployment]:
-    """Deploy the turrets of a project to services, and remove them at the end of the block.
+    """Deploy the turrets of a project to machines, and remove them at the end of the block.
 
-    Services get turrets in turn until each service has one and each turret has a service. All are connected to the
+    Machines get turrets in turn until each machine has one and each turret has a machine. All are connected to the
     headquarters of `rest` when the block begins. Raises InvalidInput, RemoteError and DeploymentFailed.
     """
     heard = await rest.get("/turrets")
     there = heard["headquarters"]
     if there is None:
         raise DeploymentFailed(f"{rest.url} is no headquarters; start it with --hq (smartmob serve --hq)")
-    address = address or hq_address(there["host"], rest.url, urls)
-    goal = {"hq_address": address, "hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
+    reached = {machine.url: address or _address_for(machine, there["host"], rest.url) for machine in chosen}
+    ports = {"hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
     async with AsyncExitStack() as ends:
         temporary = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="smartmob-fire-")))
-        clients = [await ends.enter_async_context(rest.for_service(url)) for url in urls]
-        folder, config = await asyncio.to_thread(_open_project, project, config_file, temporary)
+        clients = [(await ends.enter_async_context(rest.for_service(each.url)), each) for each in chosen]
+        folder, config = await asyncio.to_thread(open_project, project, config_file, temporary)
         turrets = await asyncio.to_thread(package.turrets, folder, config)
         required = configuration.read(config).get("turrets_requirements", [])
         app, number = f"turrets-{secrets.token_hex(4)}", max(len(turrets), len(clients))
         processes = [
-            _Process(each, turret | goal, app, f"{_TYPE}.{index}")
-            for index, (each, turret) in enumerate(islice(zip(cycle(clients), cycle(turrets), strict=False), number))
+            _Process(client, each, turret | ports | {"hq_address": reached[each.url]}, app, f"{_TYPE}.{index}")
+            for index, ((client, each), turret) in enumerate(
+                islice(zip(cycle(clients), cycle(turrets), strict=False), number)
+            )
         ]
         try:
             await _create(processes, config.parent, temporary, required)
-            await _until_ready(rest, processes, {turret["uuid"] for turret in heard["turrets"]}, address)
+            await _until_ready(rest, processes, {turret["uuid"] for turret in heard["turrets"]}, reached)
             printing.say(f"Ready: {', '.join(map(str, processes))}")
-            yield Deployment(folder, await asyncio.to_thread(_waiting_for, config, number, temporary), number)
+            yield Deployment(folder, await asyncio.to_thread(waiting_for, config, number, temporary), number)
         finally:
             await _remove(processes)
 
 
-def _open_project(project: Path, config_file: Path | None, temporary: Path) -> tuple[Path, Path]:
+def open_project(project: Path, config_file: Path | None, temporary: Path) -> tuple[Path, Path]:
     """Return the folder of a project, which may be a package of one, and its configuration."""
     if project.is_file():
         (temporary / "project").mkdir()
@@ -168,7 +208,7 @@ def _open_project(project: Path, config_file: Path | None, temporary: Path) -> t
     return project, config_file or project / "config.json"
 
 
-def _waiting_for(config: Path, turrets: int, temporary: Path) -> Path:
+def waiting_for(config: Path, turrets: int, temporary: Path) -> Path:
     """Write and return a configuration whose run waits for all deployed turrets."""
     given = configuration.read(config)
     wanted = given.get("min_turrets")
@@ -186,6 +226,7 @@ async def _create(processes: Sequence[_Process], project: Path, temporary: Path,
         await asyncio.to_thread(_fill, target, process.turret, project, required)
         source = await _upload(process.rest, target)
         wanted = {"app": process.app, "node": process.node, "process_type": _TYPE, "source_url": source}
+        process.created = True
         await process.rest.post("/create-process", wanted | {"grace": _GRACE_SECONDS})
 
     creating = asyncio.gather(*(create(*each) for each in enumerate(processes)), return_exceptions=True)
@@ -224,30 +265,33 @@ async def _upload(rest: RestClient, folder: Path) -> str:
         packing.__exit__(None, None, None)
 
 
-async def _ready(rest: RestClient, known: set[str]) -> Counter[str]:
+async def ready_turrets(rest: RestClient, known: set[str]) -> Counter[str]:
     """Return the names of the new turrets that are ready, with their numbers; `known` are those from before."""
     turrets = (await rest.get("/turrets"))["turrets"]
     new = [turret for turret in turrets if turret["uuid"] not in known and turret["alive"]]
     return Counter(turret["name"] for turret in new if turret["status"].lower() == "ready")
 
 
-async def _until_ready(rest: RestClient, processes: Sequence[_Process], known: set[str], address: str) -> None:
+async def _until_ready(
+    rest: RestClient, processes: Sequence[_Process], known: set[str], reached: Mapping[str, str]
+) -> None:
     """Wait until all turrets are connected; raises DeploymentFailed when one cannot start or does not connect."""
     wanted = Counter(process.turret["name"] for process in processes)
     loop, deadline = asyncio.get_running_loop(), math.inf
     while True:
         if await _all_run(processes):
-            missing = wanted - await _ready(rest, known)
+            missing = wanted - await ready_turrets(rest, known)
             if not missing:
                 return
             deadline = min(deadline, loop.time() + _READY_SECONDS)
             if loop.time() >= deadline:
                 break
         await asyncio.sleep(_POLL_SECONDS)
-    there = ", ".join(sorted({URL(process.rest.url).authority for process in processes}))
+    there = ", ".join(sorted({process.machine.name for process in processes}))
+    addresses = " and ".join(sorted(set(reached.values())))
     raise DeploymentFailed(
-        f"{', '.join(missing)} did not connect to the headquarters within {_READY_SECONDS:g} s. Can {address} and its "
-        f"ports be reached from {there}? Say with --hq-address where it is for them"
+        f"{', '.join(missing)} did not connect to the headquarters within {_READY_SECONDS:g} s. Can {addresses} and "
+        f"its ports be reached from {there}? Say with --hq-address where it is for them"
     )
 
 
@@ -262,14 +306,32 @@ async def _all_run(processes: Sequence[_Process]) -> bool:
 
 
 async def _remove(processes: Sequence[_Process]) -> None:
-    """Remove all processes, and report those that cannot be removed."""
+    """Remove all processes, and report those that cannot be removed.
+
+    A node or service that is away is tried again for a while; CTRL-C ends that.
+    """
+    deadline = asyncio.get_running_loop().time() + _REMOVAL_SECONDS
 
     async def remove(process: _Process) -> None:
-        try:
-            await process.rest.post(f"/delete-process/{quote(process.slug)}", {})
-        except RemoteError as error:
-            if error.status != 404:
-                way = command_line(process.rest, "stop", "--remove", process.slug)
-                printing.say(f"the turret {process} is left behind: {error}. Remove it with {way}")
+        pause, way = _POLL_SECONDS, command_line(process.rest, "stop", "--remove", process.slug)
+        while True:
+            try:
+                await process.rest.post(f"/delete-process/{quote(process.slug)}", {})
+                return
+            except RemoteError as error:
+                if error.status == _NOT_FOUND:
+                    return
+                away = error.status in _AWAY or isinstance(error, ConnectionBroken)
+                if not away or asyncio.get_running_loop().time() > deadline:
+                    printing.say(f"the turret {process} is left behind: {error}. Remove it with {way}")
+                    return
+                if pause == _POLL_SECONDS:
+                    printing.say(f"the turret {process} is removed as soon as it can be: {error} (CTRL-C to leave it)")
+            try:
+                await asyncio.sleep(pause)
+            except asyncio.CancelledError:
+                printing.say(f"the turret {process} is left behind. Remove it with {way}")
+                raise
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    await asyncio.gather(*map(remove, processes))
+    await asyncio.gather(*(remove(process) for process in processes if process.created))

@@ -7,8 +7,8 @@ import csv
 import io
 import signal
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -19,6 +19,7 @@ import orjson
 from smartmob import csv_cells
 from smartmob.cli import (
     find_capacity,
+    kubernetes_turrets,
     local_load,
     output_files,
     printing,
@@ -27,15 +28,17 @@ from smartmob.cli import (
     thresholds,
 )
 from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
-from smartmob.cli.deploy import deployed
-from smartmob.cli.deploy import services as addresses
+from smartmob.cli.deploy import Deployment, deployed, machines
 from smartmob.cli.durations import duration_seconds
+from smartmob.cli.kubernetes_turrets import ClusterOptions, with_cluster_options
 from smartmob.cli.run_conditions import RunConditions
 from smartmob.cli.server_options import with_rest_client
+from smartmob.cli.suggestions import did_you_mean
 from smartmob.client import http
 from smartmob.client.http import RestClient
 from smartmob.client.limits import LIMITS
-from smartmob.errors import InvalidInput, RemoteError, SettingsError, SmartmobError
+from smartmob.counts import counted
+from smartmob.errors import InvalidInput, NotFound, RemoteError, SettingsError, SmartmobError
 from smartmob.turrets.project import find_config
 
 RUNS = "/turret-runs"
@@ -48,6 +51,10 @@ _RECONNECT_SECONDS = 1.0
 _ATTEMPTS = 60  # connections to a run whose connection breaks
 _MOST_ERRORS = 10  # rows of the table of errors
 _WARM_UP = "--warm-up"
+_NOT_FOUND_STATUS = 404
+_MOST_RUNS = 100  # among which one is looked for by the beginning of its id or by its name
+_LEAST_BEGINNING = 4  # characters of an id
+_NEWEST = "`last` is the newest one"
 _HEADERS = ("elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error")
 _KEYS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 
@@ -66,8 +73,9 @@ class RunFailed(SmartmobError):
               help="Write the report there.")  # fmt: skip
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the conditions as JUnit XML there.")  # fmt: skip
-@click.option("--on", "services", metavar="HOST:PORT,...",
-              help="Bring the project's turrets to these services, and remove them at the end.")  # fmt: skip
+@click.option("--on", "services", metavar="MACHINES", multiple=True,
+              help="Bring the project's turrets to these machines, and remove them at the end: HOST:PORT,... of "
+              "services, or nodes by NAME,... or label=KEY[=VALUE],... or all; repeatable.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
 @click.option(
     _WARM_UP,
@@ -75,6 +83,7 @@ class RunFailed(SmartmobError):
     help="Leave out the first seconds of the run, such as 30s, of all figures; 0s for none.",
 )
 @with_capacity_options
+@with_cluster_options
 @click.option("--no-wait", is_flag=True, help="Print the id of the run and do not wait for its end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @with_rest_client
@@ -86,18 +95,20 @@ async def fire(
     conditions: tuple[str, ...],
     target: Path | None,
     junit: Path | None,
-    services: str | None,
+    services: tuple[str, ...],
     hq_address: str | None,
     warm_up: str | None,
     no_wait: bool,
     as_json: bool,
     search: CapacityOptions | None,
+    cluster: ClusterOptions | None,
 ) -> None:
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
     All turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
-    stops the run early, a second CTRL-C leaves without waiting. With --on other services, which accept the same token,
-    run the turrets of PROJECT: in turn, until each service has a turret and each turret has a service.
+    stops the run early, a second CTRL-C leaves without waiting. With --on nodes of the service, or other services that
+    accept the same token, run the turrets of PROJECT: in turn, until each machine has a turret and each turret has a
+    machine. They begin together, when all of them are ready. With --kubernetes they are pods of a Job.
 
     When no service answers at the default address, or it is no headquarters, a headquarters and the turrets of PROJECT
     are started here for this run, and the report is written to PROJECT-report.html.
@@ -110,19 +121,19 @@ async def fire(
             "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
         )
     limits = await asyncio.to_thread(_checked, project, config_file, conditions, asked.get("warm_up"))
-    if services is not None:
+    if services or cluster is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
-        async with deployed(rest, addresses(services), project, config_file, hq_address) as sent:
+        async with _placed(rest, services, cluster, project, config_file, hq_address) as sent:
+            if sent is None:
+                return
             if search is not None:
-                package = await asyncio.to_thread(pack_project, sent.folder, sent.config_file)
-                await find_capacity.find(rest, package, search, target, as_json=as_json)
+                await _find_capacity(rest, sent.folder, sent.config_file, search, target, as_json)
                 return
             run = await _request_run(rest, sent.folder, sent.config_file, limits, asked, project)
             state = await _follow(rest, _ident(run))
     elif search is not None:
-        package = await asyncio.to_thread(pack_project, project, config_file)
-        await find_capacity.find(rest, package, search, target, as_json=as_json)
+        await _find_capacity(rest, project, config_file, search, target, as_json)
         return
     else:
         run = await _request_run(rest, project, config_file, limits, asked, project)
@@ -135,9 +146,34 @@ async def fire(
     limits.shown(summary)
     if target is not None:
         await _save(rest, f"{RUNS}/{_ident(run)}/report", target)
-    if junit is not None:
-        _write_junit(summary, junit)
+    _write_junit(summary, junit)
     _show_result(summary, state, limits, as_json=as_json)
+
+
+async def _find_capacity(
+    rest: RestClient,
+    folder: Path,
+    config_file: Path | None,
+    search: CapacityOptions,
+    target: Path | None,
+    as_json: bool,
+) -> None:
+    package = await asyncio.to_thread(pack_project, folder, config_file)
+    await find_capacity.find(rest, package, search, target, as_json=as_json)
+
+
+@asynccontextmanager
+async def _placed(
+    rest: RestClient, services: tuple[str, ...], cluster: ClusterOptions | None, project: Path,
+    config_file: Path | None, address: str | None,
+) -> AsyncIterator[Deployment | None]:  # fmt: skip
+    """Bring the turrets of a project to a cluster, or to the machines of --on, until the end of the block."""
+    if cluster is not None:
+        async with kubernetes_turrets.deployed(rest, cluster, project, config_file, address) as pods:
+            yield pods
+        return
+    async with deployed(rest, await machines(rest, services), project, config_file, address) as sent:
+        yield sent
 
 
 async def _request_run(
@@ -181,7 +217,9 @@ def _warm_up(text: str | None) -> dict[str, str]:
     return {} if text is None else {"warm_up": f"{duration_seconds(_WARM_UP, text, may_be_zero=True):g}"}
 
 
-def _write_junit(summary: Mapping[str, Any], target: Path) -> None:
+def _write_junit(summary: Mapping[str, Any], target: Path | None) -> None:
+    if target is None:
+        return
     with output_files.replacing(target) as file:
         file.write(run_conditions.junit(summary).encode())
     printing.say(f"{target} is written")
@@ -235,7 +273,7 @@ async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: st
             rows += 1
     if not rows and summary["transactions"]:
         printing.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
-    printing.say(f"{target}: {rows} results")
+    printing.say(f"{target}: {counted(rows, 'result')}")
 
 
 def _csv_writer(file: TextIO, target: Path, delimiter: str, timers: Sequence[str]) -> Any:
@@ -257,7 +295,7 @@ async def rebuild_results(rest: RestClient, run: str, target: Path | None) -> No
     """Compute the summary of RUN again from its stored results, and write its report."""
     run = await find_run(rest, run)
     summary = await rest.post(f"{RUNS}/{run}/rebuild", {})
-    printing.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
+    printing.say(f"{counted(summary['transactions'], 'transaction')}, {counted(summary['errors'], 'error')}")
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
 
 
@@ -341,13 +379,31 @@ def _interrupts() -> Iterator[asyncio.Event]:
 
 
 async def find_run(rest: RestClient, ident: str) -> str:
-    """Return the id of a run from its id, or `last`."""
+    """Return the id of a run from its id, the beginning of it, or `last`, quoted for a path; raises NotFound."""
     if ident != "last":
-        return quote(ident, safe="")
+        return await _named(rest, ident)
     runs = (await rest.get(RUNS, limit=1))["runs"]
     if not runs:
         raise InvalidInput("there is no run yet; smartmob fire PROJECT makes one")
     return _ident(runs[0])
+
+
+async def _named(rest: RestClient, ident: str) -> str:
+    try:
+        return _ident(await rest.get(f"{RUNS}/{quote(ident, safe='')}"))
+    except RemoteError as error:
+        if error.status != _NOT_FOUND_STATUS:
+            raise
+    runs = (await rest.get(RUNS, limit=_MOST_RUNS))["runs"]
+    found = [run for run in runs if len(ident) >= _LEAST_BEGINNING and str(run["id"]).startswith(ident)]
+    if len(found) == 1:
+        return _ident(found[0])
+    if found:
+        raise InvalidInput(f"{ident} is the beginning of {len(found)} runs; give more of the id")
+    named = [str(run["id"]) for run in runs if run["name"] == ident]
+    hint = f"; the newest of this name is {named[0]}" if named else ""
+    names = ["last", *(str(run["id"]) for run in runs)]
+    raise NotFound(f"there is no load test {ident}{hint or did_you_mean(ident, names, _NEWEST)}")
 
 
 def _ident(run: Mapping[str, Any]) -> str:
@@ -364,10 +420,12 @@ async def _save(rest: RestClient, path: str, target: Path, **query: str) -> None
 
 def print_summary(summary: Mapping[str, Any], columns: int) -> None:
     """Print the statistics of a run, its errors and the doubts about it, for a terminal with so many columns."""
-    title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
+    title = (
+        f"Run {summary['id']}: {counted(summary['transactions'], 'transaction')}, {counted(summary['errors'], 'error')}"
+    )
     shown = _shown_durations(columns)
     after = f", after {summary['warm_up']:g} s of warm-up" if summary["warm_up"] else ""
-    printing.print_lines([printing.plain(f"{title}, {summary['rate']:,.1f}/s{after}", "bold")])
+    printing.print_lines([printing.plain(f"{title}, {printing.rate(summary['rate'])}{after}", "bold")])
     printing.print_table(
         "",
         ("Timer", ">OK", ">Failed", *(f">{name}" for name in shown)),
@@ -380,19 +438,19 @@ def print_summary(summary: Mapping[str, Any], columns: int) -> None:
     _print_failures(summary, shown)
     trust = summary["trust"]
     for fact in trust["facts"]:
-        click.echo(printing.printable(fact))
+        printing.tell(fact)
     if trust["doubts"]:
         rows = ((doubt["level"], doubt["what"]) for doubt in trust["doubts"])
         printing.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
     else:
-        click.echo("Can this run be trusted? Yes: nothing speaks against it.")
+        printing.tell("Can this run be trusted? Yes: nothing speaks against it.")
 
 
 def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
     """Print the bytes of a run, the durations of its failures, and the errors of each timer with kind and code."""
     if summary["sent"] or summary["received"]:
         whole = ", in the whole run with its warm-up" if summary["warm_up"] else ""
-        click.echo(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent{whole}")
+        printing.tell(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent{whole}")
     failed = {
         name: row["failed"] for name, row in summary["timers"].items() if row["failed"] and row["failed"]["count"]
     }
@@ -410,7 +468,7 @@ def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
         printing.print_table("Errors", (">Count", "Timer", "Kind", "Code", "Error"), texts)
     more = len(errors) - _MOST_ERRORS + summary["other_error_texts"]
     if more > 0:
-        click.echo(f"and {more:,} more different errors, which the report has")
+        printing.tell(f"and {counted(more, 'more different error')}; see the report")
 
 
 _DURATIONS = ("Min", "Avg", "p50", "p90", "p95", "p99", "p99.9", "Max", "Stdev")

@@ -20,8 +20,6 @@ from smartmob.errors import SmartmobError
 from smartmob.options import PREFIX
 from smartmob.settings import Settings, load
 
-_INTERVAL_SECONDS = 1.0
-"""The interval of the samples of this machine's load."""
 _STOP_SECONDS = 2.0
 """Seconds that requests under way get to finish when the node stops; programs have a grace of their own."""
 _PATH = click.Path(path_type=Path)
@@ -96,13 +94,10 @@ def _state_dir() -> Path:
 
 async def _run(settings: Settings, access_log: Any) -> None:
     from smartmob import node_app, node_membership
-    from smartmob.client.node_samples import NodeSamples
-    from smartmob.client.reporter import Clocks
     from smartmob.commands.events import CloseRequested
     from smartmob.kernel.http import server
     from smartmob.kernel.observability.event_logger import get_logger
     from smartmob.kernel.observability.notify import Notifier
-    from smartmob.kernel.runtime import clock
 
     log = get_logger()
     member = node_membership.membership(settings, "--token-file")
@@ -111,16 +106,9 @@ async def _run(settings: Settings, access_log: Any) -> None:
     stop = server.stop_on_signals(lambda: None, None)
     node.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
     notifier = Notifier(environment())
-    samples = NodeSamples(
-        settings.data_dir / "samples", settings.join.ca_file, Clocks(clock.epoch, clock.steady),
-        lambda text: log.info("node.samples", reason=text),
-    )  # fmt: skip
     try:
         async with server.serving_streams(node.app, node.gate, settings, node.drain) as accept:
-            link = node_membership.link(node, member, accept, node.journal, samples.use)
-            if link.key is not None:
-                samples.use(link.key)
-            node.tasks.supervise("node-samples", lambda: samples.run(_INTERVAL_SECONDS))
+            link = node_membership.link(node, member, accept, node.journal)
             running = node.tasks.start("node-link", link.run())
             notifier.ready()
             gc.freeze()

@@ -35,13 +35,14 @@ def with_headquarters(command: Callable[..., Awaitable[T]]) -> Callable[..., Awa
     @wraps(command)
     async def run(rest: RestClient, **options: Any) -> T:
         with _ended_like_interrupted():
-            if options["services"] is not None or options["no_wait"] or not _is_default_server():
+            elsewhere = options["services"] or options["cluster"] is not None
+            if elsewhere or options["no_wait"] or not _is_default_server():
                 return await command(rest, **options)
             async with _at_hand(rest) as own:
                 if own is None:
                     return await command(rest, **options)
                 report = options["target"] or Path(f"{name_of(options['project'])}-report.html")
-                result = await command(own, **options | {"services": own.url, "target": report})
+                result = await command(own, **options | {"services": (own.url,), "target": report})
                 printing.say(
                     f"The report is in {report}; the headquarters that was started for it ends with this command"
                 )

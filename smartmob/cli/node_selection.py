@@ -45,12 +45,16 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A selected machine: its name, the address of its service, and why nothing can be done there, or ""."""
+    """A selected machine: its name, the address of its service, and why nothing can be done there, or "".
+
+    `reaches` is the address by which a node reaches the service that it has joined, or "" if that is not known.
+    """
 
     name: str
     url: str
     is_node: bool = True
     problem: str = ""
+    reaches: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,8 @@ async def _resolves(name: str) -> bool:
 
 def _machine(rest: RestClient, node: Mapping[str, Any]) -> Machine:
     url = f"{rest.url}{NODES_PATH}/{quote(node['name'], safe='')}/service"
-    return Machine(node["name"], url, problem="" if node["connected"] else _absence(node))
+    problem, reaches = "" if node["connected"] else _absence(node), str(node["facts"].get("service") or "")
+    return Machine(node["name"], url, problem=problem, reaches=reaches)
 
 
 def _absence(node: Mapping[str, Any]) -> str:

@@ -27,8 +27,16 @@ import click
               help="Public CURVE key of the headquarters: the connection is encrypted.")  # fmt: skip
 @click.option("--key-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Secret CURVE key of this turret, which a headquarters with --hq-turret-keys knows.")  # fmt: skip
+@click.option("--once", is_flag=True, help="End after one run: with 0 if the headquarters has confirmed all results of "
+              "this turret, else with 1.")  # fmt: skip
 def command(
-    config_file: Path | None, tar: Path | None, hq_key_file: Path | None, key_file: Path | None, **overrides: Any
+    config_file: Path | None,
+    tar: Path | None,
+    hq_key_file: Path | None,
+    key_file: Path | None,
+    *,
+    once: bool,
+    **overrides: Any,
 ) -> int:
     """Run a turret: wait for the orders of a headquarters, fire, and send the results.
 
@@ -47,17 +55,17 @@ def command(
         else:
             assert config_file is not None
             packed = package.from_config(config_file, given)
-        return _run(packed, hq_key_file, key_file)
+        return _run(packed, hq_key_file, key_file, once=once)
 
 
-def _run(packed: Any, hq_key_file: Path | None, key_file: Path | None) -> int:
+def _run(packed: Any, hq_key_file: Path | None, key_file: Path | None, *, once: bool) -> int:
     from smartmob.turrets.turret import event_loop, keys
     from smartmob.turrets.turret.session import TurretSession
 
     curve = keys.keys(packed, hq_key_file, key_file)
 
     async def main() -> int:
-        turret = TurretSession(packed, curve, _say)
+        turret = TurretSession(packed, curve, _say, once=once)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, turret.quit)

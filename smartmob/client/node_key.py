@@ -101,6 +101,8 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
             body = await answer.content.read(16 * 1024)
             status, reason = answer.status, answer.reason
     except aiohttp.ClientConnectorCertificateError as error:
+        if tls_trust.may_become_valid(error):
+            raise
         raise JoinRefused(f"cannot join {url}: {tls_trust.certificate_problem(error)}") from None
     except aiohttp.ClientConnectorSSLError as error:
         raise JoinRefused(f"cannot join {url}: it does not speak TLS ({error.os_error}); try http://") from None

@@ -28,7 +28,7 @@ from smartmob.client.clock_offset import exchange_result
 from smartmob.client.node_key import JoinRefused, Membership, NodeKey
 from smartmob.errors import RemoteError, Unavailable
 from smartmob.nodes import protocol
-from smartmob.nodes.model import NodeFacts
+from smartmob.nodes.model import NodeActivity, NodeFacts
 from smartmob.nodes.pipe import pipe
 from smartmob.nodes.records import shortened
 
@@ -43,6 +43,8 @@ _CLOCK_EXCHANGES = 5
 """The number of clock exchanges of a measurement; the quickest one counts."""
 _CLOCK_SECONDS = 600.0
 """The interval at which the clock is measured again."""
+_ACTIVITY_SECONDS = 1.0
+"""The interval at which changes of programs and jobs are looked for."""
 _MOST_STREAMS = 1_000
 """Streams at the same time, as the service has them; further ones are not dialled."""
 _FINAL_CODES = {4003: "this node was removed from the service; join again with a token"}
@@ -91,7 +93,7 @@ class Outbox(Protocol):
     async def wait_for_records(self) -> None:
         """Wait until there are records."""
 
-    def first_records(self, max_bytes: int) -> Sequence[Waiting]:
+    async def first_records(self, max_bytes: int) -> Sequence[Waiting]:
         """Return the oldest records, with at most `max_bytes` of values unless one alone has more."""
 
     async def delivered(self, number: int) -> None:
@@ -105,19 +107,21 @@ class Outbox(Protocol):
 class LocalServer:
     """The HTTP server of this machine: `accept` serves a stream, `start` starts the task that copies its bytes.
 
-    `set_secret` gets the secret of the present link from `make_secret`, and None when the link has ended.
+    `set_secret` gets the secret of the present link from `make_secret`, and None when the link has ended. `activity`
+    returns the programs and the running jobs of this machine.
     """
 
     start: Start
     accept: Accept
     set_secret: Callable[[str | None], None]
     make_secret: Callable[[], str]
+    activity: Callable[[], NodeActivity] = NodeActivity
 
 
 class NodeLink:
     """Joins a service and keeps the link to it. `wall` is the clock in seconds since 1970.
 
-    `outbox` has the records to deliver. `on_host` is called with the key when the service has told as which machine
+    `outbox` has the records to deliver. `on_host` is called with the key when the service has said as which machine
     this node reports its load; None: the node does not report.
     """
 
@@ -151,40 +155,44 @@ class NodeLink:
     async def run(self) -> None:
         """Join, connect, and connect again after each loss; raises JoinRefused."""
         delay, reported = _FIRST_DELAY_SECONDS, ""
-        loop = asyncio.get_running_loop()
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS)
+        loop, trust = asyncio.get_running_loop(), tls_trust.ReloadedTrust(self._membership.ca_file)
+        while True:
+            begun = loop.time()
+            try:
+                code = await self._join_and_connect(trust)
+                reason = _CLOSED_REASONS.get(code)
+                reported = ""
+                self._report(f"the connection to {self._url} was closed{f': {reason}' if reason else ''}")
+                if reason:
+                    delay = _LONGEST_DELAY_SECONDS
+            except JoinRefused:
+                raise
+            except (aiohttp.ClientError, OSError, TimeoutError, RemoteError) as error:
+                reason = _reason(error, self._url)
+                if reason != reported:
+                    self._report(f"cannot connect to {self._url}: {reason}; trying again")
+                reported = reason
+            if loop.time() - begun > _PROVEN_SECONDS:
+                delay = _FIRST_DELAY_SECONDS
+            await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  # spreads nodes, hides nothing
+            delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
+
+    async def _join_and_connect(self, trust: tls_trust.ReloadedTrust) -> int:
+        """Join if there is no key, connect, and return the close code when the link has ended."""
         async with aiohttp.ClientSession(
-            timeout=timeout,
-            connector=tls_trust.connector(self._membership.ca_file),
+            timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS),
+            connector=trust.connector(),
             trace_configs=[tls_trust.redirect_guard()],
             headers={"User-Agent": f"smartmob/{__version__}"},
         ) as session:
-            while True:
-                begun = loop.time()
-                try:
-                    if self._key is None:
-                        self._key = await node_key.join(session, self._membership)
-                        self._report(f"joined {self._url} as {self._key.name}")
-                    code = await self._connect(session)
-                    reason = _CLOSED_REASONS.get(code)
-                    reported = ""
-                    self._report(f"the connection to {self._url} was closed{f': {reason}' if reason else ''}")
-                    if reason:
-                        delay = _LONGEST_DELAY_SECONDS
-                except JoinRefused:
-                    raise
-                except (aiohttp.ClientError, OSError, TimeoutError, RemoteError) as error:
-                    reason = _reason(error, self._url)
-                    if reason != reported:
-                        self._report(f"cannot connect to {self._url}: {reason}; trying again")
-                    reported = reason
-                finally:
-                    self._server.set_secret(None)
-                    await self._end_streams()
-                if loop.time() - begun > _PROVEN_SECONDS:
-                    delay = _FIRST_DELAY_SECONDS
-                await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  # spreads nodes, hides nothing
-                delay = min(2 * delay, _LONGEST_DELAY_SECONDS)
+            try:
+                if self._key is None:
+                    self._key = await node_key.join(session, self._membership)
+                    self._report(f"joined {self._url} as {self._key.name}")
+                return await self._connect(session)
+            finally:
+                self._server.set_secret(None)
+                await self._end_streams()
 
     async def _connect(self, session: aiohttp.ClientSession) -> int:
         """Connect, and return the close code when the link has ended."""
@@ -222,7 +230,10 @@ class NodeLink:
         """Handle the messages of the service, and send clock questions and records, until the link ends."""
         self._measured.clear()
         self._stored = asyncio.Queue()
-        tasks = [self._server.start("node-clock", self._ask_for_the_time(websocket))]
+        tasks = [
+            self._server.start("node-clock", self._ask_for_the_time(websocket)),
+            self._server.start("node-activity", self._tell_activity(websocket)),
+        ]
         if self._outbox is not None:
             tasks.append(self._server.start("node-records", self._deliver(websocket, self._outbox)))
         try:
@@ -279,16 +290,27 @@ class NodeLink:
                 await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
             await asyncio.sleep(_CLOCK_SECONDS)
 
+    async def _tell_activity(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+        """Send the programs and jobs of this machine, and again when they have changed, at most once a second."""
+        last = None
+        while True:
+            activity = self._server.activity()
+            if activity != last:
+                with suppress(ConnectionError):
+                    await websocket.send_str(protocol.write(protocol.Activity(activity)))
+                last = activity
+            await asyncio.sleep(_ACTIVITY_SECONDS)
+
     async def _deliver(self, websocket: aiohttp.ClientWebSocketResponse, outbox: Outbox) -> None:
         """Send the oldest records, wait until they are stored, and go on, until cancelled."""
         await self._measured.wait()  # the service corrects their times
         while True:
-            await outbox.wait_for_records()
-            waiting = outbox.first_records(protocol.RECORD_BYTES)
-            if not waiting:
-                continue
-            records = [_record(each) for each in waiting]
             try:
+                await outbox.wait_for_records()
+                waiting = await outbox.first_records(protocol.RECORD_BYTES)
+                if not waiting:
+                    continue
+                records = [_record(each) for each in waiting]
                 await websocket.send_str(protocol.write(protocol.Records(outbox.id, records, outbox.dropped)))
                 number = await self._stored.get()
                 if number > records[-1].number:
@@ -341,6 +363,7 @@ class NodeLink:
             memory=_memory(),
             clock_offset=offset,
             clock_delay=delay,
+            service=self._url,
         )
 
 

@@ -23,6 +23,7 @@ from smartmob import __version__
 from smartmob.client import tls_trust
 from smartmob.client.backlog import Backlog
 from smartmob.client.clock_offset import exchange_result
+from smartmob.counts import counted
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 from smartmob.hosts.fields import Container, Snapshot, container_text
 from smartmob.hosts.model import sample_fields
@@ -155,7 +156,7 @@ class Reporter:
         try:
             self._backlog.add(list(self._held))
         except OSError as error:
-            self._report(f"{len(self._held)} samples are lost: the backlog cannot be written: {error.strerror}")
+            self._report(f"{counted(len(self._held), 'sample')} lost: the backlog cannot be written: {error.strerror}")
         self._held.clear()
         if self._backlog.lost > lost and not lost:
             self._report("the backlog is full: the oldest samples are lost from now on")
@@ -163,31 +164,35 @@ class Reporter:
     # -- delivering -----------------------------------------------------------------------------------------------
 
     async def _delivery_loop(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
-        headers = {"User-Agent": f"smartmob/{__version__}"}
-        connector = tls_trust.connector(self._account.ca_file)
+        trust, delay = tls_trust.ReloadedTrust(self._account.ca_file), _FIRST_DELAY
+        while True:
+            started = self.delivered
+            try:
+                await self._deliver_until_lost(trust)
+            except (aiohttp.ClientError, TimeoutError, RemoteError) as error:
+                if self._connected or delay == _FIRST_DELAY:
+                    reason = tls_trust.certificate_problem(error) or str(error) or "no answer in time"
+                    self._report(f"{self._account.url} is away ({reason}); samples are kept")
+            finally:
+                self._connected = False
+                self._store_on_disk()
+            delay = _FIRST_DELAY if self.delivered > started else min(delay * 2, _LONGEST_DELAY)
+            # Not all at once: a service that restarts gets back hundreds of agents.
+            await asyncio.sleep(delay * self._random.uniform(0.5, 1.0))
+
+    async def _deliver_until_lost(self, trust: tls_trust.ReloadedTrust) -> None:
+        """Connect, and deliver until the connection is lost."""
         async with aiohttp.ClientSession(
-            headers=headers, timeout=timeout, connector=connector, trace_configs=[tls_trust.redirect_guard()]
+            headers={"User-Agent": f"smartmob/{__version__}"},
+            timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS),
+            connector=trust.connector(),
+            trace_configs=[tls_trust.redirect_guard()],
         ) as session:
-            delay = _FIRST_DELAY
-            while True:
-                started = self.delivered
-                try:
-                    await self._register(session)
-                    async with session.ws_connect(
-                        URL(self._account.url) / "echo", timeout=aiohttp.ClientWSTimeout(ws_close=_ANSWER_SECONDS)
-                    ) as socket:
-                        await self._converse(socket)
-                except (aiohttp.ClientError, TimeoutError, RemoteError) as error:
-                    if self._connected or delay == _FIRST_DELAY:
-                        reason = tls_trust.certificate_problem(error) or str(error) or "no answer in time"
-                        self._report(f"{self._account.url} is away ({reason}); samples are kept")
-                finally:
-                    self._connected = False
-                    self._store_on_disk()
-                delay = _FIRST_DELAY if self.delivered > started else min(delay * 2, _LONGEST_DELAY)
-                # Not all at once: a service that restarts gets back hundreds of agents.
-                await asyncio.sleep(delay * self._random.uniform(0.5, 1.0))
+            await self._register(session)
+            async with session.ws_connect(
+                URL(self._account.url) / "echo", timeout=aiohttp.ClientWSTimeout(ws_close=_ANSWER_SECONDS)
+            ) as socket:
+                await self._converse(socket)
 
     async def _register(self, session: aiohttp.ClientSession) -> None:
         account = self._account
@@ -249,11 +254,13 @@ class Reporter:
         try:
             payload = await self._ask(socket, message)
         except _Refused as error:
-            self._report(f"{len(samples)} samples of the backlog were refused: {error}")
+            self._report(f"{counted(len(samples), 'sample')} of the backlog refused: {error}")
         else:
             if payload["refused"]:
                 refused = payload["refused"]
-                self._report(f"{len(refused)} samples of the backlog were refused, the first because: {refused[0]}")
+                self._report(
+                    f"{counted(len(refused), 'sample')} of the backlog refused, the first because: {refused[0]}"
+                )
             self.delivered += payload["stored"]
         self._backlog.done()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from smartmob.commands import hashed_file
+from smartmob.commands import hashed_file, job_journal
 from smartmob.commands.job_records import JobRecords
 from smartmob.commands.model import Job
 from smartmob.commands.prepared_run import ProgramPreparation
@@ -24,7 +24,9 @@ def build(dependencies: Dependencies, programs: ProgramPreparation | None = None
     from smartmob.commands.store import JobStore
 
     store = JobStore(dependencies.database)
-    feature = compose(dependencies, store, dependencies.writer("jobs", store.commit), programs)
+    feature = compose(
+        dependencies, store, dependencies.writer("jobs", store.commit, outgoing=job_journal.encode), programs
+    )
     service = feature.service
     gateway = ConplyentGateway(service, dependencies.settings.conplyent, dependencies.tasks)
 

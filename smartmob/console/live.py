@@ -55,6 +55,7 @@ class Live:
         # The first number differs after each start, so that pages that were loaded before it notice the restart.
         self._numbers = itertools.count(int(clock.epoch() * 1000))
         self.news = next(self._numbers)
+        self._of_nodes: object = None
         self._viewer_came = asyncio.Event()
         for kind in _NEWS:
             bus.subscribe(kind, self._something_happened)
@@ -81,7 +82,15 @@ class Live:
                 log.warning("console.not_shown", reason=str(error))
 
     async def _frame(self) -> str:
-        return msgspec.json.encode(await self._service.now(self.news)).decode()
+        now = await self._service.now(self.news)
+        # Events of nodes are published by the service that holds the connection, which may be another one.
+        of_nodes = now.node_records, [(node.name, node.labels, node.connected, node.activity) for node in now.nodes]
+        if of_nodes != self._of_nodes:
+            if self._of_nodes is not None:
+                self._something_happened(None)
+                now = msgspec.structs.replace(now, news=self.news)
+            self._of_nodes = of_nodes
+        return msgspec.json.encode(now).decode()
 
     def _something_happened(self, _: object) -> None:
         self.news = next(self._numbers)

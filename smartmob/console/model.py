@@ -12,6 +12,8 @@ import msgspec
 
 from smartmob.hosts.fields import FileSystem, StaleFigure
 from smartmob.metrics.model import Place
+from smartmob.nodes.model import NodeActivity, NodeFacts
+from smartmob.nodes.records import NodeJob
 
 
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,10 +86,29 @@ class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
     p99: float | None
 
 
+class NodeNow(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that has joined, with its programs and running jobs as it has told them last."""
+
+    name: str
+    labels: dict[str, str]
+    connected: bool
+    drained: bool
+    seen_at: datetime | None
+    facts: NodeFacts
+    activity: NodeActivity
+
+
+class NodeJobs(msgspec.Struct, frozen=True):
+    """The jobs of all nodes, newest first."""
+
+    jobs: list[NodeJob]
+
+
 class Now(msgspec.Struct, frozen=True, kw_only=True):
     """The current state of the lab; each viewer gets one such frame a second.
 
     `news` changes whenever something happened because of which a page may want to load its other documents again.
+    `node_records` changes when a record of any node is stored, whichever service it is connected to.
     """
 
     at: datetime
@@ -96,6 +117,8 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     processes: list[ProcessNow]
     jobs: list[JobNow]
     load: LoadNow | None
+    nodes: list[NodeNow] = []
+    node_records: str = ""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from smartmob.hosts.model import Host, MinAvgMax, Point
 from smartmob.hosts.model import Span as HostSpan
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as StoredTestRun
+from smartmob.nodes.model import Node, NodeActivity
 from smartmob.processes.model import Snapshot
 from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame
 
@@ -39,8 +40,11 @@ class ConsoleService:
     async def now(self, news: int) -> model.Now:
         """Return the current state of the lab; `news` goes into the document."""
         services = self.services
-        hosts, jobs = await asyncio.gather(
-            services.hosts.hosts("", MAX_HOSTS), services.commands.jobs.page(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS)
+        hosts, jobs, nodes, records = await asyncio.gather(
+            services.hosts.hosts("", MAX_HOSTS),
+            services.commands.jobs.page(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS),
+            services.nodes.with_activity(),
+            services.nodes.records.in_all(),
         )
         frame = services.turrets.live_view.current()
         return model.Now(
@@ -50,6 +54,8 @@ class ConsoleService:
             processes=[_process(snapshot) for snapshot in services.processes.processes()],
             jobs=[_job(job) for job in jobs],
             load=None if frame is None else _load(frame[0], frame[1]),
+            nodes=[_node(*each) for each in nodes],
+            node_records=records,
         )
 
     async def overview(self) -> model.Overview:
@@ -65,6 +71,10 @@ class ConsoleService:
     async def _recent_changes(self, end: datetime) -> list[model.Change]:
         found = await changes(self.services, self.alerts, end - _RECENT, end + timedelta(seconds=1), _READ_CHANGES)
         return grouped(found)[::-1][:_OVERVIEW_CHANGES]
+
+    async def node_jobs(self, limit: int) -> model.NodeJobs:
+        """Return the newest jobs of all nodes, newest first."""
+        return model.NodeJobs(await self.services.nodes.records.jobs(None, None, None, limit))
 
     async def test_runs(self, limit: int) -> list[model.TestRun]:
         """Return the newest test runs with their verdicts, newest first."""
@@ -169,6 +179,18 @@ def _process(snapshot: Snapshot) -> model.ProcessNow:
         memory=None if sample is None else sample.memory,
         ready=None if snapshot.readiness is None else snapshot.ready,
         ready_detail="" if snapshot.readiness is None else snapshot.readiness.detail,
+    )
+
+
+def _node(node: Node, activity: NodeActivity) -> model.NodeNow:
+    return model.NodeNow(
+        name=node.name,
+        labels=node.labels,
+        connected=node.connected,
+        drained=node.drained,
+        seen_at=node.seen_at,
+        facts=node.facts,
+        activity=activity,
     )
 
 

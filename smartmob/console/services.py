@@ -8,6 +8,7 @@ from smartmob.commands.service import CommandsService
 from smartmob.hosts.service import HostsService
 from smartmob.marks.service import MarksService
 from smartmob.metrics.service import MetricsService
+from smartmob.nodes.service import NodesService
 from smartmob.processes.service import ProcessesService
 from smartmob.turrets.service.firing import TurretsService
 
@@ -22,3 +23,4 @@ class Services:
     commands: CommandsService
     turrets: TurretsService
     marks: MarksService
+    nodes: NodesService

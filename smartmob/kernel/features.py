@@ -21,6 +21,7 @@ from smartmob.settings import Settings
 if TYPE_CHECKING:  # a node has no database, and does not load its driver
     from smartmob.kernel.db.database import Database
     from smartmob.kernel.db.writer import Commit, GroupCommitWriter
+    from smartmob.kernel.services.service_outbox import Encode, ServiceOutbox
     from smartmob.kernel.services.service_registry import ServiceRegistry
 
 R = TypeVar("R")
@@ -49,17 +50,30 @@ class KernelParts:
 
 @dataclass(frozen=True, slots=True)
 class Dependencies(KernelParts):
-    """The parts of the kernel that every feature of a service may use."""
+    """The parts of the kernel that every feature of a service may use.
+
+    `outbox` is None unless this service joins another one.
+    """
 
     database: Database
     services: ServiceRegistry
+    outbox: ServiceOutbox | None = None
 
     def writer(
-        self, feature: str, commit: Commit[R], stored: Callable[[int], object] = _no_event
+        self,
+        feature: str,
+        commit: Commit[R],
+        stored: Callable[[int], object] = _no_event,
+        outgoing: Encode[R] | None = None,
     ) -> GroupCommitWriter[R]:
-        """Return the group-commit writer of a feature; `stored` makes the event for a number of committed rows."""
+        """Return the group-commit writer of a feature; `stored` makes the event for a number of committed rows.
+
+        `outgoing` returns the record of a row for the service that this one has joined.
+        """
         from smartmob.kernel.db.writer import GroupCommitWriter
 
+        if self.outbox is not None and outgoing is not None:
+            commit = self.outbox.forwarding(commit, outgoing)
         return GroupCommitWriter(
             feature, self.database, commit, committed=lambda count: self.bus.publish(stored(count))
         )

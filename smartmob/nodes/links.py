@@ -12,7 +12,7 @@ from aiohttp import WSCloseCode, web
 
 from smartmob.errors import NotFound, Unavailable
 from smartmob.nodes import protocol
-from smartmob.nodes.model import NodeFacts
+from smartmob.nodes.model import NodeActivity, NodeFacts
 from smartmob.nodes.pipe import pipe
 
 _DIAL_SECONDS = 15.0
@@ -31,6 +31,7 @@ class Link:
     websocket: web.WebSocketResponse
     connected_at: datetime
     facts: NodeFacts = field(default_factory=NodeFacts)
+    activity: NodeActivity = field(default_factory=NodeActivity)
     secret: str = ""
     digest: bytes = field(default=b"", repr=False)
     """The SHA-256 of the key by which the link was opened."""

@@ -28,11 +28,17 @@ _Seconds = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
 """Three centuries either way: a clock may be wrong, but not a number that no column could hold."""
 
 
+MAX_LINE = 300
+"""Characters of a text in the activity of a node; longer ones are cut by the node."""
+MOST_SHOWN = 500
+"""Programs and jobs of a node that the service is told of; a message of the link has space for more."""
+
+
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A node's description of itself, which it sends when it connects.
 
     `clock_offset` is the service's clock minus the node's, `clock_delay` the round trip of that exchange, both in
-    seconds; `memory` is in bytes.
+    seconds; `memory` is in bytes. `service` is the address of the service as the node reaches it.
     """
 
     version: _Text = ""
@@ -43,6 +49,45 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     memory: _Count = 0
     clock_offset: _Seconds | None = None
     clock_delay: _Seconds | None = None
+    service: Annotated[str, msgspec.Meta(max_length=2_000, pattern=r"^[^\x00-\x1f]*$(?!\n)")] = ""
+
+
+_Line = Annotated[str, msgspec.Meta(max_length=MAX_LINE)]
+_Slug = Annotated[str, msgspec.Meta(max_length=500)]
+
+
+class NodeProgram(msgspec.Struct, frozen=True, kw_only=True):
+    """A program of a node at one moment; the fields are those of the list of processes.
+
+    `ready` is None when it has no readiness check.
+    """
+
+    slug: _Slug
+    state: Annotated[str, msgspec.Meta(max_length=50)]
+    detail: _Line = ""
+    pid: _Count | None = None
+    port: _Count | None = None
+    restarts: _Count = 0
+    ready: bool | None = None
+
+
+class NodeCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that runs on a node; `line` is its command line."""
+
+    id: Annotated[int, msgspec.Meta(ge=1, le=2**62)]
+    line: _Line
+
+
+class NodeActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """The programs of a node and the jobs that run there, at most `MOST_SHOWN` of each.
+
+    `programs_in_all` and `jobs_in_all` are their numbers.
+    """
+
+    programs: Annotated[list[NodeProgram], msgspec.Meta(max_length=MOST_SHOWN)] = []
+    jobs: Annotated[list[NodeCommand], msgspec.Meta(max_length=MOST_SHOWN)] = []
+    programs_in_all: _Count = 0
+    jobs_in_all: _Count = 0
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +112,10 @@ class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
-    """A node as it is stored. `service` is the id of the service that holds its connection, or None."""
+    """A node as it is stored. `service` is the id of the service that holds its connection, or None.
+
+    `activity` is what the node has told last.
+    """
 
     name: str
     digest: bytes
@@ -77,6 +125,7 @@ class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime | None
     service: str | None
     facts: NodeFacts
+    activity: NodeActivity = NodeActivity()
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,8 @@ service sends `open` with the id of a stream; the node dials back the WebSocket 
 are the bytes of an HTTP/1.1 connection with the node's server. The node sends `clock` with its time, and the service
 answers with `clock_answer`, for the exchange of four timestamps of RFC 5905, section 8. The node sends `account` with
 the password of the machine as which it reports its load, and the service answers with the `host`. The node sends its
-oldest `records`, and the next ones when the service has answered that they are `stored`. Unknown types are ignored.
+oldest `records`, and the next ones when the service has answered that they are `stored`. It sends its `activity` when
+that has changed. Unknown types are ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from smartmob.nodes.model import NodeFacts
+from smartmob.nodes.model import NodeActivity, NodeFacts
 
 LINK_PATH = "/api/v1/nodes/link"
 STREAM_PATH = "/api/v1/nodes/streams"
@@ -68,6 +69,12 @@ class Records(msgspec.Struct, tag_field="type", tag="records", frozen=True):
     dropped: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
 
 
+class Activity(msgspec.Struct, tag_field="type", tag="activity", frozen=True):
+    """The programs of the node and the jobs that run there; it is sent again when they have changed."""
+
+    activity: NodeActivity
+
+
 class Host(msgspec.Struct, tag_field="type", tag="host", frozen=True):
     """The machine as which the node reports its load: another name than its own if that one is taken."""
 
@@ -101,10 +108,10 @@ class ClockAnswer(msgspec.Struct, tag_field="type", tag="clock_answer", frozen=T
     answered: float
 
 
-FromNode: TypeAlias = Facts | Clock | Account | Records
+FromNode: TypeAlias = Facts | Clock | Account | Records | Activity
 FromService: TypeAlias = Welcome | Open | ClockAnswer | Host | Stored
 
-KNOWN_FROM_NODE = frozenset(("facts", "clock", "account", "records"))
+KNOWN_FROM_NODE = frozenset(("facts", "clock", "account", "records", "activity"))
 KNOWN_FROM_SERVICE = frozenset(("welcome", "open", "clock_answer", "host", "stored"))
 
 

@@ -1,8 +1,8 @@
 -- name: select_nodes
-SELECT name, digest, labels, drained, joined_at, seen_at, service, facts FROM nodes ORDER BY name;
+SELECT name, digest, labels, drained, joined_at, seen_at, service, facts, activity FROM nodes ORDER BY name;
 
 -- name: select_node
-SELECT name, digest, labels, drained, joined_at, seen_at, service, facts FROM nodes WHERE name = $1;
+SELECT name, digest, labels, drained, joined_at, seen_at, service, facts, activity FROM nodes WHERE name = $1;
 
 -- name: select_node_of_key
 SELECT name FROM nodes WHERE digest = $1;
@@ -20,6 +20,9 @@ DELETE FROM nodes WHERE name = $1 RETURNING name;
 
 -- name: connected
 UPDATE nodes SET service = $2, seen_at = $3, facts = $4 WHERE name = $1;
+
+-- name: set_activity
+UPDATE nodes SET activity = $2 WHERE name = $1;
 
 -- name: touch
 -- The nodes whose connections the service $1 holds; nodes that have connected to another service meanwhile are left alone.
@@ -67,6 +70,9 @@ LIMIT $4;
 
 -- name: select_progress
 SELECT number, dropped FROM node_progress WHERE node = $1;
+
+-- name: select_records_in_all
+SELECT coalesce(sum(number), 0)::text FROM node_progress;
 
 -- name: delete_records
 WITH progress AS (

@@ -80,6 +80,10 @@ class RecordStore:
         row = await self._database.fetchrow(self._sql["select_progress"], node)
         return (0, 0) if row is None else (row["number"], row["dropped"])
 
+    async def in_all(self) -> str:
+        """Return a text that changes when a record of any node is stored."""
+        return str(await self._database.fetchval(self._sql["select_records_in_all"]))
+
     async def delete(self, node: str) -> None:
         """Delete all records of a node."""
         await self._database.fetch(self._sql["delete_records"], node)

@@ -307,6 +307,9 @@ class _Handlers:
                     return
             case protocol.Records():
                 answer = protocol.Stored(await self._service.store_records(link, message))
+            case protocol.Activity():
+                await self._service.keep_activity(link, message.activity)
+                return
             case protocol.Facts():
                 link.facts = message.facts
                 return
@@ -326,11 +329,15 @@ class _Handlers:
         return websocket
 
     async def pass_on(self, request: web.Request) -> web.StreamResponse:
-        name = parameter(request, "name")
+        name, only = parameter(request, "name"), _only_nodes()
+        with self._service.limited_requests.track(request, name, only):
+            if only:
+                await self._service.node(name, only)
+            return await self._pass_on(request, name)
+
+    async def _pass_on(self, request: web.Request, name: str) -> web.StreamResponse:
         prefix = f"/api/v1/nodes/{name}/service"
         _, _, target = request.raw_path.partition("/service/")
-        if only := _only_nodes():
-            await self._service.node(name, only)
         other = await self._service.holder(name)
         if other is not None:
             if FORWARDED in request.headers:

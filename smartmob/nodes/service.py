@@ -17,8 +17,19 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import OtherService, ServiceRegistry
 from smartmob.nodes import protocol
+from smartmob.nodes.limited_requests import LimitedRequests
 from smartmob.nodes.links import Link, NodeLinks
-from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, StoredNode, digest, make_key, matches
+from smartmob.nodes.model import (
+    Joined,
+    JoinRequest,
+    Node,
+    NodeActivity,
+    NodeUpdate,
+    StoredNode,
+    digest,
+    make_key,
+    matches,
+)
 from smartmob.nodes.proxy import NodeConnector, NodeProxy, service_connector
 from smartmob.nodes.record_store import RecordStore
 from smartmob.nodes.records import NodeEvent, NodeJob
@@ -27,7 +38,7 @@ from smartmob.nodes.store import NodeStore
 log = get_logger()
 
 _REFRESH_SECONDS = 10.0
-"""The interval at which connected nodes are recorded, and nodes that were removed by another service are cut off."""
+"""The interval at which connected nodes are recorded, and what another service has changed is noticed here."""
 REMOVED = 4003
 """Close code of the link of a node that was removed: its key is not valid any more."""
 
@@ -68,6 +79,7 @@ class NodesService:
         """`token` is that of this service, which the other services on the database have, too."""
         self._bus = bus
         self.links = NodeLinks()
+        self.limited_requests = LimitedRequests()
         self._token = token
         self.records = records
         self._hosts = hosts
@@ -108,6 +120,19 @@ class NodesService:
         running = await self._running()
         return [self._shown(stored, running) for stored in await self._store.nodes()]
 
+    async def with_activity(self) -> list[tuple[Node, NodeActivity]]:
+        """Return all nodes with their programs and running jobs, in the order of their names."""
+        running, links = await self._running(), self.links
+        return [
+            (self._shown(each, running), each.activity if (link := links.find(each.name)) is None else link.activity)
+            for each in await self._store.nodes()
+        ]
+
+    async def keep_activity(self, link: Link, activity: NodeActivity) -> None:
+        """Record what a node has told of its programs and jobs. Raises Unavailable."""
+        link.activity = activity
+        await self._store.set_activity(link.node, activity)
+
     async def _running(self) -> set[str | None]:
         """Return the ids of the other services that run."""
         return {other.id for other in await self._services.others() if other.runs}
@@ -123,6 +148,7 @@ class NodesService:
         """Change labels or the drained state of a node; raises NotFound."""
         if not await self._store.update(name, change.labels, change.drained):
             raise _not_found(name)
+        self.limited_requests.cut_unmatched({node.name: node.labels for node in await self._store.nodes()})
         return await self.node(name)
 
     async def remove(self, name: str) -> None:
@@ -233,16 +259,17 @@ class NodesService:
         return look
 
     async def run_refresh(self) -> None:
-        """Background task: record which nodes are connected, and cut off those that another service has removed."""
+        """Background task: record which nodes are connected, and apply what another service has removed or changed."""
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             try:
                 await self._store.touch(self.links.names(), clock.now())
-                stored = {node.name for node in await self._store.nodes()}
+                stored = {node.name: node.labels for node in await self._store.nodes()}
             except Unavailable as error:
                 log.warning("node.not_recorded", reason=str(error))
                 continue
-            for name in set(self.links.names()) - stored:
+            self.limited_requests.cut_unmatched(stored)
+            for name in set(self.links.names()) - set(stored):
                 await self.links.close(name, REMOVED, "the node was removed")
 
     async def stop(self) -> None:

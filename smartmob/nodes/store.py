@@ -11,7 +11,7 @@ import msgspec
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.services.service_registry import ServiceRegistry
-from smartmob.nodes.model import NodeFacts, StoredNode
+from smartmob.nodes.model import NodeActivity, NodeFacts, StoredNode
 
 PACKAGE = "smartmob.nodes"
 
@@ -55,6 +55,10 @@ class NodeStore:
         """Record that this service holds the connection of a node."""
         await self._database.fetch(self._sql["connected"], name, self._services.id, now, _json(facts))
 
+    async def set_activity(self, name: str, activity: NodeActivity) -> None:
+        """Record what a node has told of its programs and jobs."""
+        await self._database.fetch(self._sql["set_activity"], name, _json(activity))
+
     async def touch(self, names: Sequence[str], now: datetime) -> None:
         """Record that these nodes are still connected to this service."""
         await self._database.fetch(self._sql["touch"], self._services.id, list(names), now)
@@ -67,6 +71,7 @@ class NodeStore:
 def _node(fields: dict[str, Any]) -> StoredNode:
     fields["labels"] = msgspec.json.decode(fields["labels"], type=dict[str, str])
     fields["facts"] = msgspec.json.decode(fields["facts"], type=NodeFacts)
+    fields["activity"] = msgspec.json.decode(fields["activity"], type=NodeActivity)
     return StoredNode(**fields)
 
 

@@ -8,7 +8,7 @@ from smartmob.kernel.features import Dependencies, Feature, KernelParts
 from smartmob.kernel.observability.prometheus import Gauge, gauges
 from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tcp_ports import is_listened_on
-from smartmob.processes import routes
+from smartmob.processes import process_journal, routes
 from smartmob.processes.ports import Ports
 from smartmob.processes.preparation.preparer import Preparer
 from smartmob.processes.process_changes import Change, ProcessRecords
@@ -21,7 +21,9 @@ def build(dependencies: Dependencies) -> Feature[ProcessesService]:
     from smartmob.processes.store import ProcessStore  # a node, which has no tables, does not load it
 
     store = ProcessStore(dependencies.database, dependencies.services)
-    return compose(dependencies, store, dependencies.writer("processes", store.commit))
+    return compose(
+        dependencies, store, dependencies.writer("processes", store.commit, outgoing=process_journal.outgoing)
+    )
 
 
 def compose(dependencies: KernelParts, store: ProcessRecords, writer: RowWriter[Change]) -> Feature[ProcessesService]:

@@ -34,6 +34,11 @@ def encode(change: Change) -> Entry:
     return (DELETED if isinstance(change, DeleteProcess) else EVENT), change
 
 
+def outgoing(change: Change) -> Entry | None:
+    """Return the record of a change for the service that this machine has joined, or None."""
+    return encode(change) if isinstance(change, StoredEvent) else None
+
+
 class ProcessJournal:
     """The stored processes of a node; implements `ProcessRecords` and `JournalTable`."""
 

@@ -41,9 +41,12 @@ QUICK_PROGRAMS = Programs(forked.programs)
 
 
 def environment(**further: str) -> dict[str, str]:
-    """Return the environment for a child, without the settings of the person who runs the tests."""
+    """Return the environment for a child, without the settings of the person who runs the tests.
+
+    `smartmob run --detach` does not watch programs for a while, unless a test asks for it.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SMARTMOB_", "DATABASE_URL"))}
-    return kept | further
+    return {**kept, "SMARTMOB_UPTIME": "0", **further}
 
 
 class RunningCommand:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli.deploy import deployed, hq_address, services
+from smartmob.cli.deploy import deployed, hq_address, machines, services
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, SmartmobError
 from tests.turrets.conftest import _lab
@@ -76,7 +76,7 @@ async def test_nothing_is_deployed_without_a_headquarters(client: Any, tmp_path:
     """No turret is deployed for a service that is no headquarters."""
     async with RestClient(f"http://127.0.0.1:{client.server.port}") as lab:
         with pytest.raises(SmartmobError, match="is no headquarters; start it with --hq"):
-            async with deployed(lab, ["http://127.0.0.1:1"], _project(tmp_path / "p", 1), None, None):
+            async with deployed(lab, await machines(lab, ["127.0.0.1:1"]), _project(tmp_path / "p", 1), None, None):
                 pytest.fail("it has begun")
 
 
@@ -87,7 +87,7 @@ async def test_a_package_without_a_project(lab: Any, tmp_path: Path) -> None:
         archive.add(_project(tmp_path / "p", 1) / "v_user.py", "v_user.py")
     async with RestClient(f"http://127.0.0.1:{lab.server.port}") as here:
         with pytest.raises(InvalidInput, match=r"has no config\.json"):
-            async with deployed(here, [here.url], packed, None, None):
+            async with deployed(here, await machines(here, [here.url]), packed, None, None):
                 pytest.fail("it has begun")
 
 
@@ -97,7 +97,7 @@ async def test_turrets_are_dealt_out(lab: Any, tmp_path: Path) -> None:
     with tarfile.open(packed, "w:gz") as archive:
         archive.add(_project(tmp_path / "p", 3), "p")
     async with RestClient(f"http://127.0.0.1:{lab.server.port}") as here:
-        async with deployed(here, [here.url], packed, None, None) as sent:
+        async with deployed(here, await machines(here, [here.url]), packed, None, None) as sent:
             assert json.loads(sent.config_file.read_text())["min_turrets"] == sent.turrets == 3
             assert sorted(turret["name"] for turret in (await here.get("/turrets"))["turrets"]) == ["t0", "t1", "t2"]
             assert len((await here.get("/list-processes"))["processes"]) == 3

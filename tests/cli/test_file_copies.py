@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from smartmob.cli.file_copies import _is_stream, _remote
 from smartmob.client.http import RestClient
 from tests.acceptance.commands import QUICK_PROGRAMS, environment
+from tests.waiting import until
 
 
 async def test_paths(client: Any) -> None:
@@ -92,3 +94,29 @@ async def test_what_is_left_out_is_told(shell: Any, tmp_path: Path) -> None:
     assert (tmp_path / "there" / "file").read_text() == "x"
     code, _, errors = await shell(f"cp tree/file :{tmp_path}/there/file/below")
     assert (code, len(errors.splitlines())) == (1, 1)
+
+
+async def test_a_copy_that_is_stopped_tells_how_far_it_came(start: Any, tmp_path: Path) -> None:
+    """TERM ends a copy with the exit code of a shell, and a line that tells how to go on."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "large").write_bytes(b"")
+    os.truncate(tmp_path / "folder" / "large", 2**33)
+    (tmp_path / "there").mkdir()
+    async with start("cp", f":{tmp_path}/folder", tmp_path / "there") as command:
+        await until(lambda: any(path.stat().st_size for path in (tmp_path / "there").rglob("*.smartmob-part")))
+        command.process.send_signal(signal.SIGTERM)
+        assert await command.wait() == 143
+        told = "smartmob: stopped: 1 of 2 were copied; the same command again copies the rest\n"
+        assert command.errors.endswith(told)
+
+
+async def test_a_folder_is_made_only_if_it_is_asked_for(shell: Any, tmp_path: Path) -> None:
+    """A missing folder is one line and the exit code 1; --mkpath creates it."""
+    (tmp_path / "file").write_text("x")
+    code, _, errors = await shell(f"cp file :{tmp_path}/new/x")
+    expected = f"smartmob: there is no folder {tmp_path}/new: create it first, or let --mkpath create it\n"
+    assert (code, errors) == (1, expected)
+    code, _, errors = await shell(f"cp --mkpath file :{tmp_path}/new/x && cp :{tmp_path}/new/x {'x' * 300}")
+    assert code == 1
+    assert errors.splitlines()[-1] == f"smartmob: {'x' * 300}: File name too long"
+    assert (tmp_path / "new" / "x").read_text() == "x"

@@ -113,6 +113,27 @@ async def test_a_locale_without_a_character() -> None:
     assert await run("-c", program, program="python") == (0, "? replace\n", "")
 
 
+_PRESSED_AT_THE_END = """
+import atexit, os, signal, sys
+from smartmob.cli import main
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), number)  # when Python clears the modules, after its signal handlers
+number, keep = signal.Signals[sys.argv.pop()], Last()
+if sys.argv.pop() == "exit":
+    atexit.register(os.kill, os.getpid(), number)
+main.main()
+"""
+
+
+async def test_a_signal_at_the_end() -> None:
+    """A command that has done its work ends with its own code, whenever CTRL-C or SIGTERM comes after that."""
+    for moment in ("exit", "clearing"):
+        for number in ("SIGINT", "SIGTERM"):
+            code, output, errors = await run("-c", _PRESSED_AT_THE_END, "--version", moment, number, program="python")
+            assert (code, output.startswith("smartmob"), errors) == (0, True, ""), (moment, number)
+
+
 def test_every_command_module_is_listed() -> None:
     """A command module that is missing in the list cannot be called."""
     for place, _ in main._COMMANDS.values():

@@ -115,7 +115,7 @@ async def test_output_that_cannot_be_written_is_an_error(program: Any, rest: Res
         line, stderr=asyncio.subprocess.PIPE, env=environment(SMARTMOB_SERVER=rest.url)
     )
     _, errors = await command.communicate()
-    assert (command.returncode, errors.splitlines()[-1]) == (1, b"smartmob: [Errno 28] No space left on device")
+    assert (command.returncode, errors.splitlines()[-1]) == (1, b"smartmob: No space left on device")
     assert await _processes(rest) == []
 
 
@@ -124,7 +124,7 @@ async def test_a_command_that_cannot_run_is_an_error(smartmob: Any, program: Any
     folder = program("myapp", "web: exec sleep 1000\n")
 
     code, output, errors = await smartmob("run", folder, "--", "./no-such-program")
-    assert (code, output, errors) == (127, "", "smartmob: [Errno 2] No such file or directory: './no-such-program'\n")
+    assert (code, output, errors) == (127, "", "smartmob: ./no-such-program: No such file or directory\n")
     (folder / "plain").write_text("")
     assert (await smartmob("run", folder, "--", "./plain"))[0] == 126
     (folder / ".env").write_text("this is no assignment\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from smartmob.client.tls_trust import certificate_problem, connector
+from smartmob.client.tls_trust import ReloadedTrust, certificate_problem, connector, may_become_valid
 from smartmob.errors import SettingsError
 from tests.certificates import Authority
 
@@ -55,3 +56,35 @@ def test_what_is_told() -> None:
     said = certificate_problem(_error(62, "Hostname mismatch, certificate is not valid for 'lab'."))
     assert said == "its certificate is for another name: Hostname mismatch, certificate is not valid for 'lab'"
     assert certificate_problem(OSError("no route")) is None
+
+
+def test_a_certificate_whose_time_is_wrong_may_become_valid() -> None:
+    """The clock of a machine that has just started is wrong, and a certificate is renewed: both are tried again."""
+    early, expired = _error(9, "certificate is not yet valid"), _error(10, "certificate has expired")
+    assert "not valid yet by the clock of this machine" in str(certificate_problem(early))
+    assert "has expired by the clock of this machine" in str(certificate_problem(expired))
+    assert may_become_valid(early) and may_become_valid(expired)
+    assert not may_become_valid(_error(20, "unable to get local issuer certificate"))
+    assert not may_become_valid(OSError("no route"))
+
+
+async def test_replaced_authorities_are_read_again(tmp_path: Path) -> None:
+    """The next connection trusts them; a file that cannot be read changes nothing."""
+    file = Authority(tmp_path).file
+    trust = ReloadedTrust(file)
+
+    async def trusted() -> list[object]:
+        made = trust.connector()
+        await made.close()
+        assert isinstance(made._ssl, ssl.SSLContext)
+        return [each["serialNumber"] for each in made._ssl.get_ca_certs()]
+
+    first = await trusted()
+    file.write_text("half a fi")
+    assert await trusted() == first
+    second = await asyncio.to_thread(Authority, tmp_path)
+    assert await trusted() != first
+    second.file.unlink()
+    assert await trusted() != first
+    with pytest.raises(SettingsError, match="cannot read"):
+        ReloadedTrust(file)

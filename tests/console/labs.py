@@ -43,13 +43,13 @@ async def report(client: Any, name: str = "rack7") -> None:
         assert (await talk.ask({"type": "BACKFILL", "samples": samples, "client_id": ident}))["type"] == "BACKFILLED"
 
 
-async def deploy(client: Any, node: str = "web.0") -> str:
-    """Run a program that writes a coloured line; return its slug."""
+async def deploy(client: Any, node: str = "web.0", service: str = "") -> str:
+    """Run a program that writes a coloured line; return its slug. `service` is the path of that of a node."""
     archive = make_archive("tar.gz", {"Procfile": PROGRAM})
-    async with client.post("/upload-archive", data=archive) as response:
+    async with client.post(f"{service}/upload-archive", data=archive) as response:
         source = (await response.json())["source_url"]
     wanted = {"app": "app", "node": node, "process_type": "web", "source_url": source}
-    async with client.post("/create-process", json=wanted) as response:
+    async with client.post(f"{service}/create-process", json=wanted) as response:
         assert response.status == 201
         return str((await response.json())["slug"])
 

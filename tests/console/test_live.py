@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import orjson
 
 from smartmob.console.live import Live
@@ -14,18 +15,26 @@ from smartmob.metrics.events import SessionDeleted, SessionStored
 from tests.waiting import until
 
 
+class _State(msgspec.Struct):
+    reads: int
+    news: int
+    nodes: list[Any] = []
+    node_records: str = ""
+
+
 class _StateReader:
     """A console service that counts its calls, and fails while `away` is true."""
 
     def __init__(self) -> None:
         self.reads = 0
         self.away = False
+        self.node_records = ""
 
     async def now(self, news: int) -> Any:
         self.reads += 1
         if self.away:
             raise Unavailable("the database is away")
-        return {"reads": self.reads, "news": news}
+        return _State(self.reads, news, node_records=self.node_records)
 
 
 async def test_the_lab_is_not_read_without_viewers() -> None:
@@ -57,6 +66,20 @@ async def test_the_number_of_news_changes_with_each_event() -> None:
     await tasks.close()
 
 
+async def test_what_nodes_tell_another_service_is_news_here() -> None:
+    """The first frame with the change has the new number, and later ones the same."""
+    tasks, reader = TaskRegistry(), _StateReader()
+    live = Live(reader, EventBus())  # type: ignore[arg-type]  # it calls nothing but `now`
+    tasks.start("live", live.run())
+    watching = live.watch()
+    first = orjson.loads(await anext(watching))["news"]
+    reader.node_records = "7"
+    seen = [orjson.loads(await anext(watching))["news"] for _ in range(2)]
+    assert seen == [first + 1, first + 1]
+    await watching.aclose()
+    await tasks.close()
+
+
 async def test_frames_continue_when_the_database_comes_back() -> None:
     """While the database is away there are no frames, and viewers stay connected."""
     reader, tasks, bus = _StateReader(), TaskRegistry(), EventBus()
@@ -68,7 +91,7 @@ async def test_frames_continue_when_the_database_comes_back() -> None:
     await until(lambda: reader.reads == 2)
     reader.away = False
     second = orjson.loads(await anext(watching))
-    assert second == {"reads": 3, "news": first["news"]}
+    assert (second["reads"], second["news"]) == (3, first["news"])
     bus.publish(ServiceStopping())
     assert [frame async for frame in watching] == []
     await tasks.close()

@@ -20,14 +20,16 @@ from playwright.async_api import Page, expect
 from smartmob.app import build
 from smartmob.kernel.runtime import clock
 from smartmob.settings import Settings
+from tests.cli.test_join import joined
 from tests.conftest import running
 from tests.console.conftest import Look
-from tests.console.labs import SLOW, fill
+from tests.console.labs import SLOW, deploy, fill
 from tests.console.seen import faults_of
 from tests.hosts.samples import register, sample, talking
 from tests.turrets.conftest import QUICK
 from tests.turrets.runs import ask, until_over
 from tests.turrets.scripted import StockTurret, connected, where
+from tests.waiting import until
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
 
@@ -40,13 +42,16 @@ PAGES = {
     "tests": ("/console/tests?base=latest~4&head=latest", (SLOW, "Usual", "Compare the two ticked", "7commit")),
     "run": ("/console/tests/runs/s7", ("What changed", SLOW, "Usual", "All tests: 9")),
     "item": (f"/console/tests/items?path=tests.test_it&variant={SLOW}", ("By run", "Memory", "7commit")),
-    "processes": ("/console/processes", ("app.web.0", "running", "or its address")),
+    "processes": ("/console/processes", ("app.web.0", "or its address", "Programs of nodes", "app.web.9", "rack9")),
     "process": ("/console/processes/app.web.0", ("CPU of the last 10 minutes", "to standard error")),
-    "commands": ("/console/commands", ("echo hello; exit 3", "exited 3", "echo waits")),
+    "commands": ("/console/commands", ("echo hello; exit 3", "exited 3", "echo waits", "Jobs of nodes", "exited 4")),
     "job": ("/console/commands/2", ("running", "elapsed", "waits")),
     "load": ("/console/load", ("seen", "passed", "33.3 %", "Trusted?")),
     "load-run": ("/console/load/LOAD", ("Charts of the report", "Target, project", "33.3 %")),
-    "hosts": ("/console/hosts", ("rack7", "silent, last seen", "oak", " of ")),
+    "hosts": ("/console/hosts", ("rack7", "silent, last seen", "oak", " of ", "rack9", "1 running", "shelf=2")),
+    "node": ("/console/hosts/rack9", ("Each core", "connected", "shelf=2", "app.web.9", "exit 4", "exited 4")),
+    "node-process": ("/console/hosts/rack9/processes/app.web.9", ("to standard error", "uptime", "PID")),
+    "node-job": ("/console/hosts/rack9/jobs/1", ("on the node", "exited 4", "peak memory")),
     "host": ("/console/hosts/oak", ("core 1", "Each file system", "/data", " of ")),
     "alerts": ("/console/alerts", ("gone", "silent for 5m")),
     "search": ("/console/search?q=rack7", ("rack7", "Machines")),
@@ -76,8 +81,10 @@ async def _lab(settings: Settings) -> AsyncIterator[tuple[Any, str]]:
     async with (
         running(build(replace(settings, turrets=QUICK))) as client,
         connected(StockTurret(*await where(client))) as turret,
+        joined(f"http://127.0.0.1:{client.server.port}", *_node(settings.data_dir)),
     ):
         await fill(client)
+        await _use_node(client)
         totals = {"totals": {"mem": 16_000, "storage": 90_000}, "file_systems": {"/data": {"used": 5, "total": 9}}}
         ident = await register(client, "oak")
         async with talking(client) as talk:
@@ -97,6 +104,34 @@ async def _lab(settings: Settings) -> AsyncIterator[tuple[Any, str]]:
         job = asyncio.create_task(_read(client, {"cmd": "echo waits; exec sleep 900"}))
         yield client, run["id"]
         job.cancel()
+
+
+def _node(folder: Path) -> tuple[str | Path, ...]:
+    """Return the folder and the options of a node."""
+    token = folder.with_name("token")
+    token.write_text("any")
+    return folder.with_name("rack9"), "--token-file", token, "--name", "rack9", "--label", "gpu", "--label", "shelf=2"
+
+
+async def _use_node(client: Any) -> None:
+    """Run a program and a job on the node, and wait until the service knows of them and of the load of its machine."""
+    service = "/api/v1/nodes/rack9/service"
+
+    async def answers(path: str) -> Any:
+        async with client.get(path) as answer:
+            return answer.status == 200 and await answer.json()
+
+    await until(lambda: answers(f"{service}/api/v1/processes"))
+    await deploy(client, "web.9", service)
+    async with client.post(f"{service}/commands/exec", json={"cmd": "echo on the node; exit 4"}) as response:
+        await response.read()
+
+    async def told() -> Any:
+        found = await answers("/api/v1/nodes/rack9/jobs")
+        host = await answers("/hosts/rack9")
+        return found["jobs"] and found["jobs"][0]["record"]["ended_at"] and host and host["latest"]
+
+    await until(told)
 
 
 async def _read(client: Any, wanted: dict[str, str]) -> None:

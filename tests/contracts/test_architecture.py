@@ -74,7 +74,7 @@ ROLES = {
         "usage",
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
-    "nodes": {"links", "pipe", "proxy", "record_store", "records"},
+    "nodes": {"limited_requests", "links", "pipe", "proxy", "record_store", "records"},
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from datetime import datetime
 from typing import Any
 
@@ -135,7 +136,10 @@ class TestResults:
         ]
 
     async def test_results_have_the_kind_and_code_of_their_errors(self, lab: Any, recruit: Recruit) -> None:
-        """They are columns of CSV, and `details` in JSON lines, as turrets sent them; those of OCT send only a text."""
+        """They are columns of CSV, and `details` in JSON lines, as turrets sent them; those of OCT send only a text.
+
+        The clock of the turret is wrong; the table and the lines have the times of the results, and the run says it.
+        """
         turret = await recruit(lab, OwnTurret)
         run = await ask(lab, results="raw")
         await turret.until_told("start")
@@ -153,7 +157,7 @@ class TestResults:
         turret.sequence = len(errors)
         await turret.until_acknowledged(len(errors))
         await post(lab, f"/turret-runs/{run['id']}/stop")
-        await until_over(lab, run["id"])
+        over = await until_over(lab, run["id"])
         path = f"/turret-runs/{run['id']}/results"
         async with lab.get(path, headers={"Accept": "text/csv"}) as response:
             rows = list(csv.reader(io.StringIO(await response.text())))
@@ -161,6 +165,9 @@ class TestResults:
             *("elapsed", "epoch", "turret_name", "scriptrun_time", "error"),
             *("kind", "code", "untimed", "failed_timers", "page"),
         ]
+        second = math.floor(datetime.fromisoformat(over["started_at"]).timestamp() + 0.5)
+        assert [float(row[1]) for row in rows[1:]] == [second] * 3
+        assert abs(over["counters"]["clock_offset"]) > 3600
         assert [row[4:] for row in rows[1:]] == [
             ["status 503", "HTTPError", "503", "", '{"page":{"error":"no"}}', "0.5"],
             ["setup", "ValueError", "", "True", "", "0.5"],
@@ -169,6 +176,7 @@ class TestResults:
         async with lab.get(path) as response:
             lines = [orjson.loads(line) for line in (await response.text()).splitlines()]
         assert [line.get("details") for line in lines] == [error.get("details") for error in errors]
+        assert [line["epoch"] for line in lines] == [second] * 3
 
 
 class TestLive:

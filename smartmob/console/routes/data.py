@@ -25,6 +25,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 from smartmob.metrics.verdict.verdicts import Resource
 
+_MOST_NODE_JOBS = 100  # jobs in the list of those of nodes
 _HOUR = timedelta(hours=1)
 _LONGEST_SPAN = timedelta(days=3660)
 _FIRST_END = datetime(2, 1, 1, tzinfo=UTC)  # leaves space for a span in the calendar
@@ -75,6 +76,9 @@ class DataHandlers:
 
     async def overview(self, _: web.Request) -> web.StreamResponse:
         return json_response(await self._service.overview())
+
+    async def node_jobs(self, _: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.node_jobs(_MOST_NODE_JOBS))
 
     async def timeline(self, request: web.Request) -> web.StreamResponse:
         arguments = query(request, TimelineQuery)

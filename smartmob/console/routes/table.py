@@ -85,6 +85,18 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/commands/{id}", h.job, "console_job", "The page of a job with its output."),
         ("/console/load/{id}", h.load_run, "console_load_run", "The page of a load test."),
         ("/console/hosts/{name}", h.host, "console_host", "The page of a machine."),
+        (
+            "/console/hosts/{name}/processes/{slug}",
+            h.node_process,
+            "console_node_process",
+            "The page of a program of a node with its output.",
+        ),
+        (
+            "/console/hosts/{name}/jobs/{id}",
+            h.node_job,
+            "console_node_job",
+            "The page of a job of a node with its output.",
+        ),
     ):
         yield Route("GET", path, h.or_missing(handler), name, summary, {200: _PAGE, 404: _NO_PAGE})
     yield Route(
@@ -141,6 +153,14 @@ def _documents(h: DataHandlers) -> Iterator[Route]:
         "console_processes_data",
         "The processor and memory use of the programs in the last minutes.",
         {200: answer(Usage)},
+    )
+    yield Route(
+        "GET",
+        "/console/data/node-jobs",
+        h.node_jobs,
+        "console_node_jobs_data",
+        "The newest jobs of all nodes, newest first.",
+        {200: answer(model.NodeJobs)},
     )
     yield Route(
         "GET",

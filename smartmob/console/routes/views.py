@@ -115,8 +115,32 @@ class PageHandlers:
         return self._page("hosts", "Machines", "Machines")
 
     async def host(self, request: web.Request) -> web.StreamResponse:
-        host = await self._services.hosts.host(parameter(request, "name"))
-        return self._page("host", "Machines", host.name, id=host.name)
+        name, measured = parameter(request, "name"), True
+        try:
+            await self._services.hosts.host(name)
+        except NotFound as error:
+            await self._node(name, error)
+            measured = False  # a node that has not reported its load yet
+        return self._page("host", "Machines", name, id=name, measured=measured)
+
+    async def node_process(self, request: web.Request) -> web.StreamResponse:
+        node, slug = parameter(request, "name"), parameter(request, "slug")
+        await self._node(node)
+        return self._page("process", "Machines", f"{slug} on {node}", id=slug, node=node)
+
+    async def node_job(self, request: web.Request) -> web.StreamResponse:
+        node, text = parameter(request, "name"), parameter(request, "id")
+        await self._node(node)
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise NotFound(f"there is no job {text}")
+        return self._page("job", "Machines", f"Job {int(text)} on {node}", id=int(text), node=node)
+
+    async def _node(self, name: str, missing: NotFound | None = None) -> None:
+        """Raise NotFound, or the error `missing`, unless there is a node of this name."""
+        try:
+            await self._services.nodes.node(name)
+        except NotFound as error:
+            raise missing or error from None
 
     async def alerts(self, _: web.Request) -> web.StreamResponse:
         return self._page("alerts", "Alerts", "Alerts")

@@ -4,6 +4,7 @@ import { runAction, fetchJson, showError, streamLines, RequestError } from "./ap
 import { OutputView } from "./output_view.js";
 import { bytes, el, emptyState, fill, seconds, table, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
+import { jobTable, serviceOf } from "./nodes.js";
 import { suggestions } from "./recent.js";
 import { exitBadge } from "./states.js";
 
@@ -43,6 +44,9 @@ async function refresh() {
     next = page.next_url ?? null;
     show();
     suggest();
+    const ofNodes = (await fetchJson("/console/data/node-jobs")).jobs;
+    document.getElementById("of-nodes").hidden = ofNodes.length === 0;
+    if (ofNodes.length) update("node-jobs", jobTable(ofNodes));
   } catch (error) { showError(error); }
 }
 
@@ -51,10 +55,11 @@ const places = document.getElementById("places");
 
 // Output on this machine alone is shown by the page of the job; on several machines, each has a panel here.
 async function machineChoices() {
-  const peers = (await fetchJson("/console/peers")).peers;
-  const all = [{ name: "this machine", path: "/commands" }, ...peers.map((peer) => ({ name: peer.name, path: `/console/peers/${peer.number}/commands` }))];
+  const [{ peers }, { nodes }] = await Promise.all([fetchJson("/console/peers"), fetchJson("/api/v1/nodes")]);
+  const all = [{ name: "this machine", path: "/commands" }, ...peers.map((peer) => ({ name: peer.name, path: `/console/peers/${peer.number}/commands` })),
+    ...nodes.filter((node) => node.connected).map((node) => ({ name: node.name, path: `${serviceOf(node.name)}/commands` }))];
   places.append(...all.map((place, index) => el("label", {}, el("input", { type: "checkbox", name: "place", value: String(index), checked: index === 0 }), place.name)));
-  places.hidden = peers.length === 0;
+  places.hidden = all.length === 1;
   return all;
 }
 

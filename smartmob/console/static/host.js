@@ -2,24 +2,45 @@
 
 import { fetchJson, showError } from "./api.js";
 import { draw, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
-import { ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, tiles, update, when } from "./dom.js";
-import { live } from "./live.js";
+import { MEGABYTE, ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, tiles, update, when } from "./dom.js";
+import { live, onNews } from "./live.js";
+import { connection, jobTable, labels, programTable } from "./nodes.js";
 
 const name = document.getElementById("main").dataset.id;
 const rate = (value) => (value === null ? "–" : `${bytes(value)}/s`);
 let span = 3600;
 let details = null;
 
+let jobs = null; // those of the node; null for a machine that is none
+
+async function loadJobs() {
+  try { jobs = (await fetchJson(`/api/v1/nodes/${encodeURIComponent(name)}/jobs?limit=50`)).jobs; } catch (error) { showError(error); }
+}
+
+function showNode(node) {
+  for (const id of ["node-programs", "node-jobs"]) document.getElementById(id).hidden = false;
+  update("programs", programTable([node], { single: true }));
+  if (jobs) update("jobs", jobTable(jobs, { single: true }));
+  else loadJobs();
+}
+
+const nodeTiles = (node) => (node ? [["node", connection(node)], Object.keys(node.labels).length ? ["labels", labels(node)] : null, ["system", node.facts.system], ["smartmob", node.facts.version]] : []);
+
 function show(frame) {
+  const node = frame.nodes.find((row) => row.name === name);
+  if (node) { showNode(node); news(frame); }
   const host = frame.hosts.find((row) => row.name === name);
-  if (!host) return;
+  if (!host) {
+    if (node) update("summary", tiles([["", badge("load not reported yet", "warning")], ...nodeTiles(node)]));
+    return;
+  }
   const away = silent(host, frame.at);
   document.getElementById("summary").classList.toggle("stale", away);
   const heard = away ? badge(host.at ? `silent, last seen ${ago(host.at)}` : "never reported", "warning") : badge("reports", "good");
   update("summary", tiles([["", heard], ["CPU", figure(host, "cpu", percent)], ["load", figure(host, "load", (value) => number(value, 2))], ["memory", ofTotal(host, "mem")], ["storage", ofTotal(host, "storage")],
     ["received", figure(host, "net_received", rate)], ["sent", figure(host, "net_sent", rate)],
     host.unread.length ? ["sent but not stored", host.unread.join(", ")] : null,
-    details?.clock ? ["its clock is off by", seconds(details.clock.offset)] : null, details ? ["registered", when(details.registered_at)] : null]),
+    details?.clock ? ["its clock is off by", seconds(details.clock.offset)] : null, details ? ["registered", when(details.registered_at)] : null, ...nodeTiles(node)]),
   host.cores?.length ? el("div", { class: "parts" }, el("h3", {}, "Each core"), el("div", { class: "meters" }, host.cores.map((core, index) => meter(`core ${index}`, core, `${Math.round(core)} %`)))) : null,
   Object.keys(host.file_systems).length ? el("div", { class: "parts" }, el("h3", {}, "Each file system"), el("div", { class: "meters wide" }, Object.entries(host.file_systems).map(([folder, one]) => meter(folder, one.total ? (100 * one.used) / one.total : 0, `${megabytes(one.used)} of ${megabytes(one.total)}`)))) : null);
 }
@@ -34,23 +55,27 @@ async function course() {
     const found = await fetchJson(`/hosts/${encodeURIComponent(name)}/samples?from=${end - span}&to=${end}&points=600`);
     const x = found.points.map((point) => new Date(point.time));
     const of = (figure, part) => found.points.map((point) => point[figure]?.[part] ?? null);
+    const sizes = (figure) => of(figure, "avg").map((value) => (value === null ? null : value * MEGABYTE));
     const most = found.width ? [line("CPU, max", x, of("cpu", "max"), { line: { width: 0.8, dash: "dot" }, hovertemplate: "%{y:.1f} %" })] : [];
     await draw("chart", [
       line("CPU", x, of("cpu", "avg"), { hovertemplate: "%{y:.1f} %" }), ...most,
-      line("memory", x, of("mem", "avg"), { yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
-      line("swap", x, of("swap", "avg"), { yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
+      line("memory", x, sizes("mem"), { yaxis: "y2", hovertemplate: "%{y:.3s}B" }),
+      line("swap", x, sizes("swap"), { yaxis: "y2", hovertemplate: "%{y:.3s}B" }),
       line("received", x, of("net_received", "avg"), { yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }), line("sent", x, of("net_sent", "avg"), { yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }),
       line("read", x, of("disk_read", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }), line("written", x, of("disk_write", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }),
     ], layout({
       xaxis: { type: "date", range: [new Date((end - span) * 1000), new Date(end * 1000)], anchor: "y4" },
-      margin: { l: 56, r: 16, t: 76, b: 40 }, ...stacked([["CPU, %"], ["Memory, MB"], ["Network, B/s", { tickformat: "~s" }], ["Disk, B/s", { tickformat: "~s" }]]),
+      margin: { l: 56, r: 16, t: 76, b: 40 }, ...stacked([["CPU, %"], ["Memory, B", { tickformat: "~s" }], ["Network, B/s", { tickformat: "~s" }], ["Disk, B/s", { tickformat: "~s" }]]),
     }));
   } catch (error) { showError(error); }
 }
 
 spanButtons(document.getElementById("tools"), span, (chosen) => { span = chosen; course(); });
 onThemeChange(course);
-try { details = await fetchJson(`/hosts/${encodeURIComponent(name)}`); } catch (error) { showError(error); }
-await course();
-setInterval(course, 15000);
+const news = onNews(loadJobs, 1500);
+if (document.getElementById("summary").dataset.measured === "true") {
+  try { details = await fetchJson(`/hosts/${encodeURIComponent(name)}`); } catch (error) { showError(error); }
+  await course();
+  setInterval(course, 15000);
+}
 live(show);

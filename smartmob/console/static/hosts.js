@@ -4,13 +4,14 @@ import { fetchJson, showError } from "./api.js";
 import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
 import { ago, badge, bytes, el, emptyState, figure, link, number, ofTotal, percent, silent, table, update } from "./dom.js";
 import { live } from "./live.js";
+import { connection, labels, machinePage, programCounts } from "./nodes.js";
 
 const rate = (value) => (value === null ? "–" : `${bytes(value)}/s`);
 let span = 3600;
 
 function show(frame) {
   update("hosts", table([
-    { name: "Machine", wide: true, cell: (host) => link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`) },
+    { name: "Machine", wide: true, cell: (host) => [link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`), host.own ? el("span", { class: "quiet" }, " (this service)") : null] },
     { name: "Last report", cell: (host) => (silent(host, frame.at) ? badge(host.at ? `silent, last seen ${ago(host.at)}` : "never reported", "warning") : badge("reports", "good")) },
     { name: "CPU", right: true, cell: (host) => figure(host, "cpu", percent) },
     { name: "Load", right: true, cell: (host) => figure(host, "load", (value) => number(value, 2)) },
@@ -18,8 +19,19 @@ function show(frame) {
     { name: "Storage", right: true, cell: (host) => ofTotal(host, "storage") },
     { name: "In", right: true, cell: (host) => figure(host, "net_received", rate) },
     { name: "Out", right: true, cell: (host) => figure(host, "net_sent", rate) },
-    { name: "", cell: (host) => (host.own ? el("span", { class: "quiet" }, "this service") : "") },
   ], frame.hosts, emptyState("No machine reports yet. On a machine under test, run:", `smartmob report-host --to ${location.origin} --name rack7`), { rowClass: (host) => (silent(host, frame.at) ? "stale" : null) }));
+}
+
+function showNodes(frame) {
+  document.getElementById("joined").hidden = frame.nodes.length === 0;
+  if (frame.nodes.length) update("nodes", table([
+    { name: "Node", wide: true, cell: (node) => link(node.name, machinePage(node.name)) },
+    { name: "Connection", cell: connection },
+    { name: "Labels", wide: true, cell: labels },
+    { name: "Programs", wide: true, cell: programCounts },
+    { name: "Running jobs", right: true, cell: (node) => number(node.activity.jobs_in_all) },
+    { name: "Version", cell: (node) => node.facts.version },
+  ], frame.nodes, "", { rowClass: (node) => (node.connected ? null : "stale") }));
 }
 
 async function course() {
@@ -45,4 +57,4 @@ spanButtons(document.getElementById("tools"), span, (seconds) => { span = second
 onThemeChange(course);
 await course();
 setInterval(course, 15000);
-live(show);
+live((frame) => { show(frame); showNodes(frame); });

@@ -4,9 +4,11 @@ import { runAction, fetchJson, showError, RequestError } from "./api.js";
 import { OutputView } from "./output_view.js";
 import { bytes, confirmDialog, el, seconds, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
+import { serviceOf } from "./nodes.js";
 import { exitBadge } from "./states.js";
 
-const id = document.getElementById("main").dataset.id;
+const { id, node = null } = document.getElementById("main").dataset;
+const service = serviceOf(node);
 const output = new OutputView("console", "console-tools");
 const input = document.getElementById("input-form");
 let running = true;
@@ -18,7 +20,7 @@ let job = null;
 const elapsed = () => seconds(Math.max(0, ((job.ended_at ? Date.parse(job.ended_at) : Date.now()) - Date.parse(job.started_at)) / 1000));
 
 async function refresh() {
-  job = await fetchJson(`/jobs/${id}`);
+  job = await fetchJson(`${service}/jobs/${id}`);
   show();
   return job;
 }
@@ -42,7 +44,7 @@ function show() {
 const size = () => Math.max(job.output_bytes, received);
 
 async function call(name, argument) {
-  const response = await fetch(`/commands/${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(argument) });
+  const response = await fetch(`${service}/commands/${name}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(argument) });
   const text = await response.text();
   for (const line of text.split("\n").filter(Boolean)) {
     const answer = JSON.parse(line);
@@ -62,7 +64,7 @@ input.addEventListener("submit", (event) => {
 // Reads the output from `offset` on, and after a lost connection from where it stopped.
 async function follow(offset) {
   try {
-    const response = await fetch(`/jobs/${id}/output?from=${offset}&follow=true`);
+    const response = await fetch(`${service}/jobs/${id}/output?from=${offset}&follow=true`);
     if (!response.ok) throw new Error(`the service answered ${response.status}`);
     const begins = Number(response.headers.get("X-Output-From") ?? offset);
     if (begins > offset) output.add(`[smartmob] ${bytes(begins - offset)} before this are no longer stored`);

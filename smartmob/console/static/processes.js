@@ -1,20 +1,11 @@
 // The page of programs: their list, and a form to deploy a program.
 
 import { runAction, fetchJson, RequestError, sendJson, showError } from "./api.js";
-import { bytes, confirmDialog, el, emptyState, link, number, percent, seconds, table, update, when } from "./dom.js";
+import { bytes, el, emptyState, link, number, percent, seconds, table, update, when } from "./dom.js";
 import { live } from "./live.js";
+import { programButtons, programTable } from "./nodes.js";
 import { Spark } from "./spark.js";
 import { readiness, state } from "./states.js";
-
-const path = (verb, slug) => `/${verb}/${encodeURIComponent(slug)}`;
-
-export function buttons(slug) {
-  const button = (words, kind, action) => el("button", { class: kind, type: "button", onclick: (event) => runAction(event.currentTarget, action) }, words);
-  return el("div", { class: "buttons", "data-control": true },
-    button("Restart", "second", () => sendJson(path("restart-process", slug))),
-    button("Stop", "second", async () => { if (await confirmDialog(`Stop ${slug}? It stays in the list.`, "Stop")) await sendJson(path("stop-process", slug)); }),
-    button("Delete", "danger", async () => { if (await confirmDialog(`Stop ${slug} with all its child processes and delete it?`, "Delete")) await sendJson(path("delete-process", slug)); }));
-}
 
 const CURVE_SECONDS = 600;
 const curves = new Map(); // the curves of a program by its name
@@ -64,8 +55,11 @@ function show(frame) {
     { name: "Restarts", right: true, cell: (row) => number(row.restarts) },
     { name: "CPU", right: true, cell: (row) => figureWith(drawn.get(row.slug).cpu, percent(row.cpu)) },
     { name: "Memory", right: true, cell: (row) => figureWith(drawn.get(row.slug).memory, bytes(row.memory)) },
-    { name: "", right: true, control: true, cell: (row) => buttons(row.slug) },
+    { name: "", right: true, control: true, cell: (row) => programButtons(row.slug) },
   ], frame.processes, emptyState("No program is running. Deploy one below, or:", "smartmob run ./myapp")));
+  const nodes = frame.nodes.filter((node) => node.activity.programs.length);
+  document.getElementById("of-nodes").hidden = nodes.length === 0;
+  if (nodes.length) update("node-processes", programTable(nodes));
 }
 
 function upload(file, said) {

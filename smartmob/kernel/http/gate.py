@@ -30,7 +30,7 @@ from smartmob.kernel.http.bodies import wants_html
 from smartmob.kernel.http.forwarding import ForwardedClient, TrustedProxies
 from smartmob.kernel.http.json_response import JSONResponse
 from smartmob.kernel.http.response_headers import REQUEST_ID_HEADER, add_security_headers
-from smartmob.kernel.http.routing import Route
+from smartmob.kernel.http.routing import REFUSED, Route
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.observability.log import REQUEST_ID, AccessLog, FinishedRequest
 
@@ -139,7 +139,11 @@ class RequestGate:
         principal = self._authenticate(request)
         PRINCIPAL.set(principal)
         if principal.role != CONTROL or principal.only_nodes:
-            self._check_role(request, principal, is_websocket)
+            try:
+                self._check_role(request, principal, is_websocket)
+            except NotAllowed:
+                request[REFUSED] = True
+                raise
         return principal
 
     def _authenticate(self, request: web.Request) -> Principal:
@@ -208,6 +212,8 @@ class RequestGate:
             except asyncio.CancelledError:
                 raise
             except Exception as error:
+                if REFUSED in request:
+                    route = self.routes.get(request.match_info.route)
                 response = await _failed(request, error, request_id)
             finally:
                 request_stats.request_ended()

@@ -80,6 +80,8 @@ class Route:
 
 AUDITED = web.RequestKey("audited", str)
 """The key of a request under which a handler puts what the request is about, where its path does not say it."""
+REFUSED = web.RequestKey("refused", bool)
+"""The key that a request has which its token does not allow."""
 
 
 @dataclass(frozen=True, slots=True)

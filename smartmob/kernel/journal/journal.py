@@ -127,7 +127,7 @@ class Journal:
         """Return how many records were dropped because too many waited."""
         return self.outbox.dropped
 
-    def first_records(self, max_bytes: int) -> Sequence[Outgoing]:
+    async def first_records(self, max_bytes: int) -> Sequence[Outgoing]:
         """Return the oldest records, with at most `max_bytes` of values unless one alone has more."""
         return self.outbox.first(max_bytes)
 

@@ -163,17 +163,24 @@ class _JoinedRun:
     def end(self) -> float:
         return self.start + self.seconds
 
+    @property
+    def confirmed(self) -> bool:
+        """Return whether the headquarters has all results, of which there are none before the turret has fired."""
+        return not self.abandoned and (self.sequence is None or self.acknowledged >= self.sequence)
+
 
 @dataclass(slots=True)
 class TurretMachine:
     """The state of one turret. It gives up a run after `patience` seconds without a headquarters.
 
+    With `once` it ends after its first run: with 0 if the headquarters has confirmed all of its results, else with 1.
     `hq_protocol`: the version of our extension in the last order, 0 if it had no briefing. `reason`: the error that
     ends the turret.
     """
 
     uuid: str
     patience: float
+    once: bool = False
     state: str = "ready"
     hq_protocol: int = 0
     reason: str = ""
@@ -182,6 +189,7 @@ class TurretMachine:
     _past_runs: set[str] = field(default_factory=set)
     _context: dict[str, Any] = field(default_factory=dict)
     _exit: int | None = None
+    _left: int | None = None
     _order_received_at: float = -math.inf
     _status_sent_at: float = -math.inf
     _connected: bool = False
@@ -205,6 +213,10 @@ class TurretMachine:
                 self._end(1, actions)
             case Quit():
                 self._end(0, actions)
+        if self.once and self._left is not None and self._exit is None:
+            if self._left:
+                actions.append(Notify("the headquarters has not confirmed all results of the run"))
+            self._end(self._left, actions)
         if any(isinstance(action, SendStatus) for action in actions):
             self._status_sent_at = now
         return actions
@@ -250,6 +262,8 @@ class TurretMachine:
             if brief is not None:
                 self._apply_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
         elif brief is not None:
+            if brief.run is None:  # the last acknowledgement of a run may come after its end
+                self._apply_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
             self._follow_briefing(brief.run, now, actions)
             self._apply_acknowledgement(brief.acknowledged.get(self.uuid, 0), now, actions)
         elif self.run is not None and self.run.id is not None:
@@ -384,7 +398,7 @@ class TurretMachine:
             actions.append(Exit(self._exit or 0))
         elif run.id is None:
             actions += [Flush(), SendStatus()]
-            self.run, self.state = None, "ready"
+            self.run, self.state, self._left = None, "ready", 1  # a headquarters of OCT confirms nothing
         elif run.abandoned:
             actions += [Discard(lost=False), SendStatus()]
             self._leave_run()
@@ -407,6 +421,7 @@ class TurretMachine:
         if run is not None and run.id is not None:
             self._last_report = (run.id, run.sequence or run.acknowledged, run.acknowledged)
             self._past_runs.add(run.id)
+        self._left = int(run is not None and not run.confirmed)
         self.run, self.state = None, "ready"
 
     def _end(self, code: int, actions: list[Action]) -> None:

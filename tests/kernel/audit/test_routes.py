@@ -36,7 +36,7 @@ async def test_changes_are_recorded_with_who_and_outcome(with_settings: Any) -> 
 
     async def complete() -> Any:
         found = await listed()
-        return found if len(found["events"]) >= 5 else None
+        return found if len(found["events"]) >= 6 else None
 
     found = await until(complete)
     assert found["next"] is None
@@ -44,6 +44,7 @@ async def test_changes_are_recorded_with_who_and_outcome(with_settings: Any) -> 
     assert rows == [
         ("ci", None, "mkdirs", "/proc/none", rows[0][4]),
         ("ci", None, "exec", "exit 3", rows[1][4]),
+        ("eyes", None, "revoke_token", "/tokens/ci", "403"),
         ("ci", None, "revoke_token", "/tokens/none", "404"),
         ("ci", None, "add_token", "eyes read", "201"),
         ("(owner)", None, "add_token", "ci control", "201"),

@@ -60,9 +60,9 @@ async def test_a_state_is_the_same_after_a_restart(tmp_path: Path) -> None:
         assert journal.stats.batches < 20
     async with _open(path) as (journal, words):
         assert (journal.id, words.words) == (first, found)
-        assert [record.number for record in journal.first_records(10**6)] == list(range(16, 21))
+        assert [record.number for record in await journal.first_records(10**6)] == list(range(16, 21))
         await journal.put([("word", "more")])
-        assert journal.first_records(10**6)[-1].number == 21
+        assert (await journal.first_records(10**6))[-1].number == 21
 
 
 async def test_a_file_that_is_written_anew_keeps_state_and_records(tmp_path: Path) -> None:
@@ -73,12 +73,12 @@ async def test_a_file_that_is_written_anew_keeps_state_and_records(tmp_path: Pat
         await journal.put([("word", "kept")])
         for _ in range(100):
             await journal.put([("word", text), ("gone", text)])
-            await journal.delivered(journal.first_records(10**6)[-1].number - 1)
+            await journal.delivered((await journal.first_records(10**6))[-1].number - 1)
         assert path.stat().st_size < 3_000_000
-        found, waiting, number = list(words.words), journal.first_records(10**6), journal.outbox.next
+        found, waiting, number = list(words.words), await journal.first_records(10**6), journal.outbox.next
     async with _open(path) as (journal, words):
         assert (words.words, journal.outbox.next) == (found, number)
-        assert [each.number for each in journal.first_records(10**6)] == [each.number for each in waiting]
+        assert [each.number for each in await journal.first_records(10**6)] == [each.number for each in waiting]
 
 
 async def test_a_copy_that_was_told_gets_another_id(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ async def test_a_copy_that_was_told_gets_another_id(tmp_path: Path) -> None:
         second = journal.id
     async with _open(tmp_path / "journal") as (journal, _):
         assert first != journal.id == second
-        assert len(journal.first_records(100)) == 1
+        assert len(await journal.first_records(100)) == 1
 
 
 async def test_content_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:

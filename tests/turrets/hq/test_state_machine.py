@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, StopRequested
+from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, Stalled, StopRequested
 from smartmob.turrets.hq.state_machine import TRANSITIONS
 from smartmob.turrets.model import ENDED, STATES
 from smartmob.turrets.protocol import MOST_TURRETS, encode_order
@@ -233,6 +233,20 @@ class TestFiring:
             assert history.state == "draining"
             assert history.machine.firing_seconds(history.now()) == pytest.approx(20)
 
+    def test_no_silence_is_counted_while_the_headquarters_stood_still(self) -> None:
+        """Messages of that time may not have been read yet: no turret is lost, and no result comes too late."""
+        history = _running()
+        history.after(60)
+        history.tell(Stalled(60.0))
+        assert lost(history.tick()) == []
+        assert history.state == "draining"
+        history.after(60)
+        history.tell(Stalled(60.0))
+        history.tick()
+        assert history.state == "draining"
+        history.pass_time(3, stock("ready"))
+        assert history.state == "finished"
+
     def test_the_worst_health_is_kept(self) -> None:
         """Later and better values do not replace it."""
         history = History()
@@ -355,6 +369,31 @@ class TestRestart:
         later = _running().restart(away=3600.0)
         assert orders(later.tick()) == ["stop"]
         assert later.state == "draining"
+
+    def test_a_run_has_fired_for_its_run_time_however_late_it_is_stopped(self) -> None:
+        """Turrets of ours end by themselves; those of OCT go on until they are told to stop."""
+        for turret, late in ((ours("ready"), False), (stock("ready"), True)):
+            history = History()
+            history.ask()
+            history.tell(turret)
+            history.tick(0.5)
+            later = history.restart(away=3600.0)
+            assert later.machine.firing_seconds(later.now()) == 20.0
+            later.tick()
+            run = later.machine.run
+            assert run is not None and run.started_at is not None
+            assert (later.state, later.machine.firing_seconds(later.after(9).now())) == ("draining", 20.0)
+            assert run.ceased_at == (
+                NOON + timedelta(seconds=3600.5) if late else run.started_at + timedelta(seconds=20)
+            )
+
+    def test_a_stopped_run_has_fired_until_its_stop_after_a_restart(self) -> None:
+        """The time in which the headquarters was away is not one of firing."""
+        history = _running()
+        history.pass_time(3, stock("Running"))
+        history.tell(StopRequested("enough"))
+        later = history.restart(away=15.0)
+        assert (later.state, later.machine.firing_seconds(later.now())) == ("draining", 3.0)
 
     def test_a_clock_set_back_during_a_restart_does_not_prolong_the_run(self) -> None:
         """The run does not become longer than requested."""

@@ -9,7 +9,7 @@ import pytest
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS
 from smartmob.turrets.result_files.jmeter_xml import SUB_RESULTS, read
-from smartmob.turrets.result_files.load_sample import CUT_OFF, FileAccount
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NOT_READ, FileAccount
 from tests.turrets.result_files.read_samples import samples_of
 
 START = 1_700_000_000_000
@@ -84,3 +84,10 @@ def test_the_number_of_users_is_that_of_all_threads() -> None:
         1
     ]
     assert account.users.since(START / 1000) == [(0.0, 4)]
+
+
+def test_elements_of_other_samplers_are_told() -> None:
+    """Some plugins write objects in place of samples."""
+    samples, account = samples_of('<testResults version="1.2"><a.b.Other><label>x</label></a.b.Other></testResults>')
+    assert samples == []
+    assert [(kind, example) for kind, _, example in account.remarks.items()] == [(NOT_READ, "an element a.b.Other")]

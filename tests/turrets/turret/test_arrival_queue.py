@@ -43,6 +43,17 @@ async def test_a_due_start_is_taken_without_waiting() -> None:
     assert queue.missed(start + 0.0195) == 10
 
 
+async def test_a_start_that_a_free_cannon_waits_for_is_not_missed() -> None:
+    """At a stop, the timer of the newest start may not have fired yet; starts beyond the free cannons are missed."""
+    start = time.monotonic() + 60.0
+    queue = CoroutineArrivalQueue(Arrivals.of(10), start, start + 60.0, (0, 1))
+    free = [asyncio.create_task(queue.next()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert [queue.missed(start + after) for after in (-1.0, 0.05, 0.15, 0.45)] == [0, 0, 0, 3]
+    queue.stop()
+    assert await asyncio.gather(*free) == [None, None]
+
+
 async def test_a_cancelled_waiter_gets_no_start() -> None:
     """The start goes to the next one."""
     start = time.monotonic() + 0.05

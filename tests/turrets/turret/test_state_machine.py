@@ -390,3 +390,48 @@ def test_the_reference_lists_states_and_transitions() -> None:
     assert dict(re.findall(r"(?m)^\| `(\w+)` \| ([^`|]+\.) \|$", section)) == STATES
     assert len(listed) == len(set(listed))
     assert set(listed) == set().union(*(_transitions(seed) for seed in range(2000)))
+
+
+class TestOnce:
+    """A turret that ends after its first run, as a pod of a job does."""
+
+    @pytest.fixture(name="pod")
+    def _pod(self) -> History:
+        history = History()
+        history.machine.once = True
+        return history
+
+    def test_it_ends_with_0_when_the_last_number_is_confirmed(self, pod: History) -> None:
+        """Not before, whether the last acknowledgement comes with the run or after its end."""
+        for last in (run(0.0), None):
+            history = History()
+            history.machine.once = True
+            history.at(0.0, smartmob_order(run(0.0)))
+            history.at(10.0, smartmob_order(run(0.0, stopped=True)))
+            assert history.at(10.1, FiringEnded(3)) == []
+            assert history.at(10.2, smartmob_order(run(0.0, stopped=True), 2)) == [Acknowledge(2)]
+            assert history.at(10.3, smartmob_order(last, 3)) == [Acknowledge(3), Exit(0)]
+
+    def test_it_ends_with_1_when_results_are_not_confirmed(self, pod: History) -> None:
+        """After its patience, or when the headquarters no longer has the run."""
+        pod.at(0.0, smartmob_order(run(0.0)))
+        pod.at(10.0, smartmob_order(run(0.0, stopped=True)))
+        pod.at(10.1, FiringEnded(3))
+        assert Exit(1) in pod.wait(120.0)
+        second = History()
+        second.machine.once = True
+        second.at(0.0, smartmob_order(run(0.0)))
+        second.at(1.0, smartmob_order(None))
+        assert second.at(1.1, FiringEnded(3)) == [Discard(lost=False), Exit(1)]
+
+    def test_it_waits_for_its_first_run(self, pod: History) -> None:
+        """A run that is stopped before it fires leaves nothing to confirm."""
+        assert pod.at(0.0, smartmob_order(None)) == []
+        pod.at(1.0, smartmob_order(run(5.0)))
+        assert pod.at(2.0, smartmob_order(run(4.0, stopped=True))) == [Exit(0)]
+
+    def test_a_headquarters_of_oct_confirms_nothing(self, pod: History) -> None:
+        """The exit code says so."""
+        pod.at(0.0, oct_order("start"))
+        pod.at(1.0, oct_order("stop"))
+        assert pod.at(1.1, FiringEnded(0)) == [Flush(), Exit(1)]

@@ -1,0 +1,196 @@
+"""Three nodes as processes of their own, and a lab that is killed under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import unused_port
+
+from tests.acceptance.commands import PROGRAMS, environment, run, serving
+from tests.acceptance.test_fire import FREE, _get, _unpacked
+from tests.certificates import Authority, Files
+from tests.cli.test_join import Joined, joined
+from tests.client.servers import wire_to
+from tests.interop.target import target
+from tests.waiting import until
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
+
+NAMES = ("rack1", "rack2", "rack3")
+
+
+@asynccontextmanager
+async def _three_nodes(url: str, folder: Path) -> AsyncIterator[dict[str, Joined]]:
+    """Run three nodes with the label `load` until the block ends."""
+    folder.mkdir()
+    token = folder / "token"
+    token.write_text("any")
+    async with AsyncExitStack() as stack:
+        yield {
+            name: await stack.enter_async_context(
+                joined(url, folder / name, "--token-file", token, "--name", name, "--label", "load")
+            )
+            for name in NAMES
+        }
+
+
+async def _connected(url: str, *names: str) -> None:
+    async def there() -> bool:
+        nodes = (await _get(f"{url}/api/v1/nodes"))["nodes"]
+        return {node["name"] for node in nodes if node["connected"]} >= set(names)
+
+    await until(there)
+
+
+async def _programs(url: str) -> dict[str, list[Any]]:
+    """Return the programs of each node."""
+    return {name: (await _get(f"{url}/api/v1/nodes/{name}/service/api/v1/processes"))["processes"] for name in NAMES}
+
+
+async def _records(url: str, name: str) -> tuple[list[Any], list[Any]]:
+    """Return the process events and jobs of a node that the lab has."""
+    path = f"{url}/api/v1/nodes/{name}"
+    return (await _get(f"{path}/process-events"))["events"], (await _get(f"{path}/jobs"))["jobs"]
+
+
+async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path: Path) -> None:
+    """Nodes go on alone; no transaction, event or job is lost or there twice, and all turrets are removed."""
+    port = str(unused_port())
+    url, data = f"http://127.0.0.1:{port}", tmp_path / "data"
+    app = tmp_path / "app"
+    app.mkdir()
+    (app / "Procfile").write_text("web: exec sleep 1000\n")
+    async with target() as place, AsyncExitStack() as stack:
+        lab = AsyncExitStack()
+        service = await lab.enter_async_context(serving(data, "--port", port, "--hq", *FREE))
+        stack.push_async_callback(lab.aclose)
+        listening = await service.event("turrets.listening")
+        await stack.enter_async_context(_three_nodes(url, tmp_path / "nodes"))
+        await _connected(url, *NAMES)
+        on = ("--on", "label=load", "--server", url)
+        code, output, errors = await run("exec", *on, "--", "echo", "ready")
+        assert (code, sorted(output.split("\n"))[-3:]) == (0, [f"{name} | ready" for name in NAMES]), errors
+        code, _, errors = await run("run", app, *on, "--scale", "web=1/node")
+        assert code == 0, errors
+        before = {name: [each["pid"] for each in found] for name, found in (await _programs(url)).items()}
+        fire = await asyncio.create_subprocess_exec(
+            *(PROGRAMS / "smartmob", "fire", _unpacked(tmp_path / "project", place, run_time=8), *on, "--json"),
+            env=environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        await until(lambda: place.hits["/page"] > 50)
+        assert [len(found) for found in (await _programs(url)).values()] == [2, 2, 2]
+        service.send_signal(signal.SIGKILL)
+        await service.wait()
+        alone = place.hits["/page"]
+        await until(lambda: place.hits["/page"] > alone + 50)
+        same = (listening["publish_port"], listening["rc_port"], listening["external_port"])
+        options = [word for pair in zip(FREE[::2], map(str, same), strict=True) for word in pair]
+        await stack.enter_async_context(serving(data, "--port", port, "--hq", *options))
+        output_bytes, error_bytes = await fire.communicate()
+        assert fire.returncode == 0, error_bytes.decode()
+        summary = json.loads(output_bytes)
+        assert summary["transactions"] == place.hits["/page"]
+        assert len(summary["turrets"]) == 3
+        await _connected(url, *NAMES)
+        after = {name: [each["pid"] for each in found] for name, found in (await _programs(url)).items()}
+        assert after == before
+        for name in NAMES:
+
+            async def told(name: str = name) -> Any:
+                events, jobs = await _records(url, name)
+                deleted = [event for event in events if event["kind"] == "deleted"]
+                return (events, jobs) if deleted and jobs and jobs[0]["record"]["ended_at"] else None
+
+            events, jobs = await until(told)
+            assert len({event["id"] for event in events}) == len(events)
+            assert next(event["kind"] for event in events if event["slug"].startswith("turrets-")) == "created"
+            assert [job["record"]["exit_code"] for job in jobs] == [0]
+
+
+async def test_nodes_of_a_killed_service_go_to_the_other_one(database_url: str, tmp_path: Path) -> None:
+    """A console through either of both goes on from its offset, and each record is there once."""
+    ports = unused_port(), unused_port()
+    first, second = (f"http://127.0.0.1:{port}" for port in ports)
+    shared = ("--database-url", database_url)
+    token = tmp_path / "token"
+    token.write_text("any")
+    async with AsyncExitStack() as stack:
+        killed = await stack.enter_async_context(
+            serving(tmp_path / "a", "--port", str(ports[0]), *shared, "--service-url", first)
+        )
+        await stack.enter_async_context(
+            serving(tmp_path / "b", "--port", str(ports[1]), *shared, "--service-url", second)
+        )
+        balancer = await stack.enter_async_context(wire_to(ports[0]))
+        options = ("--token-file", token, "--name", "rack1")
+        await stack.enter_async_context(joined(balancer.url, tmp_path / "node", *options))
+        await _connected(second, "rack1")
+        go = tmp_path / "go"
+        command = f"for i in $(seq 200); do echo $i; done; until test -e {go}; do sleep 0.05; done; seq 201 400; exit 7"
+        consoles = [
+            await asyncio.create_subprocess_exec(
+                *(PROGRAMS / "smartmob", "exec", "--on", "rack1", "--server", url, command),
+                env=environment(),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            for url in (second, balancer.url)
+        ]
+        seen = []
+        for console in consoles:
+            assert console.stdout is not None
+            seen.append(b"".join([await console.stdout.readline() for _ in range(200)]))
+        balancer.lead_to(ports[1])
+        killed.send_signal(signal.SIGKILL)
+        await killed.wait()
+        go.touch()
+        for console, before in zip(consoles, seen, strict=True):
+            rest, errors = await console.communicate()
+            assert console.returncode == 7, errors.decode()
+            assert (before + rest).decode().split() == [str(number) for number in range(1, 401)]
+
+        async def told() -> Any:
+            _, jobs = await _records(second, "rack1")
+            return jobs if len(jobs) == 2 and all(job["record"]["ended_at"] for job in jobs) else None
+
+        assert [job["record"]["exit_code"] for job in await until(told)] == [7, 7]
+
+
+async def test_a_node_joins_over_tls_and_takes_new_authorities(tmp_path: Path) -> None:
+    """A certificate that is not valid yet is tried again, and a replaced authority needs no restart of the node."""
+    folder, token = tmp_path / "authority", tmp_path / "token"
+    token.write_text("any")
+
+    async def replaced(not_before: datetime | None = None) -> Files:
+        authority = await asyncio.to_thread(Authority, folder)
+        return await asyncio.to_thread(authority.issue, not_before=not_before)
+
+    files = await replaced(datetime.now(UTC) + timedelta(days=1))
+    async with (
+        serving(tmp_path / "data", *files.options) as service,
+        wire_to(int(service.url.rpartition(":")[2])) as wire,
+        joined(
+            wire.url.replace("http://", "https://"), tmp_path / "node", "--token-file", token, "--name", "rack1",
+            "--ca-file", folder / "authority.pem",
+        ) as node,
+    ):  # fmt: skip
+        await until(lambda: "not valid yet by the clock of this machine" in node.said)
+        for number in (1, 2):
+            seen = len(service.events)
+            await replaced()
+            service.send_signal(signal.SIGHUP)
+            await service.event("tls.reloaded", after=seen)
+            wire.cut()
+            await until(lambda number=number: node.said.count("connected to https://") == number)
+        assert node.process.returncode is None
+        assert node.said.count(": joined https://") <= 1
