@@ -39,7 +39,7 @@ from tests import free_ports
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
 from tests.serving import ServiceServer
-from tests.shared import POSTGRES, SHARED, share
+from tests.shared import POSTGRES, SHARED, folder_of_files, share
 
 # On a busy machine any example may take longer than Hypothesis allows by itself. Each run takes other examples, so half
 # of its hundred are enough; a property whose faults are rare asks for more.
@@ -257,7 +257,7 @@ async def _with_settings(settings: Settings) -> AsyncIterator[MakeClient]:
 @pytest.fixture(name="reachable_path")
 def _reachable_path() -> Iterator[Path]:
     """Return a folder for the test that every user can reach, unlike `tmp_path`."""
-    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-", dir=folder_of_files()))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -16,6 +16,7 @@ from docs._examples.services import FILES, Files, Outside, Ports, Service, inter
 from docs._examples.shell import Ended, Shell
 from tests.acceptance import forked
 from tests.interop.environments import MONITOR_API, MONITOR_API_IMPORTS, PLUGIN, PLUGIN_IMPORTS, python_with
+from tests.shared import folder_of_files
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "90a8bcc1f6a5a7c0ac1d3e5c2f20ed6d4b1c9e77"
@@ -46,7 +47,7 @@ class Stage:
 
     def __init__(self, curl: bool) -> None:
         # Not one of pytest's folders: the database of a service that runs as root belongs to another user.
-        self._folder = Path(tempfile.mkdtemp(prefix="smartmob-docs-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="smartmob-docs-", dir=folder_of_files()))
         self._folder.chmod(0o711)
         self._shell = Shell(self._folder)
         self._shell.add_program("git", "/bin/sh", "-c", f"echo {COMMIT}")
