@@ -104,7 +104,7 @@ async def test_killed_and_started_again(lab: Any, turret_python: Path, tmp_path:
     assert hits - 200 < over["transactions"] <= hits
     summary = await get(lab, f"{path}/summary")
     assert summary["trust"]["verdict"] == "no"
-    assert sum("was lost from" in doubt["what"] for doubt in summary["trust"]["doubts"]) == 1
+    assert sum("It did not come back" in doubt["what"] for doubt in summary["trust"]["doubts"]) == 1
 
 
 async def test_several_runs(lab: Any, turret_python: Path, tmp_path: Path) -> None:
