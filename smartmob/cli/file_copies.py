@@ -119,9 +119,12 @@ def _what(copy: Copy) -> str:
     return f"{files}, {printing.size(copy.bytes)}"
 
 
+_FILES_IN_MEMORY = "/dev/shm/"  # noqa: S108  # files there are no devices, and none is made
+
+
 def _is_stream(path: str) -> bool:
     """Return whether a path is standard input or output or a device, and so nothing is to be printed."""
-    return path == STREAM or path.startswith("/dev/")
+    return path == STREAM or (path.startswith("/dev/") and not path.startswith(_FILES_IN_MEMORY))
 
 
 def _for_one_of_many(src: str, dest: str, mkpath: bool, *, fetches: bool, named: bool) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli.file_copies import _remote
+from smartmob.cli.file_copies import _is_stream, _remote
 from smartmob.client.http import RestClient
 from tests.acceptance.commands import QUICK_PROGRAMS, environment
 from tests.waiting import until
@@ -26,6 +26,15 @@ async def test_paths(client: Any) -> None:
         assert await _remote("h:a", rest) == ("http://h:8080", "a")
         assert await _remote(":a", rest) == (service, "a")
         assert [await _remote(path, rest) for path in ("./h:a", "/h:a", "a", "-", "../h:a")] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("path", "is_stream"),
+    [("-", True), ("/dev/stdin", True), ("/dev/fd/63", True), ("/dev/shm/a", False), ("devices", False)],
+)
+def test_files_in_memory_are_no_streams(path: str, is_stream: bool) -> None:
+    """A copy from or to /dev/shm tells what was copied, as one of other files does."""
+    assert _is_stream(path) == is_stream
 
 
 @pytest.fixture(name="shell")
