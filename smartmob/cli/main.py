@@ -27,6 +27,7 @@ _NOT_FOUND_STATUS = 404
 _SECTIONS = {
     "Tests": {
         "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
+        "ab": ("smartmob.cli.ab:command", "Measure two versions in turns, and tell which tests became slower."),
         "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
     },
     "Programs": {

@@ -48,7 +48,7 @@ _NOT_KEY = re.compile(r"\W+")
 _FORM = "application/x-www-form-urlencoded"
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]{1,40})", re.IGNORECASE)
 _SWITCHED = 101  # status
-_NOT_SENT = re.compile("BLOCKED|ABORTED|CANCELL?ED", re.IGNORECASE)
+_NOT_SENT = re.compile("BLOCKED|ABORTED|CANCEL", re.IGNORECASE)
 """Errors of Chromium (`net::ERR_BLOCKED_BY_CLIENT`) and of others that write such a field."""
 _PACKED = {"gzip": b"\x1f\x8b", "deflate": b"\x78", "zstd": b"\x28\xb5\x2f\xfd"}
 """The first bytes of packed bodies, by the value of Content-Encoding (those of Brotli are not known)."""

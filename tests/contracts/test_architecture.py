@@ -13,7 +13,18 @@ from tests.contracts import sources
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-FEATURES = ("alerts", "commands", "console", "hosts", "marks", "metrics", "nodes", "processes", "turrets")
+FEATURES = (
+    "alerts",
+    "commands",
+    "console",
+    "experiments",
+    "hosts",
+    "marks",
+    "metrics",
+    "nodes",
+    "processes",
+    "turrets",
+)
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
@@ -72,6 +83,11 @@ ROLES = {
         "templates",
         "timeline",
         "usage",
+    },
+    # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them.
+    "experiments": {
+        *("cleaner", "confidence_sequence", "decision", "experiment", "false_discoveries", "instruction_counts"),
+        *("measured_run", "measuring_machine", "sides"),
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
     "nodes": {"limited_requests", "links", "pipe", "proxy", "record_store", "records"},

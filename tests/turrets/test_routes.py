@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 import pytest
 
+from tests.each import each
 from tests.turrets.conftest import Recruit
 from tests.turrets.messages import stock_result
 from tests.turrets.runs import ask, get, post, until_over
@@ -34,8 +35,8 @@ async def _refused(client: Any, data: bytes, media_type: str = "application/json
 class TestAsking:
     """POST /turret-runs."""
 
-    @pytest.mark.parametrize(
-        ("body", "where"),
+    @each(
+        "body, where",
         [
             (b"{", "$"),
             (b"[]", "$"),
@@ -78,7 +79,7 @@ class TestAsking:
 class TestUnknown:
     """A run that is not there."""
 
-    @pytest.mark.parametrize("ident", [UNKNOWN_RUN, "last", "x" * 500, "%F0%9F%8E%AF"])
+    @each("ident", [UNKNOWN_RUN, "last", "x" * 500, "%F0%9F%8E%AF"])
     async def test_an_unknown_run_is_not_found_on_any_route(self, lab: Any, ident: str) -> None:
         """The answer is always 404."""
         for method, end in (
@@ -112,7 +113,7 @@ class TestListing:
             path = page.get("next_url")
         assert found == made[::-1]
 
-    @pytest.mark.parametrize("query", ["limit=0", "limit=x", "before=x", "before=WyJhIiwgImIiXQ", "limit=1001"])
+    @each("query", ["limit=0", "limit=x", "before=x", "before=WyJhIiwgImIiXQ", "limit=1001"])
     async def test_what_does_not_fit(self, lab: Any, query: str) -> None:
         """It is refused."""
         await get(lab, f"/turret-runs?{query}", 400)
@@ -298,7 +299,7 @@ class TestWarmUp:
                 own = dict(zip(head, found[0], strict=True))
                 assert (own["max"], own["samples"], own["failed_count"], own["failed_max"]) == ("0.5", "1", "1", "0.5")
 
-    @pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9", "1", "0.5"])
+    @each("value", ["-1", "x", "nan", "1e9", "1", "0.5"])
     async def test_a_wrong_one_is_refused(self, lab: Any, value: str) -> None:
         """Nothing is begun."""
         async with lab.post(f"/turret-runs?warm_up={value}", json={"run_time": 1}) as response:

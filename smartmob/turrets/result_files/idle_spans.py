@@ -34,6 +34,7 @@ class BusySeconds:
     def __init__(self) -> None:
         self._days: dict[int, bytearray] = {}
         self._before = (float("-inf"), float("-inf"))
+        self._second = -1  # marked last
         self._back = 0
         self._first_back = (0.0, 0.0)
 
@@ -45,6 +46,9 @@ class BusySeconds:
             self._back += 1
         self._before = begin, end
         first, last = int(begin), int(end)
+        if first == last == self._second:
+            return  # as nearly all requests are
+        self._second = last
         for day in range(first // _DAY_SECONDS, min(last // _DAY_SECONDS, first // _DAY_SECONDS + _MOST_DAYS) + 1):
             seconds = self._days.get(day)
             if seconds is None:

@@ -142,6 +142,10 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
             if not chunk and expat.ErrorString(error.code) in _CUT_OFF_ERRORS:
                 account.remarks.add(CUT_OFF, f"the file ends in line {error.lineno}, before </testResults>")
                 return
+            if expat.ErrorString(error.code) == expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT:
+                raise InvalidInput(
+                    f"goes on behind </testResults> in line {error.lineno}: if it has several runs, divide it there"
+                ) from None
             raise InvalidInput(
                 f"is no well-formed XML in line {error.lineno}: {expat.ErrorString(error.code)}"
             ) from None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
 from tests.metrics.suites import compare, describe, get, send
 
 
@@ -21,8 +22,8 @@ async def _lab(client: Any) -> Any:
     return client
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "ident", "sessions"),
+@each(
+    "name, kind, ident, sessions",
     [
         ("latest", "run", "f1" * 16, 1),
         ("latest~1", "run", "night/7", 2),
@@ -54,8 +55,8 @@ async def test_the_last_two_runs_are_compared_by_default(lab: Any) -> None:
     assert (found["base"]["id"], found["head"]["id"]) == ("night/7", "f1" * 16)
 
 
-@pytest.mark.parametrize(
-    ("name", "status", "detail"),
+@each(
+    "name, status, detail",
     [
         ("nothing", 404, "there is no run, session or commit nothing"),
         ("session:nothing", 404, "there is no session nothing"),
