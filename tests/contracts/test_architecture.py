@@ -62,6 +62,7 @@ ROLES = {
         "changes",
         "finder",
         "live",
+        "node_timeline",
         "pages",
         "peers",
         "run_texts",
@@ -69,6 +70,7 @@ ROLES = {
         "static",
         "templates",
         "timeline",
+        "timeline_spans",
         "usage",
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
