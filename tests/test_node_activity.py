@@ -67,3 +67,9 @@ async def test_changes_of_programs_and_jobs_reach_the_pages_of_each_service(
                 return jobs and jobs[0]["record"]["ended_at"] and jobs
 
         assert [(each["node"], each["job_id"]) for each in await until(listed)] == [("rack7", job["id"])]
+
+    async def lanes(query: str) -> set[str]:
+        return {span["lane"] for span in (await second_lab.get(f"/console/data/timeline{query}"))["spans"]}
+
+    assert await lanes("?machines=rack7,none") == {"process rack7: app.web.0", "jobs rack7"}
+    assert await lanes("") == set()

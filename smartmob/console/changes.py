@@ -115,16 +115,20 @@ async def process_events(services: Services, start: datetime, end: datetime, mos
 
 
 def _of_processes(events: Iterable[ProcessEvent]) -> Iterator[Change]:
-    for event in events:
-        level = _PROCESS_LEVELS.get(event.kind)
-        if level is None:
-            continue
-        if event.kind == "exited" and event.detail.get("status") not in _EXPECTED_STATUSES:
-            level = "warning"
-        text = str(event.detail.get("text") or event.kind)
-        href = None if event.kind == "deleted" else f"/console/processes/{quote(event.slug, safe='')}"
-        topic = f"process {event.slug}" if event.kind in _REPEATED else ""
-        yield Change(at=event.at, kind="process", text=f"{event.slug}: {text}", level=level, href=href, topic=topic)
+    return filter(None, map(process_change, events))
+
+
+def process_change(event: ProcessEvent) -> Change | None:
+    """Return a process event as a change, or None for a kind that is not shown."""
+    level = _PROCESS_LEVELS.get(event.kind)
+    if level is None:
+        return None
+    if event.kind == "exited" and event.detail.get("status") not in _EXPECTED_STATUSES:
+        level = "warning"
+    text = str(event.detail.get("text") or event.kind)
+    href = None if event.kind == "deleted" else f"/console/processes/{quote(event.slug, safe='')}"
+    topic = f"process {event.slug}" if event.kind in _REPEATED else ""
+    return Change(at=event.at, kind="process", text=f"{event.slug}: {text}", level=level, href=href, topic=topic)
 
 
 def _of_tests(runs: Iterable[TestRun]) -> Iterator[Change]:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
 import msgspec
 
 from smartmob.commands.model import Job
+from smartmob.console import node_timeline
 from smartmob.console.changes import changes, process_events
 from smartmob.console.model import LoadCourse, Span, Timeline
 from smartmob.console.run_texts import run_machines, run_name
-from smartmob.console.service import ConsoleService
+from smartmob.console.service import MAX_HOSTS, ConsoleService
 from smartmob.console.services import Services
+from smartmob.console.timeline_spans import process_spans, running_programs
 from smartmob.counts import counted
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import ExecutedTest
 from smartmob.metrics.model import Run as TestRun
-from smartmob.processes.model import ProcessEvent, Snapshot
 from smartmob.turrets.model import Run as LoadRun
 
 TESTS_SPAN = timedelta(hours=2)
@@ -33,12 +34,19 @@ MAX_LOADS = 20  # load tests
 MAX_PROCESS_EVENTS = 5_000  # events
 MAX_CHANGES = 500  # changes of each feature
 MAX_MARKS = 1_000  # notes
+_OWN_LANES = ("process ", "jobs")
+"""The beginnings of the lanes of this service's own machine."""
 
-_START_KINDS = ("started", "restarted")
 
+async def timeline(
+    service: ConsoleService, start: datetime, end: datetime, points: int, machines: Collection[str] = ()
+) -> Timeline:
+    """Return the data of the span from `start` until before `end`; curves have at most `points` values.
 
-async def timeline(service: ConsoleService, start: datetime, end: datetime, points: int) -> Timeline:
-    """Return the data of the span from `start` until before `end`; curves have at most `points` values."""
+    With `machines` the curves, programs and jobs are those of these machines only.
+    """
+    if machines:
+        return await _of_machines(service, start, end, points, machines)
     services = service.services
     courses, runs, loads, jobs = await asyncio.gather(
         service.courses(start, end, points),
@@ -67,7 +75,7 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
         spans=[
             *map(_run_span, runs),
             *map(_test_span, tests),
-            *_process_spans(events, services.processes.processes(), start, end),
+            *process_spans(events, running_programs(services.processes.processes()), start, end),
             *map(_load_span, loads),
             *map(_job_span, jobs),
         ],
@@ -76,6 +84,33 @@ async def timeline(service: ConsoleService, start: datetime, end: datetime, poin
         loads=[course for run in loads if (course := await _load_course(services, run)) is not None],
         partial=sorted({lane for lane, found, most in limits if len(found) >= most}),
     )
+
+
+async def _of_machines(
+    service: ConsoleService, start: datetime, end: datetime, points: int, machines: Collection[str]
+) -> Timeline:
+    """Return the timeline with what was on some machines, of which the own one has programs and jobs of its own."""
+    own = {host.name for host in await service.services.hosts.hosts("", MAX_HOSTS) if host.own}
+    whole = await timeline(service, start, end, points)
+    kept = bool(own & set(machines))
+    courses = await service.courses(start, end, points, sorted(machines))
+    spans = [span for span in whole.spans if kept or not span.lane.startswith(_OWN_LANES)]
+    changed = [change for change in whole.changes if kept or change.kind not in ("process", "job")]
+    partial = set(whole.partial)
+    nodes = service.services.nodes
+    for node, activity in await nodes.with_activity():
+        if node.name not in machines:
+            continue
+        events = await nodes.records.events(node.name, start, end, node_timeline.MAX_EVENTS)
+        jobs = await nodes.records.jobs(node.name, start, end, node_timeline.MAX_JOBS)
+        present = activity if end >= clock.now() else None
+        spans += node_timeline.event_spans(node.name, events, present, start, end)
+        spans += node_timeline.job_spans(jobs)
+        changed += node_timeline.event_changes(node.name, events)
+        partial |= {"processes"} if len(events) >= node_timeline.MAX_EVENTS else set()
+        partial |= {"jobs"} if len(jobs) >= node_timeline.MAX_JOBS else set()
+    changed.sort(key=lambda change: change.at)
+    return msgspec.structs.replace(whole, courses=courses, spans=spans, changes=changed, partial=sorted(partial))
 
 
 async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[ExecutedTest]:
@@ -134,40 +169,6 @@ def _job_span(job: Job) -> Span:
         detail=f"{job.state}, {job.client}",
         href=f"/console/commands/{job.id}",
     )
-
-
-def _process_spans(
-    events: Iterable[ProcessEvent], present: Iterable[Snapshot], start: datetime, end: datetime
-) -> list[Span]:
-    """Return the time spans in which each process ran: from each start to the following exit."""
-    started: dict[str, datetime] = {}
-    seen: set[str] = set()
-    spans = []
-    for event in events:
-        slug = event.slug
-        if event.kind in _START_KINDS:
-            started[slug] = event.at
-        elif event.kind == "exited":
-            # A process whose start is not in the span was running before it.
-            since = started.pop(slug, None) or (start if slug not in seen else None)
-            if since is not None:
-                failed = event.detail.get("status") not in (0, None)
-                level = "warning" if failed else "plain"
-                spans.append(_process_span(slug, since, event.at, str(event.detail.get("text", "")), level))
-        seen.add(slug)
-    running = {snapshot.definition.slug: snapshot for snapshot in present if snapshot.pid is not None}
-    for slug, snapshot in running.items():
-        since = started.pop(slug, None) or snapshot.started_at
-        if since is not None and since < end:
-            spans.append(_process_span(slug, since, None, f"pid {snapshot.pid}", "good"))
-    # If the service was killed, there is no event for the exit.
-    spans += [_process_span(slug, since, since, "ended with the service", "warning") for slug, since in started.items()]
-    return spans
-
-
-def _process_span(slug: str, start: datetime, end: datetime | None, detail: str, level: str) -> Span:
-    href = f"/console/processes/{quote(slug, safe='')}"
-    return Span(lane=f"process {slug}", label=slug, start=start, end=end, level=level, detail=detail, href=href)
 
 
 async def _load_course(services: Services, run: LoadRun) -> LoadCourse | None:

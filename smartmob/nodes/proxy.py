@@ -74,6 +74,8 @@ class NodeProxy:
     def __init__(self, connector: aiohttp.BaseConnector, secret: str, base: str = "http://localhost") -> None:
         self._secret = secret
         self._base = base
+        self._active = 0
+        self._closing = False
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None),
@@ -83,8 +85,13 @@ class NodeProxy:
         )
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+        """Close all connections, when the last request has ended: each ends with its stream.
+
+        A connection that is closed here while its answer is read would leave its reader waiting (aiohttp 3).
+        """
+        self._closing = True
+        if not self._active:
+            await self._session.close()
 
     async def pass_on(
         self, request: web.Request, target: str, prefix: str, principal: Principal, tap: Tap | None = None
@@ -98,12 +105,17 @@ class NodeProxy:
         headers = _forwarded(request.headers)
         headers[FORWARDED] = "1"
         headers[hdrs.AUTHORIZATION] = authorization(self._secret, principal)
+        self._active += 1
         try:
             if ws_upgrade.is_handshake(request):
                 return await self._websocket(request, url, headers, tap)
             return await self._request(request, url, headers, prefix)
         except aiohttp.ClientError as error:
             raise Unavailable(f"the node did not answer: {error}") from None
+        finally:
+            self._active -= 1
+            if self._closing:
+                await self.close()
 
     async def _request(
         self, request: web.Request, url: URL, headers: dict[str, str], prefix: str
@@ -123,9 +135,14 @@ class NodeProxy:
             if location.startswith("/"):
                 response.headers[hdrs.LOCATION] = prefix + location
             await response.prepare(request)
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-            await response.write_eof()
+            try:
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+            except (aiohttp.ClientError, ConnectionError):
+                # The node or the client is gone. Cut the connection, so that a client does not wait for the rest.
+                if request.transport is not None:
+                    request.transport.abort()
             return response
 
     async def _websocket(

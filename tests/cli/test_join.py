@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
+import random
 import signal
 import sys
 import tarfile
@@ -236,3 +238,68 @@ async def test_wrong_options_and_refusals_end_with_one_line(lab: Lab, tmp_path: 
         lines = [line for line in text.splitlines() if line.startswith("smartmob: ")]
         assert (ended, len(lines)) == (code, 1), (url, options, text)
         assert said in lines[0], (url, options, text)
+
+
+async def test_a_node_that_is_killed_again_and_again_loses_no_job(lab: Lab, join: Join) -> None:
+    """Each job that was acknowledged is at the lab once, with its end, and none of its processes is left."""
+    started: list[int] = []
+    moments = random.Random(19)  # the same moments in each run
+
+    async def call_until_lost() -> None:
+        while True:
+            body = {"cmd": f"exec sleep 0.0{moments.randrange(1, 9)}{len(started):05d}"}
+            async with lab.client.post(f"{BASE}/commands/exec", headers=AUTHORIZED, json=body) as answer:
+                if answer.status != 200:
+                    return
+                async for line in answer.content:
+                    if (told := json.loads(line)).get("job"):
+                        started.append(told["number"])
+
+    for round_number in range(3):
+        node = await join()
+        await until(lambda node=node: "connected to" in node.said)
+
+        async def usable() -> Any:
+            async with lab.client.get(f"{BASE}/jobs", headers=AUTHORIZED) as answer:
+                return answer.status == 200
+
+        await until(usable)
+        wanted = len(started) + moments.randrange(5, 15)
+        calls = [asyncio.ensure_future(call_until_lost()) for _ in range(3)]
+        await until(lambda wanted=wanted: len(started) >= wanted)
+        assert await node.kill() == -signal.SIGKILL, round_number
+        await asyncio.gather(*calls, return_exceptions=True)
+    await join()
+    await lab.connected("rack7")
+
+    async def complete() -> Any:
+        jobs = (await lab.get("/api/v1/nodes/rack7/jobs?limit=10000"))["jobs"]
+        known = {job["job_id"] for job in jobs if job["record"]["ended_at"]}
+        return jobs if set(started) <= known else None
+
+    jobs = await until(complete)
+    assert len({job["job_id"] for job in jobs}) == len(jobs)
+    assert {job["record"]["state"] for job in jobs} <= {"exited", "lost"}
+    commands = {job["record"]["argv"][0].removeprefix("exec ") for job in jobs}
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if _command(path) in commands]
+    assert left == []
+
+
+def _command(path: Path) -> str:
+    try:
+        return path.read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+async def test_a_link_that_falls_silent_is_given_up_and_replaced(lab: Lab, join: Join) -> None:
+    """A firewall that forgets a connection ends it for neither side: both notice, and the node is listed once."""
+    assert lab.client.port is not None
+    async with wire_to(lab.client.port) as wire:
+        node = await join(url=wire.url)
+        await lab.connected("rack7")
+        wire.hush()
+        await until(lambda: node.said.count("connected to") >= 2)
+        assert [each["name"] for each in (await lab.get("/api/v1/nodes"))["nodes"]] == ["rack7"]
+        async with lab.client.post(f"{BASE}/commands/exec", headers=AUTHORIZED, json=["exit 4"]) as answer:
+            assert '"exit_code":4' in await answer.text()

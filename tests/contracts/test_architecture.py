@@ -75,6 +75,7 @@ ROLES = {
         "changes",
         "finder",
         "live",
+        "node_timeline",
         "pages",
         "peers",
         "run_texts",
@@ -82,6 +83,7 @@ ROLES = {
         "static",
         "templates",
         "timeline",
+        "timeline_spans",
         "usage",
     },
     # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them.

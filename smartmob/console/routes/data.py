@@ -11,7 +11,7 @@ from aiohttp import web
 from smartmob.console.finder import MAX_TEXT_CHARACTERS, find
 from smartmob.console.live import Live
 from smartmob.console.peers import Peer, Peers
-from smartmob.console.service import ConsoleService
+from smartmob.console.service import MAX_HOSTS, ConsoleService
 from smartmob.console.timeline import timeline
 from smartmob.console.usage import UsageRecorder
 from smartmob.errors import InvalidInput
@@ -34,12 +34,14 @@ _FIRST_END = datetime(2, 1, 1, tzinfo=UTC)  # leaves space for a span in the cal
 class TimelineQuery(msgspec.Struct, frozen=True):
     """A time span, by default the last hour, and the largest number of points in a curve.
 
-    Times are seconds since 1970, or ISO 8601 with an offset.
+    Times are seconds since 1970, or ISO 8601 with an offset. `machines` are the names of those whose curves, programs
+    and jobs are included, separated by commas; without it the curves of all, and what was on the service's own machine.
     """
 
     start: str = msgspec.field(default="", name="from")
     end: str = msgspec.field(default="", name="to")
     points: Annotated[int, msgspec.Meta(ge=10, le=2_000)] = 400
+    machines: str = ""
 
 
 class RecentQuery(msgspec.Struct, frozen=True):
@@ -86,7 +88,10 @@ class DataHandlers:
         start = moment("from", arguments.start, max(end, _FIRST_END) - _HOUR)
         if not timedelta() < end - start <= _LONGEST_SPAN:
             raise InvalidInput.at("from", "expected a span of at most ten years: `from` must be before `to`")
-        return json_response(await timeline(self._service, start, end, arguments.points))
+        machines = {name.strip() for name in arguments.machines.split(",") if name.strip()}
+        if len(machines) > MAX_HOSTS:
+            raise InvalidInput.at("machines", f"expected at most {MAX_HOSTS} names")
+        return json_response(await timeline(self._service, start, end, arguments.points, machines))
 
     async def search(self, request: web.Request) -> web.StreamResponse:
         return json_response(await find(self._service.services, request.query.get("q", "")[:MAX_TEXT_CHARACTERS]))

@@ -22,11 +22,12 @@ _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 class TimelinePageQuery(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """The span of the timeline, in seconds since 1970 or as its length in seconds."""
+    """The span of the timeline, in seconds since 1970 or as its length in seconds, and the machines that it shows."""
 
     from_: str = ""
     to: str = ""
     span: str = ""
+    machines: str = ""
 
 
 class TestsPageQuery(msgspec.Struct, frozen=True):

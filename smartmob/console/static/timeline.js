@@ -9,15 +9,18 @@ import { card, panel } from "./moment.js";
 import { judgedSpans, timelineDrawing } from "./timeline_chart.js";
 
 const given = new URLSearchParams(location.search);
-const state = { end: Number(given.get("to")) || null, span: 0, pinned: null, document: null, requests: 0 };
+const state = { end: Number(given.get("to")) || null, span: 0, pinned: null, document: null, requests: 0, machines: given.get("machines") ?? "" };
 state.span = given.get("from") && state.end ? state.end - Number(given.get("from")) : Number(given.get("span")) || 3600;
 
 const edges = () => { const end = state.end ?? Date.now() / 1000; return [end - state.span, end]; };
 
+// The part of an address that names the chosen machines.
+const chosen = () => (state.machines ? `&machines=${encodeURIComponent(state.machines)}` : "");
+
 function remember() {
   const [start, end] = edges();
   const query = state.end === null ? `span=${Math.round(state.span)}` : `from=${start.toFixed(3)}&to=${end.toFixed(3)}`;
-  history.replaceState(null, "", `?${query}`);
+  history.replaceState(null, "", `?${query}${chosen()}`);
 }
 
 async function load() {
@@ -25,7 +28,7 @@ async function load() {
   const [start, end] = edges();
   const width = document.getElementById("chart").clientWidth;
   try {
-    const document = await fetchJson(`/console/data/timeline?from=${start}&to=${end}&points=${Math.max(60, Math.min(1200, Math.round(width / 3)))}`);
+    const document = await fetchJson(`/console/data/timeline?from=${start}&to=${end}&points=${Math.max(60, Math.min(1200, Math.round(width / 3)))}${chosen()}`);
     if (number !== state.requests) return;
     state.document = document;
     document.courses.hosts.sort((one, other) => one.host.localeCompare(other.host, undefined, { numeric: true }));
@@ -136,7 +139,8 @@ fill(tools, choices,
   step("◀", "Earlier", (start, end) => move(start - state.span / 2, end - state.span / 2)), step("▶", "Later", (start, end) => move(start + state.span / 2, end + state.span / 2)),
   step("+", "Zoom in", (start, end) => move(start + state.span / 4, end - state.span / 4)), step("−", "Zoom out", (start, end) => move(start - state.span / 2, end + state.span / 2)),
   el("label", { class: "inline" }, "Go to ", el("input", { type: "datetime-local", step: 1, onchange: (event) => { const at = Date.parse(event.currentTarget.value) / 1000; if (at) move(at - state.span / 2, at + state.span / 2); } })),
-  el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, async () => { const [start, end] = edges(); const address = `${location.origin}/console/timeline?from=${start.toFixed(3)}&to=${end.toFixed(3)}`; await navigator.clipboard?.writeText(address); history.replaceState(null, "", address); }) }, "Link to this view"));
+  el("label", { id: "machines", class: "inline", hidden: !state.machines }, "Machines ", el("input", { type: "text", value: state.machines, placeholder: "all", spellcheck: "false", onchange: (event) => { state.machines = event.currentTarget.value.trim(); load(); } })),
+  el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, async () => { const [start, end] = edges(); const address = `${location.origin}/console/timeline?from=${start.toFixed(3)}&to=${end.toFixed(3)}${chosen()}`; await navigator.clipboard?.writeText(address); history.replaceState(null, "", address); }) }, "Link to this view"));
 
 const form = document.getElementById("mark-form");
 form.addEventListener("submit", (event) => {
@@ -154,4 +158,4 @@ addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidt
 await load();
 const news = onNews(() => { if (state.end === null) load(); }, 3000);
 let turns = 0;
-live((frame) => { news(frame); if (state.end === null && ++turns % Math.max(5, Math.round(state.span / 300)) === 0) load(); });
+live((frame) => { document.getElementById("machines").hidden = !state.machines && frame.nodes.length === 0; news(frame); if (state.end === null && ++turns % Math.max(5, Math.round(state.span / 300)) === 0) load(); });
