@@ -110,7 +110,7 @@ class MeasuredRuns:
         argv = [side.python.path, "-c", _START, *self._options(side, plan), *(plan.files or self._words)]
         argv += ["--measures", str(place / "measures"), "--measures-plan", str(place / "plan.json")]
         if plan.under_valgrind:
-            argv = [*_valgrind(place), *argv]
+            argv = ["valgrind", *valgrind_options(place), *argv]
         result = await self._execute(argv, side, label, plan)
         self._read(place, result, dumps=plan.under_valgrind)
         shutil.rmtree(place)
@@ -216,12 +216,7 @@ def can_count() -> bool:
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 
-def _valgrind(place: Path) -> list[str]:
-    options = [
-        "-q",
-        "--vgdb=no",
-        "--instr-atstart=no",
-        f"--callgrind-out-file={place}/counts",
-        f"--log-file={place}/log",
-    ]
-    return ["valgrind", "--tool=callgrind", *options]
+def valgrind_options(place: Path) -> list[str]:
+    """Return the options of Valgrind to count on request, and to write the counts into a folder."""
+    options = ["-q", "--vgdb=no", "--instr-atstart=no", f"--callgrind-out-file={place}/counts"]
+    return ["--tool=callgrind", *options, f"--log-file={place}/log"]
