@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from smartmob import pytest_measures
+from smartmob.experiments import instruction_counts
+from smartmob.experiments.measured_run import can_count, valgrind_options
 from smartmob.pytest_measures import InstructionCounter
 from tests.experiments.suites import write_suite
 
@@ -69,7 +72,48 @@ def test_calls_can_be_made_longer(tmp_path: Path) -> None:
     assert found["test_waits"]["wall"][0] >= 1_500_000
 
 
-def test_instructions_are_counted_under_valgrind_only() -> None:
-    """Elsewhere the request for the state of Valgrind changes nothing, and its answer is no."""
+_COUNTING = """
+import importlib.util, sys, types
+
+# Only the counter is wanted, and pytest takes long to import under Valgrind.
+pytest = types.ModuleType("pytest")
+pytest.hookimpl = lambda *words, **named: lambda function: function
+sys.modules["pytest"] = pytest
+spec = importlib.util.spec_from_file_location("measures", sys.argv[1])
+measures = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(measures)
+
+def work(number):
+    for each in range(number):
+        each * each
+
+counter = measures.InstructionCounter()
+for label, number in (("warm", 10000), ("one", 10000), ("again", 10000), ("twice", 20000)):
+    counter.begin()
+    work(number)
+    counter.end(label)
+"""
+
+
+def test_instructions_are_counted_where_valgrind_is(tmp_path: Path) -> None:
+    """Two equal calls differ by less than 0.1 %, one of twice the work by a factor of two; elsewhere it is refused."""
+    command = [sys.executable, "-I", "-S", "-c", _COUNTING, str(Path(pytest_measures.__file__))]
+    if can_count():
+        command = ["valgrind", *valgrind_options(tmp_path), *command]
+    variables = {**os.environ, "PYTHONHASHSEED": "1"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if not can_count():
+        assert "Valgrind only" in done.stderr or "x86-64 only" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    parsed = (instruction_counts.parsed(path.read_bytes()) for path in tmp_path.glob("counts*"))
+    counts = dict(each for each in parsed if each is not None)
+    assert set(counts) == {"warm", "one", "again", "twice"}
+    assert counts["again"] == pytest.approx(counts["one"], rel=0.001)
+    assert 1.8 < counts["twice"] / counts["one"] < 2.05
+
+
+def test_instructions_are_refused_without_valgrind() -> None:
+    """The request for the state of Valgrind changes nothing elsewhere, and its answer is no."""
     with pytest.raises(RuntimeError, match=r"Valgrind only|x86-64 only"):
         InstructionCounter()

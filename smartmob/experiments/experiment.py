@@ -233,7 +233,11 @@ class Experiment:
         for label, side in (("a", self.base), ("b", self.head)):
             self._progress(f"instructions of {side.given}{remark}, {len(names)} tests")
             plan = self._plan(names, seed, under_valgrind=True)
-            found.append((await self.runs.run(side, label, plan)).counts)
+            result = await self.runs.run(side, label, plan)
+            found.append(result.counts)
+            if not result.counts:
+                last = result.output.splitlines()[-1:] or ["it said nothing"]
+                self.notes.append(f"instructions of {side.given} were not counted: {last[0]}")
         return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}
 
     def _plan(self, names: Sequence[str], seed: int, *, under_valgrind: bool = False) -> Plan:

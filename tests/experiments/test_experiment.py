@@ -89,6 +89,16 @@ async def test_a_suite_on_both_sides(spawner: Spawner, tmp_path: Path) -> None:
     assert report.verdict == "undecided"
 
 
+async def test_a_failure_costs_its_pair(spawner: Spawner, tmp_path: Path) -> None:
+    """A test that fails after the warm-up has no value for the pair, which is told; the experiment goes on."""
+    script = f"echo >> {tmp_path}/runs-so-far; [ $(wc -l < {tmp_path}/runs-so-far) -le 4 ]"
+    side = Side("fails", "command", tmp_path, command=("sh", "-c", script))
+    experiment = _experiment(spawner, tmp_path / "runs", (side, side), Limits(max_seconds=800.0, max_pairs=2))
+    await experiment.run()
+    (test,) = experiment.report().tests
+    assert (test.verdict, test.pairs, test.reason) == ("undecided", 0, "it failed in 2 pairs")
+
+
 async def test_modules_of_another_place_are_refused(spawner: Spawner, tmp_path: Path) -> None:
     """Both sides would be measured alike if the tests imported one installed package."""
     elsewhere = write_suite(tmp_path / "elsewhere")
