@@ -69,7 +69,10 @@ def test_the_wheel_has_version_commands_and_licence() -> None:
     assert {"server", "fluent"} <= set(metadata.get_all("Provides-Extra") or ())
     programs, _, plugins = commands.partition("[pytest11]")
     assert re.findall(r"^([\w-]+) *=", programs, re.MULTILINE) == ["smartmob", "smartmob-agent"]
-    assert plugins.split() == ["smartmob", "=", "smartmob.pytest_plugin"]
+    assert plugins.split() == [
+        *("smartmob", "=", "smartmob.pytest_plugin"),
+        *("smartmob-measures", "=", "smartmob.pytest_measures"),
+    ]
     assert "LICENSE" in inner
 
 
