@@ -16,6 +16,7 @@ ALL = {
     "turret_fire": ("--quick",),
     "turret_faults": ("--quick",),
     "verdicts": ("--suites", "4"),
+    "ab": ("--tests", "100"),
     "console": ("--quick",),
     "soak": ("--minutes", "1", "--machines", "20", "--programs", "10"),
 }

@@ -105,3 +105,13 @@ class RemoteError(SmartmobError):
     def __init__(self, message: str = "", status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an exception; of the operating system's, as programs print it: the file and the reason."""
+    if not isinstance(error, OSError) or error.errno is None or type(error).__module__ != "builtins":
+        return str(error)
+    reason, name = error.strerror or str(error), error.filename
+    if isinstance(name, bytes):
+        name = name.decode(errors="replace")
+    return reason if name is None else f"{name}: {reason}"

@@ -24,6 +24,7 @@ from aiohttp.test_utils import TestClient
 
 from smartmob.app import MIGRATED_FEATURES, Service, build
 from smartmob.feature_settings import DatabaseSettings, ProcessesSettings
+from smartmob.hosts import authenticator as hosts_authenticator
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
 from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel.db import migrations
@@ -38,15 +39,22 @@ from tests import free_ports
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
 from tests.serving import ServiceServer
-from tests.shared import POSTGRES, SHARED, share
+from tests.shared import POSTGRES, SHARED, folder_of_files, share
 
-# On a busy machine any example may take longer than Hypothesis allows by itself.
-hypothesis.settings.register_profile("smartmob", deadline=None)
+# On a busy machine any example may take longer than Hypothesis allows by itself. Each run takes other examples, so half
+# of its hundred are enough; a property whose faults are rare asks for more.
+hypothesis.settings.register_profile("smartmob", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("smartmob")
 
 
 PATIENCE_SECONDS = 120.0
 """The time that requests wait for the database: it is away for so long only when its server hangs."""
+
+_GARBAGE_THRESHOLDS = (20_000, 10, 20)
+"""Of `gc.set_threshold`: each service of a test is some 20,000 objects, which Python's own 700 would look at thrice."""
+
+_HASH_COST = 2**4
+"""The parameter N of scrypt; that of the service makes a hash take 45 ms, and most tests of machines need some."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +74,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
         gc.enable()
 
 
@@ -73,6 +82,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let no worker be alone with a slow test at the end (`ordering.py`)."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = arranged([place(item) for item in items], workers)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_hashes() -> Iterator[None]:
+    """Let the hash of a machine's password take no time; `tests/hosts/test_authenticator.py` has the true cost."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hosts_authenticator, "COST", _HASH_COST)
+        yield
 
 
 @pytest.fixture(scope="session", name="postgres_url")
@@ -87,17 +104,29 @@ def _postgres_url() -> str:
         return known.read_text()
 
 
+_POSTGRES = {
+    # Nothing of a test outlives it.
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "128MB",
+    # The databases are small and soon deleted: there is nothing to clean up, and to look for it takes time.
+    "autovacuum": "off",
+    "max_parallel_workers_per_gather": "0",
+    "max_connections": "200",
+}
+"""The settings of the PostgreSQL server of a test run."""
+
+
 async def _start_server(home: Path) -> str:
     tasks = TaskRegistry()
     postgres = EmbeddedPostgres(home, tasks)
     address = await postgres.start()
     url = f"postgresql://{{}}@/{{}}?host={home}/socket"
     connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
-    # Nothing of a test outlives it.
-    await connection.execute("ALTER SYSTEM SET fsync = off")
-    await connection.execute("ALTER SYSTEM SET full_page_writes = off")
-    await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
-    await connection.execute("ALTER SYSTEM SET max_connections = 200")
+    for name, value in _POSTGRES.items():
+        await connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
     await connection.close()
     # The number of connections needs another start: those of all workers are many.
     await postgres.stop()
@@ -228,7 +257,7 @@ async def _with_settings(settings: Settings) -> AsyncIterator[MakeClient]:
 @pytest.fixture(name="reachable_path")
 def _reachable_path() -> Iterator[Path]:
     """Return a folder for the test that every user can reach, unlike `tmp_path`."""
-    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-", dir=folder_of_files()))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)

@@ -15,21 +15,32 @@ SHARED, POSTGRES = "SMARTMOB_TEST_SHARED", "SMARTMOB_TEST_POSTGRES"
 """The environment variables with the paths of the shared folder and of the PostgreSQL server."""
 
 _NAME = "smartmob-shared"
-_MEMORY, _ENOUGH = Path("/dev/shm"), 4 * 2**30
+_MEMORY = Path("/dev/shm")
+_DATABASES_BYTES, _FILES_BYTES = 4 * 2**30, 8 * 2**30
+"""The free memory without which databases, or other files, are on the disk."""
 
 
-def quick_folder() -> Path | None:
+def quick_folder(enough: int = _DATABASES_BYTES) -> Path | None:
     """Return a folder in memory if there is one with enough space, because each test copies a database."""
-    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH:
+    if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > enough:
         return _MEMORY
     return None
+
+
+def folder_of_files() -> Path | None:
+    """Return a folder in memory for large files and programs that are removed soon, or None for the usual folder.
+
+    The data directories and environments of tests have gigabytes: on a disk they take a third of the processor time.
+    """
+    quick = quick_folder(_FILES_BYTES)
+    return None if quick is None or os.statvfs(quick).f_flag & os.ST_NOEXEC else quick
 
 
 class Shared:
     """Creates the folders, and removes them."""
 
     def __init__(self) -> None:
-        os.environ[SHARED] = tempfile.mkdtemp(prefix="smartmob-test-")
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="smartmob-test-", dir=folder_of_files())
         (Path(os.environ[SHARED]) / "pid").write_text(str(os.getpid()))
         os.environ[POSTGRES] = tempfile.mkdtemp(prefix="smartmob-test-", dir=quick_folder())
 

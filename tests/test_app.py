@@ -146,7 +146,7 @@ class TestRunning:
             status, checks = await _ready(client)
 
         assert status == 503
-        assert "migrations are missing" in checks["migrations"]
+        assert "missing; restart the service" in checks["migrations"]
 
     async def test_missing_tables_fail_readiness(self, settings: Settings, admin: Any) -> None:
         """A database without tables fails the check of migrations with a reason."""

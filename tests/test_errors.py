@@ -56,3 +56,19 @@ def test_errors_carry_retry_after_and_status() -> None:
 def test_errors_of_the_start_have_one_base_class(kind: type[errors.SmartmobError]) -> None:
     """The command line recognises errors of the start by one class."""
     assert issubclass(kind, errors.StartupError)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "x/y"), "x/y: No such file or directory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(2, "No such file or directory", b"x\xff"), "x\ufffd: No such file or directory"),
+        (OSError("only a text"), "only a text"),
+        (errors.Conflict("taken"), "taken"),
+        (ValueError("wrong"), "wrong"),
+    ],
+)
+def test_an_error_of_the_operating_system_is_written_as_by_other_programs(error: Exception, message: str) -> None:
+    """The file comes first, without the number of the error; other messages stay."""
+    assert errors.message_of(error) == message

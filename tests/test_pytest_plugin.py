@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.acceptance import forked
 from tests.waiting import until
 
 _SETTINGS = """
@@ -69,7 +70,8 @@ def _command(folder: Path, settings: str, tests: str) -> list[str | Path]:
     (folder / "statistics.py").write_text("raise RuntimeError")
     plugins = ("pytest_asyncio", "aiohttp.pytest_plugin", "smartmob.pytest_plugin")
     plugged = [word for plugin in plugins for word in ("-p", plugin)]
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", *plugged, folder]
+    python = forked.python(Path(sys.executable), "pytest", "aiohttp")
+    return [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", *plugged, folder]
 
 
 _ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "SMARTMOB_PORT": "1", "PYTEST_ADDOPTS": ""}

@@ -14,7 +14,9 @@ from pathlib import Path
 from docs._examples.matching import fits
 from docs._examples.services import FILES, Files, Outside, Ports, Service, interrupt, serves, until
 from docs._examples.shell import Ended, Shell
-from tests.interop.environments import MONITOR_API, PLUGIN, python_with
+from tests.acceptance import forked
+from tests.interop.environments import MONITOR_API, MONITOR_API_IMPORTS, PLUGIN, PLUGIN_IMPORTS, python_with
+from tests.shared import folder_of_files
 
 ROOT = Path(__file__).parents[2]
 COMMIT = "90a8bcc1f6a5a7c0ac1d3e5c2f20ed6d4b1c9e77"
@@ -24,7 +26,7 @@ HOME = "/home/me"
 
 _ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|localhost):8080\b")
 _OUTSIDE = re.compile(r"@db\.example\.com(?::5432)?/(\w+)(\?)?")
-_PYTHONS = {"pytest-monitor": PLUGIN, "monitor-api": MONITOR_API}
+_PYTHONS = {"pytest-monitor": (PLUGIN, PLUGIN_IMPORTS), "monitor-api": (MONITOR_API, MONITOR_API_IMPORTS)}
 _ASKS = re.compile(r"\bsmartmob (?:tests|hosts|marks?|token|run|ps|logs|attach|restart|stop)\b")
 _TURRET = re.compile(r"\bsmartmob turret\b(?!:)(?=.*--(?:tar|config-file))")
 _INTERRUPTED = "^C"
@@ -45,7 +47,7 @@ class Stage:
 
     def __init__(self, curl: bool) -> None:
         # Not one of pytest's folders: the database of a service that runs as root belongs to another user.
-        self._folder = Path(tempfile.mkdtemp(prefix="smartmob-docs-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="smartmob-docs-", dir=folder_of_files()))
         self._folder.chmod(0o711)
         self._shell = Shell(self._folder)
         self._shell.add_program("git", "/bin/sh", "-c", f"echo {COMMIT}")
@@ -80,7 +82,8 @@ class Stage:
         """Let `python` (for the plugin: `pytest`) be the one of an environment that has a third-party client."""
         if name == _INDEX:
             return
-        python = python_with(_PYTHONS[name])
+        installs, imports = _PYTHONS[name]
+        python = forked.python(python_with(installs), *imports)
         if name == "pytest-monitor":
             self._shell.add_program("pytest", python, "-m", "pytest")
         else:

@@ -22,7 +22,7 @@ from smartmob.alerts.database_observer import DatabaseObserver
 from smartmob.alerts.host_observer import HostObserver
 from smartmob.alerts.model import Rule
 from smartmob.alerts.observation import Observation, Observations
-from smartmob.alerts.outcome_observer import OutcomeObserver, ended_jobs, load_tests
+from smartmob.alerts.outcome_observer import OutcomeObserver, by_conditions, ended_jobs, load_tests
 from smartmob.alerts.process_observer import ProcessObserver
 from smartmob.alerts.regression_observer import RegressionObserver
 from smartmob.alerts.sources import Sources
@@ -42,7 +42,7 @@ class Observers:
         self._hosts = HostObserver(sources.hosts)
         self._database = DatabaseObserver(service)
         self._processes = ProcessObserver(sources.processes)
-        self._load_tests = OutcomeObserver(load_tests(sources.turrets.queries))
+        self._load_tests = OutcomeObserver(load_tests(sources.turrets.queries), by_conditions(sources.turrets.queries))
         self._jobs = OutcomeObserver(ended_jobs(sources.commands.jobs))
         self._service = service
         self._folder = folder

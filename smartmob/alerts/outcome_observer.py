@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from smartmob.alerts.conditions import JobFailed, LoadTestFailed
@@ -16,6 +16,7 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import JobsSource, LoadTestsSource
 from smartmob.alerts.state_machine import Health
 from smartmob.commands import model as jobs
+from smartmob.counts import counted
 from smartmob.turrets.model import ABORTED, ENDED, Run
 
 FIRST_SPAN = timedelta(days=1)
@@ -23,6 +24,8 @@ FIRST_SPAN = timedelta(days=1)
 MAX_OUTCOMES = 1_000  # read by one look
 _OVERLAP = timedelta(minutes=5)
 """The part of the span before that is read again, for what was stored late."""
+_DECISION = timedelta(minutes=2)
+"""The time after an end in which the verdict of conditions is waited for; it is there in a second unless that fails."""
 _MAX_KNOWN_OUTCOMES = 10_000  # ids that are remembered, so that none is seen twice
 _COMMAND_CHARACTERS = 200
 
@@ -45,12 +48,19 @@ class Outcome:
 Read = Callable[[datetime, datetime], Awaitable[Iterable[Outcome]]]
 """Returns the outcomes of a span."""
 
+Judge = Callable[[Outcome, datetime], Awaitable[Outcome | None]]
+"""Returns an outcome with its final verdict at a time, or None while that is not decided."""
+
 
 class OutcomeObserver:
-    """Observes the outcomes that `read` returns. `look` reads them; `commit` says that all rules have seen them."""
+    """Observes the outcomes that `read` returns. `look` reads them; `commit` says that all rules have seen them.
 
-    def __init__(self, read: Read) -> None:
+    `judge` is asked for the final verdict of each outcome; one that is not decided is seen by a later look.
+    """
+
+    def __init__(self, read: Read, judge: Judge | None = None) -> None:
         self._read = read
+        self._judge = judge
         self._known: OrderedDict[str, None] = OrderedDict()
         self._since: datetime | None = None
         self._found: list[Outcome] = []
@@ -62,10 +72,13 @@ class OutcomeObserver:
         found = sorted(await self._read(start, at + _OVERLAP), key=lambda outcome: outcome.ended_at)
         if self._since is None:
             newest = {outcome.subject: outcome for outcome in found}
-            self._remember(found)
+            self._remember(outcome for outcome in found if newest[outcome.subject] is not outcome)
             found = list(newest.values())
         else:
             found = [outcome for outcome in found if outcome.id not in self._known]
+        if self._judge is not None:
+            judged = [await self._judge(outcome, at) for outcome in found]
+            found = [outcome for outcome in judged if outcome is not None]
         self._found, self._at = found, at
 
     def commit(self) -> None:
@@ -100,10 +113,27 @@ def load_tests(source: LoadTestsSource) -> Read:
     """Return a function that reads the load tests that have ended."""
 
     async def read(start: datetime, end: datetime) -> list[Outcome]:
-        runs = await source.runs_between(start, end, MAX_OUTCOMES)
-        return [_load_test(run, run.ended_at) for run in runs if run.state in ENDED and run.ended_at is not None]
+        runs = await source.concluded_between(start, end, MAX_OUTCOMES)
+        # An imported run is news when it is imported, however long ago it was fired.
+        ends = [(run, run.ended_at if run.source is None else run.created_at) for run in runs if run.state in ENDED]
+        return [_load_test(run, at) for run, at in ends if at is not None]
 
     return read
+
+
+def by_conditions(source: LoadTestsSource) -> Judge:
+    """Return a function that fails load tests which met a condition of their project, also one that was stopped."""
+
+    async def judge(outcome: Outcome, at: datetime) -> Outcome | None:
+        met = await source.failed_conditions(outcome.id)
+        if met is None:
+            return outcome if at - outcome.ended_at > _DECISION else None
+        if not met:
+            return outcome
+        further = f" and {len(met) - 1} more" if len(met) > 1 else ""
+        return replace(outcome, failed=True, summary=f"{outcome.summary}; it met {met[0]}{further}")
+
+    return judge
 
 
 def _has_failed(run: Run) -> bool | None:
@@ -120,7 +150,8 @@ def _load_test(run: Run, ended_at: datetime) -> Outcome:
         subject=one_line(run.name),
         ended_at=ended_at,
         failed=_has_failed(run),
-        summary=f"the load test {run.name} {ending}: {run.transactions:,} transactions, {run.errors:,} errors",
+        summary=f"the load test {run.name} {ending}: {counted(run.transactions, 'transaction')}, "
+        f"{counted(run.errors, 'error')}",
         share=run.errors / run.transactions if run.transactions else 0.0,
     )
 

@@ -34,8 +34,11 @@ class ProcessesSource(Protocol):
 class LoadTestsSource(Protocol):
     """Lists load tests."""
 
-    async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[LoadTest]:
-        """Return the newest load tests that were active at some time of a span, newest first."""
+    async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[LoadTest]:
+        """Return the newest load tests that were active at some time of a span, or imported in it, newest first."""
+
+    async def failed_conditions(self, ident: str) -> list[str] | None:
+        """Return how a run that has ended met conditions of its project; None while that is not decided."""
 
 
 class JobsSource(Protocol):

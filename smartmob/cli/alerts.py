@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,8 +15,10 @@ from smartmob.cli import printing
 from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
+from smartmob.cli.suggestions import meant
 from smartmob.cli.timeline_marks import default_author
 from smartmob.client.http import RestClient
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.kernel.runtime import clock
 
@@ -145,7 +148,8 @@ async def rules(rest: RestClient, as_json: bool) -> None:
 @with_rest_client
 async def rm(rest: RestClient, name: str) -> None:
     """Remove a rule; its alerts are over."""
-    await rest.delete(f"{_API}/rules/{quote(name, safe='')}")
+    async with _meant(rest, name, "rules"):
+        await rest.delete(f"{_API}/rules/{quote(name, safe='')}")
     printing.say(f"The rule {name} is removed.")
 
 
@@ -154,7 +158,8 @@ async def rm(rest: RestClient, name: str) -> None:
 @with_rest_client
 async def test(rest: RestClient, receiver: str) -> None:
     """Send a test message to a receiver."""
-    await rest.post(f"{_API}/receivers/{quote(receiver, safe='')}/test", None)
+    async with _meant(rest, receiver, "receivers"):
+        await rest.post(f"{_API}/receivers/{quote(receiver, safe='')}/test", None)
     printing.say("The message is being sent; smartmob alerts messages shows the outcome.")
 
 
@@ -179,7 +184,8 @@ async def silence(
 ) -> None:
     """Hold back notifications about SUBJECT, a pattern such as rack*."""
     if end is not None:
-        await rest.delete(f"{_API}/silences/{quote(end, safe='')}")
+        async with _meant(rest, end, "silences"):
+            await rest.delete(f"{_API}/silences/{quote(end, safe='')}")
         printing.say("Ended.")
         return
     if listed:
@@ -198,7 +204,7 @@ async def silence(
         printing.print_table("Silences", ("Subject", "Rule", "Until", "Author", "Reason", "Id"), rows)
         return
     if span is None:
-        raise InvalidInput("say how long with --for, such as --for 2h")
+        raise click.UsageError("say how long with --for, such as --for 2h")
     author = default_author() if author is None else author
     document = {"subject": subject, "rule": rule, "seconds": duration_seconds("--for", span), "text": text}
     made = await rest.post(f"{_API}/silences", document | {"author": author})
@@ -225,7 +231,7 @@ async def messages(rest: RestClient, failed: bool, as_json: bool) -> None:
 def _outcome(notification: dict[str, Any]) -> str:
     if notification["sent_at"]:
         return "sent"
-    return "given up" if notification["failed_at"] else f"waits, {notification['attempts']} attempts"
+    return "given up" if notification["failed_at"] else f"waits, {counted(notification['attempts'], 'attempt')}"
 
 
 @command.command()
@@ -233,7 +239,7 @@ def _outcome(notification: dict[str, Any]) -> str:
 async def retry(rest: RestClient) -> None:
     """Send again what was given up."""
     found = await rest.post(f"{_API}/notifications/retry", None)
-    printing.say(f"{found['notifications']} notifications are sent again.")
+    printing.say(f"{counted(found['notifications'], 'notification')} to be sent again.")
 
 
 @command.group()
@@ -282,8 +288,20 @@ async def receiver_ls(rest: RestClient, as_json: bool) -> None:
 @with_rest_client
 async def receiver_rm(rest: RestClient, name: str) -> None:
     """Remove a receiver; what waits for it is given up."""
-    await rest.delete(f"{_API}/receivers/{quote(name, safe='')}")
+    async with _meant(rest, name, "receivers"):
+        await rest.delete(f"{_API}/receivers/{quote(name, safe='')}")
     printing.say(f"The receiver {name} is removed.")
+
+
+_LISTS = {"rules": "smartmob alerts rules", "receivers": "smartmob alerts receiver ls",
+          "silences": "smartmob alerts silence --ls"}  # fmt: skip
+
+
+def _meant(rest: RestClient, name: str, kind: str) -> AbstractAsyncContextManager[None]:
+    async def names() -> list[str]:
+        return [str(each.get("name") or each.get("id")) for each in (await rest.get(f"{_API}/{kind}"))[kind]]
+
+    return meant(name, names, f"`{_LISTS[kind]}` lists them")
 
 
 def _secret(path: Path) -> str:

@@ -24,7 +24,7 @@ from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import ClientError, NotConnected
 from smartmob.client.listener import Listener
 from smartmob.client.messages import StandardErrorBytes
-from smartmob.errors import RemoteError, SmartmobError
+from smartmob.errors import RemoteError, SmartmobError, message_of
 
 INTERRUPTED_CODE = 130
 """128 + SIGINT, as shells report it (POSIX.1-2017, XCU 2.8.2)."""
@@ -152,7 +152,7 @@ class Attachment:
         """Show the output, on the file `output` or, for one of several machines, on its own output."""
         async for message in self._listener:
             if isinstance(message, BaseException):
-                printing.say(f"smartmob: {message}")
+                printing.say(f"smartmob: {message_of(message)}")
                 continue
             is_error = isinstance(message, StandardErrorBytes)
             if output is None:

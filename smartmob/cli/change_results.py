@@ -13,6 +13,7 @@ from smartmob.cli.import_results import pair
 from smartmob.cli.server_options import with_rest_client
 from smartmob.cli.stored_runs import API, find_run, resolved
 from smartmob.client.http import RestClient
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput, NotFound
 
 
@@ -28,7 +29,7 @@ async def remove(rest: RestClient, idents: tuple[str, ...], yes: bool) -> None:
     sessions: dict[str, int] = {}
     for ident in idents:
         sessions |= await _sessions_of(rest, ident)
-    said = f"{len(sessions)} sessions with {sum(sessions.values())} measures"
+    said = f"{counted(len(sessions), 'session')} with {counted(sum(sessions.values()), 'measure')}"
     if not yes:
         if not sys.stdin.isatty():
             raise InvalidInput(f"this would remove {said}: confirm it with --yes")
@@ -37,7 +38,7 @@ async def remove(rest: RestClient, idents: tuple[str, ...], yes: bool) -> None:
     removed = 0
     for session_h in sessions:
         removed += (await rest.delete(f"{API}/sessions/{quote(session_h, safe='')}"))["metrics"]
-    printing.say(f"{len(sessions)} sessions with {removed} measures removed")
+    printing.say(f"{counted(len(sessions), 'session')} with {counted(removed, 'measure')} removed")
 
 
 async def _sessions_of(rest: RestClient, ident: str) -> dict[str, int]:
@@ -86,4 +87,4 @@ async def retag(
     for session_h in hashes:
         await rest.patch(f"{API}/sessions/{quote(session_h, safe='')}", change)
     now = await find_run(rest, hashes[0])
-    printing.say(f"{len(hashes)} sessions changed; they are now in the run {now['id']}")
+    printing.say(f"{counted(len(hashes), 'session')} changed; they are now in the run {now['id']}")

@@ -47,6 +47,30 @@ class CommandGroup(click.Group):
             ctx.fail(f"there is no command {name}{did_you_mean(name, known, _listed(known))}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as error:
+            names = self._command_with(ctx, args, error.option_name)
+            if names is None:
+                raise
+            option, path = error.option_name, ctx.command_path
+            ctx.fail(f"{option} stands behind the command: write {path} {' '.join(names)} {option}")
+
+    def _command_with(self, ctx: click.Context, args: Sequence[str], option: str) -> list[str] | None:
+        """Return the words of the command in `args` that has an option, or None."""
+        words, group = list[str](), self
+        for word in args:
+            found = None if word.startswith("-") else group.get_command(ctx, word)
+            if found is None:
+                continue
+            words.append(word)
+            if isinstance(found, CommandGroup):
+                group = found
+                continue
+            return words if any(option in each.opts for each in found.params) else None
+        return None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         own = {
             name: command.get_short_help_str(formatter.width)

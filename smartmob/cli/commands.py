@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,18 @@ from smartmob.cli.host_lines import HostLines
 from smartmob.cli.number_options import Number
 from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.server_options import with_answer_timeout, with_rest, with_server_options
+from smartmob.cli.suggestions import meant
 from smartmob.client.command_client import CommandClient
 from smartmob.client.groups import Group, Result
 from smartmob.client.http import RestClient
+from smartmob.client.messages import StandardErrorBytes
 from smartmob.commands.model import BAD_PARAMETER
-from smartmob.errors import RemoteError
+from smartmob.errors import RemoteError, message_of
 from smartmob.kernel.subprocesses.variables import is_name
 
 CONNECT_SECONDS = 10.0
 _LONGEST_SECONDS = 10_000_000
+_MOST_JOBS = 100  # among which the one is looked for that was meant
 _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stopped")
 
 
@@ -45,7 +50,9 @@ async def _on_hosts(
 @click.option("--timeout", type=Number(min=0, min_open=True), help="Stop it after this number of seconds.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
 @click.option("--keep", is_flag=True, help="Keep the job when this command ends: by a closed pipe, TERM or HUP.")
-@click.option("-d", "--detach", is_flag=True, help="Start the job, tell how to come back, and end at once.")
+@click.option(
+    "-d", "--detach", is_flag=True, help="Start the job without input, tell how to come back, and end at once."
+)
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @with_answer_timeout
 @with_server_options
@@ -77,6 +84,8 @@ async def exec_command(
         listener = client.start("exec", cmd, binary=True, **kwargs)
         await listener.accepted()
         if options["detach"] and listener.number is not None:
+            if not options["terminal"] and not options["keep"]:
+                listener.end_input()  # a program that reads gets the end of its input
             listener.cancel()
             printing.say(f"Job {listener.id} runs. {come_back(listener.id, client.url)}")
             return 0
@@ -98,7 +107,7 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
-    output = HostLines(group.hosts, as_written=sys.stdout is not None and sys.stdout.isatty())
+    output = _Streams(group.hosts)
     left: list[int] = []
 
     def leave(code: int) -> None:
@@ -107,8 +116,8 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
 
     def show(host: str, data: bytes | None) -> None:
         try:
-            if not left and (text := output.end(host) if data is None else output.add(host, data)):
-                click.echo(text, nl=False)
+            if not left:
+                output.end(host) if data is None else output.add(host, data)
         except BrokenPipeError:
             leave(CLOSED_CODE)
 
@@ -118,7 +127,7 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
     running = loop.create_task(
         group.gather(
             "exec", (cmd,), kwargs | {"binary": True}, lambda host, data: show(host, output_of(data)),
-            ended=lambda ended: show(ended[0], None), keep=False, end_jobs=True,
+            ended=lambda ended: show(ended[0], None), keep=False, end_jobs=True, apart=True,
         )
     )  # fmt: skip
     try:
@@ -136,8 +145,35 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
     return max((exit_code(result.exit_code) for result in results.values()), default=0)
 
 
+class _Streams:
+    """Standard output and standard error of several machines, each line with its machine; one if both are a terminal.
+
+    The methods raise OSError, such as BrokenPipeError.
+    """
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        terminals = [stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr)]
+        self._output = HostLines(hosts, as_written=terminals[0])
+        self._errors = self._output if all(terminals) else HostLines(hosts, as_written=False)
+
+    def add(self, host: str, data: bytes) -> None:
+        """Show output of a machine."""
+        error = isinstance(data, StandardErrorBytes)
+        self._show((self._errors if error else self._output).add(host, data), error=error)
+
+    def end(self, host: str) -> None:
+        """Show the rest of the output of a machine, whose last line may have no line end."""
+        self._show(self._output.end(host), error=False)
+        if self._errors is not self._output:
+            self._show(self._errors.end(host), error=True)
+
+    def _show(self, text: str, *, error: bool) -> None:
+        if text:
+            click.echo(text, nl=False, err=error)
+
+
 def _ending(result: Result) -> str:
-    return str(result.error) if result.error is not None else f"ended with {result.exit_code}"
+    return message_of(result.error) if result.error is not None else f"ended with {result.exit_code}"
 
 
 @click.command("jobs")
@@ -185,9 +221,10 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int, 
     `smartmob exec` or `smartmob run`, which tell them apart.
     """
     asked = {"from": offset, "follow": str(follow).lower(), **({"stream": stream} if stream else {})}
-    async for chunk in rest.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+    async with meant(str(job), partial(_numbers, rest), "`smartmob jobs` lists them"):
+        async for chunk in rest.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
     if not follow:
         return None
     ended = await rest.get(f"/jobs/{job}")
@@ -197,6 +234,10 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int, 
     if code == BAD_PARAMETER and ended.get("signal") is None:
         return BAD_PARAMETER & 0xFF
     return exit_code(code)
+
+
+async def _numbers(rest: RestClient) -> list[str]:
+    return [str(job["id"]) for job in (await rest.get("/jobs", limit=_MOST_JOBS))["jobs"]]
 
 
 @click.command("kill")
@@ -210,6 +251,7 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
         listener = client.start("kill", job) if name is None else client.start("signal", job, name)
         said = "\n".join(str(line) for line in await listener.output())
     if listener.exit_code:
-        raise RemoteError(f"job {job} {said.removeprefix('Job ').rstrip('.')}; `smartmob jobs` lists them", 404)
+        reason = said.removeprefix("Job ").rstrip(".")
+        raise RemoteError(f"job {job} {reason}; `smartmob jobs --state running` lists those that run", 404)
     printing.say(said)
     return 0

@@ -21,7 +21,7 @@ _COLOURS = {"regression": "bold red", "suspect": "yellow", "unfit": "magenta", "
 ALARMS = ("regression", "suspect", "shift", "gone", "unfit")
 """The keys of --fail-on, which takes their words too."""
 
-_WRONG_NAME_STATUS = (400, 404)
+_WRONG_REQUEST_STATUS = 400
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
 _FORMATS = ("table", "json", "markdown", "junit")
 RESOURCES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
@@ -84,7 +84,8 @@ async def command(
     before it says which. `latest` is the newest run and `latest~1` the one before. Without BASE it is the last run of
     another commit on the branch of HEAD, as the tag pipeline_branch says. A test must be slower in two
     runs in a row to be called slower; before that it is maybe slower, so run again. It ends with 0, with 1 if --fail-on
-    applies, with 2 if a name or an option is wrong, and with 3 if the server does not answer.
+    applies or there is no run of a name, with 2 if an option is wrong or a name means
+    several runs, and with 3 if the server does not answer.
     """
     note = None
     if base is None:
@@ -97,7 +98,7 @@ async def command(
     try:
         found = await rest.get(PATH, **query)
     except RemoteError as error:
-        if error.status in _WRONG_NAME_STATUS:
+        if error.status == _WRONG_REQUEST_STATUS:
             raise SettingsError(str(error)) from None
         raise
     if note is not None:

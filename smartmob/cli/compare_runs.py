@@ -15,6 +15,7 @@ from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
 from smartmob.cli.verdict_formats import escaped
 from smartmob.client.http import RestClient
+from smartmob.counts import counted
 
 _FORMATS = ("table", "json", "markdown", "junit")
 WORDS = ("slower", "errors", "rate", "unfit", "incomparable")
@@ -76,8 +77,8 @@ async def command(
     """Compare each of the load tests B... with A (ids of runs, or "last").
 
     Latencies of successes, rate and errors of each timer are judged by spans of seconds of both runs, since seconds
-    that follow each other are no independent measurements. It ends with 0, with 1 if --fail-on applies, with 2 for a
-    wrong option or the same run twice, and with 3 if the server does not answer or has no such run.
+    that follow each other are no independent measurements. It ends with 0, with 1 if --fail-on applies or there
+    is no such run, with 2 for a wrong option or the same run twice, and with 3 if the server does not answer.
     """
     base = await fire.find_run(rest, first)
     found = []
@@ -135,7 +136,8 @@ def _notes(found: Document) -> list[str]:
             shown = ", ".join(timer or thresholds.ALL for timer in timers[:10])
             notes.append(f"Only {name} has: {shown}{' …' if len(timers) > 10 else ''}")
     if found["left_out"]:
-        notes.append(f"{found['left_out']} rarer timers are left out.")
+        are = "is" if found["left_out"] == 1 else "are"
+        notes.append(f"{counted(found['left_out'], 'rarer timer')} {are} left out.")
     return notes
 
 
@@ -166,7 +168,9 @@ def _cells(timer: str, row: Document) -> tuple[str, ...]:
 def _value(figure: str, value: float | None) -> str:
     if value is None:
         return printing.NOTHING
-    return f"{value:.2%}" if figure == "errors" else f"{value:,.1f}/s" if figure == "rate" else printing.seconds(value)
+    return (
+        f"{value:.2%}" if figure == "errors" else printing.rate(value) if figure == "rate" else printing.seconds(value)
+    )
 
 
 def _change(figure: str, value: float | None) -> str:
@@ -197,7 +201,8 @@ def show(found: Document, columns: int, *, everything: bool) -> None:
     lines = [*_reasons(rows), *_notes(found)]
     hidden = len(_rows(found)) - len(rows)
     if hidden:
-        lines.append(f"{hidden} figures have no change or cannot be judged; --all shows them.")
+        have, them = ("has", "it") if hidden == 1 else ("have", "them")
+        lines.append(f"{counted(hidden, 'figure')} {have} no change or cannot be judged; --all shows {them}.")
     printing.print_lines([printing.plain(line) for line in lines])
 
 

@@ -16,6 +16,7 @@ from smartmob.cli import printing
 from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.serve import flag
 from smartmob.cli.server_options import as_json
+from smartmob.counts import counted
 from smartmob.environment import environment
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime import clock
@@ -142,7 +143,7 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
         if as_json:
             printing.print_json({"applied": done, "migrations": len(place.migrations)})
         else:
-            said = f"{done} migrations applied" if done else "nothing to do"
+            said = f"{counted(done, 'migration')} applied" if done else "nothing to do"
             printing.say(f"{said}: all {len(place.migrations)} are in {place.name}")
 
     return _run(config, flags, use, make=True)
@@ -225,8 +226,10 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
         if as_json:
             printing.print_json(dataclasses.asdict(done))
         else:
-            replaced = f" in place of {done.replaced} tables that were there" if done.replaced else ""
-            printing.say(f"restored {done.rows:,} rows of {done.tables} tables into {place.name}{replaced}")
+            replaced = f", replacing {counted(done.replaced, 'table')}" if done.replaced else ""
+            printing.say(
+                f"restored {counted(done.rows, 'row')} of {counted(done.tables, 'table')} into {place.name}{replaced}"
+            )
 
     return _run(config, flags, use, make=True)
 

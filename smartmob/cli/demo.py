@@ -59,9 +59,14 @@ def command(no_open: bool, once: bool, with_plugin: bool, keep: bool) -> None:
         if not no_open and not once:
             webbrowser.open(service.url)
         if not once or keep:
-            printing.say("CTRL-C stops the demo and removes its data.")
-            with suppress(KeyboardInterrupt):
-                service.process.wait()
+            stay(service.process)
+
+
+def stay(process: subprocess.Popen[bytes]) -> None:
+    """Wait until CTRL-C or the end of the service."""
+    with suppress(KeyboardInterrupt):
+        printing.say("CTRL-C stops the demo and removes its data.")
+        process.wait()
 
 
 def _fill(url: str, folder: Path) -> None:

@@ -18,6 +18,7 @@ from smartmob.cli import output_files, printing
 from smartmob.cli.server_options import with_rest_client
 from smartmob.cli.stored_runs import API, find_run
 from smartmob.client.http import RestClient
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.metrics.protocol import CSV_HEADER
 from smartmob.metrics.report_files import pymon
@@ -46,7 +47,7 @@ async def command(rest: RestClient, form: str, target: Path | None, force: bool,
             count = await _export_pymon(rest, path, run, Path(file.name))
         else:
             count = await (_export_lines if form == "ndjson" else _export_csv)(rest, path, file)
-    printing.say(f"{count} measures written" + (f" to {target}" if target else ""))
+    printing.say(f"{counted(count, 'measure')} written" + (f" to {target}" if target else ""))
 
 
 @contextmanager

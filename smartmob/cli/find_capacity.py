@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import click
 import msgspec
 import orjson
 
@@ -291,5 +290,5 @@ def show(steps: Sequence[SearchStep], result: SearchResult) -> None:
             (*row, step.run, step.reasons[0] if step.reasons else "") for row, step in zip(rows, steps, strict=True)
         ]
     printing.print_table("Steps", head, rows)
-    click.echo(printing.printable(f"Capacity: {result.words}."))
-    click.echo(printing.printable(f"Limit: {result.limit}."))
+    printing.tell(f"Capacity: {result.words}.")
+    printing.tell(f"Limit: {result.limit}.")

@@ -33,10 +33,12 @@ from smartmob.cli.durations import duration_seconds
 from smartmob.cli.kubernetes_turrets import ClusterOptions, with_cluster_options
 from smartmob.cli.run_conditions import RunConditions
 from smartmob.cli.server_options import with_rest_client
+from smartmob.cli.suggestions import did_you_mean
 from smartmob.client import http
 from smartmob.client.http import RestClient
 from smartmob.client.limits import LIMITS
-from smartmob.errors import InvalidInput, RemoteError, SettingsError, SmartmobError
+from smartmob.counts import counted
+from smartmob.errors import InvalidInput, NotFound, RemoteError, SettingsError, SmartmobError
 from smartmob.turrets.project import find_config
 
 RUNS = "/turret-runs"
@@ -49,6 +51,10 @@ _RECONNECT_SECONDS = 1.0
 _ATTEMPTS = 60  # connections to a run whose connection breaks
 _MOST_ERRORS = 10  # rows of the table of errors
 _WARM_UP = "--warm-up"
+_NOT_FOUND_STATUS = 404
+_MOST_RUNS = 100  # among which one is looked for by the beginning of its id or by its name
+_LEAST_BEGINNING = 4  # characters of an id
+_NEWEST = "`last` is the newest one"
 _HEADERS = ("elapsed time", "epoch (in seconds)", "turret name", "transaction time", "error")
 _KEYS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 
@@ -267,7 +273,7 @@ async def results_to_csv(rest: RestClient, run: str, target: Path, delimiter: st
             rows += 1
     if not rows and summary["transactions"]:
         printing.say('the turrets of this run sent slices; put "results": "raw" into config.json to keep each result')
-    printing.say(f"{target}: {rows} results")
+    printing.say(f"{target}: {counted(rows, 'result')}")
 
 
 def _csv_writer(file: TextIO, target: Path, delimiter: str, timers: Sequence[str]) -> Any:
@@ -289,7 +295,7 @@ async def rebuild_results(rest: RestClient, run: str, target: Path | None) -> No
     """Compute the summary of RUN again from its stored results, and write its report."""
     run = await find_run(rest, run)
     summary = await rest.post(f"{RUNS}/{run}/rebuild", {})
-    printing.say(f"{summary['transactions']} transactions, {summary['errors']} errors")
+    printing.say(f"{counted(summary['transactions'], 'transaction')}, {counted(summary['errors'], 'error')}")
     await _save(rest, f"{RUNS}/{run}/report", target or Path(f"report-{run}.html"))
 
 
@@ -373,13 +379,31 @@ def _interrupts() -> Iterator[asyncio.Event]:
 
 
 async def find_run(rest: RestClient, ident: str) -> str:
-    """Return the id of a run from its id, or `last`."""
+    """Return the id of a run from its id, the beginning of it, or `last`, quoted for a path; raises NotFound."""
     if ident != "last":
-        return quote(ident, safe="")
+        return await _named(rest, ident)
     runs = (await rest.get(RUNS, limit=1))["runs"]
     if not runs:
         raise InvalidInput("there is no run yet; smartmob fire PROJECT makes one")
     return _ident(runs[0])
+
+
+async def _named(rest: RestClient, ident: str) -> str:
+    try:
+        return _ident(await rest.get(f"{RUNS}/{quote(ident, safe='')}"))
+    except RemoteError as error:
+        if error.status != _NOT_FOUND_STATUS:
+            raise
+    runs = (await rest.get(RUNS, limit=_MOST_RUNS))["runs"]
+    found = [run for run in runs if len(ident) >= _LEAST_BEGINNING and str(run["id"]).startswith(ident)]
+    if len(found) == 1:
+        return _ident(found[0])
+    if found:
+        raise InvalidInput(f"{ident} is the beginning of {len(found)} runs; give more of the id")
+    named = [str(run["id"]) for run in runs if run["name"] == ident]
+    hint = f"; the newest of this name is {named[0]}" if named else ""
+    names = ["last", *(str(run["id"]) for run in runs)]
+    raise NotFound(f"there is no load test {ident}{hint or did_you_mean(ident, names, _NEWEST)}")
 
 
 def _ident(run: Mapping[str, Any]) -> str:
@@ -396,10 +420,12 @@ async def _save(rest: RestClient, path: str, target: Path, **query: str) -> None
 
 def print_summary(summary: Mapping[str, Any], columns: int) -> None:
     """Print the statistics of a run, its errors and the doubts about it, for a terminal with so many columns."""
-    title = f"Run {summary['id']}: {summary['transactions']:,} transactions, {summary['errors']:,} errors"
+    title = (
+        f"Run {summary['id']}: {counted(summary['transactions'], 'transaction')}, {counted(summary['errors'], 'error')}"
+    )
     shown = _shown_durations(columns)
     after = f", after {summary['warm_up']:g} s of warm-up" if summary["warm_up"] else ""
-    printing.print_lines([printing.plain(f"{title}, {summary['rate']:,.1f}/s{after}", "bold")])
+    printing.print_lines([printing.plain(f"{title}, {printing.rate(summary['rate'])}{after}", "bold")])
     printing.print_table(
         "",
         ("Timer", ">OK", ">Failed", *(f">{name}" for name in shown)),
@@ -412,19 +438,19 @@ def print_summary(summary: Mapping[str, Any], columns: int) -> None:
     _print_failures(summary, shown)
     trust = summary["trust"]
     for fact in trust["facts"]:
-        click.echo(printing.printable(fact))
+        printing.tell(fact)
     if trust["doubts"]:
         rows = ((doubt["level"], doubt["what"]) for doubt in trust["doubts"])
         printing.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
     else:
-        click.echo("Can this run be trusted? Yes: nothing speaks against it.")
+        printing.tell("Can this run be trusted? Yes: nothing speaks against it.")
 
 
 def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
     """Print the bytes of a run, the durations of its failures, and the errors of each timer with kind and code."""
     if summary["sent"] or summary["received"]:
         whole = ", in the whole run with its warm-up" if summary["warm_up"] else ""
-        click.echo(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent{whole}")
+        printing.tell(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent{whole}")
     failed = {
         name: row["failed"] for name, row in summary["timers"].items() if row["failed"] and row["failed"]["count"]
     }
@@ -442,7 +468,7 @@ def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
         printing.print_table("Errors", (">Count", "Timer", "Kind", "Code", "Error"), texts)
     more = len(errors) - _MOST_ERRORS + summary["other_error_texts"]
     if more > 0:
-        click.echo(f"and {more:,} more different errors, which the report has")
+        printing.tell(f"and {counted(more, 'more different error')}; see the report")
 
 
 _DURATIONS = ("Min", "Avg", "p50", "p90", "p95", "p99", "p99.9", "Max", "Stdev")

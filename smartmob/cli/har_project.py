@@ -12,6 +12,7 @@ import click
 from smartmob.cli import printing
 from smartmob.cli.load_project import LONGEST_RUN_SECONDS
 from smartmob.cli.number_options import Number
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.turrets import har_script
 
@@ -82,7 +83,7 @@ def command(
         (folder / _SCRIPT).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot write {folder}: {error.strerror}") from None
-    printing.say(f"{folder} is there: {len(found.requests)} requests to {found.origin} in {_SCRIPT}")
+    printing.say(f"{folder} is there: {counted(len(found.requests), 'request')} to {found.origin} in {_SCRIPT}")
     for kind, count, example in found.left_out.items():
         printing.say(f"  {count} left out, {kind}: {example}")
     if found.secrets:

@@ -20,7 +20,7 @@ from smartmob.cli.suggestions import did_you_mean
 from smartmob.cli.table_layout import columns_of
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound, RemoteError
-from smartmob.hosts.fields import FIELDS, NAMES, Container, SampleField, Unit, container_text
+from smartmob.hosts.fields import FIELDS, MEGABYTE, NAMES, Container, SampleField, Unit, container_text
 from smartmob.kernel.runtime import clock
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _rate(value: float) -> str:
 
 _FORMATS: dict[Unit, Callable[[float], str]] = {
     Unit.PERCENT: "{:.1f} %".format,
-    Unit.MEGABYTES: "{:,.0f} MB".format,
+    Unit.MEGABYTES: lambda value: printing.size(value * MEGABYTE),
     Unit.BYTES_PER_SECOND: _rate,
     Unit.NONE: "{:.2f}".format,
 }

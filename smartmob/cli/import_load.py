@@ -16,33 +16,47 @@ from smartmob.cli import fire, printing, report_sources, thresholds
 from smartmob.cli.report_sources import Found, NotAReport, PlainFile, Problem
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.tally import Tally
 from smartmob.turrets.model import TimerStats
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.report.findings import timer_stats
 from smartmob.turrets.result_files import locust_tables, result_formats
-from smartmob.turrets.result_files.imported_run import SLICES_OF_LINE, GivenStats, ImportHead, ImportLine
-from smartmob.turrets.result_files.load_sample import FileAccount, LoadSample
+from smartmob.turrets.result_files.idle_spans import parts_doubt
+from smartmob.turrets.result_files.imported_run import (
+    LONGEST_NOTE,
+    SLICES_OF_LINE,
+    GivenDoubt,
+    GivenStats,
+    ImportHead,
+    ImportLine,
+)
+from smartmob.turrets.result_files.load_sample import CUT_OFF, FileAccount, LoadSample
 from smartmob.turrets.result_files.result_formats import ResultFormat
 from smartmob.turrets.result_files.sample_slices import Survey, slices
 from smartmob.turrets.slices import TRANSACTION
 
 _COMMAND = "smartmob import-results"
 _REFUSED_STATUSES = {400, 409, 413, 422}
-"""Answers that are about the content of a file: they are told, and the next file is read."""
+"""Answers that are about the content of a file: they are printed, and the next file is read."""
 
 _SHORTEST_SECONDS = 0.001  # of a run
-_LONGEST_NOTE, _LONGEST_FILE = 1000, 300  # characters
+_LONGEST_FILE = 300  # characters
 _MOST_POINTS_TIMERS = 100
 """Timers of which points over time are sent: a report shows so many."""
 
 
 @dataclass
 class LoadFile:
-    """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent."""
+    """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent.
+
+    `title` is the name of its run, and `conditions` are what that must not meet.
+    """
 
     name: str
+    title: str = ""
+    conditions: Sequence[str] = ()
     format: str | None = None
     account: FileAccount = field(default_factory=FileAccount)
     transactions: int = 0
@@ -66,6 +80,7 @@ class LoadFile:
             "left_out": account.left_out.document(),
             "remarks": account.remarks.document(),
             "notes": list(account.notes),
+            "doubts": [doubt.what for doubt in account.doubts],
         }
 
 
@@ -109,10 +124,10 @@ async def command(
     violations: list[str] = []
     passed_over = Tally()
     for group in _groups(report_sources.expand(files)):
-        result = LoadFile(_spoken(group))
+        result = LoadFile(_spoken(group), name, conditions)
         results.append(result)
         try:
-            await _import(None if dry_run else rest, group, forced, name, result)
+            await _import(None if dry_run else rest, group, forced, result)
             if limits and result.run is not None:
                 summary = result.timers_found() if dry_run else await rest.get(f"{fire.RUNS}/{result.run}/summary")
                 violations += [f"{result.name}: {text}" for limit in limits if (text := limit.violation(summary))]
@@ -127,10 +142,14 @@ async def command(
         if result.error is not None or not as_json:
             _say(result)
     if not results:
-        results.append(LoadFile(" ".join(files), error=f"no result was found among {passed_over.total} files"))
+        results.append(
+            LoadFile(" ".join(files), error=f"no result was found among {counted(passed_over.total, 'file')}")
+        )
         _say(results[0])
     elif passed_over.total and not as_json:
-        printing.say(f"{passed_over.total} other files passed over, the first is {passed_over.items()[0][2]}")
+        printing.say(
+            f"{counted(passed_over.total, 'other file')} passed over, the first is {passed_over.items()[0][2]}"
+        )
     if as_json:
         printing.print_json({"files": [result.document() for result in results], "violations": violations})
     for violation in violations:
@@ -162,7 +181,7 @@ def _spoken(group: Sequence[Found | Problem]) -> str:
 
 
 async def _import(
-    rest: RestClient | None, group: Sequence[Found | Problem], forced: str | None, name: str, result: LoadFile
+    rest: RestClient | None, group: Sequence[Found | Problem], forced: str | None, result: LoadFile
 ) -> None:
     """Read the files of a run and send it; without a client only read it. Raises InvalidInput and OSError."""
     with ExitStack() as stack:
@@ -170,7 +189,9 @@ async def _import(
         for one in group:
             if isinstance(one, Problem):
                 raise InvalidInput(one.reason)
-            files.append(stack.enter_context(report_sources.plain_file(one, _COMMAND)))
+            files.append(stack.enter_context(report_sources.plain_file(one, _COMMAND, may_be_cut=True)))
+            if files[-1].cut:
+                result.account.remarks.add(CUT_OFF, "the end of the packed file is missing")
         try:
             formats = [_format(file, forced) for file in files]
         except InvalidInput as error:
@@ -179,11 +200,11 @@ async def _import(
             raise
         result.format = formats[0].spoken
         if formats[0].read is None:
-            await _import_tables(rest, files, formats, name, result)
+            await _import_tables(rest, files, formats, result)
         elif len(files) > 1:
             raise InvalidInput(f"{files[0].name} is no table of Locust; import it alone")
         else:
-            await _import_samples(rest, files[0], formats[0], name, result)
+            await _import_samples(rest, files[0], formats[0], result)
 
 
 def _format(file: PlainFile, forced: str | None) -> ResultFormat:
@@ -193,9 +214,7 @@ def _format(file: PlainFile, forced: str | None) -> ResultFormat:
         return result_formats.format_of(opened.read(result_formats.HEAD_BYTES), forced)
 
 
-async def _import_samples(
-    rest: RestClient | None, file: PlainFile, format_: ResultFormat, name: str, result: LoadFile
-) -> None:
+async def _import_samples(rest: RestClient | None, file: PlainFile, format_: ResultFormat, result: LoadFile) -> None:
     """Read a file of samples twice: for its span and account, and for its slices."""
     survey = Survey(_samples(file.path, format_, result.account))
     result.transactions, result.errors, result.timers = survey.transactions, survey.errors, len(survey.timers)
@@ -205,15 +224,18 @@ async def _import_samples(
         raise InvalidInput(f"has no result ({format_.spoken}){because}")
     if survey.all_count:
         result.account.note("The file has no single requests, so its groups of requests count as transactions.")
+    result.account.doubts += [*survey.doubts(), *parts_doubt(result.account.parts)]
     head = ImportHead(
         format=format_.spoken,
         digest=file.digest,
         file=_file_name([file]),
-        name=name,
+        name=result.title,
         started_at=survey.started_at,
         duration=survey.duration,
         notes=_notes(result.account),
+        doubts=[GivenDoubt(doubt.level, doubt.what) for doubt in result.account.doubts],
         users=result.account.users.since(survey.started),
+        fail_if=list(result.conditions),
     )
     result.figures = lambda: _figures(_samples(file.path, format_, FileAccount()), survey)
     lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
@@ -221,7 +243,7 @@ async def _import_samples(
 
 
 async def _import_tables(
-    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], name: str, result: LoadFile
+    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], result: LoadFile
 ) -> None:
     """Read the tables of a test of Locust."""
     with ExitStack() as stack:
@@ -242,12 +264,14 @@ async def _import_tables(
         format=formats[0].spoken,
         digest=hashlib.blake2b("".join(sorted(file.digest for file in files)).encode(), digest_size=16).hexdigest(),
         file=_file_name(files),
-        name=name or _test_name(files),
+        name=result.title or _test_name(files),
         started_at=given.started_at,
         duration=max(given.duration or 0.0, _SHORTEST_SECONDS),
         notes=_notes(result.account),
+        doubts=[GivenDoubt(doubt.level, doubt.what) for doubt in result.account.doubts],
         aggregated=True,
         users=[] if given.started_at is None else result.account.users.since(given.started_at.timestamp()),
+        fail_if=list(result.conditions),
     )
     await _send(rest, head, _given_lines(given), result)
 
@@ -267,7 +291,7 @@ def _notes(account: FileAccount) -> list[str]:
     remarks = (
         f"{count:,} of its rows are left out, {kind}: {example}" for kind, count, example in account.remarks.items()
     )
-    return [printing.printable(note)[:_LONGEST_NOTE] for note in (*account.notes, *remarks)][:100]
+    return [printing.printable(note)[:LONGEST_NOTE] for note in (*account.notes, *remarks)][:100]
 
 
 def _samples(path: Path, format_: ResultFormat, account: FileAccount) -> Iterator[LoadSample]:
@@ -343,12 +367,13 @@ def _say(result: LoadFile) -> None:
         printing.say(f"{result.name}: {result.error}")
         return
     said = {None: "would be stored as", True: "stored as", False: "known already as"}[result.stored]
-    counts = f"{result.transactions:,} transactions, {result.errors:,} errors, {result.timers} timers"
-    printing.say(f"{result.name}: {said} run {result.run} ({result.format}, {counts})")
+    counts = (result.transactions, "transaction"), (result.errors, "error"), (result.timers, "timer")
+    held = ", ".join(counted(*count) for count in counts)
+    printing.say(f"{result.name}: {said} run {result.run} ({result.format}, {held})")
     account = result.account
     for kind, count, example in account.left_out.items():
         printing.say(f"  {count} {kind}: {example}")
     for kind, count, example in account.remarks.items():
         printing.say(f"  {count} {kind}: {example}")
-    for note in account.notes:
+    for note in (*account.notes, *(doubt.what for doubt in account.doubts)):
         printing.say(f"  {note}")

@@ -15,6 +15,7 @@ from smartmob.cli.import_files import Rows, Survey
 from smartmob.cli.report_sources import Found, NotAReport, Problem
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput, RemoteError
 from smartmob.metrics.model import RUN_TAG
 from smartmob.metrics.report_files import formats, metric_lines, run_groups
@@ -29,7 +30,7 @@ API = "/api/v1"
 _ATTEMPTS = 5  # to append to a session that others append to
 _CONFLICT_STATUS = 409
 _REFUSED_STATUSES = {400, _CONFLICT_STATUS, 413, 422}
-"""Answers that are about the content of a file: they are told, and the next file is read."""
+"""Answers that are about the content of a file: they are printed, and the next file is read."""
 
 _CHUNK_LINES = 500
 _FAILED = 1  # exit code
@@ -74,7 +75,8 @@ def _start_time(_: click.Context, parameter: click.Parameter, value: str | None)
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|-...")
-@click.option("--format", "forced", type=click.Choice(formats.NAMES), help="Format of the files, if it is not found.")
+@click.option("--format", "forced", type=click.Choice(formats.NAMES), metavar="FORMAT",
+              help=f"Format of the files, if it is not found: {', '.join(formats.NAMES)}.")  # fmt: skip
 @click.option("--scm-ref", default="", metavar="COMMIT", help="Commit that the report is about.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag of the session; repeatable.")
 @click.option("--component", default="", help="Component of the tests.")
@@ -125,7 +127,9 @@ async def command(
         if not as_json:
             _say(result)
     if not results:
-        results.append(FileResult(" ".join(files), error=f"no report was found among {passed_over.total} files"))
+        results.append(
+            FileResult(" ".join(files), error=f"no report was found among {counted(passed_over.total, 'file')}")
+        )
         if not as_json:
             _say(results[0])
     if as_json:
@@ -286,10 +290,11 @@ def _say(result: FileResult) -> None:
         printing.say(f"{result.name}: {result.error}")
         return
     if result.stored is None:
-        said = f"{result.metrics} measures would be stored"
+        said = f"{counted(result.metrics, 'measure')} would be stored"
     else:
-        said = f"{result.stored} measures stored, {result.known} known already"
-    printing.say(f"{result.name}: {said} ({summary.format_name}, {summary.suites} suites, {summary.cases} cases)")
+        said = f"{counted(result.stored, 'measure')} stored, {result.known} known already"
+    held = f"{counted(summary.suites, 'suite')}, {counted(summary.cases, 'case')}"
+    printing.say(f"{result.name}: {said} ({summary.format_name}, {held})")
     for kind, count, example in summary.left_out.items():
         printing.say(f"  {count} left out, {kind}: {example}")
     for kind, count, example in summary.remarks.items():
@@ -298,7 +303,7 @@ def _say(result: FileResult) -> None:
 
 def _say_totals(results: list[FileResult], passed_over: Tally) -> None:
     for _, count, example in passed_over.items():
-        printing.say(f"{count} other files passed over, the first is {example}")
+        printing.say(f"{counted(count, 'other file')} passed over, the first is {example}")
     if len(results) > 1:
         found = _totals(results)
         stored = "" if found["stored"] is None else f", {found['stored']} stored, {found['known']} known already"
@@ -306,8 +311,9 @@ def _say_totals(results: list[FileResult], passed_over: Tally) -> None:
         stored += (
             f", in the run {runs[0]}" if len(runs) == 1 else f", in {len(runs)} runs of several files" if runs else ""
         )
-        said = f"{found['files']} files: {found['cases']} cases, {found['metrics']} measures{stored}"
-        printing.say(said + (f", {found['errors']} files not read" if found["errors"] else ""))
+        held = f"{counted(found['cases'], 'case')}, {counted(found['metrics'], 'measure')}"
+        said = f"{counted(found['files'], 'file')}: {held}{stored}"
+        printing.say(said + (f", {counted(found['errors'], 'file')} not read" if found["errors"] else ""))
 
 
 def _totals(results: list[FileResult]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from smartmob.cli import printing
 from smartmob.cli.systemd_units import SystemdUnit
 from smartmob.environment import environment
 from smartmob.errors import StartupError
@@ -61,22 +62,20 @@ def command(
         click.echo(text, nl=False)
         return
     if token_file is not None and not _is_file(token_file):
-        click.echo(
+        printing.say(
             f"The token file {token_file} is not there (or you cannot see it), and the unit does not start without it. "
             f"Make it: (umask 077; openssl rand -hex 32 > {token_file})",
-            err=True,
         )
     path = (folder or _folder(user)) / f"{name}.service"
     _write(path, text, force=force)
-    click.echo(f"Wrote {path}, which says the reason of each line. Next:", err=True)
+    printing.say(f"Wrote {path}, which says the reason of each line. Next:")
     for step in _steps(name, role, user):
-        click.echo(f"  {step}", err=True)
+        printing.say(f"  {step}")
     if not user and (closed := _closed(Path(unit.program))) is not None:
-        click.echo(
+        printing.say(
             f"Others cannot enter {closed}, so the user of the unit cannot start {unit.program}. "
             "Install smartmob where everybody may look: python3 -m venv /opt/smartmob && "
             "/opt/smartmob/bin/pip install 'smartmob[server]', and then /opt/smartmob/bin/smartmob install-service",
-            err=True,
         )
 
 

@@ -13,6 +13,7 @@ from yarl import URL
 
 from smartmob.cli import printing
 from smartmob.cli.number_options import Number
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 
 _SCRIPT = "test_scripts/v_user.py"
@@ -126,7 +127,7 @@ def try_script(script: Path, times: int, config_file: Path | None) -> None:
     )
     failed = sum(1 for one in done if one.error)
     if failed:
-        raise ScriptError(f"{failed} of {len(done)} transactions failed")
+        raise ScriptError(f"{failed} of {counted(len(done), 'transaction')} failed")
 
 
 def _file_name(name: str) -> str:

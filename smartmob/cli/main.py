@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
+import re
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
 from smartmob import __version__
 from smartmob.cli.command_group import CommandGroup
-from smartmob.errors import RemoteError, SettingsError, SmartmobError
+from smartmob.errors import RemoteError, SettingsError, SmartmobError, message_of
 
 GOOD, FAILED, USAGE, REMOTE = 0, 1, 2, 3
 """Exit codes: good, failed, wrong usage, an error of the server or of the network."""
@@ -22,6 +27,7 @@ _NOT_FOUND_STATUS = 404
 _SECTIONS = {
     "Tests": {
         "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
+        "ab": ("smartmob.cli.ab:command", "Measure two versions in turns, and tell which tests became slower."),
         "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
     },
     "Programs": {
@@ -125,7 +131,7 @@ def main() -> None:
     _open_closed_streams()
     if sys.argv[1:2] in (["serve"], ["report-host"], ["join"]):
         _hide_secrets()
-    sys.exit(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
+    _end(_run(lambda: group(prog_name="smartmob", standalone_mode=False)))
 
 
 def agent() -> None:
@@ -137,7 +143,23 @@ def agent() -> None:
 
         return command(prog_name="smartmob-agent", standalone_mode=False)
 
-    sys.exit(_run(serve))
+    _end(_run(serve))
+
+
+def _end(status: int) -> NoReturn:
+    """End with a code that no further CTRL-C or SIGTERM changes: the command has done its work."""
+
+    def at_once(*_: object) -> None:
+        with suppress(Exception):
+            sys.stdout.flush()
+        os._exit(status)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, at_once)
+            # When Python ends it would give signals with a handler their default action, which ends by the signal.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def _hide_secrets() -> None:
@@ -157,11 +179,11 @@ def _run(call: Callable[[], object]) -> int:
         error.show()
         return USAGE
     except click.ClickException as error:
-        click.echo(f"smartmob: {_printable(_usage_message(error))}", err=True)
+        _say(_usage_message(error))
         return USAGE
     except SmartmobError as error:
         # It may quote what a server has said.
-        click.echo(f"smartmob: {_printable(str(error))}", err=True)
+        _say(str(error))
         return exit_code_of(error)
     except KeyboardInterrupt:
         return 130
@@ -171,24 +193,46 @@ def _run(call: Callable[[], object]) -> int:
         return GOOD
     except OSError as error:
         sys.stdout = None  # what is buffered cannot be written either
-        click.echo(f"smartmob: {_printable(str(error))}", err=True)
+        _say(message_of(error))
         return FAILED
     return result if isinstance(result, int) else GOOD
 
 
 def _usage_message(error: click.ClickException) -> str:
     """Return what is wrong with the words of a command, and where to read more, in one line."""
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = _wrong_words(error)
     if not message[1:2].isupper():  # SRC, COMMAND and the like are names of arguments
         message = message[:1].lower() + message[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
     return message if context is None else f"{message} (see {context.command_path} --help)"
 
 
-def _printable(text: str) -> str:
-    from smartmob.cli.printing import printable
+def _wrong_words(error: click.ClickException) -> str:
+    from smartmob.cli.suggestions import did_you_mean
 
-    return printable(text)
+    if isinstance(error, click.NoSuchOption):
+        known = (
+            []
+            if error.ctx is None
+            else [name for each in error.ctx.command.get_params(error.ctx) for name in each.opts]
+        )
+        return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
+    # Brackets around an argument say that it may be left out, which is not what is wrong with it.
+    message = _OPTIONAL.sub(r"\1", " ".join(error.format_message().split())).rstrip(".")
+    if isinstance(error, click.BadParameter) and error.param is not None and isinstance(error.param.type, click.Choice):
+        given = _QUOTED.search(error.message)
+        message += did_you_mean(given[1], map(str, error.param.type.choices)) if given is not None else ""
+    return message
+
+
+_OPTIONAL = re.compile(r"\[(?:-- )?([A-Z|-]+)\](?:\.\.\.)?")
+_QUOTED = re.compile(r"'([^']*)' is not one of")
+
+
+def _say(text: str) -> None:
+    from smartmob.cli.printing import say
+
+    say(f"smartmob: {text}")
 
 
 def exit_code_of(error: SmartmobError) -> int:

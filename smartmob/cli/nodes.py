@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ import click
 from smartmob.cli import printing
 from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.server_options import as_json, with_rest_client
+from smartmob.cli.suggestions import did_you_mean, meant
 from smartmob.client.http import RestClient
 from smartmob.errors import SmartmobError
 
@@ -44,7 +46,8 @@ async def ls(rest: RestClient, as_json: bool) -> None:
 @with_rest_client
 async def show(rest: RestClient, name: str, as_json: bool) -> None:
     """Show a node."""
-    node = await rest.get(_path(name))
+    async with _meant(rest, name):
+        node = await rest.get(_path(name))
     if as_json:
         printing.print_json(node)
         return
@@ -71,11 +74,12 @@ async def show(rest: RestClient, name: str, as_json: bool) -> None:
 @with_rest_client
 async def label(rest: RestClient, name: str, labels: tuple[str, ...]) -> None:
     """Set labels of a node: KEY=VALUE or KEY sets one, KEY- removes it."""
-    changed = dict((await rest.get(_path(name)))["labels"])
+    async with _meant(rest, name):
+        changed = dict((await rest.get(_path(name)))["labels"])
     for given in labels:
         if given.endswith("-") and "=" not in given:
             if changed.pop(given[:-1], None) is None:
-                raise SmartmobError(f"the node {name} has no label {given[:-1]}")
+                raise SmartmobError(f"the node {name} has no label {given[:-1]}{did_you_mean(given[:-1], changed)}")
         else:
             key, _, value = given.partition("=")
             changed[key] = value
@@ -89,7 +93,8 @@ async def label(rest: RestClient, name: str, labels: tuple[str, ...]) -> None:
 @with_rest_client
 async def drain(rest: RestClient, name: str, undo: bool) -> None:
     """Give a node no new work by label; what runs there goes on."""
-    await rest.patch(_path(name), {"drained": not undo})
+    async with _meant(rest, name):
+        await rest.patch(_path(name), {"drained": not undo})
     printing.say(f"{name} gets {'new work again' if undo else 'no new work by label'}.")
 
 
@@ -98,8 +103,16 @@ async def drain(rest: RestClient, name: str, undo: bool) -> None:
 @with_rest_client
 async def rm(rest: RestClient, name: str) -> None:
     """Remove a node; its key is not valid any more."""
-    await rest.delete(_path(name))
+    async with _meant(rest, name):
+        await rest.delete(_path(name))
     printing.say(f"The node {name} is removed.")
+
+
+def _meant(rest: RestClient, name: str) -> AbstractAsyncContextManager[None]:
+    async def names() -> list[str]:
+        return [node["name"] for node in (await rest.get(_PATH))["nodes"]]
+
+    return meant(name, names, "`smartmob nodes ls` lists them")
 
 
 def _path(name: str) -> str:

@@ -11,6 +11,8 @@ import click
 class Number(click.FloatRange):
     """A finite number between two bounds, as 0.5. Comparisons with NaN are false, so bounds alone let it pass."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         found = super().convert(value, param, ctx)
         if not math.isfinite(found):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from smartmob import duration_text
-from smartmob.cli.table_layout import StyledLine, StyledText, lines_of
+from smartmob.cli.table_layout import StyledLine, StyledText, columns_of, lines_of, wrapped
 from smartmob.environment import environment
 from smartmob.kernel.runtime import clock
 
@@ -73,15 +74,35 @@ def has_colours() -> bool:
 
 def say(text: str) -> None:
     """Print a message to standard error."""
-    sys.stderr.write(f"{printable(text)}\n")
+    sys.stderr.write(f"{_fitted(printable(text), sys.stderr)}\n")
     sys.stderr.flush()
 
 
+def tell(text: str) -> None:
+    """Print a sentence to standard output; on a terminal it wraps between words."""
+    sys.stdout.write(f"{_fitted(printable(text), sys.stdout)}\n")
+    sys.stdout.flush()
+
+
+def _fitted(text: str, stream: TextIO) -> str:
+    """Return a text with its lines wrapped if `stream` is a terminal."""
+    if not stream.isatty():
+        return text
+    return "\n".join(wrapped(text, shutil.get_terminal_size().columns))
+
+
 def print_lines(lines: Iterable[StyledText | StyledLine]) -> None:
-    """Print lines without cutting or wrapping them."""
-    colours = has_colours()
+    """Print lines; on a terminal they wrap between words."""
+    colours, width = has_colours(), terminal_width()
     for line in lines:
-        sys.stdout.write((line.ansi() if colours else line.plain) + "\n")
+        if width is not None and columns_of(line.plain) > width:
+            # A line of several styles is longer than a terminal only where names are, and loses them.
+            style = line.style if isinstance(line, StyledText) else ""
+            parts: list[StyledText | StyledLine] = [StyledText(part, style) for part in wrapped(line.plain, width)]
+        else:
+            parts = [line]
+        for part in parts:
+            sys.stdout.write((part.ansi() if colours else part.plain) + "\n")
     sys.stdout.flush()
 
 
@@ -116,8 +137,11 @@ def _progress(*columns: ProgressColumn, transient: bool = False) -> Progress:
 
 def plain(cell: object, style: str = "") -> StyledText:
     """Return a cell without characters that control a terminal, since any client may have chosen the text."""
-    text = NOTHING if cell is None or cell == "" else str(cell)
+    text = NOTHING if cell is None or cell == "" else _YES_NO[cell] if isinstance(cell, bool) else str(cell)
     return StyledText("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
+
+
+_YES_NO = {True: "yes", False: "no"}
 
 
 def printable(text: str) -> str:
@@ -159,6 +183,12 @@ def span(value: float | None) -> str:
 
 
 _SPANS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def rate(value: float) -> str:
+    """Return a number per second with one digit after the point, or two that are not 0 if it is small."""
+    digits = 1 if value == 0 or abs(value) >= 1 else min(1 - math.floor(math.log10(abs(value))), 9)
+    return f"{value:,.{digits}f}/s"
 
 
 def size(value: float | None) -> str:

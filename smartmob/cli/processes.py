@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import groupby
 from urllib.parse import quote
 
 import click
@@ -87,8 +88,9 @@ def remarks(process: Status) -> Iterator[StyledLine]:
     yield StyledLine()
     slug, state = printing.plain(process["slug"], "bold"), printing.plain(f"  {process['state']}: ")
     yield StyledLine((slug, state, printing.plain(what)))
-    for line in process["output"]:
-        yield StyledLine((printing.plain(f"  {line}", "dim"),))
+    for line, repeated in groupby(process["output"]):
+        times = sum(1 for _ in repeated)
+        yield StyledLine((printing.plain(f"  {line}{f'  ({times} times)' if times > 1 else ''}", "dim"),))
 
 
 def _reason(process: Status) -> str:
@@ -115,7 +117,7 @@ def _end(process: Status) -> str:
 @click.command()
 @slugs_argument
 @click.option("-f", "--follow", is_flag=True, help="Follow the output, until CTRL-C.")
-@click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=ALL_LINES,
+@click.option("-n", "--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=ALL_LINES,
               help="Only the last N lines of what is kept.  [default: all]")  # fmt: skip
 @click.option("--stream", type=click.Choice(list(STREAMS)), default="all", show_default=True,
               help="Only what the programs write to this stream.")  # fmt: skip
@@ -147,8 +149,8 @@ async def logs(
 
 @click.command()
 @click.argument("slug", shell_complete=complete)
-@click.option("--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=_ATTACHED_LINES, show_default=True,
-              help="The last N lines first.")  # fmt: skip
+@click.option("-n", "--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=_ATTACHED_LINES,
+              show_default=True, help="The last N lines first.")  # fmt: skip
 @as_json
 @with_server_options
 @with_nodes(live=True)

@@ -1,4 +1,4 @@
-"""Checks the configuration of a project before it is sent: a fault is told with its file, line and field."""
+"""Checks the configuration of a project before it is sent: a fault is reported with its file, line and field."""
 
 from __future__ import annotations
 

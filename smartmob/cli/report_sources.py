@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import gzip
 import hashlib
 import os
 import stat
@@ -15,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import criterion, formats
@@ -26,6 +25,7 @@ STANDARD_INPUT = "-"
 _SPOKEN_STANDARD_INPUT = "standard input"
 _MOST_BYTES = 4 * 1024**3  # of a file that is unpacked or read from a pipe
 _CHUNK_BYTES = 1024 * 1024
+_GZIP_BITS = 31  # of zlib: the largest window, with the head and the checks of gzip
 _REPORT_SUFFIXES = {".xml", ".trx", ".pymon", ".json", ".jsonl"}
 """Files in a folder with these suffixes are reports if they are empty or cannot be opened; others are passed over."""
 
@@ -70,13 +70,17 @@ class OpenReport:
 
 @dataclass(frozen=True, slots=True)
 class PlainFile:
-    """A plain, unpacked file that can be read several times; `modified` is in seconds since 1970."""
+    """A plain, unpacked file that can be read several times; `modified` is in seconds since 1970.
+
+    `cut` says that it was packed with gzip and cut off: what is behind the cut is missing.
+    """
 
     path: Path
     name: str
     digest: str
     modified: float
     head: bytes
+    cut: bool = False
 
 
 class _Readable(Protocol):
@@ -162,20 +166,23 @@ def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
 
 
 @contextmanager
-def plain_file(found: Found, command: str = "smartmob tests import") -> Iterator[PlainFile]:
+def plain_file(
+    found: Found, command: str = "smartmob tests import", *, may_be_cut: bool = False
+) -> Iterator[PlainFile]:
     """Yield a file, a pipe or standard input as a plain and unpacked file. Raises OSError and InvalidInput.
 
-    `command` is what a person should use for a named pipe.
+    `command` is what a person should use for a named pipe. A file of gzip that is cut off is refused, unless it
+    `may_be_cut`.
     """
     with ExitStack() as stack:
         path, modified = stack.enter_context(_plain(found, command))
-        head = _head(path)
+        head, cut = _head(path), False
         if head.startswith(_GZIP):
-            path = stack.enter_context(_unpacked(path))
+            path, cut = stack.enter_context(_unpacked(path, may_be_cut=may_be_cut))
             head = _head(path)
         name = _SPOKEN_STANDARD_INPUT if found.name == STANDARD_INPUT else found.name
         before = path.stat()
-        yield PlainFile(path, name, _digest([path]), modified, head)
+        yield PlainFile(path, name, _digest([path]), modified, head, cut)
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InvalidInput("changed while it was read; import it again")
@@ -226,13 +233,44 @@ def _copied(file: _Readable) -> Iterator[Path]:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
+def _unpacked(path: Path, *, may_be_cut: bool) -> Iterator[tuple[Path, bool]]:
+    """Yield the unpacked content of a file of gzip, and whether it is cut off. Raises InvalidInput."""
     try:
-        with gzip.open(path, "rb") as file, ExitStack() as stack:
-            copy = stack.enter_context(_copied(file))
-            yield copy
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        with path.open("rb") as file, ExitStack() as stack:
+            unpacker = _Unpacker(file)
+            copy = stack.enter_context(_copied(unpacker))
+            if unpacker.cut and not (may_be_cut and copy.stat().st_size):
+                raise InvalidInput("is damaged: it is cut off, since the end of gzip is missing")
+            yield copy, unpacker.cut
+    except zlib.error as error:
         raise InvalidInput(f"is damaged: {error}") from None
+
+
+class _Unpacker:
+    """Unpacks gzip up to its end or its `cut`; the module `gzip` loses the last bytes before a cut."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.cut = False
+        self._file = file
+        self._member = zlib.decompressobj(_GZIP_BITS)
+        self._packed = b""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to so many bytes, and none at the end. Raises zlib.error."""
+        while True:
+            if self._member.eof:
+                # Members of gzip can follow each other, and zeros can be behind them.
+                self._packed = self._member.unused_data.lstrip(b"\0") or self._file.read(_CHUNK_BYTES).lstrip(b"\0")
+                if not self._packed:
+                    return b""
+                self._member = zlib.decompressobj(_GZIP_BITS)
+            else:
+                self._packed = self._member.unconsumed_tail or self._file.read(_CHUNK_BYTES)
+            data = self._member.decompress(self._packed, size)
+            if not data and not self._packed:
+                self.cut = True
+            if data or not self._packed:
+                return data
 
 
 def _head(path: Path) -> bytes:

@@ -23,27 +23,28 @@ from smartmob.cli.number_options import Number
 from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
+from smartmob.cli.program_starts import NOT_STARTED, all_settled, is_unready, status_of, with_port
 from smartmob.cli.server_options import as_json, command_line, with_rest, with_server_options
 from smartmob.cli.single_run import run_command, run_once
 from smartmob.cli.source_upload import upload
 from smartmob.client.http import RestClient
-from smartmob.client.process_output import ALL_LINES, process_output
+from smartmob.client.process_output import ALL_LINES
 from smartmob.client.source_archive import PROCFILE
+from smartmob.counts import counted
 from smartmob.errors import Conflict, InvalidInput, RemoteError
 from smartmob.kernel.subprocesses.variables import is_name
+from smartmob.options import PREFIX
 from smartmob.processes import model
 from smartmob.processes.preparation import options_file, procfile
 from smartmob.processes.protocol import LONGEST_GRACE
+from smartmob.processes.state_machine import MINIMUM_UPTIME_SECONDS
 
 _MAX_NODES = 1000  # processes of one run
 _MAX_NAMED = 4  # slugs in a message
 _SCALE = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)=(\d{1,4})(/node)?")
 _RELEASE = "release"
 """The process type that runs once before the others, as on Heroku."""
-_DOES_NOT_EXIST = "which does not exist"
-"""The end of the detail of a process that waits for one that was not created."""
-_NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
-_ENDED = _NOT_STARTED | {model.STOPPING}
+_ENDED = NOT_STARTED | {model.STOPPING}
 
 
 class _Counts(dict[str, int]):
@@ -110,7 +111,10 @@ class _AllEnded(Exception):
 @with_limits
 @click.option("--replace", is_flag=True, help="Stop and remove programs of the same names first.")
 @click.option("-d", "--detach", is_flag=True,
-              help="Return when the programs run, and are ready if they have a check for it.")  # fmt: skip
+              help="Return when the programs have started: are ready, or have run for --uptime.")  # fmt: skip
+@click.option("--uptime", type=Number(min=0, max=86_400), metavar="SECONDS", envvar=PREFIX + "UPTIME",
+              default=MINIMUM_UPTIME_SECONDS, show_default=True,
+              help="With --detach: how long a program without a readiness check must run.")  # fmt: skip
 @click.option("-t/-T", "--tty/--no-tty", "terminal", default=None,
               help="Run COMMAND on a terminal, or not.  [default: if input and output are one]")  # fmt: skip
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on to COMMAND.")
@@ -128,8 +132,8 @@ async def command(
     options: Path | None,
     restart: str | None,
     env: tuple[tuple[str, str], ...],
-    grace: float | None, replace: bool, detach: bool, terminal: bool | None, no_stdin: bool, as_json: bool,
-    limits: dict[str, float],
+    grace: float | None, replace: bool, detach: bool, uptime: float, terminal: bool | None, no_stdin: bool,
+    as_json: bool, limits: dict[str, float],
 ) -> int:  # fmt: skip
     """Run the program in FOLDER on the service, and follow its output until CTRL-C, which leaves it running.
 
@@ -137,7 +141,7 @@ async def command(
     `.slugignore` names, in the syntax of `.gitignore`, are not sent. Processes are named by application, type and
     number: `myapp.web.0`. The type `release` runs once before the others are created; if it fails, they are not.
 
-    On several machines of --on this returns, as with --detach, when the programs run; `--scale web=2/node` is for each.
+    On several machines of --on this returns as with --detach; `--scale web=2/node` is for each.
 
     With COMMAND only this command runs, once, in the prepared folder and its environment. Input, output and errors
     are passed byte by byte, the exit code is its own, and CTRL-C interrupts it. It ends with this command.
@@ -173,7 +177,7 @@ async def command(
         # --restart is stronger than a file.
         await _create(rest, [request | common for request in requests])
         if (detach or is_one_of_many()) and requests:
-            return await _started(rest, app, slugs, as_json=as_json)
+            return await _started(rest, app, slugs, uptime, as_json=as_json)
     except asyncio.CancelledError:
         printing.say(f"\nInterrupted; {_subject(slugs)} on starting.\n{_ways_back(rest, app, slugs)}")
         return INTERRUPTED_CODE
@@ -268,7 +272,7 @@ def _nodes(types: list[str], declared: procfile.Procfile, scale: dict[str, int])
         scale = dict.fromkeys(types, 1)
     nodes = [(f"{name}.{number}", name) for name in types for number in range(scale.get(name, 0))]
     if len(nodes) > _MAX_NODES:
-        raise InvalidInput(f"--scale: {len(nodes)} programs are more than {_MAX_NODES} at once")
+        raise InvalidInput(f"--scale: {counted(len(nodes), 'program')} asked for, more than {_MAX_NODES} at once")
     return nodes
 
 
@@ -316,85 +320,30 @@ async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
         raise failures[0]
 
 
-async def _started(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
-    """Wait until each process runs and its readiness check has a result, or has failed; return the exit code."""
-    statuses = await _all_settled(rest, slugs)
+async def _started(rest: RestClient, app: str, slugs: Sequence[str], uptime: float, *, as_json: bool) -> int:
+    """Wait until each process has started, is ready or not, or has failed; return the exit code."""
+    statuses = await all_settled(rest, slugs, uptime)
     if as_json:
         printing.print_json(statuses)
     for process in statuses:
         _show_start(process)
-    if any(process["state"] in _NOT_STARTED and not _has_succeeded(process) for process in statuses):
-        return await _report(rest, statuses, _NOT_STARTED)
+    if any(process["state"] in NOT_STARTED and not _has_succeeded(process) for process in statuses):
+        return await _report(rest, statuses, NOT_STARTED)
     printing.say(_ways_back(rest, app, slugs))
     waiting = any(process["state"] == model.WAITING for process in statuses)
-    return FAILED if waiting or any(map(_is_unready, statuses)) else GOOD
+    return FAILED if waiting or any(map(is_unready, statuses)) else GOOD
 
 
 def _show_start(process: Status) -> None:
     """Print whether a process has started; one that could not start is reported with its output instead."""
-    if _is_unready(process):
-        printing.say(f"{_with_port(process)}, but is not ready: {process['readiness']['detail']}")
+    if is_unready(process):
+        printing.say(f"{with_port(process)}, but is not ready: {process['readiness']['detail']}")
     elif process["state"] == model.RUNNING:
-        printing.say(_with_port(process))
+        printing.say(with_port(process))
     elif _has_succeeded(process):
         printing.say(f"{process['slug']} has ended: {process['detail']}")
     elif process["state"] == model.WAITING:
         printing.say(f"{process['slug']} {process['detail']}")
-
-
-async def _all_settled(rest: RestClient, slugs: Sequence[str]) -> list[Status]:
-    """Wait until each process is settled, or waits while another one is not ready; return them in their order."""
-    found: dict[str, Status] = {}
-    tasks = {asyncio.get_running_loop().create_task(_settled(rest, slug)): slug for slug in slugs}
-    try:
-        while left := {task for task in tasks if tasks[task] not in found}:
-            done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-            found |= {tasks[task]: task.result() for task in done}
-            if any(map(_is_unready, found.values())):
-                for slug in (tasks[task] for task in left - done):
-                    if (process := await _status(rest, slug))["state"] == model.WAITING:
-                        found[slug] = process
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-    return [found[slug] for slug in slugs]
-
-
-def _is_unready(process: Status) -> bool:
-    """Return whether a process runs and its readiness check fails."""
-    readiness = process["readiness"]
-    return bool(process["state"] == model.RUNNING and readiness and readiness["state"] == model.FAILING)
-
-
-async def _settled(rest: RestClient, slug: str) -> Status:
-    """Wait until a process has failed, or runs and its readiness check, if it has one, has a result; return it."""
-    said = ""
-    async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines:
-        async for line in lines:
-            if not line.startswith(EVENT_PREFIX):
-                continue
-            process = await _status(rest, slug)
-            starting = (check := process["readiness"]) and check["state"] == model.STARTING
-            missing = process["state"] == model.WAITING and process["detail"].endswith(_DOES_NOT_EXIST)
-            if missing or process["state"] in _NOT_STARTED or (process["state"] == model.RUNNING and not starting):
-                return process
-            known, said = said, _what_it_waits_for(process)
-            if said and said != known:
-                printing.say(said)
-    return await _status(rest, slug)
-
-
-def _what_it_waits_for(process: Status) -> str:
-    """Return why a process is not settled yet, for people; it is being prepared if this is empty."""
-    if process["state"] == model.WAITING:
-        return f"{process['slug']} {process['detail']}"
-    return f"{_with_port(process)}, and is not ready yet" if process["state"] == model.RUNNING else ""
-
-
-async def _status(rest: RestClient, slug: str) -> Status:
-    process: Status = await rest.get(f"/process-status/{quote(slug, safe='')}")
-    return process
 
 
 async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: bool) -> int:
@@ -406,7 +355,7 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
     ended: set[str] = set()
 
     async def check(slug: str, line: str) -> None:
-        process = await _status(rest, slug)
+        process = await status_of(rest, slug)
         if process["state"] in model.FAILURES:
             raise _ProcessFailed
         # Its last event, which follows all of its output, whatever the state says already.
@@ -417,7 +366,7 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
                 raise _AllEnded
         if process["state"] == model.RUNNING and slug not in reported:
             reported.add(slug)
-            printing.say(_with_port(process))
+            printing.say(with_port(process))
 
     try:
         deleted = await OutputFollower(rest, printer, events=True, on_event=check).follow(slugs, ALL_LINES)
@@ -440,10 +389,6 @@ def _has_succeeded(process: Status) -> bool:
     """Return whether a process has ended by itself with the exit status 0 and is not started again."""
     policy, state = process["restart_policy"], process["state"]
     return bool(policy != model.ALWAYS and state == model.STOPPED and process["exit_status"] == 0)
-
-
-def _with_port(process: Status) -> str:
-    return f"{process['slug']} runs with PORT={process['port']}"
 
 
 def _subject(slugs: Sequence[str]) -> str:

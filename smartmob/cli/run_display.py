@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from smartmob.cli import printing
+from smartmob.counts import counted
 
 _BAR_WIDTH = 40  # columns
 _MAX_TIMERS = 15  # rows of the table
@@ -59,7 +60,7 @@ def headline(frame: Mapping[str, Any]) -> str:
         alive = sum(1 for turret in frame["turrets"] if turret["alive"])
         return f"waiting for turrets: {alive} of {frame['min_turrets']} are there (smartmob turret --tar PACKAGE)"
     said = f"{frame['state']}: {frame['elapsed']:.0f} of {frame['run_time']:g} s"
-    return f"{said}, {frame['transactions']:,} transactions, {frame['errors']:,} errors"
+    return f"{said}, {counted(frame['transactions'], 'transaction')}, {counted(frame['errors'], 'error')}"
 
 
 def rendered(frame: Mapping[str, Any], columns: int) -> Group:
@@ -77,7 +78,7 @@ def rendered(frame: Mapping[str, Any], columns: int) -> Group:
             table.add_row(*map(printing.plain, (name, *(cells[each] for each in kept))))
         parts.append(table)
         if (more := len(frame["timers"]) - _MAX_TIMERS + frame.get("other_timers", 0)) > 0:
-            parts.append(printing.plain(f"and {more:,} more timers, which the report has"))
+            parts.append(printing.plain(f"and {counted(more, 'more timer')}; see the report"))
     conditions = (frame.get("conditions") or ())[:_MAX_CONDITIONS]
     parts += [printing.plain(f"{row['state']}: {row['condition']}: {row['text']}") for row in conditions]
     alive = [turret for turret in frame["turrets"] if turret["alive"]]

@@ -21,7 +21,7 @@ from smartmob.client.http import RestClient
 from smartmob.client.http_connection import Origin
 from smartmob.client.limits import LIMITS
 from smartmob.environment import environment
-from smartmob.errors import RemoteError, SmartmobError
+from smartmob.errors import RemoteError, SmartmobError, message_of
 from smartmob.options import PREFIX
 
 DEFAULT_SERVER = "http://127.0.0.1:8080"
@@ -151,7 +151,7 @@ async def _versions(server: str, token: str | None, ca_file: Path | None) -> str
 
 def _reason_of(error: BaseException) -> str:
     """Return the message of an exception in one line of bounded length."""
-    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+    return " ".join(message_of(error).split())[:_LONGEST_REASON] or type(error).__name__
 
 
 def with_rest_client(command: Callable[..., Awaitable[T]]) -> Callable[..., T | None]:

@@ -13,6 +13,7 @@ from smartmob.cli import printing
 from smartmob.cli.on_nodes import SHARED
 from smartmob.client.http import RestClient
 from smartmob.client.source_archive import SourceArchive, source_archive
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 
 _CHUNK_BYTES = 256 * 1024
@@ -34,7 +35,7 @@ async def upload(rest: RestClient, folder: Path, *, for_command: bool = False) -
                         bar.advance(task, len(chunk))
 
             stored = await rest.upload("/upload-archive", chunks(), archive.size)
-        files = "1 file" if archive.files == 1 else f"{archive.files} files"
+        files = counted(archive.files, "file")
         if not for_command or sys.stderr.isatty():
             printing.say(f"Uploaded {files}, {printing.size(archive.size)} packed")
     return str(stored["source_url"])

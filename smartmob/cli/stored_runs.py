@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from smartmob.cli.suggestions import did_you_mean
+from smartmob.cli.suggestions import did_you_mean, nearest
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, NotFound, RemoteError
 
 API = "/api/v1"
+_LATEST = "latest"
 _MOST_NAMES = 8  # in a message
 _MOST_RUNS = 100  # among which the one is looked for that was meant
 
@@ -31,17 +32,31 @@ async def test_like(rest: RestClient, part: str) -> str | None:
     if names:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         raise NotFound(f"{part} is a part of {len(names)} names, give more: {', '.join(names[:_MOST_NAMES])}{more}")
-    runs = ((await rest.get(f"{API}/runs/", limit=1)) or {"runs": []})["runs"]
-    if runs:
-        path = f"{API}/runs/{quote(runs[0]['id'], safe='')}/metrics"
-        known = {str(metric["item"]) async for metric in rest.documents(path)}
-        hint = did_you_mean(part, sorted(known), "the names are those of `smartmob tests show`")
+    known = {name.rpartition("::")[2] for name in await newest_tests(rest)}
+    if known:
+        full = {name.removeprefix("test_"): name for name in sorted(known)}
+        near = nearest(part, known) or full.get(nearest(part, full) or "")
+        hint = f"; did you mean {near}?" if near else "; the names are those of `smartmob tests show`"
         raise NotFound(f"no test named {part!r} was measured{hint}")
     return None
 
 
+async def newest_tests(rest: RestClient) -> set[str]:
+    """Return the names of the tests of the newest run, each as "path::item"."""
+    runs = ((await rest.get(f"{API}/runs/", limit=1)) or {"runs": []})["runs"]
+    if not runs:
+        return set()
+    path = f"{API}/runs/{quote(runs[0]['id'], safe='')}/metrics"
+    return {f"{metric['item_path']}::{metric['item']}" async for metric in rest.documents(path)}
+
+
 async def resolved(rest: RestClient, ident: str) -> tuple[dict[str, Any], str]:
-    """Return a run, and `ident` with the hash of a session written out. Raises NotFound."""
+    """Return a run, and `ident` with the hash of a session written out; `latest` is the newest. Raises NotFound."""
+    if ident == _LATEST:
+        newest = ((await rest.get(f"{API}/runs/", limit=1)) or {"runs": []})["runs"]
+        if not newest:
+            raise NotFound("there is no run yet; the quickstart of the documentation shows how tests send one")
+        ident = str(newest[0]["id"])
     try:
         return dict(await rest.get(f"{API}/runs/{quote(ident, safe='')}")), ident
     except RemoteError as error:
@@ -51,7 +66,8 @@ async def resolved(rest: RestClient, ident: str) -> tuple[dict[str, Any], str]:
     hashes = [session["session_h"] for session in page["sessions"]] if page is not None else []
     if not hashes:
         runs = ((await rest.get(f"{API}/runs/", limit=_MOST_RUNS)) or {"runs": []})["runs"]
-        hint = did_you_mean(ident, [str(run["id"]) for run in runs], "`smartmob tests ls` lists them")
+        known = [_LATEST, *(str(run["id"]) for run in runs)]
+        hint = did_you_mean(ident, known, "`smartmob tests ls` lists them")
         raise NotFound(f"there is no run or session {ident}{hint}")
     if len(hashes) > 1:
         raise InvalidInput(f"{ident} is the beginning of {len(hashes)} sessions; give more of the name")

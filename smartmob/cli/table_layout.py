@@ -1,7 +1,8 @@
 """Tables of text for a terminal or a pipe.
 
 Names are never split within a word. In a pipe a table is as wide as its rows. On a terminal that is too narrow, cells
-wrap between words; a table that is too wide even so has one line for each cell, with the name of its column.
+wrap between words. In a table that is too wide even so, the last columns of a row stand below it with their names, or
+each cell has a line with the name of its column, if not even two columns fit beside each other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 _GAP = "  "
+_INDENT = "    "
+_LEAST_COLUMNS = 2  # that stand beside each other; fewer are no table
+_EMPTY = ("", "-")
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 """Codes of "select graphic rendition" (ECMA-48, section 8.3.117)."""
 
@@ -78,11 +82,20 @@ def lines_of(
     names = [StyledText(head.lstrip(">"), "bold") for head in heads]
     table = [tuple(names), *found] if any(name.plain for name in names) else found
     widths = _widths(table, right, width)
-    if widths is None:
+    if widths is not None or width is None:
+        for row in table:
+            yield from _row(row, widths or (), right, colours=colours)
+        return
+    kept = _fitting(table, width)
+    if kept < _LEAST_COLUMNS:
         yield from _records(names, found, colours=colours)
         return
-    for row in table:
-        yield from _row(row, widths, right, colours=colours)
+    widths = [max(columns_of(row[column].plain) for row in table) for column in range(kept)]
+    yield from _row(names[:kept], widths, right, colours=colours)
+    for row in found:
+        yield from _row(row[:kept], widths, right, colours=colours)
+        below = zip(names[kept:], row[kept:], strict=True)
+        yield from _below([(name, cell) for name, cell in below if cell.plain not in _EMPTY], width, colours=colours)
 
 
 def _widths(table: Sequence[Sequence[StyledText]], right: Sequence[bool], width: int | None) -> list[int] | None:
@@ -108,6 +121,72 @@ def _widths(table: Sequence[Sequence[StyledText]], right: Sequence[bool], width:
         for column in open_columns[:spare]:
             widths[column] = min(natural[column], widths[column] + share)
     return widths
+
+
+def _fitting(table: Sequence[Sequence[StyledText]], width: int) -> int:
+    """Return how many columns from the first on fit unwrapped into `width`."""
+    room, kept = width + len(_GAP), 0
+    for column in range(len(table[0])):
+        room -= max(columns_of(row[column].plain) for row in table) + len(_GAP)
+        if room < 0:
+            break
+        kept += 1
+    return kept
+
+
+def _below(cells: Sequence[tuple[StyledText, StyledText]], width: int, *, colours: bool) -> Iterator[str]:
+    """Yield lines of cells with the names of their columns, as many in a line as fit."""
+    line, taken = _INDENT, 0
+    for name, cell in cells:
+        size = sum(columns_of(text.plain) + 1 for text in (name, cell) if text.plain) - 1
+        if taken and len(_INDENT) + taken + len(_GAP) + size > width:
+            yield line
+            line, taken = _INDENT, 0
+        if not taken and len(_INDENT) + size > width:
+            yield from _long_cell(name, cell, width, colours=colours)
+            continue
+        shown = " ".join((text.ansi() if colours else text.plain) for text in (name, cell) if text.plain)
+        line += f"{_GAP if taken else ''}{shown}"
+        taken += (len(_GAP) if taken else 0) + size
+    if taken:
+        yield line
+
+
+def _long_cell(name: StyledText, cell: StyledText, width: int, *, colours: bool) -> Iterator[str]:
+    head = f"{name.plain} " if name.plain else ""
+    for number, text in enumerate(_wrapped(cell, max(1, width - len(_INDENT) - len(head)), False)):
+        shown = StyledText(text, cell.style).ansi() if colours else text
+        own = head if number else f"{name.ansi() if colours else name.plain} " if head else ""
+        yield f"{_INDENT}{own if not number else ' ' * len(head)}{shown}"
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of at most `width` columns of a text; a command between backticks stays in one where it can."""
+    lines: list[str] = []
+    for given in text.split("\n"):
+        indent = given[: len(given) - len(given.lstrip(" "))]
+        line = ""
+        for word in _unbroken(given.strip(" "), width):
+            longer = f"{line} {word}" if line else f"{indent}{word}"
+            if line and columns_of(longer) > width:
+                lines.append(line)
+                longer = f"{indent}{word}"
+            line = longer
+        lines.append(line)
+    return lines
+
+
+def _unbroken(text: str, width: int) -> list[str]:
+    """Return the parts of a text between which it may wrap."""
+    parts: list[str] = []
+    for number, part in enumerate(text.split("`")):
+        command = number % 2 == 1
+        whole = f"`{part}`" if command else part
+        words = [whole] if command and columns_of(whole) <= width else whole.split(" ")
+        if parts:
+            words[0] = parts.pop() + words[0]
+        parts += words
+    return parts
 
 
 def _words(cell: StyledText, right: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,13 +56,27 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
                 reader.start()
                 yield Trial(url, process, folder)
             finally:
-                process.terminate()
-                try:
-                    process.wait(_STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                if reader.ident is not None:
-                    reader.join()
+                with _killed_by_interrupt(process):
+                    process.terminate()
+                    try:
+                        process.wait(_STOP_SECONDS)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                    if reader.ident is not None:
+                        reader.join()
+
+
+@contextmanager
+def _killed_by_interrupt(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let CTRL-C kill the service until the end of the block, instead of interrupting the command that stops it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: process.kill())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def serve_for_parent() -> None:
@@ -73,7 +88,7 @@ def serve_for_parent() -> None:
     if sys.platform == "linux":
         process_tree.die_with_parent()
         if os.getppid() != parent:
-            return  # it ended before the kernel was told
+            return  # it ended before the signal was set
     main()
 
 

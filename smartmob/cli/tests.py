@@ -153,7 +153,7 @@ async def history(rest: RestClient, item: str, limit: int, as_json: bool) -> Non
             (
                 printing.local_time(row["started_at"]),
                 _short(row["scm_ref"] or ""),
-                row["machine_node"],
+                row.get("machine") or row["machine_node"],
                 row["item_variant"],
                 printing.seconds(row["total_time"]),
                 "" if row["total_time"] is None else "▇" * max(1, round(20 * row["total_time"] / longest)),

@@ -12,6 +12,7 @@ from smartmob.cli import printing
 from smartmob.cli.command_group import CommandGroup
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
+from smartmob.cli.suggestions import meant
 from smartmob.client.http import RestClient
 
 ROLES = ("read", "ingest", "control", "node")
@@ -104,5 +105,10 @@ def _expiry(token: dict[str, Any]) -> str:
 @with_rest_client
 async def revoke(rest: RestClient, name: str) -> None:
     """Revoke a token with immediate effect."""
-    await rest.delete(f"/tokens/{quote(name, safe='')}")
+
+    async def names() -> list[str]:
+        return [token["name"] for token in (await rest.get("/tokens"))["tokens"]]
+
+    async with meant(name, names, "`smartmob token ls` lists them"):
+        await rest.delete(f"/tokens/{quote(name, safe='')}")
     printing.say(f"The token {name} is revoked.")

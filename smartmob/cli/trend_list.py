@@ -13,8 +13,10 @@ from smartmob.cli import printing, verdict_formats
 from smartmob.cli.compare import RESOURCES, share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.server_options import as_json, with_rest_client
+from smartmob.cli.stored_runs import newest_tests, test_like
 from smartmob.client.http import RestClient
-from smartmob.errors import InvalidInput, SettingsError
+from smartmob.counts import counted
+from smartmob.errors import InvalidInput, NotFound, SettingsError
 from smartmob.kernel.runtime import clock
 
 PATH = "/api/v1/trends"
@@ -56,10 +58,20 @@ async def command(
     if branch is not None:
         query["branch"] = branch
     found = await rest.get(PATH, **query)
+    if not found["trends"]:
+        for name in names:
+            await _check_known(rest, name)
     if as_json:
         printing.print_json(found)
         return
     print_trends(found)
+
+
+async def _check_known(rest: RestClient, part: str) -> None:
+    """Raise NotFound for a part that is in the name of no test of the newest run, and in that of no test at all."""
+    tests = await newest_tests(rest)
+    if tests and not any(part in name for name in tests) and await test_like(rest, part.rpartition("::")[2]) is None:
+        raise NotFound(f"no test has {part} in its name")
 
 
 def print_trends(found: Mapping[str, Any]) -> None:
@@ -84,13 +96,18 @@ def print_trends(found: Mapping[str, Any]) -> None:
         )
         hidden = found["found"] - len(found["trends"])
         if hidden > 0:
-            lines.append(printing.plain(f"{hidden} more changes are not shown; --limit shows more."))
+            lines.append(
+                printing.plain(
+                    f"{counted(hidden, 'more change')} {'is' if hidden == 1 else 'are'} not shown; --limit shows more."
+                )
+            )
     for place in found["places"]:
         branch = f", branch {place['branch']}" if place["branch"] else ""
         lines.append(
             printing.plain(
                 f"{place['machine_node'] or 'unknown machine'}, {place['python_info'].partition(' ')[0]}{branch}: "
-                f"{place['runs']} runs of {place['tests']} tests since {printing.local_time(place['first'])}."
+                f"{counted(place['runs'], 'run')} of {counted(place['tests'], 'test')} since "
+                f"{printing.local_time(place['first'])}."
             )
         )
     printing.print_lines(lines)

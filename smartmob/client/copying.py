@@ -5,9 +5,11 @@ Files that cannot be copied are reported and left out, and the rest is copied.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ Progress = Callable[[int, int], None]
 
 _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors after which no other file can be copied either."""
+_FINISH_SECONDS = 5.0
+"""Seconds to set the modes and times of folders after a copy was stopped."""
 _TOP = ("", ".", "..")
 """Last parts of a path that name no new folder: the content is copied, as `cp` does."""
 
@@ -33,12 +37,15 @@ class Copy:
     """One copy between this machine and a server.
 
     `problems` are what was left out, each with the reason. `count` is how many entries were copied, folders included,
-    `files` how many that are no folders, and `bytes` how many bytes they have.
+    `files` how many that are no folders, and `bytes` how many bytes they have. `listed` is how many entries there are.
+    The folder of the copy must exist, and is created with `make_path`.
     """
 
-    def __init__(self, client: CommandClient, progress: Progress) -> None:
+    def __init__(self, client: CommandClient, progress: Progress, *, make_path: bool = False) -> None:
         self.problems: list[str] = []
-        self.count = self.files = self.bytes = 0
+        self.count = self.files = self.bytes = self.listed = 0
+        self._make_path = make_path
+        self._root = "."
         self._client = client
         self._progress = progress
         self._total = self._before = 0
@@ -55,25 +62,56 @@ class Copy:
         if (own := streams.open_source(src)) is not None:
             os.close(own)
             if dest.endswith("/") or await self._is_folder_there(dest):
-                raise InvalidInput(f"{src} has no file name: name the file on the machine, such as {dest}/input")
+                path = f"{dest.rstrip('/')}/input"
+                raise InvalidInput(f"{src} has no file name: name the file on the machine, such as {path}")
+            await self._need_folder_there(dest)
             await self._send_file(src, dest)
             return
         if dest.endswith("/") and await self._is_file_there(dest.rstrip("/") or "/"):
             raise _not_a_folder(dest)
-        if dest.endswith("/") or (os.path.basename(src) not in _TOP and await self._is_folder_there(dest)):
+        if await self._goes_into(src, dest):
             dest = f"{dest.rstrip('/')}/{name}"
+        await self._need_folder_there(dest)
         if os.path.isfile(src):
             self._total = os.stat(src).st_size
             await self._send_file(src, dest)
             return
         entries = list(tree_entries.scan(os.fsencode(src)))
-        self._total = sum(entry.size for entry in entries)
+        self._total, self.listed, self._root = sum(entry.size for entry in entries), len(entries), src
         root, there = os.fsencode(src), os.fsencode(dest)
         await self._each(
             entries,
             lambda entry: self._send_entry(entry, _join(root, entry.path), _join(there, entry.path)),
             lambda entry: self._place(_join(there, entry.path), entry, done=True),
         )
+
+    async def _goes_into(self, src: str, dest: str) -> bool:
+        """Return whether a copy goes into the folder `dest`; raises InvalidInput if that is missing.
+
+        A folder that is copied to `new/` becomes that folder, as with `cp -r` and `scp -r`.
+        """
+        named = os.path.basename(src) not in _TOP
+        if not dest.endswith("/"):
+            return named and await self._is_folder_there(dest)
+        if self._make_path or await self._is_folder_there(dest):
+            return True
+        if os.path.isdir(src):
+            return False
+        raise missing_folder(dest)
+
+    async def _need_folder_there(self, dest: str) -> None:
+        """Raise InvalidInput if the folder of a path on the server does not exist, unless it is to be created."""
+        folder = os.path.dirname(dest.rstrip("/"))
+        if self._make_path or not folder:
+            return
+        try:
+            found = await transfer.describe(self._client, folder)
+        except FileNotFoundError as error:
+            if error.strerror != os.strerror(errno.ENOENT):
+                raise  # it is the home of a user that does not exist
+            raise missing_folder(folder) from None
+        if found is not None and found.kind != FOLDER:
+            raise _not_a_folder(folder)
 
     async def _is_folder_there(self, dest: str) -> bool:
         try:
@@ -92,7 +130,8 @@ class Copy:
     async def _send_entry(self, entry: FileEntry, src: bytes, dest: bytes) -> None:
         if entry.kind == FILE:
             done = self._file_progress()
-            await transfer.upload(self._client, os.fsdecode(src), dest, done, follow=False, times=True)
+            options = {"follow": False, "times": True, "folders": not self._client.takes("place")}
+            await transfer.upload(self._client, os.fsdecode(src), dest, done, **options)
         else:
             await self._place(dest, entry)
 
@@ -126,14 +165,17 @@ class Copy:
                 os.close(stream)
             self._count_file()
             return
+        need_folder_here(dest, self._make_path)
         entries = await self._listed(src)
         if src.endswith("/") and len(entries) == 1 and not entries[0].path and entries[0].kind not in (FOLDER, LINK):
             raise _not_a_folder(src)
         target = Path(dest)
-        if (target.is_dir() or dest.endswith("/")) and os.path.basename(src) not in _TOP:
+        if target.is_dir() and os.path.basename(src) not in _TOP:
             target = target / os.path.basename(src)
-        self._total = sum(entry.size for entry in entries)
+        self._total, self.listed, self._root = sum(entry.size for entry in entries), len(entries), src
         if len(entries) == 1 and not entries[0].path and entries[0].kind != FOLDER:
+            if dest.endswith("/") and not os.path.isdir(dest):
+                raise missing_folder(dest)
             if target.name in _TOP:
                 raise ClientError("the server names a file without a name")
             # A link that the user has named leads to the file that is meant.
@@ -172,10 +214,10 @@ class Copy:
             done = self._file_progress()
             await transfer.download(self._client, src, dest, done, entry, follow=False, times=True)
             return
-        with safe_paths.folder_of(dest) as folder:
+        with safe_paths.named_errors(dest), safe_paths.folder_of(dest) as folder:
             name = dest.parts[-1]
             if entry.kind == FOLDER:
-                tree_entries.make_folder(folder, name)
+                tree_entries.make_folder(folder, name, entry.mode)
             elif entry.kind == LINK and entry.target is not None:
                 tree_entries.make_link(folder, name, entry.target, entry.mtime_ns)
             else:
@@ -192,6 +234,21 @@ class Copy:
     ) -> None:
         """Copy each entry, and finish the folders after their content; tell what fails."""
         folders: list[FileEntry] = []
+        try:
+            await self._copy(entries, copy, folders)
+        except BaseException:
+            # It was stopped, or cannot go on. The next copy continues; until then the folders are as they should be.
+            with suppress(Exception):
+                async with asyncio.timeout(_FINISH_SECONDS):
+                    for entry in reversed(folders):
+                        await finish(entry)
+            raise
+        for entry in reversed(folders):
+            await self._attempt(entry, finish)
+
+    async def _copy(
+        self, entries: Iterable[FileEntry], copy: Callable[[FileEntry], Any], folders: list[FileEntry]
+    ) -> None:
         left_out: set[bytes] = set()
         for entry in entries:
             self._progress(self._before, self._total)
@@ -202,16 +259,16 @@ class Copy:
                 continue
             if entry.kind not in (FILE, FOLDER, LINK, FIFO):
                 self._report(entry, f"it is a {entry.kind}")
-            elif await self._attempt(entry, copy):
+                continue
+            if entry.kind == FOLDER:
+                folders.append(entry)
+            if await self._attempt(entry, copy):
                 self.count += 1
                 self.files += entry.kind != FOLDER
-                if entry.kind == FOLDER:
-                    folders.append(entry)
             elif entry.kind == FOLDER:
+                folders.remove(entry)
                 left_out.add(entry.path + b"/" if entry.path else b"")
             self._before += entry.size
-        for entry in reversed(folders):
-            await self._attempt(entry, finish)
 
     async def _attempt(self, entry: FileEntry, work: Callable[[FileEntry], Any]) -> bool:
         try:
@@ -229,7 +286,7 @@ class Copy:
         return True
 
     def _report(self, entry: FileEntry, reason: str) -> None:
-        self.problems.append(f"{entry.shown or '.'} was not copied: {reason}")
+        self.problems.append(f"{entry.shown or self._root} was not copied: {reason}")
 
     def _file_progress(self) -> Progress:
         before, counted = self._before, 0
@@ -245,6 +302,20 @@ class Copy:
     def _count_file(self) -> None:
         self.count += 1
         self.files += 1
+
+
+def need_folder_here(dest: str, make_path: bool) -> None:
+    """Raise InvalidInput if the folder of a path of this machine does not exist; create it with `make_path`."""
+    folder = os.path.dirname(dest.rstrip("/"))
+    if make_path and (made := dest if dest.endswith("/") else folder):
+        os.makedirs(made, exist_ok=True)
+    elif folder and not os.path.isdir(folder):
+        raise _not_a_folder(folder) if os.path.exists(folder) else missing_folder(folder)
+
+
+def missing_folder(folder: str) -> InvalidInput:
+    """Return the error of a copy into a folder that does not exist."""
+    return InvalidInput(f"there is no folder {folder}: create it first, or let --mkpath create it")
 
 
 def _not_a_folder(path: str) -> NotADirectoryError:

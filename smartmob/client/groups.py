@@ -142,11 +142,13 @@ class Group:
         *,
         keep: bool = True,
         end_jobs: bool = False,
+        apart: bool = False,
     ) -> dict[str, Result]:
         """Run a command on all servers within the running loop, and call `say` with each message as it arrives.
 
         Without `keep` results have no messages. With it LIMITS says how many of a server are kept at most; one that
         sends more has an error as its result. With `end_jobs` a job is ended when this is cancelled.
+        With `apart` the servers that can tell what was written to standard error.
         """
 
         async def one(host: str, client: CommandClient) -> Result:
@@ -155,7 +157,8 @@ class Group:
             try:
                 async with asyncio.timeout(timeout):
                     await client.connect(self._connect_timeout)
-                    listener = client.start(name, *args, **kwargs)
+                    further = {"apart": True} if apart and client.takes(name, "apart") else {}
+                    listener = client.start(name, *args, **kwargs, **further)
                     if name == "exec":
                         listener.end_input()  # a group has no input; a program that waited for one would not end
                     async for message in listener:

@@ -35,6 +35,7 @@ PROBLEM = "application/problem+json"
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
+_FIRST_FAULT = 500  # the least status of an error of the service itself
 _LONGEST_DETAIL = 4_000  # characters
 _LONGEST_ID = 200  # characters
 _MOST_REDIRECTS = 10  # of one request
@@ -482,7 +483,9 @@ class RestClient:
             if self._its_origin().path and detail.startswith(_UNKNOWN_ROUTE):
                 return RemoteError(refusals.wrong_path(self.url, versions), UNKNOWN_REQUEST)
             return RemoteError(f"the service is of another version and cannot do this ({versions})", UNKNOWN_REQUEST)
-        return RemoteError(f"{refusals.for_people(detail[:_LONGEST_DETAIL])} (request {request})", status)
+        said = refusals.for_people(detail[:_LONGEST_DETAIL])
+        # The log of the service tells more about its own faults. A wrong name is no more than what the text says.
+        return RemoteError(f"{said} (request {request})" if status >= _FIRST_FAULT else said, status)
 
 
 def _target(path: str, query: Mapping[str, object]) -> str:

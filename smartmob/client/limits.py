@@ -48,7 +48,7 @@ class Limits:
     unread_bytes: int = 64 * 1024 * 1024
     """Bytes of the frames of messages that wait for the reader of a listener; further ones are left out."""
     gaps: int = 1_000
-    """Gaps in the output of a job that are told apart."""
+    """Gaps in the output of a job that are listed."""
     output_line_characters: int = 16 * 1024 * 1024
     """Characters of a line of a job's output; a longer one comes in parts."""
 

@@ -12,6 +12,7 @@ from smartmob.client.failures import ClientError, exception
 from smartmob.client.limits import LIMITS
 from smartmob.commands.model import BAD_PARAMETER, CommandDescription, Parameter
 from smartmob.commands.protocol import Done
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 
 _BYTES = (bytes, bytearray, memoryview)
@@ -26,7 +27,7 @@ class LeftOut(ClientError):
         self.count = 0
 
     def __str__(self) -> str:
-        return f"{self.count} messages were left out here: the ones before were not read in time"
+        return f"{counted(self.count, 'message')} left out here: those before were not read in time"
 
 
 class Backpressure:
@@ -126,7 +127,7 @@ class LineSplitter:
 
 
 class StreamLines:
-    """Splits the output of a program into lines; those of standard error, if it is told apart, are by themselves."""
+    """Splits the output of a program into lines; those of standard error, if it is separate, are by themselves."""
 
     def __init__(self) -> None:
         self._output, self._errors = LineSplitter(), LineSplitter()

@@ -121,7 +121,7 @@ class LocalServer:
 class NodeLink:
     """Joins a service and keeps the link to it. `wall` is the clock in seconds since 1970.
 
-    `outbox` has the records to deliver. `on_host` is called with the key when the service has told as which machine
+    `outbox` has the records to deliver. `on_host` is called with the key when the service has said as which machine
     this node reports its load; None: the node does not report.
     """
 

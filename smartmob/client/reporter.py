@@ -23,6 +23,7 @@ from smartmob import __version__
 from smartmob.client import tls_trust
 from smartmob.client.backlog import Backlog
 from smartmob.client.clock_offset import exchange_result
+from smartmob.counts import counted
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 from smartmob.hosts.fields import Container, Snapshot, container_text
 from smartmob.hosts.model import sample_fields
@@ -155,7 +156,7 @@ class Reporter:
         try:
             self._backlog.add(list(self._held))
         except OSError as error:
-            self._report(f"{len(self._held)} samples are lost: the backlog cannot be written: {error.strerror}")
+            self._report(f"{counted(len(self._held), 'sample')} lost: the backlog cannot be written: {error.strerror}")
         self._held.clear()
         if self._backlog.lost > lost and not lost:
             self._report("the backlog is full: the oldest samples are lost from now on")
@@ -253,11 +254,13 @@ class Reporter:
         try:
             payload = await self._ask(socket, message)
         except _Refused as error:
-            self._report(f"{len(samples)} samples of the backlog were refused: {error}")
+            self._report(f"{counted(len(samples), 'sample')} of the backlog refused: {error}")
         else:
             if payload["refused"]:
                 refused = payload["refused"]
-                self._report(f"{len(refused)} samples of the backlog were refused, the first because: {refused[0]}")
+                self._report(
+                    f"{counted(len(refused), 'sample')} of the backlog refused, the first because: {refused[0]}"
+                )
             self.delivered += payload["stored"]
         self._backlog.done()
 

@@ -25,6 +25,9 @@ class SafePath:
     root: Path
     parts: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return str(self.root.joinpath(*self.parts))
+
 
 def chosen(path: Path) -> SafePath:
     """Return the path of a file that the user has named."""
@@ -43,6 +46,16 @@ def below(root: Path, inner: object) -> SafePath:
 
 def _is_name(part: str) -> bool:
     return part not in ("", ".", "..") and not any(mark in part for mark in _SEPARATORS)
+
+
+@contextmanager
+def named_errors(path: SafePath) -> Iterator[None]:
+    """Name the whole path in errors of the block, where calls below the descriptor of a folder have only its parts."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextmanager

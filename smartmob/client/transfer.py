@@ -38,7 +38,7 @@ _RECONNECT_SECONDS = 30.0
 _PERMISSIONS = 0o777
 """The bits of a file's mode that are sent: neither setuid, nor setgid, nor the sticky bit."""
 _GROWTH_BYTES = 64 * 1024 * 1024
-"""By how many bytes a file may have grown since the server told its size."""
+"""By how many bytes a file may have grown since the server sent its size."""
 
 
 class Commands(Protocol):
@@ -107,13 +107,15 @@ async def upload(
     *,
     follow: bool = True,
     times: bool = False,
+    folders: bool = True,
 ) -> dict[str, Any]:
     """Send a file or a stream, and return its size and digest; raises OSError, NotConnected and the server's errors.
 
-    The folders of `dest` are created. The time of the file is sent with `times`. Without `follow` no link is followed,
-    here and there.
+    The folders of `dest` are created with `folders`. The time of the file is sent with `times`. Without `follow` no
+    link is followed, here and there.
     """
-    await _make_folders(client, dest)
+    if folders:
+        await _make_folders(client, dest)
     stream = streams.open_source(str(src)) if follow else None
     if stream is None:
         descriptor = await asyncio.to_thread(tree_entries.open_file, str(src), follow=follow)
@@ -201,13 +203,14 @@ async def download(
     if entry is not None and entry.mtime_ns is not None:
         part = part_name(client.url, os.fsdecode(src), dest.parts[-1], entry.size, entry.mtime_ns)
     opening = safe_paths.partial_file(dest, part)
-    partial = await asyncio.to_thread(opening.__enter__)
+    with safe_paths.named_errors(dest):
+        partial = await asyncio.to_thread(opening.__enter__)
     try:
         getting = _Getting(client, src, max_bytes, follow=follow)
         if entry is not None and _size(partial) > entry.size:
             partial.restart()  # it is not the beginning of this file
         while True:
-            writer = Writer(partial.file)
+            writer = Writer(partial.file, str(dest))
             resumed = await writer.resume()
 
             async def attempt(stall: asyncio.Timeout, writer: Writer = writer) -> dict[str, Any]:
@@ -220,13 +223,16 @@ async def download(
                     partial.remove()
                     raise
                 partial.restart()  # what an earlier transfer has left is not the beginning of this file
-            except _TooLong:
+            except (NotConnected, ClientTimeout):
+                raise  # the next transfer continues
+            except (_TooLong, OSError):
                 partial.remove()
                 raise
             else:
                 break
         mtime_ns = result.get("mtime_ns") if times else None
-        partial.finish(mode_of(result["mode"]), mtime_ns if type(mtime_ns) is int else None)
+        with safe_paths.named_errors(dest):
+            partial.finish(mode_of(result["mode"]), mtime_ns if type(mtime_ns) is int else None)
     finally:
         opening.__exit__(None, None, None)
     return result

@@ -111,10 +111,14 @@ class Writer:
     """Appends received data to an open file. Await `flush` before the file is closed, also after an error.
 
     `allow` is called in the thread with the number of bytes before they are written; it raises OSError to refuse them.
+    `name` is the file in the errors of a write.
     """
 
-    def __init__(self, file: BufferedRandom | BufferedWriter, allow: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, file: BufferedRandom | BufferedWriter, name: str, allow: Callable[[int], None] = lambda _: None
+    ) -> None:
         self._file = file
+        self._name = name
         self._allow = allow
         self._digest = hashlib.sha256()
         self._held: list[bytes] = []
@@ -171,7 +175,11 @@ class Writer:
                 self._writing = None
 
     def _write(self, held: list[bytes]) -> None:
-        for data in held:
-            self._allow(len(data))
-            self._file.write(data)
-            self._digest.update(data)
+        try:
+            for data in held:
+                self._allow(len(data))
+                self._file.write(data)
+                self._digest.update(data)
+        except OSError as error:
+            error.filename = self._name if error.filename is None else error.filename
+            raise

@@ -38,7 +38,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `exit_code` is the program's own, negative for a signal; it is None while the job runs and where it is not known.
     `kept_from` is the first offset of the output that is still kept, `output_bytes` the length of the whole output.
-    `apart` tells whether standard output and standard error are told apart in it.
+    `apart` says whether standard output and standard error are kept apart in it.
     """
 
     id: int

@@ -69,7 +69,7 @@ class OutputReader:
         """Send the output of a job to `sink` from `offset` on until the job ends; return how. Raises NotFound.
 
         With `hold` the job waits for this reader before output is dropped that it has not received. With `apart` the
-        streams are told apart, as far as the job does.
+        streams are kept apart, if the job does so.
         """
         running = self._supervisor.find(job_id)
         if running is not None:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import secrets
 import stat
+from contextlib import suppress
 from io import BufferedRandom
 
 PART = ".smartmob-part"
@@ -86,7 +87,8 @@ class PartialFile:
     def remove(self) -> None:
         """Remove the part that has arrived."""
         self._finished = True
-        os.unlink(self._part, dir_fd=self._folder)
+        with suppress(FileNotFoundError):
+            os.unlink(self._part, dir_fd=self._folder)
 
     def finish(self, mode: int | None, mtime_ns: int | None = None) -> None:
         """Set the mode, which the caller has masked, the time and the name; a link of that name is replaced.
@@ -96,6 +98,7 @@ class PartialFile:
         check_replaceable(self._folder, self._name)
         self.file.flush()
         descriptor = self.file.fileno()
+        os.close(os.dup(descriptor))  # a network file system tells at a close that a disk or a quota is full
         if mode is not None:
             os.fchmod(descriptor, mode)
         if mtime_ns is not None:
@@ -104,9 +107,13 @@ class PartialFile:
         self._finished = True
 
     def close(self) -> None:
-        """Close the file. An incomplete part stays if a later transfer can continue it."""
-        self.file.close()
-        if not self._finished and not self._kept:
+        """Close the file. An incomplete part stays if it has content that a later transfer can continue."""
+        try:
+            empty = os.fstat(self.file.fileno()).st_size == 0
+            self.file.close()
+        except OSError:
+            empty = False  # what is buffered does not fit; the error of its write has been raised before
+        if not self._finished and (empty or not self._kept):
             self.remove()
 
 

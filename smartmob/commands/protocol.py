@@ -1,6 +1,6 @@
 """The messages of the WebSocket `/commands`, for both of its ends, and the flow control of a call. No I/O.
 
-Text frames are JSON objects that are told apart by `type`. Binary frames have a head of 13 bytes, big-endian: the kind
+Text frames are JSON objects of which `type` names the kind. Binary frames have a head of 13 bytes, big-endian: the kind
 (1 byte), the id of the call (4 bytes, chosen by the client) and the offset of the first byte (8 bytes); then the bytes.
 
 Each direction of a call is flow-controlled by credit, as in HTTP/2 (RFC 9113, section 5.2): the end that sends holds a

@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from smartmob.commands.model import CommandDescription, Parameter
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput, NotFound, SettingsError
 
 # The types of messages in the queue of a background command: those of conplyent (seed 003).
@@ -139,7 +140,7 @@ class Command:
         if not args and not kwargs and not self.required:
             return {}
         if len(args) > len(self.positional):
-            raise InvalidInput(f"{self.name} takes {len(self.positional)} arguments, {len(args)} were given")
+            raise InvalidInput(f"{self.name} takes {counted(len(self.positional), 'argument')}, {len(args)} given")
         arguments = dict(zip(self.positional, args, strict=False))
         for name, value in kwargs.items():
             if name in arguments:

@@ -14,6 +14,7 @@ from smartmob.commands.model import Job, Outcome
 from smartmob.commands.registry import INPUT, KILL
 from smartmob.commands.running_job import RunningJob
 from smartmob.commands.spool import Spools
+from smartmob.counts import counted
 from smartmob.errors import Conflict, Unavailable
 from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.observability.event_logger import get_logger
@@ -61,7 +62,7 @@ class JobSupervisor:
             raise Conflict(
                 "the service is stopping"
                 if self._closing
-                else f"{self._most} jobs run already; end one, or raise --commands-most-jobs"
+                else f"{counted(self._most, 'job')} under way already; end one, or raise --commands-most-jobs"
             )
         job = RunningJob(record, self._spools.create(record.id), self._spools)
         self._running[record.id] = job
@@ -122,7 +123,7 @@ class JobSupervisor:
         )
         self._spools.finish(spool)
         log.info("job.ended", job=job.record.id, state=state, exit_code=code)
-        # Stored before the readers are told, so that a client that saw the end of a job finds it recorded later.
+        # Stored before the readers are notified, so that a client that saw the end of a job finds it recorded later.
         stored = await self._store(job)
         job.finish(msgspec.structs.replace(outcome, state=state, end=spool.end))
         self._bus.publish(JobEnded(job.record.id, state, code))

@@ -25,6 +25,9 @@ FOLDER, FILE, LINK, FIFO = "folder", "file", "link", "fifo"
 """Kinds of files that are copied; `socket` and `device` are not."""
 
 _LARGEST = 2**63  # bytes, or nanoseconds; what a 64-bit integer does not hold
+_OWNER = 0o700
+"""The bits of a folder's mode that its owner needs to fill it."""
+_NEW_FOLDER = 0o777  # the mode of a folder that programs create, before the umask
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -160,24 +163,33 @@ def open_file(path: str | bytes, *, follow: bool) -> int:
     raise OSError(errno.EINVAL, f"it is a {kind_of(mode)}, not a regular file", name)
 
 
-def make_folder(parent: int, name: str) -> None:
-    """Create a folder that its owner may fill, or take one that exists; raises OSError for any other kind of file."""
+def make_folder(parent: int, name: str, mode: int | None = None) -> None:
+    """Create a folder that its owner may fill, or take one that exists; raises OSError for any other kind of file.
+
+    It has its mode below the umask from the beginning, so that a copy which is killed leaves no other one.
+    """
     try:
-        os.mkdir(name, 0o700, dir_fd=parent)
+        os.mkdir(name, _OWNER, dir_fd=parent)
     except FileExistsError:
-        mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        if not stat.S_ISDIR(mode):
-            raise FileExistsError(errno.EEXIST, f"it is a {kind_of(mode)} there, not a folder", name) from None
-        if mode & 0o700 != 0o700:
-            os.chmod(name, stat.S_IMODE(mode) | 0o700, dir_fd=parent)
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        if not stat.S_ISDIR(found):
+            raise FileExistsError(errno.EEXIST, f"it is a {kind_of(found)} there, not a folder", name) from None
+        if found & _OWNER != _OWNER:
+            os.chmod(name, stat.S_IMODE(found) | _OWNER, dir_fd=parent)
+    else:
+        _set(parent, name, mode_of(_NEW_FOLDER if mode is None else mode) | _OWNER, None)
 
 
 def finish_folder(parent: int, name: str, mode: int | None, mtime_ns: int | None) -> None:
     """Set the mode below the umask and the time of a folder, after all of its content is there."""
+    _set(parent, name, None if mode is None else mode_of(mode), mtime_ns)
+
+
+def _set(parent: int, name: str, mode: int | None, mtime_ns: int | None) -> None:
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
         if mode is not None:
-            os.fchmod(descriptor, mode_of(mode))
+            os.fchmod(descriptor, mode)
         if mtime_ns is not None:
             os.utime(descriptor, ns=(mtime_ns, mtime_ns))
     finally:

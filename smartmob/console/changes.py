@@ -16,6 +16,7 @@ from smartmob.commands.model import RUNNING, Job
 from smartmob.console.model import Change
 from smartmob.console.run_texts import run_machines
 from smartmob.console.services import Services
+from smartmob.counts import counted
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import Run as TestRun
 from smartmob.processes.model import ProcessEvent
@@ -91,7 +92,7 @@ def _together(group: Sequence[Change]) -> Change:
     if newest.kind == "process":
         slug = newest.topic.partition(" ")[2]
         starts = sum(change.text.startswith(f"{slug}: started") for change in group)
-        what = f"restarted {starts} times" if starts > 1 else f"{count} events"
+        what = f"restarted {starts} times" if starts > 1 else f"{counted(count, 'event')}"
         count, text = max(starts, 1), f"{slug} {what}; last: {text.removeprefix(f'{slug}: ')}"
     else:
         text = f"{text} ({count} times)"
@@ -146,7 +147,7 @@ def _of_loads(runs: Iterable[LoadRun]) -> Iterator[Change]:
             yield Change(at=run.started_at, kind="load", text=f"{run.name} started", href=href)
         if run.ended_at is not None:
             level = {"finished": "good", "failed": "bad"}.get(run.state, "plain")
-            text = f"{run.name} {run.state}: {run.transactions:,} transactions, {run.errors:,} errors"
+            text = f"{run.name} {run.state}: {counted(run.transactions, 'transaction')}, {counted(run.errors, 'error')}"
             yield Change(at=run.ended_at, kind="load", text=text, level=level, href=href)
 
 

@@ -17,6 +17,7 @@ from smartmob.console.run_texts import run_machines, run_name
 from smartmob.console.service import MAX_HOSTS, ConsoleService
 from smartmob.console.services import Services
 from smartmob.console.timeline_spans import process_spans, running_programs
+from smartmob.counts import counted
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import ExecutedTest
 from smartmob.metrics.model import Run as TestRun
@@ -125,7 +126,7 @@ def _run_span(run: TestRun) -> Span:
         label=run_name(run.id, run.scm_ref),
         start=run.started_at,
         end=run.ended_at,
-        detail=f"{run.metrics} tests, {_duration(run.total_time)}, {', '.join(run_machines(run))}",
+        detail=f"{counted(run.metrics, 'test')}, {_duration(run.total_time)}, {', '.join(run_machines(run))}",
         href=f"/console/tests/runs/{quote(run.id, safe='')}",
     )
 
@@ -153,7 +154,7 @@ def _load_span(run: LoadRun) -> Span:
         start=run.started_at or run.created_at,
         end=run.ended_at,
         level="bad" if run.state == "failed" else "good" if run.state == "finished" else "plain",
-        detail=f"{run.state}, {run.transactions:,} transactions, {run.errors:,} errors",
+        detail=f"{run.state}, {counted(run.transactions, 'transaction')}, {counted(run.errors, 'error')}",
         href=f"/console/load/{run.id}",
     )
 

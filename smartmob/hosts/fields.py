@@ -80,8 +80,8 @@ class FileSystem(msgspec.Struct, frozen=True):
 
 def container_text(container: Container) -> str:
     """Return in words whose processors and memory the figures are."""
-    limits = [] if container.memory is None else [f"{container.memory // MEGABYTE:,} MB of memory"]
-    limits += [] if container.cpus is None else [f"{container.cpus:g} processors"]
+    limits = [] if container.memory is None else [f"{container.memory / 1e6:,.0f} MB of memory"]
+    limits += [] if container.cpus is None else [f"{container.cpus:g} processor{'' if container.cpus == 1 else 's'}"]
     figures = ["memory"] * (container.memory is not None) + ["processor load"] * (container.cpus is not None)
     return f"{' and '.join(figures)} are those of the container, which may use {' and '.join(limits)}"
 

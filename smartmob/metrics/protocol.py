@@ -132,7 +132,10 @@ class Orphans(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """One execution in the history of a test; `scm_ref` and `machine_node` are null until they arrive."""
+    """One execution in the history of a test; `scm_ref` and `machine_node` are null until they arrive.
+
+    `machine` is the name of the machine that it is taken to have run on, which `machine_node` may not tell.
+    """
 
     session_h: str
     context_h: str
@@ -149,6 +152,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     mem_usage: float | None
     scm_ref: str | None
     machine_node: str | None
+    machine: str
 
 
 class History(msgspec.Struct, frozen=True):

@@ -225,7 +225,8 @@ GROUP BY l.session_h ORDER BY last DESC LIMIT $1;
 -- name: history
 SELECT
     m.session_h, m.context_h, m.item_start_time, m.started_at, i.item_path, i.item, i.item_variant, i.component,
-    m.total_time, m.user_time, m.kernel_time, m.cpu_usage, m.mem_usage, s.scm_ref, c.machine_node
+    m.total_time, m.user_time, m.kernel_time, m.cpu_usage, m.mem_usage, s.scm_ref, c.machine_node,
+    coalesce(s.tags, '{}'::json) AS tags, s.host
 FROM test_metrics AS m
 JOIN test_items AS i USING (item_id)
 LEFT JOIN test_sessions AS s ON s.session_h = m.session_h

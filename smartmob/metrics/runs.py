@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
+import orjson
 
 from smartmob.errors import NotFound
 from smartmob.kernel.db.database import Record
@@ -81,6 +83,15 @@ class RunFinder:
     ) -> list[model.ExecutedTest]:
         """Return the tests that some sessions began in a time span, in the order of time."""
         return [model.ExecutedTest(**dict(row)) for row in await self._reader.executions(sessions, start, end, limit)]
+
+    async def history(self, item: str, limit: int) -> list[dict[str, Any]]:
+        """Return the executions of a test by its name or variant, newest first, each with the name of its machine."""
+        rows = [dict(row) for row in await self._reader.history(item, limit)]
+        contexts = await self._reader.contexts_by_hash({row["context_h"] for row in rows})
+        for row in rows:
+            origin = Origin.of(orjson.loads(row.pop("tags")), row.pop("host"))
+            row["machine"] = place_of(contexts.get(row["context_h"]), origin, self._rules).name
+        return rows
 
     async def has_tag(self, ident: str) -> bool:
         """Return whether any session has the tag `run` with this value."""

@@ -23,6 +23,7 @@ VIRTUAL_ENVIRONMENT_FAILURE = "virtual environment failure"
 PIP_INSTALL_FAILURE = "pip install failure"
 WAITING = "waiting"
 DEPENDENCY_FAILURE = "dependency failure"
+START_FAILURE = "start failure"
 RUNNING = "running"
 BACKOFF = "backoff"
 STOPPING = "stopping"
@@ -38,6 +39,7 @@ FAILURES = frozenset(
         VIRTUAL_ENVIRONMENT_FAILURE,
         PIP_INSTALL_FAILURE,
         DEPENDENCY_FAILURE,
+        START_FAILURE,
     }
 )
 # When a program that has ended by itself is started again.

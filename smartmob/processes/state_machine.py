@@ -6,7 +6,8 @@ transitions stands in docs/reference/process-runner.md, and a test compares it w
 A program that has ended by itself is started again as its restart policy says, which is "always" in seed 002: the first
 time at once; while the program keeps ending before `MINIMUM_UPTIME_SECONDS`, after a pause that doubles up to
 `LONGEST_PAUSE_SECONDS`, so that a bad command never makes a busy loop. The pauses have jitter, so that a hundred
-processes do not restart at the same moment. A program whose liveness check fails is ended and counts as failed.
+processes do not restart at the same moment. A program whose liveness check fails is ended and counts as failed. One
+that puts itself into the background at its start would do so again: it is a failure, and is not started again.
 
 A process with dependencies waits for them before each start, the automatic ones included.
 """
@@ -127,11 +128,13 @@ class Exited:
     """The program has ended; its descendants may still run.
 
     `status` is the exit status, the negative number of a signal, or None when it is unknown. `hint` is a probable cause
-    for people, or "".
+    for people, or "". `left_behind` is whether it succeeded and its descendants go on, as a program does that puts
+    itself into the background.
     """
 
     status: int | None
     hint: str = ""
+    left_behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +255,7 @@ class ProcessStateMachine:
         self._prepared = False
         self._unhealthy = ""  # why the running program is ended, until it has
         self._has_been_healthy = False
+        self._left_behind = False  # whether the program that has ended has put itself into the background
         self._early_exits = 0
         self._timer = 0
 
@@ -314,7 +318,7 @@ class ProcessStateMachine:
             return [CheckDependencies()]
         if self._prepared:
             self.phase = Phase.SPAWNING
-            if self.state == model.STOPPED:
+            if self.state in (model.STOPPED, model.START_FAILURE):
                 self.state = model.PENDING
             return [Spawn()]
         self.phase, self.state, self.detail = Phase.PREPARING, model.PENDING, ""
@@ -404,6 +408,7 @@ class ProcessStateMachine:
         self.last_status, self.pid = event.status, None
         hint = event.hint if self.wanted and self.phase is Phase.RUNNING else ""
         self.detail = hint
+        self._left_behind = event.left_behind and self.phase is Phase.RUNNING
         actions: list[Action] = [Report("exited", describe(event.status) + (f": {hint}" if hint else ""))]
         if self.phase is Phase.RUNNING:
             # The descendants hold the port and files that the next program needs: they end first.
@@ -432,6 +437,9 @@ class ProcessStateMachine:
         if self._restart == model.NEVER or (self._restart == model.ON_FAILURE and self.last_status == 0):
             hint = f": {self.detail}" if self.detail else ""
             return self._complete(describe(self.last_status) + hint, succeeded=self.last_status == 0)
+        if self._left_behind and self._is_early(now):
+            self.state = model.START_FAILURE
+            return [Report("failed", f"{self.state}: {self.detail}")]
         return self._start_again(now, early=self._is_early(now))
 
     def _is_early(self, now: float) -> bool:

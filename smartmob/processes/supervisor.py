@@ -47,6 +47,10 @@ _LEFT_BEHIND = (
 )
 
 
+_LINGER_SECONDS = 0.5
+"""Seconds that descendants of a program which has succeeded may take to end, as the rest of a pipeline does."""
+
+
 class PrepareProcess(Protocol):
     """The preparation, as a supervisor calls it."""
 
@@ -94,6 +98,7 @@ class Supervisor:
         self._monitor: Monitor | None = None
         self._preparation: asyncio.Task[m.Event] | None = None
         self._timer: asyncio.Handle | None = None
+        self._lingering: tuple[asyncio.Handle, Exit] | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self._started_at: datetime | None = None
 
@@ -386,14 +391,31 @@ class Supervisor:
         if self._program is not None:
             self._program.read_rest()
         self.output.end_line()
-        self._handle(m.Exited(ended.status, self._hint(ended.status)))
+        if ended.status == 0 and self._machine.phase is m.Phase.RUNNING and self._has_descendants:
+            self._lingering = self._loop.call_later(_LINGER_SECONDS, self._end_lingering), ended
+        else:
+            self._handle(m.Exited(ended.status, self._hint(ended.status)))
+
+    def _end_lingering(self) -> None:
+        """Report the end of a program whose descendants were given time to end, unless that is done."""
+        if self._lingering is not None:
+            timer, ended = self._lingering
+            timer.cancel()
+            self._lingering = None
+            left = self._has_descendants
+            self._handle(m.Exited(ended.status, self._hint(ended.status), left_behind=left))
+
+    @property
+    def _has_descendants(self) -> bool:
+        """Return whether descendants of the program that has ended still run."""
+        return self._child is not None and not self._child.is_gone
 
     def _hint(self, status: int | None) -> str:
         """Return the probable cause of an exit, or "" when there is none that can be seen from outside."""
         assert self._ready is not None
         if self._limits is not None and (cause := self._limits.cause()):
             return cause
-        if status == 0 and self._child is not None and not self._child.is_gone:
+        if status == 0 and self._has_descendants:
             return _LEFT_BEHIND
         if status in _NOT_FOUND_STATUSES:
             for program in programs(self._ready.argv):
@@ -402,6 +424,7 @@ class Supervisor:
         return ""
 
     def _tree_gone(self, child: Child) -> None:
+        self._end_lingering()
         if self._program is not None:
             self._program.close()
         self.output.end_line()

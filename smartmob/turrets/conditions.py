@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from smartmob import duration_text
+from smartmob.counts import counted
 from smartmob.errors import SettingsError
 from smartmob.turrets.model import ABORTED, PERCENTILES, ConditionConfig, ConditionResult
 from smartmob.turrets.names import ALL_TRANSACTIONS, counted_name
@@ -90,7 +91,7 @@ class Threshold:
         if self.figure == "late" and summary.get("source") is not None:
             value = None
         if failed is not None and value is not None and not _SIGNS[self.sign](value, self.number):
-            value = None  # it cannot be told
+            value = None  # unknown
         samples = 0 if figures is None else self._samples(figures)
         left = None
         if value is not None and self.number:
@@ -170,7 +171,7 @@ class Threshold:
             near = 0 < abs(left) < _SMALLEST_SHARE
             said += f", {'less than 1%' if near else f'{abs(left):,.0%}'} {'beyond' if failed is not None else 'left'}"
         if self.is_time and samples < self.least_samples():
-            said += f", of only {samples:,} values"
+            said += f", of only {counted(samples, 'value')}"
         return said
 
     def _value(self, figures: Mapping[str, Any]) -> float | None:

@@ -46,6 +46,12 @@ _FIELD = re.compile(r'(; ?name="([^"\r\n]{1,100})"[^\r\n]*(?:\r?\n[^\r\n]+)*\r?\
 """A pair of JSON inside a text of JSON, an element of XML, and a field of multipart/form-data (RFC 7578)."""
 _NOT_KEY = re.compile(r"\W+")
 _FORM = "application/x-www-form-urlencoded"
+_CHARSET = re.compile(r"charset\s*=\s*\"?([\w.:-]{1,40})", re.IGNORECASE)
+_SWITCHED = 101  # status
+_NOT_SENT = re.compile("BLOCKED|ABORTED|CANCEL", re.IGNORECASE)
+"""Errors of Chromium (`net::ERR_BLOCKED_BY_CLIENT`) and of others that write such a field."""
+_PACKED = {"gzip": b"\x1f\x8b", "deflate": b"\x78", "zstd": b"\x28\xb5\x2f\xfd"}
+"""The first bytes of packed bodies, by the value of Content-Encoding (those of Brotli are not known)."""
 _BOUNDARY = "smartmob-boundary-7d1f0c"
 _LEAST_THINK = 0.05  # seconds between two requests that are kept
 _URL_SAFE = "%/:=&?~#+!$,;'@()*[]"
@@ -74,12 +80,14 @@ class _Request(msgspec.Struct, rename="camel"):
     url: str
     method: str = "GET"
     headers: list[_Pair] | None = None
+    cookies: list[_Pair] | None = None
     post_data: _PostData | None = None
     body_size: float | None = None
 
 
 class _Response(msgspec.Struct, rename="camel"):
     status: int | None = None
+    error: str | None = msgspec.field(default=None, name="_error")
 
 
 class _Entry(msgspec.Struct, rename="camel"):
@@ -143,7 +151,7 @@ def read(
     for place in order:
         entry, begin = entries[place], times[place]
         parts = _address(entry.request, found)
-        if parts is None:
+        if parts is None or _was_not_sent(entry, found):
             continue
         origin, host, path = parts
         found.origin = found.origin or origin
@@ -159,6 +167,8 @@ def read(
         names[name] = names.get(name, 0) + 1
         body, media_type = _body(entry.request, found)
         headers = _headers(entry.request, media_type, kept, found)
+        if body:
+            _without_packing(headers, body, found)
         found.requests.append(
             RecordedRequest(
                 think=think if think >= _LEAST_THINK else 0.0,
@@ -188,7 +198,7 @@ def _moment(text: str) -> float | None:
 def _address(request: _Request, found: Recording) -> tuple[str, str, str] | None:
     """Return origin, host and path of a request, or None if it cannot be fired."""
     try:
-        parts = urlsplit(request.url.strip())
+        parts = urlsplit(_absolute(request))
         host, port = parts.hostname or "", parts.port
     except ValueError:
         found.left_out.add("addresses that cannot be read", request.url)
@@ -213,6 +223,37 @@ def _address(request: _Request, found: Recording) -> tuple[str, str, str] | None
     return origin, host, path
 
 
+def _absolute(request: _Request) -> str:
+    """Return the address of a request; some proxies write only its path beside the headers that have the rest."""
+    url = request.url.strip()
+    given = {pair.name.lower(): pair.value or "" for pair in request.headers or ()}
+    host = given.get(":authority") or given.get("host")
+    return f"{given.get(':scheme') or 'https'}://{host}{url}" if host and re.match(r"/(?!/)", url) else url
+
+
+def _was_not_sent(entry: _Entry, found: Recording) -> bool:
+    """Return whether a request was blocked or aborted by the browser, or became a WebSocket."""
+    response = entry.response
+    if response is None:
+        return False
+    if response.status == _SWITCHED:
+        found.left_out.add("WebSocket connections", entry.request.url)
+        return True
+    if not response.status and _NOT_SENT.search(response.error or ""):
+        found.left_out.add("requests that were blocked or aborted", f"{entry.request.url} {response.error}")
+        return True
+    if response.status is not None and response.status <= 0:
+        found.left_out.add("statuses of requests that had no answer (below 400 is expected)", entry.request.url)
+    return False
+
+
+def _without_packing(headers: dict[str, str], body: bytes, found: Recording) -> None:
+    """Remove the header that says how a body is packed if the recording has it unpacked, as browsers write it."""
+    for name, value in list(headers.items()):
+        if name.lower() == "content-encoding" and not body.startswith(_PACKED.get(value.lower(), b"\0")):
+            found.left_out.add("headers of bodies that the file has unpacked", f"{name}: {headers.pop(name)}")
+
+
 def _headers(request: _Request, media_type: str | None, kept: Collection[str], found: Recording) -> dict[str, str]:
     """Return the headers to send; those that may have secrets are left out unless they are kept by name."""
     headers: dict[str, str] = {}
@@ -227,9 +268,18 @@ def _headers(request: _Request, media_type: str | None, kept: Collection[str], f
             found.left_out.add("headers that may have secrets (--keep-header)", name)
         elif low not in _AUTOMATIC and not low.startswith("sec-"):
             headers[name] = _without_secrets(value, found)
+    if request.cookies and not any(pair.name.strip().lower() == "cookie" for pair in request.headers or ()):
+        if "cookie" in kept:
+            headers["Cookie"] = "; ".join(f"{pair.name}={pair.value or ''}" for pair in request.cookies)
+        else:
+            found.left_out.add("headers that may have secrets (--keep-header)", "Cookie")
+    data = request.post_data
+    known = data.media_type.strip() if data is not None and data.media_type else ""
     if media_type is not None:
         headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
         headers["Content-Type"] = media_type
+    elif known and not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = _without_secrets(known.replace("\r", " ").replace("\n", " "), found)
     return {name: value.replace("\0", "").encode().decode("latin-1") for name, value in headers.items()}
 
 
@@ -243,19 +293,28 @@ def _body(request: _Request, found: Recording) -> tuple[bytes, str | None]:
     media_type = (data.media_type or "").partition(";")[0].strip().lower()
     if data.text and data.encoding == "base64":
         try:
-            body = base64.b64decode(data.text, validate=True)
+            body = base64.b64decode("".join(data.text.split()), validate=True)
         except binascii.Error:
             found.left_out.add("bodies that the file does not have", request.url)
             return b"", None
         return _without_secrets(body.decode("latin-1"), found).encode("latin-1"), None
     if data.params and media_type == "multipart/form-data" and not data.text:
         return _multipart(data.params, found), f"multipart/form-data; boundary={_BOUNDARY}"
-    if media_type == _FORM:
+    if media_type == _FORM or (data.params and not data.text):
         pairs = parse_qsl(data.text, keep_blank_values=True) if data.text else [
             (param.name, param.value or "") for param in data.params or ()
         ]  # fmt: skip
-        return _form(pairs, found).encode(), None
-    return _without_secrets(data.text or "", found).encode("utf-8", "replace"), None
+        return _form(pairs, found).encode(), None if media_type == _FORM else _FORM
+    return _encoded(_without_secrets(data.text or "", found), data.media_type or ""), None
+
+
+def _encoded(text: str, media_type: str) -> bytes:
+    """Return a text in the charset of its media type, in UTF-8 if that is unknown."""
+    charset = _CHARSET.search(media_type)
+    try:
+        return text.encode(charset[1] if charset is not None else "utf-8")
+    except (LookupError, UnicodeEncodeError):
+        return text.encode("utf-8", "replace")
 
 
 def _form(pairs: Sequence[tuple[str, str]], found: Recording) -> str:

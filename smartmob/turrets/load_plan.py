@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from smartmob.counts import counted
 from smartmob.turrets.model import LoadPlan, Member, RunConfig
 from smartmob.turrets.protocol import RateStage
 
@@ -146,7 +147,7 @@ def _counted(turrets: Iterable[_Turret]) -> list[tuple[int, _Turret]]:
 def _line(number: int, turret: _Turret, *, shared: bool = False) -> str:
     """Return the plan of turrets that are alike in one sentence; `shared` ones have a rate together with the others."""
     name, cannons, rampup, stages = turret
-    which = f"{name}: " if number == 1 else f"{name}, {number} turrets, each: "
+    which = f"{name}: " if number == 1 else f"{name}, {counted(number, 'turret')}, each: "
     known = "an unknown number of cannons" if cannons is None else f"{cannons:,} cannon{'' if cannons == 1 else 's'}"
     if shared:
         return f"{which}at most {known}."
@@ -164,7 +165,7 @@ def _rate(stages: Sequence[RateStage]) -> str:
         else:
             parts.append(f"{stage.first:g}/s" + (f" for {_seconds(stage.seconds)}" if stage.seconds else ""))
     if len(stages) > _MOST_STAGES_IN_WORDS:
-        parts.append(f"{len(stages) - _MOST_STAGES_IN_WORDS} further stages")
+        parts.append(counted(len(stages) - _MOST_STAGES_IN_WORDS, "further stage"))
     if stages[-1].seconds:
         parts.append(f"{stages[-1].last:g}/s to the end")
     return "planned rate " + ", then ".join(parts)

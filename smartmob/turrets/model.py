@@ -140,11 +140,19 @@ class Counters(msgspec.Struct, kw_only=True):
     clock_offset: float = 0.0
 
 
+class Doubt(msgspec.Struct, frozen=True):
+    """A reason not to trust the statistics of a run; `level` is `warning` or `bad`."""
+
+    level: Literal["warning", "bad"]
+    what: str
+
+
 class Source(msgspec.Struct, frozen=True):
     """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
 
-    `notes` tell what the file says about its validity. `aggregated` files have statistics instead of samples. `users`
-    is their number over time, as pairs of seconds after the start and users, if the file tells it.
+    `notes` tell what the file says about its validity, `doubts` why its rates may be wrong. `aggregated` files have
+    statistics instead of samples. `users` is their number over time, as pairs of seconds after the start and users, if
+    the file tells it.
     """
 
     format: str
@@ -153,6 +161,7 @@ class Source(msgspec.Struct, frozen=True):
     notes: list[str] = []
     aggregated: bool = False
     users: list[tuple[float, int]] = []
+    doubts: list[Doubt] = []
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,19 +305,12 @@ class ErrorText(msgspec.Struct, frozen=True):
     code: str = ""
 
 
-class Doubt(msgspec.Struct, frozen=True):
-    """A reason not to trust the statistics of a run; `level` is `warning` or `bad`."""
-
-    level: Literal["warning", "bad"]
-    what: str
-
-
 class ConditionResult(msgspec.Struct, frozen=True, kw_only=True):
     """A condition of a run: `text` says in one line how the measured `value` compares with its `limit`.
 
     `left` is the distance to the limit as a share of it, negative beyond it. `unit` is `s` for a time, `share` (1 is
     100 %) or empty for a number; `samples` is of how many values the statistic is. While the run fires, `open` means
-    that it cannot be told yet.
+    that it is not decided yet.
     """
 
     condition: str

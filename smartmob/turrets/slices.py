@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.turrets.protocol import LONGEST_CODE, LONGEST_ERROR, LONGEST_NAME, ErrorKind, Slice
 
@@ -314,7 +315,7 @@ def _counted(counters: bytes, count: int) -> dict[int, int]:
         raise InvalidInput.at("$.histogram", "is cut off, or has more counters than a histogram of ours")
     total = sum(found.values())
     if total != count:
-        raise InvalidInput.at("$.histogram", f"holds {total} values where count is {count}")
+        raise InvalidInput.at("$.histogram", f"holds {counted(total, 'value')} where count is {count}")
     return found
 
 

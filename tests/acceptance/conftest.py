@@ -1,13 +1,25 @@
-"""Fixtures of the acceptance tests: a small disk."""
+"""Fixtures of the acceptance tests: folders in memory, and a small disk."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.shared import folder_of_files
+
+
+@pytest.fixture(name="tmp_path")
+def _tmp_path() -> Iterator[Path]:
+    """Return a folder for the test. Most of these tests put the data directory of a service there."""
+    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-", dir=folder_of_files()))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(name="small_disk")

@@ -1,26 +1,37 @@
-"""Imports the commands of `smartmob` or its service once, and runs each in a fork of itself (`forked.py`).
+"""Imports the commands of `smartmob`, its service or other modules once, and runs each program in a fork of itself.
 
-Arguments: the folder, the process of the test run, with which the server ends, and `commands` or `service`.
+Arguments: the folder, the process of the test run, with which the server ends, and `commands`, `service`, or `python`
+with the modules that its programs import (`forked.py`).
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import marshal
 import os
+import runpy
 import select
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from smartmob.cli import main
-from smartmob.cli import serve as serve_command
-
-_FURTHER = ("aiohttp", "smartmob.client.command_client", "smartmob.client.http", "rich.table", "rich.live")
-_SERVICE = ("smartmob.app", "smartmob.kernel.observability.log", "smartmob.kernel.subprocesses.pid1", "uvloop")
+_FURTHER = (
+    *("aiohttp", "smartmob.client.command_client", "smartmob.client.http", "rich.table", "rich.live", "rich.progress"),
+    *("smartmob.cli.change_results", "smartmob.cli.export_results", "smartmob.cli.follower", "smartmob.cli.trend_list"),
+    *("concurrent.futures.thread", "encodings.idna"),
+)
+_SERVICE = (
+    *("smartmob.app", "smartmob.kernel.observability.log", "smartmob.kernel.subprocesses.pid1", "uvloop", "_strptime"),
+    *("smartmob.node_membership", "smartmob.kernel.http.server", "smartmob.kernel.maintenance"),
+    "smartmob.kernel.observability.notify",
+)
 _LOOK_SECONDS = 1.0
 """Seconds between looks whether the test run still goes on."""
 
@@ -113,15 +124,67 @@ def watch(line: socket.socket, child: int, end: int) -> None:
     os._exit(0)
 
 
+def run_to_end(program: Callable[[], None]) -> NoReturn:
+    """Run the program, and end as the interpreter does, except that modules are not freed.
+
+    To free them takes 0.05 seconds, since that copies all memory that the processes share.
+    """
+    code: object = 0
+    try:
+        program()
+    except SystemExit as end:
+        code = end.code or 0
+        if not isinstance(code, int):
+            raise
+    threading._shutdown()  # type: ignore[attr-defined] - the interpreter calls it: it waits for threads
+    atexit._run_exitfuncs()
+    try:
+        for file in (sys.stdout, sys.stderr):
+            if file is not None:
+                file.flush()
+    except OSError:
+        sys.exit(code)  # the interpreter tries it again, and tells that it failed
+    os._exit(code & 0xFF)
+
+
+def run_python() -> None:
+    """Run what the arguments of Python name: `-m MODULE` or a script."""
+    del sys.argv[0]
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        sys.path[0] = os.getcwd()
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def run_smartmob() -> None:
+    """Run the command or the service."""
+    from smartmob.cli import main
+
+    main.agent() if Path(sys.argv[0]).name == "smartmob-agent" else main.main()
+
+
 def import_modules(kind: str) -> None:
     """Import what is imported when a command runs, or when the service starts."""
+    from smartmob.cli import main
+    from smartmob.cli import serve as serve_command
+
     if kind == "service":
         # Like the command does it: the log has no tracebacks of rich.
         with serve_command.hidden("rich"):
             importlib.import_module("structlog")
-        modules = _SERVICE
+        import_all(_SERVICE)
+        # Half of the time of a start would go into the patterns of routes and the schemas of messages, which are kept.
+        app, settings = (importlib.import_module(f"smartmob.{name}") for name in ("app", "settings"))
+        app.build(settings.Settings(data_dir=Path("nowhere")))
     else:
-        modules = (*(module.partition(":")[0] for module, _ in main._COMMANDS.values()), *_FURTHER)
+        import_all((*(module.partition(":")[0] for module, _ in main._COMMANDS.values()), *_FURTHER))
+
+
+def import_all(modules: Sequence[str]) -> None:
+    """Import modules by their names."""
     for module in modules:
         importlib.import_module(module)
 
@@ -137,7 +200,14 @@ if __name__ == "__main__":
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    import_modules(kind)
+    if kind == "python":
+        # Those packages may not be compiled yet; programs that are forked write nothing.
+        import_all(sys.argv[4:])
+        if "pytest" in sys.modules:
+            import_all([f"_pytest.{name}" for name in importlib.import_module("_pytest.config").default_plugins])
+        sys.dont_write_bytecode = True
+    else:
+        import_modules(kind)
     gc.freeze()
     serve(door, place, run_pid)
-    main.agent() if Path(sys.argv[0]).name == "smartmob-agent" else main.main()
+    run_to_end(run_python if kind == "python" else run_smartmob)

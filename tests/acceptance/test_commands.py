@@ -92,7 +92,10 @@ async def test_a_module_with_own_commands_is_loaded(reachable_path: Path) -> Non
         Lab(command.url, timeout=SECONDS) as lab,
     ):
         assert await lab.double(21) == [42]
-    refused = await launch("--port", "0", "--data-dir", reachable_path / "data", "--commands", "no_such_module")
+    refused = await launch(
+        *("--port", "0", "--data-dir", reachable_path / "data", "--commands", "no_such_module"),
+        pid_file=reachable_path / "pid",
+    )
     assert await refused.wait() == 2
     assert b"--commands no_such_module: the module cannot be imported" in refused.errors
 

@@ -119,7 +119,7 @@ async def test_a_run_survives_a_killed_service(tmp_path: Path) -> None:
     """It starts again on the same ports, the run goes on, and no transaction is lost or counted twice."""
     data = tmp_path / "data"
     async with target() as place:
-        first = await launch("--port", "0", "--data-dir", data, "--hq", *FREE)
+        first = await launch("--port", "0", "--data-dir", data, "--hq", *FREE, pid_file=tmp_path / "pid")
         ports = await _ports(first)
         await first.event("bind")
         project = await _project(tmp_path / "project", ports, place, run_time=3600)
@@ -246,7 +246,7 @@ class TestOnOtherServices:
 
 async def test_no_result_is_lost_or_counted_twice_under_random_kills(reachable_path: Path) -> None:
     """Turrets and the headquarters with its database are killed, as in the benchmark."""
-    options = ("--count", "8000", "--pause", "1", "--only", "raw")
+    options = ("--count", "4000", "--pause", "0.5", "--only", "raw")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.turret_faults", *options),
         cwd=Path(__file__).parents[2],

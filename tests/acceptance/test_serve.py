@@ -36,7 +36,7 @@ async def test_a_service_finds_its_data_after_a_restart(
     """It serves with the embedded database and stops in order on a signal."""
     data = reachable_path / "data"
     for stored in range(2):
-        async with serving(data, as_installed=True, program=program) as service:
+        async with serving(data, as_installed=stored == 1, program=program) as service:
             assert await _count(service.url) == stored
             assert await _post(service.url) == 201
             assert (await service.stop(number)) == 0
@@ -163,6 +163,7 @@ async def test_a_database_that_never_answers_ends_the_start(tmp_path: Path) -> N
     """The wait is logged, and the error says why."""
     command = await launch(
         *("--port", "0", "--data-dir", tmp_path / "data", "--database-wait", "0.5"),
+        pid_file=tmp_path / "pid",
         DATABASE_URL="postgresql://nobody:hidden@127.0.0.1:1/nothing",
     )
 
@@ -180,6 +181,7 @@ async def test_the_log_goes_to_its_endpoint(reachable_path: Path) -> None:
     command = await launch(
         *("--port", "0", "--data-dir", reachable_path / "data", "--utc", "--database-wait", "0.3"),
         *("--logging-endpoint", log.as_uri()),
+        pid_file=reachable_path / "pid",
         DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing",
     )
 

@@ -108,8 +108,12 @@ class Nothing:
         """Return no run and no job."""
         return []
 
-    async def runs_between(self, *_: Any) -> list[Any]:
+    async def concluded_between(self, *_: Any) -> list[Any]:
         """Return no load test."""
+        return []
+
+    async def failed_conditions(self, _: str) -> list[str] | None:
+        """Return no condition."""
         return []
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from smartmob.alerts import outcome_observer
 from smartmob.alerts.conditions import JobFailed, LoadTestFailed
-from smartmob.alerts.outcome_observer import Outcome, OutcomeObserver, ended_jobs, load_tests
+from smartmob.alerts.outcome_observer import Outcome, OutcomeObserver, by_conditions, ended_jobs, load_tests
 from smartmob.commands.model import Job
 from smartmob.turrets.model import ABORTED, Counters, Run
 from tests.alerts.samples import NOW, rule
@@ -129,11 +129,53 @@ async def test_jobs_end_in_several_ways() -> None:
     assert len(observer.observe(rule(), JobFailed()).found) == 6
 
 
+class Undecided:
+    """Load tests whose conditions are decided once a test says so in `met`."""
+
+    def __init__(self) -> None:
+        self.met: list[str] | None = None
+
+    async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
+        """Return one load test that a person stopped."""
+        return [_run(1, "stopped", "stopped by request")]
+
+    async def failed_conditions(self, ident: str) -> list[str] | None:
+        """Return the conditions that were met."""
+        return self.met
+
+
+async def test_an_end_is_seen_with_the_final_verdict_of_its_conditions() -> None:
+    """Some conditions are decided at the end only, also of a run that was stopped; its verdict is waited for."""
+    for met, seen in (
+        (["rate<50: rate 40 < 50", "untrusted: no"], [("bad", "1")]),
+        ([], [("unknown", "")]),
+    ):
+        runs = Undecided()
+        observer = OutcomeObserver(load_tests(runs), by_conditions(runs))
+        assert await _seen(observer, 0) == []
+        assert await _seen(observer, 1) == []
+        runs.met = met
+        assert await _seen(observer, 2) == seen
+        assert await _seen(observer, 3) == []
+    outcome = Outcome("1", "soak", NOW, None, "the load test soak stopped")
+    runs.met = ["rate<50: rate 40 < 50", "untrusted: no"]
+    found = await by_conditions(runs)(outcome, NOW)
+    assert found is not None
+    assert found.summary == "the load test soak stopped; it met rate<50: rate 40 < 50 and 1 more"
+
+
+async def test_a_verdict_that_never_comes_is_not_waited_for() -> None:
+    """The end is seen without it."""
+    runs = Undecided()
+    observer = OutcomeObserver(load_tests(runs), by_conditions(runs))
+    assert [await _seen(observer, minute) for minute in (0, 2, 3)] == [[], [], [("unknown", "")]]
+
+
 async def test_a_load_test_that_a_condition_stopped_failed() -> None:
     """One that a person stopped did not."""
 
-    class Runs:
-        async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
+    class Runs(Undecided):
+        async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
             ends = (
                 ("finished", None),
                 ("failed", "no turret"),

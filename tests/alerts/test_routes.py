@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from smartmob.feature_settings import AlertsSettings
+from smartmob.turrets.result_files.imported_run import ImportHead, ImportLine
 from tests.alerts.webhooks import Webhook
 from tests.hosts.samples import register, sample
 from tests.turrets.conftest import QUICK as QUICK_HEADQUARTERS
+from tests.turrets.messages import slice_of
 from tests.turrets.runs import ask
 from tests.waiting import until
 
@@ -66,7 +70,10 @@ async def test_a_silent_machine_is_told_once_and_its_return_once(service: Any, w
 
 
 async def test_a_failed_job_and_a_failed_load_test_are_told_once(with_settings: Any, webhook: Webhook) -> None:
-    """Both go through the service to the webhook, once each, with the id of the job and the run as the cause."""
+    """Both go through the service to the webhook, once each, with the id of the job and the run as the cause.
+
+    So does an imported load test that meets a condition, although it was fired years ago.
+    """
     service = await with_settings(alerts=QUICK, turrets=QUICK_HEADQUARTERS)
     await _put(service, "receivers/ops", address=webhook.url)
     await _put(service, "rules/jobs", condition="job failed")
@@ -78,4 +85,19 @@ async def test_a_failed_job_and_a_failed_load_test_are_told_once(with_settings: 
     told = {alert["rule"]: alert for document in webhook.documents for alert in document["alerts"]}
     assert told["jobs"]["subject"] == "exit 3" and "exit code 3" in told["jobs"]["summary"]
     assert (told["soak"]["subject"], told["soak"]["cause"]) == ("soak 1", run["id"])
-    assert "0 of 1 turrets came" in told["soak"]["summary"]
+    assert "0 of 1 turret came" in told["soak"]["summary"]
+    fired = datetime(2023, 11, 14, tzinfo=UTC)
+    head = ImportHead(
+        format="JMeter CSV", digest="ab" * 16, duration=2.0, name="soak 2", started_at=fired, fail_if=["max<1s"]
+    )
+    lines = [ImportLine(head=head), ImportLine(slices=[slice_of(0, [0.5, 0.25])])]
+    body = b"\n".join(map(msgspec.json.encode, lines))
+    async with service.post(
+        "/turret-runs/imports", data=body, headers={"Content-Type": "application/x-ndjson"}
+    ) as response:
+        assert response.status == 201, await response.text()
+        imported = (await response.json())["run"]["id"]
+    await until(lambda: len(webhook.alerts) == 3)
+    told = {alert["subject"]: alert for document in webhook.documents for alert in document["alerts"]}
+    assert told["soak 2"]["cause"] == imported
+    assert "it met max<1s: max 500.0 ms < 1.00 s" in told["soak 2"]["summary"]

@@ -16,6 +16,7 @@ from smartmob.errors import Conflict, InvalidInput, NotFound
 from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.runtime.events import EventBus
 from tests.alerts.samples import Watched
+from tests.each import each
 
 HOOK = NewReceiver(address="https://hooks.example.com/services/secret", secret="s")
 
@@ -58,8 +59,8 @@ async def test_a_receiver_is_shown_without_its_secrets(service: AlertsService) -
             await call("ops")
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
+@each(
+    "name, rule",
     [
         ("a b", NewRule(condition="cpu > 90")),
         ("busy", NewRule(condition="cpu >> 90")),

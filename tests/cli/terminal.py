@@ -89,13 +89,17 @@ class Typed:
 
 @asynccontextmanager
 async def typed(
-    *arguments: str | Path, terminal: bool = False, output: int = asyncio.subprocess.PIPE, **env: str
+    *arguments: str | Path,
+    terminal: bool = False,
+    columns: int = _COLUMNS,
+    output: int = asyncio.subprocess.PIPE,
+    **env: str,
 ) -> AsyncIterator[Typed]:
-    """Run `smartmob` until the end of the block, on pipes or on a terminal of 120 columns."""
+    """Run `smartmob` until the end of the block, on pipes or on a terminal of so many columns."""
     words = [str(QUICK_PROGRAMS / "smartmob"), *map(str, arguments)]
     if terminal:
         ours, theirs = pty.openpty()
-        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, columns, 0, 0))
         process = await asyncio.create_subprocess_exec(
             *words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment(TERM="xterm-256color", **env)
         )

@@ -55,7 +55,7 @@ async def _use(alerts: Any, webhook: Webhook, secret: Path) -> None:
     ident = errors.split("--end ")[1].strip(" .\n")
     assert "new kernel" in (await alerts("silence", "--ls"))[0]
     await alerts("silence", "--end", ident)
-    assert "--for" in (await alerts("silence", "rack*", code=1))[1]
+    assert "--for" in (await alerts("silence", "rack*", code=2))[1]
 
     assert "there is no figure 'disk'" in (await alerts("add", "x", "disk > 5", code=3))[1]
     assert "replace it" in (await alerts("add", "low", "cpu > 90", code=3))[1]

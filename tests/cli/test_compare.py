@@ -56,9 +56,9 @@ async def test_defaults(compare: Any) -> None:
     assert "as in the run before, but slower since of-s10" in line
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
+async def test_exit_codes(compare: Any) -> None:
+    """1 when there is what it should fail on or no run of a name, 2 for what makes no sense."""
+    cases = (
         (("run:s09", "run:s11", "--fail-on", "regression"), 1),
         (("run:s09", "run:s11", "--fail-on", "suspect"), 1),
         (("run:s09", "run:s11", "--fail-on", "slower"), 1),
@@ -69,15 +69,27 @@ async def test_defaults(compare: Any) -> None:
         (("run:s09", "run:s11", "--fail-on", "regression", "--min-seconds", "0.5"), 0),
         (("run:s09", "run:s11", "--fail-on", "shift,gone", "--fail-on", "unfit"), 0),
         (("run:s09", "run:s11", "--fail-on", "gone,regression"), 1),
-        (("run:s09", "nothing"), 2),
+        (("run:s09", "nothing"), 1),
         (("run:s09", "s"), 2),
         (("run:s09", "run:s11", "--min-effect", "much"), 2),
         (("run:s09", "run:s11", "--resource", "luck"), 2),
-    ],
-)
-async def test_exit_codes(compare: Any, arguments: tuple[str, ...], code: int) -> None:
-    """1 when there is what it should fail on, 2 for what makes no sense."""
-    assert (await compare(*arguments))[0] == code
+    )
+    for arguments, code in cases:
+        assert (await compare(*arguments))[0] == code, arguments
+
+
+async def test_the_default_base_is_of_the_branch_of_the_head(client: Any, smartmob: Command) -> None:
+    """Runs of other branches and of the same commit are passed over; names that do not exist are one line and 1."""
+    await describe(client)
+    for hour, (name, commit, branch) in enumerate(
+        (("a", "c1", "main"), ("b", "c2", "feature"), ("c", "c3", "main"), ("d", "c4", "feature"), ("e", "c3", "main"))
+    ):
+        await send(client, name, hour, tags={"pipeline_branch": branch}, scm_ref=commit)
+    code, output, _ = await smartmob("compare")
+    assert (code, output.startswith("run e (c3) against run a (c1)")) == (0, True), output
+    code, output, errors = await smartmob("compare", "nope", "nada")
+    assert (code, output) == (1, "")
+    assert errors == "smartmob: base: there is no run, session or commit nope; `smartmob tests ls` lists them\n"
 
 
 async def test_gone_tests_and_a_shift_can_fail(compare: Any, client: Any) -> None:

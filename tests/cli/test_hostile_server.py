@@ -58,11 +58,11 @@ _ALL_FORMS = ("texts", "numbers")
 
 _RUNNER = """
 import gc, json, os, signal, sys
-from smartmob.cli import commands, compare, deploy, fire, hosts, main, processes, run, tests, timeline_marks, token
+from smartmob.cli import commands, fire, follower, main
 from smartmob.client import channel
 from smartmob.client.limits import LIMITS
-from smartmob.cli import follower
-import rich.live, rich.progress, rich.table
+from tests.acceptance.fork_server import import_modules
+import_modules("commands")
 LIMITS.document_bytes = LIMITS.report_bytes = LIMITS.gathered_bytes = LIMITS.unread_bytes = 2**21
 LIMITS.listing_bytes, LIMITS.problem_bytes, LIMITS.line_bytes = 2**22, 2**18, 2**18
 LIMITS.pages = 5
@@ -172,8 +172,9 @@ def _head(path: Path) -> str:
 def _loaded() -> Iterator[subprocess.Popen[str]]:
     """Return a process that has loaded all commands."""
     arguments = [sys.executable, "-c", _RUNNER]
+    variables = environment(PYTHONPATH=str(Path(__file__).parents[2]))
     with subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True
+        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables, text=True
     ) as process:
         yield process
         process.communicate()

@@ -37,7 +37,7 @@ async def test_ls(hosts: Any) -> None:
     code, output, errors = await hosts("ls")
     assert (code, errors) == (0, "")
     line = next(line for line in output.splitlines() if line.startswith("wood"))
-    assert line.split()[2:] == ["50.0", "%", "2,048", "MB", "95,888", "MB", "-", "-"] or "ago" in line
+    assert line.split()[2:] == ["50.0", "%", "2.1", "GB", "100.5", "GB", "-", "-"] or "ago" in line
     assert "(this service)" in output
     code, output, _ = await hosts("ls", "--json")
     assert {host["name"] for host in json.loads(output)} >= {"wood"}
@@ -70,12 +70,12 @@ async def test_a_stale_figure_is_shown_with_its_age(client: Any, hosts: Any) -> 
         assert (await talk.send(data))["type"] == "DATA_RETURN"
     code, output, _ = await hosts("ls")
     assert code == 0
-    assert "1,234 MB (2 min 5 s old)" in output
+    assert "1.3 GB (2 min 5 s old)" in output
     code, output, _ = await hosts("show", "wood")
     assert code == 0
     assert "Storage was not measured for 2 min 5 s: /data: No such file or directory\n" in output
     assert "Swap was not measured\n" in output
-    assert "Memory and processor load are those of the container, which may use 512 MB of memory and 1.5 proc" in output
+    assert "Memory and processor load are those of the container, which may use 537 MB of memory and 1.5 proc" in output
     assert "cpu_percent is sent but not stored: there is no such field; did you mean cpu" in output
     code, output, _ = await hosts("ls", "--json")
     latest = next(host for host in json.loads(output) if host["name"] == "wood")["latest"]
@@ -87,7 +87,7 @@ async def test_watch(hosts: Any) -> None:
     code, output, errors = await hosts("watch", "--times", "2", "--interval", "0.2")
     assert (code, errors) == (0, "")
     assert [line.split("  ")[1] for line in output.splitlines()].count("wood") == 2
-    assert "CPU 50.0 %  Memory 2,048 MB" in output
+    assert "CPU 50.0 %  Memory 2.1 GB" in output
     async with typed("hosts", "watch", "--times", "1", terminal=True, SMARTMOB_SERVER=hosts.address) as command:
         await command.says("██████████··········  50.0 %", "wood")
 

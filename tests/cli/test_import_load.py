@@ -82,6 +82,8 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
     assert summary["error_texts"] == [{"text": "Busy", "count": len(rows) - len(good), "kind": "", "code": "503"}]
     assert (summary["source"]["format"], summary["source"]["file"]) == ("JMeter CSV", "night.jtl")
     assert summary["trust"]["verdict"] == "with care"
+    conditions = [(row["condition"], row["state"]) for row in summary["conditions"]]
+    assert conditions == [("errors>1%", "failed"), ("p99>10s", "passed"), ("page 1:max<1s", "failed")]
     assert (found["name"], found["started_at"][:19]) == ("night.jtl", "2023-11-14T22:13:20")
     assert summary["duration"] == pytest.approx(max(at + took for at, took, _, _ in rows) / 1000 - START / 1000)
 
@@ -103,6 +105,16 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
     assert "night.jtl" in text
     assert "B against A: " in text
     assert "95 % interval" in text
+    later = [(at + (7_200_000 if place >= 250 else 0), *row) for place, (at, *row) in enumerate(rows[:500])]
+    packed = gzip.compress(_jtl(later))
+    (tmp_path / "cut.jtl.gz").write_bytes(packed[:-6])
+    code, _, errors = await smartmob("import-results", tmp_path / "cut.jtl.gz", "--strict")
+    assert (code, "1 cut off: the end of the packed file is missing" in errors) == (1, True), errors
+    summary = await get(client, (await get(client, "/turret-runs"))["runs"][0]["summary"])
+    assert (summary["transactions"], summary["trust"]["verdict"]) == (500, "no")
+    doubt = next(doubt for doubt in summary["trust"]["doubts"] if "No request was under way" in doubt["what"])
+    assert doubt["level"] == "bad"
+    assert doubt["what"] in errors
     async with client.post(f"/turret-runs/{found['id']}/rebuild") as response:
         assert (await response.json())["transactions"] == len(rows)
 
@@ -169,6 +181,7 @@ async def test_what_cannot_be_read_is_one_line_and_the_rest_is_stored(
         ([{"head": True}], "has no transaction"),
         ([{"head": True}, {"head": True}], "only the first line"),
         ([{"head": True}, {"given": {}}], "must be aggregated"),
+        ([{"head": {"fail_if": ["fast"]}}], "is no condition"),
         ([{"head": True}, {"slices": [{"second": 99}]}], "after the end"),
         ([{"head": True}, {"slices": [{"count": 1, "histogram": "x"}]}], "histogram"),
     ],
@@ -179,7 +192,8 @@ async def test_a_client_that_sends_nonsense_is_refused(client: Any, lines: list[
     part = {"second": 1, "timer": "", "total": 0, "squares": 0, "minimum": 0, "maximum": 0, "histogram": ""}
     body = b""
     for line in lines:
-        sent = {"head": head} if line.get("head") else line
+        given = line.get("head")
+        sent = {"head": head | (given if isinstance(given, dict) else {})} if given else line
         if "slices" in line:
             sent = {"slices": [part | {"count": 0} | line["slices"][0]]}
         body += json.dumps(sent).encode() + b"\n"

@@ -92,7 +92,7 @@ class TestDatabases:
 
         code, _, errors = await tests("import", path)
 
-        assert (code, "1 measures stored" in errors) == (0, True), errors
+        assert (code, "1 measure stored" in errors) == (0, True), errors
         for kind in ("2 left out, refused", "1 refused context", "1 refused session"):
             assert kind in errors
 
@@ -125,7 +125,7 @@ class TestReports:
         code, output, errors = await tests("import", path, *options)
         assert (code, output) == (0, "")
         first, *others = errors.splitlines()
-        assert first == f"{path}: 2 measures stored, 0 known already (JUnit XML, 1 suites, 4 cases)"
+        assert first == f"{path}: 2 measures stored, 0 known already (JUnit XML, 1 suite, 4 cases)"
         assert any(line.startswith("  1 left out, failed: sums::bad") for line in others)
         assert any(line.startswith("  1 left out, skipped: sums::left") for line in others)
 

@@ -9,14 +9,14 @@ import random
 import signal
 import sys
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.acceptance.commands import environment
+from tests.acceptance.commands import QUICK_PROGRAMS, environment
 from tests.certificates import Authority
 from tests.client.servers import wire_to
 from tests.nodes import conftest as nodes
@@ -57,10 +57,12 @@ class Joined:
 
 
 @asynccontextmanager
-async def joined(url: str, folder: Path, *options: str | Path) -> AsyncIterator[Joined]:
+async def joined(
+    url: str, folder: Path, *options: str | Path, program: Sequence[str | Path] = ()
+) -> AsyncIterator[Joined]:
     """Run a node until the end of the block."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "smartmob", "join", url, "--state-dir", folder, *options,
+        *(program or (sys.executable, "-m", "smartmob")), "join", url, "--state-dir", folder, *options,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, env=environment(),
     )  # fmt: skip
     node = Joined(process)
@@ -228,7 +230,7 @@ async def test_wrong_options_and_refusals_end_with_one_line(lab: Lab, tmp_path: 
 
     async def one(number: int) -> tuple[int, str]:
         url, options, _, _ = cases[number]
-        async with joined(url, tmp_path / str(number), *options) as node:
+        async with joined(url, tmp_path / str(number), *options, program=[QUICK_PROGRAMS / "smartmob"]) as node:
             return await node.ended(), node.said
 
     for number, (url, options, code, said) in enumerate(cases):

@@ -140,7 +140,7 @@ class TestTryScript:
         """An error shows its place and makes the command fail."""
         script = self._project(tmp_path, broken="yes")
         result = CliRunner().invoke(group, ["try-script", str(script)], standalone_mode=False)
-        assert str(result.exception) == "1 of 1 transactions failed"
+        assert str(result.exception) == "1 of 1 transaction failed"
         assert "v_user.py" in result.stderr
         assert "ValueError: yes" in result.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 
 import click
 import pytest
@@ -61,23 +62,27 @@ _PLAIN_COMMANDS = (
 """Commands that open no WebSocket, draw nothing and start no service, and the help of others."""
 
 _IMPORTED = """
-import sys
-from click import exceptions
+import json, sys
 from smartmob.cli import main
-sys.argv = ["smartmob", *sys.argv[1:], *([] if sys.argv[-1] == "--help" else ["--server", "127.0.0.1:1"])]
-try:
-    main.main()
-except SystemExit:
-    print(*sys.modules)
+output = sys.stdout
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["smartmob", *words, *([] if words[-1] == "--help" else ["--server", "127.0.0.1:1"])]
+    try:
+        main.main()
+    except SystemExit:
+        print("imported", *sys.modules, file=output)
 """
+"""Runs the commands one after the other, and tells after each what was imported so far."""
 
 
 async def test_plain_commands_load_little() -> None:
     """Commands that only ask a service import neither a web framework nor a database, a template or a chart."""
     heavy = {"aiohttp", "numpy", "zmq", "asyncpg", "jinja2", "rich", "uvloop", "psutil", "cryptography", "structlog"}
-    for words in _PLAIN_COMMANDS:
-        _, output, errors = await run("-c", _IMPORTED, *words, program="python")
-        assert not heavy & set(output.splitlines()[-1].split()), (words, errors)
+    _, output, errors = await run("-c", _IMPORTED, json.dumps(_PLAIN_COMMANDS), program="python")
+    imported = [set(line.split()) for line in output.splitlines() if line.startswith("imported ")]
+    assert len(imported) == len(_PLAIN_COMMANDS), errors
+    for words, modules in zip(_PLAIN_COMMANDS, imported, strict=True):
+        assert not heavy & modules, words
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -106,6 +111,27 @@ async def test_a_locale_without_a_character() -> None:
         "main._open_closed_streams(); print(chr(9607), sys.stdout.errors)'])"
     )
     assert await run("-c", program, program="python") == (0, "? replace\n", "")
+
+
+_PRESSED_AT_THE_END = """
+import atexit, os, signal, sys
+from smartmob.cli import main
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), number)  # when Python clears the modules, after its signal handlers
+number, keep = signal.Signals[sys.argv.pop()], Last()
+if sys.argv.pop() == "exit":
+    atexit.register(os.kill, os.getpid(), number)
+main.main()
+"""
+
+
+async def test_a_signal_at_the_end() -> None:
+    """A command that has done its work ends with its own code, whenever CTRL-C or SIGTERM comes after that."""
+    for moment in ("exit", "clearing"):
+        for number in ("SIGINT", "SIGTERM"):
+            code, output, errors = await run("-c", _PRESSED_AT_THE_END, "--version", moment, number, program="python")
+            assert (code, output.startswith("smartmob"), errors) == (0, True, ""), (moment, number)
 
 
 def test_every_command_module_is_listed() -> None:

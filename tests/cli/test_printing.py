@@ -28,6 +28,15 @@ def test_sizes(value: float | None, text: str) -> None:
     assert printing.size(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0.0/s"), (17.55, "17.6/s"), (1234.5, "1,234.5/s"), (0.25, "0.25/s"), (0.00093, "0.00093/s")],
+)
+def test_rates(value: float, text: str) -> None:
+    """A small one has digits that are not 0."""
+    assert printing.rate(value) == text
+
+
 def test_text_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Neither titles nor what is said pass on what a terminal obeys, or take it for markup; lines stay lines."""
     assert printing.printable("a\nb\tc\x1b]0;x\x07\x9b1m\u202e") == "a\nb\tc\ufffd]0;x\ufffd\ufffd1m\ufffd"

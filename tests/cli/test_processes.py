@@ -107,7 +107,7 @@ class TestPs:
             output = (await smartmob("ps"))[1]
             return "\nmyapp.web.0  backoff: exited 7, next try at 20" in output and output
 
-        assert "\n  help\n" in await until(waits)
+        assert "\n  help" in await until(waits)
 
     def test_each_state_has_its_details(self) -> None:
         """Failures show their reason, downloads their progress, and no control characters are printed."""

@@ -134,3 +134,27 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         report_sources.opened(Found(path, "x.xml"), None),
     ):
         path.write_bytes(REPORT + b"<!-- more -->")
+
+
+def test_packed_files_are_read_up_to_a_cut_if_they_may_be_cut(tmp_path: Path) -> None:
+    """All that is before the cut is there; members that follow each other are one file, and other damage is refused."""
+    text = "".join(f"{number * number}\n" for number in range(20_000)).encode()
+    whole = gzip.compress(text)
+    path = tmp_path / "a.gz"
+
+    def unpacked(content: bytes) -> tuple[bytes, bool]:
+        path.write_bytes(content)
+        with report_sources.plain_file(Found(path, "a.gz"), may_be_cut=True) as file:
+            return file.path.read_bytes(), file.cut
+
+    assert unpacked(whole) == (text, False)
+    assert unpacked(whole + whole + b"\0" * 512) == (text + text, False)
+    part, cut = unpacked(whole[: len(whole) // 2])
+    assert cut
+    assert len(part) > len(text) // 3
+    assert text.startswith(part)
+    assert unpacked(whole[:-4]) == (text, True)
+    damaged = whole[:500] + b"XXXX" + whole[504:]
+    for bad, said in ((whole[:12], "cut off"), (damaged, "is damaged"), (whole + b"rest", "is damaged")):
+        with pytest.raises(InvalidInput, match=said):
+            unpacked(bad)

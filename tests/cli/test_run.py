@@ -309,3 +309,14 @@ async def test_ended_processes_are_not_said_to_run(smartmob: Any, program: Any) 
     code, _, errors = await smartmob("run", folder, "--detach", "--restart", "never")
     assert code == 1
     assert errors.splitlines()[-1] == "Still running: myapp.long.0"
+
+
+async def test_a_program_that_keeps_ending_fails_a_detached_run(smartmob: Any, program: Any) -> None:
+    """The exit code is 1, with its last lines, for each program of a type."""
+    folder = program("myapp", "web: exec sleep 1000\ncrash: echo no database; exit 3\n")
+    code, output, errors = await smartmob("run", folder, "-d", "--scale", "crash=2", "--uptime", "86400")
+    assert (code, output) == (1, "")
+    for number in (0, 1):
+        _, _, told = errors.partition(f"myapp.crash.{number}  backoff: exited 3")
+        assert told.splitlines()[1] == "  no database"
+    assert "runs with PORT" not in errors

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from typing import Any
 
 from smartmob.client.http import RestClient
-from tests.acceptance.commands import environment
+from tests.acceptance.commands import QUICK_PROGRAMS, environment
 from tests.waiting import until
 
 
@@ -33,7 +32,7 @@ async def test_bytes_pass_unchanged(program: Any, rest: RestClient) -> None:
     data = bytes(range(256)) * 1000 + b"no end \xff\r"
     script = "cat; printf 'a\\r\\nb\\rc\\377' >&2; exit 3"
     told = []
-    for words in (("sh", "-c", script), (sys.executable, "-m", "smartmob", "run", folder, "--", "sh", "-c", script)):
+    for words in (("sh", "-c", script), (QUICK_PROGRAMS / "smartmob", "run", folder, "--", "sh", "-c", script)):
         command = await asyncio.create_subprocess_exec(
             *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env=environment(SMARTMOB_SERVER=rest.url),
@@ -99,7 +98,7 @@ async def test_a_command_ends_with_its_client_and_its_reader(start: Any, program
         await command.says("here")
         command.process.send_signal(signal.SIGTERM)
         assert await command.process.wait() == 143
-    line = f"('{sys.executable}' -m smartmob run {folder} -- yes x; echo $? >&2) | head -1"
+    line = f"({QUICK_PROGRAMS / 'smartmob'} run {folder} -- yes x; echo $? >&2) | head -1"
     reader = await asyncio.create_subprocess_shell(
         line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment(SMARTMOB_SERVER=rest.url)
     )
@@ -111,12 +110,12 @@ async def test_a_command_ends_with_its_client_and_its_reader(start: Any, program
 async def test_output_that_cannot_be_written_is_an_error(program: Any, rest: RestClient) -> None:
     """A full disk is one line and the exit code 1, also for the last line."""
     folder = program("myapp", "web: exec sleep 1000\n")
-    line = f"'{sys.executable}' -m smartmob run {folder} -- echo x >/dev/full"
+    line = f"{QUICK_PROGRAMS / 'smartmob'} run {folder} -- echo x >/dev/full"
     command = await asyncio.create_subprocess_shell(
         line, stderr=asyncio.subprocess.PIPE, env=environment(SMARTMOB_SERVER=rest.url)
     )
     _, errors = await command.communicate()
-    assert (command.returncode, errors.splitlines()[-1]) == (1, b"smartmob: [Errno 28] No space left on device")
+    assert (command.returncode, errors.splitlines()[-1]) == (1, b"smartmob: No space left on device")
     assert await _processes(rest) == []
 
 
@@ -125,13 +124,14 @@ async def test_a_command_that_cannot_run_is_an_error(smartmob: Any, program: Any
     folder = program("myapp", "web: exec sleep 1000\n")
 
     code, output, errors = await smartmob("run", folder, "--", "./no-such-program")
-    assert (code, output, errors) == (127, "", "smartmob: [Errno 2] No such file or directory: './no-such-program'\n")
+    assert (code, output, errors) == (127, "", "smartmob: ./no-such-program: No such file or directory\n")
     (folder / "plain").write_text("")
     assert (await smartmob("run", folder, "--", "./plain"))[0] == 126
-    (folder / "requirements.txt").write_text("no such line !\n")
+    (folder / ".env").write_text("this is no assignment\n")
     code, output, errors = await smartmob("run", folder, "--", "true")
     assert (code, output) == (1, "")
-    assert "smartmob: pip install failure: " in errors.splitlines()[-1]
+    assert errors.splitlines()[-1].startswith("smartmob: no procfile: .env, line 1")
+    (folder / ".env").unlink()
     assert await smartmob("run", program("bare", None, data="here"), "--", "cat", "data") == (0, "here", "")
     code, _, errors = await smartmob("run", folder, "--scale", "web=1", "--", "true")
     assert code == 2

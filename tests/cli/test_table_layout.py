@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartmob.cli.table_layout import StyledLine, StyledText, columns_of, lines_of
+from smartmob.cli.table_layout import StyledLine, StyledText, columns_of, lines_of, wrapped
 
 
 def _lines(heads: tuple[str, ...], *rows: tuple[str, ...], width: int | None = None) -> list[str]:
@@ -26,6 +26,48 @@ def test_cells_wrap_between_words() -> None:
         "test_a[x-1]  1.20 ms  it is one of",
         "                      many words",
     ]
+
+
+def test_the_last_cells_of_a_row_that_does_not_fit_stand_below_it() -> None:
+    """They have the names of their columns, a cell with nothing is left out, and a long one wraps between words."""
+    heads = ("Run", ">Tests", ">Time", "", "Tags")
+    rows = (
+        ("e4851036d38c", "8", "4.09 s", "▇▇▇", "pipeline_branch=main imported_from=run-7.xml"),
+        ("f0", "10", "3.9 s", "▇", "-"),
+    )
+    assert _lines(heads, *rows, width=30) == [
+        "Run           Tests    Time",
+        "e4851036d38c      8  4.09 s",
+        "    ▇▇▇",
+        "    Tags pipeline_branch=main",
+        "         imported_from=run-7.xml",
+        "f0               10   3.9 s",
+        "    ▇",
+    ]
+    assert _lines(heads, *rows, width=22) == [
+        "Run           Tests",
+        "e4851036d38c      8",
+        "    Time 4.09 s  ▇▇▇",
+        "    Tags pipeline_branch=main",
+        "         imported_from=run-7.xml",
+        "f0               10",
+        "    Time 3.9 s  ▇",
+    ]
+
+
+def test_sentences_wrap_between_words() -> None:
+    """Lines keep their indentation, and a command between backticks is not torn where it fits into a line."""
+    text = "  No machine has joined; `smartmob token add NAME` prints how.\n\nlast"
+    assert wrapped(text, 32) == [
+        "  No machine has joined;",
+        "  `smartmob token add NAME`",
+        "  prints how.",
+        "",
+        "last",
+    ]
+    assert wrapped("a `b c d e f` g", 6) == ["a `b c", "d e f`", "g"]
+    assert wrapped("x" * 20 + " y", 10) == ["x" * 20, "y"]
+    assert wrapped("", 10) == [""]
 
 
 def test_a_row_that_does_not_fit_has_a_line_for_each_cell() -> None:

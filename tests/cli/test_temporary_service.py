@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import signal
 from contextlib import suppress
+from pathlib import Path
 from urllib.request import urlopen
 
 import psutil
@@ -50,6 +51,24 @@ async def test_it_ends_with_a_command_that_is_killed() -> None:
         await asyncio.to_thread(psutil.Process(int(pid)).wait, SECONDS)
     assert not psutil.pid_exists(int(pid))
     shutil.rmtree(folder)
+
+
+_INTERRUPTED = """
+import os, signal
+from smartmob.cli.temporary_service import trial
+with trial("test") as service:
+    print(service.folder, flush=True)
+    os.kill(service.process.pid, signal.SIGSTOP)
+    service.process.terminate = lambda: os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.acceptance
+async def test_ctrl_c_while_it_stops() -> None:
+    """CTRL-C during the stop kills the service at once; the command goes on and its folder is removed."""
+    code, output, errors = await run("-c", _INTERRUPTED, program="python")
+    assert (code, errors) == (0, "")
+    assert not Path(output.strip()).exists()
 
 
 async def test_one_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

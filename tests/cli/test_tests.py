@@ -11,6 +11,7 @@ import pytest
 from tests.acceptance.commands import run
 from tests.cli.measured import fill
 from tests.metrics.samples import metric, session
+from tests.metrics.suites import describe, send
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -109,10 +110,24 @@ class TestHistory:
         rows = json.loads((await tests("history", "test_1", "--json"))[1])
         assert [(row["item"], row["total_time"], row["machine_node"]) for row in rows] == [("test_1", 1.5, "rack7")]
 
-    async def test_a_test_that_is_not_known(self, tests: Any) -> None:
-        """It is exit code 1 with where to find the names."""
+    async def test_the_machine_that_is_meant(self, client: Any, tests: Any) -> None:
+        """A machine that calls itself localhost has the name of its sessions, in the table and in the list."""
+        await describe(client, machine_node="localhost")
+        await send(client, "s0", 0, tags={"machine": "build7"})
+        for words in (("history", "test_1"), ("ls",)):
+            code, output, _ = await tests(*words)
+            assert (code, "build7" in output, "localhost" in output) == (0, True, False), output
+
+    async def test_a_test_that_is_not_known(self, client: Any, tests: Any) -> None:
+        """It is exit code 1 with the name that was meant, or where to find the names."""
         code, output, errors = await tests("history", "nothing")
         assert (code, output, "smartmob tests show" in errors) == (1, "", True)
+        await send(client, "s0", 0, tests=["test_checkout", "test_cart"])
+        for given, hint in (("chekout", "did you mean test_checkout?"), ("xyz", "the names are those of")):
+            for words in (("history", given), ("trends", given)):
+                code, output, errors = await tests(*words)
+                assert (code, output, errors.count("\n"), hint in errors) == (1, "", 1, True), errors
+        assert (await tests("trends", "tests.test_sum::test_c"))[0] == 0
 
 
 class TestServer:

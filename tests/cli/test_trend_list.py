@@ -68,4 +68,4 @@ def test_all_kinds_of_trends_are_shown(capsys: pytest.CaptureFixture[str]) -> No
     assert "+30.0%" in lines[3]
     assert "+300.0 ms" in lines[4]
     assert "5 more changes are not shown; --limit shows more." in lines
-    assert lines[-1].startswith("rack7, 3.11, branch main: 9 runs of 1 tests")
+    assert lines[-1].startswith("rack7, 3.11, branch main: 9 runs of 1 test")

@@ -118,7 +118,7 @@ async def test_a_token(with_settings: Any) -> None:
 async def test_another_kind_of_server(client: Any) -> None:
     """A server without commands is told apart."""
     channel = Channel(f"http://127.0.0.1:{client.server.port}/docs")
-    with pytest.raises(NotConnected, match="of another version"):
+    with pytest.raises(NotConnected, match="leave out its path, or update the service"):
         await channel.open(5)
     await channel.close()
 

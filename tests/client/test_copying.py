@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import shutil
 import socket
 import stat
@@ -17,6 +18,7 @@ import pytest
 from smartmob.client.command_client import CommandClient
 from smartmob.client.copying import Copy
 from smartmob.client.failures import NotConnected
+from smartmob.errors import InvalidInput, message_of
 from tests.client.servers import Wire
 from tests.waiting import SECONDS
 
@@ -291,3 +293,109 @@ async def test_a_copy_goes_into_a_folder_that_exists(lab: CommandClient, tmp_pat
             await getattr(Copy(lab, quiet), way)(f"{tmp_path}/{source}", str(target))
         found = sorted(str(path.relative_to(target)) for path in target.rglob("*"))
         assert found == ["empty", "file", "source", "source/empty", "source/file"], way
+
+
+async def test_the_folder_of_a_copy_must_exist(lab: CommandClient, tmp_path: Path) -> None:
+    """As with `cp` and `scp`: a missing folder is an error that names it; `make_path` creates it, as for `rsync`."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_text("x")
+    for way in ("send", "fetch"):
+        for source, target in (
+            ("source/file", "missing/x"),
+            ("source/file", "missing/"),
+            ("source", "missing/x"),
+            ("source/.", "missing/x/"),
+        ):
+            with pytest.raises(InvalidInput, match=r"there is no folder .*missing/?: create it first"):
+                await getattr(Copy(lab, quiet), way)(f"{tmp_path}/{source}", f"{tmp_path}/{target}")
+            with pytest.raises(NotADirectoryError):
+                await getattr(Copy(lab, quiet), way)(f"{tmp_path}/{source}", f"{tmp_path}/source/file/x")
+        assert not (tmp_path / "missing").exists()
+
+        await getattr(Copy(lab, quiet), way)(f"{tmp_path}/source", f"{tmp_path}/{way}/")  # as `cp -r` does
+        assert os.listdir(tmp_path / way) == ["file"]
+        for source, target in (("source/file", "a/b/x"), ("source/file", "a/c/"), ("source", "a/d/")):
+            copy = Copy(lab, quiet, make_path=True)
+            await getattr(copy, way)(f"{tmp_path}/{source}", f"{tmp_path}/{way}/{target}")
+        made = sorted(str(path.relative_to(tmp_path / way)) for path in (tmp_path / way).rglob("*"))
+        assert made == ["a", "a/b", "a/b/x", "a/c", "a/c/file", "a/d", "a/d/source", "a/d/source/file", "file"]
+
+
+async def test_a_stopped_copy_leaves_the_modes_of_folders(lab: CommandClient, tmp_path: Path) -> None:
+    """Folders have their own modes and times when a copy is stopped, also those that are not complete."""
+    source = tmp_path / "source"
+    for name in ("a", "b"):
+        (source / name).mkdir(parents=True)
+        (source / name / "file").write_text("x")
+        os.utime(source / name, ns=(0, 10**18))
+        (source / name).chmod(0o2551)
+    os.utime(source, ns=(0, 10**18))
+    for way in ("send", "fetch"):
+        copy = Copy(lab, lambda done, total: stop())
+
+        def stop(copy: Copy = copy) -> None:
+            if copy.files:
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await getattr(copy, way)(str(source), str(tmp_path / way))
+        assert (copy.count, copy.listed) == (4, 5)
+        for name, mode in ((".", source.stat().st_mode & 0o777), ("a", 0o551), ("b", 0o551)):
+            about = (tmp_path / way / name).stat()
+            assert (about.st_mode & 0o777, about.st_mtime_ns) == (mode, 10**18), (way, name)
+
+
+async def test_a_folder_that_is_created_has_its_mode_at_once(lab: CommandClient, tmp_path: Path) -> None:
+    """A copy that is killed leaves folders that others may read as they may read the original."""
+    os.umask(0o022)
+    await lab.run("place", path=str(tmp_path / "new"), kind="folder", mode=0o575, raise_error=True)
+    await lab.run("place", path=str(tmp_path / "plain"), kind="folder", raise_error=True)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("new", "plain")] == [0o755, 0o755]
+
+
+async def test_a_disk_that_is_full_leaves_no_incomplete_file(lab: CommandClient, tmp_path: Path) -> None:
+    """The error names the file and the reason, in both directions, and also a folder keeps no temporary file."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "large").write_bytes(os.urandom(3_000_000))
+    (tmp_path / "target").mkdir()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for way in ("send", "fetch"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as caught:
+                await getattr(Copy(lab, quiet), way)(f"{tmp_path}/source/large", str(tmp_path / "target" / way))
+            copy = Copy(lab, quiet)
+            await getattr(copy, way)(f"{tmp_path}/source/.", str(tmp_path / "target"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert caught.value.filename == str(tmp_path / "target" / way)
+        assert copy.problems == ["large was not copied: File too large"]
+        assert os.listdir(tmp_path / "target") == []
+
+
+async def test_errors_of_a_target_name_it(lab: CommandClient, tmp_path: Path) -> None:
+    """A name that is too long, a folder in the place of a file and a file in the place of a folder are named whole."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder" / "file").mkdir(parents=True)
+    for way in ("send", "fetch"):
+        for target, reason in (("x" * 256, "File name too long"), ("folder", "Is a directory")):
+            with pytest.raises(OSError, match=reason) as caught:
+                await getattr(Copy(lab, quiet), way)(str(tmp_path / "file"), f"{tmp_path}/{target}")
+            assert str(tmp_path / target) in message_of(caught.value), (way, target)
+        copy = Copy(lab, quiet)
+        await getattr(copy, way)(str(tmp_path / "folder"), str(tmp_path / "file"))
+        assert copy.problems == [f"{tmp_path}/folder was not copied: it is a file there, not a folder"]
+
+
+async def test_a_stream_becomes_a_file_as_a_shell_makes_it(lab: CommandClient, tmp_path: Path) -> None:
+    """The mode is that of a new file under the umask of the service; a file that exists keeps its own."""
+    os.umask(0o027)
+    (tmp_path / "old").write_text("before")
+    (tmp_path / "old").chmod(0o604)
+    for name, mode in (("new", 0o640), ("old", 0o604)):
+        reading, writing = os.pipe()
+        os.write(writing, b"hello")
+        os.close(writing)
+        await Copy(lab, quiet).send(f"/dev/fd/{reading}", str(tmp_path / name))
+        os.close(reading)
+        assert ((tmp_path / name).read_bytes(), (tmp_path / name).stat().st_mode & 0o777) == (b"hello", mode)

@@ -64,9 +64,9 @@ async def test_listings_are_sent_and_read_as_lines(lab: RestClient) -> None:
     assert b"".join([chunk async for chunk in lab.chunks("/metrics/", "text/csv")]).count(b"\r\n") == 4
 
 
-async def test_a_problem_is_passed_on_with_its_request_id(lab: RestClient) -> None:
-    """It is passed on in its own words, with the status and the id of the request."""
-    with pytest.raises(RemoteError, match=r"session_h: this field is required \(request .+\)") as refused:
+async def test_a_problem_is_passed_on(lab: RestClient) -> None:
+    """It is passed on in its own words, with the status; the log tells no more, so there is no id of the request."""
+    with pytest.raises(RemoteError, match=r"session_h: this field is required$") as refused:
         await lab.post("/metrics/", {})
     assert refused.value.status == 400
 
@@ -84,7 +84,7 @@ async def test_a_malformed_answer_is_reported_in_one_line(answer: bytes, said: s
     """A proxy's error, an answer that is cut off, what is no HTTP, and silence: one line says what happened."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        await reader.read(65_536)
         writer.write(answer)
 
     async with _peer(respond) as url, RestClient(url) as lab:

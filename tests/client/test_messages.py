@@ -87,7 +87,7 @@ def test_unread_messages_are_bounded_by_count() -> None:
     listener.finished(Done(1, 0))
     found = asyncio.run(listener.output())
     assert len(found) == LIMITS.unread_messages + 1
-    assert str(found[-1]).startswith("2000 messages were left out")
+    assert str(found[-1]).startswith("2,000 messages left out")
 
 
 @pytest.mark.parametrize("kind", [Listener, ConnectionListener])
@@ -101,7 +101,7 @@ def test_unread_messages_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch, k
     observer.done(Done(1, 0))
     found = asyncio.run(listener.output()) if kind is Listener else list(listener)
     assert [str(each) for each in found] == [
-        "0", "3 messages were left out here: the ones before were not read in time",
+        "0", "3 messages left out here: those before were not read in time",
     ]  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from smartmob.client.listener import Listener
 from smartmob.commands import protocol
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.registry import Registry
+from tests.acceptance.commands import QUICK_PROGRAMS
 from tests.waiting import SECONDS, until
 
 
@@ -122,7 +122,7 @@ async def test_the_commands_end_with_one_line(stalled: Stalled, words: list[str]
     """`exec` and `cp` exit with 3 and one line after `--answer-timeout`."""
     (tmp_path / "here").write_bytes(b"x")
     program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "smartmob", words[0], "--server", stalled.url, "--answer-timeout", "0.3", *words[1:]),
+        *(QUICK_PROGRAMS / "smartmob", words[0], "--server", stalled.url, "--answer-timeout", "0.3", *words[1:]),
         cwd=tmp_path,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -47,7 +47,7 @@ async def test_pieces_of_any_size_are_written_and_hashed(tmp_path: Path) -> None
     """All of them are in the file after `flush`."""
     pieces = [os.urandom(size) for size in (1, 0, 70_000, PART_BYTES, 2 * PART_BYTES + 1, 5)]
     with (tmp_path / "f").open("a+b") as file:
-        writer = Writer(file)
+        writer = Writer(file, "f")
         for piece in pieces:
             await writer.write(piece)
         await writer.flush()
@@ -60,7 +60,7 @@ async def test_an_interrupted_file_is_continued(tmp_path: Path) -> None:
     """The digest covers the content that was there before."""
     (tmp_path / "f").write_bytes(b"begun ")
     with (tmp_path / "f").open("a+b") as file:
-        writer = Writer(file)
+        writer = Writer(file, "f")
         assert await writer.resume() == 6
         await writer.write(b"and ended")
         await writer.flush()
@@ -73,7 +73,7 @@ async def test_an_error_of_the_thread_is_raised(tmp_path: Path) -> None:
     (tmp_path / "full").symlink_to("/dev/full")
     with (tmp_path / "full").open("a+b", buffering=0) as file:
         # Unbuffered: a buffer would fail once more when the file is closed.
-        writer = Writer(file)  # type: ignore[arg-type]  # it does what the writer needs of a buffered one
+        writer = Writer(file, "f")  # type: ignore[arg-type]  # it does what the writer needs of a buffered one
         await writer.write(b"x")
         with pytest.raises(OSError, match="No space left"):
             await writer.flush()

@@ -35,6 +35,13 @@ def test_an_incomplete_part_is_continued_by_the_same_transfer_only(folder: int, 
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_part_without_content_is_not_kept(folder: int, tmp_path: Path) -> None:
+    """Nothing could be continued."""
+    with closing(PartialFile(folder, "file", part_name("file"))):
+        assert len(os.listdir(tmp_path)) == 1
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link", "hard link"])
 def test_a_foreign_part_is_passed_over(folder: int, tmp_path: Path, kind: str) -> None:
     """Whatever has the name of the part, the transfer is done, and that file stays as it is."""

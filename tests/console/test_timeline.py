@@ -18,4 +18,4 @@ def test_a_test_of_an_unknown_time_is_a_moment() -> None:
     span = _test_span(test)
     assert (span.start, span.end, span.detail) == (START, START, "unknown time")
     run = model.TestRun(id="r", scm_ref="", started_at=START, ended_at=END, nodes=["n"], metrics=1, total_time=None)
-    assert _run_span(run).detail == "1 tests, unknown time, n"
+    assert _run_span(run).detail == "1 test, unknown time, n"

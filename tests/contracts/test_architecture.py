@@ -8,10 +8,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.contracts import sources
+
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
-FEATURES = ("alerts", "commands", "console", "hosts", "marks", "metrics", "nodes", "processes", "turrets")
+FEATURES = (
+    "alerts",
+    "commands",
+    "console",
+    "experiments",
+    "hosts",
+    "marks",
+    "metrics",
+    "nodes",
+    "processes",
+    "turrets",
+)
 
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
@@ -73,6 +86,11 @@ ROLES = {
         "timeline_spans",
         "usage",
     },
+    # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them.
+    "experiments": {
+        *("cleaner", "confidence_sequence", "decision", "experiment", "false_discoveries", "instruction_counts"),
+        *("measured_run", "measuring_machine", "sides"),
+    },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
     "nodes": {"limited_requests", "links", "pipe", "proxy", "record_store", "records"},
     "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
@@ -102,8 +120,8 @@ def _name(path: Path) -> str:
 
 
 def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+    for node in sources.definitions(path):
+        if not isinstance(node, ast.ClassDef):
             yield node
 
 
@@ -123,7 +141,7 @@ def test_modules_stay_small() -> None:
     """A module can be read in one sitting, and so can a function; many arguments want to be one value."""
     wrong = []
     for path in MODULES:
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE:
+        if (lines := len(sources.text(path).splitlines())) > LONGEST_MODULE:
             wrong.append(f"{_name(path)}: {lines} lines")
         for function in _functions(path):
             place = f"{_name(path)}:{function.lineno}: {function.name}"
@@ -138,8 +156,7 @@ def test_modules_stay_small() -> None:
 
 def test_modules_say_what_they_are_for() -> None:
     """Each begins with a sentence, except the empty ones that only make a folder a package."""
-    texts = {_name(path): path.read_text(encoding="utf-8") for path in MODULES}
-    assert [name for name, text in texts.items() if text and not ast.get_docstring(ast.parse(text))] == []
+    assert [_name(path) for path in MODULES if sources.text(path) and not ast.get_docstring(sources.tree(path))] == []
 
 
 def test_features_keep_to_the_vocabulary() -> None:
@@ -160,7 +177,7 @@ def test_every_module_has_its_tests() -> None:
     missing = []
     for path in MODULES:
         inner = path.relative_to(PACKAGE)
-        if not path.read_text(encoding="utf-8") or path.stem in ("__init__", "__main__", *_TESTED_ELSEWHERE):
+        if not sources.text(path) or path.stem in ("__init__", "__main__", *_TESTED_ELSEWHERE):
             continue
         parts = [inner, inner.parent] if inner.parent.name in VOCABULARY else [inner]
         if not any((ROOT / "tests" / part.parent / f"test_{part.stem}.py").exists() for part in parts):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts import sources
+
 ROOT = Path(__file__).parents[2]
 GLOSSARY = (ROOT / "docs" / "reference" / "glossary.md").read_text(encoding="utf-8")
 
@@ -25,7 +27,7 @@ _PATH = re.compile(r"`(smartmob/[^`]+)`")
 def _defined(path: Path) -> set[str]:
     """Return the names of the classes, functions and constants that a module defines or imports."""
     names: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in sources.tree(path).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):

@@ -22,6 +22,7 @@ from smartmob.app import build
 from smartmob.cli.main import group
 from smartmob.kernel.http import problems
 from smartmob.settings import OPTIONS, Settings
+from tests.contracts import sources
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "smartmob"
@@ -197,6 +198,7 @@ def _commands(
 
 
 _METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+_CALLED = re.compile(rf"\.\s*(?:{'|'.join(_METHODS)})\s*\(")
 
 
 def _logged() -> dict[str, set[str]]:
@@ -205,7 +207,9 @@ def _logged() -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     found["http.access"] = {"method", "path", "outcome", "duration", "request"}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not _CALLED.search(sources.text(path)):
+            continue
+        for node in ast.walk(sources.tree(path)):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS):
                 continue
             names = [argument.value for argument in node.args[:2] if isinstance(argument, ast.Constant)]

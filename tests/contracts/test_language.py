@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tests.contracts import sources
+
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
@@ -62,33 +64,27 @@ UNITS = re.compile(
 )
 
 
+_IDENTIFIER = re.compile(r"[A-Za-z_]+")
+
+_STARRED = re.compile(r"[(,]\s*(#.*\n\s*)*\*\s*[(\[]")
+"""Begins what may be a starred literal."""
+
+
 def _name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def _docstrings(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield the lines and names of what has a docstring, with the docstrings."""
-    waiting: list[ast.AST] = [_tree(path)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            text = ast.get_docstring(node)
-            if text:
-                yield getattr(node, "lineno", 1), getattr(node, "name", "module"), text
-        # No expression has a definition with a docstring inside.
-        for part in ("body", "orelse", "handlers", "finalbody", "cases"):
-            inside = getattr(node, part, ())
-            waiting += inside if isinstance(inside, list) else ()
+    for node in (sources.tree(path), *sources.definitions(path)):
+        text = ast.get_docstring(node)
+        if text:
+            yield getattr(node, "lineno", 1), getattr(node, "name", "module"), text
 
 
 def _comments(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the comments of a file with their line numbers."""
-    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+    for token in tokenize.generate_tokens(io.StringIO(sources.text(path)).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
 
@@ -100,7 +96,7 @@ def _words(name: str) -> set[str]:
 
 def _names(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the names that a file defines, with their lines."""
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(sources.tree(path)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.arg):
@@ -109,6 +105,11 @@ def _names(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.id
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.lineno, node.attr
+
+
+@cache
+def _has_retired(identifier: str) -> bool:
+    return not _words(identifier).isdisjoint((RETIRED_NAMES - set(ALLOWED_NAMES)) | RETIRED_IN_PACKAGE)
 
 
 def _retired(text: str) -> list[str]:
@@ -126,12 +127,11 @@ def test_names_use_no_retired_words() -> None:
     """No module, class, function, argument or variable has a word that was replaced by the field's term."""
     retired = RETIRED_NAMES - set(ALLOWED_NAMES)
     package = set(SOURCES)
-    perhaps = re.compile("|".join(retired | RETIRED_IN_PACKAGE), re.IGNORECASE)
     assert [
         _at(path, line, name)
         for path in (*SOURCES, *TESTS)
-        # To parse all files takes 5 s, so only those are that have such a word anywhere.
-        if perhaps.search(path.stem + path.read_text(encoding="utf-8"))
+        # Most of the time is for the nodes, so only files are looked at that have such a word anywhere.
+        if any(_has_retired(each) for each in {path.stem, *_IDENTIFIER.findall(sources.text(path))})
         for line, name in ((0, path.stem), *_names(path))
         if _words(name) & (retired | RETIRED_IN_PACKAGE if path in package else retired)
     ] == []
@@ -141,8 +141,8 @@ def test_sentences_in_code_are_plain() -> None:
     """Docstrings begin with a thing or a verb, and neither they nor comments use retired phrases."""
     wrong = []
     for path in (*SOURCES, *TESTS):
-        # To parse all files takes 5 s, so only those are that have such words or phrases anywhere.
-        written = path.read_text(encoding="utf-8")
+        # To parse all files takes 2 s, so only those are that have such words or phrases anywhere.
+        written = sources.text(path)
         if _PERHAPS_HEADLESS.search(written):
             for line, name, text in _docstrings(path):
                 if HEADLESS.match(text):
@@ -158,7 +158,7 @@ def test_pages_are_plain() -> None:
     """Pages use no retired phrases; the column "Before" of the examples in CONTRIBUTING is left out."""
     wrong = []
     for path in PAGES:
-        text = path.read_text(encoding="utf-8")
+        text = sources.text(path)
         if path.name == "CONTRIBUTING.md":
             text = re.sub(r"(?m)^\| [^|]+\. \|", "", text)
         wrong += [
@@ -171,7 +171,7 @@ def test_class_names_are_unique_within_a_feature() -> None:
     """A class name has one meaning in a feature."""
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in SOURCES:
-        for node in ast.walk(_tree(path)):
+        for node in sources.definitions(path):
             if isinstance(node, ast.ClassDef):
                 places[path.relative_to(PACKAGE).parts[0], node.name.lstrip("_")].append(_name(path))
     assert {key: where for key, where in places.items() if len(where) > 1} == {}
@@ -184,8 +184,8 @@ def test_numbers_tell_their_unit() -> None:
 
 def _without_unit(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the numeric constants of a file that do not tell their unit, with their lines."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    tree = _tree(path)
+    lines = sources.text(path).splitlines()
+    tree = sources.tree(path)
     for number, node in enumerate(tree.body):
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not _is_number(node.value):
             continue
@@ -214,7 +214,8 @@ def test_calls_pass_no_starred_literals() -> None:
     assert [
         _at(path, node.lineno, "starred literal")
         for path in SOURCES
-        for node in ast.walk(_tree(path))
+        if _STARRED.search(sources.text(path))
+        for node in ast.walk(sources.tree(path))
         if isinstance(node, ast.Call)
         for argument in node.args
         if isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Tuple | ast.List)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
+from tests.contracts import sources
 from tests.security.test_hostile_requests import ATTACKS
 
 ROOT = Path(__file__).parents[2]
@@ -30,10 +32,11 @@ def _rows() -> list[list[str]]:
     return [row for table in _tables() for row in table]
 
 
+@cache
 def _tests(path: Path) -> set[str]:
     """Return what pytest collects of a module and does not skip: functions, classes, and methods behind their class."""
     found = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in sources.tree(path).body:
         if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
             inner = {f"{node.name}::{getattr(item, 'name', '')}" for item in node.body if _is_test(item)}
             found |= {node.name, *inner} if inner else set()

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from tests.contracts import sources
 from tests.contracts.test_language import PACKAGE, PAGES, ROOT, SOURCES
 
 _KEY = re.compile(r"\b(noise|noisy|unfit|suspect(s|ed)?|regressions?|regressed|improvements?)\b", re.IGNORECASE)
@@ -19,9 +20,8 @@ _SYNTAX = {
 }
 
 
-def _texts(path: str, source: str) -> Iterator[tuple[int, str]]:
+def _texts(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Yield the texts of a module that people may read: strings of several words, and the help of commands."""
-    tree = ast.parse(source)
     docstrings = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
@@ -45,11 +45,12 @@ def test_messages_and_help_have_words_and_no_keys() -> None:
     wrong = []
     for path in SOURCES:
         name = str(path.relative_to(ROOT))
-        source = path.read_text(encoding="utf-8")
-        if name in _SYNTAX or not _KEY.search(source):
+        if name in _SYNTAX or not _KEY.search(sources.text(path)):
             continue
         wrong += [
-            f"{name}:{line}: {text}" for line, text in _texts(name, source) if _is_sentence(text) and _KEY.search(text)
+            f"{name}:{line}: {text}"
+            for line, text in _texts(name, sources.tree(path))
+            if _is_sentence(text) and _KEY.search(text)
         ]
     for path in sorted([*PACKAGE.rglob("*.html"), *(PACKAGE / "console/static").glob("*.js")]):
         name = str(path.relative_to(ROOT))

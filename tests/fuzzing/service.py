@@ -22,6 +22,7 @@ import psutil
 from tests import loop_stalls
 from tests.acceptance.commands import environment
 from tests.loop_stalls import Stalls
+from tests.shared import folder_of_files
 
 SECONDS = 800.0
 """Seconds that one answer may take on a busy machine."""
@@ -250,7 +251,7 @@ def until(condition: Callable[[], Any]) -> Any:
 @contextmanager
 def running(database_url: str, *arguments: str) -> Iterator[Service]:
     """Run a service until the end of the block."""
-    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-", dir=folder_of_files()))
     service = None
     try:
         service = Service(folder, database_url, arguments)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance import forked
 from tests.interop import environments
 from tests.interop.children import Suite
 
@@ -13,13 +14,13 @@ from tests.interop.children import Suite
 @pytest.fixture(scope="session", name="plugin_python")
 def _plugin_python() -> Path:
     """Return a Python that has pytest-monitor."""
-    return environments.python_with(environments.PLUGIN)
+    return forked.python(environments.python_with(environments.PLUGIN), *environments.PLUGIN_IMPORTS)
 
 
 @pytest.fixture(scope="session", name="monitor_python")
 def _monitor_python() -> Path:
     """Return a Python that has monitor_api."""
-    return environments.python_with(environments.MONITOR_API)
+    return forked.python(environments.python_with(environments.MONITOR_API), *environments.MONITOR_API_IMPORTS)
 
 
 @pytest.fixture(scope="session", name="turret_python")

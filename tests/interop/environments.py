@@ -14,24 +14,29 @@ from pathlib import Path
 CACHE = Path(__file__).parents[2] / ".cache" / "interop"
 
 Installs = Sequence[Sequence[str]]
-"""The arguments of `pip install`, one after the other."""
+"""The arguments of `pip install`, one after the other. What is mostly never imported is not compiled."""
 
-PLUGIN: Installs = (("pytest==8.4.2", "pytest-monitor==1.6.6", "pytest-xdist==3.8.0"),)
+PLUGIN: Installs = (("--no-compile", "pytest==8.4.2", "pytest-monitor==1.6.6", "pytest-xdist==3.8.0"),)
+
+PLUGIN_IMPORTS = ("pytest", "requests", "psutil", "memory_profiler", "execnet", "sqlite3")
+"""What the plugin imports, but not the plugin: pytest changes its code at the import."""
+
+MONITOR_API_IMPORTS = ("monitor_api",)
 
 MONITOR_API: Installs = (
-    ("requests", "pandas<3", "PyYAML", "setuptools<80", "wheel"),
+    ("--no-compile", "requests", "pandas<3", "PyYAML", "setuptools<80", "wheel"),
     # The package pins the web framework of its server to versions of 2021; its client does not use it.
     ("--no-deps", "--no-build-isolation", "monitor-server-api==1.1.0"),
 )
 
 OCT_TURRETS: Installs = (
-    ("setuptools<80", "wheel"),
+    ("--no-compile", "setuptools<80", "wheel"),
     ("--no-build-isolation", "oct-turrets==0.2.8"),
 )
 """Turrets of OCT, which need a module of the standard library that Python 3.12 no longer has."""
 
 OLD_OCT_TURRETS: Installs = (
-    ("setuptools<80", "wheel"),
+    ("--no-compile", "setuptools<80", "wheel"),
     ("--no-build-isolation", "oct-turrets==0.2.3"),
 )
 """The last release that says `canons`; its scripts get no configuration and have no timers of their own."""
@@ -88,8 +93,6 @@ def digest(installs: Installs) -> str:
 def _run(command: list[str]) -> None:
     # Neither must reach into the environment: a folder of modules, nor the options of a Python that runs the tests.
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    # Most of what is installed is never imported.
-    env["PIP_NO_COMPILE"] = "1"
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])

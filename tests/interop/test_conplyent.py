@@ -54,6 +54,12 @@ class ConplyentClient:
         assert found[0] is None, found[0]
         return found[1:]
 
+    async def run_scripts(self, folder: Path) -> list[Any]:
+        """Return what the scripts in `conplyent_scripts` have seen, which work in a folder."""
+        document = {"port": self._gateway.port, "folder": str(folder)}
+        found: list[Any] = await run_script(self._python, HERE / "conplyent_scripts.py", self._home, document)
+        return found
+
 
 @pytest.fixture(name="client")
 async def _client(database_url: str, tmp_path: Path) -> AsyncIterator[ConplyentClient]:
@@ -244,3 +250,30 @@ async def test_close_server_ends_the_jobs_and_asks_for_the_end_of_the_service(cl
     (killed, closing) = found[1]
     assert (killed.split()[0], closing) == ("Killing", "Closing Server")
     assert len(asked) == 1
+
+
+async def test_scripts_of_its_users_run_unchanged(client: ConplyentClient) -> None:
+    """A tour, a runner of tests, a sender of files and a prompt see what they were written for."""
+    home = client.commands.home
+    tour, runner, sender, prompt = await client.run_scripts(home)
+    assert tour == [
+        ["FileNotFoundError"],
+        "no folder",
+        "not empty",
+        [True],
+        ["then two\n", True, 0],
+        [[False], ["Job does not exist or has already completed..."]],
+        True,
+    ]
+    assert runner == [[["begin\n", "end\n"], True, 0], [["begin\n", "end\n"], True, 3]]
+    assert sender == [True, True, ["Removed file sent.py"], True]
+    assert prompt == [
+        [
+            [str(home)],
+            ["Created directory: typed"],
+            ["Listing of Directory typed:\n\n"],
+            ["Removed directory typed"],
+            *([["two words\n"], [False]]),
+        ],
+        *([[["two words\n"], [False]]] * 2),
+    ]

@@ -21,6 +21,7 @@ from smartmob.kernel.embedded.roles import DATABASE
 from smartmob.kernel.observability.log import Logs, configure
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from tests.kernel import tiny
+from tests.kernel.forked_service import ServiceForks
 from tests.kernel.proxy import Proxy, proxy_to
 from tests.kernel.raw import Wire, wire
 from tests.kernel.served import Start, starter
@@ -143,8 +144,16 @@ async def _line(tiny_client: Any) -> AsyncIterator[Wire]:
         yield line
 
 
+@pytest.fixture(scope="session", name="service_forks")
+def _service_forks() -> Iterator[ServiceForks]:
+    """Return what starts tiny services quickly."""
+    forks = ServiceForks()
+    yield forks
+    forks.close()
+
+
 @pytest.fixture(name="start")
-async def _start() -> AsyncIterator[Start]:
+async def _start(service_forks: ServiceForks) -> AsyncIterator[Start]:
     """Return a function that starts tiny services: `await start()`."""
-    async with starter() as start:
+    async with starter(service_forks) as start:
         yield start

@@ -9,12 +9,15 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
 from tests.certificates import Files
+from tests.kernel.forked_service import ForkedProcess, ServiceForks
 from tests.kernel.raw import wire
+
+Process: TypeAlias = asyncio.subprocess.Process | ForkedProcess
 
 SECONDS = 800.0
 _ROOT = Path(__file__).parents[2]
@@ -23,7 +26,7 @@ _ROOT = Path(__file__).parents[2]
 class Child:
     """A running tiny service, and its log lines."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self.port = 0
@@ -60,8 +63,11 @@ Start = Callable[..., Awaitable[Child]]
 
 
 @asynccontextmanager
-async def starter() -> AsyncIterator[Start]:
-    """Give a function that starts tiny services, which end with the block: `await start()`."""
+async def starter(forks: ServiceForks) -> AsyncIterator[Start]:
+    """Give a function that starts tiny services, which end with the block: `await start()`.
+
+    They are forked, except for those that a command `before` starts.
+    """
     async with AsyncExitStack() as stack:
 
         async def start(
@@ -74,21 +80,19 @@ async def starter() -> AsyncIterator[Start]:
             **env: str,
         ) -> Child:
             files = () if tls is None else (tls.cert, tls.key)
-            process = await asyncio.create_subprocess_exec(
-                *before,
-                sys.executable,
-                "-m",
-                "tests.kernel.tiny_service",
-                str(port),
-                str(stop_timeout),
-                str(idle_timeout),
-                *files,
-                cwd=_ROOT,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                env={**os.environ, **env},
-            )
+            arguments, variables = [str(each) for each in (port, stop_timeout, idle_timeout, *files)], os.environ | env
+            process: Process
+            if before:
+                process = await asyncio.create_subprocess_exec(
+                    *(*before, sys.executable, "-m", "tests.kernel.tiny_service", *arguments),
+                    cwd=_ROOT,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                    env=variables,
+                )
+            else:
+                process = await forks.start(arguments, variables)
             stack.push_async_callback(_end, process)
             child = Child(process)
             if ready:
@@ -110,7 +114,7 @@ async def check_noise(child: Child, *noises: bytes) -> None:
     assert all(line["level"] == "info" for line in child.lines)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: Process) -> None:
     if process.returncode is None:
         process.kill()
     await process.communicate()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
+from tests.each import each
 from tests.metrics.calls import count, get, post
 from tests.metrics.samples import context, metric, session
 
@@ -40,7 +39,7 @@ class TestChanging:
             assert response.status == 200
         assert {run["id"] for run in (await get(client, "/runs/"))["runs"]} == {"one", "6" * 32}
 
-    @pytest.mark.parametrize("change", [{"tags": {"": "x"}}, {"tags": {"a": 1}}, {"scm_ref": 1}, {"tags": []}])
+    @each("change", [{"tags": {"": "x"}}, {"tags": {"a": 1}}, {"scm_ref": 1}, {"tags": []}])
     async def test_an_invalid_change_is_refused(self, client: Any, change: Any) -> None:
         """Nothing is changed then, and an unknown session is 404."""
         await post(client, "/sessions/", session())

@@ -10,6 +10,7 @@ import pytest
 from smartmob.app import build
 from smartmob.metrics.service import MetricsService
 from tests.conftest import running
+from tests.each import each
 from tests.metrics.samples import context, metric, session
 
 BASE = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -136,7 +137,7 @@ async def test_each_run_is_on_one_page_and_complete(client: Any) -> None:
     assert seen.index(["tagged-1", "tagged-2"]) == len(seen) - 3
 
 
-@pytest.mark.parametrize("query", ["?limit=0", "?limit=x", "?before=nonsense", "?before=WyJhIiwgImIiXQ", "?before=W10"])
+@each("query", ["?limit=0", "?limit=x", "?before=nonsense", "?before=WyJhIiwgImIiXQ", "?before=W10"])
 async def test_invalid_arguments_are_named(client: Any, query: str) -> None:
     """An invalid argument answers 400 with its name."""
     async with client.get(f"/api/v1/runs/{query}") as response:

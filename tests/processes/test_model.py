@@ -6,8 +6,8 @@ from smartmob.processes import model
 
 
 def test_states_are_unique_and_a_preparing_state_is_no_failure() -> None:
-    """There are 16 states, and no name occurs twice."""
-    assert len(set(model.STATES)) == len(model.STATES) == 16
+    """There are 17 states, and no name occurs twice."""
+    assert len(set(model.STATES)) == len(model.STATES) == 17
     assert not model.PREPARING & model.FAILURES
 
 

@@ -454,3 +454,20 @@ def test_a_program_that_cannot_be_spawned_is_tried_once_with_the_policy_never() 
     replay(m.Prepared())
     assert replay(m.StartFailed("no file")) == [m.Complete()]
     assert (replay.machine.state, replay.machine.detail.partition(";")[0]) == (model.STOPPED, "no file")
+
+
+def test_a_program_that_puts_itself_into_the_background_is_not_started_again(replay: Replay) -> None:
+    """It is a failure with the hint, without a second try; a client's restart tries it again."""
+    replay.run()
+    assert replay(m.Exited(0, "in the background", left_behind=True)) == [m.Kill()]
+    assert replay.reports(m.TreeGone()) == ["start failure: in the background"]
+    assert (replay.machine.state, replay.machine.idle, replay.machine.starts) == (model.START_FAILURE, True, 1)
+    assert replay(m.StartRequested(restart=True)) == [m.Spawn()]
+    assert replay.machine.state == model.PENDING
+
+
+def test_a_program_that_leaves_descendants_after_a_while_is_started_again(replay: Replay) -> None:
+    """It has worked before, so it has not put itself into the background."""
+    replay.run()
+    assert replay(m.Exited(0, "hint", left_behind=True), m.MINIMUM_UPTIME_SECONDS) == [m.Kill()]
+    assert replay(m.TreeGone()) == [m.Spawn()]

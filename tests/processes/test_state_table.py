@@ -61,7 +61,7 @@ def _events(machine: m.ProcessStateMachine, timer: int | None) -> Iterator[m.Eve
         case m.Phase.WAITING:
             yield from (m.DependenciesMet(), m.DependenciesMissing("reason"), m.DependencyFailed("reason"))
         case m.Phase.RUNNING:
-            yield from (m.Exited(1), m.LivenessFailed("reason", has_passed=True))
+            yield from (m.Exited(1), m.Exited(0, "hint", left_behind=True), m.LivenessFailed("reason", has_passed=True))
         case m.Phase.ENDING:
             yield m.TreeGone() if machine.pid is None else m.Exited(1)
     if timer is not None:

@@ -19,6 +19,7 @@ from tests import loop_stalls
 from tests.acceptance.commands import PROGRAMS, SECONDS, environment, kill_postgres, lay_database
 from tests.kernel.raw import Reply, wire
 from tests.loop_stalls import Stalls
+from tests.shared import folder_of_files
 
 TOKEN = "a-token-that-nobody-guesses"
 STALL = 0.1
@@ -117,7 +118,7 @@ async def _until_bound(process: psutil.Process, target: Target) -> int:
 @contextmanager
 def attacked(token: str | None, *arguments: str) -> Iterator[Target]:
     """Run a service until the end of the block."""
-    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="smartmob-test-", dir=folder_of_files()))
     os.chmod(folder, 0o711)
     target = Target(folder, token, *arguments)
     try:

@@ -107,7 +107,9 @@ class OwnHeadquarters:
 
     def __init__(self, ports: tuple[int, int] = (0, 0), keys: tuple[bytes, bytes] | None = None) -> None:
         self._context = zmq.asyncio.Context()
-        self._publisher = self._context.socket(zmq.PUB)
+        # It sends as PUB does, and reports subscriptions.
+        self._publisher = self._context.socket(zmq.XPUB)
+        self._channels: set[bytes] = set()
         self._collector = self._context.socket(zmq.PULL)
         for made in (self._publisher, self._collector):
             made.linger = 0
@@ -148,6 +150,17 @@ class OwnHeadquarters:
         self.run = run
         self.starts = asyncio.get_running_loop().time() + (run.starts_in if run else 0.0)
         await self.order("status_request", None)
+
+    async def subscribed(self, channel: str = "") -> None:
+        """Wait until a turret receives the orders of a channel: one that is sent before is lost."""
+        while channel.encode() not in self._channels:
+            message = await self._publisher.recv()
+            if message.startswith(b"\1"):
+                self._channels.add(message[1:])
+
+    async def send(self, frame: bytes) -> None:
+        """Send any frame."""
+        await self._publisher.send(frame)
 
     async def stop(self) -> None:
         """Send briefings with the run as stopped from now on."""

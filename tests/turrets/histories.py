@@ -141,3 +141,13 @@ def briefings(actions: list[Action]) -> list[Briefing]:
     found = [action.order.smartmob for action in actions if isinstance(action, Publish)]
     assert all(isinstance(briefing, Briefing) for briefing in found)
     return [briefing for briefing in found if isinstance(briefing, Briefing)]
+
+
+def running(uuid: str = "u1") -> History:
+    """Return a headquarters under which a stock turret fires."""
+    history = History()
+    history.ask()
+    history.tell(stock("ready", uuid))
+    history.tell(stock("Running", uuid))
+    assert history.state == "running"
+    return history

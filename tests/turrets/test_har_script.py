@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -157,3 +158,69 @@ def test_the_script_is_python_whatever_the_texts_are() -> None:
     found = _read(entry(f"{HOST}/'+__import__('os')+'\"\n?q='\"", headers=[{"name": "Accept", "value": "'\r\nX: y\\"}]))
     compile(script(found), "script", "exec")
     assert "\\r" not in script(found)
+
+
+@pytest.mark.parametrize(
+    ("post", "sent", "body"),
+    [
+        ({"mimeType": "application/json; charset=utf-8", "text": '{"a": 1}'}, None, b'{"a": 1}'),
+        ({"mimeType": "text/plain;charset=ISO-8859-1", "text": "ü"}, None, b"\xfc"),
+        ({"mimeType": "text/plain;charset=none", "text": "ü"}, None, "ü".encode()),
+        ({"mimeType": "image/png", "text": "AP8=\n", "encoding": "base64"}, None, b"\x00\xff"),
+        ({"mimeType": "application/x-www-form-urlencoded", "text": "a=1"}, None, b"a=1"),
+        ({"mimeType": "", "params": [{"name": "a", "value": "1"}]}, "application/x-www-form-urlencoded", b"a=1"),
+        ({"mimeType": "multipart/form-data; boundary=b", "text": "--b--"}, None, b"--b--"),
+    ],
+)
+def test_a_body_has_its_content_type(post: dict[str, Any], sent: str | None, body: bytes) -> None:
+    """It is that of the headers, otherwise that of the body, with its charset; the length is never copied."""
+    bare = _read(entry(method="POST", postData=post)).requests[0]
+    assert (bare.headers, bare.body) == ({"Content-Type": sent or post["mimeType"]}, body)
+    headers = [{"name": "content-type", "value": "text/x"}, {"name": "Content-Length", "value": "99"}]
+    headers += [{"name": "Transfer-Encoding", "value": "chunked"}, {"name": ":path", "value": "/"}]
+    given = _read(entry(method="POST", postData=post, headers=headers)).requests[0]
+    assert given.headers == ({"content-type": "text/x"} if sent is None else {"Content-Type": sent})
+
+
+def test_a_body_that_the_file_has_unpacked_is_not_called_packed() -> None:
+    """A target could not read it; one that is packed stays so."""
+    headers = [{"name": "Content-Encoding", "value": "gzip"}]
+    packed = base64.b64encode(gzip.compress(b"hi")).decode()
+    found = _read(
+        entry(method="POST", headers=headers, postData={"mimeType": "text/plain", "text": "hi"}),
+        entry(method="POST", headers=headers, postData={"mimeType": "x/y", "text": packed, "encoding": "base64"}),
+    )
+    assert found.requests[0].headers == {"Content-Type": "text/plain"}
+    assert found.requests[1].headers == {"Content-Encoding": "gzip", "Content-Type": "x/y"}
+    assert [example for _, _, example in found.left_out.items()] == ["Content-Encoding: gzip"]
+
+
+def test_cookies_that_are_no_header_are_told_and_kept_on_request() -> None:
+    """Some browsers write them only in a list of their own."""
+    cookies = [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]
+    found = _read(entry(cookies=cookies))
+    assert (found.requests[0].headers, found.left_out.total) == ({}, 1)
+    assert _read(entry(cookies=cookies), keep_headers=["cookie"]).requests[0].headers == {"Cookie": "a=1; b=2"}
+
+
+def test_an_address_without_its_host_is_that_of_the_headers() -> None:
+    """Some proxies write only the path."""
+    headers = [{"name": ":authority", "value": "shop.test"}, {"name": ":scheme", "value": "http"}]
+    found = _read(entry("/a?x=1", headers=headers), entry("/b", headers=[{"name": "Host", "value": "other.test"}]))
+    assert (found.origin, found.requests[0].path) == (HOST, "/a?x=1")
+    assert [example for _, _, example in found.left_out.items()] == ["other.test"]
+
+
+def test_requests_that_were_never_sent_are_told() -> None:
+    """Blocked and aborted ones, and those that became a WebSocket; one without an answer is sent."""
+    blocked, aborted, refused = (entry(f"{HOST}/{name}", status=0) for name in ("ad", "gone", "refused"))
+    blocked["response"]["_error"] = "net::ERR_BLOCKED_BY_CLIENT"
+    aborted["response"]["_error"] = "net::ERR_ABORTED"
+    refused["response"]["_error"] = "net::ERR_CONNECTION_REFUSED"
+    found = _read(blocked, aborted, refused, entry(f"{HOST}/live", status=101))
+    assert [one.path for one in found.requests] == ["/refused"]
+    assert [(kind, count) for kind, count, _ in found.left_out.items()] == [
+        ("requests that were blocked or aborted", 2),
+        ("statuses of requests that had no answer (below 400 is expected)", 1),
+        ("WebSocket connections", 1),
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ import aiohttp
 import orjson
 import pytest
 
+from tests.each import each
 from tests.turrets.conftest import Recruit
 from tests.turrets.messages import stock_result
 from tests.turrets.runs import ask, get, post, until_over
@@ -33,8 +35,8 @@ async def _refused(client: Any, data: bytes, media_type: str = "application/json
 class TestAsking:
     """POST /turret-runs."""
 
-    @pytest.mark.parametrize(
-        ("body", "where"),
+    @each(
+        "body, where",
         [
             (b"{", "$"),
             (b"[]", "$"),
@@ -77,7 +79,7 @@ class TestAsking:
 class TestUnknown:
     """A run that is not there."""
 
-    @pytest.mark.parametrize("ident", [UNKNOWN_RUN, "last", "x" * 500, "%F0%9F%8E%AF"])
+    @each("ident", [UNKNOWN_RUN, "last", "x" * 500, "%F0%9F%8E%AF"])
     async def test_an_unknown_run_is_not_found_on_any_route(self, lab: Any, ident: str) -> None:
         """The answer is always 404."""
         for method, end in (
@@ -111,7 +113,7 @@ class TestListing:
             path = page.get("next_url")
         assert found == made[::-1]
 
-    @pytest.mark.parametrize("query", ["limit=0", "limit=x", "before=x", "before=WyJhIiwgImIiXQ", "limit=1001"])
+    @each("query", ["limit=0", "limit=x", "before=x", "before=WyJhIiwgImIiXQ", "limit=1001"])
     async def test_what_does_not_fit(self, lab: Any, query: str) -> None:
         """It is refused."""
         await get(lab, f"/turret-runs?{query}", 400)
@@ -135,7 +137,10 @@ class TestResults:
         ]
 
     async def test_results_have_the_kind_and_code_of_their_errors(self, lab: Any, recruit: Recruit) -> None:
-        """They are columns of CSV, and `details` in JSON lines, as turrets sent them; those of OCT send only a text."""
+        """They are columns of CSV, and `details` in JSON lines, as turrets sent them; those of OCT send only a text.
+
+        The clock of the turret is wrong; the table and the lines have the times of the results, and the run says it.
+        """
         turret = await recruit(lab, OwnTurret)
         run = await ask(lab, results="raw")
         await turret.until_told("start")
@@ -153,7 +158,7 @@ class TestResults:
         turret.sequence = len(errors)
         await turret.until_acknowledged(len(errors))
         await post(lab, f"/turret-runs/{run['id']}/stop")
-        await until_over(lab, run["id"])
+        over = await until_over(lab, run["id"])
         path = f"/turret-runs/{run['id']}/results"
         async with lab.get(path, headers={"Accept": "text/csv"}) as response:
             rows = list(csv.reader(io.StringIO(await response.text())))
@@ -161,6 +166,9 @@ class TestResults:
             *("elapsed", "epoch", "turret_name", "scriptrun_time", "error"),
             *("kind", "code", "untimed", "failed_timers", "page"),
         ]
+        second = math.floor(datetime.fromisoformat(over["started_at"]).timestamp() + 0.5)
+        assert [float(row[1]) for row in rows[1:]] == [second] * 3
+        assert abs(over["counters"]["clock_offset"]) > 3600
         assert [row[4:] for row in rows[1:]] == [
             ["status 503", "HTTPError", "503", "", '{"page":{"error":"no"}}', "0.5"],
             ["setup", "ValueError", "", "True", "", "0.5"],
@@ -169,6 +177,7 @@ class TestResults:
         async with lab.get(path) as response:
             lines = [orjson.loads(line) for line in (await response.text()).splitlines()]
         assert [line.get("details") for line in lines] == [error.get("details") for error in errors]
+        assert [line["epoch"] for line in lines] == [second] * 3
 
 
 class TestLive:
@@ -290,7 +299,7 @@ class TestWarmUp:
                 own = dict(zip(head, found[0], strict=True))
                 assert (own["max"], own["samples"], own["failed_count"], own["failed_max"]) == ("0.5", "1", "1", "0.5")
 
-    @pytest.mark.parametrize("value", ["-1", "x", "nan", "1e9", "1", "0.5"])
+    @each("value", ["-1", "x", "nan", "1e9", "1", "0.5"])
     async def test_a_wrong_one_is_refused(self, lab: Any, value: str) -> None:
         """Nothing is begun."""
         async with lab.post(f"/turret-runs?warm_up={value}", json={"run_time": 1}) as response:

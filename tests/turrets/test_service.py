@@ -21,9 +21,10 @@ from tests.conftest import running
 from tests.hosts.samples import register
 from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import slice_of, stock_result
+from tests.turrets.report.test_page import Page
 from tests.turrets.runs import ask, get, post, results, until_over, until_state
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -277,6 +278,34 @@ class TestRestart:
             over = await until_over(second, run["id"])
             assert (over["state"], over["transactions"]) == ("stopped", 20)
             assert (await get(second, f"/turret-runs/{run['id']}/summary"))["transactions"] == 20
+
+    async def test_a_run_that_ended_during_a_restart_has_fired_for_its_run_time(
+        self, settings: Settings, database_url: str, recruit: Recruit
+    ) -> None:
+        """Neither the time of the restart nor a transaction that ended late makes it longer, and its rate lower."""
+        async with running(build(replace(settings, turrets=QUICK))) as first:
+            _, publish, rc = await where(first)
+            turret = await recruit(first, OwnTurret)
+            run = await ask(first, run_time=600)
+            await turret.until_told("start")
+            await turret.deliver(slice_of(0, [0.01] * 239), slice_of(1, [0.01]))
+            await turret.until_acknowledged(1)
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE turret_runs SET started_at = started_at - interval '1 hour'")
+        await connection.execute("UPDATE turret_slices SET second = 600 WHERE second = 1")
+        await connection.close()
+        fixed = replace(QUICK, hq_publish_port=publish, hq_rc_port=rc)
+        async with running(build(replace(settings, turrets=fixed))) as second:
+            over = await until_over(second, run["id"])
+            summary = await get(second, f"/turret-runs/{run['id']}/summary")
+            async with second.get(f"/turret-runs/{run['id']}/report") as response:
+                report = Page(await response.text())
+            async with second.ws_connect(f"/turret-runs/{run['id']}/live") as socket:
+                frame = await socket.receive_json(timeout=SECONDS)
+        firing = datetime.fromisoformat(over["ceased_at"]) - datetime.fromisoformat(over["started_at"])
+        assert (over["state"], firing.total_seconds(), frame["elapsed"]) == ("finished", 600.0, 600.0)
+        assert (summary["transactions"], summary["duration"], summary["rate"]) == (240, 600.0, 0.4)
+        assert any(text == "600 s" for text in report.texts)
 
     async def test_conditions_go_on_after_a_restart(self, settings: Settings, recruit: Recruit) -> None:
         """Values from before the restart count: neither part alone has enough of them to stop the run."""

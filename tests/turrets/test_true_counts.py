@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,12 @@ async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: P
     # A killed turret is missed, and nothing of it is invented.
     assert 0 <= timers.get("dying", {"count": 0})["count"] <= place.hits["dying"]
     assert any("dying" in doubt["what"] and doubt["level"] == "bad" for doubt in summary["trust"]["doubts"])
+    assert any("lost for good" in fact for fact in summary["trust"]["facts"])
+
+    # All times are on the clock of the headquarters, and the seconds are those of firing.
+    began = datetime.fromisoformat(over["started_at"]).timestamp()
+    assert all(-1.0 <= row["epoch"] - began - row["elapsed"] <= 0.001 for row in rows)
+    assert (summary["duration"], summary["rate"]) == (3.0, pytest.approx(summary["transactions"] / 3))
 
     whole = sum(row["count"] for name, row in timers.items() if name in MODELS) + len(broken)
     errors = place.failures["failing"] + len(broken)

@@ -24,7 +24,7 @@ from smartmob.commands.model import SUCCESS, Offset
 from smartmob.commands.partial_file import PART, PartialFile, kind_of, part_name
 from smartmob.commands.registry import command
 from smartmob.errors import Conflict, InvalidInput
-from smartmob.kernel.runtime.disk import DiskLow, Floor, check_free
+from smartmob.kernel.runtime.disk import Floor, check_free
 
 _DIGEST_BYTES = 32  # SHA-256
 _LONGEST_NAME_BYTES = 255  # of a file, see NAME_MAX in limits.h
@@ -94,7 +94,7 @@ def place(
         elif done:
             tree_entries.finish_folder(parent, found.name, mode, mtime_ns)
         else:
-            tree_entries.make_folder(parent, found.name)
+            tree_entries.make_folder(parent, found.name, mode)
     return SUCCESS
 
 
@@ -145,15 +145,15 @@ async def put(
     the same text ends the first one, whose connection is lost.
 
     With `open_end` the content ends where the client ends it; `size` is then an estimate, and the 32 bytes are needed.
-    A link is followed, or replaced without `follow`. What is sent to a device is written to it; a fifo, a socket and a
-    disk are refused.
+    A link is followed, or replaced without `follow`. Without `mode` a file keeps its own, a new one gets that of any
+    program. What is sent to a device is written to it; a fifo, a socket and a disk are refused.
     """
     target = _file_path(call, path, raw)
     if (kind := await asyncio.to_thread(_kind, target, follow)) == "device":
         descriptor = os.open(target, _DEVICE)
         os.set_blocking(descriptor, True)
         with os.fdopen(descriptor, "wb") as device:
-            writer = Writer(device)
+            writer = Writer(device, str(target))
             await call.emit_and_drain({"offset": 0})
             size, _ = await _receive_checked(call, writer, None if open_end else size, sha256, target)
         await call.emit_and_drain({"size": size, "sha256": writer.sha256.hex()})
@@ -163,7 +163,7 @@ async def put(
     name = _part(target, size, source, open_end)
     async with call.services.transfers.lock(target.with_name(name) if name else target, transfer):
         with _folder(target.parent) as folder, closing(_open(folder, target, name, sole=source is None)) as part:
-            writer = Writer(part.file, Floor(target.parent, call.services.least_free).take)
+            writer = Writer(part.file, str(target), Floor(target.parent, call.services.least_free).take)
             present = os.fstat(part.file.fileno()).st_size
             if present > size:
                 part.restart()  # it is not the beginning of this file
@@ -173,13 +173,13 @@ async def put(
                 await call.emit_and_drain({"offset": present})
                 rest = None if open_end else size - present
                 received, wrong = await _receive_checked(call, writer, rest, sha256, target)
-            except DiskLow:
-                part.remove()  # the incomplete file would take space that is missing
+                if wrong is not None:
+                    raise wrong
+                part.finish(_mode(target) if mode is None else mode_of(mode), mtime_ns)
+            except OSError as error:
+                if error.errno != errno.ECONNABORTED:
+                    part.remove()  # the incomplete file would take space that is missing, or cannot be continued
                 raise
-            if wrong is not None:
-                part.remove()
-                raise wrong
-            part.finish(None if mode is None else mode_of(mode), mtime_ns)
     await call.emit_and_drain({"size": present + received, "sha256": writer.sha256.hex()})
     return SUCCESS
 
@@ -217,6 +217,15 @@ def _kind(target: Path, follow: bool) -> str | None:
         reason = f"it is a {kind_of(behind)} there, which is not replaced by a file"
         raise FileExistsError(errno.EEXIST, reason, str(target))
     return "device" if stat.S_ISCHR(behind) else kind_of(mode)
+
+
+def _mode(target: Path) -> int:
+    """Return the mode of a file whose content comes without one: its own, or that of a file which programs create."""
+    try:
+        about = target.lstat().st_mode
+    except OSError:
+        about = 0
+    return about & 0o777 if stat.S_ISREG(about) else mode_of(0o666)
 
 
 def _part(target: Path, size: int, source: str | None, open_end: bool) -> str | None:

@@ -75,7 +75,7 @@ async def exec(
     `env` is added to the service's own environment. After `timeout` seconds the program is asked to end (SIGTERM), and
     killed when it does not. `stdin` is the whole input; without it the input stays open for send_input. With
     `terminal` the program runs on a pseudo-terminal of that size. Standard output and standard error are one stream,
-    in the order of writing; with `apart` they are two, and told apart where the output is read. The program runs in a
+    in the order of writing; with `apart` they are two, and so is the output when it is read. The program runs in a
     session of its own; its descendants end with it. With `source` it runs once in the folder and the environment of an
     application, which are prepared as for a process; `cmd` is then as a line of a Procfile.
     """

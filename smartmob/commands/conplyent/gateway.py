@@ -1,12 +1,14 @@
 """The gateway for clients of conplyent: many at once, each with its own working directory, on a port of its own.
 
-The wire has neither authentication nor encryption, so the port is closed by default.
+A client that connects again is where it was, since the directory of conplyent's server stays. The wire has neither
+authentication nor encryption, so the port is closed by default.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from smartmob.commands.conplyent import protocol
@@ -59,6 +61,7 @@ class ConplyentGateway:
         self.most_connections = most_connections
         self.most_waiting = most_waiting
         self.peers: set[_Peer] = set()
+        self._folders: dict[str, Path] = {}
         self._settings = settings
         self._server: asyncio.Server | None = None
 
@@ -89,6 +92,21 @@ class ConplyentGateway:
                 peer.disconnect()
             self._server = None
 
+    def session(self, host: str, client: str) -> ClientSession:
+        """Return the session of a client; it begins where the last one from its host was, as on conplyent's server."""
+        session = self.service.session(client)
+        folder = self._folders.get(host)
+        if folder is not None and folder.is_dir():
+            session.cwd = folder
+        return session
+
+    def keep(self, host: str, session: ClientSession) -> None:
+        """Keep the working directory of a client that has disconnected for the next one from its host."""
+        self._folders.pop(host, None)
+        self._folders[host] = session.cwd
+        while len(self._folders) > self.most_connections:
+            del self._folders[next(iter(self._folders))]
+
     def names(self) -> list[str]:
         """Return the names of the commands that conplyent's client offers as methods."""
         return [name for name in self.service.registry.names() if name not in _STREAM_COMMANDS]
@@ -108,15 +126,16 @@ class _Peer(asyncio.Protocol):
         self._worker: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
-        self._client = "?"
+        self._client = self._host = "?"
+        self._session: ClientSession | None = None
         self.transport: Any = None
 
     # -- the connection -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        host, port = (transport.get_extra_info("peername") or ("?", 0))[:2]
-        self._client = f"conplyent {host}:{port}"
+        self._host, port = (transport.get_extra_info("peername") or ("?", 0))[:2]
+        self._client = f"conplyent {self._host}:{port}"
         most = self._gateway.most_connections
         if len(self._gateway.peers) >= most:
             log.warning("conplyent.refused", client=self._client, reason=f"{most} clients are connected")
@@ -125,7 +144,7 @@ class _Peer(asyncio.Protocol):
         self._gateway.peers.add(self)
         transport.set_write_buffer_limits(_WRITE_BUFFER_BYTES)
         transport.write(self._wire.to_send())
-        self._session: ClientSession = self._gateway.service.session(self._client)
+        self._session = self._gateway.session(self._host, self._client)
         asyncio.get_running_loop().call_later(self._gateway.greeting_seconds, self._check_greeted)
 
     def data_received(self, data: bytes) -> None:
@@ -142,6 +161,8 @@ class _Peer(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._gateway.peers.discard(self)
+        if self._session is not None:
+            self._gateway.keep(self._host, self._session)
         self._writable.set()
         for task in tuple(self._tasks):
             task.cancel()
@@ -208,6 +229,7 @@ class _Peer(asyncio.Protocol):
         self._worker = None
 
     async def _call(self, command: CommandRequest, sink: _ConplyentSink) -> None:
+        assert self._session is not None
         try:
             kwargs = {name: value for name, value in command.kwargs.items() if not sink.partial or name != "partial"}
             arguments = (command.args, kwargs)

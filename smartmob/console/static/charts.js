@@ -90,7 +90,8 @@ export async function draw(place, traces, wanted) {
   const node = typeof place === "string" ? document.getElementById(place) : place;
   await library;
   // In a narrow chart there is space for few labels, and above the curves there is the legend and a title.
-  const margin = wanted.legend?.yref === "container" && wanted.showlegend ? { ...wanted.margin, t: Math.max(40, 34 + legendPixels(traces, node.clientWidth - 20)) } : wanted.margin;
+  const above = () => Math.max(40, 34 + legendPixels(traces, node.clientWidth - wanted.margin.l - wanted.margin.r));
+  const margin = wanted.legend?.yref === "container" && wanted.showlegend ? { ...wanted.margin, t: above() } : wanted.margin;
   const xaxis = node.clientWidth < NARROW_PIXELS ? { nticks: 4, ...wanted.xaxis } : wanted.xaxis;
   await window.Plotly.react(node, traces, { ...wanted, margin, xaxis, datarevision: ++revision }, { displayModeBar: false, responsive: true, doubleClick: false });
   performance.mark("chart-drawn");

@@ -121,10 +121,17 @@ export function confirmDialog(question, verb) {
 }
 
 const plain = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
+const near = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 2 });
 
 export function number(value, digits = 1) {
   if (value === null || value === undefined) return "–";
-  return digits === 1 ? plain.format(value) : new Intl.NumberFormat("en-GB", { maximumFractionDigits: digits }).format(value);
+  if (digits === 1) return (value !== 0 && Math.abs(value) < 0.1 ? near : plain).format(value);
+  return new Intl.NumberFormat("en-GB", { maximumFractionDigits: digits }).format(value);
+}
+
+// A number with its noun: 1 line, 2 lines, 1,200 lines.
+export function counted(value, noun) {
+  return `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 }
 
 export function percent(value) {
@@ -140,8 +147,11 @@ export function bytes(value) {
   return `${Math.round(value)} B`;
 }
 
+export const MEGABYTE = 2 ** 20; // the unit in which machines report memory and storage (smartmob/hosts/fields.py)
+
+// A size that a machine reports in MB.
 export function megabytes(value) {
-  return value === null || value === undefined ? "–" : bytes(value * 1e6);
+  return value === null || value === undefined ? "–" : bytes(value * MEGABYTE);
 }
 
 export function seconds(value) {

@@ -2,7 +2,7 @@
 
 import { fetchJson, showError } from "./api.js";
 import { draw, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
-import { ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, tiles, update, when } from "./dom.js";
+import { MEGABYTE, ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { connection, jobTable, labels, programTable } from "./nodes.js";
 
@@ -55,16 +55,17 @@ async function course() {
     const found = await fetchJson(`/hosts/${encodeURIComponent(name)}/samples?from=${end - span}&to=${end}&points=600`);
     const x = found.points.map((point) => new Date(point.time));
     const of = (figure, part) => found.points.map((point) => point[figure]?.[part] ?? null);
+    const sizes = (figure) => of(figure, "avg").map((value) => (value === null ? null : value * MEGABYTE));
     const most = found.width ? [line("CPU, max", x, of("cpu", "max"), { line: { width: 0.8, dash: "dot" }, hovertemplate: "%{y:.1f} %" })] : [];
     await draw("chart", [
       line("CPU", x, of("cpu", "avg"), { hovertemplate: "%{y:.1f} %" }), ...most,
-      line("memory", x, of("mem", "avg"), { yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
-      line("swap", x, of("swap", "avg"), { yaxis: "y2", hovertemplate: "%{y:,.0f} MB" }),
+      line("memory", x, sizes("mem"), { yaxis: "y2", hovertemplate: "%{y:.3s}B" }),
+      line("swap", x, sizes("swap"), { yaxis: "y2", hovertemplate: "%{y:.3s}B" }),
       line("received", x, of("net_received", "avg"), { yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }), line("sent", x, of("net_sent", "avg"), { yaxis: "y3", hovertemplate: "%{y:.3s}B/s" }),
       line("read", x, of("disk_read", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }), line("written", x, of("disk_write", "avg"), { yaxis: "y4", hovertemplate: "%{y:.3s}B/s" }),
     ], layout({
       xaxis: { type: "date", range: [new Date((end - span) * 1000), new Date(end * 1000)], anchor: "y4" },
-      margin: { l: 56, r: 16, t: 76, b: 40 }, ...stacked([["CPU, %"], ["Memory, MB"], ["Network, B/s", { tickformat: "~s" }], ["Disk, B/s", { tickformat: "~s" }]]),
+      margin: { l: 56, r: 16, t: 76, b: 40 }, ...stacked([["CPU, %"], ["Memory, B", { tickformat: "~s" }], ["Network, B/s", { tickformat: "~s" }], ["Disk, B/s", { tickformat: "~s" }]]),
     }));
   } catch (error) { showError(error); }
 }

@@ -11,7 +11,7 @@ let span = 3600;
 
 function show(frame) {
   update("hosts", table([
-    { name: "Machine", wide: true, cell: (host) => link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`) },
+    { name: "Machine", wide: true, cell: (host) => [link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`), host.own ? el("span", { class: "quiet" }, " (this service)") : null] },
     { name: "Last report", cell: (host) => (silent(host, frame.at) ? badge(host.at ? `silent, last seen ${ago(host.at)}` : "never reported", "warning") : badge("reports", "good")) },
     { name: "CPU", right: true, cell: (host) => figure(host, "cpu", percent) },
     { name: "Load", right: true, cell: (host) => figure(host, "load", (value) => number(value, 2)) },
@@ -19,7 +19,6 @@ function show(frame) {
     { name: "Storage", right: true, cell: (host) => ofTotal(host, "storage") },
     { name: "In", right: true, cell: (host) => figure(host, "net_received", rate) },
     { name: "Out", right: true, cell: (host) => figure(host, "net_sent", rate) },
-    { name: "", cell: (host) => (host.own ? el("span", { class: "quiet" }, "this service") : "") },
   ], frame.hosts, emptyState("No machine reports yet. On a machine under test, run:", `smartmob report-host --to ${location.origin} --name rack7`), { rowClass: (host) => (silent(host, frame.at) ? "stale" : null) }));
 }
 

@@ -68,7 +68,8 @@ async function loadTrends() {
   const report = await fetchJson(`/api/v1/trends?limit=100&resource=${measure}&${id ? `item=${encodeURIComponent(id)}` : `name=${encodeURIComponent(name)}`}`);
   trends = report.trends.filter((trend) => id || `${trend.path}::${trend.variant}` === name).map((trend) => ({ ...trend, unit: report.unit }));
   places = report.places;
-  fill("trends", trendTable({ ...report, trends, found: trends.length }, ""));
+  const explanation = report.explanation === "No test changed its level." ? "Its level did not change." : report.explanation;
+  fill("trends", trendTable({ ...report, explanation, trends, found: trends.length }, ""));
   await chart();
 }
 
@@ -80,7 +81,7 @@ function traces() {
     const own = found.points.map((point, place) => [point, place]).filter(([point]) => point.context_h === context);
     const color = COLOURS[index % COLOURS.length];
     const verdicts = own.map(([point]) => (newest.has(point) ? judged(point) : null));
-    return { type: "scatter", mode: "markers+lines", name: `context ${escapeHtml(context.slice(0, 8))}`, x: own.map(([point, place]) => (byRun ? place : point.started_at)),
+    return { type: "scatter", mode: "markers+lines", name: escapeHtml(own[0][0].machine && contexts.length === 1 ? own[0][0].machine : `context ${context.slice(0, 8)}`), x: own.map(([point, place]) => (byRun ? place : point.started_at)),
       y: own.map(([point]) => (point[measure] === null ? null : point[measure] * factor)),
       marker: { size: verdicts.map((one) => (VERDICT_COLOURS[one?.verdict] ? 10 : 6)), color: verdicts.map((one) => VERDICT_COLOURS[one?.verdict] ?? color), symbol: verdicts.map((one) => ({ regression: "triangle-up", improvement: "triangle-down", suspect: "diamond" }[one?.verdict] ?? "circle")) },
       line: { width: 1, color }, customdata: own.map(([point], place) => [escapeHtml(point.scm_ref?.slice(0, 12) || "–"), verdicts[place] ? `, ${escapeHtml(verdicts[place].word)}` : ""]),
@@ -109,7 +110,7 @@ async function load() {
   if (asked.get("id")) return fetchJson(`/api/v1/items/${encodeURIComponent(asked.get("id"))}/series?limit=1000`);
   const variant = asked.get("variant") ?? "", path = asked.get("path");
   const rows = ((await fetchJson(`/api/v1/items/${encodeURIComponent(variant)}/history?limit=1000`))?.history ?? []).filter((row) => !path || row.item_path === path).reverse();
-  const changes = rows.filter((row, index) => index && row.context_h !== rows[index - 1].context_h).map((row) => ({ started_at: row.started_at, what: `on ${row.machine_node ?? "another machine"}` }));
+  const changes = rows.filter((row, index) => index && row.context_h !== rows[index - 1].context_h).map((row) => ({ started_at: row.started_at, what: `on ${row.machine}` }));
   return { points: rows, changes };
 }
 

@@ -173,13 +173,15 @@ function head(run, further) {
 
 // The charts of the report that this page does not have live, in the colours of the page. The maps of latencies are in the
 // report alone: the library draws them with inline styles, which the security policy of the page forbids.
-const REPORT_CHARTS = [["curves", "Percentiles"], ["latency-0", "Latency over time"], ["cpu-0", "Busiest core of the turrets"], ["lag-0", "Lag of the turrets"], ["memory-0", "Memory of the turrets"]];
+const REPORT_CHARTS = [["curves", "Percentiles"], ["latency-0", "Latency over time"], ["users-0", "over time"], ["cpu-0", "Busiest core of the turrets"], ["lag-0", "Lag of the turrets"], ["memory-0", "Memory of the turrets"]];
 let reported = null;
 
 async function reportCharts() {
   reported ??= (await fetchJson(`/console/data/load/${id}`)).charts;
-  const shown = REPORT_CHARTS.filter(([name]) => reported[name]?.data.length);
+  // Turrets have cannons, other tools have users.
+  const shown = REPORT_CHARTS.filter(([name]) => reported[name]?.data.length).map(([name, words]) => [name, name === "users-0" ? `${reported[name].data[0].name} ${words}`.replace(/^./, (first) => first.toUpperCase()) : words]);
   document.getElementById("report-panel").hidden = !shown.length;
+  update("report-note", "Maps of the latencies over time are in the ", link("report", `/turret-runs/${id}/report`), ".");
   update("report-charts", shown.map(([name, words]) => el("figure", { "data-key": name }, el("figcaption", {}, words), el("div", { id: `report-${name}`, class: "chart", role: "img", "aria-label": words }))));
   for (const [name] of shown) {
     const { data, layout: given } = reported[name];

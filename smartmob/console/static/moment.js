@@ -1,7 +1,7 @@
 // One moment of the timeline: the values of all curves then, and the tests, programs, jobs and load tests that were on.
 
 import { changes } from "./changes.js";
-import { bytes, clockTime, el, link, number, percent, seconds, table, when } from "./dom.js";
+import { bytes, clockTime, el, link, megabytes, number, percent, seconds, table, when } from "./dom.js";
 import { laneName } from "./timeline_chart.js";
 
 const MOST_NAMES = 4; // of a kind in the small card at the pointer
@@ -61,7 +61,7 @@ export function panel(found, spans, moment, span, pinned) {
   return [el("p", {}, when(new Date(moment * 1000)), pinned ? el("span", { class: "quiet" }, " pinned; click in the chart to release it") : ""),
     index >= 0 ? table([
       { name: "Machine", wide: true, cell: (host) => link(host.host, `/console/hosts/${encodeURIComponent(host.host)}`) }, { name: "CPU", right: true, cell: (host) => percent(host.cpu[index]) },
-      { name: "CPU, max", right: true, cell: (host) => percent(host.cpu_max[index]) }, { name: "Memory", right: true, cell: (host) => (host.mem[index] === null ? "–" : `${number(host.mem[index])} MB`) },
+      { name: "CPU, max", right: true, cell: (host) => percent(host.cpu_max[index]) }, { name: "Memory", right: true, cell: (host) => megabytes(host.mem[index]) },
       { name: "Received/s", right: true, cell: (host) => bytes(host.received[index]) }, { name: "Sent/s", right: true, cell: (host) => bytes(host.sent[index]) },
     ], found.courses.hosts, "No machine reported then.") : el("p", { class: "quiet" }, "No machine reported then."),
     loads.map(([load, place]) => el("p", {}, link(load.name, `/console/load/${load.id}`), `: ${number(load.rate[place])}/s, p50 ${seconds(load.p50[place])}, p99 ${seconds(load.p99[place])}, ${number(load.errors[place])} errors/s`)),

@@ -1,7 +1,7 @@
 // A view of continuous output: its newest lines, with search, pause and colours.
 
 import { Painter } from "./ansi.js";
-import { el, fill } from "./dom.js";
+import { counted, el, fill } from "./dom.js";
 
 const MAX_LINES = 5000;
 const LINES_PER_FRAME = 2000;
@@ -41,7 +41,7 @@ export class OutputView {
       this.skipped += this.waiting.length - MAX_LINES;
       this.waiting.splice(0, this.waiting.length - MAX_LINES);
     }
-    if (this.paused) this.status.textContent = `${this.waiting.length} lines waiting`;
+    if (this.paused) this.status.textContent = `${counted(this.waiting.length, "line")} waiting`;
     else this.scheduleDraw();
   }
 
@@ -71,7 +71,7 @@ export class OutputView {
     const nodes = document.createDocumentFragment();
     if (this.openNode) this.openNode.remove();
     this.openNode = null;
-    if (this.skipped) { nodes.append(el("div", { class: "note" }, `${this.skipped} lines were skipped because they came too fast`)); this.skipped = 0; }
+    if (this.skipped) { nodes.append(el("div", { class: "note" }, `${counted(this.skipped, "line")} skipped because they came too fast`)); this.skipped = 0; }
     for (const line of lines) nodes.append(this.line(line));
     if (this.open && !this.waiting.length) {
       // Its end may change the colours again, so the painter of whole lines stays as it is.
@@ -104,7 +104,7 @@ export class OutputView {
     this.searched = this.search.value.trim().toLowerCase();
     let found = 0;
     for (const node of this.place.children) { this.applySearch(node); found += node.hidden ? 0 : 1; }
-    this.status.textContent = this.searched ? `${found} lines` : "";
+    this.status.textContent = this.searched ? counted(found, "line") : "";
   }
 }
 

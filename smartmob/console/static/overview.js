@@ -1,7 +1,7 @@
 // The overview: machines, processes, the load test, test runs, jobs and changes.
 
 import { fetchJson, showError } from "./api.js";
-import { ago, badge, bytes, el, emptyState, fill, link, megabytes, number, percent, seconds, silent, table, tiles, update, when } from "./dom.js";
+import { ago, badge, bytes, counted, el, emptyState, fill, link, megabytes, number, percent, seconds, silent, table, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { changes } from "./changes.js";
 import { Spark } from "./spark.js";
@@ -80,14 +80,14 @@ function showJobs(frame) {
 
 function showRest(document) {
   update("runs", table([
-    { name: "Run", cell: (run) => link(runName(run), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
+    { name: "Run", wide: true, cell: (run) => link(runName(run), `/console/tests/runs/${encodeURIComponent(run.id)}`) },
     { name: "Verdict", cell: (run) => (run.verdict ? el("span", { title: run.reason ?? "" }, verdict(run)) : "–") },
-    { name: "Started", wide: true, cell: (run) => when(run.started_at) },
+    { name: "Started", cell: (run) => when(run.started_at) },
     { name: "Tests", right: true, cell: (run) => number(run.metrics) },
     { name: "Time", right: true, cell: (run) => seconds(run.total_time) },
   ], document.runs, emptyState("No test run has been measured yet:", `pytest --remote-server ${location.origin} --no-db`), { filter: false }));
   const older = document.changes.slice(SHOWN_CHANGES);
-  update("changes", changes(document.changes.slice(0, SHOWN_CHANGES)), older.length ? el("details", {}, el("summary", {}, `${older.length} earlier changes`), changes(older)) : null);
+  update("changes", changes(document.changes.slice(0, SHOWN_CHANGES)), older.length ? el("details", {}, el("summary", {}, counted(older.length, "earlier change")), changes(older)) : null);
 }
 
 async function refresh() {

@@ -1,6 +1,7 @@
 // The traces and the layout of the timeline: curves of machines and load tests above lanes with bars.
 
 import { COLOURS, dates, escapeHtml, layout, legendPixels, line, themeColours } from "./charts.js";
+import { MEGABYTE } from "./dom.js";
 import { verdictOf } from "./run_verdicts.js";
 import { level } from "./states.js";
 
@@ -57,7 +58,7 @@ function machineLines(courses) {
     const name = escapeHtml(host.host);
     return [
       line(name, x, host.cpu, shared),
-      line(name, x, host.mem.map((value) => known(value, 1 / 1000)), { ...shared, showlegend: false, yaxis: "y2" }),
+      line(name, x, host.mem.map((value) => known(value, MEGABYTE / 1e9)), { ...shared, showlegend: false, yaxis: "y2" }),
       line(name, x, host.received.map((value, place) => (value === null ? null : value + (host.sent[place] ?? 0))), { ...shared, showlegend: false, yaxis: "y3" }),
     ];
   });
@@ -107,7 +108,8 @@ export function timelineDrawing(document, spans, width) {
   const lane = (name, index) => ({ text: escapeHtml(name), xref: "paper", yref: "y4", x: 0, y: index - 0.02, xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 11, color: colours.text } });
   const mark = (each) => ({ x: each.at, yref: "paper", y: 1, yanchor: "bottom", xanchor: Date.parse(each.at) / 1000 > start + (end - start) * 0.7 ? "right" : "left", showarrow: false, text: escapeHtml(each.text.slice(0, narrow ? 16 : 40)), font: { size: 11, color: colours.strong } });
   const traces = [...machineLines(document.courses), ...loadLines(document.loads), ...bars(spans, names, start, end, narrow)];
-  const margin = { l: narrow ? 42 : Math.max(56, 14 + 7 * Math.max(0, ...shown.map((name) => name.length))), r: 16, t: Math.max(40, 34 + legendPixels(traces, width - 20)), b: 44 };
+  const left = narrow ? 42 : Math.max(56, 14 + 7 * Math.max(0, ...shown.map((name) => name.length)));
+  const margin = { l: left, r: 16, t: Math.max(40, 34 + legendPixels(traces, width - left - 16)), b: 44 };
   const height = parts.inner + margin.t + margin.b;
   const further = loads ? { yaxis5: axis("yaxis5"), yaxis6: axis("yaxis6") } : {};
   return {

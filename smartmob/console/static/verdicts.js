@@ -1,6 +1,6 @@
 // A comparison: the verdict on the whole, on the machine, and on each test.
 
-import { badge, el, link, number, table } from "./dom.js";
+import { badge, counted, el, link, number, table } from "./dom.js";
 import { level, verdict } from "./states.js";
 import { value } from "./values.js";
 
@@ -72,8 +72,8 @@ export function comparison(found, recent) {
     el("p", {}, counts),
     [...reasons].map(([reason, count]) => el("p", {}, badge(`${number(count)} ${found.words.unfit}`, level("unfit")), ` ${reason}`)),
     shown.length || !repeated.length ? [table(columns(unit, recent), shown.slice(0, MAX_ROWS), "No test changed.", { key: "changed" }), left(shown)] : null,
-    folded(`${number(repeated.length)} tests that cannot be judged`, repeated),
-    folded(`${number(rest.length)} tests within their usual variation`, rest));
+    folded(`${counted(repeated.length, "test")} that cannot be judged`, repeated),
+    folded(`${counted(rest.length, "test")} within the usual variation`, rest));
 }
 
 const left = (items) => (items.length > MAX_ROWS ? el("p", { class: "quiet" }, `and ${number(items.length - MAX_ROWS)} more`) : null);

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from smartmob.hosts.fields import query_parts
@@ -15,10 +17,11 @@ PACKAGE = "smartmob.hosts"
 _PREFETCH_ROWS = 4_000
 
 
-def load_queries() -> dict[str, str]:
+@cache
+def load_queries() -> Mapping[str, str]:
     """Return the feature's queries with the columns of the fields filled in."""
     parts = query_parts()
-    return {name: text.format(**parts) for name, text in queries.load(PACKAGE).items()}
+    return MappingProxyType({name: text.format(**parts) for name, text in queries.load(PACKAGE).items()})
 
 
 class HostsReader:

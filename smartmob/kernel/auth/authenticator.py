@@ -17,6 +17,7 @@ import secrets
 import socket
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 
 from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel.auth.active_requests import ActiveRequests
@@ -208,8 +209,11 @@ def _cookie_key(token: bytes | None) -> bytes:
     The derivation is slow on purpose (scrypt): the holder of any cookie can test guesses of the service's token against
     the signature, and a person may have chosen a weak token.
     """
-    if token is None:
-        return secrets.token_bytes(32)
+    return secrets.token_bytes(32) if token is None else _derived(token)
+
+
+@lru_cache(maxsize=8)
+def _derived(token: bytes) -> bytes:
     return hashlib.scrypt(token, salt=b"smartmob cookie", n=2**14, r=8, p=1, dklen=32)
 
 

@@ -6,8 +6,10 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
+from smartmob.counts import counted
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.observability.event_logger import get_logger
@@ -52,13 +54,17 @@ def tables(migrations: Iterable[Migration]) -> list[str]:
 
 def collect(packages: Mapping[str, str]) -> list[Migration]:
     """Return all migrations in the order to apply them. `packages` maps each feature to its Python package."""
-    found = [
+    found = [migration for feature, package in packages.items() for migration in _collect(feature, package)]
+    return sorted(found, key=lambda migration: (migration.feature, migration.number))
+
+
+@cache
+def _collect(feature: str, package: str) -> tuple[Migration, ...]:
+    return tuple(
         Migration(feature, int(match[1]), file.name, file.read_text(encoding="utf-8"))
-        for feature, package in packages.items()
         for file in resources.files(package).joinpath("migrations").iterdir()
         if (match := _NAME.fullmatch(file.name))
-    ]
-    return sorted(found, key=lambda migration: (migration.feature, migration.number))
+    )
 
 
 async def bring_up_to_date(database: Database, packages: Mapping[str, str]) -> Callable[[], Awaitable[None]]:
@@ -70,7 +76,7 @@ async def bring_up_to_date(database: Database, packages: Mapping[str, str]) -> C
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
         if applied < len(wanted):
-            raise Unavailable(f"{len(wanted) - applied} migrations are missing; restart the service to apply them")
+            raise Unavailable(f"{counted(len(wanted) - applied, 'migration')} missing; restart the service")
 
     return check
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from functools import cache
 from importlib import resources
+from types import MappingProxyType
 
 _BLOCK = re.compile(r"^-- name: *(\w+) *\n", re.MULTILINE)
 
 
-def load(package: str) -> dict[str, str]:
+@cache
+def load(package: str) -> Mapping[str, str]:
     """Return the named queries of the feature `package`; raises ValueError when a name is used twice."""
     text = resources.files(package).joinpath("queries.sql").read_text(encoding="utf-8")
     _, *parts = _BLOCK.split(text)
@@ -17,4 +21,4 @@ def load(package: str) -> dict[str, str]:
         if name in queries:
             raise ValueError(f"{package}: two queries are named {name}")
         queries[name] = body.strip().rstrip(";")
-    return queries
+    return MappingProxyType(queries)

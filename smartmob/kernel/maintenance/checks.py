@@ -18,6 +18,7 @@ from typing import Literal
 
 import psutil
 
+from smartmob.counts import counted
 from smartmob.errors import SmartmobError
 from smartmob.kernel.auth import authenticator
 from smartmob.kernel.db.migrations import Migration
@@ -233,8 +234,8 @@ async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
         return Finding("database", "warning", f"{said}, which is not the newest minor version", advice)
     if status.missing:
         advice = "The next start applies them, or smartmob db migrate. Make a backup first (smartmob db dump)."
-        return Finding("database", "warning", f"{said}; {len(status.missing)} migrations are missing", advice)
-    return Finding("database", "good", f"{said}, all {status.applied} migrations")
+        return Finding("database", "warning", f"{said}; {counted(len(status.missing), 'migration')} to do", advice)
+    return Finding("database", "good", f"{said}, all {counted(status.applied, 'migration')}")
 
 
 def is_outdated(server: str) -> bool:

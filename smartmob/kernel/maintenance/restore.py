@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 
+from smartmob.counts import counted
 from smartmob.errors import DatabaseError, InvalidInput, StartupError
 from smartmob.kernel.db import migrations
 from smartmob.kernel.db.database import Connection
@@ -68,7 +69,7 @@ async def restore(
         found = await tables(connection, target.migrations)
         if found and not force:
             raise DatabaseError(
-                f"{target.name} is not empty: it has {len(found)} tables of smartmob. "
+                f"{target.name} is not empty: it has {counted(len(found), 'table')} of smartmob. "
                 "Restore into another one, or give --force to have them replaced by the backup."
             )
         others = await connection.fetchval(_OTHERS) - _OWN_CONNECTIONS

@@ -66,5 +66,7 @@ def check_free(folder: Path, size: int, least: int) -> None:
         return  # the write itself fails then, with a better message
     if free - size < least:
         setting = (least if isinstance(least, LeastFree) else LeastFree(least)).setting
+        if free < size:
+            raise DiskLow(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         text = f"{free // 1024**2} MiB are free, and {setting} keeps {least // 1024**2} MiB for the service"
         raise DiskLow(errno.ENOSPC, text, str(folder))

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from smartmob.counts import counted
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds
 from smartmob.metrics.report_files.report import Case, Header, Outcome, Remark
@@ -71,7 +72,9 @@ def _case(found: _CommandResult) -> Case:
         outcome, took, user, kernel = Outcome.FAILED, None, None, None
     elif failed:
         outcome, took, user, kernel = Outcome.PASSED, _mean(times, good), None, None
-        remarks.append(Remark("failed runs", f"{len(failed)} of {len(codes)} runs of {name} failed; the others count"))
+        remarks.append(
+            Remark("failed runs", f"{len(failed)} of {counted(len(codes), 'run')} of {name} failed; the others count")
+        )
     else:
         outcome = Outcome.PASSED
         took, user, kernel = seconds(found.mean), seconds(found.user), seconds(found.system)

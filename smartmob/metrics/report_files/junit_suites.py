@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from smartmob.counts import counted
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Machine, Outcome
 
 MAX_PROPERTIES = 1000
@@ -154,12 +155,12 @@ class Suite:
         failed = self.direct[Outcome.FAILED] + self.nested[Outcome.FAILED]
         usual = {direct, direct - self.direct[Outcome.SKIPPED], total - skipped}
         if declared not in usual and not total - failed <= declared <= total + self.reruns:
-            yield f"tests={declared}, but there are {total} test cases"
+            yield f"tests={declared}, but it has {counted(total, 'test case')}"
             return
         numbers = [number for name in ("failures", "errors") if (number := _count(self.declared, name)) is not None]
         most = max(failed, self.failures) + self.reruns
         if numbers and not self.direct[Outcome.FAILED] <= sum(numbers) <= most:
-            yield f"failures and errors are {sum(numbers)}, but {failed} test cases failed"
+            yield f"failures and errors are {sum(numbers)}, but {counted(failed, 'test case')} failed"
 
     def _advance(self, start: datetime, seconds: float) -> None:
         try:

@@ -240,7 +240,7 @@ def _epoch(text: str) -> datetime | None:
 
 
 def _local_date(text: str) -> datetime | None:
-    """Return a time whose date is in numbers. Day and month are told apart if one is above 12, or by points."""
+    """Return a time whose date is in numbers. Day and month are distinguished if one is above 12, or by points."""
     match = _LOCAL_DATE.fullmatch(text)
     if not match:
         return None

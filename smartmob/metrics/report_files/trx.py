@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files.case_values import (
     ALTERED_NAME,
@@ -152,7 +153,7 @@ class _TrxReading:
     def finish(self) -> None:
         """Compare the number of results with the counter of the file."""
         if self._total is not None and self._total not in (self._outermost, self._seen, self._seen + self._sums):
-            difference = f"the total is {self._total}, but there are {self._seen} results"
+            difference = f"the total is {self._total}, but it has {counted(self._seen, 'result')}"
             add_remark(self._header, COUNTS, difference)
 
     def _end_result(self, result: _OpenResult) -> None:

@@ -150,8 +150,8 @@ class QueryHandlers:
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         item = parameter(request, "item")
-        rows = await self._service.history(item, query(request, protocol.LimitQuery).limit)
-        return JSONResponse(dumps({"item": item, "history": [dict(row) for row in rows]}))
+        rows = await self._runs.history(item, query(request, protocol.LimitQuery).limit)
+        return JSONResponse(dumps({"item": item, "history": rows}))
 
     async def _page_number(self, request: web.Request) -> int:
         """Return the page that a client asks for, in the query or in a JSON body, as monitor-server-api takes it."""

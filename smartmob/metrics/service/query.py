@@ -99,10 +99,6 @@ class QueryService:
         """Return the names of tests in whose path, variant or file a text occurs, in the order of names."""
         return await self._reader.find_items(text, limit)
 
-    async def history(self, item: str, limit: int) -> list[Record]:
-        """Return the executions of a test by its name or variant, newest first."""
-        return await self._reader.history(item, limit)
-
     # -- components, pipelines and builds -----------------------------------------------------------------------------
 
     async def components(self, prefix: str | None, page: int) -> Listing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -261,7 +261,7 @@ async def _roll_back(connection: Connection, transaction: Transaction) -> None:
 class BulkLoad:
     """One transaction of `MetricsWriter.bulk`."""
 
-    def __init__(self, connection: Connection, known: _KnownRows, sql: dict[str, str]) -> None:
+    def __init__(self, connection: Connection, known: _KnownRows, sql: Mapping[str, str]) -> None:
         self._connection = connection
         self._known = known
         self._sql = sql
@@ -313,7 +313,7 @@ class _KnownRows:
     as unused.
     """
 
-    def __init__(self, database: Database, sql: dict[str, str]) -> None:
+    def __init__(self, database: Database, sql: Mapping[str, str]) -> None:
         self._database = database
         self._sql = sql
         self._items: dict[ItemKey, UUID] = {}

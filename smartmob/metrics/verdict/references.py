@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput, NotFound
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
@@ -50,7 +51,7 @@ class ReferenceResolver:
             raise InvalidInput(f"{name} is further back than {_MAX_RUNS_BACK} runs; name the run itself")
         runs = await self._latest_run_ids(back + 1)
         if len(runs) <= back:
-            raise NotFound(f"there is no {name}: {len(runs)} runs have measured anything; see `smartmob tests ls`")
+            raise NotFound(f"there is no {name}: {counted(len(runs), 'run')} with measures; see `smartmob tests ls`")
         return await self._run(name, runs[back])
 
     async def _latest_run_ids(self, number: int) -> list[str]:

@@ -153,7 +153,7 @@ def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
         if row.verdict == "new" and name in in_base:
             row = _unfit(row, "it was measured on another machine before")
         elif row.verdict == "gone" and name in listed:
-            continue  # told by the row of the head
+            continue  # the first row says so
         elif row.verdict == "gone" and name in in_head:
             row = _unfit(row, "the head measured it on another machine")
         settled.append(row)

@@ -196,7 +196,7 @@ def describe_shift(shift: Shift, resource: str) -> ShiftFound:
             explanation = (
                 "No test was measured there before, so the machine cannot be judged."
                 if not shift.tests
-                else f"Only {number_of_tests(shift.tests)} can be compared: a slower machine cannot be told from a "
+                else f"Only {number_of_tests(shift.tests)} can be compared: a slower machine looks the same as a "
                 "slower test, so nothing was removed from the tests."
             )
         return ShiftFound("unknown", None, None, shift.tests, explanation)
@@ -292,7 +292,7 @@ def worded(verdicts: Iterable[ItemVerdict], resource: str) -> list[ItemVerdict]:
 
 
 def is_notable(row: ItemVerdict) -> bool:
-    """Return whether a row is more than "no change": a test that was renamed or is still slower is told too."""
+    """Return whether a row is more than "no change": a test that was renamed or is still slower counts too."""
     return row.verdict != "noise" or row.renamed_from is not None or row.since is not None
 
 

@@ -1,4 +1,4 @@
-"""Monitors one running program by its checks, from its start until it is told to end."""
+"""Monitors one running program by its checks, from its start until it is asked to end."""
 
 from __future__ import annotations
 

@@ -69,6 +69,8 @@ def kind_of(path: Path) -> Kind:
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
+        if zipfile.is_zipfile(path):
+            return "zip"  # behind something else, such as a program that unpacks it
         known = ", ".join(get_args(Kind)[:-1])
         raise ArchiveError(f"this is {_likeness(head)}; the source must be a {known} or {get_args(Kind)[-1]}") from None
     return "tar"

@@ -16,6 +16,11 @@ from smartmob.processes.preparation.procfile import MOST_BYTES, BadLine, logical
 LONGEST_VALUE = 128 * 1024 - 1
 """Limit of a variable, in characters: MAX_ARG_STRLEN of Linux without the zero byte."""
 
+_QUOTES = ('"', "'")
+_BLANKS = " \t\r\f\v"
+_OTHER_DIALECT = "--processes-dotenv"
+_EXPANDED = re.compile(rf"\$\{{{NAME}")
+_YAML = re.compile(rf"({NAME})[ \t]*:")
 _DECLARATION = re.compile(rf"({NAME})[ \t\r\f\v]*=[ \t\r\f\v]*(.*)", re.DOTALL)
 
 
@@ -23,17 +28,48 @@ def parse(data: bytes) -> dict[str, str]:
     """Return the variables, in the order of the file. Raises BadLine, whose message contains no values."""
     variables: dict[str, str] = {}
     declared: dict[str, int] = {}
+    opened = 0
     for number, line in logical_lines(".env", data):
         match = _DECLARATION.fullmatch(line)
         if match is None:
-            hint = "; leave out the word `export`" if line.startswith("export ") else ""
-            raise BadLine(".env", number, f"this is neither a variable (`NAME=value`) nor a comment{hint}")
+            reason = f"this is neither a variable (`NAME=value`) nor a comment{_remedy(line, opened)}"
+            raise BadLine(".env", number, reason)
         name = match[1]
         if name in declared:
             raise BadLine(".env", number, f"the variable {name} is already set on line {declared[name]}")
         declared[name] = number
         variables[name] = match[2]
+        if match[2][:1] in _QUOTES and match[2][:1] not in match[2][1:]:
+            opened = number
     return variables
+
+
+def remark(data: bytes) -> str | None:
+    """Return what other tools read differently in a valid file, with its first line and no value, or None."""
+    for number, line in logical_lines(".env", data):
+        _, _, value = line.partition("=")
+        value = value.strip(_BLANKS)
+        if len(value) > 1 and value[0] in _QUOTES and value[-1] == value[0]:
+            found = "the quotes are part of the value"
+        elif " #" in value:
+            found = "` #` begins no comment, it is part of the value"
+        elif _EXPANDED.search(value):
+            found = "`${...}` is part of the value, and is not replaced"
+        else:
+            continue
+        return f".env, line {number}: {found}; {_OTHER_DIALECT} reads the file as python-dotenv does"
+    return None
+
+
+def _remedy(line: str, opened: int) -> str:
+    """Return what to write instead of a line that sets no variable; `opened` is a line with an open quote, or 0."""
+    if line.startswith("export "):
+        return f"; leave out the word `export`, or start the service with {_OTHER_DIALECT}"
+    if opened:
+        return f"; for the value in quotes that begins on line {opened}, start the service with {_OTHER_DIALECT}"
+    if (match := _YAML.match(line)) is not None:
+        return f"; write `{match[1]}=...`"
+    return ""
 
 
 def parse_dotenv(data: bytes, outer: Mapping[str, str]) -> dict[str, str]:

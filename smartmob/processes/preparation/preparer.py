@@ -141,7 +141,9 @@ class Preparer:
                 listener.wrote(f"source: {remark}\n".encode())
             listener.advanced(model.PROCESSING)
             # In a thread, because the files of a source may be large.
-            found, index, variables, options = await asyncio.to_thread(self._read_source, source, definition)
+            found, index, variables, options, hint = await asyncio.to_thread(self._read_source, source, definition)
+            if hint is not None:
+                listener.wrote(f"source: {hint}\n".encode())
             shell = _shell(definition, variables)
             argv = _argv(found, definition, shell)
             await self._check_syntax(argv, shell, source.root, found)
@@ -171,11 +173,15 @@ class Preparer:
 
     def _read_source(
         self, source: Source, definition: model.Definition
-    ) -> tuple[procfile.Command, int, dict[str, str], model.Options]:
-        """Return the command of a process type, its index in the Procfile, the variables of .env, and the options."""
+    ) -> tuple[procfile.Command, int, dict[str, str], model.Options, str | None]:
+        """Return the command of a process type, its index in the Procfile, the variables of .env, and the options.
+
+        The last is what other tools read differently in .env, for people.
+        """
         found, index = _find_command(source, definition)
-        variables = _env_file(source, {**self._inherited, **definition.env} if self._dotenv else None)
-        return found, index, variables, _options(source, definition)
+        outer = {**self._inherited, **definition.env} if self._dotenv else None
+        variables, remark = _env_file(source, outer)
+        return found, index, variables, _options(source, definition), remark
 
     async def _check_syntax(self, argv: list[str], shell: str, folder: Path, found: procfile.Command) -> None:
         """Let the shell read a command without running it; raises PreparationError with its message.
@@ -271,13 +277,18 @@ def _shown_name(name: str) -> str:
     return repr(os.fsencode(name).decode(errors="backslashreplace"))
 
 
-def _env_file(source: Source, outer: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the variables of the .env file, if there is one; with `outer`, in the dialect of python-dotenv."""
+def _env_file(source: Source, outer: Mapping[str, str] | None) -> tuple[dict[str, str], str | None]:
+    """Return the variables of the .env file, if there is one; with `outer`, in the dialect of python-dotenv.
+
+    The second is what that dialect reads differently, for people.
+    """
     data = _read(source.root / _ENV_FILE)
     try:
         if data is None:
-            return {}
-        return envfile.parse(data) if outer is None else envfile.parse_dotenv(data, outer)
+            return {}, None
+        if outer is not None:
+            return envfile.parse_dotenv(data, outer), None
+        return envfile.parse(data), envfile.remark(data)
     except procfile.BadLine as error:
         # Clients know no state for a bad .env file; this one says that the author of the source must correct a file.
         raise PreparationError(model.NO_PROCFILE, str(error)) from None

@@ -18,6 +18,11 @@ from smartmob.errors import InvalidInput
 
 _BLANKS = " \t\r\f\v"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# Lines with a mistake; what looks like the continuation of a command matches none of them.
+_SPACED = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)[ \t]+:")
+_OTHER_NAME = re.compile(r"([^:=$\"'`|&;<>]{1,80}):(?![/0-9])")
+_UNMARKED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)[ \t=]")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 _DECLARATION = re.compile(r"([^:\s]+):[ \t\r\f\v]*(.*)", re.DOTALL)
 MOST_BYTES = 256 * 1024
 """Limit of a Procfile or .env file."""
@@ -73,22 +78,36 @@ def parse(data: bytes, file: str = "Procfile") -> Procfile:
     found = Procfile()
     for number, line in logical_lines(file, data):
         match = _DECLARATION.fullmatch(line)
+        if (spaced := _SPACED.match(line)) is not None:
+            reason = f"leave out the blanks before the colon: `{spaced[1]}: ...`"
+            found.faults.setdefault(spaced[1], BadLine(file, number, reason))
+            found.commands.setdefault(spaced[1], Command("", number))
+            continue
         if match is None or _NAME.fullmatch(match[1]) is None:
-            raise BadLine(
-                file,
-                number,
-                "this is neither a process type (`name: command`) nor a comment; a line that continues the one above "
-                "needs a backslash as the very last character there",
-            )
+            reason = f"this is neither a process type (`name: command`) nor a comment; {_remedy(line)}"
+            raise BadLine(file, number, reason)
         name, text = match[1], match[2]
         if name in found.commands:
-            reason = f"the process type {name!r} is already declared on line {found.commands[name].line}"
+            before = found.commands[name].line
+            reason = f"the process type {name!r} is already declared on line {before}; give one of them another name"
             found.faults.setdefault(name, BadLine(file, number, reason))
             continue
         found.commands[name] = Command(text, number)
         if not text:
-            found.faults[name] = BadLine(file, number, f"the process type {name!r} has no command")
+            found.faults[name] = BadLine(file, number, f"the process type {name!r} has no command behind the colon")
     return found
+
+
+def _remedy(line: str) -> str:
+    """Return what to write instead of a line that declares nothing, for the mistakes that other tools pass over."""
+    if line == "---":
+        return "leave it out"
+    other, unmarked = _OTHER_NAME.match(line), _UNMARKED.match(line)
+    if other is not None:
+        name = _NOT_IN_NAMES.sub("-", other[1]).strip("-.") or "name"
+        return f"a name has only letters, digits, `_`, `-` and `.` and begins with none of the last two: `{name}: ...`"
+    colon = f"a process type needs a colon behind its name: `{unmarked[1]}: ...`; " if unmarked is not None else ""
+    return f"{colon}a line that continues the one above needs a backslash as the very last character there"
 
 
 def logical_lines(file: str, data: bytes) -> Iterator[tuple[int, str]]:

@@ -17,6 +17,11 @@ from smartmob.processes.preparation.unpacked_tree import (
 
 _METADATA_BYTES = 1024 * 1024
 """Limit of the headers between two members of a tar archive."""
+_GNU_MAGIC = b"ustar  \0"
+"""Magic of GNU's own format, in which the prefix of ustar is other data (GNU tar manual, "Basic Tar Format")."""
+_MAGIC_AT, _NAME_BYTES = 257, 100
+_DUMP_FOLDER, _VOLUME_LABEL, _CONTINUED = b"D", b"V", b"M"
+"""Types of members of GNU tar: a folder of an incremental dump, a label, and the rest of a file of another volume."""
 _MOST_GLOBAL_HEADERS = 64  # keywords of the global headers of a tar archive, which tarfile keeps in memory
 
 
@@ -41,12 +46,15 @@ class _StrictInfo(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        if len(buf) == tarfile.BLOCKSIZE and not any(buf):
-            return super().frombuf(buf, encoding, errors)  # the end mark, for which tarfile expects its exception
+        if not any(buf) and len(buf) in (0, tarfile.BLOCKSIZE):
+            return super().frombuf(buf, encoding, errors)  # the end, for which tarfile expects its exceptions
         try:
-            return super().frombuf(buf, encoding, errors)
+            info = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from None
+        if buf[_MAGIC_AT:].startswith(_GNU_MAGIC):
+            info.name = bytes(buf[:_NAME_BYTES]).partition(b"\0")[0].decode(encoding, errors)
+        return info
 
 
 def unpack_tar(path: Path, compression: Compression | None, tree: UnpackedTree) -> None:
@@ -85,9 +93,17 @@ def _open_tar(source: _Metered) -> tarfile.TarFile:
 
 def _unpack_member(tar: tarfile.TarFile, info: tarfile.TarInfo, tree: UnpackedTree) -> None:
     check_length(info.name)
-    if info.isdir():
+    if info.isdir() or info.type == _DUMP_FOLDER or (info.isreg() and info.name.endswith("/")):
         tree.folder(info.name)
-    elif info.isreg():
+    elif info.type == _VOLUME_LABEL:
+        return
+    elif info.isfifo():
+        tree.remark(f"the fifo {info.name!r} was left out")
+    elif info.type == _CONTINUED:
+        raise ArchiveError("this is a later part of a tar archive in several volumes")
+    elif info.isreg() or info.type not in tarfile.SUPPORTED_TYPES:
+        if not info.isreg():
+            tree.remark(f"{info.name!r} is of the unknown type {info.type!r}, and was taken for a file")
         _check_holes(info, tree)
         content = tar.extractfile(info)
         assert content is not None

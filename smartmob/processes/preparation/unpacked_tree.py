@@ -1,8 +1,9 @@
 """The folder that an archive is unpacked into: no name and no link leaves it, and its content stays within limits.
 
-Archives are untrusted. Names must be relative and free of `..`; each link must end inside the folder after all links on
-its way have been followed; a hard link becomes a copy; duplicate names are refused. Of the permissions only the
-executable bit is kept; times are not kept. The limits count the unpacked bytes while they are unpacked.
+Archives are untrusted. Names are below the folder, whether they begin with a slash or not, and free of `..`; each link
+must end inside the folder after all links on its way have been followed; a hard link becomes a copy; of several entries
+with one name the last one counts. Of the permissions only the executable bit is kept; times are not kept. The limits
+count the unpacked bytes while they are unpacked, and all entries.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class UnpackedTree:
         self._folders = {""}
         self._files: set[str] = set()
         self._links: dict[str, str] = {}
+        self._entries = 0
         self._steps = 0
         self._remarks: list[str] = []
 
@@ -86,7 +88,9 @@ class UnpackedTree:
 
     def folder(self, name: str) -> None:
         """Create a folder and its parents."""
-        self._folder(_normalised(name), name)
+        inner = self._inner(name)
+        self._replace(inner, name)
+        self._folder(inner, name)
 
     def file(self, name: str, content: Reader, size: int, *, executable: bool) -> None:
         """Create a file from the next `size` bytes of `content`, which counts the bytes that are read from it."""
@@ -112,8 +116,11 @@ class UnpackedTree:
         self._links[self._new_path(name)] = to
 
     def copy(self, name: str, to: str) -> None:
-        """Create a copy of the earlier file `to`, in place of a hard link."""
-        source = _normalised(to)
+        """Create a copy of the earlier file or symbolic link `to`, in place of a hard link."""
+        source = self._inner(to)
+        if (target := self._links.get(source)) is not None:
+            self.add_link(name, target)
+            return
         if source not in self._files:
             raise ArchiveError(f"the hard link {name!r} leads to {to!r}, which is not a file before it in the archive")
         with open(f"{self._target}/{source}", "rb") as content:
@@ -196,14 +203,29 @@ class UnpackedTree:
 
     def _new_path(self, name: str) -> str:
         """Return the path below the target for a new file or link, and create its parents."""
-        inner = _normalised(name)
+        inner = self._inner(name)
         if inner in self._folders:
             raise ArchiveError(f"the name {name!r} is both a folder and something else in the archive")
-        if inner in self._files or inner in self._links:
-            raise ArchiveError(f"the name {name!r} occurs twice in the archive")
+        self._replace(inner, name)
         self._folder(inner.rpartition("/")[0], name)
         self._count_entry()
         return inner
+
+    def _inner(self, name: str) -> str:
+        """Return the path of a name below the target; a slash at its beginning is left out, as tar and unzip do."""
+        if name.startswith("/"):
+            self.remark("the slash at the beginning of names was left out")
+            name = name.lstrip("/")
+        return _normalised(name)
+
+    def _replace(self, inner: str, name: str) -> None:
+        """Remove an earlier file or link of this path, because the last entry of a name counts, as for tar."""
+        if inner in self._files:
+            os.unlink(f"{self._target}/{inner}")
+            self._files.remove(inner)
+        elif self._links.pop(inner, None) is None:
+            return
+        self.remark(f"the name {name!r} occurs several times; the last one counts")
 
     def _folder(self, inner: str, name: str) -> None:
         """Create the folder `inner` and its parents, for the entry `name`."""
@@ -222,7 +244,8 @@ class UnpackedTree:
         """Count one more file, folder or link; raises ArchiveError above the limit, DiskLow and Interrupted."""
         self.count(0)
         self._floor.entry()
-        self.check_entries(len(self._files) + len(self._folders) + len(self._links))
+        self._entries += 1
+        self.check_entries(self._entries)
 
 
 class CountedReader:
@@ -244,8 +267,8 @@ def _normalised(name: str) -> str:
     Raises ArchiveError when the name leads out of the target.
     """
     check_length(name)
-    if name.startswith("/") or "\0" in name:
-        raise ArchiveError(f"the name {name!r} is not allowed in an archive: it must be relative")
+    if "\0" in name:
+        raise ArchiveError(f"the name {name!r} is not allowed in an archive: it has a zero byte")
     parts = _parts(name)
     if len(parts) > _MOST_PARTS:
         raise ArchiveError(f"a name in the archive has more than {_MOST_PARTS} folders: {name[:80]!r}…")

@@ -26,6 +26,7 @@ _ZIP64_LOCATOR = b"PK\x06\x07"
 _END_RECORD_BYTES = 22  # of the end record without its comment (APPNOTE.TXT of PKWARE, section 4.3.16)
 _END_SEARCHED_BYTES = _END_RECORD_BYTES + 65_535  # with the longest comment
 _ZIP64_LOCATOR_BYTES = 20  # section 4.3.15
+_UNIX = 3  # section 4.4.2
 _WINDOWS = (0, 10, 14)  # file systems of FAT, NTFS and VFAT (section 4.4.2)
 _IS_UTF8 = 0x800  # bit 11 of the flags (section 4.4.4)
 _UNICODE_PATH = 0x7075  # an extra field (section 4.6.9)
@@ -81,11 +82,12 @@ def _unpack_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: Unpacke
     file_type = stat.S_IFMT(mode)
     check_length(name)
     if info.flag_bits & 0x1:
-        raise ArchiveError(f"{name!r} is encrypted")
+        raise ArchiveError(f"{name!r} is encrypted; pack the archive without a password")
     if name.endswith("/") or file_type == stat.S_IFDIR:
         tree.folder(name)
         return
-    if file_type not in (0, stat.S_IFREG, stat.S_IFLNK):
+    # `zip -` stores its input as a fifo; unzip makes a file of any.
+    if file_type not in (0, stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO):
         raise ArchiveError(f"{name!r} is neither a file nor a folder nor a link")
     with archive.open(info) as content:
         if file_type == stat.S_IFLNK:
@@ -98,7 +100,8 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     """Return the name of an entry, with `/` between folders.
 
     A name in UTF-8 in an extra field counts first. Otherwise the name is read as UTF-8 if possible, even when the entry
-    does not say that it is UTF-8. As for unzip, `\\` stands for `/` in a name without `/` of an archive from Windows.
+    does not say that it is UTF-8. Other bytes stay as they are in an archive from Unix, and are code page 437 in any
+    other. As for unzip, `\\` stands for `/` in a name without `/` of an archive from Windows.
     """
     name = _decoded_name(info)
     if info.create_system in _WINDOWS and "/" not in name:
@@ -114,7 +117,7 @@ def _decoded_name(info: zipfile.ZipInfo) -> str:
     try:
         return _unicode_path(info.extra, raw) or raw.decode()
     except UnicodeError:
-        return name
+        return raw.decode(errors="surrogateescape") if info.create_system == _UNIX else name
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> str | None:

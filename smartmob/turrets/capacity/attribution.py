@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from smartmob.counts import counted
 from smartmob.turrets.capacity.model import SearchResult, SearchSettings, SearchStep
 from smartmob.turrets.capacity.search import Finding
 
@@ -54,7 +55,8 @@ def _words(finding: Finding, settings: SearchSettings, reason: str) -> str:
     held = f"{shown(finding.held)} held {conditions}"
     if finding.confidence is not None:
         low, high = finding.confidence
-        held += f" in {finding.holds} of {finding.steps} steps ({low:.0%} to {high:.0%} of such steps hold, at 95 %)"
+        steps = counted(finding.steps, "step")
+        held += f" in {finding.holds} of {steps} ({low:.0%} to {high:.0%} of such steps hold, at 95 %)"
     if finding.ending == "bound":
         return f"at least {held}, the highest rate to be tried"
     if finding.refused is not None:

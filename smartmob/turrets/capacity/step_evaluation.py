@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from smartmob.counts import counted
 from smartmob.kernel.runtime.host_names import is_same_host
 from smartmob.turrets.capacity.model import SearchStep
 from smartmob.turrets.model import ALL_TRANSACTIONS
@@ -119,7 +120,7 @@ def _lost_load(summary: Mapping[str, Any], fired: StepLoad) -> Iterator[str]:
         if member["lost"] or not member["alive"] or member["status"].strip().lower() in ("aborted", "killed"):
             yield f"turret {member['name']} was lost"
         elif report is not None and report["dropped"]:
-            yield f"turret {member['name']} had to drop {report['dropped']:,} results"
+            yield f"turret {member['name']} had to drop {counted(report['dropped'], 'result')}"
         elif report is not None and report["paused"]:
             yield f"turret {member['name']} had to pause for {report['paused']:.3g} s: its results were not stored"
     started, planned = _started(summary) + _never_started(summary), fired.rate * fired.seconds
@@ -129,7 +130,7 @@ def _lost_load(summary: Mapping[str, Any], fired: StepLoad) -> Iterator[str]:
     own = sum(error["count"] for error in summary["error_texts"] if error["code"] in OWN_RESOURCES)
     if own > 0:
         codes = sorted({error["code"] for error in summary["error_texts"]} & OWN_RESOURCES)
-        yield f"the generator's machine ran out of resources: {own:,} times {', '.join(codes)}"
+        yield f"the generator's machine ran out of resources: {counted(own, 'time')} {', '.join(codes)}"
 
 
 def _slowness(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -150,7 +151,11 @@ def _waiting_for_cannons(summary: Mapping[str, Any]) -> list[str]:
     if not never and late < max(VERY_LATE * _started(summary), 1):
         return []
     cannons = _cannons(summary)
-    return [f"{late + never:,} transactions had to wait for one of the {cannons:,} cannons: give turrets more cannons"]
+    waited, cannon = (
+        counted(late + never, "transaction"),
+        "the one cannon" if cannons == 1 else f"one of {cannons:,} cannons",
+    )
+    return [f"{waited} had to wait for {cannon}: give turrets more cannons"]
 
 
 def _cannons(summary: Mapping[str, Any]) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class AwaitedChanges:
-    """Those that change something call `notify`; one waits with `until`."""
+    """Call `notify` after a change; `until` waits for one."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from smartmob.counts import counted
 from smartmob.kernel.runtime import clock
 from smartmob.turrets.conformance import run_rules
 from smartmob.turrets.conformance.run_rules import RunRecord
@@ -38,7 +39,7 @@ async def check_first_run(check: TurretCheck) -> bool:
     if not options.target:
         findings.skipped(OF_THE_TARGET, "the transactions do not go to the target of the check (--no-target)")
     elif target.hits:
-        findings.failed("waits-for-start", f"{target.hits} requests came to the target before start")
+        findings.failed("waits-for-start", f"{counted(target.hits, 'request')} came to the target before start")
     else:
         findings.passed("waits-for-start")
     check.say("the first run")
@@ -63,7 +64,7 @@ async def check_first_run(check: TurretCheck) -> bool:
     if results_before_stop:
         findings.passed("results")
     else:
-        findings.failed("results", f"no result came before stop; {run.hits} requests had come to the target")
+        findings.failed("results", f"no result came before stop; {counted(run.hits, 'request')} had come to the target")
     _judge(check, run, seen)
     return not check.process.has_ended() or await check.begin()
 
@@ -172,14 +173,14 @@ async def _check_errors(check: TurretCheck, seen: int, hits: int) -> None:
     if without:
         failed("errors", "error is empty, though the target ended the connection without an answer", without[0].frame)
     elif not results:
-        failed("errors", f"no result came for {target.hits - hits} transactions that failed")
+        failed("errors", f"no result came for {counted(target.hits - hits, 'transaction')} that failed")
     else:
         findings.passed("errors")
     if check.process.has_ended():
         failed("survives-errors", check.process.ending)
         return
     if target.hits - hits < enough:
-        failed("survives-errors", f"only {target.hits - hits} transactions came within {patience:g} s")
+        failed("survives-errors", f"only {counted(target.hits - hits, 'transaction')} came within {patience:g} s")
         return
     target.drops = False
     good, later = target.hits, len(hq.messages)

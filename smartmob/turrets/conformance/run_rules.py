@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from smartmob.counts import counted
 from smartmob.turrets.conformance.frame_rules import Configured, Message
 from smartmob.turrets.conformance.rules import RuleFindings
 
@@ -89,16 +90,18 @@ def judge_load(run: RunRecord, configured: Configured, findings: RuleFindings) -
     """Note what is wrong with the number of requests that were under way at once."""
     findings.passed("cannons", "rampup", "repeated-start")
     if run.peak > configured.cannons:
-        findings.failed("cannons", f"{run.peak} requests were under way at once, of {configured.cannons} cannons")
+        findings.failed(
+            "cannons", f"{counted(run.peak, 'request')} at once, of {counted(configured.cannons, 'cannon')}"
+        )
     elif run.later_peak > configured.cannons:
-        why = f"after a second start {run.later_peak} requests were under way at once, of {configured.cannons} cannons"
+        why = f"after a second start {counted(run.later_peak, 'request')} at once, of {configured.cannons:,}"
         findings.failed("repeated-start", why)
     if run.all_at is None:
-        why = f"at most {run.peak} requests were under way at once, of {configured.cannons} cannons"
+        why = f"at most {counted(run.peak, 'request')} at once, of {counted(configured.cannons, 'cannon')}"
         findings.failed("cannons", why)
         findings.skipped(["rampup"], "not all cannons were seen")
     elif (needed := run.all_at - run.ordered_at) < _least_rampup(configured):
-        why = f"all {configured.cannons} cannons fired {needed:.2f} s after start; rampup is {configured.rampup:g} s"
+        why = f"all cannons fired {needed:.2f} s after start; rampup is {configured.rampup:g} s"
         findings.failed("rampup", why)
 
 
@@ -113,7 +116,9 @@ def judge_counts(results: Sequence[Message], run: RunRecord, findings: RuleFindi
         findings.passed("counts")
     else:
         last = results[-1].frame if results else b""
-        findings.failed("counts", f"{len(results)} results came for {run.hits} transactions that the target saw", last)
+        findings.failed(
+            "counts", f"{counted(len(results), 'result')} for {counted(run.hits, 'transaction')} of the target", last
+        )
 
 
 def judge_conditions(messages: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
@@ -138,7 +143,8 @@ def judge_order(results: Sequence[Message], run: RunRecord, findings: RuleFindin
         return
     late = [one for one in results if one.at > run.ready_at]
     if late:
-        why = f"{len(late)} results came after the status; the headquarters waits --turrets-quiet seconds for them"
+        came = counted(len(late), "result")
+        why = f"{came} came after the status; the headquarters waits --turrets-quiet seconds for them"
         findings.unsupported("results-before-ready", why)
     else:
         findings.passed("results-before-ready")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from smartmob.counts import counted
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
 from smartmob.turrets.conformance.counting_target import CountingTarget
 from smartmob.turrets.conformance.extension_check import check_curve, check_extension
@@ -161,7 +162,7 @@ class TurretCheck:
         hits = target.hits
         await self.changes.until(lambda: not process.left(), _SETTLING_SECONDS)
         if left := process.left():
-            why = f"{len(left)} processes run on, such as {_named(left[0])}"
+            why = f"{counted(len(left), 'process', 'processes')} left, such as {_named(left[0])}"
             self.findings.failed("leaves-no-process", why + (", and fire" if target.hits > hits else ""))
         else:
             self.findings.passed("leaves-no-process")
@@ -203,7 +204,7 @@ class TurretCheck:
 
     def _report_no_answers(self) -> None:
         count = len(self.headquarters.messages)
-        no_answers = f"{count} messages came, but no answers to status_request"
+        no_answers = f"{counted(count, 'message')} came, but no answers to status_request"
         self.findings.failed("answers", self.process.ending if self.process.has_ended() else no_answers)
 
     async def _listens(self) -> bool:

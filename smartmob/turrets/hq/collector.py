@@ -204,8 +204,12 @@ class ResultCollector:
             elapsed = result.elapsed
             if isinstance(result, StockResult) or result.sequence is msgspec.UNSET:
                 has_stock_results = True
-                if elapsed > horizon:
-                    # Its turret has fired for longer than this run: it is of an earlier run.
+                if (
+                    elapsed > horizon
+                    and not started <= result.epoch - elapsed + CLOCK_SECONDS <= latest + 2 * CLOCK_SECONDS
+                ):
+                    # Its turret has fired for longer than this run: it is of an earlier run. If it began in this one,
+                    # its clock was set meanwhile: turrets of OCT measure `elapsed` by the time of day.
                     self.counters.stale += 1
                     continue
                 moment = result.epoch
@@ -217,6 +221,9 @@ class ResultCollector:
                 if not self._is_next(result.uuid, result.run, result.sequence):
                     continue
                 moment = started + (elapsed if 0.0 < elapsed < horizon else 0.0 if elapsed <= 0.0 else horizon)
+                if abs(result.epoch - moment) > CLOCK_SECONDS:
+                    self._clocks.observe(result.epoch - moment)
+                    self.counters.clock_offset = round(self._clocks.offset, 1)
             # Only numbered results belong to a turret.
             owner = "" if result.uuid is msgspec.UNSET or result.sequence is msgspec.UNSET else str(result.uuid)
             kept_results, moments = kept.setdefault(owner, ([], []))

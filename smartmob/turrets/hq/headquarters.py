@@ -40,6 +40,7 @@ from smartmob.turrets.hq.machine_events import (
     RunChanged,
     RunRequested,
     RunState,
+    Stalled,
     StatusReceived,
     StopRequested,
     Ticked,
@@ -67,6 +68,8 @@ _SAMPLE_BYTES = 200
 """A log line shows so much of a malformed message."""
 _EVALUATION_SECONDS = 1.0
 """The conditions of a run are evaluated at most once in so many seconds."""
+_STALL_SECONDS = 0.2
+"""A timer that is so late tells that the process stood still; timers are late by milliseconds otherwise."""
 _LOG_INTERVAL_SECONDS = 1.0
 """Malformed messages are logged at most once in so many seconds."""
 
@@ -310,14 +313,19 @@ class Headquarters:
     # -- tasks ----------------------------------------------------------------------------------------------------
 
     async def _run_timer(self) -> None:
-        """Tell the state machine when time has passed."""
+        """Tell the state machine when time has passed, and for how long this process stood still."""
+        loop = asyncio.get_running_loop()
         while True:
             self._handle(Ticked(self.pending))
             self._evaluate_conditions()
+            seconds = self._machine.seconds_to_next_tick(self._now())
+            due = loop.time() + seconds
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._machine.seconds_to_next_tick(self._now())):
+                async with asyncio.timeout(seconds):
                     await self._tick.wait()
             self._tick.clear()
+            if (late := loop.time() - due) >= _STALL_SECONDS:
+                self._handle(Stalled(late))
 
     def _evaluate_conditions(self) -> None:
         """Evaluate the conditions of the run that fires, and stop it if one aborts it; at most once a second."""

@@ -37,7 +37,7 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class RunState:
-    """The state of a run, without its results; `ceased_at` is when its turrets were told to stop firing."""
+    """The state of a run, without its results; `ceased_at` is when its turrets were ordered to stop firing."""
 
     id: str
     config: RunConfig
@@ -100,6 +100,13 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
+class Stalled:
+    """The headquarters itself stood still for some seconds, in which it heard no turret."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """The headquarters was restarted during a run, whose stored state this is.
 
@@ -111,7 +118,7 @@ class Resumed:
     acknowledged: Mapping[str, int] = field(default_factory=dict)
 
 
-Event = StatusReceived | ResultsReceived | Committed | RunRequested | StopRequested | Ticked | Resumed
+Event = StatusReceived | ResultsReceived | Committed | RunRequested | StopRequested | Ticked | Stalled | Resumed
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ class HeadquartersSockets:
             self._watch(socket, purpose)
         readers = [(self._results, self._read), (self._external, self._read_topics)]
         if self._authenticator is not None:
-            self._orders.xpub_verbose = self._external.xpub_verbose = True  # each peer's subscription is told
+            self._orders.xpub_verbose = self._external.xpub_verbose = True  # reports each peer's subscription
             readers.append((self._orders, self._read_subscribers))
         for watched, read in readers:
             loop.add_reader(watched.FD, read)

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from smartmob.counts import counted
 from smartmob.turrets.hq.machine_events import (
     Action,
     Committed,
@@ -30,6 +31,7 @@ from smartmob.turrets.hq.machine_events import (
     RunChanged,
     RunRequested,
     RunState,
+    Stalled,
     StatusReceived,
     StopRequested,
     Ticked,
@@ -118,6 +120,7 @@ class HeadquartersStateMachine:
         self._started_at = 0.0
         self._ceased_at = 0.0
         self._last_result_at = float("-inf")
+        self._fired_seconds = 0.0
         self._start_sent = False
         self._rates: dict[str, float] | None = None
 
@@ -135,11 +138,12 @@ class HeadquartersStateMachine:
         return uuid in self._turrets or len(self._turrets) < MOST_TURRETS
 
     def firing_seconds(self, now: Now) -> float:
-        """Return for how many seconds the run has fired so far."""
+        """Return for how many seconds the run has fired so far: at most its run time, however late it is stopped."""
         if self.run is None or self.run.started_at is None:
             return 0.0
-        until = now.steady if self.run.state == "running" else self._ceased_at
-        return max(0.0, until - self._started_at)
+        if self.run.state != "running":
+            return self._fired_seconds
+        return min(max(0.0, now.steady - self._started_at), self.run.config.run_time)
 
     def seconds_since_start(self, now: Now) -> float:
         """Return the seconds since the run started, whether or not it still fires; 0 before the start."""
@@ -171,6 +175,8 @@ class HeadquartersStateMachine:
                 return list(self._on_stop_requested(event.reason, now))
             case Ticked():
                 return list(self._on_tick(event, now))
+            case Stalled():
+                self._on_stalled(event.seconds)
             case Resumed():
                 return list(self._on_resumed(event, now))
         return []
@@ -315,10 +321,18 @@ class HeadquartersStateMachine:
     def _order_stop(self, now: Now) -> Iterator[Action]:
         run = self.active
         assert run is not None
+        self._fired_seconds = self.firing_seconds(now)
         self._ceased_at = now.steady
         self._last_result_at = max(self._last_result_at, now.steady)
-        yield from self._change_state(replace(run, state="draining", ceased_at=now.wall))
+        yield from self._change_state(replace(run, state="draining", ceased_at=self._end_of_firing(run, now)))
         yield self._order("stop", "premature stop" if run.stop_requested else "time is up", now)
+
+    def _end_of_firing(self, run: RunState, now: Now) -> datetime:
+        """Return when a run that is stopped now ceased to fire: turrets of ours end by themselves."""
+        if run.started_at is None or any(not turret.member.ours for turret in self._turrets.values()):
+            return now.wall
+        planned = run.started_at + timedelta(seconds=run.config.run_time)
+        return min(now.wall, planned) if run.stop_requested else planned
 
     def _change_state(self, run: RunState) -> Iterator[Action]:
         assert self.run is not None
@@ -371,12 +385,20 @@ class HeadquartersStateMachine:
         else:
             yield from self._tick_draining(run, due, event.pending, now)
 
+    def _on_stalled(self, seconds: float) -> None:
+        """Count no silence while nothing could be heard: messages of that time may still be on their way."""
+        for turret in self._turrets.values():
+            turret.last_heard_at += seconds
+        self._last_result_at += seconds
+        self._requested_at += seconds
+        self._ceased_at += seconds
+
     def _tick_waiting(self, run: RunState, due: bool, now: Now) -> Iterator[Action]:
         patience = run.config.wait if run.config.wait is not None else self.timeouts.wait
         if now.steady - self._requested_at >= patience:
             came, wanted = len(self._ready), run.config.min_turrets
             ended = sorted({turret.member.name for turret in self._turrets.values() if turret.is_terminated})
-            reason = f"{came} of {wanted} turrets came within {patience:g} s"
+            reason = f"{came} of {counted(wanted, 'turret')} came within {patience:g} s"
             reason += f"; {', '.join(ended)} ended before" if ended else ""
             yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
         elif due:
@@ -441,8 +463,10 @@ class HeadquartersStateMachine:
         self._requested_at = self._ceased_at = self._last_result_at = now.steady
         if run.started_at is not None:
             passed = (now.wall - run.started_at).total_seconds()
-            self._started_at = now.steady - min(max(passed, 0.0), run.config.run_time)
+            self._started_at = now.steady - max(passed, 0.0)
             self._start_sent = passed >= 0.0
+            until = run.ceased_at or now.wall
+            self._fired_seconds = min(max((until - run.started_at).total_seconds(), 0.0), run.config.run_time)
         if run.state == "waiting":
             yield from self._request_statuses(now)
         else:

@@ -11,8 +11,22 @@ from __future__ import annotations
 CLOCK_SECONDS = 1.5
 """The difference from which a clock is wrong: times are whole seconds, and messages need time."""
 
+_ROUNDING_SECONDS = 1e-5
+"""Times are stored in whole microseconds."""
+
 _MOST_CLOCKS = 1_000
-"""Turrets with wrong clocks that are told apart; further ones have their results at the time of arrival."""
+"""Turrets with wrong clocks that are distinguished; further ones have their results at the time of arrival."""
+
+
+def true_epoch(epoch: float, moment: float, *, numbered: bool) -> float:
+    """Return the `epoch` of a result if the clock of its turret was right, or one from its `moment`.
+
+    `moment` is the time of the result by the clock of the headquarters, in seconds since 1970. Turrets of ours, whose
+    results are `numbered`, know it exactly, and send whole seconds.
+    """
+    if not numbered:
+        return epoch if abs(epoch - moment) <= CLOCK_SECONDS else moment
+    return epoch if -1.0 <= epoch - moment <= _ROUNDING_SECONDS else float(int(moment + _ROUNDING_SECONDS))
 
 
 class TurretClocks:
@@ -35,7 +49,10 @@ class TurretClocks:
         elif len(self._begun) >= _MOST_CLOCKS:
             return now
         self._begun[clock] = begun
-        offset = epoch - elapsed - begun
+        self.observe(epoch - elapsed - begun)
+        return min(begun + elapsed, now)
+
+    def observe(self, offset: float) -> None:
+        """Keep the difference of a clock from that of the headquarters, in seconds, if it is the largest one."""
         if abs(offset) > abs(self.offset):
             self.offset = offset
-        return min(begun + elapsed, now)

@@ -7,6 +7,7 @@ content security policy of the page forbids.
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -33,6 +34,8 @@ _PERCENTILE_LINES = (
 )
 _FAILED_DASHES = ("dash", "dashdot")
 _CODES = (_P99, _P95, "#7d5ba6", _RATE, "#1b998b", "#5f0f40", _OK, _MAX)
+_LEAST_ROWS = 7
+"""Rows of a heat map that its axis has room for, in its middle those that have cells."""
 _HEAT = ("#eef3f8", "#a9c4de", _RATE, "#11263c")
 DARK = {
     **{_INK: "#dde5ec", _PAPER: "#1b2630", _GRID: "#2f3d4a"},
@@ -87,6 +90,19 @@ def throughput(runs: Sequence[RunData]) -> Chart:
             **{"showgrid": False, "tickmode": "linear", "tick0": 0, "dtick": _step(most / 5)},
         }
     return {"data": traces, "layout": layout}
+
+
+def users(run: RunData) -> Chart:
+    """Return the chart of the cannons that fired, or of the users of another tool, over time."""
+    summary, _, health = run
+    source = summary.source
+    counts = source.users if source is not None else _users(summary, health)
+    name = firing([summary])
+    layout = _layout("seconds after the start", name, [run])
+    layout["yaxis"] |= {"tickmode": "linear", "tick0": 0, "dtick": _step(max((n for _, n in counts), default=1) / 5)}
+    trace = _line(name, [at for at, _ in counts], [count for _, count in counts], _USERS, 0)
+    trace["line"]["shape"] = "hv"
+    return {"data": [trace] if counts else [], "layout": layout}
 
 
 def is_empty(chart: Chart) -> bool:
@@ -162,13 +178,22 @@ def heat(run: RunData, *, failed: bool = False) -> Chart:
         "x": [*columns, columns[-1] + step] if columns else [],
         "y": [_short(heat_bound(row) * 1000) for row in (*rows, rows[-1] + 1)] if rows else [],
         "z": z,
+        # From 0 on: plotly would draw cells that are all alike in a colour of the middle, beside fractions of one.
+        "zmin": 0,
+        "zmax": (most := max((count for counts in found.values() for count in counts.values()), default=1)),
         "colorscale": [*zip((0, 0.15, 0.5, 1), _HEAT, strict=True)],
-        "colorbar": {"title": {"text": "transactions"}, "thickness": 12},
+        "colorbar": {"title": {"text": "transactions"}, "thickness": 12, "tick0": 0, "dtick": _step(most / 5)},
         "hovertemplate": "around %{x} s, about %{y} ms: %{z}<extra></extra>",
     }
     layout = _layout("seconds after the start", "ms", [run])
     layout["yaxis"]["type"] = "log"
     del layout["yaxis"]["rangemode"]
+    if rows:
+        # The cells of equal durations would fill the whole chart, which then looks like one without any.
+        spare = max(_LEAST_ROWS - len(rows), 0)
+        edges = rows[0] - (spare + 1) // 2, rows[-1] + 1 + spare // 2
+        layout["yaxis"]["range"] = [_short(math.log10(heat_bound(edge) * 1000)) for edge in edges]
+        layout["xaxis"]["range"] = [0, _short(max(columns[-1] + step, run[1].duration))]
     return {"data": [trace], "layout": layout}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from smartmob import duration_text
+from smartmob.counts import counted
 from smartmob.turrets.model import ALL_TRANSACTIONS, Doubt, LoadPlan, Member, TimerStats
 from smartmob.turrets.names import FURTHER_TIMERS
 
@@ -59,8 +60,8 @@ def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Dou
     if FURTHER_TIMERS in timers:
         yield Doubt(
             "warning",
-            f"The script used more names of timers than can be kept: {timers[FURTHER_TIMERS].count:,} values are "
-            f"together under {FURTHER_TIMERS}. Leave ids out of names.",
+            f"The script used more names of timers than can be kept: {counted(timers[FURTHER_TIMERS].count, 'value')} "
+            f"stand together under {FURTHER_TIMERS}. Leave ids out of names.",
         )
 
 
@@ -82,16 +83,22 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
         failed = own.errors / own.count
         of = "; durations are of the OK ones" if own.errors and not own.mixed else ""
         found.append(f"Errors: {own.errors:,} failed ({failed:.2%}), {own.count - own.errors:,} OK{of}.")
-    lost = sum(1 for member in members if member.lost)
     if evidence.imported:
         return found
-    found.append(
-        f"Turrets: {len(members):,} took part, {f'{lost:,} of them lost for a time' if lost else 'none was lost'}."
-    )
+    found.append(f"Turrets: {len(members):,} took part, {_lost(members, ended=evidence.ended)}.")
     if ours := [member for member in members if member.ours]:
         busiest, lag = max(member.busiest for member in ours), duration_text.seconds(max(member.lag for member in ours))
         found.append(f"Generator: its busiest process used {busiest:.0%} of a core, its longest lag was {lag}.")
     return found
+
+
+def _lost(members: Sequence[Member], *, ended: bool) -> str:
+    """Return how many turrets were silent: those that came back, and those without which the run ended or goes on."""
+    lost = [member for member in members if member.lost]
+    gone = sum(1 for member in lost if member.lost[-1].until is None)
+    parts = [(gone, "lost for good" if ended else "lost now"), (len(lost) - gone, "lost for a time")]
+    said = [f"{count:,} of them {how}" for count, how in parts if count]
+    return " and ".join(said) or "none was lost"
 
 
 def _digits(value: float, digits: int) -> str:

@@ -19,6 +19,7 @@ from smartmob.turrets.model import ALL_TRANSACTIONS, ErrorText, Summary, TimerSt
 from smartmob.turrets.report import charts, page_tables
 from smartmob.turrets.report.charts import Chart, RunData
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.fired import ReportedLoad
 from smartmob.turrets.report.page_tables import Table
 from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.slices import TRANSACTION
@@ -37,32 +38,46 @@ _VERDICT_LEVELS = {"same": "fine", "faster": "fine", "slower": "bad", "more erro
 """The colour of a verdict on two runs; that of others is `warning`."""
 
 
-def render(summary: Summary, findings: Findings, health: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page of one run."""
-    return _page([(summary, findings, health)])
+def render(
+    summary: Summary, findings: Findings, health: Sequence[Mapping[str, Any]], loads: Sequence[ReportedLoad] = ()
+) -> str:
+    """Return the page of one run; `loads` has what is known of its load."""
+    return _page([(summary, findings, health)], loads)
 
 
 def charts_of(run: RunData) -> dict[str, Chart]:
-    """Return the charts of the report of a run by their names: of all transactions, and of its turrets' health."""
-    return _charts([run], [TRANSACTION], [TRANSACTION])
+    """Return the charts of the report of a run by their names: of all transactions, and of its turrets' health.
+
+    The number of cannons or users is a chart of its own, `users-0`.
+    """
+    found = _charts([run], [TRANSACTION], [TRANSACTION])
+    users = charts.users(run)
+    return found if charts.is_empty(users) else found | {"users-0": users}
 
 
-def compare(first: RunData, second: RunData, comparison: RunComparison | None = None) -> str:
-    """Return the page of two runs side by side, called A and B, with the verdict of their `comparison`."""
-    return _page([first, second], comparison)
+def compare(
+    first: RunData, second: RunData, comparison: RunComparison | None = None, loads: Sequence[ReportedLoad] = ()
+) -> str:
+    """Return the page of two runs side by side, called A and B, with the verdict of their `comparison`.
+
+    `loads` has what is known of the load of each.
+    """
+    return _page([first, second], loads, comparison)
 
 
-def _page(runs: Sequence[RunData], comparison: RunComparison | None = None) -> str:
+def _page(runs: Sequence[RunData], loads: Sequence[ReportedLoad], comparison: RunComparison | None = None) -> str:
     """Return the page with as much as fits into `LONGEST_PAGE` bytes."""
     text = ""
     for share in _SHARES:
-        text = _page_with(share, runs, comparison)
+        text = _page_with(share, runs, loads, comparison)
         if len(text.encode()) <= LONGEST_PAGE:
             break
     return text
 
 
-def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison | None) -> str:
+def _page_with(
+    share: float, runs: Sequence[RunData], loads: Sequence[ReportedLoad], comparison: RunComparison | None
+) -> str:
     """Return the page with a share of the charts of single timers, of their intervals and of error texts."""
     summaries = [summary for summary, _, _ in runs]
     names = _timer_names(runs)
@@ -92,6 +107,7 @@ def _page_with(share: float, runs: Sequence[RunData], comparison: RunComparison 
         _template().render(
             version=__version__,
             summaries=summaries,
+            loads=loads,
             has_health=[bool(health) for _, _, health in runs],
             levels=[_LEVELS[summary.trust.verdict] for summary in summaries],
             charted=with_content,

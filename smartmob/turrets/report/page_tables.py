@@ -5,6 +5,7 @@ A row holds numbers and texts. The page has the first rows as HTML; its script s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -165,8 +166,10 @@ def cell_text(kind: str, name: str, cell: Cell, samples: Cell = None) -> str:
 
 
 def number_text(value: float) -> str:
-    """Return a number as text: whole, or with two digits after the point below 100."""
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
+    """Return a number as text: whole, or with two digits after the point below 100; more for those near to 0."""
+    if value == int(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}" if abs(value) >= 0.1 else f"{value:.{min(1 - math.floor(math.log10(abs(value))), 9)}f}"
 
 
 def size_text(value: int) -> str:

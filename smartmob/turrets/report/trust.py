@@ -26,9 +26,9 @@ LAG, LONG_LAG = 0.05, 0.5
 LATE, VERY_LATE = 0.01, 0.05
 """Shares of late starts from which there is a warning, and from which the run is not trusted."""
 CLOCK_OFFSET = 1.5
-"""Seconds by which the clock of a turret differs from which it is told; turrets of OCT send whole seconds."""
+"""Seconds by which the clock of a turret must differ to be reported; turrets of OCT send whole seconds."""
 LATE_JOIN = 0.5
-"""Seconds after the start of a run from which a turret that begins is told to be late."""
+"""A turret that begins so many seconds after the start of the run is reported as late."""
 _TERMINATED = ("aborted", "killed")
 _MOST_NAMES = 10  # turrets that a doubt names
 SATURATED_PERCENT = 90.0
@@ -145,6 +145,7 @@ def _of_source(source: Source | None, timers: Mapping[str, TimerStats] | None) -
             "The file has statistics instead of samples: percentiles are as given, those that it does not have are "
             "left out, and so is the distribution.",
         )
+    yield from source.doubts
     for note in source.notes:
         yield Doubt("warning", note)
     if timers is not None and (mixed := timers[ALL_TRANSACTIONS].mixed):
@@ -180,7 +181,8 @@ def _of_turrets(members: Sequence[Member], *, ended: bool) -> Iterator[Doubt]:
 def _of_turret(member: Member, turret: str, *, ended: bool) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
-        yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.")
+        gone = " It did not come back." if ended and absence.until is None else ""
+        yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.{gone}")
     if member.status.strip().lower() in _TERMINATED:
         reason = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
         yield Doubt("bad", f"{turret} ended as {member.status}{reason}.")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import CoursePoint, ErrorText, Run, Source, TimerStats
+from smartmob.turrets.model import MOST_CONDITIONS, CoursePoint, Doubt, ErrorText, Run, Source, TimerStats
 from smartmob.turrets.protocol import LONGEST_NAME, MOST_TIMERS, Slice
 from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS
 
@@ -28,6 +28,9 @@ SLICES_OF_LINE = 16
 
 MOST_POINTS, MOST_ERRORS = 600, 100
 """The most points over time, and the most errors, of a timer with given statistics."""
+
+LONGEST_NOTE = 1000
+"""Characters of a note and of a doubt."""
 
 _Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
 
@@ -72,8 +75,18 @@ class GivenStats(msgspec.Struct, kw_only=True):
             )
 
 
+class GivenDoubt(msgspec.Struct, frozen=True):
+    """A reason not to trust the rates of a file."""
+
+    level: Literal["warning", "bad"]
+    what: Annotated[str, msgspec.Meta(max_length=LONGEST_NOTE)]
+
+
 class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
-    """The head of an import. Of two imports with the same `format` and `digest`, one run is stored."""
+    """The head of an import. Of two imports with the same `format` and `digest`, one run is stored.
+
+    `fail_if` are conditions that the run must not meet, as in the configuration of a project.
+    """
 
     format: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
     digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32,128}$")]
@@ -81,11 +94,15 @@ class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     started_at: datetime | None = None
     duration: Annotated[float, msgspec.Meta(gt=0, le=LONGEST_RUN)]
-    notes: Annotated[list[Annotated[str, msgspec.Meta(max_length=1000)]], msgspec.Meta(max_length=100)] = []
+    notes: Annotated[list[Annotated[str, msgspec.Meta(max_length=LONGEST_NOTE)]], msgspec.Meta(max_length=100)] = []
+    doubts: Annotated[list[GivenDoubt], msgspec.Meta(max_length=20)] = []
     aggregated: bool = False
     users: Annotated[
         list[tuple[Annotated[float, msgspec.Meta(ge=0, le=LONGEST_RUN)], Annotated[int, msgspec.Meta(ge=0, le=2**53)]]],
         msgspec.Meta(max_length=MOST_USER_COUNTS + 1),
+    ] = []
+    fail_if: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=400)]], msgspec.Meta(max_length=MOST_CONDITIONS)
     ] = []
 
     def run_id(self) -> uuid.UUID:
@@ -94,7 +111,10 @@ class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
 
     def source(self) -> Source:
         """Return the origin of the run."""
-        return Source(self.format, self.file, self.digest, self.notes, aggregated=self.aggregated, users=self.users)
+        doubts = [Doubt(each.level, each.what) for each in self.doubts]
+        return Source(
+            self.format, self.file, self.digest, self.notes, aggregated=self.aggregated, users=self.users, doubts=doubts
+        )
 
 
 class ImportLine(msgspec.Struct, frozen=True, kw_only=True):

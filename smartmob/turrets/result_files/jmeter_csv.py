@@ -9,18 +9,19 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_DURATION,
-    NOT_PLACED,
+    NO_NUMBER,
     NOT_READ,
     FileAccount,
     LoadSample,
     csv_text,
     is_placed,
+    not_placed,
 )
 
 DELIMITERS = ",\t;|"
@@ -35,7 +36,19 @@ _TRANSACTION = re.compile(r"Number of samples in transaction : \d+")
 _CLASS = re.compile(r"(?:[a-z_]\w*\.)+([A-Z][\w$]*)")
 _FIRST_FAILED = 400  # status
 _MILLISECONDS = 1000.0  # in a second
+FRACTIONS = "Durations have fractions, which JMeter does not write: if they are in seconds, they are a thousandth here."
 CONTROLLERS = "transaction controllers are timers and no transactions"
+
+
+class Rows(Protocol):
+    """A reader of CSV."""
+
+    @property
+    def line_num(self) -> int:
+        """Return the number of the line that was read last."""
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Return the rows."""
 
 
 def recognised(head: str) -> bool:
@@ -55,6 +68,7 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
         rows = csv.reader(text, delimiter=delimiter)
         if has_header:
             next(rows)
+        account.parts += 1
         yield from _samples(rows, columns, account, has_header=has_header)
 
 
@@ -93,9 +107,7 @@ def _layout(line: str) -> tuple[str, tuple[str, ...], bool] | None:
     return None
 
 
-def _samples(
-    rows: Iterator[list[str]], columns: Sequence[str], account: FileAccount, *, has_header: bool
-) -> Iterator[LoadSample]:
+def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_header: bool) -> Iterator[LoadSample]:
     places, width = _places(columns, account), len(columns)
     for row in rows:
         if not row:
@@ -104,18 +116,19 @@ def _samples(
             # Files were appended to each other, or a second run wrote into the same one.
             places, width = _places([cell.strip() for cell in row], account), len(row)
             has_header = True
+            account.parts += 1
             continue
         if has_header and any(row[width:]):
             # A delimiter within a cell that is not quoted, as in 12,5: each cell behind it is in another column.
-            account.remarks.add(NOT_READ, ",".join(row))
+            account.remarks.add(NOT_READ, f"line {rows.line_num}: {','.join(row)}")
             continue
         try:
             # A row can be cut off behind what is needed, by a line break in a message.
             cells = {name: row[place] for name, place in places.items() if name != _USERS or place < len(row)}
         except IndexError:
-            account.remarks.add(CUT_OFF, ",".join(row))
+            account.remarks.add(CUT_OFF, f"line {rows.line_num}: {','.join(row)}")
             continue
-        sample = _sample(cells, account)
+        sample = _sample(cells, account, rows.line_num)
         if sample is not None:
             yield sample
 
@@ -132,19 +145,22 @@ def _places(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
     return places
 
 
-def _sample(cells: dict[str, str], account: FileAccount) -> LoadSample | None:
+def _sample(cells: dict[str, str], account: FileAccount, line: int) -> LoadSample | None:
     start = _moment(cells["timeStamp"])
     seconds = _seconds(cells["elapsed"])
     if start is None or not is_placed(start + (seconds or 0.0)):
-        account.remarks.add(NOT_PLACED, f"{cells['timeStamp']} {cells['label']}")
+        account.remarks.add(not_placed(start), f"{cells['timeStamp']} {cells['label']} (line {line})")
         return None
+    if seconds is not None and "." in cells["elapsed"]:
+        account.note(FRACTIONS)
     if (users := cells.get(_USERS, "")).isdigit():
         account.users.add(start, float(users))
     code, message = cells.get("responseCode", ""), cells.get("responseMessage", "")
     by_code = "false" if not code.isdigit() or int(code) >= _FIRST_FAILED else "true"
     failed = cells.get("success", by_code).strip().lower() != "true"
     if seconds is None and not failed:
-        account.remarks.add(NO_DURATION, cells["label"])
+        kind, given = (NO_NUMBER, cells["elapsed"]) if cells["elapsed"].strip() else (NO_DURATION, "")
+        account.remarks.add(kind, f"line {line}: {given} {cells['label']}")
         return None
     found = LoadSample(start + (seconds or 0.0), seconds, cells["label"], failed, counted=not controller(message))
     if not found.counted:
@@ -166,8 +182,8 @@ def _seconds(text: str) -> float | None:
 def _moment(text: str) -> float | None:
     """Return a time stamp in seconds since 1970: milliseconds, or a date in local time."""
     text = text.strip()
-    if text.isdigit():
-        return int(text) / _MILLISECONDS
+    if text.replace(".", "", 1).isdigit():
+        return float(text) / _MILLISECONDS
     try:
         return datetime.fromisoformat(text.replace("/", "-").replace(",", ".")).timestamp()
     except (ValueError, OverflowError, OSError):

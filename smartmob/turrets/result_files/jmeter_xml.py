@@ -12,20 +12,22 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, controller, failure
+from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS, controller, failure
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_DURATION,
-    NOT_PLACED,
+    NOT_READ,
     FileAccount,
     LoadSample,
     is_placed,
+    not_placed,
 )
 
 _CHUNK_BYTES = 256 * 1024
 _SAMPLES = ("httpSample", "sample", "sampleResult")
 _LONGEST_MESSAGE = 1000  # characters
 _DEEPEST = 100  # levels of elements
+_SAMPLE_DEPTH = 2  # level of the samples, below the root
 _MILLISECONDS = 1000.0  # in a second
 SUB_RESULTS = "sub-results of requests, such as redirects, are timers and no transactions"
 _LONGEST_REFERENCE = 16  # bytes of a reference to a character, with leading zeros
@@ -65,6 +67,8 @@ class _Reader:
             raise InvalidInput(f"has elements in more than {_DEEPEST} levels")
         if name in _SAMPLES:
             self._open.append(_Open(attributes))
+        elif self._depth == _SAMPLE_DEPTH:
+            self.account.remarks.add(NOT_READ, f"an element {name}")
         elif name == "failureMessage" and self._open and not self._open[-1].message:
             self._text = []
 
@@ -92,8 +96,10 @@ class _Reader:
         start, seconds = _number(given.get("ts", given.get("timeStamp"))), _number(given.get("t", given.get("time")))
         failed = given.get("s", given.get("success", "true")).lower() != "true"
         if start is None or not is_placed(start + (seconds or 0.0)):
-            self.account.remarks.add(NOT_PLACED, label)
+            self.account.remarks.add(not_placed(start), label)
             return
+        if "." in given.get("t", given.get("time", "")):
+            self.account.note(FRACTIONS)
         if (users := given.get("na", "")).isdigit():
             self.account.users.add(start, float(users))
         if seconds is None and not failed:
@@ -136,6 +142,10 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
             if not chunk and expat.ErrorString(error.code) in _CUT_OFF_ERRORS:
                 account.remarks.add(CUT_OFF, f"the file ends in line {error.lineno}, before </testResults>")
                 return
+            if expat.ErrorString(error.code) == expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT:
+                raise InvalidInput(
+                    f"goes on behind </testResults> in line {error.lineno}: if it has several runs, divide it there"
+                ) from None
             raise InvalidInput(
                 f"is no well-formed XML in line {error.lineno}: {expat.ErrorString(error.code)}"
             ) from None

@@ -6,15 +6,19 @@ k6's manual describes both in "Results output", pages "JSON" and "CSV". A point 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, BinaryIO
 
 import msgspec
 
+from smartmob.counts import counted
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
+    NO_NUMBER,
     NOT_PLACED,
+    NOT_READ,
     FileAccount,
     LoadSample,
     csv_text,
@@ -65,8 +69,12 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples of JSON lines."""
     counts = _Counts()
     times = set[str]()
+    declared = Counter[str]()
     for one in json_lines(file, _DECODER, _LONGEST_LINE, account):
         if one.type == "Metric":
+            # Each run declares a metric once, before its first point.
+            declared[one.metric] += 1
+            account.parts = max(account.parts, declared[one.metric])
             if one.data.type == "trend" and one.data.contains == "time":
                 times.add(one.metric)
             continue
@@ -84,11 +92,24 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
 def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples of CSV. Trends of one's own are left out: the file does not tell which of them are times."""
     counts = _Counts()
+    account.parts = 1
     with csv_text(file) as text:
-        for row in csv.DictReader(text):
+        rows = csv.DictReader(text)
+        for row in rows:
+            line = f"line {rows.line_num}"
             metric, value = row.get("metric_name") or "", _float(row.get("metric_value"))
+            if metric == CSV_COLUMNS[0] and row.get("timestamp") == CSV_COLUMNS[1]:
+                account.parts += 1  # a further header
+                continue
             if row.get("metric_value") is None:
-                account.remarks.add(CUT_OFF, ",".join(str(cell) for cell in row.values() if cell is not None))
+                account.remarks.add(CUT_OFF, f"{line}: {_joined(row)}")
+                continue
+            if None in row:
+                # A delimiter within a cell that is not quoted, as in 12,5: each cell behind it is in another column.
+                account.remarks.add(NOT_READ, f"{line}: {_joined(row)}")
+                continue
+            if value is None and metric in _REQUESTS | _NAMED:
+                account.remarks.add(NO_NUMBER, f"{line}: {row['metric_value']!r} of {metric}")
                 continue
             tags = {name: cell for name, cell in row.items() if isinstance(cell, str) and cell}
             end = _stamp(row.get("timestamp") or "")
@@ -99,6 +120,12 @@ def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
             if sample is not None:
                 yield sample
     counts.report(account)
+
+
+def _joined(row: Mapping[Any, Any]) -> str:
+    """Return the cells of a row, and those behind its last column."""
+    cells = [cell for name, cell in row.items() if name is not None and cell is not None]
+    return ",".join([*cells, *(row.get(None) or ())])
 
 
 def _sample(
@@ -171,7 +198,7 @@ class _Counts:
 
     def report(self, account: FileAccount) -> None:
         if self.dropped:
-            account.note(f"k6 dropped {self.dropped:,.0f} iterations, for which it had no free user.")
+            account.note(f"k6 dropped {counted(round(self.dropped), 'iteration')}, for which it had no free user.")
         if self.failed_checks:
             count = sum(self.failed_checks.values())
             account.note(

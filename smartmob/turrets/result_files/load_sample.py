@@ -13,6 +13,7 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.tally import Tally
+from smartmob.turrets.model import Doubt
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ LONGEST_CELL = 16 * 1024 * 1024
 
 NOT_PLACED = "without a valid time"
 NO_DURATION = "successes without a duration"
+NO_NUMBER = "with a value that is no number"
 CUT_OFF = "cut off"
 NOT_READ = "not understood"
 """Kinds of the tallies of all readers."""
@@ -86,13 +88,15 @@ class FileAccount:
     """The account of one file.
 
     `left_out` counts what is left out or no transaction on purpose, `remarks` what was not understood. `notes` tell
-    about the result, `users` how many there were.
+    about the result, `doubts` about its rates, `users` how many there were. `parts` counts the beginnings of runs.
     """
 
     left_out: Tally = field(default_factory=Tally)
     remarks: Tally = field(default_factory=Tally)
     notes: dict[str, None] = field(default_factory=dict)
+    doubts: list[Doubt] = field(default_factory=list)
     users: UserCounts = field(default_factory=UserCounts)
+    parts: int = 0
 
     def note(self, text: str) -> None:
         """Add a note, once."""
@@ -123,15 +127,34 @@ def json_lines(
     file: BinaryIO, decoder: msgspec.json.Decoder[T], longest_bytes: int, account: FileAccount
 ) -> Iterator[T]:
     """Yield the documents of the lines; a line that is none is a remark, and an empty one is skipped."""
+    number = 0
     while line := file.readline(longest_bytes):
+        number += 1
         if not line.strip():
             continue
         try:
             document = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            account.remarks.add(NOT_READ if line.endswith(b"\n") else CUT_OFF, line[:200].decode(errors="replace"))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            text = line[:200].decode(errors="replace").rstrip()
+            if not line.endswith(b"\n"):
+                account.remarks.add(CUT_OFF, f"line {number}: {text}")
+            elif isinstance(error, msgspec.ValidationError):
+                account.remarks.add(NOT_READ, f"line {number}: {error}: {text}")
+            else:
+                account.remarks.add(NOT_READ, f"line {number}: {text}")
             continue
         yield document
+
+
+_OTHER_UNITS = ((1e3, "seconds"), (1e-3, "microseconds"), (1e-6, "nanoseconds"))
+
+
+def not_placed(end: float | None) -> str:
+    """Return the kind of remark for a time of a file in milliseconds that is none, given in seconds since 1970."""
+    for factor, unit in _OTHER_UNITS:
+        if end is not None and is_placed(end * factor):
+            return f"{NOT_PLACED}: it seems to be in {unit}, and milliseconds are needed"
+    return NOT_PLACED
 
 
 def is_placed(end: float) -> bool:

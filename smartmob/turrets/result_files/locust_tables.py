@@ -12,14 +12,18 @@ import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
+from statistics import median
 from typing import BinaryIO
 
 from msgspec.structs import replace
 
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, ErrorText, FailedStats, TimerStats
+from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Doubt, ErrorText, FailedStats, TimerStats
 from smartmob.turrets.names import timer_name
 from smartmob.turrets.protocol import LONGEST_ERROR, MOST_TIMERS
+from smartmob.turrets.result_files.idle_spans import BACK_SECONDS, back_doubt, gaps_between, idle_doubts
 from smartmob.turrets.result_files.imported_run import MOST_ERRORS, MOST_POINTS, GivenStats
 from smartmob.turrets.result_files.load_sample import NOT_READ, FileAccount, csv_text, is_placed
 
@@ -73,7 +77,7 @@ def read(tables: Mapping[str, BinaryIO], account: FileAccount) -> GivenStats:
     if EXCEPTIONS in tables:
         count = sum(int(_number(row["count"]) or 0) for row in _rows(tables[EXCEPTIONS], account))
         if count:
-            account.note(f"{count:,} exceptions in Locust's users are no requests, and are not counted.")
+            account.note(f"{counted(count, 'exception')} in Locust's users: no requests, and not counted.")
     if ALL_TRANSACTIONS not in given.timers:
         raise InvalidInput(f"has no row {_AGGREGATED[0]}; import {STATS} or {HISTORY} of the same test with it")
     given.timers = {ALL_TRANSACTIONS: given.timers.pop(ALL_TRANSACTIONS)} | dict(sorted(given.timers.items()))
@@ -84,9 +88,11 @@ def _rows(file: BinaryIO, account: FileAccount) -> list[dict[str, str]]:
     """Return the whole rows of a table."""
     found = []
     with csv_text(file) as text:
-        for row in csv.DictReader(text):
+        rows = csv.DictReader(text)
+        for row in rows:
             if None in row or any(cell is None for cell in row.values()):
-                account.remarks.add(NOT_READ, ",".join(str(cell) for cell in row.values() if cell is not None))
+                cells = ",".join(str(cell) for cell in row.values() if cell is not None)
+                account.remarks.add(NOT_READ, f"line {rows.line_num}: {cells}")
             else:
                 found.append({name.strip().lower(): cell.strip() for name, cell in row.items()})
     return found
@@ -118,6 +124,8 @@ def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> No
             continue
         account.users.add(at, _number(row.get("user count", "")))
         found = rows.setdefault(name, [])
+        if found and at <= found[-1][0] - BACK_SECONDS and not account.doubts:
+            account.doubts.append(back_doubt("at least once", found[-1][0] - at, at))
         if found and at <= found[-1][0]:
             found.pop()  # the last row can be written a second time, when the test ends
         found.append((at, row))
@@ -125,6 +133,7 @@ def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> No
         return
     times = sorted({at for found in rows.values() for at, _ in found})
     first = times[0]
+    usual = median(after - before for before, after in pairwise(times)) if len(times) > 1 else 0.0
     given.started_at, given.duration = datetime.fromtimestamp(first, UTC), max(times[-1] - first, 1.0)
     account.note(
         "Rates over time are the differences of Locust's counts; percentiles over time are those that it computed of "
@@ -134,7 +143,25 @@ def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> No
     for name, found in rows.items():
         given.points[name] = _points(times, step, found)
         total = _stats(found[-1][1], "total ", "")
-        given.timers[name] = replace(total, rate=total.count / given.duration)
+        anew = _anew(found)
+        given.timers[name] = replace(total, rate=total.count / max(times[-1] - (anew or first), 1.0))
+        if name == ALL_TRANSACTIONS:
+            account.doubts += idle_doubts(gaps_between(times, usual), total.count, given.duration)
+            if anew is not None:
+                account.doubts.append(
+                    Doubt(
+                        "warning",
+                        f"The counts of Locust begin anew {anew - first:,.0f} s after the start: all totals are of the "
+                        "time after that. A test resets them when all users are there, or several are in the file.",
+                    )
+                )
+
+
+def _anew(rows: Sequence[_Row]) -> float | None:
+    """Return the time from which the counts of a timer begin anew, or None if they only grow."""
+    counts = [_count(row, "request count", prefix="total ") for _, row in rows]
+    falls = [place for place in range(1, len(rows)) if counts[place] < counts[place - 1]]
+    return rows[falls[-1] - 1][0] if falls else None
 
 
 _Row = tuple[float, dict[str, str]]

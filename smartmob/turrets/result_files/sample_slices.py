@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.hq.aggregation import count_error
+from smartmob.turrets.model import Doubt
 from smartmob.turrets.names import FURTHER_TIMERS, timer_name
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import LONGEST_CODE, LONGEST_ERROR, LONGEST_NAME, MOST_TIMERS, ErrorKind, Slice
+from smartmob.turrets.result_files.idle_spans import BusySeconds
 from smartmob.turrets.result_files.load_sample import LoadSample
 from smartmob.turrets.slices import NO_KIND, TRANSACTION
 
@@ -41,9 +43,12 @@ class Survey:
         first, last = math.inf, -math.inf
         self.transactions = self.errors = self.others = self.other_errors = 0
         self.timers: dict[str, str] = {}
+        self._busy = BusySeconds()
         for sample in samples:
-            first = min(first, sample.end - (sample.seconds or 0.0))
+            begin = sample.end - (sample.seconds or 0.0)
+            first = min(first, begin)
             last = max(last, sample.end)
+            self._busy.add(begin, sample.end)
             if sample.counted:
                 self.transactions += 1
                 self.errors += sample.failed
@@ -76,6 +81,10 @@ class Survey:
     def duration(self) -> float:
         """Return the seconds from the begin of the first sample to the end of the last one."""
         return max(self._last - self._first, _SHORTEST_RUN)
+
+    def doubts(self) -> list[Doubt]:
+        """Return the doubts about the rates of the file: gaps, and times that go back."""
+        return self._busy.doubts(self.transactions, self.duration)
 
     @staticmethod
     def _moment(seconds: float) -> datetime:

@@ -34,6 +34,7 @@ class _Hit(msgspec.Struct):
     timestamp: str
     latency: int
     code: int = 0
+    seq: int | None = None
     attack: str = ""
     error: str = ""
     method: str = ""
@@ -71,14 +72,17 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
 def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
     """Yield the samples of CSV."""
     with csv_text(file, _LONGEST_LINE) as text:
-        for row in csv.reader(text):
+        rows = csv.reader(text)
+        for row in rows:
             if not row:
                 continue
             try:
                 hit = _Hit("", int(row[2]), int(row[1]), error=row[5], attack=row[7])
                 start = int(row[0]) / _NANOSECONDS
+                hit.seq = int(row[8]) if len(row) > 8 else None
             except (IndexError, ValueError):
-                account.remarks.add(CUT_OFF if len(row) < min(_COLUMNS) else NOT_READ, ",".join(row))
+                kind = CUT_OFF if len(row) < min(_COLUMNS) else NOT_READ
+                account.remarks.add(kind, f"line {rows.line_num}: {','.join(row)}")
                 continue
             if len(row) > 10:
                 hit.method, hit.url = row[9], row[10]
@@ -89,6 +93,7 @@ def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
 
 def _sample(start: float | None, hit: _Hit, account: FileAccount) -> LoadSample | None:
     timer = f"{hit.method} {hit.url}".strip() or hit.attack or "hits"
+    account.parts += hit.seq == 0  # the number of a hit within its attack
     seconds = hit.latency / _NANOSECONDS if hit.latency >= 0 else None
     if start is None or not is_placed(start + (seconds or 0.0)):
         account.remarks.add(NOT_PLACED, timer)

@@ -9,6 +9,7 @@ import orjson
 
 from smartmob import csv_cells
 from smartmob.kernel.db.database import Record
+from smartmob.turrets.hq.turret_clocks import true_epoch
 from smartmob.turrets.names import by_timer
 
 _COLUMNS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
@@ -17,7 +18,7 @@ _DETAILS = ("kind", "code", "untimed", "failed_timers")
 
 
 async def as_ndjson(records: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
-    """Yield results as lines of JSON, in the form in which turrets send them."""
+    """Yield results as lines of JSON, in the form in which turrets send them; wrong times of day are corrected."""
     async for group in records:
         yield b"".join(orjson.dumps(_document(record), option=orjson.OPT_APPEND_NEWLINE) for record in group)
 
@@ -36,6 +37,7 @@ def _document(record: Record) -> dict[str, Any]:
     timers, details = record["custom_timers"], record["details"]
     return {
         **{name: record[name] for name in _COLUMNS},
+        "epoch": true_epoch(record["epoch"], record["at"].timestamp(), numbered=record["uuid"] is not None),
         "custom_timers": by_timer(orjson.loads(timers)) if timers is not None else {},
         **({"uuid": record["uuid"]} if record["uuid"] is not None else {}),
         **({"details": orjson.loads(details)} if details is not None else {}),

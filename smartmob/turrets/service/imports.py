@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from smartmob.errors import InvalidInput
+from smartmob.errors import InvalidInput, SettingsError
 from smartmob.kernel.runtime import clock
+from smartmob.turrets.conditions import KEY, planned
 from smartmob.turrets.hq.batch import Batch, BatchNumbers, SliceRow
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.model import ALL_TRANSACTIONS, Run, RunConfig
@@ -46,6 +47,7 @@ class RunImports:
             if not first or first[0].head is None:
                 raise InvalidInput("the first line must have the head of the import")
             head = first[0].head
+            _check_conditions(head)
             run = str(head.run_id())
             created = clock.now()
             known = await self._write(head, created, first[1:], lines)
@@ -75,6 +77,14 @@ class RunImports:
             state, config, given = wanted.finish()
             await rows.finish(state, config, (wanted.transactions, wanted.errors), given)
         return False
+
+
+def _check_conditions(head: ImportHead) -> None:
+    """Raise InvalidInput if a condition cannot be read."""
+    try:
+        planned(list(head.fail_if), KEY, may_repeat=True)
+    except SettingsError as error:
+        raise InvalidInput.at("$.head.fail_if", str(error)) from None
 
 
 class _ImportedLines:
@@ -142,7 +152,12 @@ class _ImportedLines:
         interval = max(
             _INTERVAL_SECONDS, _INTERVAL_SECONDS * (head.duration // (_INTERVAL_SECONDS * _MOST_INTERVALS) + 1)
         )
-        config = RunConfig(run_time=head.duration, name=head.name or head.file, results_ts_interval=interval)
+        config = RunConfig(
+            run_time=head.duration,
+            name=head.name or head.file,
+            results_ts_interval=interval,
+            fail_if=list(head.fail_if),
+        )
         given = None
         if head.aggregated:
             whole = self._given.timers.get(ALL_TRANSACTIONS)

@@ -25,6 +25,15 @@ _LATE_STOP_SECONDS = 1.5
 """A stop that comes so much later than planned is late: orders are repeated each second."""
 
 
+class _Verdict(msgspec.Struct, frozen=True):
+    """The part of a stored summary that says whether conditions were met."""
+
+    conditions: list[ConditionResult] = []
+
+
+_VERDICT = msgspec.json.Decoder(_Verdict)
+
+
 @dataclass(frozen=True, slots=True)
 class CurrentRun:
     """A run with its newest state: that of the headquarters while it is active.
@@ -53,7 +62,7 @@ class CurrentRun:
         return UUID(self.state.id)
 
     def firing_seconds(self) -> float:
-        """Return for how many seconds the run has fired so far."""
+        """Return for how many seconds the run has fired so far: at most its run time, however late it was stopped."""
         state = self.state
         if state.started_at is None:
             return 0.0
@@ -61,10 +70,10 @@ class CurrentRun:
             # It was measured by a monotonic clock; the difference of the two times below is less exact.
             return state.config.run_time
         until = state.ceased_at or state.ended_at or clock.now()
-        return max(0.0, (until - state.started_at).total_seconds())
+        return min(max(0.0, (until - state.started_at).total_seconds()), state.config.run_time)
 
     def late_stop_seconds(self) -> float:
-        """Return after how many seconds the turrets were told to stop, if that was late; else 0."""
+        """Return after how many seconds the turrets were ordered to stop, if that was late; else 0."""
         state = self.state
         if state.started_at is None or state.ceased_at is None or state.stop_requested:
             return 0.0
@@ -131,6 +140,24 @@ class RunQueries:
     async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
         """Return the runs that were active at some time of a span, newest first."""
         return self._current(await self._reader.runs_between(start, end, limit))
+
+    async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
+        """Return the runs that were active at some time of a span, or imported in it, newest first."""
+        return self._current(await self._reader.concluded_between(start, end, limit))
+
+    async def failed_conditions(self, ident: str) -> list[str] | None:
+        """Return how a run that has ended met conditions of its project, such as `p99>1s: p99 2.00 s > 1.00 s`.
+
+        None means that its summary, which has the verdict, is not stored yet.
+        """
+        run = await self.find(ident)
+        if not run.state.config.fail_if:
+            return []
+        stored = await self._reader.summary(run.uuid)
+        if stored is None:
+            return None
+        found = _VERDICT.decode(stored).conditions
+        return [f"{each.condition}: {each.text}" for each in found if each.state == "failed"]
 
     async def details(self, ident: str) -> RunDetails:
         """Return a run with its turrets and its configuration."""

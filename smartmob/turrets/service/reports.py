@@ -32,6 +32,7 @@ from smartmob.turrets.project import script_digests
 from smartmob.turrets.report.charts import Chart
 from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.fired import fired
 from smartmob.turrets.report.given_findings import GivenFindings
 from smartmob.turrets.report.page import charts_of, compare, render
 from smartmob.turrets.report.run_comparison import LEAST_EFFECT, RunComparison
@@ -108,15 +109,17 @@ class RunReports:
     async def report(self, ident: str, against: str | None = None, warm_up: float | None = None) -> str:
         """Return the report of a run as a page, or of two runs side by side: A against B."""
         async with self._reporting:
-            runs = []
+            runs, loads = [], []
             for each in (ident, against) if against is not None else (ident,):
                 run = await self._queries.find(each)
                 summary, findings = await self._compute(run, warm_up)
                 health = await self._reader.health(run.uuid)
                 runs.append((summary, findings, [dict(row) for row in health]))
+                loads.append(fired(msgspec.json.decode(run.config), summary.name))
             if against is not None:
-                return await asyncio.to_thread(compare, runs[0], runs[1], await self._comparison(ident, against))
-            return await asyncio.to_thread(render, *runs[0])
+                comparison = await self._comparison(ident, against)
+                return await asyncio.to_thread(compare, runs[0], runs[1], comparison, loads)
+            return await asyncio.to_thread(render, *runs[0], loads)
 
     async def charts(self, ident: str) -> dict[str, Chart]:
         """Return the charts of the report of a run by their names, as objects for plotly."""
@@ -168,8 +171,9 @@ class RunReports:
         if run.source is not None and run.source.aggregated:
             return GivenFindings(await self._reader.given(run.uuid), run.state.config.run_time)
         seconds = run.firing_seconds()
-        if (late := run.late_stop_seconds()) > seconds:
-            # Turrets of OCT fire until they are told to stop; those of ours had stopped by themselves.
+        late = run.late_stop_seconds()
+        if late > seconds and any(not member.ours for member in await self._queries.members(run)):
+            # Turrets of OCT fire until they are ordered to stop; those of ours had stopped by themselves.
             seconds = min(late, max(seconds, await self._reader.last_second(run.uuid) + 1.0))
         config = run.state.config
         given = config.warm_up if warm_up is None else warm_up

@@ -85,6 +85,15 @@ class TurretsReader:
         values = (start, end, limit, HEADQUARTERS)
         return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, *values)]
 
+    async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[StoredRun]:
+        """Return the runs that were active at some time of a span, or imported in it, newest first."""
+        query = (
+            " WHERE created_at < $2 AND (CASE WHEN headquarters = $4 THEN created_at >= $1"
+            " ELSE ended_at IS NULL OR ended_at >= $1 END) ORDER BY created_at DESC LIMIT $3"
+        )
+        values = (start, end, limit, HEADQUARTERS)
+        return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, *values)]
+
     async def open_runs(self, headquarters: str) -> list[StoredRun]:
         """Return the runs of a headquarters that have not ended, oldest first."""
         query = " WHERE headquarters = $1 AND state IN ('waiting', 'running', 'draining') ORDER BY created_at"

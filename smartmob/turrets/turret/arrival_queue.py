@@ -68,6 +68,14 @@ class CoroutineArrivalQueue(_ArrivalShare):
             self._start_timer()
         return await waiter
 
+    def missed(self, now: float) -> int:
+        """Return how many starts were due until `now` but not taken, without those that a free cannon waits for.
+
+        At a stop, the timer of the newest start may not have fired yet although that is due.
+        """
+        free = sum(1 for waiter in self._waiters if not waiter.done())
+        return max(0, super().missed(now) - free)
+
     def stop(self) -> None:
         """Let all waiting calls of `next` return None."""
         self._stopped = True

@@ -15,6 +15,7 @@ import msgspec
 import zmq
 
 from smartmob import __version__
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.turrets.outcomes import in_version_1
@@ -172,7 +173,9 @@ class TurretSession:
                 self._sockets.pump()
                 if unsent := self._outbox.discard():
                     # The next headquarters that connects must not get them as results of its own run.
-                    self._notify(f"{unsent} results could not be sent: the headquarters does not listen any more")
+                    self._notify(
+                        f"{counted(unsent, 'result')} could not be sent: the headquarters does not listen any more"
+                    )
                 self._sockets.flush()
             case state_machine.Notify(text):
                 self._notify(text)
@@ -214,7 +217,7 @@ class TurretSession:
             assert self._script is not None
             generator = UserPool(self._script, self._package.given, self._settings, self._tasks)
         self._generator = generator
-        self._notify(f"firing: {self._settings.cannons} cannons")
+        self._notify(f"firing: {counted(self._settings.cannons, 'cannon')}")
         collecting = self._tasks.start("collecting", self._collect_loop(generator))
         # A run without an end has an infinite one, which the JSON of the pipe cannot represent.
         end = min(fire.end, fire.start + 1e9)
@@ -234,7 +237,9 @@ class TurretSession:
         self._generator = None
         self._send_results(generator.take(everything=True))
         self._counts.users = 0
-        self._notify(f"ended: {self._counts.transactions} transactions, {self._counts.errors} errors")
+        self._notify(
+            f"ended: {counted(self._counts.transactions, 'transaction')}, {counted(self._counts.errors, 'error')}"
+        )
         self._handle(state_machine.FiringEnded(self._outbox.sequence))
 
     async def _collect_loop(self, generator: LoadGenerator) -> None:

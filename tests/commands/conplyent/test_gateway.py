@@ -360,3 +360,20 @@ async def test_minus_one_is_a_bad_parameter_and_a_hangup_as_on_conplyents_server
         assert await peer.answer() == (["/no/such: No such directory"], -1)
         peer.call("exec", "kill -HUP $$")
         assert await peer.answer() == ([], -1)
+
+
+async def test_a_client_that_connects_again_is_where_it_was(gateway: OpenGateway, tmp_path: Path) -> None:
+    """As on conplyent's server, whose directory stays; one that is gone is not kept."""
+    (tmp_path / "work").mkdir()
+    async with gateway.peer() as first:
+        first.call("cd", str(tmp_path / "work"))
+        assert await first.answer() == ([str(tmp_path / "work")], 0)
+    await until(lambda: not gateway.gateway.peers)
+    async with gateway.peer() as second:
+        second.call("cwd")
+        assert await second.answer() == ([str(tmp_path / "work")], 0)
+    await until(lambda: not gateway.gateway.peers)
+    (tmp_path / "work").rmdir()
+    async with gateway.peer() as third:
+        third.call("cwd")
+        assert await third.answer() == ([str(Path.home())], 0)

@@ -11,6 +11,7 @@ import pytest
 import structlog
 from aiohttp import WSServerHandshakeError
 
+from tests.each import each
 from tests.metrics.samples import context, metric, session
 from tests.waiting import SECONDS, until
 
@@ -143,7 +144,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@each("change", CHANGES.values())
 async def test_a_changed_cookie_is_refused(guarded: Any, change: Any) -> None:
     """The signature covers all parts of a cookie."""
     async with guarded.post("/login", data={"token": "own-secret"}, allow_redirects=False) as response:
@@ -165,7 +166,7 @@ async def test_an_expired_token_is_refused_and_listed(guarded: Any, monkeypatch:
     assert "digest" not in entry and "token" not in entry
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [{}, {"name": "a b", "role": "read"}, {"name": "a", "role": "root"}, {"name": "a", "role": "read", "seconds": -1}],
 )

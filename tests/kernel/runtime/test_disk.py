@@ -17,7 +17,7 @@ def test_a_write_below_the_floor_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DiskLow, match="are free") as found:
         check_free(tmp_path, 1, 2 * free)
     assert (found.value.errno, found.value.filename) == (errno.ENOSPC, str(tmp_path))
-    with pytest.raises(DiskLow):
+    with pytest.raises(DiskLow, match="No space left on device"):
         check_free(tmp_path, 2 * free, 0)
 
 

@@ -345,7 +345,7 @@ class TestSimulation:
 
     def test_there_are_few_false_alarms_and_most_large_changes_are_found(self) -> None:
         """Simple rules raise dozens of false alarms in a session; this one raises few, and finds most large changes."""
-        suites, rules = 6, simulation.RULES
+        suites, rules = 4, simulation.RULES
         sums = simulation.simulate(rules, suites, 30)
         false = {rule: sums[rule]["confirmed false"] / suites for rule in rules}
         first = {rule: sums[rule]["first false"] / suites for rule in rules}

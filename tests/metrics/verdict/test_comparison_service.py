@@ -9,6 +9,7 @@ import pytest
 
 from smartmob.cli import verdict_formats
 from smartmob.kernel.runtime import clock
+from tests.each import each
 from tests.hosts.samples import register
 from tests.metrics.samples import metric, session
 from tests.metrics.suites import BASE, TESTS, compare, describe, get, send, verdict_on
@@ -353,8 +354,8 @@ class TestCachedVerdicts:
         assert problem["errors"][0]["where"] == "resource"
 
 
-@pytest.mark.parametrize(
-    ("query", "where"),
+@each(
+    "query, where",
     [
         ({"resource": "x"}, "resource"),
         ({"min_effect": "-1"}, "min_effect"),

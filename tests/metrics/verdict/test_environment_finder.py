@@ -117,6 +117,8 @@ class TestLinkedHost:
         (place,) = (await get(linked, "/runs/s0"))["places"]
         assert (place["name"], place["rule"], place["host"]) == ("rack7", "address", "rack7")
         assert (await get(linked, "/runs/"))["runs"][0]["nodes"] == ["localhost"]
+        row = (await get(linked, "/items/test_0/history"))["history"][0]
+        assert (row["machine_node"], row["machine"]) == ("localhost", "rack7")
 
     async def test_a_session_through_a_proxy_or_from_a_file_is_not_linked(self, linked: Any) -> None:
         """The address is not that of the machine; the run says how to link it."""

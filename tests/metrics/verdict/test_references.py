@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.each import each
 from tests.metrics.suites import compare, describe, get, send
 
 
@@ -21,8 +22,8 @@ async def _lab(client: Any) -> Any:
     return client
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "ident", "sessions"),
+@each(
+    "name, kind, ident, sessions",
     [
         ("latest", "run", "f1" * 16, 1),
         ("latest~1", "run", "night/7", 2),
@@ -54,14 +55,14 @@ async def test_the_last_two_runs_are_compared_by_default(lab: Any) -> None:
     assert (found["base"]["id"], found["head"]["id"]) == ("night/7", "f1" * 16)
 
 
-@pytest.mark.parametrize(
-    ("name", "status", "detail"),
+@each(
+    "name, status, detail",
     [
         ("nothing", 404, "there is no run, session or commit nothing"),
         ("session:nothing", 404, "there is no session nothing"),
         ("commit:nothing", 404, "there is no commit nothing"),
         ("run:nothing", 404, "there is no run nothing"),
-        ("latest~7", 404, "4 runs have measured anything"),
+        ("latest~7", 404, "4 runs with measures"),
         ("latest~999", 400, "further back"),
         ("c0ffee", 400, "the beginning of several commits (c0ffee01, c0ffee02)"),
         ("session:a", 400, "the beginning of several sessions"),

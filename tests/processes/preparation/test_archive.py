@@ -124,7 +124,6 @@ HOSTILE: dict[str, tuple[Pairs, str]] = {
     "zip slip": ([("../evil", "x")], "leads out of its folder"),
     "deep slip": ([("a/b/../../../evil", "x")], "leads out of its folder"),
     "slip that comes back": ([("a/../b", "x")], "leads out of its folder"),
-    "absolute": ([("/tmp/evil", "x")], "must be relative"),
     "folder slip": ([("../evil", Folder())], "leads out of its folder"),
     "link slip": ([("../evil", Link("x"))], "leads out of its folder"),
     "link out": ([("a", Link("../evil"))], "leads out of the source"),
@@ -144,8 +143,7 @@ HOSTILE: dict[str, tuple[Pairs, str]] = {
     ),
     "links in a circle": ([("a", Link("b")), ("b", Link("a"))], "leads out of the source"),
     "link above the root": ([("app/Procfile", ""), ("app/x", Link(".."))], "leads out of the source"),
-    "twice": ([("a", "1"), ("a", "2")], "occurs twice"),
-    "twice by another name": ([("a", "1"), ("./a", "2")], "occurs twice"),
+    "absolute and out": ([("/../evil", "x")], "leads out of its folder"),
     "file and folder": ([("a", "1"), ("a/b", "2")], "uses 'a' as a folder"),
     "folder and file": ([("a/b", "1"), ("a", "2")], "both a folder and something else"),
     "the top as a file": ([(".", "1")], "both a folder and something else"),
@@ -173,16 +171,14 @@ def test_nothing_leaves_the_folder(kind: Kind, case: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
-        ([("evil", HardLink("/etc/passwd"))], "must be relative"),
+        ([("evil", HardLink("/etc/passwd"))], "not a file before it"),
         ([("evil", HardLink("../archive"))], "leads out of its folder"),
         ([("evil", HardLink("later")), ("later", "x")], "not a file before it"),
-        ([("a", Link("b")), ("b", ""), ("evil", HardLink("a"))], "not a file before it"),
-        ([("pipe", Special(tarfile.FIFOTYPE))], "neither a file nor a folder nor a link"),
         ([("disk", Special(tarfile.BLKTYPE))], "neither a file nor a folder nor a link"),
-        ([("odd", Special(b"Z"))], "takes|neither"),
+        ([("part", Special(b"M"))], "a tar archive in several volumes"),
     ],
 )
-def test_devices_pipes_and_bad_hard_links_are_refused(pairs: Pairs, message: str, tmp_path: Path) -> None:
+def test_devices_and_bad_hard_links_are_refused(pairs: Pairs, message: str, tmp_path: Path) -> None:
     """A hard link must lead to an earlier file of the archive."""
     with pytest.raises(ArchiveError, match=message):
         _unpack(tmp_path, make_archive("tar", pairs))
@@ -359,11 +355,13 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_of_a_zip_without_the_utf8_flag_are_read_as_utf8_if_possible(tmp_path: Path) -> None:
-    """Other names are in the code page 437."""
+    """Other names are in the code page 437, unless the archive is from Unix."""
     data = make_archive("zip", {"grün": "1"}).replace("grün".encode(), b"gr\x81nx")
     for sign, flag in ((b"PK\x01\x02", 9), (b"PK\x03\x04", 7)):
         place = data.index(sign) + flag
         data = data[:place] + bytes([data[place] & ~0x08]) + data[place + 1 :]
+    system = data.index(b"PK\x01\x02") + 5
+    data = data[:system] + b"\0" + data[system + 1 :]  # FAT, not Unix
     assert _tree(_unpack(tmp_path, data)) == {"grünx": "1"}
 
     (tmp_path / "more").mkdir()

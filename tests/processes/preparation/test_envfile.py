@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.processes.preparation.envfile import parse, parse_dotenv
+from smartmob.processes.preparation.envfile import parse, parse_dotenv, remark
 from smartmob.processes.preparation.procfile import BadLine
 
 _NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -122,3 +122,40 @@ def test_an_invalid_line_of_the_dialect_is_reported(data: bytes, line: int, reas
     with pytest.raises(BadLine, match=reason) as caught:
         parse_dotenv(data, {})
     assert caught.value.line == line
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b'A=1\nB="secret"\n', "line 2: the quotes are part of the value"),
+        (b"A = 'secret x'\n", "line 1: the quotes are part of the value"),
+        (b"A=secret # a comment\n", "line 1: ` #` begins no comment"),
+        (b"A=1\nB=db://${secret}@host/\n", "line 2: `${...}` is part of the value, and is not replaced"),
+        (b"A=it's\nB=x#y$z\n", None),
+        (b"A=\"\nB='\n", None),
+    ],
+)
+def test_what_other_tools_read_differently_is_told(data: bytes, found: str | None) -> None:
+    """The remark names the line and the setting, and no value."""
+    told = remark(data)
+    assert parse(data)
+    assert (told is None) == (found is None)
+    if told is not None and found is not None:
+        assert told == f".env, {found}{told.partition(found)[2]}"
+        assert told.endswith("; --processes-dotenv reads the file as python-dotenv does")
+        assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (b"export A=secret", "or start the service with --processes-dotenv"),
+        (b"A=1\nKEY='secret\nsecret\n'", "the value in quotes that begins on line 2, start the service with"),
+        (b"A: secret", "write `A=...`"),
+    ],
+)
+def test_an_invalid_line_of_another_dialect_is_refused_with_a_remedy(data: bytes, remedy: str) -> None:
+    """The error says what to write or which setting reads it."""
+    with pytest.raises(BadLine, match=remedy) as caught:
+        parse(data)
+    assert "secret" not in str(caught.value)

@@ -107,24 +107,24 @@ async def _says(environment: Path, runner: Runner, code: str) -> str:
 
 
 async def test_equal_requirements_share_one_environment(
-    environments: Environments, runner: Runner, tmp_path: Path
+    quick_environments: Environments, quick_runner: Runner, tmp_path: Path
 ) -> None:
     """Ten nodes and two releases use one environment, and all get the output of its build."""
     first = _source(tmp_path / "first")
     (first / "requirements.txt").write_text(_wheel_beside(first))
     outputs = [bytearray() for _ in range(10)]
 
-    made = await asyncio.gather(*(environments.provide(first, DIGEST, output.extend) for output in outputs))
+    made = await asyncio.gather(*(quick_environments.provide(first, DIGEST, output.extend) for output in outputs))
 
     assert len(set(made)) == 1
     assert made[0] is not None
-    assert await _says(made[0], runner, "import thing; print(thing.ANSWER)") == "42"
+    assert await _says(made[0], quick_runner, "import thing; print(thing.ANSWER)") == "42"
     assert all(b"Successfully installed thing-1.0" in output for output in outputs)
-    assert len(runner.commands) == 3
+    assert len(quick_runner.commands) == 3
 
-    assert await environments.provide(first, DIGEST, _ignore) == made[0]
-    assert len(runner.commands) == 3
-    assert await environments.provide(_source(tmp_path / "none", Procfile="x: y"), DIGEST, _ignore) is None
+    assert await quick_environments.provide(first, DIGEST, _ignore) == made[0]
+    assert len(quick_runner.commands) == 3
+    assert await quick_environments.provide(_source(tmp_path / "none", Procfile="x: y"), DIGEST, _ignore) is None
 
 
 async def test_a_project_is_built_from_a_copy(

@@ -16,7 +16,7 @@ from smartmob.feature_settings import ProcessesSettings
 from tests.processes.archives import File, HardLink, Link, make_archive, wheel
 from tests.processes.conftest import SLEEP, Agent, lines, until_line
 from tests.processes.file_server import FileServer
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -44,8 +44,8 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     "zip slip": (
         lambda f: f.file("/app", make_archive("zip", {**GOOD, "../../evil": "x"})), "unpack failure", "evil",
     ),
-    "an absolute name": (
-        lambda f: f.file("/app", make_archive("tar", {**GOOD, "/tmp/evil": "x"})), "unpack failure", "evil",
+    "an absolute name that leads out": (
+        lambda f: f.file("/app", make_archive("tar", {**GOOD, "/../evil": "x"})), "unpack failure", "evil",
     ),
     "a link that leads out": (
         lambda f: f.file("/app", make_archive("tar", {**GOOD, "out": Link("../../../etc")})), "unpack failure", "out",
@@ -220,8 +220,10 @@ async def test_without_requirements_no_environment_is_built(
 ) -> None:
     """The process has no VIRTUAL_ENV, and neither the token nor the database address of the service."""
     agent: Agent = await agent_with()
-    await agent.run("env; echo all; exec sleep 600")
+    await agent.run("env; echo all; exec sleep 600", {".env": "A='x'\n"})
     variables = await until_line(await agent.attach(tail=1000), "all")
+    assert "A='x'" in variables
+    assert any(line.startswith("source: .env, line 1: the quotes are part of the value") for line in variables)
     assert any(line.startswith("PORT=") for line in variables)
     assert not any(line.startswith("VIRTUAL_ENV=") or SECRET in line for line in variables)
     assert not list((tmp_path / "data" / "processes" / "environments").iterdir())
@@ -291,6 +293,26 @@ async def test_a_program_that_cannot_run_gets_a_hint(agent: Agent, procfile: str
         return hint in ((await agent.status("app.web.0"))["detail"] or "")
 
     await until(told)
+
+
+async def test_a_program_in_the_background_is_a_failure_and_not_started_again(agent: Agent) -> None:
+    """Its descendants are ended."""
+    await agent.create(agent.app("web: sh -c 'sleep 600 & exit 0'\n"))
+    await until(lambda: _is(agent, "app.web.0", state="start failure", restarts=0, exit_status=0))
+
+
+async def test_descendants_that_end_a_moment_later_are_no_background(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of a pipeline; the end of the last one is awaited."""
+    monkeypatch.setattr("smartmob.processes.supervisor._LINGER_SECONDS", SECONDS)
+    await agent.create(agent.app("web: sh -c 'sleep 0.1 & exit 0'\n"), restart="never")
+    status = await agent.become("app.web.0", "stopped")
+    assert "background" not in status["detail"]
+
+
+async def _is(agent: Agent, slug: str, **fields: Any) -> bool:
+    return (await agent.status(slug)).items() >= fields.items()
 
 
 async def _failed_as(slug: str, agent: Agent) -> bool:

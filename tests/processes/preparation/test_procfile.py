@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,8 @@ def test_an_invalid_line_is_reported(data: bytes, line: int, reason: str) -> Non
     [
         (b"web: a\n\nweb: b\nother: x", 3, "already declared on line 1"),
         (b"# x\nweb:\nother: x\n", 2, "has no command"),
+        (b"web : a\nother: x\n", 1, "leave out the blanks before the colon: `web: ...`"),
+        (b"other: x\nweb\t:\ta\nweb: b", 2, "leave out the blanks before the colon: `web: ...`"),
     ],
 )
 def test_only_the_process_type_with_a_fault_is_refused(data: bytes, line: int, reason: str) -> None:
@@ -140,3 +144,34 @@ def test_a_procfile_in_utf16_is_named_as_such() -> None:
     with pytest.raises(BadLine, match="the file is UTF-16"):
         parse("\ufeffweb: x\n".encode("utf-16-le"))
     assert parse(b"web: a \\\r\n  b\r\nqueue: c\r\n").command("web").text == "a b"
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        ("web serve --port 1", "a process type needs a colon behind its name: `web: ...`"),
+        ("web=serve", "a process type needs a colon behind its name: `web: ...`"),
+        ("- web: serve", "begins with none of the last two: `web: ...`"),
+        ("we b: serve", "`we-b: ...`"),
+        ("web/1: serve", "`web-1: ...`"),
+        ("---", "leave it out"),
+        ("'web': serve", "needs a backslash as the very last character there"),
+        ("--bind 0.0.0.0:80 app", "needs a backslash as the very last character there"),
+        ("--url=http://x", "needs a backslash as the very last character there"),
+    ],
+)
+def test_what_other_tools_pass_over_is_refused_with_a_remedy(line: str, remedy: str) -> None:
+    """Foreman and honcho start nothing for these lines, and say nothing (`^([A-Za-z0-9_-]+):\\s*(.+)$` in both)."""
+    assert re.fullmatch(r"([A-Za-z0-9_-]+):\s*(.+)", line) is None
+    with pytest.raises(BadLine, match=re.escape(remedy)):
+        parse(f"a: b\n{line}\n".encode())
+
+
+@pytest.mark.parametrize(
+    "line", ["web:serve", "WEB: serve", "my-web: serve", "my_web:\tserve", "1: serve", "web: a: b"]
+)
+def test_what_other_tools_run_is_accepted(line: str) -> None:
+    """A blank behind the colon is not needed; capital letters, digits, dashes and underscores are part of names."""
+    match = re.fullmatch(r"([A-Za-z0-9_-]+):\s*(.+)", line)
+    assert match is not None
+    assert _commands(f"{line}\r\n") == {match[1]: match[2]}

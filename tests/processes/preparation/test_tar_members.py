@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import subprocess
 import tarfile
@@ -12,7 +13,7 @@ import pytest
 
 from smartmob.processes.preparation.archive import unpack
 from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLimits
-from tests.processes.archives import make_archive
+from tests.processes.archives import Link, Special, make_archive
 
 SMALL = UnpackLimits(bytes=1_000_000, files=20, ratio=10, ratio_from=500_000)
 
@@ -43,6 +44,7 @@ def _folder(tmp_path: Path) -> Path:
     (folder / "long-link").symlink_to("/".join(["a-folder-with-a-long-name"] * 12))
     (folder / "run").write_bytes(b"#!/bin/sh\n")
     (folder / "run").chmod(0o755)
+    (folder / "same").hardlink_to(folder / "run")
     with (folder / "holes").open("wb") as file:
         file.write(b"begin")
         file.seek(300_000)
@@ -106,3 +108,50 @@ def test_junk_behind_the_compressed_data_is_ignored_with_a_remark(tmp_path: Path
     found = unpack(tmp_path / "a", tmp_path / "out", UnpackLimits())
     assert (found.root / "y").stat().st_size == 100_000
     assert found.remarks == ("what follows the compressed data was ignored",)
+
+
+def _added(archive: Path, name: str, kind: bytes, content: bytes = b"", linkname: str = "") -> None:
+    with tarfile.open(archive, "a") as made:
+        info = tarfile.TarInfo(name)
+        info.type, info.size, info.linkname = kind, len(content), linkname
+        made.addfile(info, io.BytesIO(content))
+
+
+def _unusual(folder: Path) -> dict[str, Path]:
+    """Return archives that `tar` reads: with members of all kinds, of old formats, and without their end."""
+    found = {name: folder / f"{name}.tar" for name in ("kinds", "no end", "one block", "v7", "incremental")}
+    source = folder / "source"
+    (source / "inner").mkdir(parents=True)
+    (source / "Procfile").write_text("web: x")
+    (source / "inner" / "x").write_text("1")
+    where = ["-C", source, "."]
+    subprocess.run(["tar", "--format=v7", "-cf", found["v7"], *where], check=True)
+    subprocess.run(["tar", "--format=gnu", "-g", folder / "snapshot", "-cf", found["incremental"], *where], check=True)
+    found["kinds"].write_bytes(make_archive("tar", {"Procfile": "web: x", "link": Link("Procfile")}))
+    _added(found["kinds"], "label", b"V")
+    _added(found["kinds"], "same", tarfile.LNKTYPE, linkname="link")
+    _added(found["kinds"], "odd", b"Z", b"content")
+    _added(found["kinds"], "plain", tarfile.CONTTYPE, b"content")
+    _added(found["kinds"], "folder/", tarfile.REGTYPE)
+    data = found["v7"].read_bytes().rstrip(b"\0")
+    data += bytes(-len(data) % tarfile.BLOCKSIZE)
+    found["no end"].write_bytes(data)
+    found["one block"].write_bytes(data + bytes(tarfile.BLOCKSIZE))
+    return found
+
+
+@pytest.mark.machine
+def test_unusual_archives_are_read_as_tar_reads_them(tmp_path: Path) -> None:
+    """A hard link to a link is a link, an unknown type is a file, a label is nothing; the end mark may be missing."""
+    for name, archive in _unusual(tmp_path).items():
+        by_tar = tmp_path / f"tar {name}"
+        by_tar.mkdir()
+        subprocess.run(["tar", "-xf", archive, "-C", by_tar], check=True, stderr=subprocess.DEVNULL)
+        assert _seen(unpack(archive, tmp_path / f"ours {name}", UnpackLimits()).root) == _seen(by_tar), name
+
+
+def test_a_fifo_is_left_out_with_a_remark(tmp_path: Path) -> None:
+    """The rest is unpacked. A program that needs it makes it."""
+    (tmp_path / "a").write_bytes(make_archive("tar", {"Procfile": "web: x", "pipe": Special(tarfile.FIFOTYPE)}))
+    found = unpack(tmp_path / "a", tmp_path / "out", UnpackLimits())
+    assert (list(_seen(found.root)), found.remarks) == (["Procfile"], ("the fifo 'pipe' was left out",))

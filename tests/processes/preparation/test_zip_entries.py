@@ -41,6 +41,10 @@ ARCHIVES = {
     "of Windows with slashes": _zip({"app/": b"", "app/Procfile": b"web: x", "app/a\\b/c": b"1"}),
     "of Unix, with a backslash in a name": _zip({"Procfile": b"web: x", "a\\b": b"1"}, UNIX),
     "with data behind": _zip({"Procfile": b"", "x": b"1"}) + b"junk",
+    "behind a program": b"#!/bin/sh\nexit 0\n" + _zip({"Procfile": b"", "x": b"1"}),
+    "absolute": _zip({"/Procfile": b"", "/a/b": b"1"}, UNIX),
+    "of Unix, with names of any bytes": _zip({"Procfile": b"", "X1": b"1"}, UNIX).replace(b"X1", b"\xe4x"),
+    "of the input of zip": _zip({"-": b"1"}, UNIX, external_attr=0o010600 << 16),
     "with data before": b"PK\x03\x04junk" + _zip({"Procfile": b"", "x": b"1"}),
 }
 
@@ -81,7 +85,7 @@ def test_a_zip_from_windows_has_its_root_and_plain_permissions(tmp_path: Path) -
     [
         ("..\\evil", "leads out of its"),
         ("a\\..\\..\\evil", "leads out of its"),
-        ("\\evil", "be relative"),
+        ("\\..\\evil", "leads out of its"),
     ],
 )
 def test_backslashes_lead_nowhere(name: str, message: str, tmp_path: Path) -> None:

@@ -71,14 +71,14 @@ def test_whose_limit(host: str | None, cpu: float | None, limit: str) -> None:
         (
             Finding("unfinished", 80, None, None, 1, 1, (0.2, 1.0)),
             "--max-time is over",
-            "80/s held p99<300ms, errors<1% in 1 of 1 steps (20% to 100% of such steps hold, at 95 %); "
+            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95 %); "
             "the search ended before: --max-time is over",
             "unknown: no rate was refused",
         ),
         (
             Finding("unfinished", 80, 84, "saturated", 1, 1, (0.2, 1.0)),
             "--max-time is over",
-            "80/s held p99<300ms, errors<1% in 1 of 1 steps (20% to 100% of such steps hold, at 95 %); "
+            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95 %); "
             "the generator could not fire 84/s; the search ended before: --max-time is over",
             "the generator: too few cannons",
         ),

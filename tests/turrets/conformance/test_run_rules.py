@@ -113,9 +113,7 @@ def test_counts() -> None:
     """A result for each request, not more and not fewer."""
     judge = run_rules.judge_counts
     assert failures(judge, RESULTS, record()) == {}
-    assert failures(judge, RESULTS, record(hits=6)) == {
-        "counts": "5 results came for 6 transactions that the target saw"
-    }
+    assert failures(judge, RESULTS, record(hits=6)) == {"counts": "5 results for 6 transactions of the target"}
     assert set(failures(judge, [], record())) == {"counts"}
 
 
@@ -133,4 +131,4 @@ def test_results_after_ready() -> None:
     judge = run_rules.judge_order
     assert found(judge, RESULTS, record())["results-before-ready"].result == "passed"
     late = found(judge, [*RESULTS, result(3.5)], record())["results-before-ready"]
-    assert (late.result, "1 results came" in late.why) == ("not supported", True)
+    assert (late.result, "1 result came" in late.why) == ("not supported", True)

@@ -117,6 +117,24 @@ class TestStockResults:
         assert moments == pytest.approx([1.2, 2.2, 4.7, 4.0], abs=0.01)
         assert gathered.collector.counters.clock_offset == pytest.approx(offset, abs=1.5)
 
+    def test_a_turret_whose_clock_is_set_during_the_run_loses_nothing(self) -> None:
+        """Turrets of OCT measure by the time of day, so that all their times jump; they have begun in this run."""
+        gathered = Gathered()
+        gathered.take(stock_result(elapsed=4.0, epoch=STARTED + 4.0), passed=4.1)
+        gathered.take(stock_result(elapsed=3605.0, epoch=STARTED + 3605.0), passed=5.1)
+        gathered.take(stock_result(elapsed=3605.0, epoch=STARTED + 4.0), passed=5.1)
+        assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([4.0, 5.1])
+        assert gathered.collector.counters.stale == 1
+        assert gathered.collector.counters.clock_offset == pytest.approx(3600, abs=1.5)
+
+    def test_a_turret_of_ours_whose_clock_is_wrong(self) -> None:
+        """Its results are placed by their time since the start, and the difference is told, as for those of OCT."""
+        gathered = Gathered()
+        given = {"uuid": "b", "run": RUN, "sequence": 1}
+        gathered.take(stock_result(elapsed=1.0, epoch=STARTED + 1.0 - 3600.0, **given), passed=1.2)
+        assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([1.0])
+        assert gathered.collector.counters.clock_offset == -3600.0
+
     def test_impossible_times_are_malformed(self) -> None:
         """Valid results beside them are kept."""
         gathered = Gathered()

@@ -37,12 +37,15 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 
-FLOOD = 150_000
-"""More than may wait at a time."""
+FLOOD = 30_000
 
 
-async def test_a_flood_is_stored_completely_and_in_order(lab: Any, recruit: Recruit, database_url: str) -> None:
-    """Results that come faster than they can be stored are all stored, each once."""
+async def test_a_flood_is_stored_completely_and_in_order(
+    lab: Any, recruit: Recruit, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More results than may wait at a time come faster than they can be stored, and are all stored, each once."""
+    monkeypatch.setattr(headquarters, "PAUSE_ROWS", 20_000)
+    monkeypatch.setattr(headquarters, "RESUME_ROWS", 10_000)
     turret = await recruit(lab)
     run = await ask(lab, run_time=60)
     await turret.until_told("start")

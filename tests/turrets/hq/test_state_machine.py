@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, StopRequested
+from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, Stalled, StopRequested
 from smartmob.turrets.hq.state_machine import TRANSITIONS
 from smartmob.turrets.model import ENDED, STATES
 from smartmob.turrets.protocol import MOST_TURRETS, encode_order
@@ -26,6 +26,7 @@ from tests.turrets.histories import (
     lost,
     orders,
     ours,
+    running,
     states,
     stock,
 )
@@ -38,16 +39,6 @@ def _transitions(history: History) -> set[tuple[str, str]]:
     return set(pairwise(states(history.said)))
 
 
-def _running(uuid: str = "u1") -> History:
-    """Return a headquarters under which a stock turret fires."""
-    history = History()
-    history.ask()
-    history.tell(stock("ready", uuid))
-    history.tell(stock("Running", uuid))
-    assert history.state == "running"
-    return history
-
-
 class TestWaiting:
     """From the request to the start."""
 
@@ -57,7 +48,7 @@ class TestWaiting:
 
     def test_the_spelling_of_the_seed_means_that_a_turret_fires(self) -> None:
         """Seed 004 writes RUNING: such a turret is not ready, and gets no further start."""
-        history = _running()
+        history = running()
         history.tell(stock("RUNING", "u2"))
         history.after(1)
         assert orders(history.tell(stock("RUNING", "u1"))) == []
@@ -165,7 +156,7 @@ class TestFiring:
 
     def test_the_stop_is_sent_when_the_time_is_up(self) -> None:
         """The times of the ticks do not matter."""
-        history = _running()
+        history = running()
         history.pass_time(19, stock("Running"))
         assert orders(history.tick(0.9)) == []
         actions = history.tick(0.1)
@@ -173,7 +164,7 @@ class TestFiring:
 
     def test_a_late_turret_is_started(self) -> None:
         """Turrets that fire ignore the order."""
-        history = _running()
+        history = running()
         history.pass_time(5, stock("Running"))
         history.tell(stock("ready", "late"))
         assert orders(history.tick(1.0)) == ["start", "status_request"]
@@ -195,7 +186,7 @@ class TestFiring:
 
     def test_a_turret_that_comes_back_is_no_longer_lost(self) -> None:
         """It was lost from its last status to its next one."""
-        history = _running()
+        history = running()
         history.pass_time(2, stock("Running"))
         silent_since = history.wall
         actions = history.pass_time(6)
@@ -208,7 +199,7 @@ class TestFiring:
 
     def test_a_restarted_turret_is_a_new_one(self) -> None:
         """It has another uuid: the old turret is lost, the new one is started."""
-        history = _running("old")
+        history = running("old")
         history.pass_time(7, stock("ready", "new"))
         assert not history.member("old").alive
         assert history.member("new").alive
@@ -216,7 +207,7 @@ class TestFiring:
 
     def test_a_uuid_of_two_turrets_is_noticed(self) -> None:
         """A turret never changes its name, so two names mean two turrets."""
-        history = _running()
+        history = running()
         assert not history.member().twice
         history.tell(stock("Running", name="other"))
         assert history.member().twice
@@ -224,7 +215,7 @@ class TestFiring:
     def test_setting_the_clock_changes_no_deadline(self) -> None:
         """The run lasts its seconds, and no turret is lost."""
         for jump in (timedelta(hours=-5), timedelta(days=3)):
-            history = _running()
+            history = running()
             history.pass_time(5, stock("Running"))
             history.wall += jump
             actions = history.pass_time(14, stock("Running"))
@@ -232,6 +223,20 @@ class TestFiring:
             history.tick(1.0)
             assert history.state == "draining"
             assert history.machine.firing_seconds(history.now()) == pytest.approx(20)
+
+    def test_no_silence_is_counted_while_the_headquarters_stood_still(self) -> None:
+        """Messages of that time may not have been read yet: no turret is lost, and no result comes too late."""
+        history = running()
+        history.after(60)
+        history.tell(Stalled(60.0))
+        assert lost(history.tick()) == []
+        assert history.state == "draining"
+        history.after(60)
+        history.tell(Stalled(60.0))
+        history.tick()
+        assert history.state == "draining"
+        history.pass_time(3, stock("ready"))
+        assert history.state == "finished"
 
     def test_the_worst_health_is_kept(self) -> None:
         """Later and better values do not replace it."""
@@ -249,7 +254,7 @@ class TestDraining:
 
     def test_a_stop_is_sent_at_once_and_repeated(self) -> None:
         """It is repeated until the turret has obeyed, and the run ends as stopped."""
-        history = _running()
+        history = running()
         actions = history.after(0.2).tell(StopRequested("enough"))
         assert (orders(actions), states(actions)) == (["stop"], ["draining"])
         assert orders(history.tick(1.0)) == ["stop", "status_request"]
@@ -259,7 +264,7 @@ class TestDraining:
 
     def test_stock_turrets_are_waited_for_until_they_are_quiet(self) -> None:
         """Each further result begins the quiet time anew."""
-        history = _running()
+        history = running()
         history.pass_time(20, stock("Running"))
         history.tell(stock("ready"))
         history.after(1.5).tell(ResultsReceived())
@@ -270,7 +275,7 @@ class TestDraining:
 
     def test_a_run_ends_only_when_everything_is_stored(self) -> None:
         """Rows that are not committed keep it draining."""
-        history = _running()
+        history = running()
         history.pass_time(20, stock("Running"))
         history.tell(stock("ready"))
         history.tick(4.0, pending=1)
@@ -298,7 +303,7 @@ class TestDraining:
 
     def test_a_run_does_not_wait_for_a_lost_turret(self) -> None:
         """Without any turret left it fails."""
-        history = _running()
+        history = running()
         history.pass_time(20, stock("Running"))
         actions = history.pass_time(8)
         assert lost(actions) == ["u1"]
@@ -307,7 +312,7 @@ class TestDraining:
 
     def test_draining_is_limited(self) -> None:
         """After `drain` seconds the run ends, and the reason names the missing turret."""
-        history = _running()
+        history = running()
         history.pass_time(20, stock("Running"))
         history.pass_time(31, stock("Running"))
         assert history.state == "finished"
@@ -323,7 +328,7 @@ class TestDraining:
 
     def test_the_next_run_begins_with_new_counts(self) -> None:
         """Connected turrets fire again; lost ones are forgotten."""
-        history = _running()
+        history = running()
         history.tell(stock("Running", "dead"))
         history.pass_time(20, stock("Running"))
         history.tell(stock("ready"))
@@ -333,63 +338,6 @@ class TestDraining:
         history.tell(stock("ready"))
         assert history.state == "running"
         assert [(member.uuid, member.lost) for member in history.machine.members()] == [("u1", [])]
-
-
-class TestRestart:
-    """The headquarters ends in the middle of a run, and another one takes it up."""
-
-    def test_a_run_ends_in_time_after_a_restart(self) -> None:
-        """No turret is lost for its silence during the restart."""
-        history = _running()
-        history.pass_time(5, stock("Running"))
-        later = history.restart(away=8.0)
-        assert (later.state, later.machine.seconds_since_start(later.now())) == ("running", pytest.approx(13))
-        assert orders(later.said) == ["status_request"]
-        later.pass_time(6, stock("Running"))
-        assert later.state == "running"
-        later.tick(1.0)
-        assert later.state == "draining"
-
-    def test_a_run_whose_time_is_up_is_stopped_after_a_restart(self) -> None:
-        """The turrets are stopped at once."""
-        later = _running().restart(away=3600.0)
-        assert orders(later.tick()) == ["stop"]
-        assert later.state == "draining"
-
-    def test_a_clock_set_back_during_a_restart_does_not_prolong_the_run(self) -> None:
-        """The run does not become longer than requested."""
-        later = _running().restart(away=-3600.0)
-        assert later.machine.seconds_since_start(later.now()) == 0.0
-
-    def test_a_waiting_run_asks_again_after_a_restart(self) -> None:
-        """It starts when a turret is ready."""
-        history = History()
-        history.ask()
-        later = history.restart(away=1.0)
-        assert orders(later.said) == ["status_request"]
-        later.tell(stock("ready"))
-        assert later.state == "running"
-
-    def test_a_draining_run_waits_again_after_a_restart(self) -> None:
-        """It ends when the turrets are quiet."""
-        history = _running()
-        history.pass_time(20, stock("Running"))
-        later = history.restart(away=1.0)
-        later.pass_time(1, stock("ready"))
-        assert later.state == "draining"
-        later.pass_time(3, stock("ready"))
-        assert later.state == "finished"
-
-    def test_stored_numbers_are_acknowledged_after_a_restart(self) -> None:
-        """The next briefing has the numbers of the database."""
-        history = History()
-        history.ask()
-        history.tell(ours("ready"))
-        history.tick(0.5)
-        later = history.restart(away=1.0)
-        later.tell(ours("Running", run=RUN, sequence=9))
-        later.tell(Committed("u1", RUN, 7))
-        assert briefings(later.tick(1.0))[-1].acknowledged == {"u1": 7}
 
 
 _EVENTS = st.one_of(
@@ -426,7 +374,7 @@ class TestWhateverComes:
 
 def test_every_transition_happens() -> None:
     """Each transition of the table in the code is made by some history."""
-    finished, lost_turret, stopped = _running(), _running(), _running()
+    finished, lost_turret, stopped = running(), running(), running()
     for history in (finished, lost_turret):
         history.pass_time(20, stock("Running"))
     stopped.tell(StopRequested("enough"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartmob.turrets.hq.turret_clocks import TurretClocks
+from smartmob.turrets.hq.turret_clocks import TurretClocks, true_epoch
 
 STARTED = 1_795_521_600.0
 
@@ -42,3 +42,23 @@ def test_the_number_of_clocks_is_bounded() -> None:
     for number in range(1000):
         clocks.moment(STARTED - 10 * number, 0.0, STARTED + 5)
     assert clocks.moment(0.0, 3.0, STARTED + 5) == STARTED + 5
+
+
+@pytest.mark.parametrize(
+    ("epoch", "moment", "numbered", "told"),
+    [
+        (STARTED + 5, STARTED + 5.25, False, STARTED + 5),
+        (STARTED - 1, STARTED, False, STARTED - 1),
+        (STARTED + 5 - 3600, STARTED + 5.25, False, STARTED + 5.25),
+        (STARTED + 5 + 3600, STARTED + 5.25, False, STARTED + 5.25),
+        (STARTED + 5, STARTED + 5.25, True, STARTED + 5),
+        (STARTED + 5.25, STARTED + 5.25, True, STARTED + 5.25),
+        (STARTED + 4, STARTED + 5.25, True, STARTED + 5),
+        (STARTED + 5 - 3600, STARTED + 5.25, True, STARTED + 5),
+    ],
+)
+def test_exports_have_the_time_of_the_headquarters_where_a_clock_is_wrong(
+    epoch: float, moment: float, numbered: bool, told: float
+) -> None:
+    """A right time stays as it came; a wrong one becomes that of the result, in whole seconds for turrets of ours."""
+    assert true_epoch(epoch, moment, numbered=numbered) == told

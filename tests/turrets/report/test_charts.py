@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import plotly.graph_objects as go
 
-from smartmob.turrets.model import LoadPlan, Member
+from smartmob.turrets.model import LoadPlan, Member, Source
 from smartmob.turrets.protocol import ErrorKind
 from smartmob.turrets.report import charts
 from smartmob.turrets.report.charts import RunData
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.page import charts_of
 from tests.turrets.messages import slice_of
-from tests.turrets.report.runs import HOSTILE, found
+from tests.turrets.report.runs import HOSTILE, calm, found
 from tests.turrets.report.test_trust import FINE
 
 
@@ -147,3 +150,25 @@ def test_a_second_without_a_success_is_a_gap_and_failures_have_lines_of_their_ow
     cells = charts.heat(_failing(), failed=True)["data"][0]
     assert (cells["x"], [row[:2] for row in cells["z"]]) == ([0, 1, 2, 3], [[None, None]])
     assert cells["y"][0] <= 2000 < cells["y"][1], "a cell lies between its edges"
+
+
+def test_a_heat_map_of_equal_durations_is_a_line_in_its_middle() -> None:
+    """Its one row does not fill the chart, its colours begin at 0, and its time is that of the run."""
+    chart = charts.heat(calm())
+    low, high = chart["layout"]["yaxis"]["range"]
+    edges = [math.log10(value) for value in chart["data"][0]["y"]]
+    assert low + 0.2 < edges[0] < edges[1] < high - 0.2
+    assert (chart["data"][0]["zmin"], chart["data"][0]["zmax"]) == (0, 1)
+    assert (chart["data"][0]["z"], chart["layout"]["xaxis"]["range"]) == ([[1]], [0, 10])
+
+
+def test_the_users_of_another_tool_and_the_cannons_have_a_chart() -> None:
+    """It is for pages that draw the throughput themselves; a run of which no number is known has none."""
+    source = Source("JMeter CSV", "night.jtl", "0" * 32, users=[(0.0, 1), (5.0, 7)])
+    summary, findings, _ = calm()
+    run = msgspec.structs.replace(summary, source=source, turrets=[]), findings, []
+    (line,) = charts_of(run)["users-0"]["data"]
+    assert (line["name"], line["x"], line["y"]) == ("users", [0, 5], [1, 7])
+    assert charts_of(found())["users-0"]["data"][0]["name"] == "cannons"
+    unknown = msgspec.structs.replace(source, users=[])
+    assert "users-0" not in charts_of((msgspec.structs.replace(run[0], source=unknown), findings, []))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
-from smartmob.turrets.model import ALL_TRANSACTIONS, Counters, LoadPlan, TimerStats, Trust
+from smartmob.turrets.model import ALL_TRANSACTIONS, Absence, Counters, LoadPlan, TimerStats, Trust
 from smartmob.turrets.report.evidence import Evidence, facts, planned_count, values_above
 from smartmob.turrets.report.trust import judge
-from tests.turrets.report.test_trust import FINE
+from tests.turrets.report.test_trust import FINE, NOON
 
 CLOSED = LoadPlan(model="closed", words=[])
 STEADY = LoadPlan(model="open", words=[], rates=[(0.0, 100.0), (60.0, 100.0)])
@@ -50,7 +51,7 @@ def _judge(own: TimerStats, evidence: Evidence = RUN, **timers: TimerStats) -> T
             _stats(1_000),
             {"(further timers)": _stats(902)},
             "with care",
-            "902 values are together under (further timers)",
+            "902 values stand together under (further timers)",
         ),
     ],
 )
@@ -117,3 +118,15 @@ def test_large_numbers_are_no_powers_of_ten() -> None:
 def test_values_above_a_percentile() -> None:
     """Of 1,000 values ten lie above the p99 and one above the p99.9."""
     assert [values_above(1_000, share) for share in (50.0, 99.0, 99.9, 99.99)] == [500, 10, 1, 0]
+
+
+def test_a_turret_that_did_not_come_back_is_lost_for_good() -> None:
+    """Only one that came back was lost for a time; while the run goes on, one can still come back."""
+    gone, back = Absence(NOON), Absence(NOON, NOON.replace(minute=5))
+    lost = [[], [gone], [back], [back, gone]]
+    members = [msgspec.structs.replace(FINE, lost=absences) for absences in lost]
+    timers = {ALL_TRANSACTIONS: _stats(1_000)}
+    for ended, said in ((True, "2 of them lost for good"), (False, "2 of them lost now")):
+        found = facts(timers, members, replace(RUN, ended=ended))
+        assert f"Turrets: 4 took part, {said} and 1 of them lost for a time." in found
+    assert "Turrets: 1 took part, none was lost." in facts(timers, members[:1], RUN)

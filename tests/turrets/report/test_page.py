@@ -16,6 +16,7 @@ from msgspec import structs
 from smartmob import chart_library
 from smartmob.turrets.model import ConditionResult, Doubt, LoadPlan, Trust
 from smartmob.turrets.report.findings import Findings
+from smartmob.turrets.report.fired import ReportedLoad
 from smartmob.turrets.report.page import LONGEST_PAGE, compare, packed, render
 from smartmob.turrets.slices import TRANSACTION
 from tests.turrets.messages import slice_of
@@ -67,6 +68,20 @@ def test_the_page_has_all_parts(page: Page) -> None:
     places = {attributes.get("id") for _, attributes in page.elements}
     assert set(charts) <= places
     assert set(charts) >= {"throughput", "curves", "heat-0", "latency-0", "latency-1", "cpu-0", "lag-0", "memory-0"}
+
+
+def test_the_load_of_each_run_is_shown() -> None:
+    """The target, the project and the configuration are in the file, and a hostile name stays text."""
+    loads = [
+        ReportedLoad(["http://shop.example"], HOSTILE, ["v_user.py"], '{"name": "x"}'),
+        ReportedLoad([], "cart", [], ""),
+    ]
+    page = Page(render(*found(), loads[:1]))
+    for text in ("Target: http://shop.example", f"Project: {HOSTILE}", "Scripts: v_user.py", '{"name": "x"}'):
+        assert text in page.texts
+    page = Page(compare(found(), found(), None, loads))
+    assert {"Target: http://shop.example", "Target: not in the configuration", "Project: cart"} <= set(page.texts)
+    assert page.texts.count("The whole configuration") == 1
 
 
 def test_conditions_are_shown_for_each_run() -> None:

@@ -129,3 +129,20 @@ def test_an_interval_has_the_durations_of_its_failures() -> None:
 def test_bytes_have_a_unit(size: int, shown: str) -> None:
     """Units are powers of 1,000."""
     assert page_tables.size_text(size) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (5.0, "5"),
+        (123.4, "123"),
+        (17.554, "17.55"),
+        (0.25, "0.25"),
+        (0.0185, "0.018"),
+        (0.00093, "0.00093"),
+    ],
+)
+def test_a_small_number_has_digits_that_are_not_0(value: float, text: str) -> None:
+    """A rate of some requests in hours is not shown as 0.00."""
+    assert page_tables.number_text(value) == text

@@ -8,8 +8,8 @@ import io
 import pytest
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS
-from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_DURATION, NOT_PLACED, NOT_READ
+from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_DURATION, NO_NUMBER, NOT_PLACED, NOT_READ
 from tests.turrets.result_files.read_samples import samples_of
 
 HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes\n"
@@ -134,7 +134,8 @@ def test_neither_success_nor_code_is_refused() -> None:
 def test_files_that_were_appended_have_two_headers() -> None:
     """The second one may have other columns."""
     second = "timeStamp,label,elapsed,success,responseCode\n"
-    samples, _ = samples_of(HEADER + f"{START},1,a,200,OK,t,text,true,,1\n{second}{START},b,2,false,500\n")
+    samples, account = samples_of(HEADER + f"{START},1,a,200,OK,t,text,true,,1\n{second}{START},b,2,false,500\n")
+    assert account.parts == 2
     assert [(sample.timer, sample.failed) for sample in samples] == [("a", False), ("b", True)]
 
 
@@ -146,3 +147,23 @@ def test_the_number_of_users_is_that_of_all_threads() -> None:
     assert [(sample.failed, sample.error) for sample in samples] == [(False, ""), (True, "Premature end.")]
     assert account.users.since(START / 1000) == [(0.0, 7)]
     assert account.remarks.total == 1
+
+
+@pytest.mark.parametrize(
+    ("stamp", "unit"), [("1714550400", "seconds"), ("1714550400000000", "microseconds"), ("1714550400.5", "seconds")]
+)
+def test_times_in_another_unit_are_told_with_it(stamp: str, unit: str) -> None:
+    """JMeter writes milliseconds; other programs that write such files take seconds."""
+    _, account = samples_of(HEADER + f"{stamp},1,a,200,OK,t,text,true,,1\n")
+    ((kind, _, example),) = account.remarks.items()
+    assert kind == f"without a valid time: it seems to be in {unit}, and milliseconds are needed"
+    assert example == f"{stamp} a (line 2)"
+
+
+def test_durations_that_are_no_milliseconds_are_told() -> None:
+    """Fractions may be seconds, and a decimal comma is no number."""
+    good, comma = f"{START},0.25,a,200,OK,t,text,true,,1\n", f'{START},"12,5",a,200,OK,t,text,true,,1\n'
+    (sample,), account = samples_of(HEADER + good + comma)
+    assert (sample.seconds, list(account.notes)) == (0.00025, [FRACTIONS])
+    ((kind, _, example),) = account.remarks.items()
+    assert (kind, example) == (NO_NUMBER, "line 3: 12,5 a")

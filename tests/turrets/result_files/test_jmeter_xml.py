@@ -9,7 +9,7 @@ import pytest
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS
 from smartmob.turrets.result_files.jmeter_xml import SUB_RESULTS, read
-from smartmob.turrets.result_files.load_sample import CUT_OFF, FileAccount
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NOT_READ, FileAccount
 from tests.turrets.result_files.read_samples import samples_of
 
 START = 1_700_000_000_000
@@ -70,6 +70,7 @@ def test_characters_that_xml_cannot_have_are_replaced(character: str) -> None:
         (f"<!DOCTYPE x [<!ENTITY a 'b'>]>{HEAD.partition(chr(10))[2]}</testResults>", "document type"),
         (HEAD + "<a></b></testResults>", "line 3"),
         (HEAD + "<a>" * 200, "levels"),
+        (HEAD + "</testResults>\n" + HEAD + "</testResults>", r"behind </testResults> in line \d+: .* divide it there"),
     ],
 )
 def test_hostile_and_broken_files_are_refused(text: str, reason: str) -> None:
@@ -84,3 +85,10 @@ def test_the_number_of_users_is_that_of_all_threads() -> None:
         1
     ]
     assert account.users.since(START / 1000) == [(0.0, 4)]
+
+
+def test_elements_of_other_samplers_are_told() -> None:
+    """Some plugins write objects in place of samples."""
+    samples, account = samples_of('<testResults version="1.2"><a.b.Other><label>x</label></a.b.Other></testResults>')
+    assert samples == []
+    assert [(kind, example) for kind, _, example in account.remarks.items()] == [(NOT_READ, "an element a.b.Other")]

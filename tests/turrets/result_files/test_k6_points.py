@@ -7,14 +7,14 @@ import json
 import pytest
 
 from smartmob.turrets.result_files.k6_points import OTHER_METRICS
-from smartmob.turrets.result_files.load_sample import CUT_OFF, NOT_PLACED
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_NUMBER, NOT_PLACED, NOT_READ
 from tests.turrets.result_files.read_samples import samples_of
 
 TIME = "2024-05-01T10:00:00.123456789+02:00"
 SECONDS = 1_714_550_400.123456
 
 
-def _point(metric: str, value: float, **tags: object) -> str:
+def _point(metric: str, value: object, **tags: object) -> str:
     return json.dumps({"metric": metric, "type": "Point", "data": {"time": TIME, "value": value, "tags": tags}}) + "\n"
 
 
@@ -88,3 +88,32 @@ def test_time_stamps_of_csv_in_each_unit(stamp: str) -> None:
     assert int(sample.end) == (1_714_550_400 if stamp[-1] != "Z" else 1_714_557_600)
     assert (sample.timer, sample.seconds, sample.failed, sample.code) == ("GET /a", 0.0805, True, "503")
     assert account.left_out.count(OTHER_METRICS) == 1
+
+
+HEAD = "metric_name,timestamp,metric_value,check,error,error_code,group,method,name,status,url,extra_tags\n"
+
+
+def test_a_decimal_comma_is_told_with_its_line() -> None:
+    """It is in two cells of CSV, or is no number of JSON."""
+    good = "http_req_duration,1714550400,80.5,,,,,GET,/a,200,/a,\n"
+    split, quoted = good.replace("80.5", "12,5"), good.replace("80.5", '"12,5"')
+    samples, account = samples_of(HEAD + good + split + quoted)
+    assert len(samples) == 1
+    told = [(kind, example) for kind, _, example in account.remarks.items()]
+    assert told == [
+        (NOT_READ, "line 3: http_req_duration,1714550400,12,5,,,,,GET,/a,200,/a,"),
+        (NO_NUMBER, "line 4: '12,5' of http_req_duration"),
+    ]
+    _, account = samples_of(_point("http_req_duration", 1) + _point("http_req_duration", "12,5"))
+    ((kind, _, example),) = account.remarks.items()
+    assert kind == NOT_READ
+    assert example.startswith("line 2: Expected `float | null`, got `str` - at `$.data.value`: ")
+
+
+def test_runs_that_were_appended_are_counted() -> None:
+    """Each has a header of CSV, or declares its metrics."""
+    rows = HEAD + "http_req_duration,1714550400,80.5,,,,,GET,/a,200,/a,\n"
+    samples, account = samples_of(rows + rows)
+    assert (len(samples), account.parts, account.left_out.total) == (2, 2, 0)
+    assert samples_of(rows)[1].parts == 1
+    assert samples_of(_metric("vus") + _metric("http_reqs") + _point("vus", 1) + _metric("vus"))[1].parts == 2

@@ -158,3 +158,25 @@ def test_a_history_of_an_old_version_is_read() -> None:
     assert (given.timers[ALL_TRANSACTIONS].count, given.timers["GET /a"].errors) == (8, 2)
     assert [(point.at, point.rate) for point in given.points[ALL_TRANSACTIONS]] == [(0, 4.0), (1, 4.0)]
     assert account.users.since(0) == []
+
+
+def test_a_gap_and_counts_that_begin_anew_are_told() -> None:
+    """Two tests in one table: the rate is that since the counts began anew, and the times between have no rows."""
+    _, first, second = HISTORY_TABLE.splitlines()[1:]
+    later = [row.replace("17145504", "17145604") for row in (first, second)]
+    given, account = _read(history="\n".join([HISTORY_TABLE.rstrip(), *later]) + "\n")
+    whole = given.timers[ALL_TRANSACTIONS]
+    assert (whole.count, given.duration) == (100, 10_010.0)
+    assert whole.rate == pytest.approx(100 / 10_000)
+    gap, anew = account.doubts
+    assert (gap.level, anew.level) == ("bad", "warning")
+    assert "No request was under way for 9,990 s of 10,010 s" in gap.what
+    assert anew.what.startswith("The counts of Locust begin anew 10 s after the start")
+    assert _read(history=HISTORY_TABLE)[1].doubts == []
+
+
+def test_times_of_a_history_that_go_back_are_told() -> None:
+    """Two tables were joined, or a clock was set."""
+    _, _, second = HISTORY_TABLE.splitlines()[1:]
+    _, account = _read(history=HISTORY_TABLE + second.replace("17145504", "17145304") + "\n")
+    assert any("go back at least once" in doubt.what for doubt in account.doubts)

@@ -53,3 +53,13 @@ def test_a_line_that_is_cut_off_is_told(cut: str) -> None:
     whole = _json(200) if cut.startswith("{") else _csv(200)
     samples, account = samples_of(whole + cut)
     assert (len(samples), account.remarks.count(CUT_OFF)) == (1, 1)
+
+
+def test_the_beginnings_of_attacks_are_counted() -> None:
+    """The numbers of the hits of each attack begin at 0; files of old versions have none."""
+    text = "".join(_json(200, seq=number) for number in (0, 1, 2, 0, 1))
+    assert samples_of(text)[1].parts == 2
+    assert samples_of(_csv(200) + _csv(200).replace(",big,3", ",big,0"))[1].parts == 1
+    old = json.loads(_json(200))
+    del old["seq"]
+    assert samples_of(json.dumps(old) + "\n")[1].parts == 0

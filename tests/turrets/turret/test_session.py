@@ -241,8 +241,9 @@ class TestTheTurretItself:
         """Orders for another turret are ignored."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
+            await hq.subscribed()
             for frame in (b"", b"no order", b"\xff", b' {"msg": 1}', b'another {"command": "kill", "msg": ""}'):
-                await hq._publisher.send(frame)
+                await hq.send(frame)
             await until(lambda: sum("not understood" in text for text in running.messages) == 4)
             hq.statuses.clear()
             await until(lambda: hq.statuses)
@@ -253,7 +254,8 @@ class TestTheTurretItself:
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
             order = json.dumps({"command": "kill", "msg": ""})
-            await hq._publisher.send(f"{hq.statuses[0].uuid} {order}".encode())
+            await hq.subscribed(hq.statuses[0].uuid)
+            await hq.send(f"{hq.statuses[0].uuid} {order}".encode())
             assert await running.task == 0
 
 

@@ -20,7 +20,11 @@ function el(tag, attributes, ...children) {
 
 const whole = new Intl.NumberFormat("en-GB", {maximumFractionDigits: 0});
 const digits = (value, count) => value.toLocaleString("en-GB", {minimumFractionDigits: count, maximumFractionDigits: count});
-const number = (value) => (Number.isInteger(value) || Math.abs(value) >= 100 ? whole.format(value) : digits(value, 2));
+const number = (value) => {
+  const size = Math.abs(value);
+  if (Number.isInteger(value) || size >= 100) return whole.format(value);
+  return digits(value, size >= 0.1 ? 2 : Math.min(1 - Math.floor(Math.log10(size)), 9));
+};
 const above = (count, share) => Math.floor(count * (100 - share) / 100 + 1e-9);
 
 function seconds(value) {

@@ -1,0 +1,171 @@
+"""The decision of an experiment: which tests are slower, faster or the same, after any number of pairs. No I/O.
+
+A test is *slower* or *faster* when both hold: its capital against "no difference" is at least 1,000, so that a test
+that has not changed raises one false alarm in 1,000 at most however often it is looked at; and it is a discovery among
+all tests of the experiment at a false discovery rate of 5 %. The estimate must reach the smallest effect of interest as
+well. It is *the same* when the interval of 95 % lies within the smallest effect on both sides. Decided tests are final:
+their capital stays as it was when they were decided, which is what keeps the rate for all of them together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import median
+
+from smartmob.experiments.confidence_sequence import ConfidenceSequence
+from smartmob.experiments.false_discoveries import discoveries
+from smartmob.experiments.model import Instructions, Measure, Memory, Verdict, VerdictOnTest
+
+ALARM_EVIDENCE = 1000.0
+"""The capital at which a difference counts: one false alarm in 1,000 unchanged tests, by Ville's inequality."""
+
+FALSE_DISCOVERY_RATE = 0.05
+"""The share of tests without a change among those reported, on average."""
+
+CONFIDENCE = 0.95
+"""The confidence of the intervals, and of "the same"."""
+
+FEWEST_PAIRS_COUNT = 5
+
+BUSY_SHARE = 0.8
+"""The share of its calls in which a test waited for a processor, from which on the pair is set aside for this test. The
+waiting itself is subtracted from its time; what remains is that other programs have emptied the caches."""
+
+_UNFIT_PAIRS_COUNT = 5  # set aside, from which on a test without a verdict is unfit if they are the most
+
+_MEMORY_NOISE_BYTES = 128 * 1024
+"""The spread of the peak of the memory of a call that is assumed at first."""
+
+MEMORY_BYTES = 512 * 1024
+"""The smallest difference of memory that counts."""
+
+IDLE_SHARE = 0.1
+"""The share of waiting above which equal instructions do not mean equal time."""
+
+
+class Evidence:
+    """The evidence on one test: its pairs, and what they have decided."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.time = ConfidenceSequence()
+        self.memory = ConfidenceSequence(_MEMORY_NOISE_BYTES)
+        self.clock: Verdict = "undecided"
+        self.decided: Verdict | None = None
+        self.witness = ""
+        self.instructions: Instructions | None = None
+        self.set_aside = 0
+        self.failures = 0
+        self._cpu: list[float] = []
+        self._idle: list[float] = []
+        self._seconds: tuple[list[float], list[float]] = ([], [])
+
+    def add(self, base: Measure, head: Measure) -> float | None:
+        """Take the measures of a pair; return its log-ratio, or None when the pair is set aside."""
+        if max(base.queue_share, head.queue_share) > BUSY_SHARE:
+            self.set_aside += 1
+            return None
+        ratio = math.log(head.own_ns / base.own_ns)
+        self.time.add(ratio)
+        self._cpu.append(math.log(head.cpu_ns / base.cpu_ns))
+        self._idle.append(max(base.idle_share, head.idle_share))
+        for seconds, measure in zip(self._seconds, (base, head), strict=True):
+            seconds.append(measure.own_ns / 1e9)
+        if base.memory is not None and head.memory is not None:
+            self.memory.add(head.memory - base.memory)
+        return ratio
+
+    @property
+    def computes(self) -> bool:
+        """Return whether the test spends its time on a processor, so that its instructions tell its time."""
+        return bool(self._idle) and median(self._idle) <= IDLE_SHARE
+
+    def verdict(self, confidence: float = CONFIDENCE) -> VerdictOnTest:
+        """Return the verdict as it stands."""
+        found: Verdict = self.decided or "undecided"
+        reason = f"it failed in {self.failures} pairs" if self.failures else ""
+        pairs = len(self.time.differences)
+        if self.decided is None and self.set_aside >= _UNFIT_PAIRS_COUNT and self.set_aside > pairs:
+            found, reason = "unfit", "other programs took the processor"
+        low, high = self.time.interval(confidence)
+        return VerdictOnTest(
+            name=self.name,
+            verdict=found,
+            witness=self.witness,
+            clock=self.clock,
+            ratio=math.exp(self.time.estimate()) if pairs else None,
+            low=_exponential(low),
+            high=_exponential(high),
+            cpu_ratio=math.exp(median(self._cpu)) if pairs else None,
+            pairs=pairs,
+            set_aside=self.set_aside,
+            base_seconds=median(self._seconds[0]) if pairs else None,
+            head_seconds=median(self._seconds[1]) if pairs else None,
+            instructions=self.instructions,
+            memory=self.memory_verdict(),
+            reason=reason,
+        )
+
+    def memory_verdict(self) -> Memory | None:
+        """Return the verdict on the memory, or None where none was measured."""
+        if not self.memory.differences:
+            return None
+        difference = self.memory.estimate()
+        low, high = self.memory.interval(CONFIDENCE)
+        finite = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
+        if self.memory.evidence >= ALARM_EVIDENCE and abs(difference) >= MEMORY_BYTES:
+            return Memory("more" if difference > 0 else "less", difference, *finite)
+        is_same = low > -MEMORY_BYTES and high < MEMORY_BYTES
+        return Memory("same" if is_same else "undecided", difference, *finite)
+
+
+def decide(tests: Iterable[Evidence], min_effect: float) -> list[Evidence]:
+    """Decide what the clock can decide by now, and return the tests that it has decided in this call."""
+    every = list(tests)
+    found = discoveries([each.time.evidence for each in every], FALSE_DISCOVERY_RATE)
+    limit = math.log1p(min_effect)
+    fresh = []
+    for place, test in enumerate(every):
+        if test.decided is not None or len(test.time.differences) < FEWEST_PAIRS_COUNT:
+            continue
+        if place in found and test.time.evidence >= ALARM_EVIDENCE and abs(test.time.estimate()) >= limit:
+            test.clock = "slower" if test.time.direction > 0 else "faster"
+        elif test.time.excludes(-limit, 1, CONFIDENCE) and test.time.excludes(limit, -1, CONFIDENCE):
+            test.clock = "same"
+        if test.clock != "undecided":
+            test.decided, test.witness = test.clock, "clock"
+            fresh.append(test)
+    return fresh
+
+
+def decide_by_instructions(tests: Iterable[Evidence], counted: Mapping[str, Instructions]) -> list[Evidence]:
+    """Add what was counted to the tests; decide those that the clock has not, and return them.
+
+    Equal instructions decide only for a test that computes: one that sleeps longer executes no more of them.
+    """
+    fresh = []
+    for test in tests:
+        test.instructions = counted.get(test.name, test.instructions)
+        if test.decided is not None or test.instructions is None:
+            continue
+        found = test.instructions.verdict
+        if found in ("more", "fewer"):
+            test.decided = "slower" if found == "more" else "faster"
+        elif found == "equal" and test.computes:
+            test.decided = "same"
+        if test.decided is not None:
+            test.witness = "instructions"
+            fresh.append(test)
+    return fresh
+
+
+def overall(verdicts: Iterable[VerdictOnTest]) -> Verdict:
+    """Return the verdict on the experiment: that of its tests which needs most attention."""
+    found = {each.verdict for each in verdicts}
+    order: tuple[Verdict, ...] = ("slower", "unfit", "undecided", "faster", "same")
+    return next((each for each in order if each in found), "undecided")
+
+
+def _exponential(value: float) -> float | None:
+    return math.exp(value) if math.isfinite(value) else None

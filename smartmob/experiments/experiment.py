@@ -1,0 +1,274 @@
+"""The course of an experiment: warm-up, pairs in random order, instructions for what the clock leaves open, the report.
+
+Pairs come in blocks of two, as ABBA or as BAAB by lot, so that a machine that becomes slower and slower hits both sides
+alike. Both processes of a pair have one hash seed, which the next pair does not have. Decided tests are not run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import Literal
+
+from smartmob.errors import InvalidInput
+from smartmob.experiments import instruction_counts, measuring_machine
+from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_by_instructions, overall
+from smartmob.experiments.measured_run import MeasuredRuns, Plan, RunResult
+from smartmob.experiments.model import Instructions, Measure, Pair, Report
+from smartmob.experiments.sides import Side
+
+Witness = Literal["clock", "instructions", "both"]
+
+CLOCK_PAIRS_COUNT = 5
+"""Pairs after which the instructions are counted of what the clock has not decided."""
+
+_WARM_CALLS_COUNT = 3
+_CALL_SECONDS = 0.02  # of calls that a short test gets in one process
+_MOST_CALLS_COUNT = 20
+_MOST_FIXTURE_SECONDS = 0.2  # of the fixtures of all calls of a test in one process
+_COUNTED_CALLS_COUNT = 3  # the first one warms up
+_HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
+_SHOWN_NAMES_COUNT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of an experiment: the smallest effect as a share, seconds, and pairs."""
+
+    min_effect: float = 0.03
+    max_seconds: float = 600.0
+    max_pairs: int = 200
+
+
+@dataclass(slots=True)
+class Progress:
+    """The state that is shown while an experiment runs."""
+
+    phase: str
+    pairs: int = 0
+    decided: int = 0
+    tests: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Experiment:
+    """One experiment. `lot` draws orders and seeds, `show` gets the progress; head is longer by the share `slower`.
+
+    After `run` has raised, also KeyboardInterrupt, `report` returns the verdicts as they stand.
+    """
+
+    base: Side
+    head: Side
+    runs: MeasuredRuns
+    limits: Limits
+    witness: Witness
+    can_count: bool
+    lot: random.Random
+    show: Callable[[Progress], None]
+    memory_counts: bool = False
+    slower: float = 0.0
+    tests: dict[str, Evidence] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    ended: str = "it was interrupted"
+    _calls: dict[str, int] = field(default_factory=dict)
+    _files: dict[str, str] = field(default_factory=dict)
+    _started: float = field(default_factory=time.monotonic)
+    _counted: bool = False
+
+    async def run(self) -> None:
+        """Measure until all tests are decided or a limit is reached; raises InvalidInput."""
+        try:
+            async with asyncio.timeout(self.limits.max_seconds):
+                await self._measure()
+        except TimeoutError:
+            self.ended = "the time was up"
+            if not self.tests:
+                raise InvalidInput("the time was up before both sides had run once; raise --max-time") from None
+
+    async def _measure(self) -> None:
+        await self._warm_up()
+        others = measuring_machine.OtherPrograms()
+        if self.witness == "instructions":
+            await self._count(list(self.tests.values()))
+        while (reason := self._reason_to_end()) is None:
+            first = self.lot.random() < 0.5
+            for base_first in (first, not first):
+                await self._pair(base_first, others)
+                enough = len(self.pairs) >= min(CLOCK_PAIRS_COUNT, self.limits.max_pairs)
+                if enough and self.witness != "clock" and not self._counted:
+                    await self._count([test for test in self.tests.values() if test.clock != "same"])
+                if self._reason_to_end() is not None:
+                    break
+        self.ended = reason
+
+    def report(self) -> Report:
+        """Return the verdicts as they stand."""
+        verdicts = [test.verdict() for test in self.tests.values()]
+        machine = measuring_machine.description()
+        notes = [*self.notes, *measuring_machine.remarks(machine)]
+        return Report(
+            verdict=overall(verdicts),
+            base=self.base.report(),
+            head=self.head.report(),
+            tests=verdicts,
+            min_effect=self.limits.min_effect,
+            confidence=CONFIDENCE,
+            pairs=self.pairs,
+            seconds=time.monotonic() - self._started,
+            ended=self.ended,
+            machine=machine,
+            notes=notes,
+        )
+
+    def _open(self) -> list[Evidence]:
+        """Return the tests that need more pairs."""
+        return [test for test in self.tests.values() if test.decided is None or self._memory_is_open(test)]
+
+    def _memory_is_open(self, test: Evidence) -> bool:
+        found = test.memory_verdict() if self.memory_counts else None
+        return found is not None and found.verdict == "undecided"
+
+    def _reason_to_end(self) -> str | None:
+        if not self._open():
+            return "all tests are decided"
+        if len(self.pairs) >= self.limits.max_pairs:
+            return "the number of pairs was reached"
+        return None
+
+    def _progress(self, phase: str) -> None:
+        decided = sum(1 for test in self.tests.values() if test.decided is not None)
+        seconds = time.monotonic() - self._started
+        self.show(Progress(phase, len(self.pairs), decided, len(self.tests), seconds))
+
+    async def _warm_up(self) -> None:
+        """Run both sides once; choose the tests that pass on both, and how often each is called in one process."""
+        found = []
+        seed = self._seed()
+        for label, side in (("a", self.base), ("b", self.head)):
+            self._progress(f"warm-up of {side.given}")
+            # Calls of all tests but the first show whether they can be repeated.
+            result = await self.runs.run(side, label, Plan(seed))
+            _check_modules(side, result)
+            known = dict.fromkeys(result.measures, _WARM_CALLS_COUNT)
+            found.append((result, await self.runs.run(side, label, Plan(seed, known))))
+        (base, base_again), (head, head_again) = found
+        names = [name for name in base.measures if name in head.measures]
+        self._note("only in one side", base.measures.keys() ^ head.measures.keys())
+        usable = [name for name in names if base.measures[name].is_usable and head.measures[name].is_usable]
+        self._note("did not pass on both sides", set(names).difference(usable))
+        if not usable:
+            raise InvalidInput(f"no test passes on both sides:\n{head.output}")
+        for name in usable:
+            self.tests[name] = Evidence(name)
+            again = [each.measures.get(name) for each in (base_again, head_again)]
+            self._calls[name] = calls_of([each for each in again if each is not None])
+            self._files[name] = os.path.relpath(base.measures[name].file or ".", self.base.folder)
+
+    def _note(self, what: str, names: Iterable[str]) -> None:
+        found = sorted(names)
+        if found:
+            more = f" and {len(found) - _SHOWN_NAMES_COUNT} more" if len(found) > _SHOWN_NAMES_COUNT else ""
+            self.notes.append(f"left out, since they {what}: {', '.join(found[:_SHOWN_NAMES_COUNT])}{more}"
+                              if not what.startswith("only") else
+                              f"left out, {what}: {', '.join(found[:_SHOWN_NAMES_COUNT])}{more}")  # fmt: skip
+
+    async def _pair(self, base_first: bool, others: measuring_machine.OtherPrograms) -> None:
+        """Run both sides with the open tests, and decide what can be decided."""
+        self._progress("clock")
+        tests, seed, began = self._open(), self._seed(), time.monotonic()
+        plan = self._plan([test.name for test in tests], seed)
+        results: dict[str, RunResult] = {}
+        for label in ("a", "b") if base_first else ("b", "a"):
+            if label == "a":
+                results[label] = await self.runs.run(self.base, label, plan)
+            else:
+                results[label] = await self.runs.run(self.head, label, replace(plan, slower=self.slower))
+        ratios = {}
+        for test in tests:
+            measures = [results[label].measures.get(test.name) for label in ("a", "b")]
+            ratio = self._take(test, measures)
+            if ratio is not None:
+                ratios[test.name] = ratio
+        seconds = time.monotonic() - began
+        first: Literal["base", "head"] = "base" if base_first else "head"
+        self.pairs.append(Pair(len(self.pairs) + 1, first, seed, seconds, ratios, others.shares(seconds)))
+        decide(self.tests.values(), self.limits.min_effect)
+
+    def _take(self, test: Evidence, measures: Sequence[Measure | None]) -> float | None:
+        base, head = measures
+        if base is None or head is None or not base.is_usable or not head.is_usable:
+            test.failures += 1
+            return None
+        return test.add(base, head)
+
+    async def _count(self, tests: Sequence[Evidence]) -> None:
+        """Count the instructions of tests, and decide those that the clock has left open."""
+        self._counted = True
+        if not self.can_count:
+            self.notes.append("instructions were not counted: Valgrind for x86-64 is not here")
+            return
+        if not tests:
+            return
+        first = await self._counts([test.name for test in tests], "")
+        unsure = [name for name, counts in first.items() if instruction_counts.needs_other_seed(counts)]
+        # What is clear is decided first: the time may be up before the rest is counted again.
+        judged = {test.name: Instructions("not counted") for test in tests}
+        judged |= {name: instruction_counts.judge(counts) for name, counts in first.items()}
+        decide_by_instructions(tests, judged)
+        if unsure:
+            other = await self._counts(unsure, " with another hash seed")
+            again = {name: instruction_counts.judge(first[name], counts) for name, counts in other.items()}
+            decide_by_instructions(tests, again)
+
+    async def _counts(self, names: Sequence[str], remark: str) -> dict[str, instruction_counts.Counts]:
+        """Return the instructions of both sides with a new hash seed, of those tests that pass on both."""
+        found, seed = [], self._seed()
+        for label, side in (("a", self.base), ("b", self.head)):
+            self._progress(f"instructions of {side.given}{remark}, {len(names)} tests")
+            plan = self._plan(names, seed, under_valgrind=True)
+            result = await self.runs.run(side, label, plan)
+            found.append(result.counts)
+            if not result.counts:
+                last = result.output.splitlines()[-1:] or ["it said nothing"]
+                self.notes.append(f"instructions of {side.given} were not counted: {last[0]}")
+        return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}
+
+    def _plan(self, names: Sequence[str], seed: int, *, under_valgrind: bool = False) -> Plan:
+        most = _COUNTED_CALLS_COUNT if under_valgrind else _MOST_CALLS_COUNT
+        tests = {name: min(most, self._calls[name]) for name in names}
+        files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else ()
+        return Plan(seed, tests, files, under_valgrind)
+
+    def _seed(self) -> int:
+        return self.lot.randint(1, _HIGHEST_SEED)
+
+
+def calls_of(measures: Sequence[Measure]) -> int:
+    """Return how often a test is called in one process: more often if it is short, once if it cannot be repeated."""
+    if not measures or not all(each.is_usable and len(each.wall) == _WARM_CALLS_COUNT for each in measures):
+        return 1
+    call = max(median(each.wall) for each in measures) / 1e9
+    around = max(median(each.setup) + median(each.teardown) for each in measures) / 1e9
+    wanted = min(_CALL_SECONDS / max(call, 1e-9), _MOST_FIXTURE_SECONDS / max(around, 1e-9), _MOST_CALLS_COUNT)
+    # Two calls, of which the second counts, also of tests that take longer: their first call is another thing.
+    return max(2 if call < 1.0 and around < 1.0 else 1, int(wanted))
+
+
+def _check_modules(side: Side, result: RunResult) -> None:
+    """Refuse a side whose tests import its modules from another place; both would be measured alike."""
+    if side.wheel is not None or side.command:
+        return
+    places: Mapping[str, str | None] = result.modules
+    for name, path in places.items():
+        if path is not None and not os.path.realpath(path).startswith(f"{os.path.realpath(side.folder)}{os.sep}"):
+            raise InvalidInput(
+                f"the tests of {side.given} import {name} from {path}, not from {side.folder}: leave it out of that "
+                "environment, or install it there in a way that PYTHONPATH comes first"
+            )

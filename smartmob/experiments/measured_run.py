@@ -1,0 +1,224 @@
+"""Runs one side once, in a fresh process that ends with all its descendants, and returns what it measured."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import smartmob
+from smartmob.environment import inherited
+from smartmob.errors import InvalidInput
+from smartmob.experiments import instruction_counts
+from smartmob.experiments.model import Measure
+from smartmob.experiments.sides import Side
+from smartmob.kernel.subprocesses.child import Exit
+from smartmob.kernel.subprocesses.spawner import Spawner
+
+COMMAND = "command"
+"""The name of the only measure of a command that is no suite of tests."""
+
+_PLUGIN = "smartmob_measures"
+_KEPT_OUTPUT_BYTES = 16 * 1024
+_SHOWN_LINES = 20
+_ENDS_OF_PYTEST = (0, 1, 5)
+"""Exit codes of pytest after it has run: all passed, some failed, there were none."""
+_START = (
+    "import sys; sys.path[:1] = [] if sys.path[:1] == [''] else sys.path[:1]; "
+    "import pytest; raise SystemExit(pytest.console_main())"
+)
+"""Runs pytest without the current folder among the places of modules, which would hide those of a wheel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The task of one run: the tests with their number of calls, or None for all, and the seed of hashes.
+
+    `slower` is the share by which each call is made longer, to try what can be found.
+    """
+
+    seed: int
+    tests: Mapping[str, int] | None = None
+    files: Sequence[str] = ()
+    under_valgrind: bool = False
+    slower: float = 0.0
+
+
+@dataclass(slots=True)
+class RunResult:
+    """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules."""
+
+    status: int | None
+    exit: Exit | None = None
+    ended_ns: int = 0
+    measures: dict[str, Measure] = field(default_factory=dict)
+    modules: dict[str, str | None] = field(default_factory=dict)
+    counts: dict[str, list[int]] = field(default_factory=dict)
+    output: str = ""
+
+
+class MeasuredRuns:
+    """Runs sides. `words` are arguments of pytest; `processor` and `priority` are for the processes."""
+
+    def __init__(
+        self,
+        spawner: Spawner,
+        folder: Path,
+        words: Sequence[str],
+        *,
+        processor: int | None = None,
+        priority: int | None = None,
+    ) -> None:
+        self._spawner = spawner
+        self._folder = folder
+        self._words = list(words)
+        self._processor, self._priority = processor, priority
+        self._number = 0
+        plugins = folder / "plugin"
+        plugins.mkdir()
+        shutil.copy(Path(smartmob.__file__).with_name("pytest_measures.py"), plugins / f"{_PLUGIN}.py")
+
+    async def run(self, side: Side, label: str, plan: Plan) -> RunResult:
+        """Run a side as the plan says. `label` is a letter; what belongs to both sides has paths of one length.
+
+        Raises InvalidInput when a run of all tests has none, because pytest could not run them.
+        """
+        if side.command:
+            return await self._run_command(side, label, plan)
+        assert side.python is not None
+        self._number += 1
+        # Paths of one length for both sides: the texts of paths are a part of what a test computes.
+        place = self._folder / f"run-{self._number:06d}"
+        place.mkdir()
+        (place / "plan.json").write_bytes(
+            msgspec.json.encode(
+                {
+                    "tests": plan.tests,
+                    "modules": side.modules(),
+                    "instructions": plan.under_valgrind,
+                    "slower": plan.slower,
+                    "processor": None if plan.under_valgrind else self._processor,
+                    "priority": None if plan.under_valgrind else self._priority,
+                }
+            )
+        )
+        argv = [side.python.path, "-c", _START, *self._options(side, plan), *(plan.files or self._words)]
+        argv += ["--measures", str(place / "measures"), "--measures-plan", str(place / "plan.json")]
+        if plan.under_valgrind:
+            argv = ["valgrind", *valgrind_options(place), *argv]
+        result = await self._execute(argv, side, label, plan)
+        self._read(place, result, dumps=plan.under_valgrind)
+        shutil.rmtree(place)
+        # Later a crash costs its pair only.
+        if plan.tests is None and not result.measures and result.status not in _ENDS_OF_PYTEST:
+            raise InvalidInput(f"the tests of {side.given} cannot be run:\n{result.output}")
+        return result
+
+    async def _run_command(self, side: Side, label: str, plan: Plan) -> RunResult:
+        """Run a program once; its one measure is of all of it. A status other than 0 is a failure."""
+        began = time.perf_counter_ns()
+        result = await self._execute(side.command, side, label, plan)
+        assert result.exit is not None
+        spent = int((result.exit.user_time + result.exit.system_time) * 1e9)
+        outcome = "passed" if result.status == 0 else "failed"
+        wall, memory = [result.ended_ns - began], result.exit.max_memory
+        result.measures[COMMAND] = Measure(COMMAND, outcome, wall=wall, cpu=[spent], queue=[0], memory=memory)
+        return result
+
+    @property
+    def selects_by_files(self) -> bool:
+        """Return whether the arguments of pytest are places of tests only, so that files may stand for them."""
+        return not any(word.startswith("-") for word in self._words)
+
+    def _options(self, side: Side, plan: Plan) -> list[str]:
+        """Return options that switch off what would distort the measures, for the plugins that are installed."""
+        options = ["-q", "-p", "no:cacheprovider", "-p", "no:smartmob-measures", "-p", _PLUGIN, "--tb=line"]
+        options += ["--rootdir", str(side.folder)]
+        assert side.python is not None
+        known = {
+            "pytest_cov": ["--no-cov"],
+            "xdist": ["-n", "0"],
+            "pytest_randomly": ["-p", "no:randomly"],
+            "random_order": ["-p", "no:random_order"],
+            "pytest_benchmark": ["--benchmark-disable"],
+        }
+        for name, words in known.items():
+            options += words if name in side.python.modules else []
+        if plan.under_valgrind and "pytest_timeout" in side.python.modules:
+            options += ["--timeout", "0"]
+        return options
+
+    async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: Plan) -> RunResult:
+        written = bytearray()
+
+        def keep(data: bytes) -> None:
+            written.extend(data)
+            del written[:-_KEPT_OUTPUT_BYTES]
+
+        child, pipes = await self._spawner.spawn_with_output(
+            argv, self._variables(side, label, plan), side.folder, keep
+        )
+        try:
+            end = await child.exited()
+            ended_ns = time.perf_counter_ns()
+        finally:
+            # Nothing that a test has started goes on beside the next run.
+            child.kill()
+            await asyncio.shield(child.gone())
+            for pipe in pipes:
+                self._spawner.pipe_reader.drain(pipe)
+                self._spawner.pipe_reader.close(pipe)
+        lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
+        return RunResult(end.status, end, ended_ns, output="\n".join(lines))
+
+    def _variables(self, side: Side, label: str, plan: Plan) -> dict[str, str]:
+        """Return the environment of a run."""
+        variables = inherited()
+        own = [str(self._folder / "plugin"), *map(str, side.import_path)]
+        before = variables.get("PYTHONPATH", "")
+        return variables | {
+            "PYTHONPATH": ":".join([*own, before] if before else own),
+            "PYTHONHASHSEED": str(plan.seed),
+            # Nothing is written into the folders of the user.
+            "PYTHONPYCACHEPREFIX": str(self._folder / f"bytecode-{label}"),
+        }
+
+    def _read(self, place: Path, result: RunResult, *, dumps: bool) -> None:
+        """Read what the plugin and Valgrind have written; a line that was cut off is left out."""
+        lines = (place / "measures").read_bytes().splitlines() if (place / "measures").exists() else []
+        for line in lines:
+            try:
+                found: Any = msgspec.json.decode(line)
+                if "session" in found:
+                    result.modules = found["session"]["modules"]
+                else:
+                    measure = msgspec.convert(found, Measure)
+                    result.measures[measure.test] = measure
+            except msgspec.DecodeError:
+                continue
+        if dumps:
+            parsed = (instruction_counts.parsed(path.read_bytes()) for path in place.glob("counts*"))
+            labels = dict(each for each in parsed if each is not None)
+            for name, measure in result.measures.items():
+                counted = [labels[label] for label in measure.counts if label in labels]
+                if measure.outcome == "passed" and len(counted) == len(measure.counts) > 0:
+                    result.counts[name] = counted[1:] or counted  # a first call is another thing
+
+
+def can_count() -> bool:
+    """Return whether instructions can be counted here: Valgrind on x86-64."""
+    import platform
+
+    return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
+
+
+def valgrind_options(place: Path) -> list[str]:
+    """Return the options of Valgrind to count on request, and to write the counts into a folder."""
+    options = ["-q", "--vgdb=no", "--instr-atstart=no", f"--callgrind-out-file={place}/counts"]
+    return ["--tool=callgrind", *options, f"--log-file={place}/log"]

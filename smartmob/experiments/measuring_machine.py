@@ -1,0 +1,97 @@
+"""The machine of an experiment: its settings that change times, and the programs that take its processors meanwhile."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_CPU = Path("/sys/devices/system/cpu")
+_FEWEST_TO_PIN_COUNT = 4  # processors: with fewer, other programs could not give way
+_PRIORITY = -10  # a nice value, where an administrator measures
+_SHOWN_COUNT = 3  # programs
+
+
+def description() -> dict[str, object]:
+    """Return what is known about the machine; a value that it does not have is left out."""
+    found: dict[str, object] = {"name": platform.node(), "processors": len(processors()), "system": platform.platform()}
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        found["model"] = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    governor = _text(_CPU / "cpu0/cpufreq/scaling_governor")
+    if governor:
+        found["governor"] = governor
+    no_turbo, boost = _text(_CPU / "intel_pstate/no_turbo"), _text(_CPU / "cpufreq/boost")
+    if no_turbo or boost:
+        found["turbo"] = no_turbo == "0" or boost == "1"
+    found["load"] = round(os.getloadavg()[0], 2)
+    return found
+
+
+def remarks(machine: Mapping[str, object]) -> list[str]:
+    """Return advice on settings of the machine that make times vary."""
+    said = []
+    if machine.get("turbo"):
+        said.append("the processors change their speed (turbo is on), which widens the intervals")
+    if machine.get("governor") not in (None, "performance"):
+        said.append(f"the governor of the processors is {machine['governor']}; performance varies less")
+    return said
+
+
+def processors() -> list[int]:
+    """Return the processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def processor_to_pin() -> int | None:
+    """Return the processor for the tests, the last one, or None where there are too few of them."""
+    found = processors()
+    return found[-1] if len(found) >= _FEWEST_TO_PIN_COUNT and hasattr(os, "sched_setaffinity") else None
+
+
+def priority() -> int | None:
+    """Return the nice value for the tests, or None where this user may not raise a priority."""
+    return _PRIORITY if hasattr(os, "geteuid") and os.geteuid() == 0 else None
+
+
+class OtherPrograms:
+    """The processor time of the programs that are not descendants of this process, between two calls."""
+
+    def __init__(self) -> None:
+        self._before = self._times()
+
+    def shares(self, seconds: float) -> dict[str, float]:
+        """Return the processors that the busiest programs have used since the last call, by name."""
+        now = self._times()
+        used: dict[str, float] = {}
+        for key, (name, spent) in now.items():
+            before = self._before.get(key)
+            used[name] = used.get(name, 0.0) + spent - (before[1] if before is not None else 0.0)
+        self._before = now
+        busiest = sorted(used, key=lambda name: -used[name])[:_SHOWN_COUNT]
+        return {name: round(used[name] / seconds, 2) for name in busiest if used[name] > 0.05 * seconds}
+
+    def _times(self) -> dict[tuple[int, float], tuple[str, float]]:
+        own = {os.getpid()}
+        with suppress(psutil.Error):
+            own |= {child.pid for child in psutil.Process().children(recursive=True)}
+        found = {}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.pid not in own:
+                    times = process.cpu_times()
+                    found[process.pid, process.create_time()] = (process.name(), times.user + times.system)
+        return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""

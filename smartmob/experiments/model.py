@@ -1,0 +1,136 @@
+"""Measures of tests on both sides of an experiment, and what follows from them. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Literal
+
+import msgspec
+
+Verdict = Literal["slower", "faster", "same", "undecided", "unfit"]
+Counted = Literal["more", "fewer", "equal", "varies", "not counted"]
+
+_COLD_CALLS_COUNT = 1
+"""The first of several calls fills caches, so it is left out."""
+
+
+class Measure(msgspec.Struct, frozen=True):
+    """The measures of one test in one process, as `smartmob/pytest_measures.py` writes them; times in ns."""
+
+    test: str
+    outcome: str
+    file: str = ""
+    wall: list[int] = []
+    cpu: list[int] = []
+    queue: list[int] = []
+    setup: list[int] = []
+    teardown: list[int] = []
+    memory: int | None = None
+    counts: list[str] = []
+
+    @property
+    def own_ns(self) -> float:
+        """Return the time of a call without waiting for a processor: the median of all calls but the first."""
+        own = [max(1, wall - queue) for wall, queue in zip(self.wall, self.queue, strict=True)]
+        return median(own[_COLD_CALLS_COUNT:] or own)
+
+    @property
+    def cpu_ns(self) -> float:
+        """Return the time of a call on a processor."""
+        return max(1.0, median(self.cpu[_COLD_CALLS_COUNT:] or self.cpu))
+
+    @property
+    def queue_share(self) -> float:
+        """Return the share of its time that a call has waited for a processor, the median of those that count."""
+        shares = [queue / max(1, wall) for wall, queue in zip(self.wall, self.queue, strict=True)]
+        return median(shares[_COLD_CALLS_COUNT:] or shares)
+
+    @property
+    def idle_share(self) -> float:
+        """Return the share of its own time in which the test waited for something else than a processor."""
+        return max(0.0, 1.0 - self.cpu_ns / self.own_ns)
+
+    @property
+    def is_usable(self) -> bool:
+        """Return whether the test has passed and was measured."""
+        return self.outcome == "passed" and bool(self.wall)
+
+
+class Instructions(msgspec.Struct, frozen=True):
+    """The instructions of one call on both sides. `spread` is how far two runs of one side differ, as a share."""
+
+    verdict: Counted
+    base: int | None = None
+    head: int | None = None
+    ratio: float | None = None
+    spread: float | None = None
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """The difference of the peak of the memory of one call, in bytes."""
+
+    verdict: Literal["more", "less", "same", "undecided"]
+    difference: float
+    low: float | None
+    high: float | None
+
+
+class VerdictOnTest(msgspec.Struct, frozen=True):
+    """The verdict on one test.
+
+    `ratio` is head / base of the times, with the interval `low` to `high`, None where there is no bound yet. `witness`
+    is what decided: `clock`, `instructions`, or nothing. `clock` is the verdict of the clock alone.
+    """
+
+    name: str
+    verdict: Verdict
+    witness: str
+    clock: Verdict
+    ratio: float | None
+    low: float | None
+    high: float | None
+    cpu_ratio: float | None
+    pairs: int
+    set_aside: int
+    base_seconds: float | None
+    head_seconds: float | None
+    instructions: Instructions | None = None
+    memory: Memory | None = None
+    reason: str = ""
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """The log-ratios of one pair of processes by test, which side ran first, and the load by other programs."""
+
+    number: int
+    first: Literal["base", "head"]
+    seed: int
+    seconds: float
+    ratios: Mapping[str, float]
+    others: Mapping[str, float] = {}
+
+
+class SideReport(msgspec.Struct, frozen=True):
+    """A side as it was given, and what it was found to be."""
+
+    given: str
+    kind: str
+    commit: str = ""
+    python: str = ""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The result of an experiment."""
+
+    verdict: Verdict
+    base: SideReport
+    head: SideReport
+    tests: list[VerdictOnTest]
+    min_effect: float
+    confidence: float
+    pairs: list[Pair]
+    seconds: float
+    ended: str
+    machine: Mapping[str, object]
+    notes: list[str] = []

@@ -1,0 +1,197 @@
+"""The two sides of an experiment: git revisions, folders, wheels or commands, and the Python that runs their tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from smartmob.errors import InvalidInput
+from smartmob.experiments.cleaner import Workplace
+from smartmob.experiments.model import SideReport
+
+_PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
+_REQUIREMENTS = ("requirements.txt", "requirements-test.txt", "requirements-tests.txt", "test-requirements.txt")
+_SHOWN_LINES = 15  # of a command that failed
+
+PROBE = """
+import importlib.util, json, platform, sys
+found = lambda name: importlib.util.find_spec(name) is not None
+names = ("pytest", "pytest_cov", "xdist", "pytest_randomly", "pytest_benchmark", "pytest_timeout", "random_order")
+print(json.dumps({"python": sys.executable, "version": platform.python_version(),
+                  "modules": [name for name in names if found(name)]}))
+"""
+"""Prints what an interpreter is, and which plugins its environment has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python of a side: its path, version, and those of the known plugins that are installed."""
+
+    path: str
+    version: str
+    modules: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side. `folder` is where its tests run; with `command` it is no suite but a program."""
+
+    given: str
+    kind: str
+    folder: Path
+    commit: str = ""
+    wheel: Path | None = None
+    command: tuple[str, ...] = ()
+    python: Interpreter | None = None
+
+    @property
+    def import_path(self) -> list[Path]:
+        """Return the folders from which its own modules are imported."""
+        if self.wheel is not None or self.command:
+            return []
+        source = self.folder / "src"
+        return [source, self.folder] if source.is_dir() else [self.folder]
+
+    def modules(self) -> list[str]:
+        """Return the names of the packages and modules of its folders, which no other place may provide."""
+        found = set()
+        for folder in self.import_path:
+            found |= {path.parent.name for path in folder.glob("*/__init__.py")}
+            found |= {path.stem for path in folder.glob("*.py") if path.stem not in ("setup", "conftest")}
+        return sorted(name for name in found if name.isidentifier() and not name.startswith("test"))
+
+    def report(self) -> SideReport:
+        """Return what people are told about this side."""
+        return SideReport(self.given, self.kind, self.commit, "" if self.python is None else self.python.version)
+
+
+def resolve(given: str, name: str, workplace: Workplace, here: Path) -> Side:
+    """Return the side that a folder, a wheel or a git revision names; a revision gets a worktree.
+
+    Raises InvalidInput.
+    """
+    path = Path(given)
+    if path.is_dir():
+        return Side(given, "folder", path.resolve())
+    if path.suffix == ".whl":
+        if not path.is_file():
+            raise InvalidInput(f"there is no wheel {given}")
+        return Side(given, "wheel", here, wheel=path.resolve())
+    commit = _git(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}")
+    if commit is None:
+        raise InvalidInput(f"{given!r} is no folder, no wheel, and no revision of a git repository at {here}")
+    common = _git(here, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    prefix = _git(here, "rev-parse", "--show-prefix")
+    assert common is not None
+    workplace.add_repository(Path(common))
+    target = workplace.folder / f"side-{name}"
+    added = _run(["git", "-C", str(here), "worktree", "add", "--detach", "--force", str(target), commit])
+    if added.returncode:
+        raise InvalidInput(f"git cannot make a worktree of {given}: {_last(added.stderr)}")
+    folder = target / (prefix or "")
+    if not folder.is_dir():
+        raise InvalidInput(f"the folder {prefix} does not exist in {given}")
+    return Side(given, "revision", folder, commit)
+
+
+def uncommitted(here: Path) -> bool:
+    """Return whether files that git knows have changes that are in no revision."""
+    return bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
+
+
+def prepare(sides: Sequence[Side], workplace: Workplace, python: str | None, extra: Sequence[str]) -> list[Side]:
+    """Return the sides with their interpreters: `python` for both, or environments that are made for them.
+
+    `extra` are words for the installation. Both get one environment if they need the same packages and neither has
+    compiled modules. Raises InvalidInput.
+    """
+    if python is not None:
+        found = probe(python)
+        return [replace(side, python=found) for side in sides]
+    first = _made_environment(sides[0], workplace.folder / "env-a", extra)
+    if _requirements(sides[0]) == _requirements(sides[1]) and not any(map(_is_compiled, sides)):
+        return [replace(side, python=first) for side in sides]
+    second = _made_environment(sides[1], workplace.folder / "env-b", extra)
+    return [replace(sides[0], python=first), replace(sides[1], python=second)]
+
+
+def probe(python: str) -> Interpreter:
+    """Return what an interpreter is; raises InvalidInput when it cannot be run or has no pytest."""
+    path = shutil.which(python)
+    if path is None:
+        raise InvalidInput(f"there is no Python at {python}")
+    done = _run([path, "-c", PROBE])
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+        result = Interpreter(found["python"], found["version"], frozenset(found["modules"]))
+    except (ValueError, IndexError, KeyError):
+        raise InvalidInput(f"{python} is no Python that can be used: {_last(done.stderr)}") from None
+    if "pytest" not in result.modules:
+        raise InvalidInput(f"{python} has no pytest: install it there, or name another one with --python")
+    return result
+
+
+def _made_environment(side: Side, target: Path, extra: Sequence[str]) -> Interpreter:
+    """Make an environment with the project of a side, its requirements, pytest and `extra`."""
+    uv = shutil.which("uv")
+    python = target / "bin" / "python"
+    making = [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
+    installing = [uv, "pip", "install", "-q", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
+    words: list[str] = []
+    if side.wheel is not None:
+        words = [str(side.wheel)]
+    elif any((side.folder / name).exists() for name in _PROJECT_FILES):
+        words = ["-e", str(side.folder)]
+    for name in _REQUIREMENTS if side.wheel is None else ():
+        words += ["-r", str(side.folder / name)] if (side.folder / name).is_file() else []
+    for command in ([*making, str(target)], [*installing, *words, "pytest", *extra]):
+        done = _run(command, cwd=side.folder)
+        if done.returncode:
+            lines = "\n".join(f"{done.stdout}{done.stderr}".splitlines()[-_SHOWN_LINES:])
+            raise InvalidInput(
+                f"the environment of {side.given} cannot be made; name one that has what the tests need with "
+                f"--python:\n{lines}"
+            )
+    return probe(str(python))
+
+
+def _requirements(side: Side) -> dict[str, bytes]:
+    """Return the files that say what a side needs, with their content; a wheel needs an environment of its own."""
+    if side.wheel is not None:
+        return {str(side.wheel): b""}
+    paths = (side.folder / name for name in (*_PROJECT_FILES, *_REQUIREMENTS))
+    return {path.name: path.read_bytes() for path in paths if path.is_file()}
+
+
+def _is_compiled(side: Side) -> bool:
+    """Return whether the modules of a side are compiled in part, so that an environment has those of one side only."""
+    return any(next(side.folder.rglob(pattern), None) for pattern in ("*.so", "*.pyx", "*.c", "Cargo.toml"))
+
+
+def _git(here: Path, *words: str) -> str | None:
+    """Return the output of git, or None when it fails or does not exist."""
+    done = _run(["git", "-C", str(here), *words])
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _run(
+    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end without input; one that does not exist ends with 127, as in a shell."""
+    try:
+        return subprocess.run(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            check=False,
+        )  # fmt: skip
+    except OSError as error:
+        return subprocess.CompletedProcess(list(command), 127, "", f"{command[0]}: {os.strerror(error.errno or 0)}")
+
+
+def _last(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")

@@ -1,0 +1,252 @@
+"""Measures of tests: a plugin of pytest that does nothing without its option `--measures FILE`.
+
+It measures the call of a test alone, without its fixtures, and writes one line of JSON for each test. `smartmob ab`
+loads a copy of this file into environments without smartmob, so it uses only pytest and the standard library, and runs
+with Python 3.8 and pytest 7.
+
+| Key of a line | Value |
+|---|---|
+| `test`, `file` | node id, and the file that has the test |
+| `outcome` | `passed`, `failed` or `skipped`, the worst of all calls |
+| `wall`, `cpu`, `queue` | ns of each call: by the clock, of the thread on a processor, and of waiting for a processor |
+| `setup`, `teardown` | ns of the fixtures, of each call |
+| `memory` | bytes by which the resident memory grew at its peak during the first call, Linux only |
+| `counts` | labels of the dumps of Valgrind that have the instructions of each call |
+
+The last line has the key `session` instead: the files from which the watched modules were imported.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+_RESET_PEAK = "5"  # written to /proc/PID/clear_refs, it sets the peak of the resident memory to its size; proc(5)
+_NS_PER_SECOND = 1_000_000_000
+
+
+def pytest_addoption(parser: Any) -> None:
+    """Add the options of this plugin."""
+    group = parser.getgroup("smartmob")
+    group.addoption("--measures", metavar="FILE", help="append what the call of each test costs to FILE, as JSON lines")
+    group.addoption("--measures-plan", metavar="FILE", help="a JSON file: tests with their number of calls, and more")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: Any) -> None:
+    """Start to measure if the option asks for it."""
+    if config.getoption("measures"):
+        plan: dict[str, Any] = {}
+        if config.getoption("measures_plan"):
+            with open(config.getoption("measures_plan"), encoding="utf-8") as file:
+                plan = json.load(file)
+        config.pluginmanager.register(Measures(config.getoption("measures"), plan), "smartmob-measuring")
+
+
+class Measures:
+    """The hooks that measure. `plan` is the document of the option `--measures-plan`."""
+
+    def __init__(self, path: str, plan: dict[str, Any]) -> None:
+        self._path = os.path.abspath(path)
+        self._plan = plan
+        self._tests: dict[str, int] | None = plan.get("tests")
+        self._record: dict[str, Any] = {}
+        self._counter = InstructionCounter() if plan.get("instructions") else None
+        self._slower = float(plan.get("slower") or 0.0)
+        self._number = 0
+        processor, priority = plan.get("processor"), plan.get("priority")
+        if processor is not None:
+            os.sched_setaffinity(0, {processor})
+        if priority is not None:
+            try:
+                os.setpriority(os.PRIO_PROCESS, 0, priority)
+            except OSError:
+                pass  # only an administrator may
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
+        """Keep the tests of the plan."""
+        if self._tests is not None:
+            kept: list[Any] = []
+            left_out: list[Any] = []
+            for item in items:
+                (kept if item.nodeid in self._tests else left_out).append(item)
+            if left_out:
+                config.hook.pytest_deselected(items=left_out)
+                items[:] = kept
+
+    def pytest_collection_finish(self) -> None:
+        """Set the modules of the tests aside, so that collecting garbage before each call costs little."""
+        gc.collect()
+        gc.freeze()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: Any) -> None:
+        """Run all calls of a test but the last, with new fixtures for each; pytest runs the last."""
+        from _pytest.runner import runtestprotocol
+
+        calls = 1 if self._tests is None else self._tests.get(item.nodeid, 1)
+        self._record = {"test": item.nodeid, "file": str(getattr(item, "path", item.location[0])), "outcome": "passed"}
+        for name in ("wall", "cpu", "queue", "setup", "teardown", "counts"):
+            self._record[name] = []
+        self._record["memory"] = None
+        for _ in range(calls - 1):
+            # With the parent as the next item, pytest ends the fixtures of the test itself and keeps all others.
+            runtestprotocol(item, log=False, nextitem=item.parent)
+            if self._record["outcome"] != "passed":
+                break
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: Any, call: Any) -> Iterator[None]:
+        """Note the outcome of each phase, and what the fixtures cost."""
+        outcome = yield
+        report = outcome.get_result()  # type: ignore[attr-defined]  # a result of pluggy, which has no stubs here
+        if self._record.get("test") != item.nodeid:
+            return
+        if report.when in ("setup", "teardown"):
+            self._record[report.when].append(int(call.duration * _NS_PER_SECOND))
+        if report.outcome == "failed" or (report.outcome == "skipped" and self._record["outcome"] == "passed"):
+            self._record["outcome"] = report.outcome
+
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: Any) -> Iterator[None]:
+        """Measure one call; this wrapper is the innermost, so other plugins are not measured."""
+        record = self._record
+        if record.get("test") != item.nodeid:
+            yield
+            return
+        gc.collect()
+        if self._counter is not None:
+            self._number += 1
+            label = str(self._number)
+            self._counter.begin()
+            yield
+            self._counter.end(label)
+            record["counts"].append(label)
+            return
+        first = not record["wall"]
+        memory = _memory_before() if first else None
+        queue = _queue_ns()
+        cpu = time.thread_time_ns()
+        wall = time.perf_counter_ns()
+        yield
+        if self._slower:
+            _compute_until(wall + int((time.perf_counter_ns() - wall) * (1 + self._slower)))
+        wall = time.perf_counter_ns() - wall
+        cpu = time.thread_time_ns() - cpu
+        queue = _queue_ns() - queue
+        if memory is not None:
+            record["memory"] = max(0, _status("VmHWM") - memory)
+        record["wall"].append(wall)
+        record["cpu"].append(cpu)
+        record["queue"].append(queue)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Write the line of a test."""
+        if self._record.get("test") == nodeid:
+            self._write(self._record)
+            self._record = {}
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the line of the session."""
+        modules = {name: getattr(sys.modules.get(name), "__file__", None) for name in self._plan.get("modules", ())}
+        self._write({"session": {"modules": modules}})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        # One write to a file that is opened for appending is whole, also beside other workers.
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            os.write(descriptor, (json.dumps(record) + "\n").encode())
+        finally:
+            os.close(descriptor)
+
+
+def _compute_until(end: int) -> None:
+    """Keep the processor busy until a time of the clock."""
+    while time.perf_counter_ns() < end:
+        pass
+
+
+def _queue_ns() -> int:
+    """Return how long this thread has waited for a processor while it could run, or 0 where it is unknown."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _memory_before() -> int | None:
+    """Return the resident memory in bytes, whose peak begins here, or None where the kernel cannot do that."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write(_RESET_PEAK)
+        return _status("VmRSS")
+    except (OSError, ValueError):
+        return None
+
+
+def _status(name: str) -> int:
+    """Return a size of /proc/self/status in bytes."""
+    with open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(name.encode()):
+                return int(line.split()[1]) * 1024
+    raise ValueError(name)
+
+
+class InstructionCounter:
+    """Asks Valgrind's tool callgrind, under which this process runs, to count instructions.
+
+    A program talks to Valgrind by a sequence of machine instructions that changes nothing elsewhere, followed by an
+    exchange of a register with itself ("client requests", Valgrind's manual, 3.1). Only that of x86-64 is known here.
+    Raises RuntimeError when this process does not run under Valgrind.
+    """
+
+    RUNNING_ON_VALGRIND = 0x1001  # the numbers of requests are those of valgrind.h and callgrind.h
+    _TOOL = ord("C") << 24 | ord("T") << 16
+    DUMP_STATS_AT, ZERO_STATS, START_INSTRUMENTATION = _TOOL + 3, _TOOL + 1, _TOOL + 4
+    # mov rax, rdi | xor edx, edx | rol rdi, 3; 13; 61; 51 | xchg rbx, rbx | mov rax, rdx | ret
+    _CODE = "4889f8 31d2 48c1c703 48c1c70d 48c1c73d 48c1c733 4887db 4889d0 c3"
+
+    def __init__(self) -> None:
+        import ctypes
+        import mmap
+
+        if platform.machine() not in ("x86_64", "AMD64"):
+            raise RuntimeError("instructions can be counted on x86-64 only")
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        self._memory.write(bytes.fromhex(self._CODE))
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        self._request = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(start)
+        self._arguments = (ctypes.c_uint64 * 6)()
+        self._address = ctypes.addressof(self._arguments)
+        self._label = ctypes.create_string_buffer(32)
+        self._label_address = ctypes.addressof(self._label)
+        self._started = False
+        if not self._ask(self.RUNNING_ON_VALGRIND):
+            raise RuntimeError("instructions can be counted under Valgrind only")
+
+    def begin(self) -> None:
+        """Count from zero."""
+        if not self._started:
+            self._started = True
+            self._ask(self.START_INSTRUMENTATION)
+        self._ask(self.ZERO_STATS)
+
+    def end(self, label: str) -> None:
+        """Have Valgrind write the count to a file, with a label."""
+        self._label.value = label.encode()
+        self._ask(self.DUMP_STATS_AT, self._label_address)
+
+    def _ask(self, number: int, argument: int = 0) -> int:
+        self._arguments[0], self._arguments[1] = number, argument
+        return int(self._request(self._address))

@@ -1,0 +1,31 @@
+"""When a program counts as started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smartmob.cli.program_starts import _seconds_until_started, is_unready
+
+RUNNING: dict[str, Any] = {"state": "running", "pid": 7, "uptime": 4.0, "readiness": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 6.0),
+        ({"uptime": 10.5}, 0.0),
+        ({"pid": None, "uptime": None}, None),
+        ({"state": "processing"}, None),
+        ({"readiness": {"state": "starting"}}, None),
+        ({"readiness": {"state": "passing"}}, 0.0),
+        ({"readiness": {"state": "failing"}}, 0.0),
+    ],
+)
+def test_a_program_has_started_when_it_is_ready_or_has_run_for_a_while(
+    changes: dict[str, Any], seconds: float | None
+) -> None:
+    """A readiness check decides where there is one, else the time since the start; nothing is decided without a pid."""
+    assert _seconds_until_started(RUNNING | changes, 10.0) == seconds
+    assert is_unready(RUNNING | changes) == (changes.get("readiness") == {"state": "failing"})

@@ -1,0 +1,143 @@
+"""Whole experiments: with programs, and with a suite on both sides."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from smartmob.errors import InvalidInput
+from smartmob.experiments.experiment import Experiment, Limits, Progress, calls_of
+from smartmob.experiments.measured_run import COMMAND, MeasuredRuns
+from smartmob.experiments.model import Measure
+from smartmob.experiments.sides import Side, probe
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Spawner
+from tests.experiments.suites import WORK, write_suite
+
+_LONG = Limits(max_seconds=800.0, max_pairs=40)
+_MS = 1_000_000
+
+
+@pytest.fixture(name="spawner")
+async def _spawner() -> AsyncIterator[Spawner]:
+    tasks = TaskRegistry()
+    spawner = Spawner(tasks)
+    yield spawner
+    await spawner.close()
+    await tasks.close()
+
+
+def _experiment(spawner: Spawner, folder: Path, sides: tuple[Side, Side], limits: Limits) -> Experiment:
+    folder.mkdir()
+    shown: list[Progress] = []
+    return Experiment(
+        base=sides[0],
+        head=sides[1],
+        runs=MeasuredRuns(spawner, folder, ()),
+        limits=limits,
+        witness="clock",
+        can_count=False,
+        lot=random.Random(1),
+        show=shown.append,
+    )
+
+
+async def test_a_slower_program_is_found(spawner: Spawner, tmp_path: Path) -> None:
+    """A program that waits ten times as long is slower before the pairs are used up, and each block has both orders."""
+    sides = (
+        Side("fast", "command", tmp_path, command=("sleep", "0.02")),
+        Side("slow", "command", tmp_path, command=("sleep", "0.5")),
+    )
+    experiment = _experiment(spawner, tmp_path / "runs", sides, _LONG)
+    await experiment.run()
+    report = experiment.report()
+    assert report.verdict == "slower"
+    (test,) = report.tests
+    assert (test.name, test.verdict, test.witness) == (COMMAND, "slower", "clock")
+    assert test.low is not None
+    assert test.ratio is not None
+    assert 1 < test.low < test.ratio
+    assert report.ended == "all tests are decided"
+    orders = [pair.first for pair in report.pairs]
+    assert {frozenset(orders[at : at + 2]) for at in range(0, len(orders) - 1, 2)} == {frozenset(("base", "head"))}
+    seeds = [pair.seed for pair in report.pairs]
+    assert len(set(seeds)) == len(seeds)
+
+
+async def test_a_suite_on_both_sides(spawner: Spawner, tmp_path: Path) -> None:
+    """Tests that pass on both sides are measured; those that do not are named, and the limit of pairs is kept."""
+    python = probe(sys.executable)
+    sides = tuple(
+        Side(name, "folder", write_suite(tmp_path / name, text), python=python)
+        for name, text in (("one", WORK), ("two", WORK.replace("range(number)", "range(2 * number)")))
+    )
+    experiment = _experiment(spawner, tmp_path / "runs", (sides[0], sides[1]), Limits(max_seconds=800.0, max_pairs=1))
+    await experiment.run()
+    report = experiment.report()
+    assert {test.name.partition("::")[2] for test in report.tests} == {
+        *("test_compute[1000]", "test_compute[2000]", "test_fixture", "test_waits", "test_only_once"),
+        "TestOld::test_old",
+    }
+    assert {test.pairs + test.set_aside for test in report.tests} == {1}
+    assert report.ended == "the number of pairs was reached"
+    assert any("test_fails" in note and "test_skipped" in note for note in report.notes)
+    assert {test.verdict for test in report.tests} == {"undecided"}
+    assert report.verdict == "undecided"
+
+
+async def test_a_failure_costs_its_pair(spawner: Spawner, tmp_path: Path) -> None:
+    """A test that fails after the warm-up has no value for the pair, which is told; the experiment goes on."""
+    script = f"echo >> {tmp_path}/runs-so-far; [ $(wc -l < {tmp_path}/runs-so-far) -le 4 ]"
+    side = Side("fails", "command", tmp_path, command=("sh", "-c", script))
+    experiment = _experiment(spawner, tmp_path / "runs", (side, side), Limits(max_seconds=800.0, max_pairs=2))
+    await experiment.run()
+    (test,) = experiment.report().tests
+    assert (test.verdict, test.pairs, test.reason) == ("undecided", 0, "it failed in 2 pairs")
+
+
+async def test_modules_of_another_place_are_refused(spawner: Spawner, tmp_path: Path) -> None:
+    """Both sides would be measured alike if the tests imported one installed package."""
+    elsewhere = write_suite(tmp_path / "elsewhere")
+    side = write_suite(tmp_path / "one")
+    (side / "conftest.py").write_text(f"import sys\nsys.path.insert(0, {str(elsewhere)!r})\nimport work\n")
+    one = Side("one", "folder", side, python=probe(sys.executable))
+    experiment = _experiment(spawner, tmp_path / "runs", (one, one), _LONG)
+    with pytest.raises(InvalidInput, match=r"import work from .*elsewhere/work\.py, not from"):
+        await experiment.run()
+
+
+async def test_no_time_at_all(spawner: Spawner, tmp_path: Path) -> None:
+    """When the time is up before both sides have run once, there is no report but advice."""
+    side = Side("slow", "command", tmp_path, command=("sleep", "1000"))
+    experiment = _experiment(spawner, tmp_path / "runs", (side, side), Limits(max_seconds=0.2))
+    with pytest.raises(InvalidInput, match="raise --max-time"):
+        await experiment.run()
+
+
+def _measure(ms: float, calls: int = 3, *, fixtures_ms: float = 0.0, outcome: str = "passed") -> Measure:
+    times, around = [int(ms * _MS)] * calls, [int(fixtures_ms * _MS)] * calls
+    return Measure("t", outcome, wall=times, cpu=times, queue=[0] * calls, setup=around, teardown=around)
+
+
+@pytest.mark.parametrize(
+    ("measures", "calls"),
+    [
+        ([_measure(0.01), _measure(0.01)], 20),
+        ([_measure(4), _measure(2)], 5),
+        ([_measure(100), _measure(1)], 2),
+        ([_measure(5000), _measure(5000)], 1),
+        # Fixtures are made for each call.
+        ([_measure(1, fixtures_ms=50), _measure(1)], 2),
+        ([_measure(1, fixtures_ms=2000), _measure(1)], 1),
+        # It failed when it was called again.
+        ([_measure(1, 2, outcome="failed"), _measure(1)], 1),
+        ([], 1),
+    ],
+)
+def test_short_tests_are_called_more_often(measures: list[Measure], calls: int) -> None:
+    """As often as 20 ms allow, and once if a test cannot be repeated."""
+    assert calls_of(measures) == calls

@@ -1,0 +1,78 @@
+"""Runs of one side: a suite, a program, and what neither can do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from smartmob.errors import InvalidInput
+from smartmob.experiments.measured_run import COMMAND, MeasuredRuns, Plan
+from smartmob.experiments.sides import Side, probe
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses.spawner import Spawner
+from tests.experiments.suites import write_suite
+from tests.waiting import until
+
+
+@pytest.fixture(name="spawner")
+async def _spawner() -> AsyncIterator[Spawner]:
+    tasks = TaskRegistry()
+    spawner = Spawner(tasks)
+    yield spawner
+    await spawner.close()
+    await tasks.close()
+
+
+def _runs(spawner: Spawner, folder: Path, *words: str) -> MeasuredRuns:
+    folder.mkdir()
+    return MeasuredRuns(spawner, folder, words)
+
+
+async def test_a_suite_is_run_without_traces(spawner: Spawner, tmp_path: Path) -> None:
+    """Its tests are measured with the modules of the side, and nothing is written into its folder."""
+    side = Side("one", "folder", write_suite(tmp_path / "one"), python=probe(sys.executable))
+    before = sorted(side.folder.rglob("*"))
+    runs = _runs(spawner, tmp_path / "runs", "test_work.py")
+    tests = {"test_work.py::test_compute[1000]": 2, "test_work.py::test_fixture": 1}
+    result = await runs.run(side, "a", Plan(7, tests, ("test_work.py",)))
+    assert {name: len(measure.wall) for name, measure in result.measures.items()} == tests
+    assert result.modules == {"work": str(side.folder / "work.py")}
+    assert result.status == 0
+    assert sorted(side.folder.rglob("*")) == before
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"plugin", "bytecode-a"}
+
+
+async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> None:
+    """The message has the last lines of pytest."""
+    folder = write_suite(tmp_path / "one")
+    side = Side("one", "folder", folder, python=probe(sys.executable))
+    with pytest.raises(InvalidInput, match=r"cannot be run:\n(?s:.)*no-such-option"):
+        await _runs(spawner, tmp_path / "runs", "--no-such-option").run(side, "a", Plan(1))
+
+
+async def test_a_program_is_measured_with_its_processes(spawner: Spawner, tmp_path: Path) -> None:
+    """Time, processor time and memory are of all of it; what it leaves behind is ended."""
+    script = "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True); x = b'x' * 50_000_000"
+    side = Side("x", "command", tmp_path, command=(sys.executable, "-c", script))
+    result = await _runs(spawner, tmp_path / "runs").run(side, "a", Plan(1))
+    measure = result.measures[COMMAND]
+    assert measure.outcome == "passed"
+    assert measure.wall[0] > 0 < measure.cpu[0]
+    assert measure.memory is not None
+    assert measure.memory > 50_000_000
+
+    def ended() -> bool:
+        return not [child for child in psutil.Process().children(recursive=True) if child.name() == "sleep"]
+
+    assert await until(ended)
+
+
+async def test_a_program_that_fails(spawner: Spawner, tmp_path: Path) -> None:
+    """Its exit status is a failure, so that it is not compared."""
+    side = Side("x", "command", tmp_path, command=("false",))
+    result = await _runs(spawner, tmp_path / "runs").run(side, "a", Plan(1))
+    assert result.measures[COMMAND].outcome == "failed"

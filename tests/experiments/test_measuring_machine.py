@@ -1,0 +1,46 @@
+"""The machine of an experiment."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from smartmob.experiments import measuring_machine
+from tests.waiting import until
+
+
+def test_the_description_names_the_machine() -> None:
+    """Its name, its processors and its load are known; no setting is made up."""
+    found = measuring_machine.description()
+    assert found["name"]
+    assert found["processors"] == len(measuring_machine.processors())
+    assert isinstance(found["load"], float)
+    has_governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").exists()
+    assert ("governor" in found) == has_governor
+
+
+def test_settings_that_widen_the_intervals_are_told() -> None:
+    """Turbo and a governor that changes the speed are; a quiet machine gets no advice."""
+    assert measuring_machine.remarks({"governor": "performance", "turbo": False}) == []
+    said = measuring_machine.remarks({"governor": "powersave", "turbo": True})
+    assert len(said) == 2
+    assert "powersave" in said[1]
+
+
+async def test_programs_that_take_a_processor_are_named() -> None:
+    """A child of this process does not count, a program that has another parent does."""
+    others = measuring_machine.OtherPrograms()
+    # The shell between them ends, so that the loop is no descendant.
+    loop = f"{sys.executable} -c 'while True: pass' >/dev/null 2>&1 & echo $!"
+    done = await asyncio.to_thread(subprocess.run, ["sh", "-c", loop], capture_output=True, text=True, check=True)
+    pid = int(done.stdout)
+    try:
+        busy = psutil.Process(pid)
+        assert await until(lambda: busy.cpu_times().user > 0.3)
+        assert any(share > 0 for share in others.shares(1.0).values())
+    finally:
+        psutil.Process(pid).kill()

@@ -1,0 +1,119 @@
+"""The plugin that measures tests, in runs of pytest of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from smartmob import pytest_measures
+from smartmob.experiments import instruction_counts
+from smartmob.experiments.measured_run import can_count, valgrind_options
+from smartmob.pytest_measures import InstructionCounter
+from tests.experiments.suites import write_suite
+
+
+def _run(folder: Path, *words: str | Path) -> tuple[int, dict[str, Any]]:
+    """Run the suite of a folder; return pytest's exit code, and the lines by test, that of the session as ""."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "smartmob.pytest_measures", folder]
+    variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run([*command, *words], cwd=folder, env=variables, capture_output=True, check=False)
+    path = folder / "measures"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return done.returncode, {line.get("test", "").partition("::")[2]: line for line in lines}
+
+
+def test_each_test_has_a_line(tmp_path: Path) -> None:
+    """Calls are measured as often as the plan says, with new fixtures; the outcome is the worst of all calls."""
+    suite = write_suite(tmp_path / "suite")
+    names = ("compute[1000]", "fixture", "waits", "only_once", "skipped", "fails")
+    tests = {f"test_work.py::test_{name}": 3 for name in names} | {"test_work.py::TestOld::test_old": 2}
+    (suite / "plan.json").write_text(json.dumps({"tests": tests, "modules": ["work", "absent"]}))
+
+    code, found = _run(suite, "--measures", suite / "measures", "--measures-plan", suite / "plan.json")
+
+    assert code == 1
+    outcomes = {name: line["outcome"] for name, line in found.items() if name}
+    assert outcomes == {
+        **dict.fromkeys(("test_compute[1000]", "test_fixture", "test_waits", "TestOld::test_old"), "passed"),
+        **dict.fromkeys(("test_only_once", "test_fails"), "failed"),
+        "test_skipped": "skipped",
+    }
+    calls = {name: len(line["wall"]) for name, line in found.items() if name}
+    assert calls["test_compute[1000]"] == calls["test_fixture"] == calls["test_waits"] == 3
+    assert calls["TestOld::test_old"] == 2
+    waits = found["test_waits"]
+    assert all(wall >= 1_000_000 > cpu for wall, cpu in zip(waits["wall"], waits["cpu"], strict=True))
+    assert len(waits["setup"]) == len(waits["teardown"]) == len(waits["queue"]) == 3
+    assert Path(waits["file"]) == suite / "test_work.py"
+    assert found[""]["session"]["modules"] == {"work": str(suite / "work.py"), "absent": None}
+
+
+def test_without_its_option_nothing_is_measured(tmp_path: Path) -> None:
+    """The suite runs as it does without the plugin, and no file is written; without a plan each test is called once."""
+    suite = write_suite(tmp_path / "suite")
+    assert _run(suite, "-k", "fixture") == (0, {})
+    code, found = _run(suite, "-k", "only_once", "--measures", "measures")
+    assert code == 0
+    assert (found["test_only_once"]["outcome"], len(found["test_only_once"]["wall"])) == ("passed", 1)
+
+
+def test_calls_can_be_made_longer(tmp_path: Path) -> None:
+    """With the share `slower` a call that sleeps for a millisecond takes at least a half more, on the processor."""
+    suite = write_suite(tmp_path / "suite")
+    plan = {"tests": {"test_work.py::test_waits": 1}, "slower": 0.5}
+    (suite / "plan.json").write_text(json.dumps(plan))
+    _, found = _run(suite, "--measures", suite / "measures", "--measures-plan", suite / "plan.json")
+    assert found["test_waits"]["wall"][0] >= 1_500_000
+
+
+_COUNTING = """
+import importlib.util, sys, types
+
+# Only the counter is wanted, and pytest takes long to import under Valgrind.
+pytest = types.ModuleType("pytest")
+pytest.hookimpl = lambda *words, **named: lambda function: function
+sys.modules["pytest"] = pytest
+spec = importlib.util.spec_from_file_location("measures", sys.argv[1])
+measures = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(measures)
+
+def work(number):
+    for each in range(number):
+        each * each
+
+counter = measures.InstructionCounter()
+for label, number in (("warm", 10000), ("one", 10000), ("again", 10000), ("twice", 20000)):
+    counter.begin()
+    work(number)
+    counter.end(label)
+"""
+
+
+def test_instructions_are_counted_where_valgrind_is(tmp_path: Path) -> None:
+    """Two equal calls differ by less than 0.1 %, one of twice the work by a factor of two; elsewhere it is refused."""
+    command = [sys.executable, "-I", "-S", "-c", _COUNTING, str(Path(pytest_measures.__file__))]
+    if can_count():
+        command = ["valgrind", *valgrind_options(tmp_path), *command]
+    variables = {**os.environ, "PYTHONHASHSEED": "1"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if not can_count():
+        assert "Valgrind only" in done.stderr or "x86-64 only" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    parsed = (instruction_counts.parsed(path.read_bytes()) for path in tmp_path.glob("counts*"))
+    counts = dict(each for each in parsed if each is not None)
+    assert set(counts) == {"warm", "one", "again", "twice"}
+    assert counts["again"] == pytest.approx(counts["one"], rel=0.001)
+    assert 1.8 < counts["twice"] / counts["one"] < 2.05
+
+
+def test_instructions_are_refused_without_valgrind() -> None:
+    """The request for the state of Valgrind changes nothing elsewhere, and its answer is no."""
+    with pytest.raises(RuntimeError, match=r"Valgrind only|x86-64 only"):
+        InstructionCounter()
