@@ -88,9 +88,9 @@ class Live:
         if of_nodes != self._of_nodes:
             if self._of_nodes is not None:
                 self._something_happened(None)
-                now = msgspec.structs.replace(now, news=self.news)
             self._of_nodes = of_nodes
-        return msgspec.json.encode(now).decode()
+        # What has happened while the state was read may be in it, so the number is that of now.
+        return msgspec.json.encode(msgspec.structs.replace(now, news=self.news)).decode()
 
     def _something_happened(self, _: object) -> None:
         self.news = next(self._numbers)
