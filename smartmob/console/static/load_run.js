@@ -180,7 +180,7 @@ async function reportCharts() {
   reported ??= (await fetchJson(`/console/data/load/${id}`)).charts;
   const shown = REPORT_CHARTS.filter(([name]) => reported[name]?.data.length);
   document.getElementById("report-panel").hidden = !shown.length;
-  update("report-note", "Maps of the latencies over time are in the ", link("report", `/turret-runs/${id}/report`), ".");
+  update("report-note", "Maps of the latencies over time are in the report.");
   update("report-charts", shown.map(([name, words]) => el("figure", { "data-key": name }, el("figcaption", {}, words), el("div", { id: `report-${name}`, class: "chart", role: "img", "aria-label": words }))));
   for (const [name] of shown) {
     const { data, layout: given } = reported[name];
