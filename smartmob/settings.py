@@ -202,7 +202,8 @@ def secret(path: Path, source: str) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{source}: cannot read {path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise SettingsError(f"{source}: cannot read {path}: {reason}") from None
     if not text:
         raise SettingsError(f"{source}: {path} is empty")
     return text

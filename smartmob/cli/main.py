@@ -216,6 +216,10 @@ def _wrong_words(error: click.ClickException) -> str:
             if error.ctx is None
             else [name for each in error.ctx.command.get_params(error.ctx) for name in each.opts]
         )
+        # click reads -json as -j with a value.
+        longer = [f"-{word}" for word in sys.argv if word.startswith(error.option_name) and f"-{word}" in known]
+        if longer and not error.option_name.startswith("--"):
+            return f"there is no option {error.option_name}; did you mean {longer[0]}?"
         return f"there is no option {error.option_name}{did_you_mean(error.option_name, known)}"
     # Brackets around an argument say that it may be left out, which is not what is wrong with it.
     message = _OPTIONAL.sub(r"\1", " ".join(error.format_message().split())).rstrip(".")

@@ -11,7 +11,8 @@ _MOST_NAMES = 20_000  # that are compared; each takes some 10 µs
 _MOST_CLOSE = 5  # names whose edits are counted
 _LETTERS_PER_EDIT = 3
 """A name of so many letters may differ by one edit, of twice as many by two, as in git and cargo."""
-_NOT_FOUND_STATUS = 404
+_NOT_A_NAME = (400, 404)
+"""The answers to an unknown name, and to one that cannot be an id."""
 
 Names = Callable[[], Awaitable[Iterable[str]]]
 
@@ -64,7 +65,7 @@ async def meant(name: str, names: Names, otherwise: str) -> AsyncIterator[None]:
     try:
         yield
     except RemoteError as error:
-        if error.status != _NOT_FOUND_STATUS:
+        if error.status not in _NOT_A_NAME:
             raise
         known = await names()
         raise NotFound(f"{str(error).partition(';')[0]}{did_you_mean(name, known, otherwise)}") from None

@@ -7,6 +7,7 @@ each cell has a line with the name of its column, if not even two columns fit be
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ _GAP = "  "
 _INDENT = "    "
 _LEAST_COLUMNS = 2  # that stand beside each other; fewer are no table
 _EMPTY = ("", "-")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 """Codes of "select graphic rendition" (ECMA-48, section 8.3.117)."""
 
@@ -190,8 +192,9 @@ def _unbroken(text: str, width: int) -> list[str]:
 
 
 def _words(cell: StyledText, right: bool) -> list[str]:
-    """Return the parts between which a cell may wrap; a number and its unit stay together."""
-    return [cell.plain] if right and any(mark.isdigit() for mark in cell.plain) else cell.plain.split(" ")
+    """Return the parts between which a cell may wrap; a number and its unit stay together, and a date and its time."""
+    whole = (right and any(mark.isdigit() for mark in cell.plain)) or _MOMENT.fullmatch(cell.plain) is not None
+    return [cell.plain] if whole else cell.plain.split(" ")
 
 
 def _wrapped(cell: StyledText, width: int, right: bool) -> list[str]:

@@ -23,7 +23,7 @@ def not_authenticated(token: str | None) -> str:
 
 def for_people(detail: str) -> str:
     """Return the detail of a problem without the requests that it suggests to programs."""
-    return _SUGGESTED_REQUEST.sub("", detail)
+    return _SUGGESTED_REQUEST.sub("", detail).replace("(?replace=true)", "with --replace")
 
 
 class NotSmartmob(RemoteError):

@@ -43,6 +43,8 @@ async def test_a_wrong_name_is_one_line_with_the_right_one() -> None:
         (("alerts", "rule"), "did you mean rules?"),
         (("hosts", "ls", "--jsn"), "--json"),
         (("serve", "--prot", "1"), "--port"),
+        (("hosts", "ls", "-json"), "there is no option -j; did you mean --json? (see"),
+        (("hosts", "ls", "-j"), "there is no option -j (see"),
         (("hosts", "ls", "--verbose"), "there is no option --verbose (see"),
         (("--server", "x", "ps"), "--server stands behind the command: write smartmob ps --server (see"),
         (("--json", "tests", "ls"), "--json stands behind the command: write smartmob tests ls --json (see"),

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from smartmob import __version__
-from tests.acceptance.commands import run
+from smartmob.cli import main
+from tests.acceptance.commands import PROGRAMS, run
 from tests.certificates import Authority
 
 pytestmark = pytest.mark.timeout(1800)
+
+Leaf = tuple[tuple[str, ...], click.Command]
 
 TOKEN = "a-token-of-32-characters-or-more"
 
@@ -47,10 +51,28 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
     ("mark", "x"),
     ("alerts", "ls"),
     ("token", "ls"),
+    ("audit",),
+    ("nodes", "ls"),
+    ("nodes", "show", "x"),
+    ("nodes", "drain", "x"),
 )
 """A call of each kind of command that uses a service: lists, single things, streams, WebSockets, uploads."""
 
-_READS = {"tests", "compare", "ps", "logs", "attach", "hosts", "jobs", "output", "report", "compare-runs", "alerts"}
+_READS = {
+    "tests",
+    "compare",
+    "ps",
+    "logs",
+    "attach",
+    "hosts",
+    "jobs",
+    "output",
+    "report",
+    "compare-runs",
+    "alerts",
+    "nodes",
+    "audit",
+}
 """Commands that a token with the role read may use."""
 
 _HTTP = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE|HEAD)\b|(?<![\w.:/])/(api|jobs|hosts|commands|openapi|docs)\b|HTTP/")
@@ -152,10 +174,87 @@ async def test_unknown_names(client: Any, folder: Path) -> None:
     server = f"127.0.0.1:{client.server.port}"
     names = [words for words in _COMMANDS if words[-1] == "x" and words[0] not in ("mark",)]
     names += [("hosts", "show", "x"), ("output", "7"), ("kill", "7"), ("report", "0192")]
-    names += [("results-to-csv", "0192", "x.csv"), ("token", "revoke", "x"), ("restart", "x")]
+    names += [("results-to-csv", "0192", "x.csv"), ("token", "revoke", "x"), ("restart", "x"), ("compare", "x", "y")]
+    names += [("tests", "rm", "x"), ("compare-runs", "last", "x"), ("rebuild-results", "x")]
+    names += [("nodes", "rm", "x"), ("nodes", "label", "x", "a=b"), ("alerts", "rm", "x"), ("alerts", "test", "x")]
+    names += [
+        ("alerts", "receiver", "rm", "x"),
+        ("alerts", "silence", "--end", "x"),
+        ("exec", "--on", "rack=x", "true"),
+    ]
     assert await _faults(server, 1, "", names) == []
     code, output, _ = await run("hosts", "ls", "--json", SMARTMOB_SERVER=server)
     assert code == 0
     name = json.loads(output)[0]["name"]
     code, _, errors = await run("hosts", "show", f"{name}x", SMARTMOB_SERVER=server)
     assert (code, f"did you mean {name}?" in errors) == (1, True)
+
+
+def _leaves(command: click.Command, context: click.Context, words: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    if not isinstance(command, click.Group):
+        yield words, command
+        return
+    for name in command.list_commands(context):
+        child = command.get_command(context, name)
+        assert child is not None
+        yield from _leaves(child, click.Context(child, info_name=name, parent=context), (*words, name))
+
+
+_SAID_BEFORE = ("does not exist", "invalid value for", "missing option", "missing argument")
+"""What is wrong with the other words of a call, and may be said first."""
+
+
+def _said(words: Sequence[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return the exit code and what a call writes to standard error, as the program does it."""
+    code = main._run(lambda: main.group(list(words), prog_name="smartmob", standalone_mode=False))
+    return code, capfd.readouterr().err
+
+
+def _wrong_values(option: click.Option) -> Iterator[str]:
+    """Yield a value that the type of an option refuses, if its type refuses any."""
+    if option.is_flag or option.count:
+        return
+    if isinstance(option.type, click.Choice):
+        yield "no-such-word"
+    elif isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType)):
+        yield "soon"
+
+
+def test_wrong_words(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Each command answers a wrong option, a wrong value and a missing or further argument with one line and 2."""
+    faults = []
+    for words, command in _leaves(main.group, click.Context(main.group, info_name="smartmob")):
+        needed = [argument for argument in command.params if isinstance(argument, click.Argument) and argument.required]
+        rest = ["x"] * len(needed)
+        wrong: list[tuple[list[str], str]] = [(["--no-such-option", *rest], "there is no option --no-such-option")]
+        wrong += [
+            ([option.opts[-1], value, *rest], option.opts[-1])
+            for option in command.params
+            if isinstance(option, click.Option)
+            for value in _wrong_values(option)
+        ]
+        if needed:
+            wrong.append(([], "missing "))
+        if all(argument.nargs == 1 for argument in command.params if isinstance(argument, click.Argument)):
+            arguments = [argument for argument in command.params if isinstance(argument, click.Argument)]
+            wrong.append((["x"] * (len(arguments) + 1), "unexpected extra argument"))
+        for given, part in wrong:
+            code, errors = _said([*words, *given], capfd)
+            said = any(text in errors for text in (part, *_SAID_BEFORE))
+            brackets = "[" in errors.partition("(see")[0]
+            if code != 2 or errors.count("\n") != 1 or _HTTP.search(errors) or brackets or not said:
+                faults.append((words, given, code, errors))
+    assert faults == []
+
+
+async def test_closed_streams(client: Any, folder: Path) -> None:
+    """Without standard input, output or errors a command ends in order: no traceback, and the right code."""
+    server = f"127.0.0.1:{client.server.port}"
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        for words in ("tests ls", "tests show x"):
+            code, output, errors = await run(
+                "-c", f'"$0" {words} {closed}', PROGRAMS / "smartmob", program="/bin/sh", SMARTMOB_SERVER=server
+            )
+            assert code in (0, 1), (words, closed, code, errors)
+            assert "Traceback" not in output + errors, (words, closed, errors)
+            assert errors.count("\n") <= 1, (words, closed, errors)

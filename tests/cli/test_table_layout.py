@@ -55,6 +55,15 @@ def test_the_last_cells_of_a_row_that_does_not_fit_stand_below_it() -> None:
     ]
 
 
+def test_a_date_and_its_time_stay_together() -> None:
+    """A column of times is not made narrower; other columns stand below the row instead."""
+    assert _lines(("Began", "Name", "Tags"), ("2026-11-01 12:00:00", "x", "how=plain"), width=30) == [
+        "Began                Name",
+        "2026-11-01 12:00:00  x",
+        "    Tags how=plain",
+    ]
+
+
 def test_sentences_wrap_between_words() -> None:
     """Lines keep their indentation, and a command between backticks is not torn where it fits into a line."""
     text = "  No machine has joined; `smartmob token add NAME` prints how.\n\nlast"

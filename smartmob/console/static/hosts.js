@@ -2,7 +2,7 @@
 
 import { fetchJson, showError } from "./api.js";
 import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
-import { ago, badge, bytes, el, emptyState, figure, link, number, ofTotal, percent, silent, table, update } from "./dom.js";
+import { ago, badge, bytes, emptyState, figure, link, number, ofTotal, percent, silent, table, update } from "./dom.js";
 import { live } from "./live.js";
 import { connection, labels, machinePage, programCounts } from "./nodes.js";
 
@@ -11,8 +11,8 @@ let span = 3600;
 
 function show(frame) {
   update("hosts", table([
-    { name: "Machine", wide: true, cell: (host) => [link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`), host.own ? el("span", { class: "quiet" }, " (this service)") : null] },
-    { name: "Last report", cell: (host) => (silent(host, frame.at) ? badge(host.at ? `silent, last seen ${ago(host.at)}` : "never reported", "warning") : badge("reports", "good")) },
+    { name: "Machine", wide: true, cell: (host) => link(host.name, `/console/hosts/${encodeURIComponent(host.name)}`) },
+    { name: "Last report", cell: (host) => (silent(host, frame.at) ? badge(host.at ? `silent, last seen ${ago(host.at)}` : "never reported", "warning") : badge(host.own ? "this service" : "reports", "good")) },
     { name: "CPU", right: true, cell: (host) => figure(host, "cpu", percent) },
     { name: "Load", right: true, cell: (host) => figure(host, "load", (value) => number(value, 2)) },
     { name: "Memory", right: true, cell: (host) => ofTotal(host, "mem") },

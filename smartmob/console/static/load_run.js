@@ -181,7 +181,7 @@ async function reportCharts() {
   // Turrets have cannons, other tools have users.
   const shown = REPORT_CHARTS.filter(([name]) => reported[name]?.data.length).map(([name, words]) => [name, name === "users-0" ? `${reported[name].data[0].name} ${words}`.replace(/^./, (first) => first.toUpperCase()) : words]);
   document.getElementById("report-panel").hidden = !shown.length;
-  update("report-note", "Maps of the latencies over time are in the ", link("report", `/turret-runs/${id}/report`), ".");
+  update("report-note", "Maps of the latencies over time are in the report.");
   update("report-charts", shown.map(([name, words]) => el("figure", { "data-key": name }, el("figcaption", {}, words), el("div", { id: `report-${name}`, class: "chart", role: "img", "aria-label": words }))));
   for (const [name] of shown) {
     const { data, layout: given } = reported[name];
