@@ -54,7 +54,7 @@ _COMMANDS: tuple[tuple[str, ...], ...] = (
     ("audit",),
     ("nodes", "ls"),
     ("nodes", "show", "x"),
-    ("nodes", "drain", "x"),
+    ("nodes", "rm", "x"),
 )
 """A call of each kind of command that uses a service: lists, single things, streams, WebSockets, uploads."""
 
@@ -176,7 +176,7 @@ async def test_unknown_names(client: Any, folder: Path) -> None:
     names += [("hosts", "show", "x"), ("output", "7"), ("kill", "7"), ("report", "0192")]
     names += [("results-to-csv", "0192", "x.csv"), ("token", "revoke", "x"), ("restart", "x"), ("compare", "x", "y")]
     names += [("tests", "rm", "x"), ("compare-runs", "last", "x"), ("rebuild-results", "x")]
-    names += [("nodes", "rm", "x"), ("nodes", "label", "x", "a=b"), ("alerts", "rm", "x"), ("alerts", "test", "x")]
+    names += [("nodes", "drain", "x"), ("nodes", "label", "x", "a=b"), ("alerts", "rm", "x"), ("alerts", "test", "x")]
     names += [
         ("alerts", "receiver", "rm", "x"),
         ("alerts", "silence", "--end", "x"),
