@@ -84,7 +84,7 @@ async def test_descendants_of_a_dead_program_end_before_the_next_start(agent: Ag
 
 async def test_a_grandchild_that_holds_the_output_open_does_not_hide_an_exit(agent: Agent) -> None:
     """The program is started again although the pipe stays open."""
-    await agent.run("setsid sleep 601 & echo started; exit 0")
+    await agent.run("setsid sleep 601 & echo started; exit 1")
     assert await lines(await agent.attach(tail=100), 2) == ["started"] * 2
 
 
