@@ -92,6 +92,13 @@ def _cheap_hashes() -> Iterator[None]:
         yield
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured and noted as properties."""
+    for report in terminalreporter.stats.get("passed", []):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
+
+
 @pytest.fixture(scope="session", name="postgres_url")
 def _postgres_url() -> str:
     """Return the URL of the PostgreSQL server of this run, with a placeholder for the name of a database."""

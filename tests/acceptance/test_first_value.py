@@ -1,0 +1,110 @@
+"""The way of a newcomer: the commands of the README and the quickstart, from a clone to the first stored measures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import free_ports
+from tests.acceptance.commands import environment
+from tests.acceptance.installed import ROOT
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.long, pytest.mark.timeout(3000)]
+
+Reached = Callable[[str], None]
+
+
+@pytest.fixture(name="reached")
+def _reached(record_property: Callable[[str, object], None]) -> Reached:
+    """Return a function that notes the seconds since the call before; the end of the run prints them."""
+    before = time.monotonic()
+
+    def note(stage: str) -> None:
+        nonlocal before
+        now = time.monotonic()
+        record_property(f"first value: {stage}", f"{now - before:.1f} s")
+        before = now
+
+    return note
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    """Return the environment of a person who has just come: an empty home, and the package index of this machine."""
+    pip = [Path.home() / name for name in (".config/pip/pip.conf", ".pip/pip.conf") if (Path.home() / name).exists()]
+    (folder / "home").mkdir()
+    further = {"HOME": str(folder / "home"), "SMARTMOB_DATA_DIR": str(folder / "data")}
+    found = environment(**further)
+    if pip:
+        found.setdefault("PIP_CONFIG_FILE", str(pip[0]))
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "XDG_DATA_HOME"):
+        found.pop(name, None)
+    return found
+
+
+def _clone(folder: Path) -> None:
+    if (ROOT / ".git").exists():
+        subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+    else:
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".venv", ".cache", "__pycache__"))
+
+
+@contextmanager
+def _make_run(clone: Path, port: int, variables: dict[str, str], reached: Reached) -> Iterator[None]:
+    """Run `make run` until the end of the block, which begins when the service has said its address."""
+    arguments = ["make", "run", f"PORT={port}", f"PYTHON={sys._base_executable}"]  # type: ignore[attr-defined] - of CPython
+    with subprocess.Popen(
+        arguments, cwd=clone, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    ) as make:  # fmt: skip
+        assert make.stdout is not None
+        said = []
+        try:
+            for line in make.stdout:
+                said.append(line)
+                if line.startswith("2/2"):
+                    reached("environment")
+                elif "database.started" in line:
+                    reached("packages and database")
+                elif "event=bind" in line:
+                    break
+            else:
+                pytest.fail("".join(said))
+            yield
+        finally:
+            os.killpg(make.pid, signal.SIGINT)
+            make.communicate()
+
+
+def test_the_first_measures_after_a_clone(reachable_path: Path, reached: Reached) -> None:
+    """Each command is typed as it stands there, and the table of runs has the suite."""
+    clone, suite = reachable_path / "smartmob", reachable_path / "words"
+    variables = _variables(reachable_path)
+    _clone(clone)
+    reached("clone")
+    shutil.copytree(clone / "examples" / "measure_a_suite", suite)
+    port = free_ports.free_block()
+
+    def run(*words: str | Path) -> str:
+        done = subprocess.run(words, cwd=suite, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    with _make_run(clone, port, variables, reached):
+        reached("start")
+        run(sys._base_executable, "-m", "venv", "suite-env")  # type: ignore[attr-defined] - of CPython
+        run(suite / "suite-env/bin/pip", "install", "--quiet", "../smartmob[suite]")
+        reached("environment of the suite")
+        bin_folder = suite / "suite-env" / "bin"
+        assert "passed" in run(bin_folder / "pytest", "--remote-server", f"http://127.0.0.1:{port}", "--no-db")
+        table = run(bin_folder / "smartmob", "tests", "ls", "--server", f"127.0.0.1:{port}")
+        reached("measures")
+    assert " 4 " in table
