@@ -59,6 +59,8 @@ def instructions(test: VerdictOnTest) -> str:
     if found.verdict == "varies":
         spread = "" if found.spread is None else f" by {found.spread:.1%}"
         return f"vary{spread}"
+    if found.verdict == "not confirmed":
+        return f"{found.ratio - 1:+.1%}, not confirmed"
     if found.verdict == "equal":
         return "equal" if found.base == found.head else f"{found.ratio - 1:+.2%}"
     return f"{abs(found.ratio - 1):.1%} {found.verdict}"

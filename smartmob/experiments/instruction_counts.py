@@ -53,7 +53,9 @@ def judge(counts: Counts, other: Counts | None = None) -> Instructions:
         return Instructions("varies", *known)
     if abs(strongest) <= limit:
         return Instructions("equal", *known)
-    is_confirmed = len(ratios) > 1 and ratios[0] * ratios[1] > 0 and abs(weakest) > limit + (spread or 0.0)
+    if other is None:
+        return Instructions("not confirmed", *known)
+    is_confirmed = ratios[0] * ratios[1] > 0 and abs(weakest) > limit + (spread or 0.0)
     if not is_confirmed:
         return Instructions("varies", *known)
     return Instructions("more" if weakest > 0 else "fewer", *known)

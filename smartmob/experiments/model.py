@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 Verdict = Literal["slower", "faster", "same", "undecided", "unfit"]
-Counted = Literal["more", "fewer", "equal", "varies", "not counted"]
+Counted = Literal["more", "fewer", "equal", "varies", "not confirmed", "not counted"]
 
 _COLD_CALLS_COUNT = 1
 """The first of several calls fills caches, so it is left out."""

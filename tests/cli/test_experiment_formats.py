@@ -55,6 +55,12 @@ def test_the_table_has_what_needs_attention(capsys: pytest.CaptureFixture[str]) 
     assert "test_c" in capsys.readouterr().out
 
 
+def test_a_difference_that_was_counted_once_is_not_confirmed() -> None:
+    """The time may be up before the count with another hash seed."""
+    test = made_test("a", "undecided", instructions=Instructions("not confirmed", 1000, 1021, 1.021, 0.0))
+    assert experiment_formats.instructions(test) == "+2.1%, not confirmed"
+
+
 def test_markdown_takes_names_literally() -> None:
     """A name with a bar or with HTML stays in its cell."""
     text = experiment_formats.markdown(_ALL)

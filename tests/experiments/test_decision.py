@@ -82,16 +82,16 @@ def test_waiting_for_a_processor_does_not_count() -> None:
 
 def test_instructions_decide_what_the_clock_cannot() -> None:
     """More of them is slower, and equal is the same for a test that computes."""
-    tests = [Evidence(name) for name in ("more", "fewer", "equal", "sleeps", "varies", "not counted")]
+    tests = [Evidence(name) for name in ("more", "fewer", "equal", "sleeps", "varies", "not confirmed", "not counted")]
     for test in tests:
         test.add(_measure(5, idle=0.9 if test.name == "sleeps" else 0.0), _measure(5))
     counted = {
         name: Instructions(name if name != "sleeps" else "equal", 1, 1, 1.0, 0.0)  # type: ignore[arg-type]  # literals
-        for name in ("more", "fewer", "equal", "sleeps", "varies", "not counted")
+        for name in ("more", "fewer", "equal", "sleeps", "varies", "not confirmed", "not counted")
     }
     decided = decide_by_instructions(tests, counted)
     assert [test.name for test in decided] == ["more", "fewer", "equal"]
-    assert [test.decided for test in tests] == ["slower", "faster", "same", None, None, None]
+    assert [test.decided for test in tests] == ["slower", "faster", "same", None, None, None, None]
     assert {test.verdict().witness for test in decided} == {"instructions"}
     assert {test.verdict().clock for test in decided} == {"undecided"}
 
