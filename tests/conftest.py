@@ -33,6 +33,7 @@ from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.embedded.roles import ADMIN
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.subprocesses import umask
 from smartmob.settings import Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests import free_ports
@@ -53,6 +54,7 @@ PATIENCE_SECONDS = 120.0
 _GARBAGE_THRESHOLDS = (20_000, 10, 20)
 """Of `gc.set_threshold`: each service of a test is some 20,000 objects, which Python's own 700 would look at thrice."""
 
+_TRUE_HASH_COST = hosts_authenticator.COST
 _HASH_COST = 2**4
 """The parameter N of scrypt; that of the service makes a hash take 45 ms, and most tests of machines need some."""
 
@@ -86,10 +88,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cheap_hashes() -> Iterator[None]:
-    """Let the hash of a machine's password take no time; `tests/hosts/test_authenticator.py` has the true cost."""
+    """Let the hash of a machine's password take no time; `true_hash_cost` is for those that need the true one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hosts_authenticator, "COST", _HASH_COST)
         yield
+
+
+@pytest.fixture(name="true_hash_cost")
+def _true_hash_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the hash of a machine's password take as long as in a service."""
+    monkeypatch.setattr(hosts_authenticator, "COST", _TRUE_HASH_COST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -166,10 +174,11 @@ async def _make_host_partitions(url: str) -> None:
 @pytest.fixture(autouse=True)
 def _keep_umask() -> Iterator[None]:
     """Restore the umask after a test: commands that run in the process of the tests make it private."""
-    before = os.umask(0o022)
+    before, of_programs = os.umask(0o022), umask._original
     os.umask(before)
     yield
     os.umask(before)
+    umask._original = of_programs
 
 
 @pytest.fixture(scope="session", name="databases")

@@ -18,6 +18,7 @@ from smartmob.cli import experiment_formats, experiment_selftest, printing
 from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.experiment_selftest import INJECTED
+from smartmob.counts import counted
 from smartmob.errors import SettingsError
 from smartmob.experiments import measuring_machine
 from smartmob.experiments.cleaner import Workplace
@@ -210,7 +211,7 @@ def _sides(words: Sequence[str], options: _Options, workplace: Workplace, notes:
 
 def _show(progress: Progress) -> None:
     """Show a line on the progress."""
-    counts = f"{progress.decided} of {progress.tests} tests decided, " if progress.tests else ""
+    counts = f"{progress.decided} of {counted(progress.tests, 'test')} decided, " if progress.tests else ""
     pairs = f"pair {progress.pairs + 1}, " if progress.phase == "clock" else ""
     printing.say(f"{printing.span(progress.seconds)}: {progress.phase}: {pairs}{counts}".rstrip(", :"))
 

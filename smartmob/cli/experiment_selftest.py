@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from smartmob.cli import experiment_formats, printing
+from smartmob.counts import counted
 from smartmob.experiments.model import Report
 
 INJECTED = 0.1
@@ -50,7 +51,8 @@ def _lines(unchanged: Report, found: dict[str, Any]) -> list[str]:
     """Return the result in sentences."""
     tests = found["tests"]
     lines = [
-        f"{unchanged.base.given} against itself: {len(found['false_alarms'])} false alarms on {tests} tests, "
+        f"{unchanged.base.given} against itself: {counted(len(found['false_alarms']), 'false alarm')} on "
+        f"{counted(tests, 'test')}, "
         f"{found['same']} the same, the rest cannot be told.",
         *(f"  false alarm: {name}" for name in found["false_alarms"]),
         f"{INJECTED:.0%} longer: {found['found']} of {tests} found by the clock, {found['wrong_direction']} with the "

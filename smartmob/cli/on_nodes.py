@@ -353,6 +353,7 @@ class _Shown:
 
         title = f"{printing.plain(kept.name).plain}:"
         sys.stdout.write((StyledText(title, "bold").ansi() if printing.has_colours() else title) + "\n")
+        sys.stdout.flush()  # the bytes below pass by its buffer
         last = b""
         for piece in kept.pieces():
             sys.stdout.buffer.write(piece)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
+from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
 from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_by_instructions, overall
@@ -231,7 +232,7 @@ class Experiment:
         """Return the instructions of both sides with a new hash seed, of those tests that pass on both."""
         found, seed = [], self._seed()
         for label, side in (("a", self.base), ("b", self.head)):
-            self._progress(f"instructions of {side.given}{remark}, {len(names)} tests")
+            self._progress(f"instructions of {side.given}{remark}, {counted(len(names), 'test')}")
             plan = self._plan(names, seed, under_valgrind=True)
             result = await self.runs.run(side, label, plan)
             found.append(result.counts)

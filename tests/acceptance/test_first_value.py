@@ -20,6 +20,9 @@ from tests.acceptance.installed import ROOT
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.long, pytest.mark.timeout(3000)]
 
+_TYPED = ("cd smartmob\nmake run ", "python3 -m venv suite-env\n", "suite-env/bin/pip install '../smartmob[suite]'")
+"""Lines of the pages that the test types."""
+
 Reached = Callable[[str], None]
 
 
@@ -86,6 +89,9 @@ def _make_run(clone: Path, port: int, variables: dict[str, str], reached: Reache
 
 def test_the_first_measures_after_a_clone(reachable_path: Path, reached: Reached) -> None:
     """Each command is typed as it stands there, and the table of runs has the suite."""
+    pages = (ROOT / "README.md").read_text("utf-8") + (ROOT / "docs/quickstart/index.md").read_text("utf-8")
+    for line in _TYPED:
+        assert line in pages
     clone, suite = reachable_path / "smartmob", reachable_path / "words"
     variables = _variables(reachable_path)
     _clone(clone)

@@ -56,6 +56,7 @@ tests rm s0 --yes
 compare
 compare s1 latest --all
 compare nope nada
+ab nowhere
 run app --detach
 ps
 logs app.web.0

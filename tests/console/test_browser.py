@@ -217,7 +217,7 @@ async def test_the_overview_updates_by_itself(client: Any, look: Look) -> None:
     await expect(page.locator("#changes")).to_contain_text("a <b>mark</b>")
 
 
-OLD = re.compile(r"2\.0 GB \([\d.]+ (min|h) old\)")
+OLD = re.compile(r"2\.1 GB \([\d.]+ (min|h) old\)")
 """The last value of a storage, an hour and as long as the test takes after it was measured."""
 
 

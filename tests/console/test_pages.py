@@ -15,7 +15,7 @@ FOLDER = Path(smartmob.console.__file__).parent / "templates"
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.iterdir() if path.name != "layout.html"))
 def test_every_template_escapes_its_values(name: str) -> None:
     """Each template renders with the values that all pages have, and escapes them."""
-    text = pages.render(name, "Overview", "<title>", signed_in="ci", role="read", news=7, id='"<id>')
+    text = pages.render(name, "Overview", "<title>", signed_in="ci", role="read", news=7, id='"<id>', measured=True)
     assert "&lt;title&gt;" in text
     assert 'data-id="&#34;&lt;id&gt;"' in text
     assert "<title>&lt;title&gt; · smartmob</title>" in text

@@ -10,17 +10,10 @@ from typing import Any
 import pytest
 
 from smartmob.errors import Unavailable
-from smartmob.hosts import authenticator as authenticator_module
 from smartmob.hosts.authenticator import HostAuthenticator, scrypt
 from tests.hosts.samples import client_id
 
-TRUE_COST = authenticator_module.COST
-
-
-@pytest.fixture(autouse=True)
-def _true_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a hash take as long as in a service."""
-    monkeypatch.setattr(authenticator_module, "COST", TRUE_COST)
+pytestmark = pytest.mark.usefixtures("true_hash_cost")
 
 
 class _Book:

@@ -63,6 +63,7 @@ def test_each_stored_database_has_its_answers() -> None:
     assert all(dump.with_suffix(".json").exists() for dump in RELEASES)
 
 
+@pytest.mark.usefixtures("true_hash_cost")
 @pytest.mark.parametrize("dump", RELEASES, ids=lambda dump: dump.stem)
 async def test_a_released_database_is_migrated_and_answers_the_same(
     dump: Path, empty_url: str, database_url: str, settings: Settings
