@@ -73,6 +73,7 @@ def test_mistakes(words: tuple[str, ...], said: str) -> None:
     assert "\n" not in str(result.exception)
 
 
+@pytest.mark.long
 def test_two_revisions(tmp_path: Path) -> None:
     """Their worktrees are gone at the end, and the report is Markdown."""
     here = write_suite(tmp_path / "here")

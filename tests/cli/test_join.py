@@ -292,6 +292,7 @@ def _command(path: Path) -> str:
         return ""
 
 
+@pytest.mark.long
 async def test_a_link_that_falls_silent_is_given_up_and_replaced(lab: Lab, join: Join) -> None:
     """A firewall that forgets a connection ends it for neither side: both notice, and the node is listed once."""
     assert lab.client.port is not None

@@ -116,6 +116,7 @@ async def test_tokens(with_settings: Any, folder: Path) -> None:
     assert await _faults(server, 3, "role read", changing, SMARTMOB_TOKEN=token.strip()) == []
 
 
+@pytest.mark.long
 async def test_nothing_answers(folder: Path) -> None:
     """A port on which nothing listens is named, and so is a name that does not exist."""
     assert await _faults("127.0.0.1:1", 3, "cannot connect to http://127.0.0.1:1") == []

@@ -225,6 +225,7 @@ def _lay_files(folder: Path) -> None:
     (folder / "shop.har").write_text(json.dumps({"log": {"version": "1.2", "entries": [entry]}}))
 
 
+@pytest.mark.long
 async def test_each_command_by_its_whole_output(
     with_settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ async def _read(client: Any, wanted: dict[str, str]) -> None:
         await response.read()
 
 
+@pytest.mark.long
 async def test_every_page_shows_its_data_in_every_window(lab_settings: Settings, look: Look) -> None:
     """Nothing is cut, empty or outside of the window; lines are drawn; names, roles and contrasts are those of WCAG."""
     wrong: dict[str, Any] = {}

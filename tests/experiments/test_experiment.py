@@ -68,6 +68,7 @@ async def test_a_slower_program_is_found(spawner: Spawner, tmp_path: Path) -> No
     assert len(set(seeds)) == len(seeds)
 
 
+@pytest.mark.long
 async def test_a_suite_on_both_sides(spawner: Spawner, tmp_path: Path) -> None:
     """Tests that pass on both sides are measured; those that do not are named, and the limit of pairs is kept."""
     python = probe(sys.executable)
