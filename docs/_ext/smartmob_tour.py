@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -55,7 +54,7 @@ def _take(app: Sphinx) -> None:
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))
     logging.getLogger(__name__).info("taking the pictures of the tour")
-    asyncio.run(_shoot(1 if app.tags.has("content") else len(VIEWS)))
+    asyncio.run(_shoot())
 
 
 @asynccontextmanager
@@ -84,8 +83,7 @@ async def _service(folder: str) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def _shoot(count: int) -> None:
-    """Take the first `count` pictures. The other pages are asked for as well, and get the first picture: for tests."""
+async def _shoot() -> None:
     from tests.console.conftest import browsing
 
     with tempfile.TemporaryDirectory(prefix="smartmob-tour-") as folder:
@@ -97,12 +95,7 @@ async def _shoot(count: int) -> None:
             browsing() as browser,
         ):
             page = await browser.new_page(viewport=_SIZE, color_scheme="light")
-            for number, (name, path) in enumerate(VIEWS.items()):
-                if number >= count:
-                    async with client.get(path) as answer:
-                        answer.raise_for_status()
-                    shutil.copy(FOLDER / f"{next(iter(VIEWS))}.png", FOLDER / f"{name}.png")
-                    continue
+            for name, path in VIEWS.items():
                 await page.goto(address + path)
                 await page.wait_for_selector('#connection[data-state="live"]')
                 await page.wait_for_load_state("networkidle")
