@@ -48,7 +48,7 @@ async def ps(rest: RestClient, as_json: bool) -> None:
     # A column that only some need: without checks the table stays as narrow as it was.
     checked = any(process.get("readiness") for process in processes)
     printing.print_table(
-        "Processes",
+        "Programs",
         ("Slug", "State", *(["Ready"] if checked else []), ">PID", ">Uptime", ">Restarts", ">CPU", ">Memory", ">Port"),
         (
             (

@@ -419,20 +419,22 @@ class RestClient:
         try:
             yield
         except (Closed, NotHttp) as error:
-            unanswered = error.tls if isinstance(error, NotHttp) else error.unanswered
-            if (
-                unanswered
-                and self._its_origin().scheme == "http"
-                and await answers_tls(self._its_origin(), _CONNECT_SECONDS)
-            ):
-                raise RemoteError(refusals.speaks(self.url, tls=True)) from None
+            if error.tls if isinstance(error, NotHttp) else error.unanswered:
+                await self._check_tls()
             await self._check_service()
             raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
         except h11.RemoteProtocolError as error:
             raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
         except (TimeoutError, ConnectionError) as error:
+            if isinstance(error, ConnectionError) and not self._answered:
+                await self._check_tls()  # it may reset a connection whose body it has not read
             await self._check_service()
             raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
+
+    async def _check_tls(self) -> None:
+        """Raise RemoteError where a server at an http:// address begins TLS."""
+        if self._its_origin().scheme == "http" and await answers_tls(self._its_origin(), _CONNECT_SECONDS):
+            raise RemoteError(refusals.speaks(self.url, tls=True)) from None
 
     async def _check_service(self) -> None:
         """Raise NotSmartmob where another web server answers: it may reset a connection whose body it has not read."""

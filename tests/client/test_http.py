@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import trustme
 
 from smartmob.client.http import RestClient
 from smartmob.client.limits import LIMITS
@@ -127,3 +131,26 @@ async def test_an_address_with_a_path_too_many(lab: RestClient) -> None:
     async with RestClient(f"{lab.url}/foo") as wrong:
         with pytest.raises(RemoteError, match="leave out its path"):
             await wrong.get("/runs/")
+
+
+async def test_a_server_of_tls_that_resets_plain_requests_is_recognised() -> None:
+    """It may close the connection before it has read the body, and the system then drops its answer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for _ in range(2):
+                connection, _ = listener.accept()
+                with connection:
+                    if connection.recv(1, socket.MSG_PEEK) == b"\x16":
+                        with context.wrap_socket(connection, server_side=True):
+                            pass
+                    else:  # closed with unread bytes, so the peer gets a reset
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        answering = asyncio.create_task(asyncio.to_thread(answer))
+        async with RestClient(f"http://127.0.0.1:{listener.getsockname()[1]}") as lab:
+            with pytest.raises(RemoteError, match="give --server https://"):
+                await lab.post("/metrics/", {})
+        await answering
