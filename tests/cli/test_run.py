@@ -306,7 +306,7 @@ async def test_ended_processes_are_not_said_to_run(smartmob: Any, program: Any) 
     """A process that ended beside one that failed is in no list of running ones."""
     files = {"smartmob.toml": '[processes.bad]\ndepends_on = {short = "completed"}\n'}
     folder = program("myapp", "long: exec sleep 1000\nshort: true\nbad: exec ./no-such-program\n", **files)
-    code, _, errors = await smartmob("run", folder, "--detach", "--restart", "never", "--uptime", "86400")
+    code, _, errors = await smartmob("run", folder, "--detach", "--restart", "never", "--uptime", "10")
     assert code == 1
     assert errors.splitlines()[-1] == "Still running: myapp.long.0"
 
