@@ -152,13 +152,17 @@ class HeadquartersStateMachine:
 
     def seconds_to_next_tick(self, now: Now) -> float:
         """Return after how many seconds at most the next `Ticked` is due."""
-        due = [self._last_order_at + ORDER_SECONDS]
-        run = self.active
+        order, run = self._last_order_at + ORDER_SECONDS, self.active
+        # While a run is active, a tick does what is due, so what came due since the last one is not left to a later one.
+        certain = [] if run is None else [order]
+        possible = [order] if run is None else []
         if run is not None and run.state == "running":
-            due.append(self._started_at + run.config.run_time if self._start_sent else self._started_at)
+            certain.append(self._started_at + run.config.run_time if self._start_sent else self._started_at)
         if run is not None and run.state == "draining":
-            due.append(self._last_result_at + self.timeouts.quiet)
-        return min((moment - now.steady for moment in due if moment > now.steady), default=_LONGEST_TICK_SECONDS)
+            possible.append(self._last_result_at + self.timeouts.quiet)
+        due = [max(0.0, moment - now.steady) for moment in certain]
+        due += [moment - now.steady for moment in possible if moment > now.steady]
+        return min(due, default=_LONGEST_TICK_SECONDS)
 
     def handle(self, event: Event, now: Now) -> list[Action]:
         """Change the state by an event; return the actions to take."""

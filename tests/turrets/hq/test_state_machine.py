@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.turrets.hq.machine_events import Committed, Publish, ResultsReceived, Stalled, StopRequested
-from smartmob.turrets.hq.state_machine import TRANSITIONS
+from smartmob.turrets.hq.state_machine import ORDER_SECONDS, TRANSITIONS
 from smartmob.turrets.model import ENDED, STATES
 from smartmob.turrets.protocol import MOST_TURRETS, encode_order
 from tests.turrets.histories import (
@@ -237,6 +237,15 @@ class TestFiring:
         assert history.state == "draining"
         history.pass_time(3, stock("ready"))
         assert history.state == "finished"
+
+    def test_an_order_that_came_due_since_the_last_tick_is_sent_at_once(self) -> None:
+        """Otherwise no order would be sent until the end of the run, not even the start of a late turret."""
+        history = running()
+        history.tick(ORDER_SECONDS - 0.1)
+        history.after(0.2)
+        assert history.machine.seconds_to_next_tick(history.now()) == 0
+        assert orders(history.tick()) == ["status_request"]
+        assert 0 < history.machine.seconds_to_next_tick(history.now()) <= ORDER_SECONDS
 
     def test_the_worst_health_is_kept(self) -> None:
         """Later and better values do not replace it."""
