@@ -153,7 +153,7 @@ class HeadquartersStateMachine:
     def seconds_to_next_tick(self, now: Now) -> float:
         """Return after how many seconds at most the next `Ticked` is due."""
         order, run = self._last_order_at + ORDER_SECONDS, self.active
-        # While a run is active, a tick does what is due, so what came due since the last one is not left to a later one.
+        # A tick of an active run does what is due, so what came due since the last tick is not left to a later one.
         certain = [] if run is None else [order]
         possible = [order] if run is None else []
         if run is not None and run.state == "running":
