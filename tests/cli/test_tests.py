@@ -123,7 +123,7 @@ class TestHistory:
         code, output, errors = await tests("history", "nothing")
         assert (code, output, "smartmob tests show" in errors) == (1, "", True)
         await send(client, "s0", 0, tests=["test_checkout", "test_cart"])
-        for given, hint in (("chekout", "did you mean test_checkout?"), ("xyz", "the names are those of")):
+        for given, hint in (("checkot", "did you mean test_checkout?"), ("xyz", "the names are those of")):
             for words in (("history", given), ("trends", given)):
                 code, output, errors = await tests(*words)
                 assert (code, output, errors.count("\n"), hint in errors) == (1, "", 1, True), errors
