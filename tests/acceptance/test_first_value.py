@@ -54,10 +54,11 @@ def _variables(folder: Path) -> dict[str, str]:
 
 
 def _clone(folder: Path) -> None:
-    if (ROOT / ".git").exists():
-        subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
-    else:
-        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".venv", ".cache", "__pycache__"))
+    """Clone the checkout, or copy it where it has no history or belongs to another user, whose clones git refuses."""
+    cloned = (ROOT / ".git").exists() and subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=False)
+    if not cloned or cloned.returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "__pycache__"))
 
 
 @contextmanager
