@@ -105,7 +105,7 @@ async def test_only_a_turret_with_the_public_key_fires(tmp_path: Path) -> None:
     assert (await run("keys", "new", tmp_path / "hq"))[0] == 0
     keys = ("--hq-curve-key-file", tmp_path / "hq.key")
     async with serving(tmp_path / "data", "--hq", *FREE, *keys) as service, target() as place:
-        project = await _project(tmp_path / "project", await _ports(service), place, run_time=1)
+        project = await _project(tmp_path / "project", await _ports(service), place, run_time=5)
         package = project / "pages.tar.gz"
         async with _turret(package), _turret(package, "--hq-key-file", tmp_path / "hq.pub"):
             code, output, errors = await run("fire", project, "--server", service.url, "--json")

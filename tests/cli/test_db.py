@@ -30,7 +30,7 @@ async def test_status(db: Any) -> None:
     lines = {" ".join(line.split()) for line in output.splitlines()}
     assert "last backup none that was made by smartmob db dump" in lines
     assert any(line.startswith("PostgreSQL 18.") for line in lines)
-    assert any(line.startswith("marks 0 ") for line in lines)
+    assert any(line.startswith("marks ") for line in lines)
     status = json.loads((await db("status", "--json"))[1])
     assert (status["missing"], status["wrong"], status["serving"]) == ([], None, False)
     assert {"schema", "name", "rows", "bytes", "partitions"} == set(status["tables"][0])

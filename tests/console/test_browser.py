@@ -24,6 +24,7 @@ from tests.processes.archives import make_archive
 from tests.turrets.capacity_searches import search_document
 from tests.turrets.runs import ask
 from tests.turrets.scripted import StockTurret, connected, where
+from tests.waiting import until
 
 # One event loop for all of them, as the browser needs it.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -443,5 +444,9 @@ async def test_the_timeline_is_zoomed_and_linked(client: Any, look: Look) -> Non
     await expect(page.locator("#moment")).to_contain_text(":")
     await page.fill("#mark-form input[name=text]", "zoomed")
     await page.get_by_role("button", name="Put on the timeline").click()
-    async with client.get("/marks") as response:
-        assert "zoomed" in [mark["text"] for mark in (await response.json())["marks"]]
+
+    async def is_stored() -> bool:
+        async with client.get("/marks") as response:
+            return "zoomed" in [mark["text"] for mark in (await response.json())["marks"]]
+
+    await until(is_stored)
