@@ -202,7 +202,7 @@ def _leaves(command: click.Command, context: click.Context, words: tuple[str, ..
 
 
 _SAID_BEFORE = ("does not exist", "invalid value for", "missing option", "missing argument")
-"""What is wrong with the other words of a call, and may be said first."""
+"""Parts of messages about other words of the same call; a command may report those first."""
 
 
 def _said(words: Sequence[str], capfd: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -19,7 +19,7 @@ Installs = Sequence[Sequence[str]]
 PLUGIN: Installs = (("--no-compile", "pytest==8.4.2", "pytest-monitor==1.6.6", "pytest-xdist==3.8.0"),)
 
 PLUGIN_IMPORTS = ("pytest", "requests", "psutil", "memory_profiler", "execnet", "sqlite3")
-"""What the plugin imports, but not the plugin: pytest changes its code at the import."""
+"""Modules that the plugin imports. The plugin itself is left out: pytest changes its code when it imports it."""
 
 MONITOR_API_IMPORTS = ("monitor_api",)
 
