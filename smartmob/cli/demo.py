@@ -84,7 +84,7 @@ def _fill(url: str, folder: Path) -> None:
     printing.say("\nDuring one run something else kept the machine busy, so its times say nothing about the commit:")
     _call(compare.command, *(f"commit:{each}" for each in demo_data.BUSY_COMMITS), url=url)
     program = demo_data.crashing_program(folder)
-    printing.say("\nA program of two processes, of which one crashes:")
+    printing.say("\nAn application of two programs, of which one crashes:")
     with _quiet(), suppress(SmartmobError):
         _call(run.command, str(program), "--detach", url=url)
     _call(processes.ps, url=url)
