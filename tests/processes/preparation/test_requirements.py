@@ -21,12 +21,15 @@ def test_requirements_are_decoded_as_pip_decodes_them(encoding: str, tmp_path: P
     text = TEXT if encoding not in ("latin-1", "cp1252") else f"# -*- coding: {encoding} -*-\n{TEXT}"
     data = ("\ufeff" + text).encode(encoding[:-4]) if encoding.endswith("-bom") else text.encode(encoding)
     (tmp_path / "requirements.txt").write_bytes(data)
-    # A path instead of an address needs no session.
-    expected = get_file_content(str(tmp_path / "requirements.txt"), None)[1]  # type: ignore[arg-type]  # see above
-    assert decoded(data) == expected == text
+    # pip 23 and older read UTF-32 as UTF-16, whose mark begins alike, so for that there is only our own expectation.
+    if encoding != "utf-32":
+        # A path instead of an address needs no session.
+        expected = get_file_content(str(tmp_path / "requirements.txt"), None)[1]  # type: ignore[arg-type]  # see above
+        assert expected == text
+    assert decoded(data) == text
     found = installation(tmp_path, "")
     assert found is not None
-    assert (found.needs_source, is_self_contained(expected)) == (False, True)
+    assert (found.needs_source, is_self_contained(text)) == (False, True)
 
 
 def test_an_unknown_encoding_is_named() -> None:

@@ -124,7 +124,8 @@ class TestRampup:
 
         async with firing(Noting, cannons=10, rampup=0.5) as made:
             made.begin(ahead=0.1)
-            await until(lambda: made.look().users == 10)
+            # A user counts from the start of its task; the transaction is made when that task has its turn.
+            await until(lambda: made.look().users == len(begun) == 10)
             await made.end()
         assert len(begun) == 10
         for index, moment in enumerate(sorted(begun)):
