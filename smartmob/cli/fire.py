@@ -43,6 +43,7 @@ from smartmob.turrets.project import find_config
 
 RUNS = "/turret-runs"
 _CONFIG = "config.json"
+_PACKAGE_TYPE = "application/gzip"
 _LEFT_OUT = ("results", "__pycache__", "templates")
 _MAX_PACKAGE_BYTES = 12 * 1024 * 1024
 _STATES = ("waiting", "running", "draining")
@@ -130,18 +131,19 @@ async def fire(
             if search is not None:
                 await _find_capacity(rest, sent.folder, sent.config_file, search, target, as_json)
                 return
-            run = await _request_run(rest, sent.folder, sent.config_file, limits, asked, project)
-            state = await _follow(rest, _ident(run))
+            package = await _packed(sent.folder, sent.config_file, limits, project)
+            run, state = await _fired(rest, package, asked)
     elif search is not None:
         await _find_capacity(rest, project, config_file, search, target, as_json)
         return
     else:
-        run = await _request_run(rest, project, config_file, limits, asked, project)
-        await _warn_of_ports(rest, run["config"])
+        package = await _packed(project, config_file, limits, project)
         if no_wait:
+            run = await rest.post_bytes(RUNS, package, _PACKAGE_TYPE, **asked)
+            await _warn_of_ports(rest, run["config"])
             click.echo(printing.printable(str(run["id"])))
             return
-        state = await _follow(rest, _ident(run))
+        run, state = await _fired(rest, package, asked, warn=True)
     summary = await rest.get(f"{RUNS}/{_ident(run)}/summary")
     limits.shown(summary)
     if target is not None:
@@ -176,22 +178,28 @@ async def _placed(
         yield sent
 
 
-async def _request_run(
-    rest: RestClient,
-    folder: Path,
-    config_file: Path | None,
-    limits: RunConditions,
-    asked: Mapping[str, str],
-    project: Path,
-) -> dict[str, Any]:
-    """Request a run of a project's folder with the conditions of the command line and the query `asked`; return it.
+async def _packed(folder: Path, config_file: Path | None, limits: RunConditions, project: Path) -> bytes:
+    """Return the package of a project's folder with the conditions of the command line.
 
     Without a name in its configuration the run is named after `project`.
     """
     package = limits.packed(await asyncio.to_thread(pack_project, folder, config_file))
-    package = local_load.named(package, project, find_capacity.with_config)
-    run: dict[str, Any] = await rest.post_bytes(RUNS, package, "application/gzip", **asked)
-    return run
+    return local_load.named(package, project, find_capacity.with_config)
+
+
+async def _fired(
+    rest: RestClient, package: bytes, asked: Mapping[str, str], *, warn: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Request a run with the query `asked`, show it until its end, and return it with its final state.
+
+    The first CTRL-C stops the run early, also when it is pressed before the service has answered the request. With
+    `warn`, ports of the project that are not those of the headquarters are told.
+    """
+    with _interrupts() as interrupted:
+        run: dict[str, Any] = await rest.post_bytes(RUNS, package, _PACKAGE_TYPE, **asked)
+        if warn:
+            await _warn_of_ports(rest, run["config"])
+        return run, await _follow(rest, _ident(run), interrupted)
 
 
 def _checked(
@@ -331,13 +339,13 @@ async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
             printing.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
 
 
-async def _follow(rest: RestClient, run: str) -> str:
-    """Show a run until its end, and return its final state. The first CTRL-C stops the run early."""
+async def _follow(rest: RestClient, run: str, interrupted: asyncio.Event) -> str:
+    """Show a run until its end, and return its final state; stop it when `interrupted` is set."""
     path = f"{RUNS}/{run}"
     announced = False
     from smartmob.cli.run_display import RunDisplay  # it imports rich, which other commands of this module do without
 
-    with RunDisplay() as display, _interrupts() as interrupted:
+    with RunDisplay() as display:
         for attempt in range(_ATTEMPTS):
             try:
                 async for frame in rest.frames(f"{path}/live"):
