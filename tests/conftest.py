@@ -36,7 +36,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import umask
 from smartmob.settings import Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
-from tests import free_ports
+from tests import compiling, free_ports
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
 from tests.serving import ServiceServer
@@ -60,8 +60,10 @@ _HASH_COST = 2**4
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the folders that all workers of this run share, and log errors as plainly as the service does."""
+    """Create what all workers of this run share, and log errors as plainly as the service does."""
     share(config)
+    if getattr(config.option, "numprocesses", None):
+        compiling.compile_modules(compiling.stale(Path(__file__).parent))
     # structlog's own choice are tracebacks in colours with the values of all variables, each of which takes a second.
     *others, _ = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
