@@ -234,6 +234,12 @@ def _base_port(settings: Settings) -> int:
     return settings.processes.base_port
 
 
+@pytest.fixture(name="unused_tcp_port")
+def _unused_tcp_port() -> int:
+    """Return a port on which nothing listens, as the fixture of pytest-asyncio, but no other test is given it."""
+    return free_ports.single_port()
+
+
 Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]]
 
 

@@ -46,7 +46,7 @@ async def test_a_killed_program_is_started_again_at_once(agent: Agent, number: s
 
 async def test_a_program_that_exits_with_success_is_started_again(agent: Agent) -> None:
     """The rule of restarts is "always" (seed 002)."""
-    await agent.run("echo done; sleep 0.05")
+    await agent.create(agent.app("web: echo done; sleep 0.05\n"))
     console = await agent.attach(tail=100)
     assert await lines(console, 3) == ["done"] * 3
 
@@ -84,7 +84,7 @@ async def test_descendants_of_a_dead_program_end_before_the_next_start(agent: Ag
 
 async def test_a_grandchild_that_holds_the_output_open_does_not_hide_an_exit(agent: Agent) -> None:
     """The program is started again although the pipe stays open."""
-    await agent.run("setsid sleep 601 & echo started; exit 1")
+    await agent.create(agent.app("web: setsid sleep 601 & echo started; exit 1\n"))
     assert await lines(await agent.attach(tail=100), 2) == ["started"] * 2
 
 
@@ -270,8 +270,12 @@ async def test_a_process_above_its_memory_limit_is_ended_and_told(
     assert "of memory, and its limit is 64 MiB" in status["detail"]
     assert (status["exit_signal"], status["limits"]) == (9, {"memory": 64 << 20, "cpu": 0.5, "tasks": 500})
     assert status["limits_enforced"] == {"memory": "sampling", "cpu": "none", "tasks": "sampling"}
-    said = [event["detail"].get("text", "") for event in await agent.events("app.web.0")]
-    assert any("cpu NOT limited (control groups are switched off)" in text for text in said)
+
+    async def is_told() -> bool:
+        said = [event["detail"].get("text", "") for event in await agent.events("app.web.0")]
+        return any("cpu NOT limited (control groups are switched off)" in text for text in said)
+
+    await until(is_told)
     for wrong in ({"memory": "1G"}, {"memory": 1000}, {"cpu": 0}, {"disk": 1}):
         wanted = {"app": "a", "node": "b", "process_type": "web", "source_url": "http://host/a", "limits": wrong}
         async with agent.client.post("/create-process", json=wanted) as answer:
