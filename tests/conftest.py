@@ -39,6 +39,7 @@ from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests import compiling, free_ports
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
+from tests.processes.commands import lay_quick_python
 from tests.serving import ServiceServer
 from tests.shared import POSTGRES, SHARED, folder_of_files, share
 
@@ -285,3 +286,13 @@ def _reachable_path() -> Iterator[Path]:
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(name="quick_python")
+def _quick_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Return a further file of a source, with which its environment is a copy of one that was made before.
+
+    Name it before what starts the service: that takes over the PATH.
+    """
+    monkeypatch.setenv("PATH", f"{lay_quick_python(tmp_path / 'bin')}{os.pathsep}{os.environ['PATH']}")
+    return {".python-version": "3.77\n"}
