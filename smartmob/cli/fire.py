@@ -28,7 +28,7 @@ from smartmob.cli import (
     thresholds,
 )
 from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
-from smartmob.cli.deploy import Deployment, deployed, machines
+from smartmob.cli.deploy import LEASE_SECONDS, Deployment, deployed, machines
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.kubernetes_turrets import ClusterOptions, with_cluster_options
 from smartmob.cli.run_conditions import RunConditions
@@ -78,6 +78,8 @@ class RunFailed(SmartmobError):
               help="Bring the project's turrets to these machines, and remove them at the end: HOST:PORT,... of "
               "services, or nodes by NAME,... or label=KEY[=VALUE],... or all; repeatable.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
+@click.option("--lease", metavar="DURATION", default=f"{LEASE_SECONDS:g}s", show_default=True,
+              help="Machines of --on remove turrets when this command is gone for so long.")  # fmt: skip
 @click.option(
     _WARM_UP,
     metavar="DURATION",
@@ -98,6 +100,7 @@ async def fire(
     junit: Path | None,
     services: tuple[str, ...],
     hq_address: str | None,
+    lease: str,
     warm_up: str | None,
     no_wait: bool,
     as_json: bool,
@@ -112,11 +115,10 @@ async def fire(
     machine. They begin together, when all of them are ready. With --kubernetes they are pods of a Job.
 
     When no service answers at the default address, or it is no headquarters, a headquarters and the turrets of PROJECT
-    are started here for this run, and the report is written to PROJECT-report.html.
-
-    Conditions of --fail-if add to those of `fail_if` in config.json, which can also stop the run.
+    are started here for this run, and the report is written to PROJECT-report.html. Conditions of --fail-if add to
+    those of `fail_if` in config.json, which can also stop the run.
     """
-    asked = _warm_up(warm_up)
+    asked, lease_seconds = _warm_up(warm_up), duration_seconds("--lease", lease)
     if search is not None and (conditions or no_wait or asked or junit is not None):
         raise click.UsageError(
             "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
@@ -125,7 +127,7 @@ async def fire(
     if services or cluster is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
-        async with _placed(rest, services, cluster, project, config_file, hq_address) as sent:
+        async with _placed(rest, services, cluster, project, config_file, hq_address, lease_seconds) as sent:
             if sent is None:
                 return
             if search is not None:
@@ -167,14 +169,14 @@ async def _find_capacity(
 @asynccontextmanager
 async def _placed(
     rest: RestClient, services: tuple[str, ...], cluster: ClusterOptions | None, project: Path,
-    config_file: Path | None, address: str | None,
+    config_file: Path | None, address: str | None, lease: float,
 ) -> AsyncIterator[Deployment | None]:  # fmt: skip
     """Bring the turrets of a project to a cluster, or to the machines of --on, until the end of the block."""
     if cluster is not None:
         async with kubernetes_turrets.deployed(rest, cluster, project, config_file, address) as pods:
             yield pods
         return
-    async with deployed(rest, await machines(rest, services), project, config_file, address) as sent:
+    async with deployed(rest, await machines(rest, services), project, config_file, address, lease) as sent:
         yield sent
 
 

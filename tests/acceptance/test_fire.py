@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -257,6 +258,30 @@ class TestOnOtherServices:
             assert process.returncode == 1, errors
             assert json.loads(output)["transactions"] == place.hits["/page"]
             assert await _processes(first, second) == []
+
+    async def test_turrets_of_a_killed_command_are_removed_by_their_machines(self, tmp_path: Path) -> None:
+        """SIGKILL leaves the command no time to remove them: their leases end."""
+        async with _two_services(tmp_path) as (first, second, on), target() as place:
+            process = await asyncio.create_subprocess_exec(
+                *(PROGRAMS / "smartmob", "fire", _unpacked(tmp_path / "project", place, run_time=600)),
+                *("--on", on, "--server", first.url, "--lease", "10s"),
+                env=environment(),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            await until(lambda: place.hits["/page"] > 20)
+            turrets = await _processes(first, second)
+            assert [turret["lease"] for turret in turrets] == [10, 10]
+            process.kill()
+            await process.wait()
+
+            async def are_removed() -> bool:
+                return await _processes(first, second) == []
+
+            await until(are_removed)
+            for turret in turrets:
+                with pytest.raises(ProcessLookupError):
+                    os.kill(turret["pid"], 0)
 
     async def test_a_turret_that_fails_to_start_shows_its_last_lines(self, tmp_path: Path) -> None:
         """Nothing is left on the services."""

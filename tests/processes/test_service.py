@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ async def test_a_grandchild_that_holds_the_output_open_does_not_hide_an_exit(age
 
 
 async def test_a_restarted_service_restores_its_processes(settings: Settings, files: FileServer) -> None:
-    """They need no download; a stopped process stays stopped, and a deleted one is not restored."""
+    """They need no download; a stopped process stays stopped, and a deleted one or an old lease does not come back."""
     async with running(build(settings)) as client:
         agent = Agent(client, files)
         source = agent.app("web: date >> runs; wc -l < runs; exec sleep 600\n")
@@ -98,6 +99,7 @@ async def test_a_restarted_service_restores_its_processes(settings: Settings, fi
             await agent.become(f"app.{node}", "running")
         await agent.post("stop", "app.web.1")
         await agent.post("delete", "app.web.2")
+        await agent.create(agent.app(f"web: {SLEEP}\n", path="/leased.tar.gz"), node="web.3", lease=1)
         before = await agent.status("app.web.0")
     assert living([before["pid"]]) == []
     async with running(build(settings)) as client:
@@ -109,6 +111,7 @@ async def test_a_restarted_service_restores_its_processes(settings: Settings, fi
         assert (await client.get("/process-status/app.web.2")).status == 404
         status = await agent.status("app.web.0")
         assert (status["env"], status["created_at"]) == (before["env"], before["created_at"])
+        await until(partial(_is_gone, agent, "app.web.3"))
     assert files.asked_for("/app.tar.gz") == 1 + 2  # one request for each create, none for the restart
 
 
@@ -152,6 +155,11 @@ async def test_a_failed_process_is_prepared_again_by_the_next_service(settings: 
         await agent.become("app.web.0", "running", "download failure")
         await agent.post("restart", "app.web.0")
         await agent.become("app.web.0", "running")
+
+
+async def _is_gone(agent: Agent, slug: str) -> bool:
+    async with agent.client.get(f"/process-status/{slug}") as response:
+        return response.status == 404
 
 
 async def _state(agent: Agent, state: str) -> bool:
