@@ -60,6 +60,7 @@ def compose(
         folder=settings.data_dir / "commands",
         least_free=settings.least_free,
         programs=programs,
+        guard=dependencies.guard,
     )
     return Feature(
         table=routes.table(service, dependencies),
