@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from smartmob import service_activity
 from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
@@ -132,7 +133,6 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
-
     kernel = KernelRoutes(readiness, metrics_registry, tokens, bodies)
     tables = (kernel.table(), *(feature.table for feature in features))
     kernel.set_tables(tables)
@@ -166,6 +166,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     # They are started in this order and stopped in the reverse order.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_database, lambda _: services.run(tasks)))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
+    app.cleanup_ctx.append(lambda _: service_activity.telling(tasks, services, features))
     app.on_shutdown.append(lambda _: service.stop())
     return service
 

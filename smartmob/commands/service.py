@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class CommandsService:
 
     Call `start` once the writer `records` runs, and `close` before the writer is closed. `environment` is inherited by
     programs; by default it is the service's own environment without its settings. `programs` prepares those of
-    applications.
+    applications. `keeping` returns the id of the other running service that has the output of jobs in a folder.
     """
 
     def __init__(
@@ -88,8 +88,10 @@ class CommandsService:
         least_free: int = 0,
         programs: ProgramPreparation | None = None,
         guard: ReservationGuard | None = None,
+        keeping: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> None:
         self.settings = settings
+        self._keeping = keeping
         self.tasks = tasks
         self.registry = Registry(COMMANDS)
         for module in settings.modules:
@@ -127,6 +129,17 @@ class CommandsService:
         self._store.data_directory_id = datadir.directory_id(self._folder / "id")
         await self._numbers.reserve()
         await self.maintenance.record_lost_jobs()
+
+    @property
+    def output_folder(self) -> str:
+        """Return the id of the folder that has the output of jobs; it is read at the start."""
+        return str(self._store.data_directory_id)
+
+    async def elsewhere(self, job_id: int) -> str | None:
+        """Return the id of the other service that has the output of a job, or None if it is here or nowhere."""
+        if self._keeping is None or (folder := await self.jobs.output_folder(job_id)) is None:
+            return None
+        return await self._keeping(folder)
 
     async def stop_jobs(self) -> None:
         """End the jobs while their clients are still connected, and then disconnect the clients."""

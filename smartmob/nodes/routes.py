@@ -23,7 +23,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
-from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest, matches
+from smartmob.nodes.model import SERVICE_PREFIX, Joined, JoinRequest, Node, NodeUpdate, digest, matches
 from smartmob.nodes.proxy import FORWARDED
 from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.service import NodesService
@@ -192,7 +192,7 @@ def _services(h: _Handlers) -> tuple[Route, ...]:
             "/nodes/{name}/service/{rest}",
             h.pass_on,
             f"node_service_{method.lower()}",
-            "Use the service of a node: the request is passed on to it, with the role of the token.",
+            "Use the service of a node, or another one on the database by @ and its id, with the role of the token.",
             passed_on,
             roles=(READ, INGEST, CONTROL),
             rest=True,
@@ -340,6 +340,9 @@ class _Handlers:
     async def _pass_on(self, request: web.Request, name: str) -> web.StreamResponse:
         prefix = f"/api/v1/nodes/{name}/service"
         _, _, target = request.raw_path.partition("/service/")
+        if name.startswith(SERVICE_PREFIX):
+            proxy = self._service.service_proxy(await self._service.other_service(name))
+            return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER)
         other = await self._service.holder(name)
         if other is not None:
             if FORWARDED in request.headers:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import msgspec
+
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.audit import recorded_calls
 from smartmob.kernel.audit.events import CommandCalled
@@ -21,6 +23,7 @@ from smartmob.nodes import protocol
 from smartmob.nodes.limited_requests import LimitedRequests
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import (
+    SERVICE_PREFIX,
     Joined,
     JoinRequest,
     Node,
@@ -93,8 +96,12 @@ class NodesService:
         self._service_proxies: dict[str, tuple[str, NodeProxy]] = {}
 
     async def join(self, request: JoinRequest) -> Joined:
-        """Make a node with a key of its own; raises Conflict when the name is taken."""
-        key = make_key()
+        """Make a node with a key of its own; raises Conflict when the name is taken, unless it is by this key."""
+        key = request.key or make_key()
+        if request.key is not None and (known := await self._store.name_of(digest(key))) is not None:
+            if known != request.name:
+                raise Conflict(f"this is the key of the node {known}")
+            return Joined(name=known, key=key)
         if not await self._store.insert(request.name, digest(key), request.labels, clock.now()):
             raise Conflict(
                 f"there is a node {request.name} already; choose another name with --name, "
@@ -130,6 +137,21 @@ class NodesService:
             (self._shown(each, running), each.activity if (link := links.find(each.name)) is None else link.activity)
             for each in await self._store.nodes()
         ]
+
+    async def services_with_activity(self) -> list[tuple[OtherService, NodeActivity]]:
+        """Return the other services on the database with their programs and running jobs, in the order of their ids."""
+        found = await self._services.activities()
+        others = sorted(await self._services.others(), key=lambda other: other.id) if found else []
+        return [
+            (other, msgspec.json.decode(found[other.id], type=NodeActivity)) for other in others if other.id in found
+        ]
+
+    async def other_service(self, name: str) -> OtherService:
+        """Return the other service of a name that begins with SERVICE_PREFIX; raises NotFound."""
+        for other in await self._services.others():
+            if SERVICE_PREFIX + other.id == name:
+                return other
+        raise NotFound(f"there is no other service {name.removeprefix(SERVICE_PREFIX)} on this database")
 
     async def keep_activity(self, link: Link, activity: NodeActivity) -> None:
         """Record what a node has told of its programs and jobs. Raises Unavailable."""

@@ -134,6 +134,15 @@ def _control_routes(h: _Handlers) -> list[Route]:
             answers=answers,
             body=body(protocol.SignalRequest, limit=_SMALL_BYTES),
         ),
+        Route(
+            "POST",
+            "/renew-process/{slug}",
+            h.renew,
+            "renew_process",
+            summary="Begin the lease of a program anew; without a lease nothing changes.",
+            answers=answers,
+            body=_IGNORED_BODY,
+        ),
     ]
 
 
@@ -221,6 +230,10 @@ class _Handlers:
     async def signal(self, request: web.Request) -> web.StreamResponse:
         document = decode(protocol.SIGNAL, await self._bodies.read(request))
         return self._status(request, self._service.signal(parameter(request, "slug"), document.signal))
+
+    async def renew(self, request: web.Request) -> web.StreamResponse:
+        await self._bodies.read(request)
+        return self._status(request, self._service.renew(parameter(request, "slug")))
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
         arguments = query(request, protocol.AttachQuery)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -64,6 +64,17 @@ def light_programs() -> Path:
     return made("light", make) / "bin"
 
 
+@cache
+def python_with_pytest() -> Path:
+    """Return the Python of an environment with pytest and its requirements only, which no plugin slows down."""
+
+    def make(folder: Path) -> None:
+        venv.create(folder, symlinks=True)
+        _link(next((folder / "lib").glob("python*/site-packages")), (distribution("pytest"), *required("pytest")))
+
+    return made("pytest", make) / "bin" / "python"
+
+
 def environment_with_wheel(folder: Path) -> Path:
     """Make an environment at `folder` with the wheel only, and return the folder of its modules."""
     venv.create(folder, symlinks=True)
@@ -75,7 +86,11 @@ def environment_with_wheel(folder: Path) -> Path:
 
 def link_required(site: Path, wanted: str) -> None:
     """Let the folder `site` have the packages that `smartmob`, or `smartmob[EXTRA,…]`, requires, and no others."""
-    for found in required(wanted):
+    _link(site, required(wanted))
+
+
+def _link(site: Path, distributions: Iterable[Distribution]) -> None:
+    for found in distributions:
         for entry in {file.parts[0] for file in found.files or () if file.parts[0] != ".."} - {"__pycache__"}:
             # A new environment can have setuptools, which one of them requires.
             if not (site / entry).exists():

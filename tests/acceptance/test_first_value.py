@@ -45,6 +45,8 @@ def _variables(folder: Path) -> dict[str, str]:
     pip = [Path.home() / name for name in (".config/pip/pip.conf", ".pip/pip.conf") if (Path.home() / name).exists()]
     (folder / "home").mkdir()
     further = {"HOME": str(folder / "home"), "SMARTMOB_DATA_DIR": str(folder / "data")}
+    # Half of the processor time of pip would go into the bytecode of modules that are never imported.
+    further["PIP_NO_COMPILE"] = "1"
     found = environment(**further)
     if pip:
         found.setdefault("PIP_CONFIG_FILE", str(pip[0]))

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from smartmob.cli.main import group
+from tests.acceptance.installed import python_with_pytest
 from tests.experiments.suites import write_suite
 from tests.waiting import until
 
@@ -80,7 +81,7 @@ def test_two_revisions(tmp_path: Path) -> None:
     names = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")
     for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "one")):
         subprocess.run(["git", *names, *words], cwd=here, check=True)
-    options = ("--python", sys.executable, "--witness", "clock", "--max-pairs", "1", "--max-time", "13m")
+    options = ("--python", str(python_with_pytest()), "--witness", "clock", "--max-pairs", "1", "--max-time", "13m")
     result = _ab("HEAD", "HEAD", *options, "--format", "markdown", "--", "-k", "fixture")
     assert result.return_value == 0, result.output
     assert result.stdout.startswith("### 🟡 HEAD → HEAD: 1 cannot be told")

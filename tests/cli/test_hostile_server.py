@@ -57,7 +57,7 @@ _ALL_FORMS = ("texts", "numbers")
 """Scripts that every form of output is tried with; whether an answer is taken depends on no form."""
 
 _RUNNER = """
-import gc, json, os, signal, sys
+import gc, json, os, resource, signal, sys
 from smartmob.cli import commands, fire, follower, main
 from smartmob.client import channel
 from smartmob.client.limits import LIMITS
@@ -71,32 +71,56 @@ follower.PAUSES = channel.PAUSES
 fire._AGAIN_AFTER = 0.01
 gc.collect()
 gc.freeze()
-for line in sys.stdin:
-    asked = json.loads(line)
+# What is read ahead of its line would be lost with the copy that has read it.
+lines, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "w")
+
+def answer(code, memory):
+    answers.write(json.dumps([code, memory]) + "\\n")
+    answers.flush()
+
+def run(asked):
+    signal.alarm(asked["seconds"])
+    os.chdir(asked["folder"])
+    for number, name in ((0, "/dev/null"), (1, asked["out"]), (2, asked["err"])):
+        file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False, errors="backslashreplace")
+    os.environ |= asked["environment"]
+    LIMITS.silence_seconds = channel.HEARTBEAT_SECONDS = commands.CONNECT_SECONDS = asked["patience"]
+    sys.argv = ["smartmob", *asked["words"]]
+    code = 99
+    try:
+        main.main()
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    for file in (sys.stdout, sys.stderr):
+        if file is not None:
+            file.flush()
+    answer(code & 0xFF, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+def run_all(line):
+    while line.strip():
+        run(json.loads(line))
+        line = lines.readline()
+
+while line := lines.readline():
+    if not line.strip():
+        continue
     child = os.fork()
     if not child:
-        signal.alarm(asked["seconds"])
-        os.chdir(asked["folder"])
-        for number, name in ((0, "/dev/null"), (1, asked["out"]), (2, asked["err"])):
-            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), number)
-        os.environ |= asked["environment"]
-        LIMITS.silence_seconds = channel.HEARTBEAT_SECONDS = commands.CONNECT_SECONDS = asked["patience"]
-        sys.argv = ["smartmob", *asked["words"]]
-        code = 99
-        try:
-            main.main()
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        for file in (sys.stdout, sys.stderr):
-            if file is not None:
-                file.flush()
-        os._exit(code & 0xFF)
+        run_all(line)
+        os._exit(0)
     _, status, used = os.wait4(child, 0)
-    print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss]), flush=True)
+    if status:
+        answer(os.waitstatus_to_exitcode(status), used.ru_maxrss)
 """
-"""Runs each command in a copy of a process that has loaded them, with smaller limits and shorter pauses."""
+"""Runs commands in a copy of a process that has loaded them, with smaller limits and shorter pauses.
+
+Commands run one after another in one copy, up to an empty line: most of the time of a copy is for its memory.
+"""
 
 
 def _leaves(found: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -140,7 +164,7 @@ def _forms(found: click.Command) -> list[list[str]]:
 
 
 class Runner:
-    """Runs commands, each in a process of its own that is a copy of one that has loaded them."""
+    """Runs commands in a process that is a copy of one that has loaded them."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
         self.folder = folder
@@ -149,7 +173,7 @@ class Runner:
     async def run(self, server: str, *words: str, patience: float = 60.0) -> tuple[int, int, str, str]:
         """Return the exit code, the most memory in kB, the output and the errors of a command.
 
-        The command waits `patience` seconds for an answer.
+        The command waits `patience` seconds for an answer. The next one has the same process, unless you call `end`.
         """
         out, err = self.folder.parent / "out", self.folder.parent / "err"
         variables = {"SMARTMOB_SERVER": server, "SMARTMOB_TOKEN": TOKEN, "HOME": str(self.folder.parent.parent)}
@@ -161,6 +185,12 @@ class Runner:
         self._process.stdin.flush()
         code, memory = json.loads(await asyncio.to_thread(self._process.stdout.readline))
         return code, memory, _head(out), _head(err)
+
+    def end(self) -> None:
+        """Let the next command have a new process."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
 
 
 def _head(path: Path) -> str:
@@ -181,7 +211,7 @@ def _loaded() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(name="runner")
-def _runner(tmp_path: Path, loaded: subprocess.Popen[str]) -> Runner:
+def _runner(tmp_path: Path, loaded: subprocess.Popen[str]) -> Iterator[Runner]:
     """Return the runner of commands in a folder with a file, a project and measures."""
     folder = tmp_path / "scratch" / "inner"
     (folder / "project").mkdir(parents=True)
@@ -191,7 +221,9 @@ def _runner(tmp_path: Path, loaded: subprocess.Popen[str]) -> Runner:
     (folder / "project" / "Procfile").write_text("web: true\n")
     for name in ("out", "err"):
         (folder.parent / name).touch()
-    return Runner(folder, loaded)
+    runner = Runner(folder, loaded)
+    yield runner
+    runner.end()
 
 
 def _outside(runner: Runner) -> set[str]:

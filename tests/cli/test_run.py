@@ -135,9 +135,11 @@ class TestEnding:
 class TestFailing:
     """Programs that cannot be run."""
 
-    async def test_requirements_that_pip_cannot_install(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+    async def test_requirements_that_pip_cannot_install(
+        self, quick_python: dict[str, str], smartmob: Any, program: Any, rest: RestClient
+    ) -> None:
         """The output of pip is shown once; the reason and the next step follow, and the exit code is 1."""
-        folder = program("myapp", PROCFILE, requirements_txt="./nothing-of-that-name\n")
+        folder = program("myapp", PROCFILE, requirements_txt="./nothing-of-that-name\n", **quick_python)
 
         code, output, errors = await smartmob("run", folder, "--scale", "web=1")
 

@@ -108,7 +108,7 @@ ROLES = {
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
-        *("dependencies", "health", "output", "ports", "preparation", "process_changes", "process_journal"),
+        *("dependencies", "health", "leases", "output", "ports", "preparation", "process_changes", "process_journal"),
         *("program_limits", "recorder", "sampler"),
         *("one_off_programs", "spawned_program", "supervisor", "viewer"),
     },

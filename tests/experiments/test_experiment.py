@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from smartmob.experiments.model import Measure
 from smartmob.experiments.sides import Side, probe
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
+from tests.acceptance.installed import python_with_pytest
 from tests.experiments.suites import WORK, write_suite
 
 _LONG = Limits(max_seconds=800.0, max_pairs=40)
@@ -71,7 +71,7 @@ async def test_a_slower_program_is_found(spawner: Spawner, tmp_path: Path) -> No
 @pytest.mark.long
 async def test_a_suite_on_both_sides(spawner: Spawner, tmp_path: Path) -> None:
     """Tests that pass on both sides are measured; those that do not are named, and the limit of pairs is kept."""
-    python = probe(sys.executable)
+    python = probe(str(python_with_pytest()))
     sides = tuple(
         Side(name, "folder", write_suite(tmp_path / name, text), python=python)
         for name, text in (("one", WORK), ("two", WORK.replace("range(number)", "range(2 * number)")))
@@ -105,7 +105,7 @@ async def test_modules_of_another_place_are_refused(spawner: Spawner, tmp_path: 
     elsewhere = write_suite(tmp_path / "elsewhere")
     side = write_suite(tmp_path / "one")
     (side / "conftest.py").write_text(f"import sys\nsys.path.insert(0, {str(elsewhere)!r})\nimport work\n")
-    one = Side("one", "folder", side, python=probe(sys.executable))
+    one = Side("one", "folder", side, python=probe(str(python_with_pytest())))
     experiment = _experiment(spawner, tmp_path / "runs", (one, one), _LONG)
     with pytest.raises(InvalidInput, match=r"import work from .*elsewhere/work\.py, not from"):
         await experiment.run()

@@ -14,6 +14,7 @@ from smartmob.experiments.measured_run import COMMAND, MeasuredRuns, Plan
 from smartmob.experiments.sides import Side, probe
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
+from tests.acceptance.installed import python_with_pytest
 from tests.experiments.suites import write_suite
 from tests.waiting import until
 
@@ -34,7 +35,7 @@ def _runs(spawner: Spawner, folder: Path, *words: str) -> MeasuredRuns:
 
 async def test_a_suite_is_run_without_traces(spawner: Spawner, tmp_path: Path) -> None:
     """Its tests are measured with the modules of the side, and nothing is written into its folder."""
-    side = Side("one", "folder", write_suite(tmp_path / "one"), python=probe(sys.executable))
+    side = Side("one", "folder", write_suite(tmp_path / "one"), python=probe(str(python_with_pytest())))
     before = sorted(side.folder.rglob("*"))
     runs = _runs(spawner, tmp_path / "runs", "test_work.py")
     tests = {"test_work.py::test_compute[1000]": 2, "test_work.py::test_fixture": 1}
@@ -49,7 +50,7 @@ async def test_a_suite_is_run_without_traces(spawner: Spawner, tmp_path: Path) -
 async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> None:
     """The message has the last lines of pytest."""
     folder = write_suite(tmp_path / "one")
-    side = Side("one", "folder", folder, python=probe(sys.executable))
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
     with pytest.raises(InvalidInput, match=r"cannot be run:\n(?s:.)*no-such-option"):
         await _runs(spawner, tmp_path / "runs", "--no-such-option").run(side, "a", Plan(1))
 

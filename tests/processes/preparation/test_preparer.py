@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     ),
 }  # fmt: skip
 
-LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stall_timeout=1.5)
+LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stall_timeout=SECONDS)
 
 
 @pytest.mark.parametrize(("serve", "state", "reason"), FAILURES.values(), ids=FAILURES)
@@ -109,7 +110,8 @@ async def test_every_failure_has_a_state_and_a_reason(
     agent_with: Any, serve: Callable[[FileServer], str], state: str, reason: str, tmp_path: Path
 ) -> None:
     """Nothing is started, no file leaves its folder, and a restart tries again."""
-    agent: Agent = await agent_with(processes=LIMITS)
+    stalls = reason == "1.5 s"
+    agent: Agent = await agent_with(processes=replace(LIMITS, stall_timeout=1.5) if stalls else LIMITS)
     await agent.create(serve(agent.files), env={"SECRET": "wonderland"})
     status = await until(lambda: _failed(agent))
     assert status["state"] == state
@@ -170,7 +172,7 @@ def _service_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_delete_during_pip_install_ends_its_process_tree(
-    agent_with: Any, service_variables: None, tmp_path: Path
+    service_variables: None, quick_python: dict[str, str], agent_with: Any, tmp_path: Path
 ) -> None:
     """The build process has ended when the answer comes; its variables have no token and no database of the service."""
     setup = (
@@ -181,7 +183,7 @@ async def test_a_delete_during_pip_install_ends_its_process_tree(
     )
     project = "[build-system]\nrequires = []\nbuild-backend = 'slow'\nbackend-path = ['.']\n"
     agent: Agent = await agent_with()
-    await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "slow.py": setup}))
+    await agent.create(agent.app(f"web: {SLEEP}\n", {"pyproject.toml": project, "slow.py": setup, **quick_python}))
     await until((tmp_path / "pid").exists)
     assert (await agent.status("app.web.0"))["state"] == "processing"
     pid = int((tmp_path / "pid").read_text())
@@ -192,13 +194,15 @@ async def test_a_delete_during_pip_install_ends_its_process_tree(
     assert SECRET not in seen
 
 
-async def test_ten_nodes_share_everything_but_their_copies(agent: Agent, tmp_path: Path) -> None:
+async def test_ten_nodes_share_everything_but_their_copies(
+    quick_python: dict[str, str], agent: Agent, tmp_path: Path
+) -> None:
     """There is one download, one unpacked source and one environment; each node has its own folder."""
     package = wheel("greeting", "1.0", {"greeting.py": "TEXT = 'hello from a package'\n"})
     url = agent.files.file("/greeting-1.0-py3-none-any.whl", package)
     main = "import greeting, os; print(greeting.TEXT, os.environ['VIRTUAL_ENV'], os.getcwd(), flush=True)"
     more = {"requirements.txt": f"greeting @ {url}\n", "main.py": main + "\nimport time; time.sleep(600)"}
-    source = agent.app("web: python main.py\n", more)
+    source = agent.app("web: python main.py\n", more | quick_python)
     agent.files.gate.clear()
     await asyncio.gather(*(agent.create(source, node=f"web.{n}") for n in range(10)))
     consoles = [await agent.attach(f"app.web.{n}", tail=1000) for n in range(10)]

@@ -74,7 +74,7 @@ async def checked(folder: Path, name: str, source: str) -> list[Check]:
     """Return what a check finds about a turret in Python."""
     path = folder / f"turret_{name}.py"
     path.write_text(source, encoding="utf-8")
-    options = CheckOptions(command=(sys.executable, str(path)), patience=20.0, limit=800.0)
+    options = CheckOptions(command=(sys.executable, str(path)), patience=40.0, limit=800.0)
     return await TurretCheck(options, lambda text: None).run()
 
 
