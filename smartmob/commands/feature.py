@@ -66,6 +66,7 @@ def compose(
         folder=settings.data_dir / "commands",
         least_free=settings.least_free,
         programs=programs,
+        guard=dependencies.guard,
         keeping=keeping,
     )
     return Feature(

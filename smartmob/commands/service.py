@@ -25,6 +25,7 @@ from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.environment import inherited
 from smartmob.feature_settings import CommandsSettings
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import datadir
 from smartmob.kernel.runtime.disk import LeastFree
@@ -86,6 +87,7 @@ class CommandsService:
         environment: Mapping[str, str] | None = None,
         least_free: int = 0,
         programs: ProgramPreparation | None = None,
+        guard: ReservationGuard | None = None,
         keeping: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> None:
         self.settings = settings
@@ -117,7 +119,7 @@ class CommandsService:
             bus=bus,
             programs=programs,
         )
-        self.calls = CallRunner(self.registry, self._numbers, self.supervisor, self.output, services)
+        self.calls = CallRunner(self.registry, self._numbers, self.supervisor, self.output, services, guard=guard)
         self._stopping: asyncio.Task[None] | None = None
         self._disconnects: set[Callable[[], object]] = set()
 

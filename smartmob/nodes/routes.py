@@ -33,6 +33,8 @@ log = get_logger()
 _MAX_BYTES = 64 * 1024
 _COMMANDS = "commands"
 """The path of the WebSocket by which commands are called."""
+_CALLS = "/commands/"
+"""The beginning of the paths by which single commands are called."""
 _FIRST_SECONDS = 30.0
 """Seconds that a node has to describe itself after it has connected."""
 _REASON_BYTES = 123
@@ -347,6 +349,11 @@ class _Handlers:
                 raise Unavailable(f"the node {name} has just connected to another service", 1)
             proxy = self._service.service_proxy(other)
             return await proxy.pass_on(request, request.raw_path, "", PRINCIPAL.get() or OWNER)
+        path = f"/{target.partition('?')[0]}"
+        if self._service.guard.starts_work(request.method, path):
+            self._service.guard.check(name)
+        if request.method == "POST" and path.startswith(_CALLS):
+            self._service.guard.check_call(path.removeprefix(_CALLS), name)
         proxy = self._service.proxy(name)
         tap = self._service.tap(name, request.remote or "") if target.partition("?")[0] == _COMMANDS else None
         return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, tap)

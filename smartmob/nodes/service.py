@@ -14,6 +14,7 @@ from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.audit import recorded_calls
 from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.auth.node_access import service_secret
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
@@ -78,8 +79,10 @@ class NodesService:
         *,
         bus: EventBus,
         token: str | None = None,
+        guard: ReservationGuard | None = None,
     ) -> None:
         """`token` is that of this service, which the other services on the database have, too."""
+        self.guard = guard or ReservationGuard()
         self._bus = bus
         self.links = NodeLinks()
         self.limited_requests = LimitedRequests()
@@ -165,6 +168,10 @@ class NodesService:
         if stored is None or not matches(stored.labels, only or {}):
             raise _not_found(name)
         return self._shown(stored, await self._running())
+
+    async def check_node(self, name: str, only: Mapping[str, str | None]) -> None:
+        """Raise NotFound if there is no node of this name with the labels `only`."""
+        await self.node(name, only)
 
     async def update(self, name: str, change: NodeUpdate) -> Node:
         """Change labels or the drained state of a node; raises NotFound."""
@@ -270,13 +277,23 @@ class NodesService:
             return made
         return found[1]
 
-    def tap(self, node: str, client: str) -> Callable[[str], None]:
-        """Return the function that publishes the calls among the messages for the commands of a node."""
+    def tap(self, node: str, client: str) -> Callable[[str], str | None]:
+        """Return the function that publishes the calls among the messages for the commands of a node.
 
-        def look(text: str) -> None:
+        It returns the answer to a call that is refused, since another client has reserved the node.
+        """
+
+        def look(text: str) -> str | None:
             called = recorded_calls.read(text)
-            if called is not None:
-                self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
+            if called is None:
+                return None
+            try:
+                self.guard.check_call(called[0], node)
+            except Conflict as error:
+                self._bus.publish(CommandCalled(called[0], called[1], client, "refused: reserved", node))
+                return protocol.refused_call(text, str(error))
+            self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
+            return None
 
         return look
 

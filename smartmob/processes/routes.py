@@ -63,6 +63,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             summary="Create a program and start it.",
             answers={201: answer(protocol.Process), 409: Answer("A program of that name exists.")},
             body=body(protocol.CreateRequest, limit=_CREATE_BYTES),
+            starts_work=True,
         ),
         Route(
             "GET",
@@ -122,6 +123,7 @@ def _control_routes(h: _Handlers) -> list[Route]:
             summary="Start a program; stop it first if it runs.",
             answers=answers,
             body=_IGNORED_BODY,
+            starts_work=True,
         ),
         Route(
             "POST",

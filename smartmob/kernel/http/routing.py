@@ -66,6 +66,8 @@ class Route:
     rest: bool = False
     of_nodes: bool = False
     """True if a token that is limited to some nodes may use the route; its handler checks the labels of the node."""
+    starts_work: bool = False
+    """True if the route starts work on the machine of the service, which is refused if another client has it."""
 
     @property
     def allowed(self) -> tuple[Role, ...]:
