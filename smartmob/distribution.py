@@ -43,6 +43,7 @@ PLACEMENTS: Mapping[str, Placement] = MappingProxyType(
         # They are written in one statement with the processes.
         "process_events": LOCAL,
         "processes": LOCAL,
+        "reservations": LOCAL,
         "schema_migrations": LOCAL,
         "service_outbox_records": LOCAL,
         "service_outboxes": LOCAL,
