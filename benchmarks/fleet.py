@@ -2,8 +2,9 @@
 
     python -m benchmarks.fleet --nodes 50,100,200
 
-The nodes are links of the real client, many in one process; behind each is a small HTTP server that answers the command
-`exec` without running a program. So the figures are those of the service and of `smartmob exec --on all`.
+The nodes are links of the real client, many in one process, and each reports the load of this machine once a second;
+behind each is a small HTTP server that answers the command `exec` without running a program. So the figures are those
+of the service and of `smartmob exec --on all`. The nodes of a process share what they read of the machine.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +30,35 @@ import psutil
 from aiohttp import web
 
 from benchmarks.candidates import say
-from smartmob.client.node_link import Membership, NodeLink
+from smartmob.client import reporter
+from smartmob.client.node_link import LocalServer, Membership, NodeLink
+from smartmob.client.node_samples import NodeSamples
+from smartmob.client.reporter import Clocks
+from smartmob.hosts.fields import Snapshot
+from smartmob.hosts.sampler.snapshot import SnapshotReader
 from smartmob.kernel.auth.node_access import make_secret
 
 _TOKEN = "a-long-secret-of-the-benchmark"
 _BY_PROCESS = 50  # nodes of a process
 _ROUNDS = 3
 _IDLE_SECONDS = 10.0
+_SAMPLE_SECONDS = 1.0
 _LIMIT_SECONDS = 300.0
 _POLL_SECONDS = 0.2
 _SMARTMOB = str(Path(sys.executable).with_name("smartmob"))
+
+
+class _SharedReader(SnapshotReader):
+    """Reads the machine once a second for all nodes of the process."""
+
+    _shared: tuple[float, Snapshot] | None = None
+
+    def read(self, *arguments: Any) -> Snapshot:
+        now = time.monotonic()
+        last = _SharedReader._shared
+        if last is None or now - last[0] > _SAMPLE_SECONDS / 2:
+            last = _SharedReader._shared = now, super().read(*arguments)
+        return last[1]
 
 
 async def _commands(request: web.Request) -> web.WebSocketResponse:
@@ -61,29 +82,26 @@ async def _nodes(url: str, first: int, count: int, folder: Path) -> None:
     """Keep the links of nodes until this process is ended."""
     app = web.Application()
     app.router.add_get("/commands", _commands)
+    reporter.SnapshotReader = _SharedReader  # type: ignore[attr-defined]  # 50 nodes would read the machine 50 times a second
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     loop = asyncio.get_running_loop()
-    server = runner.server
-    if server is None:
+    http = runner.server
+    if http is None:
         raise RuntimeError("the runner has no server")
 
     async def accept(sock: socket.socket) -> None:
-        await loop.connect_accepted_socket(server, sock)
+        await loop.connect_accepted_socket(http, sock)
 
     async def one(number: int) -> None:
         name = f"node{number:04}"
         member = Membership(url, name, folder / f"{name}.json", {"rack": str(number % 10)}, _TOKEN)
-        link = NodeLink(
-            member,
-            lambda _, work: loop.create_task(work),
-            accept,
-            lambda _: None,
-            make_secret,
-            time.time,
-            lambda _: None,
-        )
+        samples = NodeSamples(folder / name, None, Clocks(time.time, time.monotonic), lambda _: None)
+        sending = loop.create_task(samples.run(_SAMPLE_SECONDS))
+        server = LocalServer(lambda _, work: loop.create_task(work), accept, lambda _: None, make_secret)
+        link = NodeLink(member, server, time.time, lambda _: None, on_host=samples.use)
         await link.run()
+        sending.cancel()
 
     await asyncio.gather(*(one(number) for number in range(first, first + count)))
 
@@ -93,6 +111,20 @@ def _connected(url: str) -> int:
     request = urllib.request.Request(f"{url}/api/v1/nodes", headers={"Authorization": f"Bearer {_TOKEN}"})
     with urllib.request.urlopen(request, timeout=_LIMIT_SECONDS) as answer:
         return sum(node["connected"] for node in json.load(answer)["nodes"])
+
+
+def _samples(url: str, count: int) -> int:
+    """Return the number of nodes whose newest sample is younger than the time in which none was waited for."""
+    with urllib.request.urlopen(
+        urllib.request.Request(
+            f"{url}/hosts/?limit={min(count, 1_000)}", headers={"Authorization": f"Bearer {_TOKEN}"}
+        ),
+        timeout=_LIMIT_SECONDS,
+    ) as answer:
+        hosts = json.load(answer)["hosts"]
+    newest = [host["latest"]["time"] for host in hosts if host["latest"] and host["name"].startswith("node")]
+    since = datetime.now(UTC) - timedelta(seconds=_IDLE_SECONDS)
+    return sum(datetime.fromisoformat(time) > since for time in newest)
 
 
 def _start_nodes(url: str, count: int, folder: Path) -> list[subprocess.Popen[bytes]]:
@@ -115,6 +147,7 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
         before, started = service.cpu_times(), time.perf_counter()
         time.sleep(_IDLE_SECONDS)
         after = service.cpu_times()
+        samples = _samples(url, count)
         idle = (after.user + after.system - before.user - before.system) / (time.perf_counter() - started)
         used, theirs = service.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = [_exec(url, count) for _ in range(_ROUNDS)]
@@ -126,7 +159,9 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
             "join seconds": round(joined, 2),
             "exec seconds": [round(each, 2) for each in seconds],
             "processor seconds of an exec": {"service": round(cpu, 2), "client": round(client_cpu / _ROUNDS, 2)},
-            "idle percent of a core": round(100 * idle, 2),
+            "percent of a core with samples": round(100 * idle, 2),
+            "nodes with samples of the last seconds": samples,
+            "the same of a node": round(100 * idle / count, 3),
             "kB of the service for a node": round((service.memory_info().rss - memory) / count / 1000),
         }
     finally:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from smartmob import service_activity
 from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
@@ -18,6 +19,7 @@ from smartmob.kernel.audit import feature as audit
 from smartmob.kernel.auth import feature as access
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.db import migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
@@ -48,10 +50,11 @@ from smartmob.marks import feature as marks
 from smartmob.metrics import feature as metrics
 from smartmob.nodes import feature as nodes
 from smartmob.processes import feature as processes
+from smartmob.reservations import feature as reservations
 from smartmob.settings import Settings
 from smartmob.turrets import feature as turrets
 
-FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts, nodes)
+FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts, nodes, reservations)
 """All features that have tables."""
 
 MIGRATED_FEATURES = {
@@ -114,13 +117,13 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
     database, metrics_registry, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
+    viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
     attempt_limit = AttemptLimit(settings.auth_tries)
     tokens = TokenAuthenticator(settings.token, attempt_limit, instance=str(settings.data_dir.absolute()))
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
-    viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
-    services = ServiceRegistry(database, settings, alone=embedded is not None)
-    kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness)
+    services, guard = ServiceRegistry(database, settings, alone=embedded is not None), ReservationGuard(mounted)
+    kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness, guard)
     dependencies = Dependencies(*kernel_parts, database, services, service_outbox.made(database, services, settings))
     features = (audited := audit.build(dependencies), *_build_features(dependencies))
 
@@ -130,13 +133,13 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
-
     kernel = KernelRoutes(readiness, metrics_registry, tokens, bodies)
     tables = (kernel.table(), *(feature.table for feature in features))
     kernel.set_tables(tables)
     host_rules = HostRules(settings.host, settings.allow_host)
     proxies, record = TrustedProxies(settings.trusted_proxy, settings.proxy_header), audited.service.record_request
-    gate = RequestGate(tokens, host_rules, public_paths(tables), request_stats, mounted, proxies=proxies, audit=record)
+    gate_parts = (tokens, host_rules, public_paths(tables), request_stats, mounted)
+    gate = RequestGate(*gate_parts, proxies=proxies, audit=record, guard=guard)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, tables)
     service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, dependencies.outbox)
@@ -149,11 +152,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
         tasks.supervise("loop-lag", lag.watch)
         yield
-        await tasks.close()
-
-    async def run_children(_: web.Application) -> AsyncIterator[None]:
-        yield
         await spawner.close()
+        await tasks.close()
 
     async def run_database(_: web.Application) -> AsyncIterator[None]:
         try:
@@ -164,8 +164,9 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
             await database.close()
 
     # They are started in this order and stopped in the reverse order.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_database, lambda _: services.run(tasks)))
+    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, lambda _: services.run(tasks)))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
+    app.cleanup_ctx.append(lambda _: service_activity.telling(tasks, services, features))
     app.on_shutdown.append(lambda _: service.stop())
     return service
 
@@ -194,5 +195,6 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
         access.build(dependencies),
         *built,
         built_nodes,
+        reservations.build(dependencies, built_nodes.service),
         console.build(dependencies, services, built_alerts.service),
     )

@@ -14,6 +14,7 @@ from smartmob.commands import job_journal
 from smartmob.commands.job_journal import JobJournal
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.features import Feature, KernelParts
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
@@ -64,7 +65,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Node:
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers)
-    parts = KernelParts(settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness)
+    guard = ReservationGuard()  # the service refuses what goes to a machine that is reserved
+    parts = KernelParts(settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness, guard)
     journal = Journal(settings.data_dir / "journal", OUTGOING)
     features = _build_features(parts, journal)
     metrics_registry.add(

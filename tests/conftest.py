@@ -36,7 +36,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import umask
 from smartmob.settings import Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
-from tests import free_ports
+from tests import compiling, free_ports
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
 from tests.processes.commands import lay_quick_python
@@ -61,8 +61,10 @@ _HASH_COST = 2**4
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the folders that all workers of this run share, and log errors as plainly as the service does."""
+    """Create what all workers of this run share, and log errors as plainly as the service does."""
     share(config)
+    if getattr(config.option, "numprocesses", None):
+        compiling.compile_modules(compiling.stale(Path(__file__).parent))
     # structlog's own choice are tracebacks in colours with the values of all variables, each of which takes a second.
     *others, _ = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -231,6 +233,12 @@ def _settings(database_url: str, tmp_path: Path) -> Settings:
 def _base_port(settings: Settings) -> int:
     """Return the first port of programs; a program of the second type has one from this + 100 on."""
     return settings.processes.base_port
+
+
+@pytest.fixture(name="unused_tcp_port")
+def _unused_tcp_port() -> int:
+    """Return a port on which nothing listens, as the fixture of pytest-asyncio, but no other test is given it."""
+    return free_ports.single_port()
 
 
 Serve = Callable[[Settings], Awaitable[TestClient[web.Request, web.Application]]]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shlex
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +13,11 @@ import click
 import platformdirs
 
 from smartmob.cli import experiment_formats, experiment_selftest, printing
+from smartmob.cli.ab_on import with_machine
 from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.experiment_selftest import INJECTED
+from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.counts import counted
 from smartmob.errors import SettingsError
 from smartmob.experiments import measuring_machine
@@ -86,6 +86,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
               help="Raise the priority of the tests where that is allowed.")  # fmt: skip
 @click.option("--selftest", is_flag=True,
               help="Measure BASE against itself, and against itself with each call 10 % longer.")  # fmt: skip
+@with_machine
 def command(
     words: tuple[str, ...],
     commands: tuple[str, ...],
@@ -147,7 +148,7 @@ async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report
 
     There are two with --selftest: of one side against itself, and against itself with each call made longer.
     """
-    with _cancelled_by_signals():
+    with cancelled_by_signals():
         workplace = await asyncio.to_thread(Workplace, Path(platformdirs.user_cache_path("smartmob")) / "experiments")
         tasks = TaskRegistry()
         spawner = Spawner(tasks)
@@ -214,22 +215,3 @@ def _show(progress: Progress) -> None:
     counts = f"{progress.decided} of {counted(progress.tests, 'test')} decided, " if progress.tests else ""
     pairs = f"pair {progress.pairs + 1}, " if progress.phase == "clock" else ""
     printing.say(f"{printing.span(progress.seconds)}: {progress.phase}: {pairs}{counts}".rstrip(", :"))
-
-
-@contextmanager
-def _cancelled_by_signals() -> Iterator[None]:
-    """Cancel this task on CTRL-C, SIGTERM and SIGHUP until the end of the block, unless they are ignored.
-
-    SIGTERM counts also where SIGINT is ignored, as in a job that a shell has put into the background.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    numbers = [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
-    for number in numbers:
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

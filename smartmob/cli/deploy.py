@@ -33,11 +33,15 @@ _CHUNK_BYTES = 256 * 1024
 _POLL_SECONDS = 0.25
 _READY_SECONDS = 30.0
 _GRACE_SECONDS = 15.0
+LEASE_SECONDS = 120.0
+"""Seconds after which a machine removes a turret by itself, when the command that renews it is killed or cut off."""
+_RENEWALS = 6
+"""Renewals in the time of a lease: some of them may fail."""
 _REMOVAL_SECONDS = 120.0
 """Seconds for which the removal of turrets is tried again: a killed service, or a node, comes back meanwhile."""
 _LONGEST_PAUSE_SECONDS = 5.0
-_NOT_FOUND, _AWAY = 404, (502, 503, 504)
-"""Statuses of a removal: the turret is not there, and its machine cannot be reached at the moment."""
+_BAD_REQUEST, _NOT_FOUND, _AWAY = 400, 404, (502, 503, 504)
+"""Statuses: a field is not known, the turret is not there, and its machine cannot be reached at the moment."""
 _TYPE = "turret"
 _TURRET = "turret.tar.gz"
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
@@ -72,6 +76,7 @@ class _Process:
     app: str
     node: str
     created: bool = False
+    renewed: bool = False
 
     @property
     def slug(self) -> str:
@@ -161,9 +166,13 @@ def _is_here(host: str) -> bool:
 
 @asynccontextmanager
 async def deployed(
-    rest: RestClient, chosen: Sequence[Machine], project: Path, config_file: Path | None, address: str | None
-) -> AsyncIterator[Deployment]:
+    rest: RestClient, chosen: Sequence[Machine], project: Path, config_file: Path | None, address: str | None,
+    lease: float = LEASE_SECONDS,
+) -> AsyncIterator[Deployment]:  # fmt: skip
     """Deploy the turrets of a project to machines, and remove them at the end of the block.
+
+    A machine removes its turrets when this process has not renewed them for `lease` seconds: it was killed, or lost the
+    service.
 
     Machines get turrets in turn until each machine has one and each turret has a machine. All are connected to the
     headquarters of `rest` when the block begins. Raises InvalidInput, RemoteError and DeploymentFailed.
@@ -187,12 +196,14 @@ async def deployed(
                 islice(zip(cycle(clients), cycle(turrets), strict=False), number)
             )
         ]
+        renewing = asyncio.get_running_loop().create_task(_renew(processes, lease / _RENEWALS))
         try:
-            await _create(processes, config.parent, temporary, required)
+            await _create(processes, config.parent, temporary, required, lease)
             await _until_ready(rest, processes, {turret["uuid"] for turret in heard["turrets"]}, reached)
             printing.say(f"Ready: {', '.join(map(str, processes))}")
             yield Deployment(folder, await asyncio.to_thread(waiting_for, config, number, temporary), number)
         finally:
+            renewing.cancel()
             await _remove(processes)
 
 
@@ -218,7 +229,9 @@ def waiting_for(config: Path, turrets: int, temporary: Path) -> Path:
     return changed
 
 
-async def _create(processes: Sequence[_Process], project: Path, temporary: Path, required: Sequence[str]) -> None:
+async def _create(
+    processes: Sequence[_Process], project: Path, temporary: Path, required: Sequence[str], lease: float
+) -> None:
     """Upload and create all processes. All requests end before an error is raised, so that all can be removed."""
 
     async def create(number: int, process: _Process) -> None:
@@ -227,7 +240,7 @@ async def _create(processes: Sequence[_Process], project: Path, temporary: Path,
         source = await _upload(process.rest, target)
         wanted = {"app": process.app, "node": process.node, "process_type": _TYPE, "source_url": source}
         process.created = True
-        await process.rest.post("/create-process", wanted | {"grace": _GRACE_SECONDS})
+        await create_process(process.rest, wanted | {"grace": _GRACE_SECONDS}, lease)
 
     creating = asyncio.gather(*(create(*each) for each in enumerate(processes)), return_exceptions=True)
     try:
@@ -237,6 +250,16 @@ async def _create(processes: Sequence[_Process], project: Path, temporary: Path,
     for error in done:
         if isinstance(error, BaseException):
             raise error
+
+
+async def create_process(rest: RestClient, wanted: Mapping[str, Any], lease: float) -> None:
+    """Create a process with a lease, or without one on a service of an older version, which knows no leases."""
+    try:
+        await rest.post("/create-process", {**wanted, "lease": lease})
+    except RemoteError as error:
+        if error.status != _BAD_REQUEST or "`lease`" not in str(error):
+            raise
+        await rest.post("/create-process", dict(wanted))
 
 
 def _fill(target: Path, turret: dict[str, Any], project: Path, required: Sequence[str]) -> None:
@@ -303,6 +326,23 @@ async def _all_run(processes: Sequence[_Process]) -> bool:
             why = "\n".join(line.plain for line in remarks(status))
             raise DeploymentFailed(f"the turret {process} cannot be started:\n{why}")
     return all(status["state"] == model.RUNNING for status in states)
+
+
+async def _renew(processes: Sequence[_Process], seconds: float) -> None:
+    """Renew the leases of all processes at this interval, until cancelled; report those that were removed meanwhile."""
+
+    async def renew(process: _Process) -> None:
+        try:
+            await process.rest.post(f"/renew-process/{quote(process.slug)}", {})
+            process.renewed = True
+        except RemoteError as error:
+            if process.renewed and error.status == _NOT_FOUND:
+                process.renewed = False
+                printing.say(f"the turret {process} is not there any more: it was removed, or could not be renewed")
+
+    while True:
+        await asyncio.sleep(seconds)
+        await asyncio.gather(*(renew(process) for process in processes if process.created))
 
 
 async def _remove(processes: Sequence[_Process]) -> None:

@@ -28,7 +28,7 @@ from smartmob.cli import (
     thresholds,
 )
 from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
-from smartmob.cli.deploy import Deployment, deployed, machines
+from smartmob.cli.deploy import LEASE_SECONDS, Deployment, deployed, machines
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.kubernetes_turrets import ClusterOptions, with_cluster_options
 from smartmob.cli.run_conditions import RunConditions
@@ -43,6 +43,7 @@ from smartmob.turrets.project import find_config
 
 RUNS = "/turret-runs"
 _CONFIG = "config.json"
+_PACKAGE_TYPE = "application/gzip"
 _LEFT_OUT = ("results", "__pycache__", "templates")
 _MAX_PACKAGE_BYTES = 12 * 1024 * 1024
 _STATES = ("waiting", "running", "draining")
@@ -77,6 +78,8 @@ class RunFailed(SmartmobError):
               help="Bring the project's turrets to these machines, and remove them at the end: HOST:PORT,... of "
               "services, or nodes by NAME,... or label=KEY[=VALUE],... or all; repeatable.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
+@click.option("--lease", metavar="DURATION", default=f"{LEASE_SECONDS:g}s", show_default=True,
+              help="Machines of --on remove turrets when this command is gone for so long.")  # fmt: skip
 @click.option(
     _WARM_UP,
     metavar="DURATION",
@@ -97,6 +100,7 @@ async def fire(
     junit: Path | None,
     services: tuple[str, ...],
     hq_address: str | None,
+    lease: str,
     warm_up: str | None,
     no_wait: bool,
     as_json: bool,
@@ -111,11 +115,10 @@ async def fire(
     machine. They begin together, when all of them are ready. With --kubernetes they are pods of a Job.
 
     When no service answers at the default address, or it is no headquarters, a headquarters and the turrets of PROJECT
-    are started here for this run, and the report is written to PROJECT-report.html.
-
-    Conditions of --fail-if add to those of `fail_if` in config.json, which can also stop the run.
+    are started here for this run, and the report is written to PROJECT-report.html. Conditions of --fail-if add to
+    those of `fail_if` in config.json, which can also stop the run.
     """
-    asked = _warm_up(warm_up)
+    asked, lease_seconds = _warm_up(warm_up), duration_seconds("--lease", lease)
     if search is not None and (conditions or no_wait or asked or junit is not None):
         raise click.UsageError(
             "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
@@ -124,24 +127,25 @@ async def fire(
     if services or cluster is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
-        async with _placed(rest, services, cluster, project, config_file, hq_address) as sent:
+        async with _placed(rest, services, cluster, project, config_file, hq_address, lease_seconds) as sent:
             if sent is None:
                 return
             if search is not None:
                 await _find_capacity(rest, sent.folder, sent.config_file, search, target, as_json)
                 return
-            run = await _request_run(rest, sent.folder, sent.config_file, limits, asked, project)
-            state = await _follow(rest, _ident(run))
+            package = await _packed(sent.folder, sent.config_file, limits, project)
+            run, state = await _fired(rest, package, asked)
     elif search is not None:
         await _find_capacity(rest, project, config_file, search, target, as_json)
         return
     else:
-        run = await _request_run(rest, project, config_file, limits, asked, project)
-        await _warn_of_ports(rest, run["config"])
+        package = await _packed(project, config_file, limits, project)
         if no_wait:
+            run = await rest.post_bytes(RUNS, package, _PACKAGE_TYPE, **asked)
+            await _warn_of_ports(rest, run["config"])
             click.echo(printing.printable(str(run["id"])))
             return
-        state = await _follow(rest, _ident(run))
+        run, state = await _fired(rest, package, asked, warn=True)
     summary = await rest.get(f"{RUNS}/{_ident(run)}/summary")
     limits.shown(summary)
     if target is not None:
@@ -165,33 +169,39 @@ async def _find_capacity(
 @asynccontextmanager
 async def _placed(
     rest: RestClient, services: tuple[str, ...], cluster: ClusterOptions | None, project: Path,
-    config_file: Path | None, address: str | None,
+    config_file: Path | None, address: str | None, lease: float,
 ) -> AsyncIterator[Deployment | None]:  # fmt: skip
     """Bring the turrets of a project to a cluster, or to the machines of --on, until the end of the block."""
     if cluster is not None:
         async with kubernetes_turrets.deployed(rest, cluster, project, config_file, address) as pods:
             yield pods
         return
-    async with deployed(rest, await machines(rest, services), project, config_file, address) as sent:
+    async with deployed(rest, await machines(rest, services), project, config_file, address, lease) as sent:
         yield sent
 
 
-async def _request_run(
-    rest: RestClient,
-    folder: Path,
-    config_file: Path | None,
-    limits: RunConditions,
-    asked: Mapping[str, str],
-    project: Path,
-) -> dict[str, Any]:
-    """Request a run of a project's folder with the conditions of the command line and the query `asked`; return it.
+async def _packed(folder: Path, config_file: Path | None, limits: RunConditions, project: Path) -> bytes:
+    """Return the package of a project's folder with the conditions of the command line.
 
     Without a name in its configuration the run is named after `project`.
     """
     package = limits.packed(await asyncio.to_thread(pack_project, folder, config_file))
-    package = local_load.named(package, project, find_capacity.with_config)
-    run: dict[str, Any] = await rest.post_bytes(RUNS, package, "application/gzip", **asked)
-    return run
+    return local_load.named(package, project, find_capacity.with_config)
+
+
+async def _fired(
+    rest: RestClient, package: bytes, asked: Mapping[str, str], *, warn: bool = False
+) -> tuple[dict[str, Any], str]:
+    """Request a run with the query `asked`, show it until its end, and return it with its final state.
+
+    The first CTRL-C stops the run early, also when it is pressed before the service has answered the request. With
+    `warn`, ports of the project that are not those of the headquarters are told.
+    """
+    with _interrupts() as interrupted:
+        run: dict[str, Any] = await rest.post_bytes(RUNS, package, _PACKAGE_TYPE, **asked)
+        if warn:
+            await _warn_of_ports(rest, run["config"])
+        return run, await _follow(rest, _ident(run), interrupted)
 
 
 def _checked(
@@ -331,13 +341,13 @@ async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
             printing.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
 
 
-async def _follow(rest: RestClient, run: str) -> str:
-    """Show a run until its end, and return its final state. The first CTRL-C stops the run early."""
+async def _follow(rest: RestClient, run: str, interrupted: asyncio.Event) -> str:
+    """Show a run until its end, and return its final state; stop it when `interrupted` is set."""
     path = f"{RUNS}/{run}"
     announced = False
     from smartmob.cli.run_display import RunDisplay  # it imports rich, which other commands of this module do without
 
-    with RunDisplay() as display, _interrupts() as interrupted:
+    with RunDisplay() as display:
         for attempt in range(_ATTEMPTS):
             try:
                 async for frame in rest.frames(f"{path}/live"):

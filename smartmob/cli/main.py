@@ -28,6 +28,7 @@ _SECTIONS = {
     "Tests": {
         "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
         "ab": ("smartmob.cli.ab:command", "Measure two versions in turns, and tell which tests became slower."),
+        "bisect": ("smartmob.cli.bisect:command", "Find the commit that made a test slower or faster."),
         "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
     },
     "Programs": {
@@ -42,6 +43,9 @@ _SECTIONS = {
         "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
         "join": ("smartmob.cli.join:command", "Make this machine a node of a service."),
         "nodes": ("smartmob.cli.nodes:command", "Machines that have joined: list, show, label, drain, remove."),
+        "reserve": ("smartmob.cli.reserve:command", "Reserve a machine: work of others is refused there."),
+        "release": ("smartmob.cli.reserve:release", "Release a machine that is reserved."),
+        "reservations": ("smartmob.cli.reserve:reservations", "List the reserved machines."),
         "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
     },
     "Commands": {

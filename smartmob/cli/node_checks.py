@@ -9,6 +9,7 @@ from typing import Any
 
 from smartmob.cli.node_selection import NODES_PATH, Machine, select
 from smartmob.cli.on_nodes import PARALLEL
+from smartmob.cli.reserve import line_of, reservations_of
 from smartmob.cli.server_options import DEFAULT_SERVER, address, connect
 from smartmob.client.http import RestClient
 from smartmob.environment import environment
@@ -43,6 +44,12 @@ def _connected(node: Mapping[str, Any]) -> dict[str, str]:
     return _finding("link", "bad", "not connected", "Look whether its service runs and reaches this one.")
 
 
+def _reserved(reservation: Mapping[str, Any]) -> dict[str, str]:
+    """Return a finding on a reservation, which is a warning for all but its holder."""
+    advice = "" if reservation["mine"] else "Work of others is refused there until then."
+    return _finding("reservation", "good" if reservation["mine"] else "warning", line_of(reservation), advice)
+
+
 def _finding(name: str, level: str, said: str, advice: str = "") -> dict[str, str]:
     return {"name": name, "level": level, "said": said, "advice": advice}
 
@@ -59,12 +66,15 @@ async def check(
         selection = await select(rest, on)
         version = (await rest.get("/openapi.json"))["info"]["version"]
         nodes = {node["name"]: node for node in (await rest.get(NODES_PATH))["nodes"]}
+        reserved = {each["node"]: each for each in await reservations_of(rest)}
         slots = asyncio.Semaphore(PARALLEL)
 
         async def one(machine: Machine) -> list[dict[str, str]]:
             async with slots:
                 node = nodes.get(machine.name)
                 found = [] if node is None else findings(node, version)
+                if machine.name in reserved:
+                    found.append(_reserved(reserved[machine.name]))
                 if not machine.problem:
                     async with RestClient(machine.url, rest.token, rest.ca_file) as there:
                         found.append(await _answer(there))

@@ -10,6 +10,7 @@ import click
 
 from smartmob.cli import printing
 from smartmob.cli.command_group import CommandGroup
+from smartmob.cli.reserve import line_of, reservations_of
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.cli.suggestions import did_you_mean, meant
 from smartmob.client.http import RestClient
@@ -29,14 +30,18 @@ def command() -> None:
 async def ls(rest: RestClient, as_json: bool) -> None:
     """List the nodes."""
     nodes = (await rest.get(_PATH))["nodes"]
+    reserved = {each["node"]: each for each in await reservations_of(rest)}
     if as_json:
-        printing.print_json(nodes)
+        printing.print_json([{**node, "reservation": reserved.get(node["name"])} for node in nodes])
         return
     if not nodes:
         printing.say("No machine has joined; `smartmob token add NAME --role node` prints how one does")
         return
     printing.print_table(
         "Nodes", ("Name", "State", "Labels", "Version", "Clock", "Seen"), (_row(node) for node in nodes)
+    )
+    printing.print_lines(
+        printing.plain(f"{name or 'This service'} is {line_of(each)}.") for name, each in reserved.items()
     )
 
 
@@ -48,12 +53,14 @@ async def show(rest: RestClient, name: str, as_json: bool) -> None:
     """Show a node."""
     async with _meant(rest, name):
         node = await rest.get(_path(name))
+    reserved = next((each for each in await reservations_of(rest) if each["node"] == name), None)
     if as_json:
-        printing.print_json(node)
+        printing.print_json({**node, "reservation": reserved})
         return
     facts = node["facts"]
     rows = (
         ("State", _state(node)),
+        *([("Reservation", line_of(reserved))] if reserved is not None else []),
         ("Labels", _labels(node["labels"])),
         ("Joined", printing.local_time(node["joined_at"])),
         ("Seen", _seen(node)),

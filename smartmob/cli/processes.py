@@ -16,6 +16,7 @@ from smartmob.cli.line_printer import LinePrinter
 from smartmob.cli.main import FAILED, GOOD, REMOTE
 from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.process_selection import Status, complete, listed, select
+from smartmob.cli.reserve import remark
 from smartmob.cli.server_options import as_json, command_line, with_rest, with_server_options
 from smartmob.cli.table_layout import StyledLine, StyledText
 from smartmob.client.http import RestClient
@@ -42,6 +43,8 @@ async def ps(rest: RestClient, as_json: bool) -> None:
     if as_json:
         printing.print_json(processes)
         return
+    if reservation := await remark(rest):
+        printing.say(reservation)
     if not processes:
         printing.say(f"There are no programs; `{command_line(rest, 'run', 'FOLDER')}` starts some")
         return

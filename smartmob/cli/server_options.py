@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import shlex
 import sys
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ from smartmob.client import failures
 from smartmob.client.http import RestClient
 from smartmob.client.http_connection import Origin
 from smartmob.client.limits import LIMITS
+from smartmob.client.reservation import SHOWN
 from smartmob.environment import environment
 from smartmob.errors import RemoteError, SmartmobError, message_of
 from smartmob.options import PREFIX
@@ -27,6 +29,7 @@ from smartmob.options import PREFIX
 DEFAULT_SERVER = "http://127.0.0.1:8080"
 _PORT = 8080
 
+_RESERVATION_ID = re.compile(r"[0-9a-fA-F-]{32,36}")
 _LONGEST_REASON = 1_000  # characters
 _PARSE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, EOFError, RecursionError)
 """Errors of reading a document whose types or fields differ from those of this version."""
@@ -94,6 +97,8 @@ def with_server_options(command: Callable[..., Awaitable[T]]) -> Callable[..., T
     )  # fmt: skip
     @wraps(command)
     def run(*args: Any, server: str, token_file: Path | None, ca_file: Path | None, **kwargs: Any) -> T | None:
+        SHOWN.id = _reservation()
+
         async def connected() -> T:
             return await command(server, token_of(token_file), ca_file, *args, **kwargs)
 
@@ -181,7 +186,16 @@ def token_of(token_file: Path | None) -> str | None:
 
 def connect(server: str, token_file: Path | None, ca_file: Path | None = None) -> RestClient:
     """Return a client of a service, with the token from a file or from the environment."""
+    SHOWN.id = _reservation()
     return RestClient(server, token_of(token_file), ca_file)
+
+
+def _reservation() -> str:
+    """Return the id of the reservation that this command shows, or an empty text; raises UsageError."""
+    given = environment().get(PREFIX + "RESERVATION", "").strip()
+    if given and _RESERVATION_ID.fullmatch(given) is None:
+        raise click.UsageError("SMARTMOB_RESERVATION is not the id that `smartmob reserve` has printed")
+    return given
 
 
 def command_line(rest: RestClient, *words: str) -> str:
@@ -193,13 +207,13 @@ def command_line_at(url: str, *words: str) -> str:
     """Return the command line of another command for the service at `url`, which may be that of a node."""
     from smartmob.processes.protocol import shown_address
 
-    lab, node = _node_of(url)
+    lab, node = node_of(url)
     usual = environment().get(PREFIX + "SERVER", DEFAULT_SERVER).rstrip("/")
     server = () if lab == usual else ("--server", shown_address(lab))
     return shlex.join(("smartmob", *words, *(("--on", node) if node else ()), *server))
 
 
-def _node_of(url: str) -> tuple[str, str]:
+def node_of(url: str) -> tuple[str, str]:
     """Return the service and the node of the address of a node's service; no node for another address."""
     lab, _, rest = url.rstrip("/").partition("/api/v1/nodes/")
     node, separator, more = rest.partition("/service")

@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp import WSMsgType
 
 from smartmob import __version__
-from smartmob.client import http, tls_trust
+from smartmob.client import http, reservation, tls_trust
 from smartmob.client.calls import CallHandler, GatheringCall, RemoteCall, check_piece
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.http_answers import os_reason
@@ -60,7 +60,7 @@ class Channel:
         self.commands: dict[str, CommandDescription] = {}
         self._cwd: str | None = None
         authorization = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._headers = {"User-Agent": f"smartmob/{__version__}", **authorization}
+        self._headers = {"User-Agent": f"smartmob/{__version__}", **authorization, **reservation.SHOWN.headers()}
         self._token = token
         self._ca_file = ca_file
         self._heartbeat = heartbeat or HEARTBEAT_SECONDS

@@ -19,7 +19,7 @@ import h11
 import orjson
 
 from smartmob import __version__
-from smartmob.client import http_answers, refusals, tls_trust
+from smartmob.client import http_answers, refusals, reservation, tls_trust
 from smartmob.client.http_connection import Answer, Body, Closed, HttpConnection, NotHttp, Origin, answers_tls
 from smartmob.client.limits import LIMITS
 from smartmob.client.refusals import NotSmartmob
@@ -81,6 +81,7 @@ class RestClient:
         self._headers = {"User-Agent": f"smartmob/{__version__}", "Accept": "*/*"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
+        self._headers |= reservation.SHOWN.headers()
         self._asked_version = False
         self._idle: list[HttpConnection] = []
         self._answered = False  # by this server, or asked for its health
@@ -173,9 +174,9 @@ class RestClient:
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
 
-    async def delete(self, path: str) -> Any:
+    async def delete(self, path: str, **query: object) -> Any:
         """Delete the resource at `path` and return the answer."""
-        async with self._request("DELETE", path, {}) as response:
+        async with self._request("DELETE", path, query) as response:
             return await self._document(response)
 
     async def send_lines(self, path: str, lines: AsyncIterable[bytes], **query: object) -> Any:

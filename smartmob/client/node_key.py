@@ -15,6 +15,7 @@ import msgspec
 
 from smartmob.client import tls_trust
 from smartmob.errors import RemoteError, StartupError
+from smartmob.nodes.model import make_key
 
 _RETRIED = (408, 425, 429)
 """Statuses below 500 of answers that may be others a moment later."""
@@ -84,6 +85,8 @@ def write_key(file: Path, key: NodeKey) -> None:
 async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKey:
     """Join with the token, store the key and return it.
 
+    The key is made here and on the disk before the request: when the answer, or this process, is lost, the next request
+    is for the same node.
     Raises JoinRefused when it makes no sense to try again, else RemoteError or an error of aiohttp.
     """
     url = membership.url.rstrip("/")
@@ -95,7 +98,7 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
     try:
         async with session.post(
             f"{url}/api/v1/nodes/join",
-            json={"name": membership.name, "labels": dict(membership.labels)},
+            json={"name": membership.name, "labels": dict(membership.labels), "key": _new_key(membership).key},
             headers={"Authorization": f"Bearer {membership.token}"},
         ) as answer:
             body = await answer.content.read(16 * 1024)
@@ -115,6 +118,7 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
             raise JoinRefused(f"{url} is no smartmob service: its answer cannot be read") from None
         key = NodeKey(url, joined.name, joined.key)
         write_key(membership.key_file, key)
+        _joining_file(membership).unlink(missing_ok=True)
         return key
     detail = _detail(body) or f"it answered {status} {reason}"
     if status in (404, 405):
@@ -124,6 +128,23 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
     if status < 500 and status not in _RETRIED:
         raise JoinRefused(f"{url} refuses this machine: {detail}", None if status in (404, 405) else status)
     raise RemoteError(detail, status)
+
+
+def _joining_file(membership: Membership) -> Path:
+    """Return the file of the key with which this machine is joining."""
+    return membership.key_file.with_name(f"{membership.key_file.name}.joining")
+
+
+def _new_key(membership: Membership) -> NodeKey:
+    """Return the key of the last attempt to join this service under this name, or a new one, which is stored."""
+    url, file = membership.url.rstrip("/"), _joining_file(membership)
+    with suppress(OSError, msgspec.DecodeError):
+        known = msgspec.json.decode(file.read_bytes(), type=NodeKey)
+        if (known.url, known.name) == (url, membership.name):
+            return known
+    key = NodeKey(url, membership.name, make_key())
+    write_key(file, key)
+    return key
 
 
 class _Joined(msgspec.Struct, frozen=True):

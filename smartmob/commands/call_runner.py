@@ -20,6 +20,7 @@ from smartmob.commands.supervisor import JobSupervisor, QueueControls
 from smartmob.errors import NotFound, SmartmobError
 from smartmob.kernel.audit import recorded_calls
 from smartmob.kernel.audit.events import CommandCalled
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.runtime import clock
 
 Arguments = tuple[Sequence[Any], Mapping[str, Any]]
@@ -41,7 +42,10 @@ class CallRunner:
         supervisor: JobSupervisor,
         output: OutputReader,
         services: CommandServices,
+        *,
+        guard: ReservationGuard | None = None,
     ) -> None:
+        self._guard = guard or ReservationGuard()
         self._registry = registry
         self._numbers = numbers
         self._supervisor = supervisor
@@ -50,8 +54,12 @@ class CallRunner:
         self._jobs_by_key: dict[str, int] = {}
 
     def check(self, name: str, arguments: Arguments) -> None:
-        """Raise NotFound when there is no such command, InvalidInput when it does not take these arguments."""
+        """Raise NotFound when there is no such command, InvalidInput when it does not take these arguments.
+
+        Raises Conflict when another client has reserved the machine.
+        """
         self._registry.find(name).bind(*arguments, native=False)
+        self._guard.check_call(name)
 
     async def run(
         self,
@@ -73,6 +81,7 @@ class CallRunner:
         try:
             command = self._registry.find(name)
             values = command.bind(*arguments, native=native)
+            self._guard.check_call(name)
         except SmartmobError as error:
             sink.acknowledge(number, job=False)
             sink.finish(Outcome(exit_code=model.ERROR, error=error))

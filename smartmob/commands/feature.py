@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from smartmob.commands import hashed_file, job_journal
@@ -25,8 +26,9 @@ def build(dependencies: Dependencies, programs: ProgramPreparation | None = None
 
     store = JobStore(dependencies.database)
     feature = compose(
-        dependencies, store, dependencies.writer("jobs", store.commit, outgoing=job_journal.encode), programs
-    )
+        dependencies, store, dependencies.writer("jobs", store.commit, outgoing=job_journal.encode), programs,
+        dependencies.services.keeping,
+    )  # fmt: skip
     service = feature.service
     gateway = ConplyentGateway(service, dependencies.settings.conplyent, dependencies.tasks)
 
@@ -46,8 +48,12 @@ def compose(
     store: JobRecords,
     records: RowWriter[Job],
     programs: ProgramPreparation | None = None,
+    keeping: Callable[[str], Awaitable[str | None]] | None = None,
 ) -> Feature[CommandsService]:
-    """Return the feature with this store and its writer; `programs` prepares the programs of applications."""
+    """Return the feature with this store and its writer; `programs` prepares the programs of applications.
+
+    `keeping` returns the other running service that has the output of jobs in the folder of an id.
+    """
     hashed_file.use_umask(umask.of_programs())
     settings = dependencies.settings
     service = CommandsService(
@@ -60,6 +66,8 @@ def compose(
         folder=settings.data_dir / "commands",
         least_free=settings.least_free,
         programs=programs,
+        guard=dependencies.guard,
+        keeping=keeping,
     )
     return Feature(
         table=routes.table(service, dependencies),

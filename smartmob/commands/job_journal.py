@@ -75,6 +75,10 @@ class JobJournal:
         """Return a job, or None."""
         return self._jobs.get(job_id)
 
+    async def output_folder(self, job_id: int) -> UUID | None:
+        """Return the id of this node's data directory, or None if it has no such job."""
+        return self.data_directory_id if job_id in self._jobs else None
+
     async def jobs(self, before: int, state: str | None, limit: int) -> list[Job]:
         """Return jobs whose number is below `before`, newest first."""
         found = (job for job in self._newest_first() if job.id < before and state in (None, job.state))

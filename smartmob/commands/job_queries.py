@@ -32,6 +32,13 @@ class JobQueries:
             raise NotFound(f"there is no job {job_id}; `smartmob jobs` lists them")
         return self._finished(job)
 
+    async def output_folder(self, job_id: int) -> str | None:
+        """Return the id of the folder that has the output of a job, or None if it is that of this service."""
+        if self._running(job_id) is not None or self._spools.has(job_id):
+            return None
+        found = await self._store.output_folder(job_id)
+        return None if found is None or found == self._store.data_directory_id else str(found)
+
     async def page(self, before: int, state: str | None, limit: int) -> list[Job]:
         """Return jobs whose number is below `before`, newest first."""
         return self._current(await self._store.jobs(before, state, limit))

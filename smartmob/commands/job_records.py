@@ -24,6 +24,9 @@ class JobRecords(Protocol):
     async def job(self, job_id: int) -> Job | None:
         """Return a job, or None."""
 
+    async def output_folder(self, job_id: int) -> UUID | None:
+        """Return the id of the data directory that has the output of a job, or None."""
+
     async def jobs(self, before: int, state: str | None, limit: int) -> list[Job]:
         """Return jobs whose number is below `before`, newest first."""
 

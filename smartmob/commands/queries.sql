@@ -29,6 +29,9 @@ SELECT
     user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
 FROM command_jobs WHERE job_id = $1;
 
+-- name: select_output_folder
+SELECT keeper FROM command_jobs WHERE job_id = $1;
+
 -- name: select_jobs
 SELECT
     job_id, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,

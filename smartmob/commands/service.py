@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from smartmob.commands.supervisor import JobSupervisor
 from smartmob.commands.transfers import TransferLocks
 from smartmob.environment import inherited
 from smartmob.feature_settings import CommandsSettings
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import datadir
 from smartmob.kernel.runtime.disk import LeastFree
@@ -70,7 +71,7 @@ class CommandsService:
 
     Call `start` once the writer `records` runs, and `close` before the writer is closed. `environment` is inherited by
     programs; by default it is the service's own environment without its settings. `programs` prepares those of
-    applications.
+    applications. `keeping` returns the id of the other running service that has the output of jobs in a folder.
     """
 
     def __init__(
@@ -86,8 +87,11 @@ class CommandsService:
         environment: Mapping[str, str] | None = None,
         least_free: int = 0,
         programs: ProgramPreparation | None = None,
+        guard: ReservationGuard | None = None,
+        keeping: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> None:
         self.settings = settings
+        self._keeping = keeping
         self.tasks = tasks
         self.registry = Registry(COMMANDS)
         for module in settings.modules:
@@ -115,7 +119,7 @@ class CommandsService:
             bus=bus,
             programs=programs,
         )
-        self.calls = CallRunner(self.registry, self._numbers, self.supervisor, self.output, services)
+        self.calls = CallRunner(self.registry, self._numbers, self.supervisor, self.output, services, guard=guard)
         self._stopping: asyncio.Task[None] | None = None
         self._disconnects: set[Callable[[], object]] = set()
 
@@ -125,6 +129,17 @@ class CommandsService:
         self._store.data_directory_id = datadir.directory_id(self._folder / "id")
         await self._numbers.reserve()
         await self.maintenance.record_lost_jobs()
+
+    @property
+    def output_folder(self) -> str:
+        """Return the id of the folder that has the output of jobs; it is read at the start."""
+        return str(self._store.data_directory_id)
+
+    async def elsewhere(self, job_id: int) -> str | None:
+        """Return the id of the other service that has the output of a job, or None if it is here or nowhere."""
+        if self._keeping is None or (folder := await self.jobs.output_folder(job_id)) is None:
+            return None
+        return await self._keeping(folder)
 
     async def stop_jobs(self) -> None:
         """End the jobs while their clients are still connected, and then disconnect the clients."""

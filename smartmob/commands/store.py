@@ -51,6 +51,11 @@ class JobStore:
         row = await self._database.fetchrow(self._sql["select_job"], job_id)
         return None if row is None else _job(row)
 
+    async def output_folder(self, job_id: int) -> UUID | None:
+        """Return the id of the data directory that has the output of a job, or None."""
+        row = await self._database.fetchrow(self._sql["select_output_folder"], job_id)
+        return None if row is None else UUID(str(row["keeper"]))
+
     async def jobs(self, before: int, state: str | None, limit: int) -> list[Job]:
         """Return jobs whose number is below `before`, newest first."""
         return [_job(row) for row in await self._database.fetch(self._sql["select_jobs"], before, state, limit)]

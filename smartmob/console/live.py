@@ -84,7 +84,8 @@ class Live:
     async def _frame(self) -> str:
         now = await self._service.now(self.news)
         # Events of nodes are published by the service that holds the connection, which may be another one.
-        of_nodes = now.node_records, [(node.name, node.labels, node.connected, node.activity) for node in now.nodes]
+        machines = [*now.nodes, *now.services]
+        of_nodes = now.node_records, [(one.name, one.labels, one.connected, one.activity) for one in machines]
         if of_nodes != self._of_nodes:
             if self._of_nodes is not None:
                 self._something_happened(None)

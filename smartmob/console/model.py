@@ -87,7 +87,7 @@ class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine that has joined, with its programs and running jobs as it has told them last."""
+    """A machine that has joined, or another service, with its programs and running jobs as it has told them last."""
 
     name: str
     labels: dict[str, str]
@@ -96,6 +96,7 @@ class NodeNow(msgspec.Struct, frozen=True, kw_only=True):
     seen_at: datetime | None
     facts: NodeFacts
     activity: NodeActivity
+    service: bool = False
 
 
 class NodeJobs(msgspec.Struct, frozen=True):
@@ -108,6 +109,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     """The current state of the lab; each viewer gets one such frame a second.
 
     `news` changes whenever something happened because of which a page may want to load its other documents again.
+    `services` are the other services on the database, in the form of nodes; their names begin with @.
     `node_records` changes when a record of any node is stored, whichever service it is connected to.
     """
 
@@ -118,6 +120,7 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[JobNow]
     load: LoadNow | None
     nodes: list[NodeNow] = []
+    services: list[NodeNow] = []
     node_records: str = ""
 
 

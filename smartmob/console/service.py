@@ -14,8 +14,9 @@ from smartmob.console.services import Services
 from smartmob.hosts.model import Host, MinAvgMax, Point
 from smartmob.hosts.model import Span as HostSpan
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.services.service_registry import OtherService
 from smartmob.metrics.model import Run as StoredTestRun
-from smartmob.nodes.model import Node, NodeActivity
+from smartmob.nodes.model import SERVICE_PREFIX, Node, NodeActivity, NodeFacts
 from smartmob.processes.model import Snapshot
 from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame
 
@@ -40,10 +41,11 @@ class ConsoleService:
     async def now(self, news: int) -> model.Now:
         """Return the current state of the lab; `news` goes into the document."""
         services = self.services
-        hosts, jobs, nodes, records = await asyncio.gather(
+        hosts, jobs, nodes, others, records = await asyncio.gather(
             services.hosts.hosts("", MAX_HOSTS),
             services.commands.jobs.page(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS),
             services.nodes.with_activity(),
+            services.nodes.services_with_activity(),
             services.nodes.records.in_all(),
         )
         frame = services.turrets.live_view.current()
@@ -55,6 +57,7 @@ class ConsoleService:
             jobs=[_job(job) for job in jobs],
             load=None if frame is None else _load(frame[0], frame[1]),
             nodes=[_node(*each) for each in nodes],
+            services=[_service(*each) for each in others],
             node_records=records,
         )
 
@@ -191,6 +194,19 @@ def _node(node: Node, activity: NodeActivity) -> model.NodeNow:
         seen_at=node.seen_at,
         facts=node.facts,
         activity=activity,
+    )
+
+
+def _service(other: OtherService, activity: NodeActivity) -> model.NodeNow:
+    return model.NodeNow(
+        name=SERVICE_PREFIX + other.id,
+        labels={},
+        connected=other.runs,
+        drained=False,
+        seen_at=other.seen_at,
+        facts=NodeFacts(version=other.version, machine=other.machine),
+        activity=activity,
+        service=True,
     )
 
 

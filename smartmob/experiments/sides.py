@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from smartmob.experiments.model import SideReport
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 _REQUIREMENTS = ("requirements.txt", "requirements-test.txt", "requirements-tests.txt", "test-requirements.txt")
 _SHOWN_LINES = 15  # of a command that failed
+
+SENT: ContextVar[Mapping[str, Side]] = ContextVar("sent", default={})  # noqa: B039  # it is never changed in place
+"""The sides that another machine has sent, by the words that they were given by there."""
 
 PROBE = """
 import importlib.util, json, platform, sys
@@ -76,6 +80,8 @@ def resolve(given: str, name: str, workplace: Workplace, here: Path) -> Side:
 
     Raises InvalidInput.
     """
+    if given in SENT.get():
+        return SENT.get()[given]
     path = Path(given)
     if path.is_dir():
         return Side(given, "folder", path.resolve())
@@ -83,17 +89,25 @@ def resolve(given: str, name: str, workplace: Workplace, here: Path) -> Side:
         if not path.is_file():
             raise InvalidInput(f"there is no wheel {given}")
         return Side(given, "wheel", here, wheel=path.resolve())
-    commit = _git(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}")
+    commit = git(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}")
     if commit is None:
         raise InvalidInput(f"{given!r} is no folder, no wheel, and no revision of a git repository at {here}")
-    common = _git(here, "rev-parse", "--path-format=absolute", "--git-common-dir")
-    prefix = _git(here, "rev-parse", "--show-prefix")
+    return checked_out(given, commit, name, workplace, here)
+
+
+def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: Path) -> Side:
+    """Return the side of a commit in a new worktree, in place of the one that had this name. Raises InvalidInput."""
+    common = git(here, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    prefix = git(here, "rev-parse", "--show-prefix")
     assert common is not None
     workplace.add_repository(Path(common))
     target = workplace.folder / f"side-{name}"
+    if target.exists():
+        git(here, "worktree", "remove", "--force", "--force", str(target))
+        shutil.rmtree(target, ignore_errors=True)
     added = _run(["git", "-C", str(here), "worktree", "add", "--detach", "--force", str(target), commit])
     if added.returncode:
-        raise InvalidInput(f"git cannot make a worktree of {given}: {_last(added.stderr)}")
+        raise InvalidInput(f"git cannot make a worktree of {given}: {last_line(added.stderr)}")
     folder = target / (prefix or "")
     if not folder.is_dir():
         raise InvalidInput(f"the folder {prefix} does not exist in {given}")
@@ -102,7 +116,7 @@ def resolve(given: str, name: str, workplace: Workplace, here: Path) -> Side:
 
 def uncommitted(here: Path) -> bool:
     """Return whether files that git knows have changes that are in no revision."""
-    return bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
+    return bool(git(here, "status", "--porcelain", "--untracked-files=no"))
 
 
 def prepare(sides: Sequence[Side], workplace: Workplace, python: str | None, extra: Sequence[str]) -> list[Side]:
@@ -114,10 +128,10 @@ def prepare(sides: Sequence[Side], workplace: Workplace, python: str | None, ext
     if python is not None:
         found = probe(python)
         return [replace(side, python=found) for side in sides]
-    first = _made_environment(sides[0], workplace.folder / "env-a", extra)
-    if _requirements(sides[0]) == _requirements(sides[1]) and not any(map(_is_compiled, sides)):
+    first = made_environment(sides[0], workplace.folder / "env-a", extra)
+    if requirements_of(sides[0]) == requirements_of(sides[1]) and not any(map(is_compiled, sides)):
         return [replace(side, python=first) for side in sides]
-    second = _made_environment(sides[1], workplace.folder / "env-b", extra)
+    second = made_environment(sides[1], workplace.folder / "env-b", extra)
     return [replace(sides[0], python=first), replace(sides[1], python=second)]
 
 
@@ -131,14 +145,14 @@ def probe(python: str) -> Interpreter:
         found = json.loads(done.stdout.splitlines()[-1])
         result = Interpreter(found["python"], found["version"], frozenset(found["modules"]))
     except (ValueError, IndexError, KeyError):
-        raise InvalidInput(f"{python} is no Python that can be used: {_last(done.stderr)}") from None
+        raise InvalidInput(f"{python} is no Python that can be used: {last_line(done.stderr)}") from None
     if "pytest" not in result.modules:
         raise InvalidInput(f"{python} has no pytest: install it there, or name another one with --python")
     return result
 
 
-def _made_environment(side: Side, target: Path, extra: Sequence[str]) -> Interpreter:
-    """Make an environment with the project of a side, its requirements, pytest and `extra`."""
+def made_environment(side: Side, target: Path, extra: Sequence[str]) -> Interpreter:
+    """Make an environment with the project of a side, its requirements, pytest and `extra`; raises InvalidInput."""
     uv = shutil.which("uv")
     python = target / "bin" / "python"
     making = [uv, "venv", "-q", "--python", sys.executable] if uv else [sys.executable, "-m", "venv"]
@@ -161,7 +175,7 @@ def _made_environment(side: Side, target: Path, extra: Sequence[str]) -> Interpr
     return probe(str(python))
 
 
-def _requirements(side: Side) -> dict[str, bytes]:
+def requirements_of(side: Side) -> dict[str, bytes]:
     """Return the files that say what a side needs, with their content; a wheel needs an environment of its own."""
     if side.wheel is not None:
         return {str(side.wheel): b""}
@@ -169,13 +183,13 @@ def _requirements(side: Side) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths if path.is_file()}
 
 
-def _is_compiled(side: Side) -> bool:
+def is_compiled(side: Side) -> bool:
     """Return whether the modules of a side are compiled in part, so that an environment has those of one side only."""
     return any(next(side.folder.rglob(pattern), None) for pattern in ("*.so", "*.pyx", "*.c", "Cargo.toml"))
 
 
-def _git(here: Path, *words: str) -> str | None:
-    """Return the output of git, or None when it fails or does not exist."""
+def git(here: Path, *words: str) -> str | None:
+    """Return the output of git without spaces around it, or None when it fails or does not exist."""
     done = _run(["git", "-C", str(here), *words])
     return done.stdout.strip() if done.returncode == 0 else None
 
@@ -193,5 +207,6 @@ def _run(
         return subprocess.CompletedProcess(list(command), 127, "", f"{command[0]}: {os.strerror(error.errno or 0)}")
 
 
-def _last(text: str) -> str:
+def last_line(text: str) -> str:
+    """Return the last line of an output that has more than spaces."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")

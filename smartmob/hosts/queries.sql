@@ -108,22 +108,21 @@ FROM host_samples WHERE host IN (SELECT name FROM hosts) AND at >= $1 AND at < $
 GROUP BY host ORDER BY host;
 
 -- name: lock_progress
-SELECT until, now() - make_interval(secs => $1) AS settled FROM host_progress WHERE name = 'minutes' FOR UPDATE;
+SELECT until, now() AS now, now() - make_interval(secs => $1) AS settled FROM host_progress WHERE name = 'minutes' FOR UPDATE;
 
 -- name: first_arrival
 SELECT min(received_at) FROM host_samples;
 
 -- name: roll_up
-WITH touched AS (
+INSERT INTO host_minutes (host, at, rolled_at, samples, {minute_columns})
+SELECT t.host, t.minute, $3, count(*), {aggregates}
+FROM (
     SELECT DISTINCT host, date_bin('1 minute', at, timestamptz 'epoch') AS minute
     FROM host_samples WHERE received_at > $1 AND received_at <= $2
-)
-INSERT INTO host_minutes (host, at, samples, {minute_columns})
-SELECT t.host, t.minute, count(*), {aggregates}
-FROM touched AS t
+) AS t
 JOIN host_samples AS s ON s.host = t.host AND s.at >= t.minute AND s.at < t.minute + interval '1 minute'
 GROUP BY t.host, t.minute
-ON CONFLICT (host, at) DO UPDATE SET samples = excluded.samples, rolled_at = now(), {minute_updates}
+ON CONFLICT (host, at) DO UPDATE SET samples = excluded.samples, rolled_at = excluded.rolled_at, {minute_updates}
 WHERE excluded.samples >= host_minutes.samples;
 
 -- name: move_progress

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.routing import RouteTable
@@ -46,6 +47,7 @@ class KernelParts:
     metrics_registry: MetricsRegistry
     viewers: ConnectionLimit
     readiness: Readiness
+    guard: ReservationGuard
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,49 +36,46 @@ INSERT INTO test_metrics (
 ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12);
 
 -- name: delete_session
+DELETE FROM test_sessions WHERE session_h = $1;
+
+-- name: delete_metrics
 WITH gone AS (
     DELETE FROM test_metrics WHERE session_h = $1 RETURNING block
-), tally AS (
-    UPDATE test_metric_blocks AS b SET metrics = b.metrics - g.metrics
-    FROM (SELECT block, count(*) AS metrics FROM gone GROUP BY block) AS g
-    WHERE b.block = g.block
-), links AS (
-    DELETE FROM test_session_contexts WHERE session_h = $1
-), session AS (
-    DELETE FROM test_sessions WHERE session_h = $1 RETURNING 1
 )
-SELECT (SELECT count(*) FROM session) AS sessions, (SELECT count(*) FROM gone) AS metrics;
+SELECT block, count(*) AS metrics FROM gone GROUP BY block ORDER BY block;
+
+-- name: delete_links
+DELETE FROM test_session_contexts WHERE session_h = $1;
+
+-- name: subtract_metrics
+UPDATE test_metric_blocks AS b SET metrics = b.metrics - g.metrics
+FROM unnest($1::bigint[], $2::bigint[]) AS g (block, metrics)
+WHERE b.block = g.block;
+
+-- name: old_blocks
+SELECT block FROM test_metric_blocks WHERE block < $1 ORDER BY block LIMIT $2;
+
+-- name: expire_metrics
+DELETE FROM test_metrics WHERE block = ANY ($1::bigint[]);
 
 -- name: expire_blocks
-WITH old AS (
-    SELECT block FROM test_metric_blocks WHERE block < $1 ORDER BY block LIMIT $2
-), metrics AS (
-    DELETE FROM test_metrics AS m USING old WHERE m.block = old.block RETURNING 1
-), blocks AS (
-    DELETE FROM test_metric_blocks AS b USING old WHERE b.block = old.block RETURNING 1
-)
-SELECT (SELECT count(*) FROM metrics) AS metrics, (SELECT count(*) FROM blocks) AS blocks;
+DELETE FROM test_metric_blocks WHERE block = ANY ($1::bigint[]);
 
 -- name: expire_sessions
-WITH gone AS (
-    DELETE FROM test_sessions AS s
-    WHERE s.received_at < $1 AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.session_h = s.session_h)
-    RETURNING session_h
-), links AS (
-    DELETE FROM test_session_contexts AS l USING gone WHERE l.session_h = gone.session_h
-)
-SELECT count(*) FROM gone;
+DELETE FROM test_sessions AS s
+WHERE s.received_at < $1 AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.session_h = s.session_h);
 
 -- name: expire_links
--- The links of sessions that never arrived, once their metrics are gone.
+-- The links of sessions that are gone or never arrived, once their metrics are gone.
 DELETE FROM test_session_contexts AS l
 WHERE NOT EXISTS (SELECT FROM test_sessions AS s WHERE s.session_h = l.session_h)
     AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.session_h = l.session_h);
 
 -- name: insert_items
-INSERT INTO test_items (item_id, item_path, item, item_variant, item_fs_loc, kind, component)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-ON CONFLICT (item_id) DO UPDATE SET asked_at = now() WHERE test_items.asked_at < now() - interval '1 hour';
+INSERT INTO test_items (item_id, item_path, item, item_variant, item_fs_loc, kind, component, asked_at)
+SELECT *, now() FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+ON CONFLICT (item_id) DO UPDATE SET asked_at = excluded.asked_at
+WHERE excluded.asked_at - test_items.asked_at > interval '1 hour';
 
 -- name: lock_items_shared
 SELECT pg_advisory_xact_lock_shared(7330461121);
@@ -86,17 +83,15 @@ SELECT pg_advisory_xact_lock_shared(7330461121);
 -- name: try_lock_items
 SELECT pg_try_advisory_xact_lock(7330461121);
 
--- name: remove_unused_items
+-- name: next_items
+SELECT item_id, asked_at < now() - $3::interval AS old FROM test_items WHERE item_id > $1 ORDER BY item_id LIMIT $2;
+
+-- name: metric_of_item
+SELECT block FROM test_metrics WHERE item_id = $1 LIMIT 1;
+
+-- name: remove_items
 -- An upsert of the same test waits for this statement or makes it wait; then `asked_at` is checked once more.
-WITH checked AS (
-    SELECT item_id FROM test_items WHERE item_id > $1 ORDER BY item_id LIMIT $2
-), gone AS (
-    DELETE FROM test_items AS i USING checked
-    WHERE i.item_id = checked.item_id AND i.asked_at < now() - $3::interval
-    AND NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.item_id = i.item_id)
-    RETURNING 1
-)
-SELECT (SELECT item_id FROM checked ORDER BY item_id DESC LIMIT 1) AS last, (SELECT count(*) FROM gone) AS items;
+DELETE FROM test_items WHERE item_id = ANY ($1::uuid[]) AND asked_at < now() - $2::interval;
 
 -- name: insert_session_contexts
 INSERT INTO test_session_contexts (session_h, context_h)
@@ -110,9 +105,10 @@ INSERT INTO test_metric_blocks (block) VALUES ($1) ON CONFLICT (block) DO NOTHIN
 SELECT FROM test_metric_blocks WHERE block = $1 FOR UPDATE;
 
 -- name: close_block
-UPDATE test_metric_blocks
-SET metrics = (SELECT count(*) FROM test_metrics AS m WHERE m.block = $1)
-WHERE block = $1 AND metrics IS NULL;
+UPDATE test_metric_blocks SET metrics = $2 WHERE block = $1 AND metrics IS NULL;
+
+-- name: count_block
+SELECT count(*) FROM test_metrics WHERE block = $1;
 
 -- name: add_closed_block
 INSERT INTO test_metric_blocks (block, metrics) VALUES ($1, $2);
@@ -136,10 +132,13 @@ SELECT count(*) FROM test_metrics AS m;
 SELECT count(*) FROM test_metrics AS m JOIN test_items AS i USING (item_id);
 
 -- name: count_all_metrics
-SELECT coalesce(
-    sum(coalesce(b.metrics, (SELECT count(*) FROM test_metrics AS m WHERE m.block = b.block))), 0
-)::bigint
-FROM test_metric_blocks AS b;
+-- The metrics of blocks to which metrics are still added are counted; an array of these blocks leads to the index.
+SELECT (
+    (SELECT coalesce(sum(metrics), 0) FROM test_metric_blocks) + (
+        SELECT count(*) FROM test_metrics
+        WHERE block = ANY (ARRAY(SELECT block FROM test_metric_blocks WHERE metrics IS NULL))
+    )
+)::bigint;
 
 -- name: metrics_page
 SELECT
@@ -154,18 +153,21 @@ ORDER BY m.block, m.seq;
 SELECT block, before FROM (
     SELECT block, metrics, sum(metrics) OVER (ORDER BY block) - metrics AS before
     FROM (
-        SELECT
-            b.block,
-            coalesce(b.metrics, (SELECT count(*) FROM test_metrics AS m WHERE m.block = b.block)) AS metrics
-        FROM test_metric_blocks AS b
+        SELECT block, metrics FROM test_metric_blocks WHERE metrics IS NOT NULL
+        UNION ALL
+        SELECT block, count(*) FROM test_metrics
+        WHERE block = ANY (ARRAY(SELECT block FROM test_metric_blocks WHERE metrics IS NULL))
+        GROUP BY block
     ) AS counted
 ) AS placed
 WHERE metrics > 0 AND before + metrics > $1
 ORDER BY block LIMIT 1;
 
 -- name: select_components
-SELECT DISTINCT i.component FROM test_items AS i
-WHERE EXISTS (SELECT FROM test_metrics AS m WHERE m.item_id = i.item_id);
+SELECT DISTINCT component FROM test_items WHERE starts_with(component, $1) ORDER BY component;
+
+-- name: metric_of_component
+SELECT m.block FROM test_metrics AS m JOIN test_items AS i USING (item_id) WHERE i.component = $1 LIMIT 1;
 
 -- name: select_pipelines
 SELECT s.tags ->> 'pipeline_branch' AS value FROM test_sessions AS s;

@@ -15,7 +15,9 @@ def build(dependencies: Dependencies, hosts: Hosts) -> Feature[NodesService]:
     database, settings, services = dependencies.database, dependencies.settings, dependencies.services
     retention = Retention(settings.processes.keep_events_days, settings.commands.keep_days)
     store, records, bus = NodeStore(database, services), RecordStore(database), dependencies.bus
-    service = NodesService(store, services, records, hosts, retention, bus=bus, token=settings.token)
+    service = NodesService(
+        store, services, records, hosts, retention, bus=bus, token=settings.token, guard=dependencies.guard
+    )
 
     async def start() -> None:
         access = dependencies.tokens.node_access

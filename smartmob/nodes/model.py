@@ -13,6 +13,9 @@ import msgspec
 KEY_PREFIX = "smn_"
 """The beginning of the key of a node, by which people and secret scanners recognise it."""
 
+SERVICE_PREFIX = "@"
+"""The beginning of the name by which another service on the database is used like a node; no name of a node has it."""
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$(?!\n)")]
 """The name of a node: like a host name, so it fits into an address. `$` alone would allow a line break at the end."""
 
@@ -91,10 +94,14 @@ class NodeActivity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The request of a machine to become a node."""
+    """The request of a machine to become a node.
+
+    With a `key` of its own, which it has stored before, it can repeat a request whose answer was lost.
+    """
 
     name: Name
     labels: Labels = {}
+    key: Annotated[str, msgspec.Meta(pattern=r"^smn_[A-Za-z0-9_-]{43}$(?!\n)")] | None = None
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,6 +138,24 @@ def write(message: FromNode | FromService) -> str:
     return msgspec.json.encode(message).decode()
 
 
+class _CallId(msgspec.Struct, frozen=True):
+    id: int
+
+
+def refused_call(text: str, reason: str) -> str | None:
+    """Return the answer by which a call of a command is refused as conflicting, or None for a call without an id.
+
+    It is the message `refused` of the WebSocket of commands.
+    """
+    try:
+        call = _CALL_ID.decode(text)
+    except msgspec.DecodeError:
+        return None
+    refused = {"type": "refused", "problem": "conflict", "detail": reason, "id": call.id}
+    return msgspec.json.encode(refused).decode()
+
+
+_CALL_ID = msgspec.json.Decoder(_CallId)
 _TYPED = msgspec.json.Decoder(_Typed)
 _FROM_NODE: msgspec.json.Decoder[FromNode] = msgspec.json.Decoder(FromNode)
 _FROM_SERVICE: msgspec.json.Decoder[FromService] = msgspec.json.Decoder(FromService)

@@ -40,7 +40,7 @@ _NOT_SENT = (aiohttp.WSCloseCode.ABNORMAL_CLOSURE, 1005)
 """Codes that no close frame may contain (RFC 6455, section 7.4.1)."""
 
 Open = Callable[[], Awaitable[sockets.socket]]
-Tap = Callable[[str], None]
+Tap = Callable[[str], str | None]
 
 
 class NodeConnector(aiohttp.BaseConnector):
@@ -99,7 +99,8 @@ class NodeProxy:
         """Pass a request on to the path and query `target` of the node, and its answer back.
 
         `prefix` is put before paths in the header Location. `tap` is called with each text that the client of a
-        WebSocket sends. Raises Unavailable when the node is not connected.
+        WebSocket sends; a text that it returns is the answer, and the message is not passed on. Raises Unavailable when
+        the node is not connected.
         """
         url = URL(f"{self._base}{target}", encoded=True)
         headers = _forwarded(request.headers)
@@ -179,9 +180,11 @@ async def _relay(source: Any, target: Any, tap: Tap | None = None) -> None:
         while True:
             message = await source.receive()
             if message.type is aiohttp.WSMsgType.TEXT:
-                if tap is not None:
-                    tap(message.data)
-                await target.send_str(message.data)
+                refused = None if tap is None else tap(message.data)
+                if refused is None:
+                    await target.send_str(message.data)
+                else:
+                    await source.send_str(refused)
             elif message.type is aiohttp.WSMsgType.BINARY:
                 await target.send_bytes(message.data)
             else:

@@ -23,7 +23,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
-from smartmob.nodes.model import Joined, JoinRequest, Node, NodeUpdate, digest, matches
+from smartmob.nodes.model import SERVICE_PREFIX, Joined, JoinRequest, Node, NodeUpdate, digest, matches
 from smartmob.nodes.proxy import FORWARDED
 from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.service import NodesService
@@ -33,6 +33,8 @@ log = get_logger()
 _MAX_BYTES = 64 * 1024
 _COMMANDS = "commands"
 """The path of the WebSocket by which commands are called."""
+_CALLS = "/commands/"
+"""The beginning of the paths by which single commands are called."""
 _FIRST_SECONDS = 30.0
 """Seconds that a node has to describe itself after it has connected."""
 _REASON_BYTES = 123
@@ -190,7 +192,7 @@ def _services(h: _Handlers) -> tuple[Route, ...]:
             "/nodes/{name}/service/{rest}",
             h.pass_on,
             f"node_service_{method.lower()}",
-            "Use the service of a node: the request is passed on to it, with the role of the token.",
+            "Use the service of a node, or another one on the database by @ and its id, with the role of the token.",
             passed_on,
             roles=(READ, INGEST, CONTROL),
             rest=True,
@@ -338,12 +340,20 @@ class _Handlers:
     async def _pass_on(self, request: web.Request, name: str) -> web.StreamResponse:
         prefix = f"/api/v1/nodes/{name}/service"
         _, _, target = request.raw_path.partition("/service/")
+        if name.startswith(SERVICE_PREFIX):
+            proxy = self._service.service_proxy(await self._service.other_service(name))
+            return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER)
         other = await self._service.holder(name)
         if other is not None:
             if FORWARDED in request.headers:
                 raise Unavailable(f"the node {name} has just connected to another service", 1)
             proxy = self._service.service_proxy(other)
             return await proxy.pass_on(request, request.raw_path, "", PRINCIPAL.get() or OWNER)
+        path = f"/{target.partition('?')[0]}"
+        if self._service.guard.starts_work(request.method, path):
+            self._service.guard.check(name)
+        if request.method == "POST" and path.startswith(_CALLS):
+            self._service.guard.check_call(path.removeprefix(_CALLS), name)
         proxy = self._service.proxy(name)
         tap = self._service.tap(name, request.remote or "") if target.partition("?")[0] == _COMMANDS else None
         return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, tap)

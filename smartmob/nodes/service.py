@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import msgspec
+
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
 from smartmob.kernel.audit import recorded_calls
 from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.auth.node_access import service_secret
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
@@ -20,6 +23,7 @@ from smartmob.nodes import protocol
 from smartmob.nodes.limited_requests import LimitedRequests
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import (
+    SERVICE_PREFIX,
     Joined,
     JoinRequest,
     Node,
@@ -75,8 +79,10 @@ class NodesService:
         *,
         bus: EventBus,
         token: str | None = None,
+        guard: ReservationGuard | None = None,
     ) -> None:
         """`token` is that of this service, which the other services on the database have, too."""
+        self.guard = guard or ReservationGuard()
         self._bus = bus
         self.links = NodeLinks()
         self.limited_requests = LimitedRequests()
@@ -90,8 +96,12 @@ class NodesService:
         self._service_proxies: dict[str, tuple[str, NodeProxy]] = {}
 
     async def join(self, request: JoinRequest) -> Joined:
-        """Make a node with a key of its own; raises Conflict when the name is taken."""
-        key = make_key()
+        """Make a node with a key of its own; raises Conflict when the name is taken, unless it is by this key."""
+        key = request.key or make_key()
+        if request.key is not None and (known := await self._store.name_of(digest(key))) is not None:
+            if known != request.name:
+                raise Conflict(f"this is the key of the node {known}")
+            return Joined(name=known, key=key)
         if not await self._store.insert(request.name, digest(key), request.labels, clock.now()):
             raise Conflict(
                 f"there is a node {request.name} already; choose another name with --name, "
@@ -128,6 +138,21 @@ class NodesService:
             for each in await self._store.nodes()
         ]
 
+    async def services_with_activity(self) -> list[tuple[OtherService, NodeActivity]]:
+        """Return the other services on the database with their programs and running jobs, in the order of their ids."""
+        found = await self._services.activities()
+        others = sorted(await self._services.others(), key=lambda other: other.id) if found else []
+        return [
+            (other, msgspec.json.decode(found[other.id], type=NodeActivity)) for other in others if other.id in found
+        ]
+
+    async def other_service(self, name: str) -> OtherService:
+        """Return the other service of a name that begins with SERVICE_PREFIX; raises NotFound."""
+        for other in await self._services.others():
+            if SERVICE_PREFIX + other.id == name:
+                return other
+        raise NotFound(f"there is no other service {name.removeprefix(SERVICE_PREFIX)} on this database")
+
     async def keep_activity(self, link: Link, activity: NodeActivity) -> None:
         """Record what a node has told of its programs and jobs. Raises Unavailable."""
         link.activity = activity
@@ -143,6 +168,10 @@ class NodesService:
         if stored is None or not matches(stored.labels, only or {}):
             raise _not_found(name)
         return self._shown(stored, await self._running())
+
+    async def check_node(self, name: str, only: Mapping[str, str | None]) -> None:
+        """Raise NotFound if there is no node of this name with the labels `only`."""
+        await self.node(name, only)
 
     async def update(self, name: str, change: NodeUpdate) -> Node:
         """Change labels or the drained state of a node; raises NotFound."""
@@ -248,13 +277,23 @@ class NodesService:
             return made
         return found[1]
 
-    def tap(self, node: str, client: str) -> Callable[[str], None]:
-        """Return the function that publishes the calls among the messages for the commands of a node."""
+    def tap(self, node: str, client: str) -> Callable[[str], str | None]:
+        """Return the function that publishes the calls among the messages for the commands of a node.
 
-        def look(text: str) -> None:
+        It returns the answer to a call that is refused, since another client has reserved the node.
+        """
+
+        def look(text: str) -> str | None:
             called = recorded_calls.read(text)
-            if called is not None:
-                self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
+            if called is None:
+                return None
+            try:
+                self.guard.check_call(called[0], node)
+            except Conflict as error:
+                self._bus.publish(CommandCalled(called[0], called[1], client, "refused: reserved", node))
+                return protocol.refused_call(text, str(error))
+            self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
+            return None
 
         return look
 

@@ -34,7 +34,11 @@ def compose(dependencies: KernelParts, store: ProcessRecords, writer: RowWriter[
     preparer = Preparer(folder, dependencies.spawner, dependencies.tasks, ports, settings, least_free=least_free)
     service = ProcessesService(store, writer, preparer, dependencies, settings)
     dependencies.metrics_registry.add(gauges(lambda: _gauges(service)))
-    background_tasks = {"process-samples": service.run_sampling, "process-maintenance": service.run_maintenance}
+    background_tasks = {
+        "process-samples": service.run_sampling,
+        "process-maintenance": service.run_maintenance,
+        "process-leases": service.run_leases,
+    }
     table = routes.table(service, dependencies, settings.viewer_bytes)
     return Feature(
         service,

@@ -136,7 +136,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     `wanted` is whether the process should run. `command`, unless None, is run in place of the line of the Procfile.
     `restart`, `readiness`, `liveness` and `depends_on` are those of `Options`, or None for what the file of the source
     says. `completed` is whether the program has ended by itself with exit status 0 and is not started again. `limits`
-    are those of the program with all its descendants.
+    are those of the program with all its descendants. `lease` is the number of seconds after which the program is
+    deleted when no client renews it, or None.
     """
 
     slug: str
@@ -157,6 +158,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     depends_on: dict[str, Condition] | None = None
     completed: bool = False
     limits: Limits = Limits()
+    lease: float | None = None
 
 
 class ProcessEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,6 +45,9 @@ STREAMS = {"stdout": STDOUT, "stderr": STDERR, "all": None}
 LONGEST_GRACE = 3600.0
 """Seconds between SIGTERM and SIGKILL."""
 
+LONGEST_LEASE = 86_400.0
+"""Seconds."""
+
 LONGEST_COMMAND = 64 * 1024
 """Characters, as for a line of a Procfile."""
 
@@ -65,8 +68,9 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` is when a program that has ended is started
     again, and `command` is run in place of the line of the Procfile. `restart`, `readiness`, `liveness` and
-    `depends_on` replace what smartmob.toml of the source says. A limit that is null
-    is that of the settings. A field of another name is refused, because a misspelt one would be lost silently.
+    `depends_on` replace what smartmob.toml of the source says. A limit that is null is that of the settings. A program
+    with a `lease` is deleted when it is not renewed for so many seconds. A field of another name is refused, because a
+    misspelt one would be lost silently.
     """
 
     app: _Name
@@ -81,6 +85,7 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     liveness: Check | None = None
     depends_on: Annotated[dict[_Name, Condition], msgspec.Meta(max_length=100)] | None = None
     limits: Limits = Limits()
+    lease: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_LEASE)] | None = None
 
     @property
     def slug(self) -> str:
@@ -149,6 +154,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     restart: str
     stop: str
     signal: str
+    renew: str
     process_type: str
     source_url: str
     digest: str | None
@@ -178,6 +184,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     depends_on: dict[str, Condition]
     limits: Limits
     limits_enforced: dict[str, Enforcement]
+    lease: float | None
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -307,6 +314,7 @@ def status(process: Snapshot, base: str) -> Status:
         restart=f"{base}/restart-process/{slug}",
         stop=f"{base}/stop-process/{slug}",
         signal=f"{base}/signal-process/{slug}",
+        renew=f"{base}/renew-process/{slug}",
         process_type=definition.process_type,
         source_url=shown_address(definition.source_url),
         digest=definition.digest,
@@ -336,6 +344,7 @@ def status(process: Snapshot, base: str) -> Status:
         depends_on=process.options.depends_on,
         limits=definition.limits,
         limits_enforced=process.enforcement,
+        lease=definition.lease,
     )
 
 

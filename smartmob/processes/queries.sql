@@ -1,6 +1,6 @@
 -- name: select_processes
 SELECT slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted,
-       restart, command, readiness, liveness, depends_on, completed, limits
+       restart, command, readiness, liveness, depends_on, completed, limits, lease
 FROM processes
 WHERE service = $1
 ORDER BY created_at, slug;
@@ -27,12 +27,12 @@ WITH deleted AS (
 ), upserted AS (
     INSERT INTO processes (
         service, slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted, restart,
-        command, readiness, liveness, depends_on, completed, limits
+        command, readiness, liveness, depends_on, completed, limits, lease
     )
     SELECT $1, * FROM unnest(
         $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::jsonb[], $9::float8[], $10::timestamptz[],
         $11::text[], $12::text[], $13::boolean[], $14::text[], $15::text[],
-        $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::boolean[], $20::jsonb[]
+        $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::boolean[], $20::jsonb[], $21::float8[]
     )
     ON CONFLICT (service, slug) DO UPDATE SET
         app = excluded.app, node = excluded.node, process_type = excluded.process_type,
@@ -40,17 +40,17 @@ WITH deleted AS (
         created_at = excluded.created_at, request_id = excluded.request_id,
         digest = excluded.digest, wanted = excluded.wanted, restart = excluded.restart, command = excluded.command,
         readiness = excluded.readiness, liveness = excluded.liveness, depends_on = excluded.depends_on,
-        completed = excluded.completed, limits = excluded.limits
+        completed = excluded.completed, limits = excluded.limits, lease = excluded.lease
 ), updated AS (
     UPDATE processes
     SET digest = coalesce(new.digest, processes.digest), wanted = coalesce(new.wanted, processes.wanted),
         completed = coalesce(new.completed, processes.completed)
-    FROM unnest($21::text[], $22::timestamptz[], $23::text[], $24::boolean[], $25::boolean[])
+    FROM unnest($22::text[], $23::timestamptz[], $24::text[], $25::boolean[], $26::boolean[])
         AS new (slug, created_at, digest, wanted, completed)
     WHERE processes.service = $1 AND processes.slug = new.slug AND processes.created_at = new.created_at
 )
 INSERT INTO process_events (service, slug, at, id, kind, detail)
-SELECT $1, * FROM unnest($26::text[], $27::timestamptz[], $28::uuid[], $29::text[], $30::jsonb[])
+SELECT $1, * FROM unnest($27::text[], $28::timestamptz[], $29::uuid[], $30::text[], $31::jsonb[])
 ON CONFLICT DO NOTHING;
 
 -- name: select_events

@@ -63,6 +63,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             summary="Create a program and start it.",
             answers={201: answer(protocol.Process), 409: Answer("A program of that name exists.")},
             body=body(protocol.CreateRequest, limit=_CREATE_BYTES),
+            starts_work=True,
         ),
         Route(
             "GET",
@@ -122,6 +123,7 @@ def _control_routes(h: _Handlers) -> list[Route]:
             summary="Start a program; stop it first if it runs.",
             answers=answers,
             body=_IGNORED_BODY,
+            starts_work=True,
         ),
         Route(
             "POST",
@@ -131,6 +133,15 @@ def _control_routes(h: _Handlers) -> list[Route]:
             summary="Send a signal to the process group of a program.",
             answers=answers,
             body=body(protocol.SignalRequest, limit=_SMALL_BYTES),
+        ),
+        Route(
+            "POST",
+            "/renew-process/{slug}",
+            h.renew,
+            "renew_process",
+            summary="Begin the lease of a program anew; without a lease nothing changes.",
+            answers=answers,
+            body=_IGNORED_BODY,
         ),
     ]
 
@@ -219,6 +230,10 @@ class _Handlers:
     async def signal(self, request: web.Request) -> web.StreamResponse:
         document = decode(protocol.SIGNAL, await self._bodies.read(request))
         return self._status(request, self._service.signal(parameter(request, "slug"), document.signal))
+
+    async def renew(self, request: web.Request) -> web.StreamResponse:
+        await self._bodies.read(request)
+        return self._status(request, self._service.renew(parameter(request, "slug")))
 
     async def attach(self, request: web.Request) -> web.StreamResponse:
         arguments = query(request, protocol.AttachQuery)

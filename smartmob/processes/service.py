@@ -17,6 +17,7 @@ from smartmob.kernel.subprocesses.control_groups import ControlGroups
 from smartmob.processes import dependencies, model, protocol
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.processes.health.prober import Prober
+from smartmob.processes.leases import Leases
 from smartmob.processes.one_off_programs import OneOffPrograms
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.preparer import Preparer
@@ -57,6 +58,7 @@ class ProcessesService:
         self._waiting: dict[str, Supervisor] = {}  # by slug: those that wait for their dependencies
         self._changes: set[tuple[str, str]] = set()  # application and name of what has changed since their last check
         self._recorder = Recorder(writer, kernel.tasks)
+        self._leases = Leases(lambda: asyncio.get_running_loop().time())
         self._supervisor_dependencies = SupervisorDependencies(
             kernel.spawner,
             kernel.tasks,
@@ -86,6 +88,7 @@ class ProcessesService:
             log.warning("process.not_restored", service=left.service, machine=left.machine, processes=left.processes)
         for definition in await self._store.definitions():
             supervisor = self._add(definition)
+            self._leases.begin(definition.slug, definition.lease)
             if definition.wanted and self._restore:
                 supervisor.start()
             else:
@@ -129,6 +132,7 @@ class ProcessesService:
         except BaseException:
             del self._supervisors[definition.slug]
             raise
+        self._leases.begin(definition.slug, definition.lease)
         snapshot = supervisor.snapshot()
         if self._stopping:
             supervisor.stop()
@@ -154,6 +158,7 @@ class ProcessesService:
             liveness=request.liveness,
             depends_on=request.depends_on,
             limits=self._limits(request.limits),
+            lease=request.lease,
         )
 
     def processes(self) -> list[model.Snapshot]:
@@ -164,17 +169,26 @@ class ProcessesService:
         """Return a snapshot of a process; raises NotFound."""
         return self._find(slug).snapshot()
 
-    async def delete(self, slug: str) -> None:
+    def renew(self, slug: str) -> model.Snapshot:
+        """Begin the lease of a process anew; raises NotFound, and Conflict when the process is being deleted."""
+        supervisor = self._find(slug)
+        _refuse_deleted(supervisor)
+        self._leases.renew(slug)
+        return supervisor.snapshot()
+
+    async def delete(self, slug: str, reason: str = "") -> None:
         """Delete a process; return when it and all its descendants have ended. Raises NotFound and Unavailable."""
         supervisor = self._find(slug)
         if not supervisor.deleted:
-            deleted = model.ProcessEvent(slug=slug, at=clock.now(), kind="deleted")
+            detail = {"text": reason} if reason else {}
+            deleted = model.ProcessEvent(slug=slug, at=clock.now(), kind="deleted", detail=detail)
             await self._writer.put([DeleteProcess(slug), stored_event(deleted)])
         supervisor.deleted = True
         supervisor.stop()
         await supervisor.wait_stopped()
         if self._supervisors.get(slug) is supervisor:
             del self._supervisors[slug]
+            self._leases.end(slug)
             self._changed(supervisor)
             supervisor.output.close(CLOSE_CODE_DELETED)
             await self.preparer.release(slug)
@@ -332,6 +346,10 @@ class ProcessesService:
             self._bus.publish(ProcessStarted(event.slug, event.at, event.detail["pid"]))
         elif event.kind == "exited":
             self._bus.publish(ProcessExited(event.slug, event.at, event.detail["status"]))
+
+    async def run_leases(self) -> None:
+        """Background task: delete the processes whose leases are over."""
+        await self._leases.run(self.delete)
 
     async def run_sampling(self) -> None:
         """Background task: measure the resource use of all running processes at the interval of the settings."""

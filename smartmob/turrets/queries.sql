@@ -83,11 +83,11 @@ SELECT $1, *, $4::timestamptz FROM unnest($2::text[], $3::text[])
 ON CONFLICT (headquarters, uuid) DO UPDATE SET key = excluded.key, claimed_at = excluded.claimed_at;
 
 -- name: adopt
+UPDATE turret_runs SET headquarters = $2 WHERE headquarters = $1 AND state IN ('waiting', 'running', 'draining');
+
+-- name: adopt_claims
 -- Claims that `headquarters` itself has made since stay.
-WITH runs AS (
-    UPDATE turret_runs SET headquarters = $2
-    WHERE headquarters = $1 AND state IN ('waiting', 'running', 'draining')
-), claims AS (
+WITH claims AS (
     DELETE FROM turret_claims WHERE headquarters = $1 RETURNING uuid, key, claimed_at
 )
 INSERT INTO turret_claims (headquarters, uuid, key, claimed_at)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -173,6 +175,54 @@ def _unpacked(folder: Path, place: Target, **config: Any) -> Path:
     return folder
 
 
+async def test_ctrl_c_before_the_answer_stops_the_run(tmp_path: Path) -> None:
+    """The service has accepted the run, and its answer arrives after the signal."""
+    async with serving(tmp_path / "data", "--hq", *FREE) as service, target() as place:
+        project = _unpacked(tmp_path / "project", place, run_time=600)
+        async with _interrupting(service.url) as (url, started):
+            process = await asyncio.create_subprocess_exec(
+                *(PROGRAMS / "smartmob", "fire", project, "--server", url),
+                env=environment(),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            started.set_result(process)
+            _, errors = await process.communicate()
+        assert process.returncode == 1, errors
+        assert b"the run is stopped" in errors
+        assert [run["state"] for run in (await _get(f"{service.url}/turret-runs"))["runs"]] == ["stopped"]
+
+
+@asynccontextmanager
+async def _interrupting(url: str) -> AsyncIterator[tuple[str, asyncio.Future[asyncio.subprocess.Process]]]:
+    """Pass connections on to a service; the process of the future gets SIGINT before the answer to its run arrives."""
+    process: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = urlsplit(url)
+        from_service, to_service = await asyncio.open_connection(there.hostname, there.port)
+        asks = asyncio.Event()
+
+        async def pass_requests() -> None:
+            while data := await reader.read(65_536):
+                if data.startswith(b"POST /turret-runs ") or data.startswith(b"POST /turret-runs?"):
+                    asks.set()
+                to_service.write(data)
+            to_service.close()
+
+        passing = asyncio.create_task(pass_requests())
+        while data := await from_service.read(65_536):
+            if asks.is_set():
+                asks.clear()
+                (await process).send_signal(signal.SIGINT)
+            writer.write(data)
+        writer.close()
+        await passing
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", process
+
+
 class TestOnOtherServices:
     """`fire --on`: turrets as processes of two services."""
 
@@ -208,6 +258,30 @@ class TestOnOtherServices:
             assert process.returncode == 1, errors
             assert json.loads(output)["transactions"] == place.hits["/page"]
             assert await _processes(first, second) == []
+
+    async def test_turrets_of_a_killed_command_are_removed_by_their_machines(self, tmp_path: Path) -> None:
+        """SIGKILL leaves the command no time to remove them: their leases end."""
+        async with _two_services(tmp_path) as (first, second, on), target() as place:
+            process = await asyncio.create_subprocess_exec(
+                *(PROGRAMS / "smartmob", "fire", _unpacked(tmp_path / "project", place, run_time=600)),
+                *("--on", on, "--server", first.url, "--lease", "10s"),
+                env=environment(),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            await until(lambda: place.hits["/page"] > 20)
+            turrets = await _processes(first, second)
+            assert [turret["lease"] for turret in turrets] == [10, 10]
+            process.kill()
+            await process.wait()
+
+            async def are_removed() -> bool:
+                return await _processes(first, second) == []
+
+            await until(are_removed)
+            for turret in turrets:
+                with pytest.raises(ProcessLookupError):
+                    os.kill(turret["pid"], 0)
 
     async def test_a_turret_that_fails_to_start_shows_its_last_lines(self, tmp_path: Path) -> None:
         """Nothing is left on the services."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from tests.acceptance.commands import PROGRAMS, environment, run, serving
+from tests.acceptance.namespaces import Network, network
 from tests.acceptance.test_fire import FREE, _get, _unpacked
 from tests.certificates import Authority, Files
 from tests.cli.test_join import Joined, joined
@@ -28,15 +30,18 @@ NAMES = ("rack1", "rack2", "rack3")
 
 
 @asynccontextmanager
-async def _three_nodes(url: str, folder: Path) -> AsyncIterator[dict[str, Joined]]:
-    """Run three nodes with the label `load` until the block ends."""
+async def _three_nodes(url: str, folder: Path, net: Network) -> AsyncIterator[dict[str, Joined]]:
+    """Run three nodes with the label `load`, each on a machine of the network, until the block ends."""
     folder.mkdir()
     token = folder / "token"
     token.write_text("any")
     async with AsyncExitStack() as stack:
         yield {
             name: await stack.enter_async_context(
-                joined(url, folder / name, "--token-file", token, "--name", name, "--label", "load")
+                joined(
+                    *(url, folder / name, "--token-file", token, "--name", name, "--label", "load"),
+                    program=(*net.programs[name], sys.executable, "-m", "smartmob"),
+                )
             )
             for name in NAMES
         }
@@ -63,17 +68,17 @@ async def _records(url: str, name: str) -> tuple[list[Any], list[Any]]:
 
 async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path: Path) -> None:
     """Nodes go on alone; no transaction, event or job is lost or there twice, and all turrets are removed."""
-    port = str(unused_port())
-    url, data = f"http://127.0.0.1:{port}", tmp_path / "data"
+    port, data = str(unused_port()), tmp_path / "data"
     app = tmp_path / "app"
     app.mkdir()
     (app / "Procfile").write_text("web: exec sleep 1000\n")
-    async with target() as place, AsyncExitStack() as stack:
-        lab = AsyncExitStack()
-        service = await lab.enter_async_context(serving(data, "--port", port, "--hq", *FREE))
+    async with network(NAMES) as net, target(net.host) as place, AsyncExitStack() as stack:
+        url, lab = f"http://{net.host}:{port}", AsyncExitStack()
+        listens = ("--port", port, "--host", net.host, "--insecure", "--hq", "--hq-host", net.host)
+        service = await lab.enter_async_context(serving(data, *listens, *FREE))
         stack.push_async_callback(lab.aclose)
         listening = await service.event("turrets.listening")
-        await stack.enter_async_context(_three_nodes(url, tmp_path / "nodes"))
+        await stack.enter_async_context(_three_nodes(url, tmp_path / "nodes", net))
         await _connected(url, *NAMES)
         on = ("--on", "label=load", "--server", url)
         code, output, errors = await run("exec", *on, "--", "echo", "ready")
@@ -95,7 +100,7 @@ async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path:
         await until(lambda: place.hits["/page"] > alone + 50)
         same = (listening["publish_port"], listening["rc_port"], listening["external_port"])
         options = [word for pair in zip(FREE[::2], map(str, same), strict=True) for word in pair]
-        await stack.enter_async_context(serving(data, "--port", port, "--hq", *options))
+        await stack.enter_async_context(serving(data, *listens, *options))
         output_bytes, error_bytes = await fire.communicate()
         assert fire.returncode == 0, error_bytes.decode()
         summary = json.loads(output_bytes)

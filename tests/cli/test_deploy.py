@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from smartmob.cli.deploy import deployed, hq_address, machines, services
+from smartmob.cli.deploy import create_process, deployed, hq_address, machines, services
 from smartmob.client.http import RestClient
-from smartmob.errors import InvalidInput, SmartmobError
+from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 from tests.turrets.conftest import _lab
 
 __all__ = ["_lab"]
@@ -102,3 +104,26 @@ async def test_turrets_are_dealt_out(lab: Any, tmp_path: Path) -> None:
             assert sorted(turret["name"] for turret in (await here.get("/turrets"))["turrets"]) == ["t0", "t1", "t2"]
             assert len((await here.get("/list-processes"))["processes"]) == 3
         assert (await here.get("/list-processes"))["processes"] == []
+
+
+async def test_an_older_service_gets_no_lease(lab: Any) -> None:
+    """It refuses the field that it does not know, as this version refuses another one, and then gets the rest."""
+    wanted = {"app": "a", "node": "b", "process_type": "c", "source_url": "http://127.0.0.1:1/"}
+    async with RestClient(f"http://127.0.0.1:{lab.server.port}") as here:
+        with pytest.raises(RemoteError, match="`hire`") as refused:
+            await here.post("/create-process", wanted | {"hire": 1})
+    got: list[Any] = []
+
+    async def create(request: web.Request) -> web.Response:
+        got.append(await request.json())
+        refusal = {"status": 400, "title": "Invalid", "detail": str(refused.value), "request_id": "1"}
+        if "lease" not in got[-1]:
+            return web.json_response({}, status=201)
+        text = json.dumps(refusal).replace("hire", "lease")
+        return web.Response(text=text, status=refused.value.status, content_type="application/problem+json")
+
+    app = web.Application()
+    app.router.add_post("/create-process", create)
+    async with TestServer(app) as older, RestClient(f"http://127.0.0.1:{older.port}") as there:
+        await create_process(there, wanted, 5.0)
+    assert got == [wanted | {"lease": 5.0}, wanted]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
-from smartmob.client.node_key import Membership, NodeKey, read_key, write_key
+from smartmob.client.node_key import JoinRefused, Membership, NodeKey, join, read_key, write_key
 from smartmob.errors import StartupError
 
 KEY = NodeKey("http://lab:8080", "rack7", "smn_secret", "rack7")
@@ -41,3 +44,32 @@ def test_the_password_of_the_host_does_not_reveal_the_key() -> None:
     assert len(KEY.host_password) == 64
     assert KEY.host_password != other.host_password
     assert KEY.key not in KEY.host_password
+
+
+async def test_a_machine_whose_answer_was_lost_joins_again(client: Any, tmp_path: Path) -> None:
+    """The second request is for the same node, because the key was on the disk before; other machines are refused."""
+    file = tmp_path / "node.json"
+    member = Membership(f"http://127.0.0.1:{client.server.port}", "rack7", file, token="any")
+    async with aiohttp.ClientSession() as session:
+        first = await join(session, member)
+        assert not file.with_name("node.json.joining").exists()
+        file.replace(file.with_name("node.json.joining"))  # as if the process had been killed before the answer
+        assert await join(session, member) == first == read_key(member)
+        with pytest.raises(JoinRefused, match="there is a node rack7 already"):
+            await join(session, Membership(member.url, "rack7", tmp_path / "other.json", token="any"))
+        body = {"name": "rack8", "key": first.key}
+        async with session.post(f"{member.url}/api/v1/nodes/join", json=body) as answer:
+            assert (answer.status, (await answer.json())["detail"]) == (409, "this is the key of the node rack7")
+        async with session.post(f"{member.url}/api/v1/nodes/join", json=body | {"key": "smn_weak"}) as answer:
+            assert answer.status == 400
+            assert "smn_weak" not in json.dumps(await answer.json())
+
+
+async def test_a_full_disk_leaves_no_node_behind(client: Any, tmp_path: Path) -> None:
+    """The key is stored before the service is asked, so that a machine that cannot keep one does not join."""
+    member = Membership(f"http://127.0.0.1:{client.server.port}", "rack7", Path("/dev/full/node.json"), token="any")
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(StartupError, match="cannot be written"):
+            await join(session, member)
+    async with client.get("/api/v1/nodes") as answer:
+        assert await answer.json() == {"nodes": []}

@@ -19,6 +19,7 @@ class _State(msgspec.Struct):
     reads: int
     news: int
     nodes: list[Any] = []
+    services: list[Any] = []
     node_records: str = ""
 
 

@@ -23,6 +23,7 @@ FEATURES = (
     "metrics",
     "nodes",
     "processes",
+    "reservations",
     "turrets",
 )
 
@@ -86,8 +87,10 @@ ROLES = {
         "timeline_spans",
         "usage",
     },
-    # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them.
+    # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them. A
+    # bisection measures the commits of a history, in the order of the search.
     "experiments": {
+        *("bisection", "bisection_report", "commit_history", "commit_search", "commit_environments"),
         *("cleaner", "confidence_sequence", "decision", "experiment", "false_discoveries", "instruction_counts"),
         *("measured_run", "measuring_machine", "sides"),
     },
@@ -105,7 +108,7 @@ ROLES = {
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
-        *("dependencies", "health", "output", "ports", "preparation", "process_changes", "process_journal"),
+        *("dependencies", "health", "leases", "output", "ports", "preparation", "process_changes", "process_journal"),
         *("program_limits", "recorder", "sampler"),
         *("one_off_programs", "spawned_program", "supervisor", "viewer"),
     },

@@ -61,7 +61,7 @@ READABLE = """
 /turret-runs/{id}/comparison /capacity-searches /capacity-searches/{id} /capacity-searches/{id}/report
 /capacity-searches/{id}/chart
 /turret-runs/{id}/course /turret-runs/{id}/timers /turret-runs/{id}/errors /turret-runs/{id}/report
-/turret-runs/{id}/live /turrets /marks /marks/{id} /console
+/turret-runs/{id}/live /turrets /marks /marks/{id} /reservations /console
 /console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands
 /console/load /console/load-comparison
 /console/hosts /console/tests/runs/{id} /console/processes/{slug} /console/commands/{id}

@@ -22,7 +22,7 @@ def _workplace(tmp_path: Path) -> Iterator[Workplace]:
     place.close()
 
 
-def _git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str) -> str:
     names = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")
     return subprocess.run(["git", "-C", folder, *names, *words], capture_output=True, text=True, check=True).stdout
 
@@ -32,11 +32,11 @@ def _repository(tmp_path: Path) -> Path:
     """Return a repository with two commits, whose project is in a folder of it."""
     folder = tmp_path / "repository"
     write_suite(folder / "project")
-    _git(folder.parent, "init", "-q", str(folder))
+    git(folder.parent, "init", "-q", str(folder))
     for text in ("first", "second"):
         (folder / "project" / "work.py").write_text(f"# {text}\n{WORK}")
-        _git(folder, "add", "-A")
-        _git(folder, "commit", "-q", "-m", text)
+        git(folder, "add", "-A")
+        git(folder, "commit", "-q", "-m", text)
     return folder
 
 
@@ -46,10 +46,10 @@ def test_a_revision_is_a_worktree_that_is_removed(repository: Path, tmp_path: Pa
     here = repository / "project"
     sides = [resolve(given, name, place, here) for given, name in (("HEAD~1", "a"), ("HEAD", "b"))]
     assert [(side.folder / "work.py").read_text().split()[1] for side in sides] == ["first", "second"]
-    assert sides[1].commit == _git(repository, "rev-parse", "HEAD").strip()
+    assert sides[1].commit == git(repository, "rev-parse", "HEAD").strip()
     assert len(str(sides[0].folder)) == len(str(sides[1].folder))
     place.close()
-    assert _git(repository, "worktree", "list").count("\n") == 1
+    assert git(repository, "worktree", "list").count("\n") == 1
     assert not (repository / ".git" / "worktrees").exists()
 
 

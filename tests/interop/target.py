@@ -24,11 +24,11 @@ class Target:
 
 
 @asynccontextmanager
-async def target() -> AsyncIterator[Target]:
+async def target(host: str = "127.0.0.1") -> AsyncIterator[Target]:
     """Give a target that answers until the end of the block."""
     place = Target()
     app = web.Application()
     app.router.add_get("/{path:.*}", place.answer)
-    async with TestServer(app, host="127.0.0.1") as server:
-        place.url = f"http://127.0.0.1:{server.port}"
+    async with TestServer(app, host=host) as server:
+        place.url = f"http://{host}:{server.port}"
         yield place

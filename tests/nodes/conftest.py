@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, unused_port
+from aiohttp.test_utils import TestClient
 
 from smartmob import node_membership
 from smartmob.app import build
 from smartmob.feature_settings import JoinSettings
 from smartmob.kernel.http import server
 from smartmob.settings import Settings
+from tests import free_ports
 from tests.conftest import running
 from tests.databases import Databases
 from tests.serving import ServiceServer
@@ -57,7 +58,7 @@ class Lab:
 
 @pytest.fixture(name="lab")
 async def _lab(settings: Settings) -> AsyncIterator[Lab]:
-    port = unused_port()
+    port = free_ports.single_port()
     service = build(replace(settings, token=TOKEN, service_url=f"http://127.0.0.1:{port}/"))
     async with TestClient(ServiceServer(service.app, service.gate, port=port)) as client:
         yield Lab(client)

@@ -338,6 +338,28 @@ async def test_a_slow_delete_does_not_delay_other_processes(agent: Agent) -> Non
     assert (await deleting).status == 200
 
 
+async def test_a_process_that_is_not_renewed_is_deleted(agent: Agent) -> None:
+    """Its event says why; renewing needs no lease, and answers with the status."""
+    source = agent.app(f"web: {SLEEP}\n")
+    await agent.create(source, node="web.0")
+    assert (await agent.post("renew", "app.web.0"))["lease"] is None
+    await agent.create(source, node="web.1", lease=3600)
+    status = await agent.status("app.web.1")
+    assert (status["lease"], status["renew"].partition("/renew-process/")[2]) == (3600, "app.web.1")
+    assert (await agent.post("renew", "app.web.1"))["slug"] == "app.web.1"
+    await agent.create(source, node="web.2", lease=1)
+
+    async def kinds() -> bool:
+        return (await agent.events("app.web.2"))[-1]["kind"] == "deleted"
+
+    await until(kinds)
+    assert (await agent.events("app.web.2"))[-1]["detail"] == {"text": "not renewed for 1 s"}
+    await agent.post("renew", "app.web.2", status=404)
+    async with agent.client.get("/api/v1/processes") as response:
+        slugs = [status["slug"] for status in (await response.json())["processes"]]
+    assert slugs == ["app.web.0", "app.web.1"]
+
+
 async def test_a_stopped_process_stays_in_the_list_and_can_be_restarted(agent: Agent) -> None:
     """Its definition and its folder are kept."""
     before = await agent.run(SLEEP)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ async def test_a_killed_program_is_started_again_at_once(agent: Agent, number: s
 
 async def test_a_program_that_exits_with_success_is_started_again(agent: Agent) -> None:
     """The rule of restarts is "always" (seed 002)."""
-    await agent.run("echo done; sleep 0.05")
+    await agent.create(agent.app("web: echo done; sleep 0.05\n"))
     console = await agent.attach(tail=100)
     assert await lines(console, 3) == ["done"] * 3
 
@@ -84,12 +85,12 @@ async def test_descendants_of_a_dead_program_end_before_the_next_start(agent: Ag
 
 async def test_a_grandchild_that_holds_the_output_open_does_not_hide_an_exit(agent: Agent) -> None:
     """The program is started again although the pipe stays open."""
-    await agent.run("setsid sleep 601 & echo started; exit 1")
+    await agent.create(agent.app("web: setsid sleep 601 & echo started; exit 1\n"))
     assert await lines(await agent.attach(tail=100), 2) == ["started"] * 2
 
 
 async def test_a_restarted_service_restores_its_processes(settings: Settings, files: FileServer) -> None:
-    """They need no download; a stopped process stays stopped, and a deleted one is not restored."""
+    """They need no download; a stopped process stays stopped, and a deleted one or an old lease does not come back."""
     async with running(build(settings)) as client:
         agent = Agent(client, files)
         source = agent.app("web: date >> runs; wc -l < runs; exec sleep 600\n")
@@ -98,6 +99,7 @@ async def test_a_restarted_service_restores_its_processes(settings: Settings, fi
             await agent.become(f"app.{node}", "running")
         await agent.post("stop", "app.web.1")
         await agent.post("delete", "app.web.2")
+        await agent.create(agent.app(f"web: {SLEEP}\n", path="/leased.tar.gz"), node="web.3", lease=1)
         before = await agent.status("app.web.0")
     assert living([before["pid"]]) == []
     async with running(build(settings)) as client:
@@ -109,6 +111,7 @@ async def test_a_restarted_service_restores_its_processes(settings: Settings, fi
         assert (await client.get("/process-status/app.web.2")).status == 404
         status = await agent.status("app.web.0")
         assert (status["env"], status["created_at"]) == (before["env"], before["created_at"])
+        await until(partial(_is_gone, agent, "app.web.3"))
     assert files.asked_for("/app.tar.gz") == 1 + 2  # one request for each create, none for the restart
 
 
@@ -152,6 +155,11 @@ async def test_a_failed_process_is_prepared_again_by_the_next_service(settings: 
         await agent.become("app.web.0", "running", "download failure")
         await agent.post("restart", "app.web.0")
         await agent.become("app.web.0", "running")
+
+
+async def _is_gone(agent: Agent, slug: str) -> bool:
+    async with agent.client.get(f"/process-status/{slug}") as response:
+        return response.status == 404
 
 
 async def _state(agent: Agent, state: str) -> bool:
@@ -270,8 +278,12 @@ async def test_a_process_above_its_memory_limit_is_ended_and_told(
     assert "of memory, and its limit is 64 MiB" in status["detail"]
     assert (status["exit_signal"], status["limits"]) == (9, {"memory": 64 << 20, "cpu": 0.5, "tasks": 500})
     assert status["limits_enforced"] == {"memory": "sampling", "cpu": "none", "tasks": "sampling"}
-    said = [event["detail"].get("text", "") for event in await agent.events("app.web.0")]
-    assert any("cpu NOT limited (control groups are switched off)" in text for text in said)
+
+    async def is_told() -> bool:
+        said = [event["detail"].get("text", "") for event in await agent.events("app.web.0")]
+        return any("cpu NOT limited (control groups are switched off)" in text for text in said)
+
+    await until(is_told)
     for wrong in ({"memory": "1G"}, {"memory": 1000}, {"cpu": 0}, {"disk": 1}):
         wanted = {"app": "a", "node": "b", "process_type": "web", "source_url": "http://host/a", "limits": wrong}
         async with agent.client.post("/create-process", json=wanted) as answer:

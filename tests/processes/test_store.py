@@ -20,6 +20,7 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 WEB = Definition(
     slug="app.web.0", app="app", node="web.0", process_type="web", source_url="http://host/a", env={"A": "ß\"'"},
     grace=1.5, created_at=NOW, request_id="id", restart="on-failure", command="echo ß",
+    lease=1.5,
 )  # fmt: skip
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from smartmob.feature_settings import TurretsSettings
+from tests import free_ports
 from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
 from tests.turrets.stored import Store, opened
 
@@ -18,11 +20,16 @@ QUICK = TurretsSettings(
     hq_rc_port=0,
     hq_external_port=0,
     lost_after=3.0,
-    quiet=0.3,
+    quiet=1.0,
     drain=10.0,
     wait=20.0,
 )
 """The settings of a headquarters on free ports with short timeouts."""
+
+
+def restartable() -> TurretsSettings:
+    """Return these settings with ports that the next service on them can have again."""
+    return replace(QUICK, hq_publish_port=free_ports.single_port(), hq_rc_port=free_ports.single_port())
 
 
 @pytest.fixture(name="lab")

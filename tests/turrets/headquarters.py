@@ -118,6 +118,7 @@ class OwnHeadquarters:
                 made.curve_publickey, made.curve_secretkey = keys
         self.ports = (_bind(self._publisher, ports[0]), _bind(self._collector, ports[1]))
         self.deaf = False
+        self.unheard = 0
         self.run: RunBriefing | None = None
         self.starts = 0.0
         self.acknowledged: dict[str, int] = {}
@@ -207,6 +208,7 @@ class OwnHeadquarters:
         while True:
             message = protocol.decode(await self._collector.recv())
             if self.deaf:
+                self.unheard += not isinstance(message, Status)
                 continue
             if isinstance(message, Status):
                 self.statuses.append(message)

@@ -10,8 +10,9 @@ import math
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tests.acceptance.commands import environment
+from tests.turrets.conftest import QUICK
 from tests.turrets.report.test_page import Page
 from tests.turrets.runs import ask, get, results, until_over, until_state
 from tests.turrets.scripted import where
@@ -53,6 +55,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "broken": {"cannons": 5, "rate": 10},
     "dying": {"cannons": 5, "rate": 20},
 }
+RUN_SECONDS = 6.0
+"""Long enough for a turret that a busy machine lets begin some seconds late."""
 WHOLE = [name for name in MODELS if name not in ("broken", "dying")]
 
 
@@ -112,6 +116,12 @@ def _rank(values: list[float], share: float) -> float:
     return sorted(values)[max(1, math.ceil(share / 100 * len(values) - 1e-9)) - 1]
 
 
+@pytest.fixture(name="lab")
+async def _lab(with_settings: Callable[..., Awaitable[Any]]) -> Any:
+    """Return a client of a headquarters whose runs end when each turret has sent all or is lost, and not before."""
+    return await with_settings(turrets=replace(QUICK, lost_after=6.0, drain=600.0))
+
+
 async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: Path) -> None:
     """Open, closed, staged, failing, freezing, broken and dying turrets: counts are equal, percentiles within 1 %."""
     (tmp_path / "v_user.py").write_text(SCRIPT)
@@ -124,7 +134,7 @@ async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: P
             for name, model in MODELS.items()
         }
         turrets = [{"name": name, "script": "v_user.py"} for name in MODELS]
-        run = await ask(lab, run_time=3, min_turrets=len(MODELS), turrets=turrets, results="raw", wait=600)
+        run = await ask(lab, run_time=RUN_SECONDS, min_turrets=len(MODELS), turrets=turrets, results="raw", wait=600)
         path = f"/turret-runs/{run['id']}"
         await until_state(lab, run["id"], "running")
         await until(lambda: place.hits["dying"] > 5)
@@ -153,7 +163,7 @@ async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: P
 
     # Failures before `run` take their turn in the model and have no duration.
     broken = [row for row in rows if row["error"].startswith("setup: ")]
-    assert 0 < len(broken) <= 30
+    assert 0 < len(broken) <= MODELS["broken"]["rate"] * RUN_SECONDS
     assert timers["All transactions"]["failed"]["untimed"] == len(broken) <= place.hits["broken"] <= len(broken) + 5
 
     # A killed turret is missed, and nothing of it is invented.
@@ -164,7 +174,7 @@ async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: P
     # All times are on the clock of the headquarters, and the seconds are those of firing.
     began = datetime.fromisoformat(over["started_at"]).timestamp()
     assert all(-1.0 <= row["epoch"] - began - row["elapsed"] <= 0.001 for row in rows)
-    assert (summary["duration"], summary["rate"]) == (3.0, pytest.approx(summary["transactions"] / 3))
+    assert (summary["duration"], summary["rate"]) == (RUN_SECONDS, pytest.approx(summary["transactions"] / RUN_SECONDS))
 
     whole = sum(row["count"] for name, row in timers.items() if name in MODELS) + len(broken)
     errors = place.failures["failing"] + len(broken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -111,6 +112,9 @@ class CommandHandlers:
 
     async def output(self, request: web.Request) -> web.StreamResponse:
         wanted = query(request, OutputQuery)
+        if (other := await self._service.elsewhere(_job_id(request))) is not None:
+            path = f"/api/v1/nodes/{quote(f'@{other}', safe='')}/service{request.raw_path}"
+            return web.Response(status=307, headers={"Location": path})
         if not wanted.follow:
             return await self._output(request, wanted)
         with self._viewers.slot(request.remote):

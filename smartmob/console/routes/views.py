@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -16,6 +17,7 @@ from smartmob.errors import NotFound
 from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
 from smartmob.kernel.http.bodies import parameter, wants_html
 from smartmob.kernel.http.routing import HTML, Handler
+from smartmob.nodes.model import SERVICE_PREFIX
 
 _CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host")
 _IMMUTABLE = "public, max-age=31536000, immutable"
@@ -100,6 +102,9 @@ class PageHandlers:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise NotFound(f"there is no job {text}")
         job = await self._services.commands.jobs.get(int(text))
+        if (other := await self._services.commands.elsewhere(job.id)) is not None:
+            name = quote(SERVICE_PREFIX + other, safe="")
+            return web.Response(status=303, headers={"Location": f"/console/hosts/{name}/jobs/{job.id}"})
         return self._page("job", "Jobs", f"Job {job.id}", id=job.id)
 
     async def load(self, _: web.Request) -> web.StreamResponse:
@@ -137,9 +142,12 @@ class PageHandlers:
         return self._page("job", "Machines", f"Job {int(text)} on {node}", id=int(text), node=node)
 
     async def _node(self, name: str, missing: NotFound | None = None) -> None:
-        """Raise NotFound, or the error `missing`, unless there is a node of this name."""
+        """Raise NotFound, or the error `missing`, unless there is a node or another service of this name."""
         try:
-            await self._services.nodes.node(name)
+            if name.startswith(SERVICE_PREFIX):
+                await self._services.nodes.other_service(name)
+            else:
+                await self._services.nodes.node(name)
         except NotFound as error:
             raise missing or error from None
 

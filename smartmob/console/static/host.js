@@ -4,7 +4,7 @@ import { fetchJson, showError } from "./api.js";
 import { draw, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
 import { MEGABYTE, ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
-import { connection, jobTable, labels, programTable } from "./nodes.js";
+import { connection, jobTable, joinedMachines, labels, programTable, runningJobTable } from "./nodes.js";
 
 const name = document.getElementById("main").dataset.id;
 const rate = (value) => (value === null ? "–" : `${bytes(value)}/s`);
@@ -20,18 +20,19 @@ async function loadJobs() {
 function showNode(node) {
   for (const id of ["node-programs", "node-jobs"]) document.getElementById(id).hidden = false;
   update("programs", programTable([node], { single: true }));
-  if (jobs) update("jobs", jobTable(jobs, { single: true }));
+  if (node.service) update("jobs", runningJobTable(node));
+  else if (jobs) update("jobs", jobTable(jobs, { single: true }));
   else loadJobs();
 }
 
-const nodeTiles = (node) => (node ? [["node", connection(node)], Object.keys(node.labels).length ? ["labels", labels(node)] : null, ["system", node.facts.system], ["smartmob", node.facts.version]] : []);
+const nodeTiles = (node) => (node ? [[node.service ? "service" : "node", connection(node)], Object.keys(node.labels).length ? ["labels", labels(node)] : null, node.facts.system ? ["system", node.facts.system] : null, ["smartmob", node.facts.version]] : []);
 
 function show(frame) {
-  const node = frame.nodes.find((row) => row.name === name);
-  if (node) { showNode(node); news(frame); }
+  const node = joinedMachines(frame).find((row) => row.name === name);
+  if (node) { showNode(node); if (!node.service) news(frame); }
   const host = frame.hosts.find((row) => row.name === name);
   if (!host) {
-    if (node) update("summary", tiles([["", badge("load not reported yet", "warning")], ...nodeTiles(node)]));
+    if (node) update("summary", tiles([node.service ? ["machine", node.facts.machine] : ["", badge("load not reported yet", "warning")], ...nodeTiles(node)]));
     return;
   }
   const away = silent(host, frame.at);

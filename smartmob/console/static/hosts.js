@@ -4,7 +4,7 @@ import { fetchJson, showError } from "./api.js";
 import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
 import { ago, badge, bytes, emptyState, figure, link, number, ofTotal, percent, silent, table, update } from "./dom.js";
 import { live } from "./live.js";
-import { connection, labels, machinePage, programCounts } from "./nodes.js";
+import { connection, joinedMachines, labels, machinePage, programCounts } from "./nodes.js";
 
 const rate = (value) => (value === null ? "–" : `${bytes(value)}/s`);
 let span = 3600;
@@ -23,15 +23,16 @@ function show(frame) {
 }
 
 function showNodes(frame) {
-  document.getElementById("joined").hidden = frame.nodes.length === 0;
-  if (frame.nodes.length) update("nodes", table([
+  const machines = joinedMachines(frame);
+  document.getElementById("joined").hidden = machines.length === 0;
+  if (machines.length) update("nodes", table([
     { name: "Node", wide: true, cell: (node) => link(node.name, machinePage(node.name)) },
     { name: "Connection", cell: connection },
     { name: "Labels", wide: true, cell: labels },
     { name: "Programs", wide: true, cell: programCounts },
     { name: "Running jobs", right: true, cell: (node) => number(node.activity.jobs_in_all) },
     { name: "Version", cell: (node) => node.facts.version },
-  ], frame.nodes, "", { rowClass: (node) => (node.connected ? null : "stale") }));
+  ], machines, "", { rowClass: (node) => (node.connected ? null : "stale") }));
 }
 
 async function course() {

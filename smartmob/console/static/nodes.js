@@ -21,7 +21,11 @@ export function programButtons(slug, node = null) {
     button("Delete", "danger", async () => { if (await confirmDialog(`Stop ${words} with all its child processes and delete it?`, "Delete")) await sendJson(path("delete-process")); }));
 }
 
+// The nodes of a frame, and behind them the other services on the database, which are used like nodes.
+export const joinedMachines = (frame) => [...frame.nodes, ...frame.services];
+
 export function connection(node) {
+  if (node.service) return node.connected ? badge("a service on this database", "good") : badge(`a service that ended, last seen ${ago(node.seen_at)}`, "warning");
   if (node.connected) return node.drained ? badge("drained", "warning") : badge("connected", "good");
   return badge(node.seen_at ? `away, last seen ${ago(node.seen_at)}` : "never connected", "warning");
 }
@@ -47,6 +51,14 @@ export function programTable(nodes, { single = false } = {}) {
     { name: "Restarts", right: true, cell: (row) => number(row.restarts) },
     { name: "", right: true, control: true, cell: (row) => programButtons(row.program, row.node.name) },
   ].filter(Boolean), rows, "No program runs there.", { key: single ? "programs of a node" : "programs of nodes", rowClass: (row) => (row.node.connected ? null : "stale") });
+}
+
+// A table of the running jobs of another service, as it has told them.
+export function runningJobTable(node) {
+  return table([
+    { name: "Job", right: true, cell: (row) => link(String(row.id), jobPage(node.name, row.id)) },
+    { name: "Command", wide: true, cell: (row) => el("code", {}, row.line) },
+  ], node.activity.jobs, "No job runs there.", { key: "running jobs of a service" });
 }
 
 // A table of jobs of nodes, as the service has stored them.

@@ -4,7 +4,7 @@ import { fetchJson, showError } from "./api.js";
 import { OutputView } from "./output_view.js";
 import { bytes, el, fill, number, percent, seconds, tiles, update, when } from "./dom.js";
 import { live, onNews, openSocket } from "./live.js";
-import { programButtons, serviceOf } from "./nodes.js";
+import { joinedMachines, programButtons, serviceOf } from "./nodes.js";
 import { drawCurves, loadCurves } from "./processes.js";
 import { ReconnectDeduplicator } from "./reconnect_dedup.js";
 import { readiness, state } from "./states.js";
@@ -28,7 +28,7 @@ function limited(used, name, shown) {
 
 // A program of a node: what the node has told, and its other figures from when something happened last.
 function ofNode(frame) {
-  const told = frame.nodes.find((one) => one.name === node)?.activity.programs.find((one) => one.slug === slug);
+  const told = joinedMachines(frame).find((one) => one.name === node)?.activity.programs.find((one) => one.slug === slug);
   return told && { uptime: null, last_status: null, cpu: null, memory: null, next_try_at: null, ready_detail: "", ...details, ...told };
 }
 

@@ -3,7 +3,7 @@
 import { runAction, fetchJson, RequestError, sendJson, showError } from "./api.js";
 import { bytes, el, emptyState, link, number, percent, seconds, table, update, when } from "./dom.js";
 import { live } from "./live.js";
-import { programButtons, programTable } from "./nodes.js";
+import { joinedMachines, programButtons, programTable } from "./nodes.js";
 import { Spark } from "./spark.js";
 import { readiness, state } from "./states.js";
 
@@ -57,7 +57,7 @@ function show(frame) {
     { name: "Memory", right: true, cell: (row) => figureWith(drawn.get(row.slug).memory, bytes(row.memory)) },
     { name: "", right: true, control: true, cell: (row) => programButtons(row.slug) },
   ], frame.processes, emptyState("No program is running. Deploy one below, or:", "smartmob run ./myapp")));
-  const nodes = frame.nodes.filter((node) => node.activity.programs.length);
+  const nodes = joinedMachines(frame).filter((node) => node.activity.programs.length);
   document.getElementById("of-nodes").hidden = nodes.length === 0;
   if (nodes.length) update("node-processes", programTable(nodes));
 }

@@ -107,7 +107,7 @@ class HostsWriter:
                 until = min(settled, since + width)
                 if until <= since:
                     return 0, True
-                status = await connection.execute(self._sql["roll_up"], since, until)
+                status = await connection.execute(self._sql["roll_up"], since, until, row["now"])
                 await connection.execute(self._sql["move_progress"], until)
                 return int(status.rpartition(" ")[2]), until == settled
 

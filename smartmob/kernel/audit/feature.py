@@ -14,5 +14,6 @@ def build(dependencies: Dependencies) -> Feature[AuditService]:
     store = AuditStore(dependencies.database)
     writer = dependencies.writer("audit", store.commit)
     service = AuditService(store, writer, dependencies.settings.audit_keep_days)
+    dependencies.tokens.tries.on_refused = service.record_refusal
     dependencies.bus.subscribe(CommandCalled, service.record_command)
     return Feature(service, routes.table(service), writer, background_tasks={"audit-expiry": service.run_expiry})

@@ -15,6 +15,8 @@ OWNER = "(owner)"
 """A client with the token that the service was started with; no name of a token has parentheses."""
 ANYONE = "(anyone)"
 """A client of a service that has no token."""
+REFUSED = "(refused)"
+"""A client with a token, key or password that is not valid."""
 
 _LONGEST_CHARACTERS = 500
 """Characters of a text of an event; a longer one is cut."""

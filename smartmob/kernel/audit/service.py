@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -13,8 +14,10 @@ from aiohttp import hdrs, web
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.audit.events import CommandCalled
-from smartmob.kernel.audit.model import AuditEvent, bounded, name_of
+from smartmob.kernel.audit.model import REFUSED, AuditEvent, bounded, name_of
+from smartmob.kernel.audit.refused_logins import RefusedLogins
 from smartmob.kernel.audit.store import AuditStore
+from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import PRINCIPAL
 from smartmob.kernel.auth.model import INGEST
 from smartmob.kernel.db.writer import GroupCommitWriter
@@ -30,6 +33,8 @@ _NODE = "/nodes/{name}"
 _SERVICE_OF_NODE = "/nodes/{name}/service/{rest}"
 _COMMANDS = "/commands/"
 """The beginning of the paths of commands, which are recorded as such."""
+_RENEWALS = "/renew-process/"
+"""The beginning of the paths of renewals, which come every few seconds: only refused ones are recorded."""
 
 
 class AuditService:
@@ -40,6 +45,8 @@ class AuditService:
         self._writer = writer
         self._keep_days = keep_days
         self._lost = 0
+        self._refused_logins = RefusedLogins()
+        self._seconds = time.monotonic
 
     def record_request(self, request: web.Request, route: Route, response: web.StreamResponse) -> None:
         """Record a request that an authorised client has sent, if it asks for a change and does not send results."""
@@ -50,17 +57,28 @@ class AuditService:
             return
         node = request.match_info.get("name") if route.path.startswith(_NODE) else None
         path = f"/{request.match_info['rest']}" if of_node else request.path
+        if path.startswith(_RENEWALS) and response.status != HTTPStatus.FORBIDDEN:
+            return
         action = f"{request.method} {path}" if of_node else route.name
         created = response.headers.get(hdrs.LOCATION, "") if response.status == HTTPStatus.CREATED else ""
         target = request.get(AUDITED) or (_path_of(created) if created else "" if of_node else path)
-        self._record(node, action, target, request.remote or "", str(response.status))
+        self._record(name_of(PRINCIPAL.get()), node, action, target, request.remote or "", str(response.status))
 
     def record_command(self, called: CommandCalled) -> None:
         """Record a command that was called on a WebSocket."""
-        self._record(called.node, called.name, called.words, called.client, called.outcome)
+        who = name_of(PRINCIPAL.get())
+        self._record(who, called.node, called.name, called.words, called.client, called.outcome)
 
-    def _record(self, node: str | None, action: str, target: str, client: str, outcome: str) -> None:
-        texts = (name_of(PRINCIPAL.get()), client, action, target, outcome)
+    def record_refusal(self, credential: Credential) -> None:
+        """Record a credential that was refused, without it, unless its address, or all, have had enough records."""
+        client = credential.client or ""
+        count = self._refused_logins.count(client, self._seconds())
+        if count is not None:
+            many = f", number {count} of this address within an hour" if count > 1 else ""
+            self._record(REFUSED, None, "login", f"{credential.path} by {credential.kind}{many}", client, "401")
+
+    def _record(self, who: str, node: str | None, action: str, target: str, client: str, outcome: str) -> None:
+        texts = (who, client, action, target, outcome)
         who, client, action, target, outcome = map(bounded, texts)
         event = AuditEvent(
             id=uuid4(), at=clock.now(), who=who, client=client, node=None if node is None else bounded(node),

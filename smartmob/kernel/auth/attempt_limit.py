@@ -77,6 +77,8 @@ class AttemptLimit:
         self._addresses: OrderedDict[str, _AddressState] = OrderedDict()
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._waiting = 0
+        self.on_refused: Callable[[Credential], None] | None = None
+        """Called with each credential that is refused; not for a repeated one."""
         self.refused = 0
         """Refused credentials; a repeated one counts once."""
         self.limited = 0
@@ -201,6 +203,8 @@ class AttemptLimit:
         entry.attempts_left = max(0.0, self._left(entry) - 1.0)
         self.refused += 1
         log.info("auth.refused", client=credential.client, shown=credential.kind, path=credential.path)
+        if self.on_refused is not None:
+            self.on_refused(credential)
 
     def _accept(self, address: str, digest: bytes) -> None:
         self._accepted[address, digest] = None

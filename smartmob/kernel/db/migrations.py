@@ -86,12 +86,17 @@ async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
 
     Raises DatabaseError when an applied migration was edited, or the database is newer than this program.
     """
+    # Most services start on a database that is up to date, which needs no lock to be seen.
+    done = await applied(connection)
+    if done and not _missing(migrations, done):
+        check(migrations, done)
+        return 0
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         await connection.execute(_LEDGER)
         done = await applied(connection)
         check(migrations, done)
-        missing = [migration for migration in migrations if (migration.feature, migration.number) not in done]
+        missing = _missing(migrations, done)
         for migration in missing:
             async with connection.transaction():
                 await connection.execute(migration.sql)
@@ -106,6 +111,10 @@ async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
         return len(missing)
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+def _missing(migrations: Sequence[Migration], done: Mapping[tuple[str, int], str]) -> list[Migration]:
+    return [migration for migration in migrations if (migration.feature, migration.number) not in done]
 
 
 async def applied(connection: Connection) -> dict[tuple[str, int], str]:

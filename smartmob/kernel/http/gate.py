@@ -25,6 +25,7 @@ from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError
 from smartmob.kernel.auth.authenticator import PRINCIPAL, HostRules, TokenAuthenticator
 from smartmob.kernel.auth.model import CONTROL, Principal
+from smartmob.kernel.auth.reservation_guard import HEADER, RESERVATION, ReservationGuard
 from smartmob.kernel.http import html_pages, problems, ws_upgrade
 from smartmob.kernel.http.bodies import wants_html
 from smartmob.kernel.http.forwarding import ForwardedClient, TrustedProxies
@@ -122,6 +123,7 @@ class RequestGate:
     new_request_id: Callable[[], str] = field(default_factory=lambda: _request_ids())
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     audit: Audit = _not_audited
+    guard: ReservationGuard = field(default_factory=ReservationGuard)
 
     def authorise(self, request: web.Request, forwarded_host: str | None = None) -> Principal | None:
         """Return the principal of the token that the request shows, or None if it needs no token.
@@ -204,6 +206,9 @@ class RequestGate:
                 route = self.routes.get(request.match_info.route)
                 if request.rel_url.raw_query_string:
                     self._check_query(request)
+                RESERVATION.set(request.headers.get(HEADER, ""))
+                if route is not None and route.starts_work:
+                    self.guard.check()
                 response: web.StreamResponse
                 if principal is None or principal.token is None:
                     response = await handler(request)

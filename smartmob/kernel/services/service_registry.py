@@ -29,6 +29,9 @@ _TOUCH_SECONDS = 10.0
 _GONE = timedelta(seconds=6 * _TOUCH_SECONDS)
 """The age of a row after which its service does not run: it has missed six renewals."""
 
+_SHOWN = timedelta(days=1)
+"""The time for which the pages show a service that does not run any more, with what it has run last."""
+
 
 @dataclass(frozen=True, slots=True)
 class OtherService:
@@ -91,6 +94,22 @@ class ServiceRegistry:
         """Return the other services that have ever used the database, oldest first."""
         rows = await self._database.fetch(self._sql["select_others"], self.id)
         return [OtherService(**dict(row)) for row in rows]
+
+    async def set_activity(self, activity: str, output_folder: str) -> None:
+        """Write what runs here, as JSON, and the id of the folder that has the output of jobs."""
+        await self._database.fetch(self._sql["set_activity"], self.id, activity, output_folder)
+
+    async def activities(self) -> dict[str, str]:
+        """Return what the other services that were seen in the last day have written last, by their ids."""
+        if self.alone:
+            return {}
+        rows = await self._database.fetch(self._sql["select_activities"], self.id, clock.now() - _SHOWN)
+        return {row["id"]: row["activity"] for row in rows}
+
+    async def keeping(self, output_folder: str) -> str | None:
+        """Return the id of the other running service whose jobs have their output in the folder of this id, or None."""
+        rows = await self._database.fetch(self._sql["select_keeping"], self.id, output_folder, clock.now() - _GONE)
+        return rows[0]["id"] if rows else None
 
 
 def _boot_id() -> str:

@@ -190,8 +190,13 @@ class MetricsReader:
 
     async def components(self, prefix: str | None) -> list[str]:
         """Return the names of the components that have metrics, sorted."""
-        text = self._sql["select_components"] + " AND starts_with(i.component, $1) ORDER BY 1"
-        return [row["component"] for row in await self._database.fetch(text, prefix or "")]
+
+        async def read(connection: Connection) -> list[str]:
+            rows = await connection.fetch(self._sql["select_components"], prefix or "")
+            names = [row["component"] for row in rows]
+            return [name for name in names if await connection.fetchrow(self._sql["metric_of_component"], name)]
+
+        return await self._database.run(read)
 
     async def pipelines(self, component: str | None) -> list[str]:
         """Return the pipelines of all sessions, or of those with metrics of a component, in the order of arrival."""

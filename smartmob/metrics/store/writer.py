@@ -7,6 +7,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -104,21 +105,38 @@ class MetricsWriter:
 
     async def delete_session(self, session_h: str) -> tuple[int, int]:
         """Delete a session and its metrics; return the number of each."""
-        row = await self._database.fetchrow(self._sql["delete_session"], session_h)
-        assert row is not None
+
+        async def delete(connection: Connection) -> tuple[int, int]:
+            async with connection.transaction():
+                gone = await connection.fetch(self._sql["delete_metrics"], session_h)
+                blocks, counts = [row["block"] for row in gone], [row["metrics"] for row in gone]
+                await connection.execute(self._sql["subtract_metrics"], blocks, counts)
+                await connection.execute(self._sql["delete_links"], session_h)
+                return _affected(await connection.execute(self._sql["delete_session"], session_h)), sum(counts)
+
+        counts = await self._database.run(delete)
         self._known.forget_session(session_h)
-        return row["sessions"], row["metrics"]
+        return counts
 
     async def expire(self, before: datetime) -> tuple[int, int]:
         """Delete in small steps what arrived before a time; return the number of sessions and metrics."""
         oldest, metrics = first_block(before), 0
+
+        async def step(connection: Connection) -> tuple[int, int]:
+            async with connection.transaction():
+                rows = await connection.fetch(self._sql["old_blocks"], oldest, _EXPIRED_BLOCKS_AT_ONCE)
+                blocks = [row["block"] for row in rows]
+                gone = _affected(await connection.execute(self._sql["expire_metrics"], blocks)) if blocks else 0
+                return gone, _affected(await connection.execute(self._sql["expire_blocks"], blocks))
+
         while True:
-            row = await self._database.fetchrow(self._sql["expire_blocks"], oldest, _EXPIRED_BLOCKS_AT_ONCE)
-            assert row is not None
-            metrics += row["metrics"]
-            if not row["blocks"]:
+            gone, blocks = await self._database.run(step)
+            metrics += gone
+            if not blocks:
                 break
-        sessions = int(await self._database.fetchval(self._sql["expire_sessions"], before))
+        sessions = _affected(
+            await self._database.run(lambda connection: connection.execute(self._sql["expire_sessions"], before))
+        )
         await self._database.run(lambda connection: connection.execute(self._sql["expire_links"]))
         self._known.forget()
         return sessions, metrics
@@ -129,26 +147,35 @@ class MetricsWriter:
         A test that was stored less than `unused` ago is kept, since a service may be about to store its metrics. A bulk
         load can last longer than that, so nothing is deleted while there is one.
         """
-
-        async def step(connection: Connection) -> Record | None:
-            async with connection.transaction():
-                if not await connection.fetchval(self._sql["try_lock_items"]):
-                    return None
-                query = self._sql["remove_unused_items"]
-                return await connection.fetchrow(query, self._last_checked_item, _ITEMS_AT_ONCE, unused)
-
         removed = 0
         for _ in range(0, _ITEMS_PER_ROUND, _ITEMS_AT_ONCE):
-            row = await self._database.run(step)
-            if row is None:
+            rows = await self._database.fetch(self._sql["next_items"], self._last_checked_item, _ITEMS_AT_ONCE, unused)
+            old = [row["item_id"] for row in rows if row["old"]]
+            without = await self._database.run(partial(self._without_metrics, items=old))
+            gone = await self._database.run(partial(self._remove_items, items=without, unused=unused))
+            if gone is None:
                 break
-            removed += row["items"]
-            self._last_checked_item = row["last"] or _FIRST_ITEM
-            if row["last"] is None:
+            removed += gone
+            self._last_checked_item = rows[-1]["item_id"] if rows else _FIRST_ITEM
+            if not rows:
                 break
         if removed:
             self._known.forget()
         return removed
+
+    async def _without_metrics(self, connection: Connection, items: Iterable[UUID]) -> list[UUID]:
+        """Return those of some tests that no metric refers to."""
+        return [item for item in items if await connection.fetchrow(self._sql["metric_of_item"], item) is None]
+
+    async def _remove_items(self, connection: Connection, items: Sequence[UUID], unused: timedelta) -> int | None:
+        """Delete those of some tests that still are unused; return how many, or None while there is a bulk load."""
+        if not items:
+            return 0
+        async with connection.transaction():
+            if not await connection.fetchval(self._sql["try_lock_items"]):
+                return None
+            still = await self._without_metrics(connection, items)
+            return _affected(await connection.execute(self._sql["remove_items"], still, unused))
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[MetricRow]]) -> None:
         """Write the metrics of all submissions in one transaction; see `smartmob.kernel.db.writer.Commit`."""
@@ -193,7 +220,8 @@ class MetricsWriter:
         async with connection.transaction():
             # Lock before counting, so that a session that is deleted meanwhile is subtracted exactly once.
             await connection.execute(self._sql["lock_block"], block)
-            await connection.execute(self._sql["close_block"], block)
+            metrics = await connection.fetchval(self._sql["count_block"], block)
+            await connection.execute(self._sql["close_block"], block, metrics)
 
     async def close_abandoned_blocks(self, before: datetime) -> None:
         """Close the blocks that a service opened before a time and left open when it crashed."""
@@ -381,6 +409,11 @@ class BlockAllocator:
     def close(self) -> None:
         """Let the next call of `take` open a new block."""
         self._opened = None
+
+
+def _affected(status: str) -> int:
+    """Return the number of rows in the status of a command, such as `DELETE 3`."""
+    return int(status.rpartition(" ")[2])
 
 
 def first_block(moment: datetime) -> int:

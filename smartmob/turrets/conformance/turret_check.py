@@ -31,6 +31,8 @@ ANSWER_STEP_SECONDS = 0.2
 AWAY_SECONDS = 1.0
 """Time for which the headquarters stays away."""
 
+_ORDERS = 4
+"""The number of times that an order without effect is sent: too soon, a slow turret would get a superfluous one."""
 _SETTLING_SECONDS = 0.3
 _ANSWERS = 3
 """Statuses, besides those that come by themselves, that show that orders are answered."""
@@ -174,12 +176,13 @@ class TurretCheck:
     # -- orders ---------------------------------------------------------------------------------------------------
 
     async def order_until(self, command: str, condition: Callable[[], object]) -> bool:
-        """Repeat an order each second until a condition is true or patience ends; return whether it became true."""
+        """Repeat an order until a condition is true or patience ends; return whether it became true."""
         loop = asyncio.get_running_loop()
         end = loop.time() + self.options.patience
         while not condition() and not self.process.has_ended() and loop.time() < end:
             self.headquarters.order(command, "open fire" if command == "start" else "premature stop")
-            await self.changes.until(lambda: condition() or self.process.has_ended(), 1.0)
+            step = self.options.patience / _ORDERS
+            await self.changes.until(lambda: condition() or self.process.has_ended(), step)
         return bool(condition())
 
     async def answers(self) -> bool:

@@ -78,6 +78,7 @@ class _TrackedTurret:
     """A turret as the headquarters sees it; its messages up to number `acknowledged` are stored."""
 
     member: Member
+    first_heard_at: float
     last_heard_at: float
     acknowledged: int = 0
     clone_signs: int = 0
@@ -193,7 +194,7 @@ class HeadquartersStateMachine:
         if turret is None:
             if not self.accepts(uuid):
                 return
-            turret = self._turrets[uuid] = _TrackedTurret(new_member(status, now.wall), now.steady)
+            turret = self._turrets[uuid] = _TrackedTurret(new_member(status, now.wall), now.steady, now.steady)
         run = self.active
         turret.clone_signs += has_lower_counts(turret.member.report, status.smartmob)
         if turret.clone_signs >= _CLONE_SIGNS:
@@ -268,11 +269,14 @@ class HeadquartersStateMachine:
         if len(self._ready) < run.config.min_turrets:
             return
         if run.config.total_rate is not None:
-            unable = sorted(self._turrets[uuid].member.name for uuid in self._ready if not self._takes_rate(uuid))
-            if unable and now.steady - self._requested_at < _ANSWER_SECONDS:
+            unable = [self._turrets[uuid] for uuid in self._ready if not self._takes_rate(uuid)]
+            # A turret of ours reports its protocol once it has got an order, and the first two may have missed it.
+            asked = now.steady - _ANSWER_SECONDS
+            stock = sorted(each.member.name for each in unable if each.first_heard_at <= asked >= self._requested_at)
+            if unable and not stock:
                 return
-            if unable:
-                reason = f"turret {unable[0]} takes no rate from the headquarters: it is of OCT or an earlier version"
+            if stock:
+                reason = f"turret {stock[0]} takes no rate from the headquarters: it is of OCT or an earlier version"
                 yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
                 return
         self._share_rate(run.config.total_rate, self._ready)
@@ -392,6 +396,7 @@ class HeadquartersStateMachine:
     def _on_stalled(self, seconds: float) -> None:
         """Count no silence while nothing could be heard: messages of that time may still be on their way."""
         for turret in self._turrets.values():
+            turret.first_heard_at += seconds
             turret.last_heard_at += seconds
         self._last_result_at += seconds
         self._requested_at += seconds

@@ -50,6 +50,7 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             {201: details, 409: conflict},
             Body({JSON: model.RunConfig, GZIP: bytes, TAR: bytes}),
             query=FireQuery,
+            starts_work=True,
         ),
         Route(
             "GET",

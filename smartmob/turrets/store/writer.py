@@ -104,7 +104,13 @@ class TurretsWriter:
 
     async def adopt(self, name: str, headquarters: str) -> None:
         """Move the active runs and the claims that are stored under `name` to `headquarters`."""
-        await self._database.run(lambda connection: connection.execute(self._sql["adopt"], name, headquarters))
+
+        async def adopt(connection: Connection) -> None:
+            async with connection.transaction():
+                await connection.execute(self._sql["adopt"], name, headquarters)
+                await connection.execute(self._sql["adopt_claims"], name, headquarters)
+
+        await self._database.run(adopt)
 
     async def update_claims(self, headquarters: str, changes: Mapping[str, str | None], now: datetime) -> None:
         """Store the key of each uuid; remove the claims of uuids whose key is None."""

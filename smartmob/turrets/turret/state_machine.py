@@ -243,12 +243,19 @@ class TurretMachine:
     @property
     def deadline(self) -> float:
         """Return when the next Tick is due."""
-        due = self._status_sent_at + STATUS_SECONDS
-        if self.run is not None and self.state == "armed":
-            due = min(due, self.run.start - FIRE_AHEAD_SECONDS)
-        elif self.run is not None and self.state == "firing":
-            due = min(due, self.run.end)
+        run, due = self.run, self._status_sent_at + STATUS_SECONDS
+        if run is not None and self.state == "armed":
+            due = min(due, run.start - FIRE_AHEAD_SECONDS)
+        elif run is not None and self.state == "firing":
+            due = min(due, run.end)
+        if run is not None and self._sends_numbers:
+            # A status follows each order, so that the time of the next one may never come.
+            due = min(due, run.progress_at + run.repeat_after)
         return due
+
+    @property
+    def _sends_numbers(self) -> bool:
+        return self.run is not None and self.run.id is not None and self.state != "armed"
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
@@ -334,8 +341,7 @@ class TurretMachine:
                 Discard(lost=True),
             ]
             self._leave_run()
-        numbered = run is not None and run.id is not None and self.state != "armed"
-        if run is not None and numbered and now - run.progress_at >= run.repeat_after:
+        if run is not None and self._sends_numbers and now - run.progress_at >= run.repeat_after:
             # When all messages are acknowledged, the outbox is empty and Repeat does nothing.
             run.progress_at, run.repeat_after = now, min(run.repeat_after * 2, LONGEST_REPEAT_SECONDS)
             actions.append(Repeat())

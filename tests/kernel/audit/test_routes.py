@@ -11,7 +11,7 @@ OWN = {"Authorization": "Bearer own-secret"}
 
 
 async def test_changes_are_recorded_with_who_and_outcome(with_settings: Any) -> None:
-    """Requests and commands that change something, also failed ones; not those that read or send results."""
+    """Requests and commands that change something, failed ones and refused logins; none that reads or sends results."""
     client = await with_settings(token="own-secret")
 
     async def call(method: str, path: str, token: str, **options: Any) -> Any:
@@ -29,6 +29,8 @@ async def test_changes_are_recorded_with_who_and_outcome(with_settings: Any) -> 
         await commands.exec("exit 3", env={"PASSWORD": "hidden"}, complete=True)
         await commands.ls("/")
         await commands.mkdirs("/proc/none")
+    for _ in range(2):
+        assert (await call("GET", "/tokens", "guessed-one"))[0] == 401
 
     async def listed(query: str = "") -> Any:
         _, found = await call("GET", f"/api/v1/audit{query}", "own-secret")
@@ -36,21 +38,22 @@ async def test_changes_are_recorded_with_who_and_outcome(with_settings: Any) -> 
 
     async def complete() -> Any:
         found = await listed()
-        return found if len(found["events"]) >= 6 else None
+        return found if len(found["events"]) >= 7 else None
 
     found = await until(complete)
     assert found["next"] is None
     rows = [(each["who"], each["node"], each["action"], each["target"], each["outcome"]) for each in found["events"]]
     assert rows == [
-        ("ci", None, "mkdirs", "/proc/none", rows[0][4]),
-        ("ci", None, "exec", "exit 3", rows[1][4]),
+        ("(refused)", None, "login", "/tokens by header", "401"),
+        ("ci", None, "mkdirs", "/proc/none", rows[1][4]),
+        ("ci", None, "exec", "exit 3", rows[2][4]),
         ("eyes", None, "revoke_token", "/tokens/ci", "403"),
         ("ci", None, "revoke_token", "/tokens/none", "404"),
         ("ci", None, "add_token", "eyes read", "201"),
         ("(owner)", None, "add_token", "ci control", "201"),
     ]
-    assert rows[0][4].startswith("exit code ") and rows[1][4].startswith("job ")
-    assert "hidden" not in str(found) and made["token"] not in str(found)
+    assert rows[1][4].startswith("exit code ") and rows[2][4].startswith("job ")
+    assert not [secret for secret in ("hidden", "guessed-one", made["token"]) if secret in str(found)]
     assert [each["target"] for each in (await listed("?who=(owner)"))["events"]] == ["ci control"]
     first = await listed("?limit=2")
     rest = await listed(f"?limit=1000&before={first['next']}")

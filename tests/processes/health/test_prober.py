@@ -17,6 +17,7 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
 from smartmob.processes.health.prober import Prober
 from smartmob.processes.health.state_machine import Finished
+from tests import free_ports
 from tests.kernel.subprocesses.families import living
 from tests.waiting import until
 
@@ -69,12 +70,6 @@ async def _stage(tmp_path: Path) -> AsyncIterator[Stage]:
     await stage.close()
 
 
-def _unused_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_program_may_listen_on_either_loopback_address(stage: Stage, host: str) -> None:
     """`localhost` is both, whatever the machine resolves it to; the program sees the name."""
@@ -98,7 +93,7 @@ async def test_a_status_from_200_to_399_passes(stage: Stage) -> None:
 
 async def test_a_closed_port_fails_with_the_reason(stage: Stage) -> None:
     """The detail names the address."""
-    port = _unused_port()
+    port = free_ports.single_port()
     assert (await stage.check(port, http="/")).detail.startswith(f"cannot connect to http://localhost:{port}/")
     assert "ultiple" not in (await stage.check(port, http="/")).detail
     assert (await stage.check(port, tcp=port)).detail == f"cannot connect to 127.0.0.1 port {port}: Connection refused"

@@ -73,13 +73,22 @@ async def test_a_program_waits_until_the_others_are_ready(settings: Settings, fi
         (folder / "open").unlink()
         await _state(agent, "app.web.0", ready=False)
         assert (await agent.status("app.worker.0"))["state"] == "running"
-        kinds = [event["kind"] for event in await agent.events("app.web.0")]
-        assert kinds == ["created", "waiting", "started", "not ready", "ready", "not ready"]
+        kinds = ["created", "waiting", "started", "not ready", "ready", "not ready"]
+        await until(lambda: _has_events(agent, "app.web.0", kinds))
         (folder / "open").touch()
     async with running(build(settings)) as client:
         agent = Agent(client, files)
         await agent.become("app.worker.0", "running")
         assert (await agent.status("app.migrate.0"))["state"] == "stopped"
+
+
+async def _has_events(agent: Agent, slug: str, kinds: list[str]) -> bool:
+    """Return whether these are the events, which are stored a moment after their state is shown."""
+    return [event["kind"] for event in await agent.events(slug)] == kinds
+
+
+async def _has_event(agent: Agent, slug: str, kind: str) -> bool:
+    return kind in [event["kind"] for event in await agent.events(slug)]
 
 
 async def _failing(agent: Agent) -> dict[str, Any] | None:
@@ -127,7 +136,7 @@ async def test_a_program_whose_liveness_check_fails_is_ended_and_started_again(a
     status = await _state(agent, "app.silent.0", state="backoff")
     assert status["detail"] == "its liveness check fails: its command exited 4"
     assert status["exit_signal"] == 15
-    assert "unhealthy" in [event["kind"] for event in await agent.events("app.silent.0")]
+    await until(lambda: _has_event(agent, "app.silent.0", "unhealthy"))
     once = {"liveness": alive | {"command": "exit 4"}, "restart": "never", "node": "silent.1"}
     await agent.create(source, "silent", **once)
     ended = await _state(agent, "app.silent.1", state="stopped")

@@ -203,7 +203,8 @@ async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runn
 
     async def fill(argv: object, cwd: Path, env: Mapping[str, str], on_output: Callable[[bytes], None]) -> int:
         ballast.mkdir()
-        fill = "head -c 100000000 /dev/zero > ballast; touch written; sleep 30"
+        # Other tests may remove files meanwhile, so it is filled until this is ended.
+        fill = "while head -c 20000000 /dev/zero >> ballast; do sleep 0.1; done"
         return await runner(["sh", "-c", fill], ballast, env, on_output)
 
     environments = Environments(
@@ -216,6 +217,7 @@ async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runn
     assert caught.value.state == "virtual environment failure"
     assert runner.killed == 1
     assert [path.name for path in (tmp_path / "environments").iterdir()] == ["ballast"]
+    (ballast / "ballast").unlink()
     environments.close()
 
 

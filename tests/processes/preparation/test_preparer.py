@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     ),
 }  # fmt: skip
 
-LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stall_timeout=1.5)
+LIMITS = ProcessesSettings(max_archive=1_000_000, max_unpacked=200_000_000, stall_timeout=SECONDS)
 
 
 @pytest.mark.parametrize(("serve", "state", "reason"), FAILURES.values(), ids=FAILURES)
@@ -109,7 +110,8 @@ async def test_every_failure_has_a_state_and_a_reason(
     agent_with: Any, serve: Callable[[FileServer], str], state: str, reason: str, tmp_path: Path
 ) -> None:
     """Nothing is started, no file leaves its folder, and a restart tries again."""
-    agent: Agent = await agent_with(processes=LIMITS)
+    stalls = reason == "1.5 s"
+    agent: Agent = await agent_with(processes=replace(LIMITS, stall_timeout=1.5) if stalls else LIMITS)
     await agent.create(serve(agent.files), env={"SECRET": "wonderland"})
     status = await until(lambda: _failed(agent))
     assert status["state"] == state

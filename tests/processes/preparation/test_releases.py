@@ -22,7 +22,7 @@ from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLim
 from tests.processes.archives import KINDS, make_archive
 from tests.processes.commands import Runner, variables
 from tests.processes.file_server import FileServer, running_file_server
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 APP = make_archive("tar.gz", {"app/Procfile": "web: ./run", "app/data/x": "1"})
 DIGEST = hashlib.sha256(APP).hexdigest()
@@ -45,7 +45,7 @@ async def _make(tmp_path: Path) -> AsyncIterator[Make]:
 
     async def make(least_free: int = 0) -> Releases:
         environments = Environments(tmp_path / "r" / "environments", Runner(), tasks, variables())
-        limits = DownloadLimits(bytes=1_000_000, stall_seconds=10, least_free=least_free)
+        limits = DownloadLimits(bytes=1_000_000, stall_seconds=SECONDS, least_free=least_free)
         unpacking = UnpackLimits(bytes=10_000_000, least_free=least_free)
         releases = Releases(tmp_path / "r", tasks, environments, downloads=limits, unpacking=unpacking)
         await releases.open()

@@ -166,6 +166,11 @@ async def test_a_killed_turret_is_lost_and_its_successor_started(lab: Any, recru
     async with connected(StockTurret(*await where(lab), uuid="first")) as first:
         await first.until_told("start")
         await first.fire({})
+
+        async def counted() -> bool:
+            return bool((await get(lab, f"/turret-runs/{run['id']}"))["transactions"])
+
+        await until(counted)  # a message that is still under way is lost with its sender
     second = await recruit(lab, uuid="second")
     await second.answer({"command": "hello"})
     await second.until_told("start")

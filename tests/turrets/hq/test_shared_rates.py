@@ -36,3 +36,15 @@ def test_a_turret_that_takes_no_rate_fails_the_run() -> None:
     assert states(history.tell(stock("ready"))) == ["failed"]
     assert history.machine.run is not None
     assert "takes no rate" in str(history.machine.run.reason)
+
+
+def test_a_turret_that_comes_late_has_seconds_to_report_too() -> None:
+    """Its first status is sent before it has got an order, so it says nothing of what the turret takes."""
+    history = History()
+    history.ask(total_rate=100.0)
+    history.after(60)
+    assert states(history.tell(stock("ready", uuid="u1"))) == []
+    history.after(1)
+    (briefing,) = briefings(history.tell(ours("ready", uuid="u1")))
+    assert briefing.run is not None
+    assert briefing.run.rates == {"u1": 100.0}

@@ -15,13 +15,25 @@ from smartmob.turrets.protocol import RunBriefing
 from smartmob.turrets.slices import Distribution
 from smartmob.turrets.turret import outbox
 from smartmob.turrets.turret.sockets import Keys
+from tests import free_ports
 from tests.turrets.headquarters import OwnHeadquarters
 from tests.turrets.turret.turrets import COROUTINE, THREAD, package, turret
 from tests.waiting import until
 
+LONG = 1000.0
+"""Seconds of a run that a test stops: a turret of a busy machine may hear of a short run when it is over."""
 
-def _run(seconds: float = 1.2, *, name: str = "r", results: protocol.Results = "slices") -> RunBriefing:
+
+def _run(seconds: float = LONG, *, name: str = "r", results: protocol.Results = "slices") -> RunBriefing:
     return RunBriefing(id=name, starts_in=0.1, run_time=seconds, results=results, context={"token": "t"})
+
+
+async def _fire_and_stop(hq: OwnHeadquarters, run: RunBriefing) -> None:
+    """Announce a run, stop it when some of its results are here, and wait for the others."""
+    await hq.announce(run)
+    await until(lambda: hq.transactions and hq.statuses[-1].status == "Running")
+    await hq.stop()
+    await hq.complete()
 
 
 class TestOneRun:
@@ -32,7 +44,8 @@ class TestOneRun:
         """The counts are equal; the status has both spellings of cannons and the report."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, script)):
             await until(lambda: hq.statuses)
-            await hq.announce(_run())
+            await hq.subscribed()
+            await hq.announce(_run(3.0))
             await hq.complete()
             report = hq.report
             assert (hq.transactions, report.errors, report.dropped) == (report.transactions, 0, 0)
@@ -49,8 +62,7 @@ class TestOneRun:
         """Each transaction is a numbered result of the run."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
-            await hq.announce(_run(0.5, results="raw"))
-            await hq.complete()
+            await _fire_and_stop(hq, _run(results="raw"))
             assert len(hq.results) == hq.report.transactions > 0
             assert {(result.run, result.turret_name) for result in hq.results} == {("r", "n")}
 
@@ -61,8 +73,7 @@ class TestOneRun:
             for name in ("a", "b"):
                 hq.acknowledged.clear()
                 hq.slices.clear()
-                await hq.announce(_run(0.3, name=name))
-                await hq.complete()
+                await _fire_and_stop(hq, _run(name=name))
                 assert hq.transactions == hq.report.transactions > 0
                 assert hq.slices[0].sequence == 1
 
@@ -79,8 +90,7 @@ class TestOneRun:
         """
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, script)):
             await until(lambda: hq.statuses)
-            await hq.announce(_run(0.3))
-            await hq.complete()
+            await _fire_and_stop(hq, _run())
             errors = [part.errors for batch in hq.slices for part in batch.slices]
             assert {text for texts in errors for text in texts} == {"t"}
 
@@ -88,10 +98,7 @@ class TestOneRun:
         """Firing ends with the briefing, long before its time."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
-            await hq.announce(_run(1000))
-            await until(lambda: hq.report.transactions > 0)
-            await hq.stop()
-            await hq.complete()
+            await _fire_and_stop(hq, _run())
             assert hq.transactions == hq.report.transactions
 
 
@@ -105,24 +112,24 @@ class TestLosses:
         monkeypatch.setattr("smartmob.turrets.turret.state_machine.REPEAT_SECONDS", 0.2)
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)):
             await until(lambda: hq.statuses)
-            await hq.announce(_run(1.5, results="raw"))
+            await hq.announce(_run(results="raw"))
             await until(lambda: len(hq.results) > 20)
             hq.deaf = True
-            await asyncio.sleep(0.3)
+            await until(lambda: hq.unheard)
             hq.deaf = False
+            await until(lambda: hq.repeated)
+            await hq.stop()
             await hq.complete()
             assert len(hq.results) == hq.report.transactions
-            assert hq.repeated > 0
 
     async def test_a_restarted_headquarters_gets_what_is_not_acknowledged(self, tmp_path: Path) -> None:
         """The run goes on meanwhile."""
-        async with OwnHeadquarters() as first:
-            ports = first.ports
+        ports = (free_ports.single_port(), free_ports.single_port())
+        async with OwnHeadquarters(ports) as first:
             running = turret(package(tmp_path, ports))
             async with running as made:
                 await until(lambda: first.statuses)
-                run = _run(3.0, results="raw")
-                await first.announce(run)
+                await first.announce(_run(results="raw"))
                 await until(lambda: len(first.results) > 20)
                 starts = first.starts
                 await first.close()
@@ -130,7 +137,9 @@ class TestLosses:
                 async with OwnHeadquarters(ports) as second:
                     second.acknowledged = dict(first.acknowledged)
                     left = starts - asyncio.get_running_loop().time()
-                    await second.announce(RunBriefing(id="r", starts_in=left, run_time=3.0, results="raw"))
+                    await second.announce(RunBriefing(id="r", starts_in=left, run_time=LONG, results="raw"))
+                    await until(lambda: second.results)
+                    await second.stop()
                     await second.complete()
                     report = second.report
                     assert len(first.results) + len(second.results) == report.transactions
@@ -150,7 +159,7 @@ class TestLosses:
         monkeypatch.setattr(outbox, "MOST_MESSAGES", 50)
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, cannons=20)):
             await until(lambda: hq.statuses)
-            await hq.announce(_run(1000, results="raw"))
+            await hq.announce(_run(results="raw"))
             await until(lambda: hq.report.paused)
             await hq.stop()
             await hq.complete()
@@ -166,7 +175,7 @@ class TestProcesses:
         """All cannons fire, and their results have one uuid and one row of numbers."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports, THREAD, cannons=5, processes=2)):
             await until(lambda: hq.statuses)
-            await hq.announce(_run(1000, results=results))
+            await hq.announce(_run(results=results))
             await until(lambda: hq.report.users == 5 and hq.transactions)
             await hq.stop()
             await hq.complete()
@@ -193,9 +202,9 @@ class TestProcesses:
             made = package(tmp_path, hq.ports, script, cannons=2, processes=2, dies=dies)
             async with turret(made) as running:
                 await until(lambda: hq.statuses)
-                await hq.announce(_run(100))
+                await hq.announce(_run())
                 assert await running.task == 1
-            assert hq.statuses[-1].status == "Aborted"
+            await until(lambda: hq.statuses[-1].status == "Aborted")
             assert "ended with 9" in hq.report.reason
 
 
@@ -210,15 +219,14 @@ class TestTheTurretItself:
             turret(package(tmp_path, hq.ports, "x = 1", processes=processes)) as running,
         ):
             assert await running.task == 1
-            await until(lambda: hq.statuses)
-            assert hq.statuses[-1].status == "Aborted"
+            await until(lambda: hq.statuses and hq.statuses[-1].status == "Aborted")
             assert any("no class Transaction" in text for text in running.messages)
 
     async def test_a_killed_turret_delivers_its_results(self, tmp_path: Path) -> None:
         """The last status is final."""
         async with OwnHeadquarters() as hq, turret(package(tmp_path, hq.ports)) as running:
             await until(lambda: hq.statuses)
-            await hq.announce(_run(1000))
+            await hq.announce(_run())
             await until(lambda: hq.report.transactions > 0)
             await hq.order("kill", "enough")
             assert await running.task == 0
@@ -273,7 +281,6 @@ class TestEncryption:
                 turret(package(tmp_path, hq.ports, name="friend"), Keys(public, *zmq.curve_keypair())),
             ):
                 await until(lambda: hq.statuses)
-                await hq.announce(_run(0.3))
-                await hq.complete()
+                await _fire_and_stop(hq, _run())
             assert {status.turret for status in hq.statuses} == {"friend"}
             assert hq.transactions > 0

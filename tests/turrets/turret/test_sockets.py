@@ -11,6 +11,7 @@ import zmq
 
 from smartmob.turrets.turret.outbox import Outbox
 from smartmob.turrets.turret.sockets import TurretSockets
+from tests import free_ports
 from tests.waiting import until
 
 
@@ -46,7 +47,7 @@ class Ends:
 @pytest.fixture(name="ends")
 def _ends() -> Iterator[Ends]:
     """Return the other ends."""
-    made = Ends()
+    made = Ends((free_ports.single_port(), free_ports.single_port()))
     yield made
     made.close()
 
@@ -140,7 +141,7 @@ async def test_unsent_messages_stay_in_the_outbox(ends: Ends) -> None:
         ends.collector.close()
         box = Outbox(numbered=False)
         for _ in range(20_000):
-            box.put(b"x" * 100)
+            box.put(b"x" * 1000)
         wire.use(box)
         wire.pump()
         await asyncio.sleep(0.05)

@@ -1,0 +1,190 @@
+"""`smartmob ab --on MACHINE`: the sides are sent to a machine, measured there, and the output comes back live.
+
+The machine is reserved meanwhile, so there is one experiment at a time. The reservation is short and prolonged while
+this command runs, so that nothing is left when it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from smartmob.cli import ab_there, printing
+from smartmob.cli.ab_there import BEAT_SECONDS, SILENCE_SECONDS, Task
+from smartmob.cli.commands import CONNECT_SECONDS
+from smartmob.cli.node_selection import find_node
+from smartmob.cli.reserve import released, reserved
+from smartmob.cli.server_options import DEFAULT_SERVER, address, with_server_options
+from smartmob.cli.side_archives import pack
+from smartmob.cli.stopping_signals import cancelled_by_signals
+from smartmob.client.command_client import CommandClient
+from smartmob.client.http import RestClient
+from smartmob.client.listener import Listener
+from smartmob.client.messages import StandardErrorBytes
+from smartmob.client.reservation import SHOWN
+from smartmob.errors import NotFound, RemoteError, SettingsError
+from smartmob.options import PREFIX
+
+LEASE_SECONDS = 2.5 * SILENCE_SECONDS
+"""The length of the reservation, which is prolonged. It is longer than the far end needs to notice a lost near end."""
+_PATIENCE_SECONDS = 24 * 3600.0  # for a machine that others use
+_CHUNK_BYTES = 256 * 1024
+_INTERRUPTED = 130  # the exit code of a program that CTRL-C has ended
+_SIDES_COUNT = 2
+_SERVICE = ("server", "token_file", "ca_file")  # the options of a service
+
+
+def with_machine(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the option --on to `smartmob ab`, and those of a service unless the command has them already."""
+    has_service = "server" in (parameter.name for parameter in getattr(command, "__click_params__", ()))
+
+    @click.option("--on", metavar="MACHINE",
+                  help="Measure on a node of --server, or on the machine of the `service`.")  # fmt: skip
+    @click.option("--smartmob", "program", metavar="COMMAND", default="smartmob", show_default=True,
+                  help="With --on: the command there.")  # fmt: skip
+    @click.option("--from-input", is_flag=True, hidden=True)  # the far end of --on
+    @wraps(command)
+    def run(*, on: str | None, program: str, from_input: bool, **given: Any) -> int:
+        if from_input:
+            return ab_there.measure(command)
+        service = {name: given.pop(name) for name in _SERVICE}
+        if on is None:
+            return command(**given, **(service if has_service else {}))
+        if has_service:
+            given |= dict.fromkeys(_SERVICE)
+        if "store" in given:
+            given["store"] = False  # the far end knows no service
+        service["server"] = address((service["server"] or DEFAULT_SERVER).strip())
+        return _measure_there(**service, machine=on, program=program, arguments=given) or 0
+
+    return run if has_service else _with_service(run)
+
+
+def _with_service(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of a service."""
+    for option in reversed((
+        click.option("--server", metavar="URL", envvar=PREFIX + "SERVER",
+                     help="With --on: address of the service, URL or HOST:PORT (also SMARTMOB_SERVER)."),
+        click.option("--token-file", type=click.Path(path_type=Path), envvar=PREFIX + "TOKEN_FILE",
+                     help="File that holds the token (or set SMARTMOB_TOKEN)."),
+        click.option("--ca-file", type=click.Path(path_type=Path), envvar=PREFIX + "CA_FILE",
+                     help="File of the certificates to trust for https:// (also SMARTMOB_CA_FILE)."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@with_server_options
+async def _measure_there(
+    server: str, token: str | None, ca_file: Path | None, machine: str, program: str, arguments: dict[str, Any]
+) -> int:
+    """Reserve the machine, measure there, and return the exit code."""
+    words = arguments["words"]
+    given = () if arguments["commands"] else words[: 1 if arguments["selftest"] else _SIDES_COUNT]
+    with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="smartmob-ab-") as folder:
+        async with RestClient(server, token, ca_file) as rest:
+            node = "" if machine == "service" else machine
+            found = await find_node(rest, node) if node else None
+            if node and found is None:
+                raise NotFound(f"there is no node {node}; `smartmob nodes ls` lists them")
+            if found is not None and found.problem:
+                raise RemoteError(f"the node {node} is {found.problem}")
+            task, archives = await asyncio.to_thread(_packed, given, Path(folder), arguments)
+            try:
+                async with _reserved(rest, node, " ".join(["smartmob ab", *given])):
+                    return await _run(rest.url if found is None else found.url, rest, program, task, archives)
+            except asyncio.CancelledError:
+                return _INTERRUPTED
+
+
+def _packed(given: Sequence[str], folder: Path, arguments: dict[str, Any]) -> tuple[Task, list[Path]]:
+    archives = [folder / f"{number}.tar" for number in range(len(dict.fromkeys(given)))]
+    sides = [pack(each, Path.cwd(), archive) for each, archive in zip(dict.fromkeys(given), archives, strict=True)]
+    return Task(sides, arguments), archives
+
+
+@asynccontextmanager
+async def _reserved(rest: RestClient, node: str, reason: str) -> AsyncIterator[None]:
+    """Hold the machine during the block; the reservation that the user has is used and left as it is."""
+    if SHOWN.id:
+        yield
+        return
+    made = await reserved(rest, node, LEASE_SECONDS, reason, patience=_PATIENCE_SECONDS)
+    SHOWN.id = made["id"]
+    async with RestClient(rest.url, rest.token, rest.ca_file) as holder:
+        renewal = asyncio.get_running_loop().create_task(_prolong(holder, node, reason))
+        try:
+            yield
+        finally:
+            renewal.cancel()
+            with suppress(RemoteError):
+                await asyncio.shield(released(holder, node))
+            SHOWN.id = ""
+
+
+async def _prolong(rest: RestClient, node: str, reason: str) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 4)
+        with suppress(RemoteError):  # the service may be restarting; the reservation is long enough for some tries
+            await reserved(rest, node, LEASE_SECONDS, reason)
+
+
+async def _run(url: str, rest: RestClient, program: str, task: Task, archives: Sequence[Path]) -> int:
+    """Run the far end, and pass its output on. CTRL-C ends it with the verdicts so far."""
+    words = shlex.split(program)
+    if not words:
+        raise SettingsError("--smartmob is empty")
+    async with CommandClient(url, rest.token, ca_file=rest.ca_file, timeout=CONNECT_SECONDS) as client:
+        listener = client.start(
+            "exec", [*words, "ab", "--from-input"], binary=True, apart=client.takes("exec", "apart")
+        )
+        await listener.accepted()
+        feeding = asyncio.get_running_loop().create_task(_feed(listener, task, archives))
+        showing = asyncio.get_running_loop().create_task(_show(listener))
+        try:
+            await asyncio.shield(showing)
+        except asyncio.CancelledError:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+            listener.end_input()
+            await showing  # the verdicts so far
+            return _INTERRUPTED
+        finally:
+            feeding.cancel()
+            showing.cancel()
+        if listener.exit_code is None:
+            raise RemoteError("the command there was ended by a signal")
+        return listener.exit_code
+
+
+async def _feed(listener: Listener, task: Task, archives: Sequence[Path]) -> None:
+    """Send the task, the archives, and then a line from time to time."""
+    await listener.write(msgspec.json.encode(task) + b"\n")
+    for archive in archives:
+        with archive.open("rb") as file:
+            while data := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+                await listener.write(data)
+    while True:
+        await listener.write(b"\n")
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _show(listener: Listener) -> None:
+    """Write what the far end writes, data and messages apart."""
+    async for data in listener:
+        stream = sys.stderr if isinstance(data, StandardErrorBytes) else sys.stdout
+        if isinstance(data, bytes):
+            stream.buffer.write(data)
+            stream.flush()
+        else:
+            printing.say(str(data))

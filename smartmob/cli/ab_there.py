@@ -1,0 +1,77 @@
+"""The far end of `smartmob ab --on`: takes the sides and the options from standard input, and measures.
+
+`smartmob ab --from-input` is started by the command runner of a machine. The first line of its input is a JSON
+document, then come the archives of the sides, then lines that say that the other end is there. When they end, or none
+comes for `SILENCE_SECONDS`, the experiment ends as by CTRL-C: what it has made is removed, and the verdicts so far are
+printed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from smartmob.cli.side_archives import SentSide, unpack
+from smartmob.errors import InvalidInput
+from smartmob.experiments.sides import SENT
+
+SILENCE_SECONDS = 120.0
+"""Seconds without a line after which the other end is lost. Lines come every `BEAT_SECONDS`."""
+BEAT_SECONDS = 10.0
+_LONGEST_LINE_BYTES = 1024 * 1024
+_CHUNK_BYTES = 256 * 1024
+
+
+class Task(msgspec.Struct, frozen=True):
+    """The experiment to do: the sides whose archives follow, and the arguments of the command by name."""
+
+    sides: list[SentSide]
+    arguments: dict[str, Any]
+
+
+def measure(command: Callable[..., int]) -> int:
+    """Call the function of `smartmob ab` for the task on standard input, and return its exit code."""
+    with tempfile.TemporaryDirectory(prefix="smartmob-ab-", ignore_cleanup_errors=True) as name:
+        folder, data = Path(name), sys.stdin.buffer
+        try:
+            task = msgspec.json.decode(data.readline(_LONGEST_LINE_BYTES), type=Task)
+        except msgspec.MsgspecError as error:
+            raise InvalidInput(f"this command is started by `smartmob ab --on`: {error}") from None
+        found = {}
+        for letter, sent in zip("ab", task.sides, strict=False):
+            archive = folder / f"{letter}.tar"
+            _copy(data, archive, sent.size)
+            found[sent.given] = unpack(sent, archive, folder / letter)
+            archive.unlink()
+        SENT.set(found)
+        os.chdir(folder)
+        threading.Thread(target=_watch, args=(data.fileno(),), daemon=True).start()
+        return command(**task.arguments)
+
+
+def _copy(source: Any, target: Path, size: int) -> None:
+    """Copy this number of bytes to a new file. Raises InvalidInput when there are fewer."""
+    with target.open("wb") as file:
+        while size:
+            data = source.read(min(size, _CHUNK_BYTES))
+            if not data:
+                raise InvalidInput("the files of the sides did not arrive whole")
+            file.write(data)
+            size -= len(data)
+
+
+def _watch(descriptor: int) -> None:
+    """Interrupt this process when its input ends or is silent."""
+    while select.select([descriptor], [], [], SILENCE_SECONDS)[0]:
+        if not os.read(descriptor, _CHUNK_BYTES):
+            break
+    os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,92 @@
+"""The commits between two revisions of a git repository, as a search for the changed one needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from smartmob.errors import InvalidInput
+from smartmob.experiments.sides import git
+
+MOST_COMMITS_COUNT = 20_000
+"""Candidates of a search: the ancestors of all of them take MOST_COMMITS_COUNT ** 2 / 8 bytes, which is 50 MB."""
+
+_FORMAT = "%h%x00%an%x00%aI%x00%s"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitNote:
+    """The short name of a commit, its author, the time in ISO 8601, and the first line of its message."""
+
+    short: str
+    author: str
+    time: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitHistory:
+    """The history from `good` to `bad` in the repository at `here`: commits with their parents, parents first.
+
+    `bases` are the merge bases if `good` is no ancestor of `bad`; they have to be measured first, as with git bisect.
+    """
+
+    here: Path
+    good: str
+    bad: str
+    parents: dict[str, list[str]]
+    bases: list[str]
+
+    def note(self, commit: str) -> CommitNote:
+        """Return what people know a commit by."""
+        found = (git(self.here, "show", "--no-patch", f"--format={_FORMAT}", commit) or "").split("\0")
+        return CommitNote(*found) if len(found) == 4 else CommitNote(commit[:10], "", "", "")
+
+
+def read(here: Path, good: str, bad: str, *, first_parent: bool = False) -> CommitHistory:
+    """Return the history between two revisions; with `first_parent`, of merges only themselves. Raises InvalidInput."""
+    first, last = commit_of(here, good), commit_of(here, bad)
+    if first == last:
+        raise InvalidInput(f"{good} and {bad} are the same commit")
+    bases = (git(here, "merge-base", "--all", first, last) or "").split()
+    if not bases:
+        shallow = git(here, "rev-parse", "--is-shallow-repository") == "true"
+        advice = ": this clone is shallow, `git fetch --unshallow` gets the rest" if shallow else ""
+        raise InvalidInput(f"{good} and {bad} have no common history{advice}")
+    if last in bases:
+        raise InvalidInput(f"{bad} is an ancestor of {good}: give the older revision first")
+    options = ["--first-parent"] if first_parent else []
+    lines = git(here, "rev-list", "--topo-order", "--reverse", "--parents", *options, last, f"^{first}")
+    found: dict[str, list[str]] = {}
+    for line in (lines or "").splitlines():
+        commit, *parents = line.split()
+        found[commit] = [parent for parent in parents[: 1 if first_parent else None] if parent in found]
+    if len(found) > MOST_COMMITS_COUNT:
+        raise InvalidInput(
+            f"there are {len(found):,} commits between {good} and {bad}: name revisions with at most "
+            f"{MOST_COMMITS_COUNT:,} between them, or use --first-parent"
+        )
+    return CommitHistory(here, first, last, found, [] if first in bases else bases)
+
+
+def commit_of(here: Path, given: str) -> str:
+    """Return the commit that a revision names; raises InvalidInput."""
+    found = git(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}")
+    if found is None:
+        raise InvalidInput(f"{given!r} is no revision of a git repository at {here}")
+    return found
+
+
+def commits_of(here: Path, given: Sequence[str]) -> set[str]:
+    """Return the commits of revisions and of ranges such as `v1..v2`; raises InvalidInput."""
+    found: set[str] = set()
+    for each in given:
+        if ".." in each:
+            lines = git(here, "rev-list", "--end-of-options", each)
+            if lines is None:
+                raise InvalidInput(f"{each!r} is no range of revisions of a git repository at {here}")
+            found |= set(lines.split())
+        else:
+            found.add(commit_of(here, each))
+    return found

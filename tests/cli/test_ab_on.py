@@ -1,0 +1,71 @@
+"""`smartmob ab --on`: sides are measured on another machine, which is reserved meanwhile, and nothing is left there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Command, Start
+from tests.experiments.suites import write_suite
+
+_HERE = f"{sys.executable} -m smartmob"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "files"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+async def test_two_folders_are_sent_and_measured(smartmob: Command, tmp_path: Path) -> None:
+    """Output and exit code are those of the command there; the reservation and the files are gone at the end."""
+    sides = [str(write_suite(tmp_path / name)) for name in ("one", "two")]
+    options = ("--python", sys.executable, "--witness", "clock", "--max-pairs", "1", "--max-time", "13m", "--json")
+    code, output, errors = await smartmob(
+        "ab", *sides, "--on", "service", "--smartmob", _HERE, *options, "--fail-on", "undecided", "--", "-k", "fixture"
+    )
+    assert code == 1, errors
+    found = json.loads(output)
+    assert [found[side]["given"] for side in ("base", "head")] == sides
+    assert [test["name"] for test in found["tests"]] == ["test_work.py::test_fixture"]
+    assert "pair 1" in errors
+    assert "--fail-on: undecided" in errors
+    assert json.loads((await smartmob("reservations", "--json"))[1]) == []
+    assert os.listdir(tmp_path / "files") == []
+    assert list((tmp_path / "cache" / "smartmob" / "experiments").iterdir()) == []
+
+
+async def test_ctrl_c_ends_it_there(start: Start, smartmob: Command, tmp_path: Path) -> None:
+    """The verdict so far is printed; work of others is refused while it runs, and the machine is free afterwards."""
+    words = ("ab", "--command", "sleep 0.1", "--command", "sleep 0.1", "--json")
+    async with start(*words, "--on", "service", "--smartmob", _HERE) as typed:
+        await typed.says("pair 2")
+        code, _, errors = await smartmob("exec", "true")
+        assert code != 0
+        assert "(smartmob ab)" in errors
+        assert await typed.interrupt() == 130
+        found = json.loads(typed.output)
+        assert (found["verdict"], found["ended"]) == ("undecided", "it was interrupted")
+    assert (await smartmob("exec", "true"))[0] == 0
+    assert os.listdir(tmp_path / "files") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("absent-a", "absent-b", "--on", "service"), "is no folder, no wheel, and no revision"),
+        ((".", ".", "--on", "rack9"), "there is no node rack9"),
+        (("--command", "true", "--command", "true", "--on", "service", "--smartmob", ""), "--smartmob is empty"),
+    ],
+)
+async def test_mistakes(smartmob: Command, words: tuple[str, ...], said: str) -> None:
+    """Each is told before anything is measured."""
+    code, output, errors = await smartmob("ab", *words)
+    assert code != 0
+    assert output == ""
+    assert said in errors
