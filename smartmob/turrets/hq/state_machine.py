@@ -14,7 +14,7 @@ The states and transitions of a run are listed in docs/reference/turret-protocol
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -81,6 +81,10 @@ class _TrackedTurret:
     last_heard_at: float
     acknowledged: int = 0
     clone_signs: int = 0
+    first_heard_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first_heard_at = self.last_heard_at
 
     @property
     def is_firing(self) -> bool:
@@ -268,11 +272,13 @@ class HeadquartersStateMachine:
         if len(self._ready) < run.config.min_turrets:
             return
         if run.config.total_rate is not None:
-            unable = sorted(self._turrets[uuid].member.name for uuid in self._ready if not self._takes_rate(uuid))
-            if unable and now.steady - self._requested_at < _ANSWER_SECONDS:
+            unable = [self._turrets[uuid] for uuid in sorted(self._ready) if not self._takes_rate(uuid)]
+            # A turret reports what it can do when it answers an order; its first status may come before one.
+            if any(now.steady - max(self._requested_at, each.first_heard_at) < _ANSWER_SECONDS for each in unable):
                 return
             if unable:
-                reason = f"turret {unable[0]} takes no rate from the headquarters: it is of OCT or an earlier version"
+                name = min(each.member.name for each in unable)
+                reason = f"turret {name} takes no rate from the headquarters: it is of OCT or an earlier version"
                 yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
                 return
         self._share_rate(run.config.total_rate, self._ready)
@@ -393,6 +399,7 @@ class HeadquartersStateMachine:
         """Count no silence while nothing could be heard: messages of that time may still be on their way."""
         for turret in self._turrets.values():
             turret.last_heard_at += seconds
+            turret.first_heard_at += seconds
         self._last_result_at += seconds
         self._requested_at += seconds
         self._ceased_at += seconds

@@ -36,3 +36,24 @@ def test_a_turret_that_takes_no_rate_fails_the_run() -> None:
     assert states(history.tell(stock("ready"))) == ["failed"]
     assert history.machine.run is not None
     assert "takes no rate" in str(history.machine.run.reason)
+
+
+def test_a_turret_that_comes_late_has_the_same_seconds_to_report() -> None:
+    """They count from its first status, however long the run has waited for it."""
+    history = History()
+    history.ask(total_rate=100.0)
+    history.after(60)
+    assert states(history.tell(stock("ready"))) == []
+    history.after(2)
+    assert states(history.tell(stock("ready"))) == []
+    history.after(1)
+    assert states(history.tell(stock("ready"))) == ["failed"]
+
+
+def test_a_late_turret_that_reports_in_time_fires() -> None:
+    """Its first status came before its first order, without a report."""
+    history = History()
+    history.ask(total_rate=100.0)
+    history.after(60)
+    assert states(history.tell(stock("ready"))) == []
+    assert states(history.tell(ours("ready"))) == ["running"]
