@@ -42,6 +42,9 @@ from smartmob.errors import InvalidInput, NotFound, RemoteError, SettingsError, 
 from smartmob.turrets.project import find_config
 
 RUNS = "/turret-runs"
+_SEARCH_ALONE = (
+    "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
+)
 _CONFIG = "config.json"
 _LEFT_OUT = ("results", "__pycache__", "templates")
 _MAX_PACKAGE_BYTES = 12 * 1024 * 1024
@@ -117,9 +120,7 @@ async def fire(
     """
     asked = _warm_up(warm_up)
     if search is not None and (conditions or no_wait or asked or junit is not None):
-        raise click.UsageError(
-            "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
-        )
+        raise click.UsageError(_SEARCH_ALONE)
     limits = await asyncio.to_thread(_checked, project, config_file, conditions, asked.get("warm_up"))
     if services or cluster is not None:
         if no_wait:
@@ -130,18 +131,20 @@ async def fire(
             if search is not None:
                 await _find_capacity(rest, sent.folder, sent.config_file, search, target, as_json)
                 return
-            run = await _request_run(rest, sent.folder, sent.config_file, limits, asked, project)
-            state = await _follow(rest, _ident(run))
+            with _interrupts() as interrupted:
+                run = await _request_run(rest, sent.folder, sent.config_file, limits, asked, project)
+                state = await _follow(rest, _ident(run), interrupted)
     elif search is not None:
         await _find_capacity(rest, project, config_file, search, target, as_json)
         return
     else:
-        run = await _request_run(rest, project, config_file, limits, asked, project)
-        await _warn_of_ports(rest, run["config"])
-        if no_wait:
-            click.echo(printing.printable(str(run["id"])))
-            return
-        state = await _follow(rest, _ident(run))
+        with _interrupts() as interrupted:
+            run = await _request_run(rest, project, config_file, limits, asked, project)
+            await _warn_of_ports(rest, run["config"])
+            if no_wait:
+                click.echo(printing.printable(str(run["id"])))
+                return
+            state = await _follow(rest, _ident(run), interrupted)
     summary = await rest.get(f"{RUNS}/{_ident(run)}/summary")
     limits.shown(summary)
     if target is not None:
@@ -331,13 +334,13 @@ async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
             printing.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
 
 
-async def _follow(rest: RestClient, run: str) -> str:
+async def _follow(rest: RestClient, run: str, interrupted: asyncio.Event) -> str:
     """Show a run until its end, and return its final state. The first CTRL-C stops the run early."""
     path = f"{RUNS}/{run}"
     announced = False
     from smartmob.cli.run_display import RunDisplay  # it imports rich, which other commands of this module do without
 
-    with RunDisplay() as display, _interrupts() as interrupted:
+    with RunDisplay() as display:
         for attempt in range(_ATTEMPTS):
             try:
                 async for frame in rest.frames(f"{path}/live"):
