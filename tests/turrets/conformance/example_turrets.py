@@ -85,7 +85,8 @@ async def checked(folder: Path, name: str, source: str) -> list[Check]:
     """Return what a check finds about a turret in Python; `name` is its mistake, if it has one."""
     path = folder / f"turret_{name}.py"
     path.write_text(source, encoding="utf-8")
-    options = CheckOptions(command=(sys.executable, str(path)), patience=40.0, limit=800.0)
+    # On a busy machine few results come in a second, and cannons seldom fire at once.
+    options = CheckOptions(command=(sys.executable, str(path)), run_time=6.0, patience=40.0, limit=800.0)
     check = TurretCheck if name in _CHECKED_IN_FULL else RequiredParts
     return await check(options, lambda text: None).run()
 
