@@ -17,15 +17,15 @@ async function loadJobs() {
   try { jobs = (await fetchJson(`/api/v1/nodes/${encodeURIComponent(name)}/jobs?limit=50`)).jobs; } catch (error) { showError(error); }
 }
 
-// The notes of the lab: a change of a kernel or a network concerns the machines that it was made on, and their neighbours.
-async function loadNotes() {
+// The marks of the lab: a change of a kernel or a network concerns the machines that it was made on, and their neighbours.
+async function loadMarks() {
   try {
     const { marks } = await fetchJson("/marks");
-    update("notes", table([
+    update("marks", table([
       { name: "Time", cell: (mark) => when(mark.at) },
-      { name: "Note", wide: true, cell: (mark) => mark.text },
+      { name: "Mark", wide: true, cell: (mark) => mark.text },
       { name: "By", cell: (mark) => mark.author },
-    ], marks.reverse().slice(0, 50), "No notes in the last day."));
+    ], marks.reverse().slice(0, 50), "No marks in the last day."));
   } catch (error) { showError(error); }
 }
 
@@ -40,7 +40,7 @@ function showNode(node) {
 const nodeTiles = (node) => (node ? [[node.service ? "service" : "node", connection(node)], Object.keys(node.labels).length ? ["labels", labels(node)] : null, node.facts.system ? ["system", node.facts.system] : null, ["smartmob", node.facts.version]] : []);
 
 function show(frame) {
-  noteNews(frame);
+  markNews(frame);
   const node = joinedMachines(frame).find((row) => row.name === name);
   if (node) { showNode(node); if (!node.service) news(frame); }
   const host = frame.hosts.find((row) => row.name === name);
@@ -87,8 +87,8 @@ async function course() {
 spanButtons(document.getElementById("tools"), span, (chosen) => { span = chosen; course(); });
 onThemeChange(course);
 const news = onNews(loadJobs, 1500);
-const noteNews = onNews(loadNotes, 1500);
-await loadNotes();
+const markNews = onNews(loadMarks, 1500);
+await loadMarks();
 if (document.getElementById("summary").dataset.measured === "true") {
   try { details = await fetchJson(`/hosts/${encodeURIComponent(name)}`); } catch (error) { showError(error); }
   await course();
