@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from smartmob.client.channel import Channel
 from smartmob.client.command_client import CommandClient
 from smartmob.client.failures import NotConnected
+from smartmob.kernel.http import ws_upgrade
 from tests.client.servers import Wire
 from tests.waiting import SECONDS, until
 
@@ -84,6 +87,27 @@ async def test_a_server_that_does_not_come_back(wire: Wire) -> None:
     await lab.connect(SECONDS)
     assert await lab.is_alive(listener.id) == [True]
     await lab.close()
+
+
+async def test_a_node_that_was_removed_meanwhile(wire: Wire) -> None:
+    """Its calls end with the reason; a proxy that does not know the service for a moment is tried again."""
+    details = ["there is no such route", "there is no node rack7"]
+
+    async def refuse(request: web.Request) -> web.Response:
+        detail = details[0] if len(details) > 1 else details[-1]
+        if not ws_upgrade.is_handshake(request) and len(details) > 1:
+            del details[0]
+        return web.json_response({"detail": detail, "request_id": "1"}, status=404)
+
+    app = web.Application()
+    app.router.add_get("/{rest:.*}", refuse)
+    async with TestServer(app) as gone, CommandClient(wire.url, timeout=SECONDS, reconnect_for=SECONDS) as lab:
+        listener = await lab.exec(["cat"])
+        wire.lead_to(gone.port or 0)
+        wire.cut()
+        with pytest.raises(NotConnected, match="was lost: there is no node rack7"):
+            await listener.output()
+    assert len(details) == 1
 
 
 @pytest.mark.parametrize(
