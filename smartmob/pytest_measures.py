@@ -12,16 +12,19 @@ with Python 3.8 and pytest 7.
 | `setup`, `teardown` | ns of the fixtures, of each call |
 | `memory` | bytes by which the resident memory grew at its peak during the first call, Linux only |
 | `counts` | labels of the dumps of Valgrind that have the instructions of each call |
+| `instructions` | the instructions of each call by the counters of the processor, if the plan asks for them |
 
 The last line has the key `session` instead: the files from which the watched modules were imported.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import os
 import platform
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -60,6 +63,7 @@ class Measures:
         self._tests: dict[str, int] | None = plan.get("tests")
         self._record: dict[str, Any] = {}
         self._counter = InstructionCounter() if plan.get("instructions") else None
+        self._hardware = HardwareCounter() if plan.get("hardware") else None
         self._slower = float(plan.get("slower") or 0.0)
         self._number = 0
         processor, priority = plan.get("processor"), plan.get("priority")
@@ -95,7 +99,7 @@ class Measures:
 
         calls = 1 if self._tests is None else self._tests.get(item.nodeid, 1)
         self._record = {"test": item.nodeid, "file": str(getattr(item, "path", item.location[0])), "outcome": "passed"}
-        for name in ("wall", "cpu", "queue", "setup", "teardown", "counts"):
+        for name in ("wall", "cpu", "queue", "setup", "teardown", "counts", "instructions"):
             self._record[name] = []
         self._record["memory"] = None
         for _ in range(calls - 1):
@@ -131,6 +135,11 @@ class Measures:
             yield
             self._counter.end(label)
             record["counts"].append(label)
+            return
+        if self._hardware is not None:
+            self._hardware.begin()
+            yield
+            record["instructions"].append(self._hardware.end())
             return
         first = not record["wall"]
         memory = _memory_before() if first else None
@@ -250,3 +259,49 @@ class InstructionCounter:
     def _ask(self, number: int, argument: int = 0) -> int:
         self._arguments[0], self._arguments[1] = number, argument
         return int(self._request(self._address))
+
+
+_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}  # the number of the system call
+
+
+class HardwareCounter:
+    """Counts the instructions of this process and of threads that it starts, outside the kernel; perf_event_open(2).
+
+    Raises RuntimeError where the processor has no counters, or the kernel does not allow their use. `kind` and `event`
+    are `type` and `config` of the event.
+    """
+
+    HARDWARE, INSTRUCTIONS = 0, 1  # PERF_TYPE_HARDWARE and PERF_COUNT_HW_INSTRUCTIONS of linux/perf_event.h
+    _DISABLED, _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HYPERVISOR = 1 << 0, 1 << 1, 1 << 5, 1 << 6
+    _CLOSE_ON_EXEC = 8
+    _ENABLE, _DISABLE, _RESET = 0x2400, 0x2401, 0x2403  # requests of ioctl
+    _ATTRIBUTES = struct.Struct("=IIQQQQQIIQ")  # perf_event_attr in its first version, 64 bytes
+
+    def __init__(self, kind: int = HARDWARE, event: int = INSTRUCTIONS) -> None:
+        import ctypes
+
+        number = _PERF_EVENT_OPEN.get(platform.machine())
+        if number is None or not sys.platform.startswith("linux"):
+            raise RuntimeError("instructions cannot be counted by the processor on this kind of machine")
+        flags = self._DISABLED | self._INHERIT | self._EXCLUDE_KERNEL | self._EXCLUDE_HYPERVISOR
+        attributes = self._ATTRIBUTES.pack(kind, self._ATTRIBUTES.size, event, 0, 0, 0, flags, 0, 0, 0)
+        syscall = ctypes.CDLL(None, use_errno=True).syscall
+        # This process, on any processor, in no group.
+        self._descriptor = syscall(number, attributes, 0, -1, -1, self._CLOSE_ON_EXEC)
+        if self._descriptor < 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise RuntimeError("instructions cannot be counted by the processor: " + reason)
+
+    def begin(self) -> None:
+        """Count from zero."""
+        fcntl.ioctl(self._descriptor, self._RESET)
+        fcntl.ioctl(self._descriptor, self._ENABLE)
+
+    def end(self) -> int:
+        """Return what was counted since `begin`."""
+        fcntl.ioctl(self._descriptor, self._DISABLE)
+        return int.from_bytes(os.read(self._descriptor, 8), sys.byteorder)
+
+    def close(self) -> None:
+        """Give the counter back."""
+        os.close(self._descriptor)

@@ -14,7 +14,7 @@ import pytest
 from smartmob import pytest_measures
 from smartmob.experiments import instruction_counts
 from smartmob.experiments.measured_run import can_count, valgrind_options
-from smartmob.pytest_measures import InstructionCounter
+from smartmob.pytest_measures import HardwareCounter, InstructionCounter
 from tests.experiments.suites import write_suite
 
 
@@ -117,3 +117,22 @@ def test_instructions_are_refused_without_valgrind() -> None:
     """The request for the state of Valgrind changes nothing elsewhere, and its answer is no."""
     with pytest.raises(RuntimeError, match=r"Valgrind only|x86-64 only"):
         InstructionCounter()
+
+
+def test_instructions_are_counted_by_the_processor_or_refused_with_the_reason() -> None:
+    """Machines without counters are many; the clock of the task is an event of the same call that most kernels have."""
+    software, task_clock = 1, 1  # PERF_TYPE_SOFTWARE, PERF_COUNT_SW_TASK_CLOCK
+    for kind, event in ((HardwareCounter.HARDWARE, HardwareCounter.INSTRUCTIONS), (software, task_clock)):
+        try:
+            counter = HardwareCounter(kind, event)
+        except RuntimeError as error:
+            assert str(error).startswith("instructions cannot be counted by the processor")  # either way
+            continue
+        counter.begin()
+        few = sum(range(10))
+        short = counter.end()
+        counter.begin()
+        many = sum(range(200_000))
+        assert counter.end() > short >= 0
+        assert few < many
+        counter.close()

@@ -45,6 +45,7 @@ class _Options:
     install: Sequence[str]
     commands: Sequence[str]
     witness: Witness
+    duet: tuple[int, int] | None
     limits: Limits
     seed: int | None
     priority: bool
@@ -70,6 +71,8 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
               help="Also install this in the environments that are made; repeatable.")  # fmt: skip
 @click.option("--witness", type=click.Choice(("clock", "instructions", "both")), default="both", show_default=True,
               help="Measure times, count instructions (by Valgrind), or count what is left open.")  # fmt: skip
+@click.option("--duet", is_flag=True,
+              help="Run both sides at once, each on a core of its own; needs four processors.")  # fmt: skip
 @click.option("--min-effect", default="3%", show_default=True, metavar="SHARE", callback=share,
               help="Smaller changes do not count.")  # fmt: skip
 @click.option("--max-time", default="10m", show_default=True, metavar="DURATION", help="Stop after this time.")
@@ -93,6 +96,7 @@ def command(
     python: str | None,
     install: tuple[str, ...],
     witness: Witness,
+    duet: bool,
     min_effect: float,
     max_time: str,
     max_pairs: int,
@@ -121,7 +125,8 @@ def command(
             raise click.UsageError("--selftest is for suites of tests, with the formats table and json")
         words = (words[0], *words)  # BASE stands for both sides
     limits = Limits(min_effect, duration_seconds("--max-time", max_time), max_pairs)
-    options = _Options(python, install, commands, witness, limits, seed, priority, "memory" in fail_on, selftest)
+    cores = _cores(commands) if duet else None
+    options = _Options(python, install, commands, witness, cores, limits, seed, priority, "memory" in fail_on, selftest)
     try:
         (report, *more), interrupted = asyncio.run(_measure(words, options))
     except asyncio.CancelledError:
@@ -141,6 +146,13 @@ def command(
     if failed:
         printing.say(f"--fail-on: {', '.join(failed)}")
     return _INTERRUPTED if interrupted else int(bool(failed))
+
+
+def _cores(commands: Sequence[str]) -> tuple[int, int]:
+    """Return the processors of --duet; raises what is wrong with it here."""
+    if commands:
+        raise click.UsageError("--duet is for suites of tests: a program chooses its processors by itself")
+    return measuring_machine.duet_processors()
 
 
 async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report], bool]:
@@ -175,6 +187,7 @@ async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report
                     show=_show,
                     memory_counts=options.memory,
                     slower=slower,
+                    duet=options.duet,
                     notes=list(notes),
                 )
                 try:

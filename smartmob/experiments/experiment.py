@@ -19,7 +19,7 @@ from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
 from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_by_instructions, overall
-from smartmob.experiments.measured_run import MeasuredRuns, Plan, RunResult
+from smartmob.experiments.measured_run import MeasuredRuns, Plan, RunResult, has_valgrind
 from smartmob.experiments.model import Instructions, Measure, Pair, Report
 from smartmob.experiments.sides import Side
 
@@ -60,6 +60,7 @@ class Progress:
 @dataclass(slots=True)
 class Experiment:
     """One experiment. `lot` draws orders and seeds, `show` gets the progress; head is longer by the share `slower`.
+    `duet` are the processors on which the sides of a pair run at once.
 
     After `run` has raised, also KeyboardInterrupt, `report` returns the verdicts as they stand.
     """
@@ -74,6 +75,7 @@ class Experiment:
     show: Callable[[Progress], None]
     memory_counts: bool = False
     slower: float = 0.0
+    duet: tuple[int, int] | None = None
     tests: dict[str, Evidence] = field(default_factory=dict)
     pairs: list[Pair] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -185,12 +187,7 @@ class Experiment:
         self._progress("clock")
         tests, seed, began = self._open(), self._seed(), time.monotonic()
         plan = self._plan([test.name for test in tests], seed)
-        results: dict[str, RunResult] = {}
-        for label in ("a", "b") if base_first else ("b", "a"):
-            if label == "a":
-                results[label] = await self.runs.run(self.base, label, plan)
-            else:
-                results[label] = await self.runs.run(self.head, label, replace(plan, slower=self.slower))
+        results = await (self._in_turns(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
         ratios = {}
         for test in tests:
             measures = [results[label].measures.get(test.name) for label in ("a", "b")]
@@ -201,6 +198,34 @@ class Experiment:
         first: Literal["base", "head"] = "base" if base_first else "head"
         self.pairs.append(Pair(len(self.pairs) + 1, first, seed, seconds, ratios, others.shares(seconds)))
         decide(self.tests.values(), self.limits.min_effect)
+
+    async def _in_turns(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
+        """Run one side after the other; return the results by label."""
+        results: dict[str, RunResult] = {}
+        for label in ("a", "b") if base_first else ("b", "a"):
+            if label == "a":
+                results[label] = await self.runs.run(self.base, label, plan)
+            else:
+                results[label] = await self.runs.run(self.head, label, replace(plan, slower=self.slower))
+        return results
+
+    async def _at_once(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
+        """Run both sides at once, each on a processor that the lot chooses; return the results by label."""
+        assert self.duet is not None
+        first, second = self.duet if base_first else self.duet[::-1]
+        loop = asyncio.get_running_loop()
+        head_plan = replace(plan, slower=self.slower, processor=second)
+        running = [
+            loop.create_task(self.runs.run(self.base, "a", replace(plan, processor=first))),
+            loop.create_task(self.runs.run(self.head, "b", head_plan)),
+        ]
+        try:
+            base, head = await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return {"a": base, "b": head}
 
     def _take(self, test: Evidence, measures: Sequence[Measure | None]) -> float | None:
         base, head = measures
@@ -213,7 +238,7 @@ class Experiment:
         """Count the instructions of tests, and decide those that the clock has left open."""
         self._counted = True
         if not self.can_count:
-            self.notes.append("instructions were not counted: Valgrind for x86-64 is not here")
+            self.notes.append("instructions were not counted: here are no counters, and no Valgrind for x86-64")
             return
         if not tests:
             return
@@ -230,6 +255,11 @@ class Experiment:
 
     async def _counts(self, names: Sequence[str], remark: str) -> dict[str, instruction_counts.Counts]:
         """Return the instructions of both sides with a new hash seed, of those tests that pass on both."""
+        if self.runs.by_hardware and not await self._can_count_by_hardware(names):
+            self.runs.by_hardware = False
+            self.notes.append("the counters of the processor cannot be used here")
+            if not has_valgrind():
+                return {}
         found, seed = [], self._seed()
         for label, side in (("a", self.base), ("b", self.head)):
             self._progress(f"instructions of {side.given}{remark}, {counted(len(names), 'test')}")
@@ -240,6 +270,10 @@ class Experiment:
                 last = result.output.splitlines()[-1:] or ["it said nothing"]
                 self.notes.append(f"instructions of {side.given} were not counted: {last[0]}")
         return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}
+
+    async def _can_count_by_hardware(self, names: Sequence[str]) -> bool:
+        result = await self.runs.run(self.base, "a", self._plan(names[:1], self._seed(), under_valgrind=True))
+        return bool(result.counts)
 
     def _plan(self, names: Sequence[str], seed: int, *, under_valgrind: bool = False) -> Plan:
         most = _COUNTED_CALLS_COUNT if under_valgrind else _MOST_CALLS_COUNT

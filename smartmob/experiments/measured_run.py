@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import msgspec
 import smartmob
 from smartmob.environment import inherited
 from smartmob.errors import InvalidInput
-from smartmob.experiments import instruction_counts
+from smartmob.experiments import instruction_counts, measuring_machine
 from smartmob.experiments.model import Measure
 from smartmob.experiments.sides import Side
 from smartmob.kernel.subprocesses.child import Exit
@@ -40,7 +41,9 @@ _START = (
 class Plan:
     """The task of one run: the tests with their number of calls, or None for all, and the seed of hashes.
 
-    `slower` is the share by which each call is made longer, to try what can be found.
+    `under_valgrind` asks for a count of instructions, which the processor's counters make where there are some.
+    `slower` is the share by which each call is made longer, to try what can be found. `processor` replaces that of all
+    runs.
     """
 
     seed: int
@@ -48,6 +51,7 @@ class Plan:
     files: Sequence[str] = ()
     under_valgrind: bool = False
     slower: float = 0.0
+    processor: int | None = None
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class MeasuredRuns:
         self._words = list(words)
         self._processor, self._priority = processor, priority
         self._number = 0
+        self.by_hardware = measuring_machine.has_counters()
         plugins = folder / "plugin"
         plugins.mkdir()
         shutil.copy(Path(smartmob.__file__).with_name("pytest_measures.py"), plugins / f"{_PLUGIN}.py")
@@ -93,6 +98,7 @@ class MeasuredRuns:
             return await self._run_command(side, label, plan)
         assert side.python is not None
         self._number += 1
+        under_valgrind = plan.under_valgrind and not self.by_hardware
         # Paths of one length for both sides: the texts of paths are a part of what a test computes.
         place = self._folder / f"run-{self._number:06d}"
         place.mkdir()
@@ -101,19 +107,20 @@ class MeasuredRuns:
                 {
                     "tests": plan.tests,
                     "modules": side.modules(),
-                    "instructions": plan.under_valgrind,
+                    "instructions": under_valgrind,
+                    "hardware": plan.under_valgrind and self.by_hardware,
                     "slower": plan.slower,
-                    "processor": None if plan.under_valgrind else self._processor,
-                    "priority": None if plan.under_valgrind else self._priority,
+                    "processor": None if under_valgrind else self._processor_of(plan),
+                    "priority": None if under_valgrind else self._priority,
                 }
             )
         )
         argv = [side.python.path, "-c", _START, *self._options(side, plan), *(plan.files or self._words)]
         argv += ["--measures", str(place / "measures"), "--measures-plan", str(place / "plan.json")]
-        if plan.under_valgrind:
+        if under_valgrind:
             argv = ["valgrind", *valgrind_options(place), *argv]
         result = await self._execute(argv, side, label, plan)
-        self._read(place, result, dumps=plan.under_valgrind)
+        self._read(place, result, dumps=under_valgrind)
         shutil.rmtree(place)
         # Later a crash costs its pair only.
         if plan.tests is None and not result.measures and result.status not in _ENDS_OF_PYTEST:
@@ -130,6 +137,9 @@ class MeasuredRuns:
         wall, memory = [result.ended_ns - began], result.exit.max_memory
         result.measures[COMMAND] = Measure(COMMAND, outcome, wall=wall, cpu=[spent], queue=[0], memory=memory)
         return result
+
+    def _processor_of(self, plan: Plan) -> int | None:
+        return self._processor if plan.processor is None else plan.processor
 
     @property
     def selects_by_files(self) -> bool:
@@ -202,6 +212,9 @@ class MeasuredRuns:
                     result.measures[measure.test] = measure
             except msgspec.DecodeError:
                 continue
+        for name, measure in result.measures.items():
+            if measure.outcome == "passed" and measure.instructions and min(measure.instructions) > 0:
+                result.counts[name] = measure.instructions[1:] or measure.instructions
         if dumps:
             parsed = (instruction_counts.parsed(path.read_bytes()) for path in place.glob("counts*"))
             labels = dict(each for each in parsed if each is not None)
@@ -212,9 +225,12 @@ class MeasuredRuns:
 
 
 def can_count() -> bool:
-    """Return whether instructions can be counted here: Valgrind on x86-64."""
-    import platform
+    """Return whether instructions can be counted here: by the processor, or by Valgrind on x86-64."""
+    return measuring_machine.has_counters() or has_valgrind()
 
+
+def has_valgrind() -> bool:
+    """Return whether Valgrind can count instructions here."""
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from smartmob.errors import InvalidInput
+
 _CPU = Path("/sys/devices/system/cpu")
 _FEWEST_TO_PIN_COUNT = 4  # processors: with fewer, other programs could not give way
 _PRIORITY = -10  # a nice value, where an administrator measures
@@ -55,9 +57,47 @@ def processor_to_pin() -> int | None:
     return found[-1] if len(found) >= _FEWEST_TO_PIN_COUNT and hasattr(os, "sched_setaffinity") else None
 
 
+def duet_processors() -> tuple[int, int]:
+    """Return the processors for two sides that run at once; raises InvalidInput where there are too few."""
+    found = processors()
+    if len(found) < _FEWEST_TO_PIN_COUNT or not hasattr(os, "sched_setaffinity"):
+        raise InvalidInput(
+            f"--duet needs {_FEWEST_TO_PIN_COUNT} processors, and this process may use {len(found)}: both sides and "
+            "all other programs would share them; without --duet the sides run in turns"
+        )
+    siblings = {each: _text(_CPU / f"cpu{each}/topology/thread_siblings_list") or str(each) for each in found}
+    return separate_cores(siblings)
+
+
+def separate_cores(siblings: Mapping[int, str]) -> tuple[int, int]:
+    """Return two processors of different cores, the last ones; `siblings` names the core of each processor.
+
+    Raises InvalidInput when all belong to one core.
+    """
+    last = max(siblings)
+    others = [each for each in siblings if siblings[each] != siblings[last]]
+    if not others:
+        raise InvalidInput("--duet needs two cores, and all processors that this process may use belong to one")
+    return max(others), last
+
+
 def priority() -> int | None:
     """Return the nice value for the tests, or None where this user may not raise a priority."""
     return _PRIORITY if hasattr(os, "geteuid") and os.geteuid() == 0 else None
+
+
+_COUNTERS = Path("/sys/bus/event_source/devices")
+_COUNTER_NAMES = ("cpu", "cpu_core", "armv8_*")
+"""The names of counters of processors: x86, those of several kinds of cores, and ARM."""
+_MOST_PARANOID = 2  # of kernel.perf_event_paranoid, at which programs may count their own instructions; proc(5)
+
+
+def has_counters() -> bool:
+    """Return whether the processor seems to have counters of instructions that this user may use."""
+    if not any(next(_COUNTERS.glob(name), None) for name in _COUNTER_NAMES):
+        return False
+    paranoid = _text(Path("/proc/sys/kernel/perf_event_paranoid"))
+    return os.geteuid() == 0 or (bool(paranoid) and int(paranoid) <= _MOST_PARANOID)
 
 
 class OtherPrograms:

@@ -28,6 +28,7 @@ class Measure(msgspec.Struct, frozen=True):
     teardown: list[int] = []
     memory: int | None = None
     counts: list[str] = []
+    instructions: list[int] = []
 
     @property
     def own_ns(self) -> float:

@@ -58,6 +58,7 @@ def test_two_programs(tmp_path: Path) -> None:
         (("--command", "true"), "--command is given twice"),
         (("--command", "true", "--command", "true", "main"), "--command is given twice"),
         (("--command", "true", "--command", ""), "--command is empty"),
+        (("--command", "true", "--command", "true", "--duet"), "--duet is for suites of tests"),
         (("a", "b", "--min-effect", "0"), "--min-effect must be above 0"),
         (("a", "b", "--max-time", "soon"), "expected a duration"),
         (("a", "b", "--fail-on", "slow"), "'slow' is not one of slower, memory, undecided, busy"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,6 +99,19 @@ async def test_a_failure_costs_its_pair(spawner: Spawner, tmp_path: Path) -> Non
     await experiment.run()
     (test,) = experiment.report().tests
     assert (test.verdict, test.pairs, test.reason) == ("undecided", 0, "it failed in 2 pairs")
+
+
+async def test_both_sides_of_a_duet_run_at_once(spawner: Spawner, tmp_path: Path) -> None:
+    """After the warm-up one side waits for the other, which runs beside it."""
+    os.mkfifo(tmp_path / "line")
+    later = f"echo >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -le 4 ] ||"
+    scripts = [f"{later} read word < {tmp_path}/line", f"{later} echo word > {tmp_path}/line"]
+    base, head = (Side(text, "command", tmp_path, command=("sh", "-c", text)) for text in scripts)
+    experiment = _experiment(spawner, tmp_path / "folder", (base, head), Limits(max_seconds=800.0, max_pairs=2))
+    experiment.duet = (0, 1)
+    await experiment.run()
+    (test,) = experiment.report().tests
+    assert (test.pairs + test.set_aside, test.reason) == (2, "")
 
 
 async def test_modules_of_another_place_are_refused(spawner: Spawner, tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
+from smartmob.errors import InvalidInput
 from smartmob.experiments import measuring_machine
 from tests.waiting import until
 
@@ -29,6 +31,24 @@ def test_settings_that_widen_the_intervals_are_told() -> None:
     said = measuring_machine.remarks({"governor": "powersave", "turbo": True})
     assert len(said) == 2
     assert "powersave" in said[1]
+
+
+def test_a_duet_gets_two_cores() -> None:
+    """Threads of one core share its units, so two of them are no two places; too few processors are refused."""
+    assert measuring_machine.separate_cores({0: "0,4", 1: "1,5", 4: "0,4", 5: "1,5"}) == (4, 5)
+    assert measuring_machine.separate_cores({0: "0-1", 1: "0-1", 2: "2-3", 3: "2-3"}) == (1, 3)
+    with pytest.raises(InvalidInput, match="belong to one"):
+        measuring_machine.separate_cores({0: "0-3", 1: "0-3", 2: "0-3", 3: "0-3"})
+    if len(measuring_machine.processors()) < 4:
+        with pytest.raises(InvalidInput, match="--duet needs 4 processors, and this process may use"):
+            measuring_machine.duet_processors()
+
+
+def test_counters_of_the_processor_are_looked_for() -> None:
+    """Where the kernel lists none, none are tried."""
+    devices = Path("/sys/bus/event_source/devices")
+    if not any(each.name.startswith(("cpu", "armv8")) for each in devices.glob("*")):
+        assert not measuring_machine.has_counters()
 
 
 async def test_programs_that_take_a_processor_are_named() -> None:
