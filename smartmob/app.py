@@ -14,6 +14,7 @@ from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
 from smartmob.console.services import Services
+from smartmob.distribution import DISTRIBUTOR
 from smartmob.hosts import feature as hosts
 from smartmob.kernel.audit import feature as audit
 from smartmob.kernel.auth import feature as access
@@ -158,7 +159,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     async def run_database(_: web.Application) -> AsyncIterator[None]:
         try:
             await database.open()
-            readiness.add("migrations", await migrations.bring_up_to_date(database, MIGRATED_FEATURES))
+            readiness.add("migrations", await migrations.bring_up_to_date(database, MIGRATED_FEATURES, DISTRIBUTOR))
             yield
         finally:
             await database.close()

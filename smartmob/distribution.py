@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from smartmob.kernel.db.citus import Distributor
 from smartmob.kernel.db.placement import LOCAL, REFERENCE, Placement, Sharded
 
 _SESSION = Sharded("sessions", "session_h")
@@ -64,3 +65,6 @@ PLACEMENTS: Mapping[str, Placement] = MappingProxyType(
         "turret_slices": _RUN,
     }
 )
+
+DISTRIBUTOR = Distributor(PLACEMENTS)
+"""Distributes the tables that further migrations make in a distributed database."""

@@ -30,7 +30,7 @@ def build(dependencies: Dependencies) -> Feature[HostsService]:
     """Return the feature, which samples the service's own machine each second."""
     settings, database = dependencies.settings.hosts, dependencies.database
     writer = HostsWriter(database)
-    live = dependencies.writer("hosts", writer.commit, SamplesStored)
+    live = dependencies.writer("hosts", writer.commit, SamplesStored, shards=writer.shards)
     parts = (HostsReader(database), writer, Partitions(database), live, dependencies.bus, dependencies.services)
     service = HostsService(*parts, settings=settings)
     sampler = Sampler(chosen := devices.choice(settings.disk, settings.net))

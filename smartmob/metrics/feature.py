@@ -32,7 +32,7 @@ def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: Ho
     """Return the feature; `host_load` tells how busy machines were, `host_finder` from where they report."""
     settings = dependencies.settings.metrics
     reader, writer = MetricsReader(dependencies.database), MetricsWriter(dependencies.database)
-    live = dependencies.writer("metrics", writer.commit, MetricsStored)
+    live = dependencies.writer("metrics", writer.commit, MetricsStored, shards=writer.shards)
     window = timedelta(seconds=settings.run_window)
     rules = PlaceRules(
         settings.ram_tolerance,

@@ -63,6 +63,12 @@ def is_unavailable(error: BaseException) -> bool:
     return lost or isinstance(error, _UNAVAILABLE_ERRORS)
 
 
+def is_duplicate(error: BaseException) -> bool:
+    """Return whether a row with the same key is stored already; a node of Citus says it with a code of its own."""
+    of_node = isinstance(error, asyncpg.InternalServerError) and "duplicate key value" in str(error)
+    return of_node or isinstance(error, asyncpg.UniqueViolationError)
+
+
 class Database:
     """The database of one service. After `open` you must `close`."""
 
