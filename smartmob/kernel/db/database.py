@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -83,6 +84,14 @@ class Database:
     def connect_arguments(self) -> Mapping[str, str]:
         """Return the arguments of `asyncpg.connect` for this database: `dsn`, or `host`, `user` and `database`."""
         return self._connect_arguments
+
+    @property
+    def url(self) -> str:
+        """Return the URL by which another process of this service and user reaches the database, once it is open."""
+        arguments = self._connect_arguments
+        if "dsn" in arguments:
+            return str(arguments["dsn"])
+        return f"postgresql://{arguments['user']}@/{arguments['database']}?host={quote(arguments['host'])}"
 
     @property
     def pool_size(self) -> int:

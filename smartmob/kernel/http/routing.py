@@ -64,6 +64,8 @@ class Route:
     socket_roles: tuple[Role, ...] = ()
     any_query: bool = False
     rest: bool = False
+    in_workers: bool = False
+    """True if any worker answers the route itself: it needs only the database. Others are passed on to the owner."""
     of_nodes: bool = False
     """True if a token that is limited to some nodes may use the route; its handler checks the labels of the node."""
     starts_work: bool = False

@@ -123,6 +123,10 @@ class MetricsWriter:
         self._known.forget_session(session_h)
         return counts
 
+    def forget_session(self, session_h: str) -> None:
+        """Forget what is known of a session that another process of the service has deleted."""
+        self._known.forget_session(session_h)
+
     async def expire(self, before: datetime) -> tuple[int, int]:
         """Delete in small steps what arrived before a time; return the number of sessions and metrics."""
         oldest, metrics = first_block(before), 0
