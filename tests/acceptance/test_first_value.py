@@ -46,7 +46,7 @@ def _variables(folder: Path) -> dict[str, str]:
     (folder / "home").mkdir()
     further = {"HOME": str(folder / "home"), "SMARTMOB_DATA_DIR": str(folder / "data")}
     # Half of the processor time of pip would go into the bytecode of modules that are never imported.
-    further["PIP_NO_COMPILE"] = "1"
+    further |= {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     found = environment(**further)
     if pip:
         found.setdefault("PIP_CONFIG_FILE", str(pip[0]))
