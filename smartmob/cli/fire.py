@@ -142,9 +142,7 @@ async def fire(
     else:
         package = await _packed(project, config_file, limits, project)
         if no_wait:
-            run = await rest.post_bytes(RUNS, package, _PACKAGE_TYPE, **asked)
-            await _warn_of_ports(rest, run["config"])
-            click.echo(printing.printable(str(run["id"])))
+            await _leave(rest, package, asked)
             return
         run, state = await _fired(rest, package, asked, warn=True)
     summary = await rest.get(f"{RUNS}/{_ident(run)}/summary")
@@ -188,6 +186,13 @@ async def _packed(folder: Path, config_file: Path | None, limits: RunConditions,
     """
     package = limits.packed(await asyncio.to_thread(pack_project, folder, config_file))
     return local_load.named(package, project, find_capacity.with_config)
+
+
+async def _leave(rest: RestClient, package: bytes, asked: Mapping[str, str]) -> None:
+    """Request a run with the query `asked`, and print its id."""
+    run = await rest.post_bytes(RUNS, package, _PACKAGE_TYPE, **asked)
+    await _warn_of_ports(rest, run["config"])
+    click.echo(printing.printable(str(run["id"])))
 
 
 async def _fired(
