@@ -11,6 +11,7 @@ ALL = {
     "ingest": ("--quick",),
     "processes": ("--quick",),
     "hosts": ("--quick",),
+    "workers": ("--quick",),
     "commands": ("--quick",),
     "turrets": ("--quick",),
     "turret_fire": ("--quick",),

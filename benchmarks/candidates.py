@@ -108,6 +108,13 @@ class Service(Candidate):
         """Return the resident memory of the process in MB (10^6 bytes), without PostgreSQL's processes."""
         return psutil.Process(self.pid).memory_info().rss / 1e6
 
+    def database_cpu_seconds(self) -> float:
+        """Return the processor time that the processes of PostgreSQL which run now have used."""
+        pid = int((self.data_dir / "postgres" / "cluster" / "postmaster.pid").read_text().split()[0])
+        main = psutil.Process(pid)
+        times = [process.cpu_times() for process in (main, *main.children())]
+        return sum(spent.user + spent.system for spent in times)
+
     async def connect(self) -> asyncpg.Connection[Any]:
         """Return a connection to the service's embedded PostgreSQL; the caller must close it."""
         return await asyncpg.connect(
@@ -135,10 +142,10 @@ def smartmob(data_dir: Path, **further: str) -> Iterator[Service]:
 
 
 @contextmanager
-def bare(folder: Path) -> Iterator[Candidate]:
-    """Run the bare handler."""
+def bare(folder: Path, *words: str) -> Iterator[Candidate]:
+    """Run the bare handlers; `words` are those of `benchmarks.bare`."""
     log = folder / "bare.log"
-    with running([sys.executable, "-m", "benchmarks.bare"], log, dict(os.environ)) as process:
+    with running([sys.executable, "-m", "benchmarks.bare", *words], log, dict(os.environ)) as process:
         yield Candidate(BARE, port_of(process, log, rb"port=(\d+)"), "", process.pid)
 
 

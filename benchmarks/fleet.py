@@ -145,6 +145,7 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
             time.sleep(_POLL_SECONDS)
         joined = time.perf_counter() - began
         before, started = service.cpu_times(), time.perf_counter()
+        joining = before
         time.sleep(_IDLE_SECONDS)
         after = service.cpu_times()
         samples = _samples(url, count)
@@ -162,7 +163,9 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
             "percent of a core with samples": round(100 * idle, 2),
             "nodes with samples of the last seconds": samples,
             "the same of a node": round(100 * idle / count, 3),
+            "MB of the service": round(service.memory_info().rss / 1e6, 1),
             "kB of the service for a node": round((service.memory_info().rss - memory) / count / 1000),
+            "processor seconds to join": round(joining.user + joining.system, 1),
         }
     finally:
         for child in children:

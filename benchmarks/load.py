@@ -24,6 +24,7 @@ HOW_TO_INSTALL = (
     "or build it from https://github.com/wg/wrk."
 )
 _TESTS = 1_000
+_TIMEOUT = "30s"  # after which wrk counts an error: longer than any pause of a busy machine
 _SCRIPT = """\
 -- Posts the lines of a file in turn, and reports as JSON. The requests are made beforehand: it costs a look-up each.
 local requests, next_one = {}, 0
@@ -50,6 +51,17 @@ function done(summary, latency)
     e.status, e.connect, e.read, e.write, e.timeout))
 end
 """
+_REQUEST = """\
+wrk.method = "{method}"
+wrk.headers = {headers}
+wrk.body = {body}
+
+"""
+
+
+def _lua_table(values: dict[str, str]) -> str:
+    """Return a table of Lua; the texts have no quotation marks."""
+    return "{" + ", ".join(f'["{name}"] = "{text}"' for name, text in values.items()) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +112,22 @@ class Wrk:
 
     def post(self, candidate: Candidate, connections: int, seconds: int) -> Posted:
         """Post metrics for some seconds."""
+        return self._run(candidate, connections, seconds, self._script, candidate.metrics_url)
+
+    def request(
+        self, candidate: Candidate, connections: int, seconds: int, path: str, headers: dict[str, str], body: str = ""
+    ) -> Posted:
+        """Send the same request for some seconds: a POST if it has a body."""
+        script = self._script.with_name("request.lua")
+        script.write_text(_REQUEST.format(
+            method="POST" if body else "GET", headers=_lua_table(headers), body=f"[==[{body}]==]" if body else "nil",
+        ) + _SCRIPT[_SCRIPT.index("function done"):])  # fmt: skip
+        return self._run(candidate, connections, seconds, script, f"http://127.0.0.1:{candidate.port}{path}")
+
+    def _run(self, candidate: Candidate, connections: int, seconds: int, script: Path, url: str) -> Posted:
         command = [
-            *(self._program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"),
-            *("-s", str(self._script), candidate.metrics_url),
+            *(self._program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", _TIMEOUT),
+            *("-s", str(script), url),
         ]
         used = candidate.cpu_seconds()
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)

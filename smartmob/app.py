@@ -14,6 +14,7 @@ from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
 from smartmob.console.services import Services
+from smartmob.distribution import DISTRIBUTOR
 from smartmob.hosts import feature as hosts
 from smartmob.kernel.audit import feature as audit
 from smartmob.kernel.auth import feature as access
@@ -26,8 +27,7 @@ from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
-from smartmob.kernel.http.forwarding import TrustedProxies
-from smartmob.kernel.http.gate import RequestGate, RequestStats
+from smartmob.kernel.http.gate import Proxies, RequestGate, RequestStats, trusted_proxies
 from smartmob.kernel.http.routes import KernelRoutes
 from smartmob.kernel.http.routing import Route, mount, public_paths
 from smartmob.kernel.observability.health import Readiness, database_check, disk_check, tasks_check
@@ -82,6 +82,8 @@ class Service:
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
     features: tuple[Feature[object], ...]
+    database: Database
+    metrics: MetricsRegistry
     outbox: ServiceOutbox | None = None
 
     @property
@@ -111,38 +113,38 @@ class Service:
             self.embedded.stop_at_once()
 
 
-def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service:
-    """Return the service for `settings`; nothing is started until its application is."""
+def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: Proxies | None = None) -> Service:
+    """Return the service for `settings`; nothing is started until its application is. `proxies` are before the gate."""
     bus, tasks, readiness, request_stats = EventBus(), TaskRegistry(), Readiness(), RequestStats(access_log)
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
-    database, metrics_registry, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
-    viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
-    attempt_limit = AttemptLimit(settings.auth_tries)
-    tokens = TokenAuthenticator(settings.token, attempt_limit, instance=str(settings.data_dir.absolute()))
+    database, registry, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
+    tokens = TokenAuthenticator(settings.token, AttemptLimit(settings.auth_tries), str(settings.data_dir.absolute()))
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
+    viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
     services, guard = ServiceRegistry(database, settings, alone=embedded is not None), ReservationGuard(mounted)
-    kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness, guard)
-    dependencies = Dependencies(*kernel_parts, database, services, service_outbox.made(database, services, settings))
+    kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, registry, viewers, readiness, guard)
+    outbox = service_outbox.made(database, services, settings)
+    dependencies = Dependencies(*kernel_parts, database, services, outbox)
     features = (audited := audit.build(dependencies), *_build_features(dependencies))
 
     writers = (feature.writer for feature in features if feature.writer is not None)
-    metrics_registry.add(http_metrics(request_stats), auth_metrics(attempt_limit), writer_metrics(*writers))
-    metrics_registry.add(task_metrics(tasks, lag := LoopLag()))
+    registry.add(http_metrics(request_stats), auth_metrics(tokens.tries), writer_metrics(*writers))
+    registry.add(task_metrics(tasks, lag := LoopLag()))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
-    kernel = KernelRoutes(readiness, metrics_registry, tokens, bodies)
+    kernel = KernelRoutes(readiness, registry, tokens, bodies)
     tables = (kernel.table(), *(feature.table for feature in features))
     kernel.set_tables(tables)
     host_rules = HostRules(settings.host, settings.allow_host)
-    proxies, record = TrustedProxies(settings.trusted_proxy, settings.proxy_header), audited.service.record_request
+    proxies, record = proxies or trusted_proxies(settings), audited.service.record_request
     gate_parts = (tokens, host_rules, public_paths(tables), request_stats, mounted)
     gate = RequestGate(*gate_parts, proxies=proxies, audit=record, guard=guard)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, tables)
-    service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, dependencies.outbox)
+    service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, database, registry, outbox)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
@@ -158,7 +160,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Service
     async def run_database(_: web.Application) -> AsyncIterator[None]:
         try:
             await database.open()
-            readiness.add("migrations", await migrations.bring_up_to_date(database, MIGRATED_FEATURES))
+            readiness.add("migrations", await migrations.bring_up_to_date(database, MIGRATED_FEATURES, DISTRIBUTOR))
             yield
         finally:
             await database.close()

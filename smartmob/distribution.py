@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from smartmob.kernel.db.citus import Distributor
 from smartmob.kernel.db.placement import LOCAL, REFERENCE, Placement, Sharded
 
 _SESSION = Sharded("sessions", "session_h")
@@ -43,6 +44,7 @@ PLACEMENTS: Mapping[str, Placement] = MappingProxyType(
         # They are written in one statement with the processes.
         "process_events": LOCAL,
         "processes": LOCAL,
+        "reservations": LOCAL,
         "schema_migrations": LOCAL,
         "service_outbox_records": LOCAL,
         "service_outboxes": LOCAL,
@@ -63,3 +65,6 @@ PLACEMENTS: Mapping[str, Placement] = MappingProxyType(
         "turret_slices": _RUN,
     }
 )
+
+DISTRIBUTOR = Distributor(PLACEMENTS)
+"""Distributes the tables that further migrations make in a distributed database."""

@@ -129,6 +129,8 @@ async def _serve(values: dict[str, Any], token: str | None, address: asyncio.Fut
 
     settings = load(values, {} if token is None else {PREFIX + "TOKEN": token})
     check_installed(embedded=settings.database.url is None)
+    if settings.workers > 1:
+        raise StartupError("a service inside another program is one process; start `smartmob serve --workers` instead")
     check_bind(settings.host, settings.token, settings.insecure)
 
     from smartmob.app import build

@@ -8,10 +8,12 @@ from typing import Protocol
 import msgspec
 
 from smartmob import node_activity
+from smartmob.client import proxies
 from smartmob.client.node_key import JoinRefused, Membership
 from smartmob.client.node_link import LocalServer, NodeLink, Outbox
 from smartmob.client.node_samples import NodeSamples
 from smartmob.client.reporter import Clocks
+from smartmob.environment import environment
 from smartmob.errors import SettingsError
 from smartmob.kernel.auth.node_access import make_secret
 from smartmob.kernel.features import Feature
@@ -64,7 +66,8 @@ def membership(settings: Settings, option: str = "--join-token-file") -> Members
         msgspec.convert({"name": name, "labels": labels}, JoinRequest)
     except msgspec.ValidationError as error:
         raise SettingsError(_wrong(name, str(error))) from None
-    return Membership(join.url, name, key_file, labels, token, join.ca_file, option)
+    proxy = proxies.proxy_of(join.url, environment())
+    return Membership(join.url, name, key_file, labels, token, join.ca_file, option, proxy)
 
 
 def _wrong(name: str, reason: str) -> str:
@@ -94,6 +97,7 @@ def link(node: Joining, member: Membership, accept: Accept, outbox: Outbox | Non
         member.ca_file,
         Clocks(clock.epoch, clock.steady),
         lambda text: log.info("node.samples", reason=text),
+        member.proxy,
     )
     activity = node_activity.reader(feature.service for feature in node.features)
     set_secret = node.gate.tokens.node_access.set_secret

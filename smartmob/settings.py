@@ -40,6 +40,9 @@ class Settings:
 
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    workers: int = setting(
+        1, "Processes that take in and list measures and samples; with 1 the service is one process.", low=1, high=16
+    )
     data_dir: Path = setting(
         Path(),
         "Folder for all data.",

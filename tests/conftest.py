@@ -36,7 +36,8 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import umask
 from smartmob.settings import Settings
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
-from tests import compiling, free_ports
+from tests import citus_databases, compiling, free_ports
+from tests.citus_databases import CitusDatabases
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
 from tests.processes.commands import lay_quick_python
@@ -84,7 +85,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let no worker be alone with a slow test at the end (`ordering.py`)."""
+    """Let no worker be alone with a slow test at the end (`ordering.py`); skip what needs a cluster without one."""
+    citus_databases.mark(items)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = arranged([place(item) for item in items], workers)
 
@@ -113,6 +115,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", name="postgres_url")
 def _postgres_url() -> str:
     """Return the URL of the PostgreSQL server of this run, with a placeholder for the name of a database."""
+    if (cluster := citus_databases.url()) is not None:
+        return f"{cluster.rpartition('/')[0]}/{{}}"
     shared = Path(os.environ[SHARED])
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -185,9 +189,10 @@ def _keep_umask() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", name="databases")
-def _databases(postgres_url: str) -> Iterator[Databases]:
+def _databases(postgres_url: str) -> Iterator[Databases | CitusDatabases]:
     """Return what gives databases to the tests of this process."""
-    databases = Databases(postgres_url)
+    cluster = citus_databases.url()
+    databases = Databases(postgres_url) if cluster is None else CitusDatabases(cluster)
     yield databases
     databases.close()
 

@@ -22,6 +22,9 @@ _PAGE = 5
 _MOST = 25
 """The tests as which a longer module counts: one with more is a table of cases, which take a moment each."""
 
+_CONTRACTS = "/tests/contracts/"
+"""Part of the paths of the files that look at all sources."""
+
 
 class Kind(Enum):
     """The kind of a test: it takes half a minute, mostly waits for other programs, or mostly computes."""
@@ -55,10 +58,10 @@ def arranged(places: Sequence[Place[T]], workers: int) -> list[T]:
     """Return the tests in parts for the workers: equal parts of the list, each without gaps.
 
     Each part begins with its share of the long tests. Tests of one file that wait are in one part, so that the fixtures
-    of their module are made once.
+    of their module are made once. So are the contracts, whichever their files, so that the sources are parsed once.
     """
     long, waiting, others = ([place for place in places if place.kind is kind] for kind in Kind)
-    computing = iter(others)
+    computing = iter(sorted(others, key=lambda place: _CONTRACTS not in place.file))
     parts: list[Place[T]] = []
     for worker, share in enumerate(_dealt(waiting, workers)):
         # The sizes are those of pytest-xdist: what is left, divided by the workers that are left.

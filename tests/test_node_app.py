@@ -11,7 +11,7 @@ import aiohttp
 
 from smartmob import node_app
 from smartmob.kernel.http import server
-from smartmob.nodes.proxy import NodeConnector
+from smartmob.kernel.http.relay import StreamConnector
 from smartmob.settings import Settings
 
 SECRET = "a-secret-of-the-link"
@@ -31,7 +31,7 @@ async def test_only_requests_with_the_secret_of_the_link_are_answered(tmp_path: 
             await accept(theirs)
             return ours
 
-        async with aiohttp.ClientSession(connector=NodeConnector(open_socket)) as session:
+        async with aiohttp.ClientSession(connector=StreamConnector(open_socket)) as session:
             for path, authorization, status in (
                 ("/list-processes", f"Node {SECRET} control", 200),
                 ("/list-processes", "Node wrong control", 401),

@@ -35,3 +35,17 @@ def test_tests_of_a_file_that_wait_are_on_one_worker() -> None:
         if test.startswith("waits"):
             places.setdefault(test.split()[1], set()).add(index // 32)
     assert sorted(places.values(), key=min) == [{0}, {1}, {2}]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 6])
+def test_contracts_are_on_one_worker(workers: int) -> None:
+    """The contracts of several files are tests of one worker, before others, so that no idle worker takes them."""
+    contracts = [
+        Place(f"contract {number}", Kind.COMPUTING, f"/tests/contracts/{number % 3}.py") for number in range(9)
+    ]
+    places = [place for pair in zip(SUITE, [*contracts, *SUITE[-89:]], strict=True) for place in pair]
+    tests = arranged(places, workers)
+    size = len(tests) // workers
+    where = [number for number, test in enumerate(tests) if test.startswith("contract ")]
+    assert len(where) == 9 and where[-1] - where[0] == 8
+    assert where[-1] < size and tests[where[-1] + 1].startswith("computes")

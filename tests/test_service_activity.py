@@ -50,6 +50,11 @@ async def test_what_runs_on_a_service_is_seen_and_used_through_another_one(lab: 
     for headers, status in ((reading, 403), (AUTHORIZED, 200)):
         async with second_lab.client.post(f"{base}/delete-process/app.web.0", headers=headers, json={}) as answer:
             assert answer.status == status
+    limited = {"name": "some", "role": "control", "only_nodes": "gpu"}
+    async with second_lab.client.post("/tokens", headers=AUTHORIZED, json=limited) as answer:
+        some = {"Authorization": f"Bearer {(await answer.json())['token']}"}
+    async with second_lab.client.get(f"{base}/ready", headers=some) as answer:
+        assert answer.status == 404  # a token for some nodes is for no service
     async with second_lab.client.get("/api/v1/nodes/@none/service/ready", headers=AUTHORIZED) as answer:
         assert answer.status == 404
     call.close()

@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
-from smartmob.cli import printing
+from smartmob.cli import db_cluster, printing
 from smartmob.cli.command_group import CommandGroup
-from smartmob.cli.serve import flag
+from smartmob.cli.db_options import has_database, run
 from smartmob.cli.server_options import as_json
 from smartmob.counts import counted
-from smartmob.environment import environment
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime import clock
-from smartmob.settings import OPTIONS, Settings, load
-
-_NAMES = ("data_dir", "database_url", "database_url_file", "database_wait")
-_OPTIONS = tuple(option for option in OPTIONS if option.name in _NAMES)
-
-Use = Callable[[Any], Awaitable[int | None]]
-
-
-def has_database(function: Any) -> Any:
-    """Add the options of the database to a command; they are those of `smartmob serve`."""
-    for option in reversed(_OPTIONS):
-        function = flag(option)(function)
-    config = click.option("--config", type=click.Path(path_type=Path), help="File of settings, in TOML.")
-    return config(function)
-
-
-def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
-    """Return the settings that `smartmob serve` would have with the same options."""
-    given = {name: value for name, value in flags.items() if value is not None and value != ()}
-    return load(given, environment(), config)
-
-
-def _run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = False) -> int:
-    """Connect to the database, call `use` with it, and return the exit code."""
-    from smartmob.app import MIGRATED_FEATURES
-    from smartmob.kernel.db import migrations
-    from smartmob.kernel.maintenance.database_target import reach
-    from smartmob.kernel.observability import log
-    from smartmob.kernel.subprocesses import umask
-
-    umask.make_private()
-    settings = settings_of(config, flags)
-
-    async def run() -> int:
-        async with reach(settings, migrations.collect(MIGRATED_FEATURES), make=make) as target:
-            return await use(target) or 0
-
-    logs = log.configure("kv", settings.utc, "file:///dev/null")
-    try:
-        return asyncio.run(run())
-    finally:
-        logs.close()
 
 
 @click.group("db", cls=CommandGroup)
@@ -73,33 +29,44 @@ def command() -> None:
     """
 
 
+command.add_command(db_cluster.distribute_command)
+command.add_command(db_cluster.rebalance_command)
+
+
 @command.command("status")
 @has_database
 @as_json
 def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
-    """Show version, migrations, tables and the last backup.
+    """Show version, migrations, tables, the last backup, and the nodes and shards of a distributed database.
 
     Ends with 1 when migrations are missing, or when the database is not one that this smartmob can use.
     """
+    from smartmob.distribution import PLACEMENTS
+    from smartmob.kernel.db.cluster_status import cluster_status
     from smartmob.kernel.maintenance import tables
 
     async def use(place: Any) -> int:
         connection = await place.database.connect()
         try:
             status = await tables.status(connection, place.migrations)
+            cluster = await cluster_status(connection, PLACEMENTS)
         finally:
             await connection.close()
         good = not status.missing and status.wrong is None
         if as_json:
-            printing.print_json({"database": place.name, "serving": place.serving, **msgspec.to_builtins(status)})
+            known = {"database": place.name, "serving": place.serving, **msgspec.to_builtins(status)}
+            printing.print_json({**known, "cluster": msgspec.to_builtins(cluster)})
         else:
-            _print_status(place, status)
+            _print_status(place, status, {} if cluster is None else cluster.table_bytes)
+            if cluster is not None:
+                db_cluster.print_cluster(cluster)
         return 0 if good else 1
 
-    return _run(config, flags, use)
+    return run(config, flags, use)
 
 
-def _print_status(place: Any, status: Any) -> None:
+def _print_status(place: Any, status: Any, distributed: Mapping[str, int]) -> None:
+    """Print the state of a database; `distributed` are the bytes of tables of which the database itself has no rows."""
     backup, embedded = status.backup, " with a service running on it" if place.serving else ""
     missing = f", missing: {', '.join(status.missing)} (smartmob db migrate)" if status.missing else ""
     last = "none that was made by smartmob db dump"
@@ -119,7 +86,13 @@ def _print_status(place: Any, status: Any) -> None:
         ),
     )
     rows = (
-        (table.name, f"{table.rows:,}", printing.size(table.bytes), table.partitions or "") for table in status.tables
+        (
+            table.name,
+            f"{table.rows:,}" if table.name not in distributed else None,
+            printing.size(distributed.get(table.name, table.bytes)),
+            table.partitions or "",
+        )
+        for table in status.tables
     )
     printing.print_table("\nTables", ("Table", ">Rows, about", ">Size", ">Partitions"), rows)
 
@@ -132,12 +105,13 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
 
     Ends with 0 when they are up to date, also when nothing was to be done. Several at once wait for each other.
     """
+    from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.db import migrations
 
     async def use(place: Any) -> None:
         connection = await place.database.connect()
         try:
-            done = await migrations.apply(connection, place.migrations)
+            done = await migrations.apply(connection, place.migrations, DISTRIBUTOR)
         finally:
             await connection.close()
         if as_json:
@@ -146,7 +120,7 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
             said = f"{counted(done, 'migration')} applied" if done else "nothing to do"
             printing.say(f"{said}: all {len(place.migrations)} are in {place.name}")
 
-    return _run(config, flags, use, make=True)
+    return run(config, flags, use, make=True)
 
 
 @command.command("dump")
@@ -184,7 +158,7 @@ def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: 
         else:
             printing.say(f"{made.path}: {printing.size(made.bytes)}, SHA-256 {made.sha256}")
 
-    return _run(config, flags, use)
+    return run(config, flags, use)
 
 
 async def _sizes(place: Any, tables: Any) -> tuple[dict[str, int], int]:
@@ -210,6 +184,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
     that uses the database must be stopped.
     """
     from smartmob.app import PARTITIONS
+    from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.maintenance import restore
 
     async def use(place: Any) -> None:
@@ -220,6 +195,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
                 file,
                 PARTITIONS,
                 force=force,
+                follower=DISTRIBUTOR,
                 progress=lambda table: bar.update(task, advance=1, description=table),
             )
             bar.update(task, total=1, completed=1, description="done")
@@ -231,7 +207,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
                 f"restored {counted(done.rows, 'row')} of {counted(done.tables, 'table')} into {place.name}{replaced}"
             )
 
-    return _run(config, flags, use, make=True)
+    return run(config, flags, use, make=True)
 
 
 @command.command("vacuum")
@@ -259,7 +235,7 @@ def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
             await connection.close()
         _print_vacuumed(before, after, as_json)
 
-    return _run(config, flags, use)
+    return run(config, flags, use)
 
 
 def _print_vacuumed(before: Sequence[Any], after: dict[str, Any], as_json: bool) -> None:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from smartmob.cli import printing
-from smartmob.cli.db import settings_of
+from smartmob.cli.db_options import settings_of
 from smartmob.cli.serve import with_settings
 from smartmob.cli.server_options import as_json
 from smartmob.embedded_service import check_installed

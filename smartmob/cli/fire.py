@@ -42,6 +42,9 @@ from smartmob.errors import InvalidInput, NotFound, RemoteError, SettingsError, 
 from smartmob.turrets.project import find_config
 
 RUNS = "/turret-runs"
+_SEARCH_ALONE = (
+    "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
+)
 _CONFIG = "config.json"
 _PACKAGE_TYPE = "application/gzip"
 _LEFT_OUT = ("results", "__pycache__", "templates")
@@ -120,9 +123,7 @@ async def fire(
     """
     asked, lease_seconds = _warm_up(warm_up), duration_seconds("--lease", lease)
     if search is not None and (conditions or no_wait or asked or junit is not None):
-        raise click.UsageError(
-            "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
-        )
+        raise click.UsageError(_SEARCH_ALONE)
     limits = await asyncio.to_thread(_checked, project, config_file, conditions, asked.get("warm_up"))
     if services or cluster is not None:
         if no_wait:

@@ -83,7 +83,7 @@ _SECTIONS = {
         "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
         "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
         "audit": ("smartmob.cli.audit:command", "Show who has changed what, where and when."),
-        "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, vacuum."),
+        "db": ("smartmob.cli.db:command", "Maintain the database: status, migrate, dump, restore, distribute."),
         "alerts": ("smartmob.cli.alerts:command", "Alerts: list, history, rules, receivers, silences."),
         "mark": ("smartmob.cli.timeline_marks:mark", "Put a mark on the timeline."),
         "marks": ("smartmob.cli.timeline_marks:marks", "List the marks on the timeline."),

@@ -24,6 +24,8 @@ from smartmob.errors import NotFound, RemoteError
 NODES_PATH = "/api/v1/nodes"
 ALL = "all"
 _LABEL = "label"
+_SERVICE_PREFIX = "@"
+"""That of `smartmob.nodes.model`, which commands do not load because of the time it takes."""
 _NOT_FOUND_STATUS = 404
 
 
@@ -160,7 +162,12 @@ async def _nodes(rest: RestClient, *, required: bool) -> list[dict[str, Any]] | 
 
 
 async def _named(rest: RestClient, name: str, nodes: Sequence[dict[str, Any]] | None) -> Machine:
-    """Return the node of a name, or else the service at this address; raises NotFound for an unknown one."""
+    """Return the node of a name, another service on the database by `@` and its name, or the service at this address.
+
+    Raises NotFound for an unknown name.
+    """
+    if name.startswith(_SERVICE_PREFIX):
+        return Machine(name, f"{rest.url}{NODES_PATH}/{quote(name, safe='')}/service")
     for node in nodes or ():
         if node["name"] == name:
             return _machine(rest, node)

@@ -90,6 +90,7 @@ def command(
     The machine registers itself. While the service is away samples wait on disk, and are sent when it is back.
     """
     from smartmob.client.backlog import Backlog
+    from smartmob.client.proxies import proxy_of
     from smartmob.client.reporter import Account, Clocks, Reporter
     from smartmob.hosts.sampler import devices
     from smartmob.hosts.sampler.machine_files import Roots
@@ -106,7 +107,7 @@ def command(
         raise SettingsError(f"--{option} {given}: {reason}")
     folder = (state_dir or Path(platformdirs.user_state_path("smartmob"))) / "report-host" / quote(name, safe="")
     password = secret(password_file, "--password-file") if password_file else _own_password(folder)
-    account = Account(url, name, password, token, ca_file)
+    account = Account(url, name, password, token, ca_file, proxy_of(url, environment()))
     backlog = Backlog(folder / "backlog", backlog_mb * 1_000_000)
 
     async def run() -> None:

@@ -89,6 +89,7 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
     """Run the service; `token_variable` is the environment variable that its token came from, or None."""
     from smartmob import node_membership
     from smartmob.app import build
+    from smartmob.cli import worker_start
     from smartmob.commands.events import CloseRequested
     from smartmob.kernel.http import server
     from smartmob.kernel.observability import log
@@ -96,12 +97,17 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
     log_format = settings.log_format or ("words" if terminal else "kv")
+    # Before the log is opened, which may start a thread, with which a process must not fork.
+    forked = worker_start.start(settings, log_format, _loop_factory()) if settings.workers > 1 else None
     logs = log.configure(log_format, settings.utc, settings.logging_endpoint, service_words.sentence)
     if terminal:
         click.echo(service_words.announced())
     if token_variable is not None and not loopback:
         get_logger().warning("token.from_environment", host=settings.host, variable=token_variable)
-    service = build(settings, logs.access)
+    if forked is None:
+        service, front = build(settings, logs.access), None
+    else:
+        service, front = forked.owner(settings, logs.access)
 
     member = node_membership.membership(settings)
     service.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
@@ -128,6 +134,7 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
             drain=service.drain,
             on_serving=None if member is None else partial(node_membership.start, service, member),
             on_ready=announce if terminal else None,
+            front=front,
         )
 
     try:
@@ -135,6 +142,8 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
             runner.run(run())
     finally:
         logs.close()
+        if forked is not None:
+            forked.close()
 
 
 @contextmanager

@@ -466,6 +466,10 @@ class Channel:
             except RemoteError as error:
                 reason = str(error)
                 break
+            except aiohttp.WSServerHandshakeError as error:
+                reason = (error.status == 404 and await self._asked()) or _reason(error)
+                if reason.startswith("there is no node"):
+                    break
             except (aiohttp.ClientError, OSError, InvalidInput, TimeoutError, TypeError) as error:
                 reason = _reason(error)
             await asyncio.sleep(delay)

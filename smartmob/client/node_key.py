@@ -39,6 +39,8 @@ class Membership:
     token: str | None = None
     ca_file: Path | None = None
     option: str = "--join-token-file"
+    proxy: str | None = field(default=None, repr=False)
+    """The address of the HTTP proxy on the way to the service, which may contain a password."""
 
 
 class NodeKey(msgspec.Struct, frozen=True):

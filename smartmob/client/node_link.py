@@ -183,6 +183,7 @@ class NodeLink:
             timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS),
             connector=trust.connector(),
             trace_configs=[tls_trust.redirect_guard()],
+            proxy=self._membership.proxy,
             headers={"User-Agent": f"smartmob/{__version__}"},
         ) as session:
             try:

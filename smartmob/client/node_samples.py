@@ -18,9 +18,17 @@ BACKLOG_BYTES = 64_000_000
 class NodeSamples:
     """Reports from the moment in which the account is known, which is at the start of a node that has joined before."""
 
-    def __init__(self, folder: Path, ca_file: Path | None, clocks: Clocks, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ca_file: Path | None,
+        clocks: Clocks,
+        report: Callable[[str], None],
+        proxy: str | None = None,
+    ) -> None:
         self._backlog = Backlog(folder, BACKLOG_BYTES)
         self._ca_file = ca_file
+        self._proxy = proxy
         self._clocks = clocks
         self._report = report
         self._account: Account | None = None
@@ -29,7 +37,7 @@ class NodeSamples:
     def use(self, key: NodeKey) -> None:
         """Report with the account of a key; nothing happens until the key has a host."""
         if key.host:
-            self._account = Account(key.url, key.host, key.host_password, ca_file=self._ca_file)
+            self._account = Account(key.url, key.host, key.host_password, ca_file=self._ca_file, proxy=self._proxy)
             self._changed.set()
 
     async def run(self, interval: float) -> None:

@@ -55,7 +55,7 @@ class Clocks:
 class Account:
     """The address of the service, and the name and password of this machine.
 
-    `token` is a token of the service, needed where registration is closed.
+    `token` is a token of the service, needed where registration is closed. `proxy` is an HTTP proxy on the way to it.
     """
 
     url: str
@@ -63,6 +63,7 @@ class Account:
     password: str
     token: str | None = None
     ca_file: tls_trust.CAFile = None
+    proxy: str | None = None
 
     @property
     def client_id(self) -> str:
@@ -187,6 +188,7 @@ class Reporter:
             timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS),
             connector=trust.connector(),
             trace_configs=[tls_trust.redirect_guard()],
+            proxy=self._account.proxy,
         ) as session:
             await self._register(session)
             async with session.ws_connect(

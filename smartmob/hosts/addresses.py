@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 _FRESH_SECONDS = 24 * 3600.0  # after which an address may have been given to another machine
+_AGAIN_SECONDS = 600.0  # after which the same address counts as news
 _MAX_MACHINES = 100_000  # whose addresses are kept: some 20 MB
 
 
@@ -14,16 +15,27 @@ class HostAddresses:
     def __init__(self, steady: Callable[[], float], own_name: Callable[[], str]) -> None:
         self._steady = steady
         self._own_name = own_name
-        self._by_name: dict[str, tuple[str, float]] = {}
+        self._by_name: dict[str, tuple[str, float, float]] = {}
+        """For each machine its address, when it was last seen, and when it last was news."""
+        self.on_change: Callable[[str, str | None], object] = lambda _name, _address: None
+        """It is called when a machine reports from another address, and again after some time."""
 
     def seen(self, name: str, address: str | None) -> None:
         """Keep the address from which a machine reports; None means that it is not known."""
+        if self.keep(name, address):
+            self.on_change(name, address)
+
+    def keep(self, name: str, address: str | None) -> bool:
+        """Keep an address, as `seen`; return whether other processes of the service should hear of it."""
         if address is None:
-            self._by_name.pop(name, None)
-            return
+            return self._by_name.pop(name, None) is not None
+        before = self._by_name.get(name)
         if name not in self._by_name and len(self._by_name) >= _MAX_MACHINES:
             del self._by_name[next(iter(self._by_name))]
-        self._by_name[name] = (address, self._steady())
+        now = self._steady()
+        news = before is None or before[0] != address or now - before[2] >= _AGAIN_SECONDS
+        self._by_name[name] = (address, now, now if news or before is None else before[2])
+        return news
 
     def host_at(self, address: str, *, is_local: bool) -> str | None:
         """Return the name of the only machine that reports from an address, or None if there is none or more.
@@ -33,5 +45,5 @@ class HostAddresses:
         if is_local:
             return self._own_name()
         oldest = self._steady() - _FRESH_SECONDS
-        names = [name for name, (known, at) in self._by_name.items() if known == address and at >= oldest]
+        names = [name for name, (known, at, _) in self._by_name.items() if known == address and at >= oldest]
         return names[0] if len(names) == 1 else None

@@ -15,6 +15,21 @@ class HostRegistered:
 
 
 @dataclass(frozen=True, slots=True)
+class HostRemoved:
+    """A machine was removed with its samples."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSeen:
+    """A machine reports from another address than before; None means that it is not known."""
+
+    host: str
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class HostSampled:
     """A snapshot of the service's own machine was read; `host` is its name."""
 

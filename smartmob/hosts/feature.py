@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from smartmob.errors import SettingsError
-from smartmob.hosts.events import SamplesStored
+from smartmob.hosts.events import AddressSeen, SamplesStored
 from smartmob.hosts.routes import table as routes
 from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.sampler import devices
@@ -26,16 +26,20 @@ PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)}
 """The partitioned tables, each with the strftime format of the times in the names of its partitions."""
 
 
-def build(dependencies: Dependencies) -> Feature[HostsService]:
-    """Return the feature, which samples the service's own machine each second."""
+def build(dependencies: Dependencies, *, in_worker: bool = False) -> Feature[HostsService]:
+    """Return the feature, which samples the service's own machine each second.
+
+    In a worker it samples for its subscribers only: the owner stores the samples, and maintains the tables.
+    """
     settings, database = dependencies.settings.hosts, dependencies.database
     writer = HostsWriter(database)
-    live = dependencies.writer("hosts", writer.commit, SamplesStored)
+    live = dependencies.writer("hosts", writer.commit, SamplesStored, shards=writer.shards)
     parts = (HostsReader(database), writer, Partitions(database), live, dependencies.bus, dependencies.services)
     service = HostsService(*parts, settings=settings)
     sampler = Sampler(chosen := devices.choice(settings.disk, settings.net))
-    load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
-    sampler.on_second.extend((service.queue_own, load_file.write))
+    if not in_worker:
+        load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
+        sampler.on_second.extend((service.queue_own, load_file.write))
     subscribers = Subscribers(sampler)
     echo = EchoRoute(service, subscribers, dependencies.tokens, settings, dependencies.tasks)
     dependencies.bus.subscribe(ServiceStopping, echo.stopping)
@@ -49,15 +53,18 @@ def build(dependencies: Dependencies) -> Feature[HostsService]:
     background_tasks = {
         "hosts-sampler": sampler.run,
         "hosts-watchers": subscribers.run,
-        "hosts-own-samples": service.run_own_storage,
-        "hosts-maintenance": lambda: service.run_maintenance(database.patience),
     }
+    if not in_worker:
+        background_tasks["hosts-own-samples"] = service.run_own_storage
+        background_tasks["hosts-maintenance"] = lambda: service.run_maintenance(database.patience)
+    dependencies.bus.subscribe(AddressSeen, service.keep_address)
 
     async def start() -> None:
         if wrong := await asyncio.to_thread(devices.wrong_choice, chosen, Roots()):
             flag, name, reason = wrong
             raise SettingsError(f"--hosts-{flag} {name}: {reason}")
-        await service.start()
+        if not in_worker:
+            await service.start()
         await sampler.read()
 
     table = routes.table(service, sampler, echo, dependencies.bodies, dependencies.tokens, dependencies.settings)

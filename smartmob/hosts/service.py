@@ -19,7 +19,7 @@ from smartmob.feature_settings import HostsSettings
 from smartmob.hosts import model
 from smartmob.hosts.addresses import HostAddresses
 from smartmob.hosts.authenticator import HostAuthenticator
-from smartmob.hosts.events import HostRegistered, HostSampled
+from smartmob.hosts.events import AddressSeen, HostRegistered, HostRemoved, HostSampled
 from smartmob.hosts.fields import NAMES, Snapshot
 from smartmob.hosts.model import MinAvgMax, Point, SampleData, SampleRow, Span, TimeRules
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions
@@ -83,6 +83,7 @@ class HostsService:
         self.started = clock.now()
         self.own_name = settings.name or socket.gethostname()
         self.addresses = HostAddresses(clock.steady, lambda: self.own_name)
+        self.addresses.on_change = lambda name, address: bus.publish(AddressSeen(name, address))
 
     # -- machines -----------------------------------------------------------------------------------------------------
 
@@ -150,6 +151,14 @@ class HostsService:
             log.warning("hosts.name_taken", host=candidate)
         raise Conflict(f"machines that are no nodes have the names {name} and {name}-node")
 
+    def keep_address(self, event: AddressSeen) -> None:
+        """Keep the address of a machine that another process has seen."""
+        self.addresses.keep(event.host, event.address)
+
+    def forget(self, name: str) -> None:
+        """Forget the verified client ids of a machine that another process has registered or removed."""
+        self._authenticator.forget(name)
+
     @property
     def credentials_generation(self) -> int:
         """Return a number that changes when client ids that were verified before may be invalid."""
@@ -181,6 +190,7 @@ class HostsService:
         self._authenticator.forget(name)
         self._unread_logged.pop(name, None)
         log.info("hosts.removed", host=name)
+        self._bus.publish(HostRemoved(name))
 
     async def hosts(self, after: str, limit: int) -> list[model.Host]:
         """Return up to `limit` machines in the order of their names, beginning after the name `after`."""

@@ -21,6 +21,7 @@ from smartmob.settings import Settings
 
 if TYPE_CHECKING:  # a node has no database, and does not load its driver
     from smartmob.kernel.db.database import Database
+    from smartmob.kernel.db.shards import RowShards
     from smartmob.kernel.db.writer import Commit, GroupCommitWriter
     from smartmob.kernel.services.service_outbox import Encode, ServiceOutbox
     from smartmob.kernel.services.service_registry import ServiceRegistry
@@ -67,17 +68,19 @@ class Dependencies(KernelParts):
         commit: Commit[R],
         stored: Callable[[int], object] = _no_event,
         outgoing: Encode[R] | None = None,
+        shards: RowShards[R] | None = None,
     ) -> GroupCommitWriter[R]:
         """Return the group-commit writer of a feature; `stored` makes the event for a number of committed rows.
 
-        `outgoing` returns the record of a row for the service that this one has joined.
+        `outgoing` returns the record of a row for the service that this one has joined. `shards` are those of the rows
+        in a distributed database.
         """
         from smartmob.kernel.db.writer import GroupCommitWriter
 
         if self.outbox is not None and outgoing is not None:
             commit = self.outbox.forwarding(commit, outgoing)
         return GroupCommitWriter(
-            feature, self.database, commit, committed=lambda count: self.bus.publish(stored(count))
+            feature, self.database, commit, committed=lambda count: self.bus.publish(stored(count)), shards=shards
         )
 
 

@@ -28,6 +28,16 @@ class MetricsStored:
 
 
 @dataclass(frozen=True, slots=True)
+class VerdictsOutdated:
+    """Another process of the service has stored what can change verdicts: of these pairs of a session and a context.
+
+    Without pairs all verdicts can have changed.
+    """
+
+    pairs: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class SessionChanged:
     """The tags or the commit of a session were changed."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from smartmob.kernel.features import Dependencies, Feature
-from smartmob.metrics.events import MetricsStored
+from smartmob.metrics.events import MetricsStored, SessionDeleted, VerdictsOutdated
 from smartmob.metrics.routes import table as routes
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.sender import HostFinder
@@ -18,21 +19,28 @@ from smartmob.metrics.service.query import QueryService
 from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.store.reader import MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.metrics.verdict import outdated_verdicts
 from smartmob.metrics.verdict.baseline_runs import BaselineRuns
 from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.comparison_service import ComparisonService
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
 from smartmob.metrics.verdict.host_load import HostLoadSource
+from smartmob.metrics.verdict.outdated_verdicts import OutdatedVerdicts
 from smartmob.metrics.verdict.place import Level, PlaceRules
 from smartmob.metrics.verdict.recent_values import RecentValues
 from smartmob.metrics.verdict.trend_service import TrendService
 
 
-def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: HostFinder) -> Feature[MetricsService]:
-    """Return the feature; `host_load` tells how busy machines were, `host_finder` from where they report."""
+def build(
+    dependencies: Dependencies, host_load: HostLoadSource, host_finder: HostFinder, *, in_worker: bool = False
+) -> Feature[MetricsService]:
+    """Return the feature; `host_load` tells how busy machines were, `host_finder` from where they report.
+
+    In a worker it has no background tasks, and tells the owner which verdicts it has made invalid.
+    """
     settings = dependencies.settings.metrics
     reader, writer = MetricsReader(dependencies.database), MetricsWriter(dependencies.database)
-    live = dependencies.writer("metrics", writer.commit, MetricsStored)
+    live = dependencies.writer("metrics", writer.commit, MetricsStored, shards=writer.shards)
     window = timedelta(seconds=settings.run_window)
     rules = PlaceRules(
         settings.ram_tolerance,
@@ -44,10 +52,12 @@ def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: Ho
     histories, cache = HistoryReader(dependencies.database), VerdictCache[Any]()
     environments = EnvironmentFinder(histories, rules)
     comparisons = ComparisonService(histories, runs, window, environments, host_load, cache)
+    bus = dependencies.bus
+    verdicts = OutdatedVerdicts(bus) if in_worker else comparisons
+    bus.subscribe(VerdictsOutdated, partial(outdated_verdicts.apply, comparisons))
+    bus.subscribe(SessionDeleted, lambda event: writer.forget_session(event.session_h))
     service = MetricsService(
-        ingest=IngestService(
-            writer, live, dependencies.bus, comparisons, SenderClock(settings.max_clock_ahead), host_finder
-        ),
+        ingest=IngestService(writer, live, bus, verdicts, SenderClock(settings.max_clock_ahead), host_finder),
         queries=QueryService(reader, settings.page_size),
         runs=runs,
         comparisons=comparisons,
@@ -55,5 +65,5 @@ def build(dependencies: Dependencies, host_load: HostLoadSource, host_finder: Ho
         recent=RecentValues(histories, runs),
         maintenance=MaintenanceService(writer, settings),
     )
-    work = {"metrics-maintenance": service.maintenance.run}
+    work = {} if in_worker else {"metrics-maintenance": service.maintenance.run}
     return Feature(service, routes.table(service, dependencies.bodies), live, work)

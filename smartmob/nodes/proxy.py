@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket as sockets
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any
-
 import aiohttp
 from aiohttp import hdrs, web
-from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from smartmob.errors import Unavailable
 from smartmob.kernel.auth.model import Principal
 from smartmob.kernel.auth.node_access import authorization
-from smartmob.kernel.http import ws_upgrade
+from smartmob.kernel.http.relay import Relay, Tap, passed_on
 
-_HOP_BY_HOP = frozenset(
-    name.lower()
-    for name in (
-        hdrs.CONNECTION, hdrs.KEEP_ALIVE, hdrs.PROXY_AUTHENTICATE, hdrs.PROXY_AUTHORIZATION, hdrs.TE, hdrs.TRAILER,
-        hdrs.TRANSFER_ENCODING, hdrs.UPGRADE,
-    )
-)  # fmt: skip
-"""Headers that concern one connection only (RFC 9110, section 7.6.1)."""
 _OWN = frozenset(
     name.lower() for name in (hdrs.HOST, hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.ORIGIN, hdrs.CONTENT_LENGTH)
 )
 """Headers that have been checked here, or that the client of the node sets itself."""
-_SOCKET_PREFIX = "sec-websocket-"
-_MAX_FRAME_BYTES = 64 * 1024 * 1024
-"""Bytes of one WebSocket message of either side; the routes of the node have lower limits."""
-
-_ABNORMAL = aiohttp.WSCloseCode.GOING_AWAY
-"""The close code for a side whose other side is lost."""
-_NOT_SENT = (aiohttp.WSCloseCode.ABNORMAL_CLOSURE, 1005)
-"""Codes that no close frame may contain (RFC 6455, section 7.4.1)."""
-
-Open = Callable[[], Awaitable[sockets.socket]]
-Tap = Callable[[str], str | None]
-
-
-class NodeConnector(aiohttp.BaseConnector):
-    """Connects an HTTP client to a node. `open_socket` returns a connected socket.
-
-    It overrides an internal of aiohttp: tests/kernel/http/test_aiohttp_internals.py fails when it changes.
-    """
-
-    def __init__(self, open_socket: Open) -> None:
-        super().__init__(limit=0, force_close=True)
-        self._open_socket = open_socket
-
-    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
-        sock = await self._open_socket()
-        _, protocol = await self._loop.create_connection(self._factory, sock=sock)
-        return protocol
-
 
 FORWARDED = "X-Smartmob-Forwarded"
 """The header of a request that another service has passed on, so that it is not passed on again."""
@@ -74,24 +30,11 @@ class NodeProxy:
     def __init__(self, connector: aiohttp.BaseConnector, secret: str, base: str = "http://localhost") -> None:
         self._secret = secret
         self._base = base
-        self._active = 0
-        self._closing = False
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE),
-        )
+        self._relay = Relay(connector, "the node")
 
     async def close(self) -> None:
-        """Close all connections, when the last request has ended: each ends with its stream.
-
-        A connection that is closed here while its answer is read would leave its reader waiting (aiohttp 3).
-        """
-        self._closing = True
-        if not self._active:
-            await self._session.close()
+        """Close all connections, when the last request has ended."""
+        await self._relay.close()
 
     async def pass_on(
         self, request: web.Request, target: str, prefix: str, principal: Principal, tap: Tap | None = None
@@ -103,101 +46,7 @@ class NodeProxy:
         the node is not connected.
         """
         url = URL(f"{self._base}{target}", encoded=True)
-        headers = _forwarded(request.headers)
+        headers = passed_on(request.headers, _OWN)
         headers[FORWARDED] = "1"
         headers[hdrs.AUTHORIZATION] = authorization(self._secret, principal)
-        self._active += 1
-        try:
-            if ws_upgrade.is_handshake(request):
-                return await self._websocket(request, url, headers, tap)
-            return await self._request(request, url, headers, prefix)
-        except aiohttp.ClientError as error:
-            raise Unavailable(f"the node did not answer: {error}") from None
-        finally:
-            self._active -= 1
-            if self._closing:
-                await self.close()
-
-    async def _request(
-        self, request: web.Request, url: URL, headers: dict[str, str], prefix: str
-    ) -> web.StreamResponse:
-        length = request.content_length
-        if length is not None:
-            headers[hdrs.CONTENT_LENGTH] = str(length)
-        body = request.content if request.body_exists else None
-        async with self._session.request(
-            request.method, url, headers=headers, data=body, allow_redirects=False
-        ) as answer:
-            response = web.StreamResponse(status=answer.status, reason=answer.reason)
-            for name, value in answer.headers.items():
-                if name.lower() not in _HOP_BY_HOP:
-                    response.headers.add(name, value)
-            location = answer.headers.get(hdrs.LOCATION, "")
-            if location.startswith("/"):
-                response.headers[hdrs.LOCATION] = prefix + location
-            await response.prepare(request)
-            try:
-                async for chunk in answer.content.iter_any():
-                    await response.write(chunk)
-                await response.write_eof()
-            except (aiohttp.ClientError, ConnectionError):
-                # The node or the client is gone. Cut the connection, so that a client does not wait for the rest.
-                if request.transport is not None:
-                    request.transport.abort()
-            return response
-
-    async def _websocket(
-        self, request: web.Request, url: URL, headers: dict[str, str], tap: Tap | None
-    ) -> web.StreamResponse:
-        """Relay the messages of a WebSocket. A refusal of the node is the answer to the handshake."""
-        protocols = [name.strip() for name in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if name]
-        try:
-            node = await self._session.ws_connect(
-                url, headers=headers, protocols=protocols, max_msg_size=_MAX_FRAME_BYTES, autoclose=False
-            )
-        except aiohttp.WSServerHandshakeError:
-            # The same request without the upgrade's promise: the node says why it refuses, as a problem document.
-            return await self._request(request, url, headers, "")
-        async with node:
-            client = web.WebSocketResponse(
-                protocols=[node.protocol] if node.protocol else (),
-                compress=False,
-                max_msg_size=_MAX_FRAME_BYTES,
-                autoclose=False,
-            )
-            await ws_upgrade.accept(request, client)
-            # A relay ends by closing the other side, which ends the other relay.
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_relay(node, client))
-                group.create_task(_relay(client, node, tap))
-            return client
-
-
-async def _relay(source: Any, target: Any, tap: Tap | None = None) -> None:
-    """Send the messages of one WebSocket to another until it is closed, then close the other one with the same code."""
-    code, reason = _ABNORMAL, b""
-    with suppress(ConnectionError):
-        while True:
-            message = await source.receive()
-            if message.type is aiohttp.WSMsgType.TEXT:
-                refused = None if tap is None else tap(message.data)
-                if refused is None:
-                    await target.send_str(message.data)
-                else:
-                    await source.send_str(refused)
-            elif message.type is aiohttp.WSMsgType.BINARY:
-                await target.send_bytes(message.data)
-            else:
-                if message.type is aiohttp.WSMsgType.CLOSE and message.data not in (None, 0, *_NOT_SENT):
-                    code, reason = message.data, (message.extra or "").encode()
-                break
-    await target.close(code=code, message=reason)
-
-
-def _forwarded(headers: Any) -> dict[str, str]:
-    """Return the headers to pass on."""
-    return {
-        name: value
-        for name, value in headers.items()
-        if name.lower() not in _HOP_BY_HOP | _OWN and not name.lower().startswith(_SOCKET_PREFIX)
-    }
+        return await self._relay.relay(request, url, headers, prefix, tap)

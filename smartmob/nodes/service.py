@@ -15,6 +15,7 @@ from smartmob.kernel.audit import recorded_calls
 from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.auth.node_access import service_secret
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
+from smartmob.kernel.http.relay import StreamConnector
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
@@ -34,7 +35,7 @@ from smartmob.nodes.model import (
     make_key,
     matches,
 )
-from smartmob.nodes.proxy import NodeConnector, NodeProxy, service_connector
+from smartmob.nodes.proxy import NodeProxy, service_connector
 from smartmob.nodes.record_store import RecordStore
 from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.store import NodeStore
@@ -272,7 +273,7 @@ class NodesService:
             raise Unavailable(f"the connection to the node {name} was lost")
         found = self._proxies.get(name)
         if found is None or found[0] is not link:
-            made = NodeProxy(NodeConnector(lambda: self.links.open_stream(name)), link.secret)
+            made = NodeProxy(StreamConnector(lambda: self.links.open_stream(name)), link.secret)
             self._proxies[name] = (link, made)
             return made
         return found[1]

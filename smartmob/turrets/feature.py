@@ -21,7 +21,7 @@ def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[Turr
     """Return the feature; the headquarters listens if the setting `hq` is on. `host_load` tells the load of hosts."""
     settings = dependencies.settings
     reader, writer = TurretsReader(dependencies.database), TurretsWriter(dependencies.database)
-    batches = dependencies.writer("turrets", writer.commit)
+    batches = dependencies.writer("turrets", writer.commit, shards=writer.shards)
     hq = Headquarters(
         str(settings.data_dir),
         dependencies.services,

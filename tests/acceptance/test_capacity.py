@@ -82,7 +82,7 @@ def _project(folder: Path, ports: dict[str, int], port: int) -> Path:
     """Return a packed project whose turret fires at a port."""
     (folder / "test_scripts").mkdir(parents=True)
     (folder / "test_scripts" / "v_user.py").write_text(SCRIPT)
-    turret = {"name": "asking", "cannons": 400, "script": "test_scripts/v_user.py", "port": port, "grace": 5}
+    turret = {"name": "asking", "cannons": 400, "script": "test_scripts/v_user.py", "port": port, "grace": 60}
     config = {"run_time": 2, "publish_port": ports["publish_port"], "rc_port": ports["rc_port"], "turrets": [turret]}
     (folder / "config.json").write_text(json.dumps(config))
     return folder

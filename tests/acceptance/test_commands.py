@@ -42,7 +42,7 @@ async def test_a_job_ends_with_a_killed_service(reachable_path: Path) -> None:
 async def test_a_job_ends_when_the_service_is_stopped(reachable_path: Path) -> None:
     """Its client gets the outcome in time, and the next service has the record."""
     data = reachable_path / "data"
-    async with serving(data, "--commands-kill-grace", "1") as command:
+    async with serving(data, "--commands-kill-grace", "600") as command:
         async with Lab(command.url, timeout=SECONDS, reconnect_for=0.1) as lab:
             listener = await lab.exec("trap 'echo bye; exit 5' TERM; echo up; read x")
             assert await listener.next() == "up\n"
@@ -70,6 +70,7 @@ async def test_the_conplyent_port_is_closed_by_default(reachable_path: Path) -> 
     """Opening it to other machines gives a warning."""
     async with serving(reachable_path / "data", "--conplyent-port", "0", "--conplyent-host", "0.0.0.0") as command:
         await until(lambda: b"conplyent.open" in command.errors)
+        await command.event("bind", transport="conplyent")
         binds = [event for event in command.events if event["event"] == "bind"]
         assert {event["transport"] for event in binds} == {"tcp", "conplyent"}
     async with serving(reachable_path / "other") as command:

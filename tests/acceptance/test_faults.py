@@ -46,7 +46,7 @@ async def test_acknowledged_metrics_survive_a_killed_database(reachable_path: Pa
                 restarted = await service.event("database.started", after=seen)
                 assert restarted["pid"] != pid
             await load.further(200)
-        assert (await _ready(service.url))[0] == 200
+        await until(lambda: _is_ready(service.url), SECONDS)
         _check(load, await stored(service.url))
         assert b"database.died" in service.errors
 
@@ -92,7 +92,7 @@ async def _load_without_database(first: RunningCommand, service: RunningCommand,
             assert problem["checks"]["database"].startswith("the database is not available")
             await stack.enter_async_context(serving(data_dir))
             await load.further(200)
-            assert (await _ready(service.url))[0] == 200
+            await until(lambda: _is_ready(service.url), SECONDS)
         _check(load, await stored(service.url))
     return load
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
+from tests import free_ports
 from tests.acceptance.commands import PROGRAMS, RunningCommand, environment, launch, run, serving
 from tests.interop.target import Target, target
 from tests.processes.archives import wheel
@@ -40,6 +41,11 @@ class Transaction(BaseTransaction):
 FREE = ("--hq-publish-port", "0", "--hq-rc-port", "0", "--hq-external-port", "0")
 
 
+def hq_ports() -> list[str]:
+    """Return options for a headquarters that a test starts again on the same ports."""
+    return [word for option in FREE[::2] for word in (option, str(free_ports.single_port()))]
+
+
 async def _ports(command: RunningCommand) -> tuple[int, int, int]:
     event = await command.event("turrets.listening")
     return event["publish_port"], event["rc_port"], event["external_port"]
@@ -50,7 +56,7 @@ async def _project(folder: Path, ports: tuple[int, int, int], place: Target, **c
     (folder / "test_scripts").mkdir(parents=True)
     (folder / "test_scripts" / "v_user.py").write_text(SCRIPT)
     turret = {"name": "pages", "cannons": 5, "rampup": 0.2, "script": "test_scripts/v_user.py", "url": place.url}
-    given = {"run_time": 2, "publish_port": ports[0], "rc_port": ports[1], "turrets": [turret]} | config
+    given = {"run_time": 5, "publish_port": ports[0], "rc_port": ports[1], "turrets": [turret]} | config
     (folder / "config.json").write_text(json.dumps(given))
     code, _, errors = await run("pack-turrets", folder)
     assert code == 0, errors
@@ -107,7 +113,7 @@ async def test_only_a_turret_with_the_public_key_fires(tmp_path: Path) -> None:
     assert (await run("keys", "new", tmp_path / "hq"))[0] == 0
     keys = ("--hq-curve-key-file", tmp_path / "hq.key")
     async with serving(tmp_path / "data", "--hq", *FREE, *keys) as service, target() as place:
-        project = await _project(tmp_path / "project", await _ports(service), place, run_time=5)
+        project = await _project(tmp_path / "project", await _ports(service), place)
         package = project / "pages.tar.gz"
         async with _turret(package), _turret(package, "--hq-key-file", tmp_path / "hq.pub"):
             code, output, errors = await run("fire", project, "--server", service.url, "--json")
@@ -121,7 +127,8 @@ async def test_a_run_survives_a_killed_service(tmp_path: Path) -> None:
     """It starts again on the same ports, the run goes on, and no transaction is lost or counted twice."""
     data = tmp_path / "data"
     async with target() as place:
-        first = await launch("--port", "0", "--data-dir", data, "--hq", *FREE, pid_file=tmp_path / "pid")
+        hq = ("--hq", *hq_ports())
+        first = await launch("--port", "0", "--data-dir", data, *hq, pid_file=tmp_path / "pid")
         ports = await _ports(first)
         await first.event("bind")
         project = await _project(tmp_path / "project", ports, place, run_time=3600)
@@ -131,8 +138,7 @@ async def test_a_run_survives_a_killed_service(tmp_path: Path) -> None:
             await until(lambda: place.hits["/page"] > 100)
             first.send_signal(signal.SIGKILL)
             await first.wait()
-            same = zip(FREE[::2], map(str, ports), strict=True)
-            async with serving(data, "--hq", *(word for pair in same for word in pair)) as second:
+            async with serving(data, *hq) as second:
                 resumed = await second.event("turrets.resumed")
                 assert (resumed["run"], resumed["state"]) == (ident.strip(), "running")
                 path = f"{second.url}/turret-runs/{ident.strip()}"
@@ -170,7 +176,7 @@ def _unpacked(folder: Path, place: Target, **config: Any) -> Path:
     (folder / "test_scripts" / "v_user.py").write_text(SCRIPT)
     turret = {"name": "pages", "cannons": 3, "rampup": 0, "script": "test_scripts/v_user.py", "url": place.url}
     (folder / "config.json").write_text(
-        json.dumps({"run_time": 2, "turrets": [turret | config.pop("turret", {})]} | config)
+        json.dumps({"run_time": 5, "turrets": [turret | config.pop("turret", {})]} | config)
     )
     return folder
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import unused_port
 
+from tests import free_ports
 from tests.acceptance.commands import PROGRAMS, environment, run, serving
 from tests.acceptance.namespaces import Network, network
-from tests.acceptance.test_fire import FREE, _get, _unpacked
+from tests.acceptance.test_fire import _get, _unpacked, hq_ports
 from tests.certificates import Authority, Files
 from tests.cli.test_join import Joined, joined
 from tests.client.servers import wire_to
@@ -68,16 +68,15 @@ async def _records(url: str, name: str) -> tuple[list[Any], list[Any]]:
 
 async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path: Path) -> None:
     """Nodes go on alone; no transaction, event or job is lost or there twice, and all turrets are removed."""
-    port, data = str(unused_port()), tmp_path / "data"
+    port, data = str(free_ports.single_port()), tmp_path / "data"
     app = tmp_path / "app"
     app.mkdir()
     (app / "Procfile").write_text("web: exec sleep 1000\n")
     async with network(NAMES) as net, target(net.host) as place, AsyncExitStack() as stack:
         url, lab = f"http://{net.host}:{port}", AsyncExitStack()
-        listens = ("--port", port, "--host", net.host, "--insecure", "--hq", "--hq-host", net.host)
-        service = await lab.enter_async_context(serving(data, *listens, *FREE))
+        listens = ("--port", port, "--host", net.host, "--insecure", "--hq", "--hq-host", net.host, *hq_ports())
+        service = await lab.enter_async_context(serving(data, *listens))
         stack.push_async_callback(lab.aclose)
-        listening = await service.event("turrets.listening")
         await stack.enter_async_context(_three_nodes(url, tmp_path / "nodes", net))
         await _connected(url, *NAMES)
         on = ("--on", "label=load", "--server", url)
@@ -98,9 +97,7 @@ async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path:
         await service.wait()
         alone = place.hits["/page"]
         await until(lambda: place.hits["/page"] > alone + 50)
-        same = (listening["publish_port"], listening["rc_port"], listening["external_port"])
-        options = [word for pair in zip(FREE[::2], map(str, same), strict=True) for word in pair]
-        await stack.enter_async_context(serving(data, *listens, *options))
+        await stack.enter_async_context(serving(data, *listens))
         output_bytes, error_bytes = await fire.communicate()
         assert fire.returncode == 0, error_bytes.decode()
         summary = json.loads(output_bytes)
@@ -124,7 +121,7 @@ async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path:
 
 async def test_nodes_of_a_killed_service_go_to_the_other_one(database_url: str, tmp_path: Path) -> None:
     """A console through either of both goes on from its offset, and each record is there once."""
-    ports = unused_port(), unused_port()
+    ports = free_ports.single_port(), free_ports.single_port()
     first, second = (f"http://127.0.0.1:{port}" for port in ports)
     shared = ("--database-url", database_url)
     token = tmp_path / "token"

@@ -240,7 +240,7 @@ async def test_an_agent_that_is_interrupted_waits_for_its_children(
     ended = tmp_path / "ended"
     async with agent(tmp_path / "data", database_url) as (command, client):
         for number in range(6):
-            await client.create(source, f"web.{number}", env={"FILE": str(ended)})
+            await client.create(source, f"web.{number}", env={"FILE": str(ended)}, grace=600)
         consoles = []
         for number in range(6):
             console = await client.session.ws_connect(f"{client.url}/attach-console/app.web.{number}?tail=1")

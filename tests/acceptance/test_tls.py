@@ -17,6 +17,7 @@ from smartmob import client
 from smartmob.client.failures import NotConnected
 from tests.acceptance.commands import PROGRAMS, SECONDS, RunningCommand, environment, run, serving
 from tests.certificates import Authority
+from tests.waiting import until
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
@@ -45,7 +46,11 @@ async def test_commands_work_over_tls(service: RunningCommand, authority: Author
     command = partial(run, **trusted)
 
     assert (await command("run", tmp_path / "hello", "--detach"))[0] == 0
-    assert "hello from 5" in (await command("logs", "hello.web.0"))[1]
+
+    async def is_greeted() -> bool:
+        return "hello from 5" in (await command("logs", "hello.web.0"))[1]
+
+    await until(is_greeted)
     assert (await command("exec", "--no-stdin", "--", "echo", "over TLS"))[:2] == (0, "over TLS\n")
     copied = await command("cp", f":{tmp_path}/hello/Procfile", tmp_path / "copy")
     assert (copied[0], (tmp_path / "copy").read_text()[:4]) == (0, "web:")

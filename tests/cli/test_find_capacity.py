@@ -122,7 +122,7 @@ async def test_the_time_of_a_search_covers_the_wait_for_turrets(lab: Any, projec
     config = json.loads((project / "config.json").read_text()) | {"min_turrets": 2}
     (project / "config.json").write_text(json.dumps(config))
     code, output, errors = await run(
-        *("fire", project, "--find-capacity", "p99<1s", "--max-time", "1s"),
+        *("fire", project, "--find-capacity", "p99<1s", "--max-time", "5s"),
         SMARTMOB_SERVER=f"http://127.0.0.1:{lab.server.port}",
     )
     missing = "waiting for turrets: 0 of 2 are there (smartmob turret --tar PACKAGE)"

@@ -251,11 +251,11 @@ def test_wrong_words(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
 async def test_closed_streams(client: Any, folder: Path) -> None:
     """Without standard input, output or errors a command ends in order: no traceback, and the right code."""
     server = f"127.0.0.1:{client.server.port}"
-    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-        for words in ("tests ls", "tests show x"):
-            code, output, errors = await run(
-                "-c", f'"$0" {words} {closed}', PROGRAMS / "smartmob", program="/bin/sh", SMARTMOB_SERVER=server
-            )
-            assert code in (0, 1), (words, closed, code, errors)
-            assert "Traceback" not in output + errors, (words, closed, errors)
-            assert errors.count("\n") <= 1, (words, closed, errors)
+    # Each stream alone is closed in the tests of commands.
+    for words in ("tests show x 2>&-", "tests ls <&- >&- 2>&-", "tests show x <&- >&- 2>&-"):
+        code, output, errors = await run(
+            "-c", f'"$0" {words}', PROGRAMS / "smartmob", program="/bin/sh", SMARTMOB_SERVER=server
+        )
+        assert code in (0, 1), (words, code, errors)
+        assert "Traceback" not in output + errors, (words, errors)
+        assert errors.count("\n") <= 1, (words, errors)

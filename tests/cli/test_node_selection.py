@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 import pytest
 
-from smartmob.cli.node_selection import Selector, is_address, parse
+from smartmob.cli.node_selection import Machine, Selector, is_address, parse, select
+from smartmob.client.http import RestClient
+from smartmob.nodes.model import SERVICE_PREFIX
 
 NODES = [
     {"name": "a", "labels": {"gpu": "", "rack": "7"}},
@@ -51,3 +53,11 @@ def test_some_names_can_only_be_addresses() -> None:
     """The service is not asked whether they are nodes."""
     assert [is_address(name) for name in ("a:80", "https://a", "10.0.0.1", "localhost", "::1")] == [True] * 5
     assert [is_address(name) for name in ("rack7", "rack7.lab.example")] == [False] * 2
+
+
+async def test_another_service_on_the_database_is_named_with_an_at_sign() -> None:
+    """It is used through the service that was asked, which knows its address."""
+    async with RestClient("http://127.0.0.1:1/lab") as rest:
+        found = await select(rest, [f"{SERVICE_PREFIX}rack 2"])
+    url = "http://127.0.0.1:1/lab/api/v1/nodes/%40rack%202/service"
+    assert (found.machines, found.single) == ((Machine("@rack 2", url),), True)

@@ -118,7 +118,7 @@ async def test_a_listener_continues_after_a_reconnection(lab: CommandClient) -> 
     assert await listener.next() == "one\n"
     await lab.disconnect()
     assert not lab.channel.connected
-    await lab.connect(10)
+    await lab.connect(SECONDS)
     await lab.send_input(listener.id, "x")
     assert await listener.output() == ["two\n"]
 

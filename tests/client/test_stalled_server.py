@@ -92,8 +92,10 @@ async def test_a_command_that_is_not_accepted_fails(stalled: Stalled) -> None:
 async def test_an_accepted_command_may_be_quiet_for_any_time(stalled: Stalled) -> None:
     """A job without output goes on while another command, sent after it, was given up."""
     stalled.accepts = {"exec"}
+    short, LIMITS.answer_seconds = LIMITS.answer_seconds, SECONDS
     async with CommandClient(stalled.url, timeout=SECONDS) as lab:
         job = await lab.run("exec", "sleep 1d")
+        LIMITS.answer_seconds = short
         assert isinstance(job, Listener)
         for _ in range(2):
             with pytest.raises(ClientTimeout):
@@ -107,6 +109,7 @@ async def test_an_accepted_command_may_be_quiet_for_any_time(stalled: Stalled) -
 async def test_a_transfer_without_progress_fails(stalled: Stalled, direction: str, tmp_path: Path) -> None:
     """An accepted transfer that stands still ends with an error that says so."""
     stalled.accepts = {"put", "get"}
+    LIMITS.answer_seconds = SECONDS
     (tmp_path / "here").write_bytes(b"x")
     async with CommandClient(stalled.url, timeout=SECONDS) as lab:
         with pytest.raises(ClientTimeout, match="made no progress"):

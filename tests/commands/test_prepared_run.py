@@ -15,7 +15,7 @@ from smartmob.commands.model import ProgramSource
 from smartmob.errors import InvalidInput
 from smartmob.kernel.subprocesses.child import Child
 from tests.commands.features import RunningFeature, feature
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 SOURCE = {"app": "mine", "source_url": "http://127.0.0.1:1/a.zip"}
 
@@ -27,7 +27,7 @@ class Prepared:
     argv: list[str]
     env: dict[str, str]
     folder: Path
-    grace: float = 1.0
+    grace: float = SECONDS
     group: None = None
     children: list[Child] = field(default_factory=list)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from smartmob.errors import InvalidInput
-from tests.commands.features import RunningFeature
+from tests.commands.features import RunningFeature, feature
 from tests.kernel.subprocesses.files import no_more_files
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 def _python(text: str) -> list[str]:
@@ -123,12 +124,13 @@ async def test_a_program_ended_by_a_signal_has_its_negative_number(commands: Run
     assert (reply.code, record.state, record.signal) == (-9, "signaled", 9)
 
 
-async def test_a_program_is_asked_to_end_at_its_time_limit(commands: RunningFeature) -> None:
+async def test_a_program_is_asked_to_end_at_its_time_limit(database_url: str, tmp_path: Path) -> None:
     """The record has the state `timed out`."""
-    reply = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=2)
+    async with feature(database_url, tmp_path, kill_grace=SECONDS) as commands:
+        reply = await commands.call("exec", "trap 'echo bye; exit 3' TERM; echo hi; sleep 60 & wait", timeout=4)
 
-    assert (reply.data, reply.code) == (b"hi\nbye\n", 3)
-    assert (await commands.service.jobs.get(reply.number)).state == "timed out"
+        assert (reply.data, reply.code) == (b"hi\nbye\n", 3)
+        assert (await commands.service.jobs.get(reply.number)).state == "timed out"
 
 
 async def test_a_program_that_ignores_sigterm_is_killed_with_its_descendants(commands: RunningFeature) -> None:
@@ -157,8 +159,11 @@ async def test_descendants_end_with_their_program(commands: RunningFeature) -> N
     await until(lambda: not psutil.pid_exists(int(reply.data)))
 
 
-async def test_output_of_descendants_after_the_end_is_kept(commands: RunningFeature) -> None:
+async def test_output_of_descendants_after_the_end_is_kept(
+    commands: RunningFeature, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A child of the program may still write shortly after its end."""
+    monkeypatch.setattr("smartmob.commands.program._DESCENDANTS_SECONDS", SECONDS)
     reply = await commands.call("exec", "(sleep 0.3; echo late) & echo early; exit 0")
     assert reply.data == b"early\nlate\n"
 

@@ -13,7 +13,8 @@ from playwright.async_api import WebSocketRoute, expect
 
 from smartmob.app import build
 from smartmob.settings import Settings
-from tests.conftest import MakeClient, running, serving_with
+from tests import free_ports
+from tests.conftest import MakeClient, serving_with
 from tests.console.conftest import Look
 from tests.console.labs import deploy
 from tests.serving import ServiceServer
@@ -81,8 +82,8 @@ async def test_a_user_signs_in_and_out(with_settings: Any, look: Look) -> None:
 
 async def test_a_page_reconnects_after_a_restart(settings: Settings, look: Look) -> None:
     """A page shows that the service is away, and updates again when it is back."""
-    async with running(build(settings)) as client:
-        port = client.port
+    first, port = build(settings), free_ports.single_port()
+    async with TestClient(ServiceServer(first.app, first.gate, port=port)) as client:
         watched = await look(client)
         watched.expected = ("WebSocket connection", "ERR_CONNECTION")
         page = await watched.goto("/console/")

@@ -18,6 +18,7 @@ from axe_playwright_python.base import AxeResults
 from playwright.async_api import Page, expect
 
 from smartmob.app import build
+from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import clock
 from smartmob.settings import Settings
 from tests.cli.test_join import joined
@@ -42,17 +43,17 @@ PAGES = {
     "tests": ("/console/tests?base=latest~4&head=latest", (SLOW, "Usual", "Compare the two ticked", "7commit")),
     "run": ("/console/tests/runs/s7", ("What changed", SLOW, "Usual", "All tests: 9")),
     "item": (f"/console/tests/items?path=tests.test_it&variant={SLOW}", ("By run", "Memory", "7commit")),
-    "processes": ("/console/processes", ("app.web.0", "or its address", "Programs of nodes", "app.web.9", "rack9")),
+    "processes": ("/console/processes", ("app.web.0", "or its address", "Programs of nodes", "rack9", "@lab2")),
     "process": ("/console/processes/app.web.0", ("CPU of the last 10 minutes", "to standard error")),
     "commands": ("/console/commands", ("echo hello; exit 3", "exited 3", "echo waits", "Jobs of nodes", "exited 4")),
     "job": ("/console/commands/2", ("running", "elapsed", "waits")),
     "load": ("/console/load", ("seen", "passed", "33.3 %", "Trusted?")),
     "load-run": ("/console/load/LOAD", ("Charts of the report", "Target, project", "33.3 %")),
-    "hosts": ("/console/hosts", ("rack7", "silent, last seen", "oak", " of ", "rack9", "1 running", "shelf=2")),
+    "hosts": ("/console/hosts", ("rack7", "silent, last seen", "oak", " of ", "1 running", "shelf=2", "@lab2")),
     "node": ("/console/hosts/rack9", ("Each core", "connected", "shelf=2", "app.web.9", "exit 4", "exited 4")),
     "node-process": ("/console/hosts/rack9/processes/app.web.9", ("to standard error", "uptime", "PID")),
     "node-job": ("/console/hosts/rack9/jobs/1", ("on the node", "exited 4", "peak memory")),
-    "host": ("/console/hosts/oak", ("core 1", "Each file system", "/data", " of ")),
+    "host": ("/console/hosts/oak", ("core 1", "Each file system", "/data", " of ", "new <b>kernel</b>")),
     "alerts": ("/console/alerts", ("gone", "silent for 5m")),
     "search": ("/console/search?q=rack7", ("rack7", "Machines")),
 }
@@ -84,6 +85,7 @@ async def _lab(settings: Settings) -> AsyncIterator[tuple[Any, str]]:
     ):
         await fill(client)
         await _use_node(client)
+        await _add_service(settings)
         totals = {"totals": {"mem": 16_000, "storage": 90_000}, "file_systems": {"/data": {"used": 5, "total": 9}}}
         ident = await register(client, "oak")
         async with talking(client) as talk:
@@ -131,6 +133,21 @@ async def _use_node(client: Any) -> None:
         return found["jobs"] and found["jobs"][0]["record"]["ended_at"] and host and host["latest"]
 
     await until(told)
+
+
+async def _add_service(settings: Settings) -> None:
+    """Let another service on the database have told of a program."""
+    database = Database(settings.database, None)
+    await database.open()
+    program = {"slug": "app.web.5", "state": "running", "pid": 1}
+    activity = json.dumps({"programs": [program], "programs_in_all": 1})
+    await database.fetch(
+        "INSERT INTO services (id, machine, boot, version, started_at, seen_at, activity) "
+        "VALUES ('lab2', 'oak', 'boot', '1.0', $1, $1, $2)",
+        clock.now(),
+        activity,
+    )
+    await database.close()
 
 
 async def _read(client: Any, wanted: dict[str, str]) -> None:

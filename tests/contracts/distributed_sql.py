@@ -106,6 +106,9 @@ def _changes(tree: exp.Expression) -> Iterator[str]:
             continue
         if len(written) > 1 and not isinstance(change, exp.Insert) and not _bound(change, placement.column):
             yield f"one of several changes in a statement changes {name} without its {placement.column}"
+        sums = [each.parent for each in change.find_all(exp.Interval) if isinstance(each.parent, exp.Add | exp.Sub)]
+        if not isinstance(change, exp.Insert) and any(each.find(exp.Column) for each in sums):
+            yield f"a change of {name} adds an interval to a column: pass the time"
         if isinstance(change, exp.Update) and any(e.this.name == placement.column for e in change.expressions):
             yield f"an update moves rows of {name} to another shard"
 

@@ -94,6 +94,17 @@ async def test_unique_keys_contain_the_key_of_the_shard(database: Database) -> N
     assert [name for name, contained in found if not contained] == []
 
 
+def test_the_documentation_lists_the_placements() -> None:
+    """The table of the how-to guide is that of the module."""
+    text = (ROOT / "docs/howto/run-on-citus.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", text, re.MULTILINE)
+
+    assert dict(listed) == {
+        name: f"by `{placement.column}`" if isinstance(placement, Sharded) else placement.value
+        for name, placement in PLACEMENTS.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("sql", "fault"),
     [
@@ -153,6 +164,7 @@ async def test_unique_keys_contain_the_key_of_the_shard(database: Database) -> N
             "WITH gone AS (DELETE FROM test_metrics WHERE block = $1) DELETE FROM test_sessions WHERE session_h = $2",
             "changes test_metrics without its session_h",
         ),
+        ("UPDATE test_sessions SET started_at = started_at - interval '1 day'", "adds an interval to a column"),
         ("UPDATE test_sessions SET session_h = $2 WHERE session_h = $1", "to another shard"),
         ("SELECT FROM test_sessions AS s WHERE s.scm_ref = $1 FOR UPDATE", "row locks on s without the key"),
         ("SELECT FROM new_table", "the table new_table has no placement"),

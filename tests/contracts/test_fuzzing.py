@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,27 @@ ELSEWHERE = "|".join(
         "/service/",  # what a node answers, and 503 while it is away
         "^/api/monitor/",  # the routes of `/monitor/` under another prefix
         "^/(contexts|sessions|components|pipelines|runs|client|hosts|api)$",  # the same routes without their slash
+        # The routes of one function differ in the part of the path that selects metrics: a few are asked for all.
+        r"^/(components/)?(items|variants)/\{\w+\}/metrics",
+        r"^/(contexts/\{context_h\}|sessions/\{session_h\}|filters/scm/\{ref\}|variants/like/\{variant\})/metrics",
+        r"^/components/(metrics|\{component\}/(metrics|variants))",
+        r"^/resources/\{resource\}/(components|pipelines)/",
     )
 )
 """Paths that are left out."""
+
+ASKED = {
+    *(
+        "/metrics/",
+        "/metrics/count",
+        "/items/like/{item}/metrics",
+        "/components/{component}/items/{item}/metrics/count",
+    ),
+    *("/filters/scope/{kind}/metrics", "/resources/{resource}/head/metrics", "/resources/{resource}/tail/{n}/metrics"),
+    *("/sessions/{h}/metrics", "/runs/{id}/metrics", "/contexts/{h}", "/sessions/{h}", "/components/{prefix}"),
+}
+"""Paths that stand for those that are left out, and neighbours of those."""
+
 
 CONFIGURATION = """
 [phases.coverage]
@@ -45,9 +64,11 @@ unexpected-methods = ["delete", "trace"]
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 async def test_the_document_is_true(client: Any, tmp_path: Path) -> None:
-    """A bounded, seeded run of schemathesis finds nothing."""
+    """A bounded, seeded run of schemathesis finds nothing; the paths that stand for others are not left out."""
+    paths = set((await (await client.get("/openapi.json")).json())["paths"])
+    assert {path for path in paths if not re.search(ELSEWHERE, path)} >= ASKED
     for path, document in (("/contexts/", context()), ("/sessions/", session()), ("/metrics/", metric())):
         assert (await client.post(path, json=document)).status == 201
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)

@@ -58,3 +58,19 @@ async def test_the_address_of_a_sample_is_kept(settings: Settings) -> None:
         async with talking(client) as talk:
             assert (await talk.send(sample(), client_id("rack7")))["type"] == "DATA_RETURN"
         assert hosts.addresses.host_at("127.0.0.1", is_local=False) == "rack7"
+
+
+def test_an_address_is_news_once_and_again_after_some_time() -> None:
+    """Other processes hear of it, but not with each sample."""
+    times, told = [0.0], list[tuple[str, str | None]]()
+    addresses = _addresses(times)
+    addresses.on_change = lambda name, address: told.append((name, address))
+    for at, address in ((0.0, "192.0.2.7"), (599.0, "192.0.2.7"), (600.0, "192.0.2.7"), (601.0, "192.0.2.8")):
+        times.append(at)
+        addresses.seen("rack7", address)
+    addresses.seen("rack7", None)
+    addresses.seen("rack7", None)
+    assert told == [("rack7", "192.0.2.7"), ("rack7", "192.0.2.7"), ("rack7", "192.0.2.8"), ("rack7", None)]
+    assert not addresses.keep("rack8", None)
+    assert addresses.keep("rack8", "192.0.2.9")
+    assert len(told) == 4  # only the process that has seen a machine tells of it

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def _resolved(file: str) -> str:
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", (ROOT / file).read_text())
 
 
+@cache
 def _read(file: str) -> dict[str, Any]:
     """Return a compose file as the library of its specification understands it."""
     script = Path(__file__).with_name("deploy_tools.py")

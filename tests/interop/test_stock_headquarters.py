@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests import free_ports
 from tests.interop.children import clean_environment
 from tests.turrets.headquarters import StockHeadquarters
 from tests.waiting import until
@@ -113,7 +114,7 @@ async def test_a_run(way: str, tmp_path: Path) -> None:
                 assert all(0 < result["elapsed"] < 60 and result["epoch"] % 1 == 0 for result in results)
             await hq.publish("kill", "")
             assert await process.wait() == 0
-        assert hq.conditions[-1] == "Killed"
+        await until(lambda: hq.conditions[-1] == "Killed")
         assert hq.complaints == []
         assert {status["cannons"] for status in hq.statuses} == {4}
 
@@ -135,8 +136,8 @@ async def test_it_is_gone_right_after_stop(tmp_path: Path) -> None:
 
 async def test_it_dies_and_another_comes(tmp_path: Path) -> None:
     """A turret whose headquarters ended in the middle serves the next one on the same ports, as if it were new."""
-    async with StockHeadquarters() as first:
-        ports = first.ports
+    ports = (free_ports.single_port(), free_ports.single_port())
+    async with StockHeadquarters(ports) as first:
         package = _package(tmp_path / "project", ports, patience=0.5)
         process = _turret(tmp_path, "--tar", package)
         child = await process.__aenter__()

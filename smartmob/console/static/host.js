@@ -2,7 +2,7 @@
 
 import { fetchJson, showError } from "./api.js";
 import { draw, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";
-import { MEGABYTE, ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, tiles, update, when } from "./dom.js";
+import { MEGABYTE, ago, badge, bytes, el, figure, megabytes, number, ofTotal, percent, seconds, silent, table, tiles, update, when } from "./dom.js";
 import { live, onNews } from "./live.js";
 import { connection, jobTable, joinedMachines, labels, programTable, runningJobTable } from "./nodes.js";
 
@@ -17,6 +17,18 @@ async function loadJobs() {
   try { jobs = (await fetchJson(`/api/v1/nodes/${encodeURIComponent(name)}/jobs?limit=50`)).jobs; } catch (error) { showError(error); }
 }
 
+// The marks of the lab: a change of a kernel or a network concerns the machines that it was made on, and their neighbours.
+async function loadMarks() {
+  try {
+    const { marks } = await fetchJson("/marks");
+    update("marks", table([
+      { name: "Time", cell: (mark) => when(mark.at) },
+      { name: "Mark", wide: true, cell: (mark) => mark.text },
+      { name: "By", cell: (mark) => mark.author },
+    ], marks.reverse().slice(0, 50), "No marks in the last day."));
+  } catch (error) { showError(error); }
+}
+
 function showNode(node) {
   for (const id of ["node-programs", "node-jobs"]) document.getElementById(id).hidden = false;
   update("programs", programTable([node], { single: true }));
@@ -28,6 +40,7 @@ function showNode(node) {
 const nodeTiles = (node) => (node ? [[node.service ? "service" : "node", connection(node)], Object.keys(node.labels).length ? ["labels", labels(node)] : null, node.facts.system ? ["system", node.facts.system] : null, ["smartmob", node.facts.version]] : []);
 
 function show(frame) {
+  markNews(frame);
   const node = joinedMachines(frame).find((row) => row.name === name);
   if (node) { showNode(node); if (!node.service) news(frame); }
   const host = frame.hosts.find((row) => row.name === name);
@@ -74,6 +87,8 @@ async function course() {
 spanButtons(document.getElementById("tools"), span, (chosen) => { span = chosen; course(); });
 onThemeChange(course);
 const news = onNews(loadJobs, 1500);
+const markNews = onNews(loadMarks, 1500);
+await loadMarks();
 if (document.getElementById("summary").dataset.measured === "true") {
   try { details = await fetchJson(`/hosts/${encodeURIComponent(name)}`); } catch (error) { showError(error); }
   await course();

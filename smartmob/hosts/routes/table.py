@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from smartmob.hosts import model
@@ -41,13 +42,16 @@ def table(
         "The WebSocket of the echo protocol.",
         {101: Answer("The session begins."), 426: Answer("The request is not a WebSocket handshake.")},
         public=True,
+        in_workers=True,
     )
     monitor_handlers = Monitor(service, sampler)
     monitors = [
         *_monitor(monitor_handlers, settings.hosts.open_monitor),
         *_about(monitor_handlers, settings.hosts.open_monitor),
     ]
-    routes = (*_reporting(reports), *monitors, *_history(Histories(service)), socket)
+    answered = [replace(route, in_workers=True) for route in _reporting(reports)]
+    histories = [replace(route, in_workers=route.method == "GET") for route in _history(Histories(service))]
+    routes = (*answered, *monitors, *histories, socket)
     return RouteTable("hosts", routes)
 
 

@@ -63,23 +63,32 @@ class Partitions:
         """Create the partitions needed soon and drop those that end before `before`; return the names of both."""
 
         async def keep(connection: Connection) -> tuple[list[str], list[str]]:
+            # Most of the time there is nothing to do, which needs no lock to be seen.
+            if not any(_due(series, await self._there(connection, series), now, before)):
+                return [], []
             async with connection.transaction():
                 await connection.execute(self._sql["lock_partitions"])
-                there = {row["name"] for row in await connection.fetch(self._sql["partitions"], series.table)}
-                made = []
-                for start, end in series.wanted(now):
-                    if (name := series.name(start)) not in there:
-                        await _make(connection, self._sql["make_partition"], name, (start, end))
-                        made.append(name)
-                dropped = []
-                for name in sorted(there):
-                    begins = series.start(name)
-                    if begins is not None and series.of(begins)[1] <= before:
-                        await connection.execute(self._sql["drop_partition"].format(name=name))
-                        dropped.append(name)
-                return made, dropped
+                missing, ended = _due(series, await self._there(connection, series), now, before)
+                for name, span in missing.items():
+                    await _make(connection, self._sql["make_partition"], name, span)
+                for name in ended:
+                    await connection.execute(self._sql["drop_partition"].format(name=name))
+                return list(missing), ended
 
         return await self._database.run(keep)
+
+    async def _there(self, connection: Connection, series: Series) -> set[str]:
+        return {row["name"] for row in await connection.fetch(self._sql["partitions"], series.table)}
+
+
+def _due(
+    series: Series, there: set[str], now: datetime, before: datetime
+) -> tuple[dict[str, tuple[datetime, datetime]], list[str]]:
+    """Return the partitions that are missing, with their spans, and those that end before `before`."""
+    wanted = {series.name(start): (start, end) for start, end in series.wanted(now)}
+    starts = ((name, series.start(name)) for name in sorted(there))
+    ended = [name for name, start in starts if start is not None and series.of(start)[1] <= before]
+    return {name: span for name, span in wanted.items() if name not in there}, ended
 
 
 async def _make(connection: Connection, statements: str, name: str, span: tuple[datetime, datetime]) -> None:

@@ -11,7 +11,8 @@ import asyncpg
 from smartmob.hosts.fields import NAMES
 from smartmob.hosts.model import SampleRow
 from smartmob.hosts.store.reader import load_queries
-from smartmob.kernel.db.database import Connection, Database
+from smartmob.kernel.db.database import Connection, Database, is_duplicate
+from smartmob.kernel.db.shards import RowShards, insert_rows
 from smartmob.kernel.db.writer import Submission
 
 _COLUMNS = ("host", "at", "n", *NAMES, "detail")
@@ -25,6 +26,7 @@ class HostsWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = load_queries()
+        self.shards: RowShards[SampleRow] = RowShards("host_samples", lambda row: row.host)
 
     async def insert_host(
         self, name: str, now: datetime, *, own: bool, salt: bytes | None = None, secret: bytes | None = None
@@ -83,12 +85,19 @@ class HostsWriter:
             submission.commit_key = True
         if not again:
             try:
-                await _copy(connection, rows)
-            except asyncpg.UniqueViolationError:
+                await self._insert(connection, rows)
+            except asyncpg.PostgresError as error:
+                if not is_duplicate(error):
+                    raise
                 # A sample was sent twice: the slower INSERT skips existing ones.
                 again = True
         if again:
             await connection.execute(self._sql["insert_samples"], *_arrays(rows))
+
+    async def _insert(self, connection: Connection, rows: Sequence[SampleRow]) -> None:
+        from_seconds = datetime.fromtimestamp
+        records = [(row.host, from_seconds(row.at, UTC), row.n, *row.values, row.detail) for row in rows]
+        await insert_rows(connection, "host_samples", _COLUMNS, records, sharded=self.shards.active)
 
     async def roll_up(self, lag: float) -> int:
         """Update the minutes of samples that arrived until `lag` seconds ago; return how many minutes changed.
@@ -128,12 +137,6 @@ class HostsWriter:
             await connection.execute(self._sql["expire_clocks"], minutes_before)
 
         await self._database.run(expire)
-
-
-async def _copy(connection: Connection, rows: Sequence[SampleRow]) -> None:
-    from_seconds = datetime.fromtimestamp
-    records = [(row.host, from_seconds(row.at, UTC), row.n, *row.values, row.detail) for row in rows]
-    await connection.copy_records_to_table("host_samples", records=records, columns=_COLUMNS)
 
 
 def _arrays(rows: Sequence[SampleRow]) -> list[list[object]]:

@@ -14,7 +14,7 @@ import math
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
@@ -39,6 +39,9 @@ MAX_ACCEPTED = 20_000
 _WINDOW_SECONDS = 60.0
 _MAX_WAITING = 5_000  # checks that wait for their turn, of all addresses
 _RETRY_SECONDS = 5.0
+
+Share = Callable[[str, bytes, bool], object]
+"""Takes a new attempt: its address, its digest, and whether it was accepted."""
 
 _network = lru_cache(maxsize=1_024)(network)
 
@@ -68,12 +71,19 @@ class _AddressState:
 
 
 class AttemptLimit:
-    """Allows each address `limit` failed attempts a minute; 0 means no limit. `seconds` is the clock."""
+    """Allows each address `limit` failed attempts a minute; 0 means no limit. `seconds` is the clock.
 
-    def __init__(self, limit: int = 0, *, seconds: Callable[[], float] = time.monotonic) -> None:
+    Several processes of one service share their attempts: with the same `key` they have the same digests, each hands
+    its new attempts to `on_new`, and `note` takes those of the others.
+    """
+
+    def __init__(
+        self, limit: int = 0, *, seconds: Callable[[], float] = time.monotonic, key: bytes | None = None
+    ) -> None:
         self._limit = limit
         self.seconds = seconds
-        self._key = secrets.token_bytes(32)
+        self.on_new: Share = _keep_to_itself
+        self.key = secrets.token_bytes(32) if key is None else key
         self._addresses: OrderedDict[str, _AddressState] = OrderedDict()
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._waiting = 0
@@ -191,22 +201,46 @@ class AttemptLimit:
             entry.limit_logged = False
         return entry.attempts_left
 
+    def note(self, address: str, digest: bytes, *, accepted: bool) -> None:
+        """Count an attempt that another process of the service has seen, as if it had been made here."""
+        if accepted:
+            self._keep_accepted(address, digest)
+        else:
+            self._keep_refused(address, digest)
+
+    def refused_now(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the refused credentials that are remembered, each with its address."""
+        for address, entry in self._addresses.items():
+            for digest in entry.refused:
+                yield address, digest
+
     def _refuse(self, address: str, digest: bytes, credential: Credential) -> None:
+        if self._keep_refused(address, digest):
+            self.refused += 1
+            log.info("auth.refused", client=credential.client, shown=credential.kind, path=credential.path)
+            self.on_new(address, digest, False)
+            if self.on_refused is not None:
+                self.on_refused(credential)
+
+    def _keep_refused(self, address: str, digest: bytes) -> bool:
+        """Remember a refused credential; return whether it was new."""
         self._accepted.pop((address, digest), None)
         entry = self._entry(address)
         if digest in entry.refused:
             entry.refused.move_to_end(digest)
-            return
+            return False
         entry.refused[digest] = None
         if len(entry.refused) > MAX_REFUSED:
             entry.refused.popitem(last=False)
         entry.attempts_left = max(0.0, self._left(entry) - 1.0)
-        self.refused += 1
-        log.info("auth.refused", client=credential.client, shown=credential.kind, path=credential.path)
-        if self.on_refused is not None:
-            self.on_refused(credential)
+        return True
 
     def _accept(self, address: str, digest: bytes) -> None:
+        if (address, digest) not in self._accepted:
+            self.on_new(address, digest, True)
+        self._keep_accepted(address, digest)
+
+    def _keep_accepted(self, address: str, digest: bytes) -> None:
         self._accepted[address, digest] = None
         self._accepted.move_to_end((address, digest))
         if len(self._accepted) > MAX_ACCEPTED:
@@ -233,4 +267,9 @@ class AttemptLimit:
 
     def _digest(self, credential: Credential) -> bytes:
         plain = f"{credential.kind}\0{credential.secret}".encode(errors="surrogatepass")
-        return hashlib.blake2b(plain, key=self._key, digest_size=16).digest()
+        return hashlib.blake2b(plain, key=self.key, digest_size=16).digest()
+
+
+def _keep_to_itself(_address: str, _digest: bytes, _accepted: bool) -> object:
+    """Share an attempt with no other process."""
+    return None

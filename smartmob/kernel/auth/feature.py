@@ -10,7 +10,7 @@ from smartmob.kernel.features import Dependencies, Feature
 
 def build(dependencies: Dependencies) -> Feature[TokenService]:
     """Return the feature that makes, lists and revokes tokens."""
-    service = TokenService(TokenStore(dependencies.database), dependencies.tokens)
+    service = TokenService(TokenStore(dependencies.database), dependencies.tokens, dependencies.bus)
     return Feature(
         service,
         routes.table(service, dependencies.bodies),

@@ -6,10 +6,12 @@ import asyncio
 
 from smartmob.errors import Conflict, InvalidInput, NotFound, Unavailable
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
+from smartmob.kernel.auth.events import TokensChanged
 from smartmob.kernel.auth.model import NODE, MadeToken, NewToken, StoredToken, TokenEntry, digest, make_token
 from smartmob.kernel.auth.store import TokenStore
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.events import EventBus
 
 log = get_logger()
 
@@ -20,8 +22,9 @@ _REFRESH_SECONDS = 10.0
 class TokenService:
     """Makes, lists and revokes tokens. A token that is revoked here is invalid at once."""
 
-    def __init__(self, store: TokenStore, tokens: TokenAuthenticator) -> None:
+    def __init__(self, store: TokenStore, tokens: TokenAuthenticator, bus: EventBus | None = None) -> None:
         self._store = store
+        self._bus = EventBus() if bus is None else bus
         self._tokens = tokens
         self._revision = 0
 
@@ -52,6 +55,7 @@ class TokenService:
             raise Conflict(f"there is a token {new.name} already; revoke it first, or choose another name")
         self._revision += 1
         await self.load()
+        self._bus.publish(TokensChanged(new.name))
         log.info("token.added", name=new.name, role=new.role)
         return MadeToken(
             name=new.name, role=new.role, expires_at=stored.expires_at, token=token, only_nodes=new.only_nodes
@@ -63,6 +67,7 @@ class TokenService:
             raise NotFound(f"there is no token {name}; `smartmob token ls` lists them")
         self._revision += 1
         self._tokens.remove_stored(name)
+        self._bus.publish(TokensChanged(name))
         log.info("token.revoked", name=name)
 
     async def entries(self) -> list[TokenEntry]:

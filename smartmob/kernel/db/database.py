@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import quote
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -63,6 +64,12 @@ def is_unavailable(error: BaseException) -> bool:
     return lost or isinstance(error, _UNAVAILABLE_ERRORS)
 
 
+def is_duplicate(error: BaseException) -> bool:
+    """Return whether a row with the same key is stored already; a node of Citus says it with a code of its own."""
+    of_node = isinstance(error, asyncpg.InternalServerError) and "duplicate key value" in str(error)
+    return of_node or isinstance(error, asyncpg.UniqueViolationError)
+
+
 class Database:
     """The database of one service. After `open` you must `close`."""
 
@@ -77,6 +84,14 @@ class Database:
     def connect_arguments(self) -> Mapping[str, str]:
         """Return the arguments of `asyncpg.connect` for this database: `dsn`, or `host`, `user` and `database`."""
         return self._connect_arguments
+
+    @property
+    def url(self) -> str:
+        """Return the URL by which another process of this service and user reaches the database, once it is open."""
+        arguments = self._connect_arguments
+        if "dsn" in arguments:
+            return str(arguments["dsn"])
+        return f"postgresql://{arguments['user']}@/{arguments['database']}?host={quote(arguments['host'])}"
 
     @property
     def pool_size(self) -> int:

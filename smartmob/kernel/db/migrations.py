@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Protocol
 
 from smartmob.counts import counted
 from smartmob.errors import DatabaseError, Unavailable
@@ -67,11 +68,21 @@ def _collect(feature: str, package: str) -> tuple[Migration, ...]:
     )
 
 
-async def bring_up_to_date(database: Database, packages: Mapping[str, str]) -> Callable[[], Awaitable[None]]:
+class Follower(Protocol):
+    """Puts the tables that a migration makes where they belong, in the migration's transaction."""
+
+    async def begin(self, connection: Connection) -> None: ...
+
+    async def follow(self, connection: Connection) -> None: ...
+
+
+async def bring_up_to_date(
+    database: Database, packages: Mapping[str, str], follower: Follower | None = None
+) -> Callable[[], Awaitable[None]]:
     """Apply the missing migrations of the features; return the readiness check that all are applied."""
     wanted = collect(packages)
     async with database.acquire() as connection:
-        await apply(connection, wanted)
+        await apply(connection, wanted, follower)
 
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
@@ -81,20 +92,29 @@ async def bring_up_to_date(database: Database, packages: Mapping[str, str]) -> C
     return check
 
 
-async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
+async def apply(connection: Connection, migrations: Sequence[Migration], follower: Follower | None = None) -> int:
     """Apply the missing migrations, each in its own transaction; return their number.
 
     Raises DatabaseError when an applied migration was edited, or the database is newer than this program.
     """
+    # Most services start on a database that is up to date, which needs no lock to be seen.
+    done = await applied(connection)
+    if done and not _missing(migrations, done):
+        check(migrations, done)
+        return 0
     await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         await connection.execute(_LEDGER)
         done = await applied(connection)
         check(migrations, done)
-        missing = [migration for migration in migrations if (migration.feature, migration.number) not in done]
+        missing = _missing(migrations, done)
         for migration in missing:
             async with connection.transaction():
+                if follower is not None:
+                    await follower.begin(connection)
                 await connection.execute(migration.sql)
+                if follower is not None:
+                    await follower.follow(connection)
                 await connection.execute(
                     "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ($1, $2, $3, $4)",
                     migration.feature,
@@ -106,6 +126,10 @@ async def apply(connection: Connection, migrations: Sequence[Migration]) -> int:
         return len(missing)
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+def _missing(migrations: Sequence[Migration], done: Mapping[tuple[str, int], str]) -> list[Migration]:
+    return [migration for migration in migrations if (migration.feature, migration.number) not in done]
 
 
 async def applied(connection: Connection) -> dict[tuple[str, int], str]:

@@ -4,19 +4,23 @@ A batch begins when the last one has been committed, and contains everything tha
 timer. So a single caller waits for one commit, and a thousand concurrent callers share one. While the database is not
 available, submissions wait until their deadline and then fail. A submission that the database refuses for its content
 fails alone.
+
+Rows of a distributed table are written in batches of one shard each, several at a time: each commits on one node alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
+from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.row_writer import WriterStats
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -27,18 +31,20 @@ R = TypeVar("R")
 
 _FIRST_DELAY_SECONDS = 0.02  # before a retry; doubled each time
 _LONGEST_DELAY_SECONDS = 0.5
+_LANES = 8
+"""Batches of a distributed table that are written at a time, each on a connection of its own."""
 _SHORTEST_ATTEMPT_SECONDS = 1.0  # an attempt gets at least this time, however short the patience is
 
 
 class Submission(Generic[R]):
-    """Rows of one caller that are committed together.
+    """Rows of one caller that are committed together; in a distributed table, `shard` is where they belong.
 
     `commit_key` belongs to the commit function. It stores there the keys that it chose at the first attempt, and finds
     them at the next. `uncertain` is whether the rows may be stored, because an attempt ended without an answer of the
     server. `deadline` is a time of the event loop.
     """
 
-    __slots__ = ("commit_key", "deadline", "done", "rows", "uncertain")
+    __slots__ = ("commit_key", "deadline", "done", "rows", "shard", "uncertain")
 
     def __init__(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
         self.rows = rows
@@ -46,6 +52,7 @@ class Submission(Generic[R]):
         self.deadline = deadline
         self.commit_key: Any = None
         self.uncertain = False
+        self.shard: Hashable = None
 
 
 class _Callback:
@@ -78,7 +85,7 @@ deadline has passed. It must not store twice what was stored already.
 
 
 class GroupCommitWriter(Generic[R]):
-    """Writes the rows of many callers in shared transactions, on a connection of its own.
+    """Writes the rows of many callers in shared transactions, on a connection of its own; with `shards` on several.
 
     Call `start` after the database was opened, and `close`, which commits what is waiting, before it is closed.
     `committed` is called after each commit with its number of rows. `max_batch` and `max_waiting` are numbers of rows.
@@ -93,6 +100,7 @@ class GroupCommitWriter(Generic[R]):
         committed: Callable[[int], None] = lambda _: None,
         max_batch: int = 10_000,
         max_waiting: int = 100_000,
+        shards: RowShards[R] | None = None,
     ) -> None:
         self.name = name
         self.stats = WriterStats()
@@ -105,21 +113,34 @@ class GroupCommitWriter(Generic[R]):
         self._submitted = asyncio.Event()
         self._space_freed = asyncio.Event()
         self._closing = False
-        self._task: asyncio.Task[None] | None = None
-        self._connection: asyncpg.Connection[Record] | None = None
+        self._shards = shards
+        self._busy: set[Hashable] = set()
+        self._lanes: list[asyncio.Task[None]] = []
+        self._add_lane: Callable[[], None] = lambda: None
+        self._connections: dict[int, asyncpg.Connection[Record]] = {}
+
+    @property
+    def _connection(self) -> asyncpg.Connection[Record] | None:
+        return self._connections.get(0)
 
     async def start(self, tasks: TaskRegistry) -> None:
         """Start to write. The connection is opened with the first rows, so that an idle feature needs none."""
-        self._task = tasks.supervise(f"writer-{self.name}", self._write_until_closed)
+
+        def add() -> None:
+            lane = len(self._lanes)
+            name = f"writer-{self.name}-{lane}" if lane else f"writer-{self.name}"
+            self._lanes.append(tasks.supervise(name, partial(self._write_until_closed, lane)))
+
+        self._add_lane = add
+        add()
 
     async def close(self) -> None:
         """Accept no more rows, commit or refuse what is waiting, and stop."""
         self._closing = True
         self._submitted.set()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-        if self._connection is not None:
-            await self._connection.close()
+        await asyncio.gather(*self._lanes, return_exceptions=True)
+        for connection in self._connections.values():
+            await connection.close()
 
     async def put(self, rows: Sequence[R]) -> None:
         """Write `rows` in one transaction, and return after its commit.
@@ -165,26 +186,61 @@ class GroupCommitWriter(Generic[R]):
                 self.stats.refused += 1
                 raise Unavailable("too many writes are waiting; nothing was stored. Try again in a moment.") from None
 
-    async def _write_until_closed(self) -> None:
+    async def _write_until_closed(self, lane: int) -> None:
         while True:
-            if not self._queue:
-                if self._closing:
+            batch = self._next_batch()
+            if not batch:
+                if self._closing and not self._queue:
                     return
                 self._submitted.clear()
                 await self._submitted.wait()
                 continue
-            batch = self._next_batch()
+            if batch[0].shard is None and await self._find_shards(lane, batch):
+                continue
+            shard = batch[0].shard
+            self._busy.add(shard)
             try:
-                await self._store(batch)
+                await self._store(batch, lane)
             finally:
+                self._busy.discard(shard)
                 # After an unexpected exception, too, no caller may wait for an answer that never comes.
                 for submission in batch:
                     _fail(submission, Unavailable("the writer failed; it is not known whether this was stored"))
                 self.stats.waiting -= sum(len(submission.rows) for submission in batch)
                 self._space_freed.set()
+                if self._closing:
+                    self._submitted.set()
+
+    async def _find_shards(self, lane: int, batch: list[Submission[R]]) -> bool:
+        """Put a batch back with the shard of each submission; return False where there are none, or on an error."""
+        if self._shards is None:
+            return False
+        try:
+            connection = await self._connected(lane)
+            if not self._shards.active:
+                return False
+            await self._shards.learn(connection, [submission.rows for submission in batch])
+        except Exception:
+            # To store the batch as it is tells the callers the same, with retries.
+            await self._disconnect(lane)
+            return False
+        for submission in batch:
+            submission.shard = self._shards.of(submission.rows)
+        if any(submission.shard is None for submission in batch):
+            return False
+        self._queue.extendleft(reversed(batch))
+        while len(self._lanes) < _LANES:
+            self._add_lane()
+        self._submitted.set()
+        return True
 
     def _next_batch(self) -> list[Submission[R]]:
-        """Return the oldest submissions, with at most `max_batch` rows unless the first one has more."""
+        """Return the oldest submissions, with at most `max_batch` rows unless the first one has more.
+
+        Those of a distributed table belong to one shard, to which no other batch is being written.
+        """
+        if self._shards is not None and self._shards.active:
+            return self._next_of_shard()
         batch: list[Submission[R]] = []
         rows = 0
         while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._max_batch):
@@ -193,16 +249,32 @@ class GroupCommitWriter(Generic[R]):
             rows += len(submission.rows)
         return batch
 
-    async def _store(self, batch: list[Submission[R]]) -> None:
+    def _next_of_shard(self) -> list[Submission[R]]:
+        """Return the oldest submissions of one shard; those whose shard is not known yet come first, and alone."""
+        batch: list[Submission[R]] = []
+        left: deque[Submission[R]] = deque()
+        rows = 0
+        for submission in self._queue:
+            shard = submission.shard
+            fits = not batch or (shard == batch[0].shard and rows + len(submission.rows) <= self._max_batch)
+            if fits and (shard is None or shard not in self._busy):
+                batch.append(submission)
+                rows += len(submission.rows)
+            else:
+                left.append(submission)
+        self._queue = left
+        return batch
+
+    async def _store(self, batch: list[Submission[R]], lane: int) -> None:
         """Commit `batch`, with retries until it is committed or the deadline of each submission has passed."""
         delay = _FIRST_DELAY_SECONDS
         longest = max(self._database.patience, _SHORTEST_ATTEMPT_SECONDS)
         while waiting := [submission for submission in batch if not submission.done.done()]:
             try:
                 async with asyncio.timeout(longest):
-                    await self._commit(await self._connected(), waiting)
+                    await self._commit(await self._connected(lane), waiting)
             except Exception as error:
-                await self._disconnect()
+                await self._disconnect(lane)
                 if is_unavailable(error):
                     if not _refused_by_server(error):
                         for submission in waiting:
@@ -214,7 +286,7 @@ class GroupCommitWriter(Generic[R]):
                 elif len(waiting) > 1:
                     # The database refuses the content of one of them: find it by writing each alone.
                     for submission in waiting:
-                        await self._store([submission])
+                        await self._store([submission], lane)
                 else:
                     _fail(waiting[0], error)
             else:
@@ -237,13 +309,16 @@ class GroupCommitWriter(Generic[R]):
             self.stats.refused += 1
             _fail(submission, unavailable(error, uncertain=submission.uncertain))
 
-    async def _connected(self) -> asyncpg.Connection[Record]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect()
-        return self._connection
+    async def _connected(self, lane: int) -> asyncpg.Connection[Record]:
+        connection = self._connections.get(lane)
+        if connection is None or connection.is_closed():
+            connection = self._connections[lane] = await self._database.connect()
+            if self._shards is not None:
+                await self._shards.look(connection)
+        return connection
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
+    async def _disconnect(self, lane: int) -> None:
+        connection = self._connections.pop(lane, None)
         if connection is not None:
             connection.terminate()
 

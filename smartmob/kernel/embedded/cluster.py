@@ -52,7 +52,7 @@ _CONFIGURATION = """\
 # smartmob writes this file at each start. ALTER SYSTEM overrides it.
 listen_addresses = ''
 unix_socket_permissions = 0700
-max_connections = 60
+max_connections = 100
 shared_buffers = 64MB
 effective_io_concurrency = 16
 max_wal_size = 1GB

@@ -97,7 +97,7 @@ class BodyReader:
         """Yield the body as the client sent it."""
         content, seconds, waited, size = request.content, self._seconds, 0.0, 0
         if not content.is_eof():
-            await _send_continue(request)
+            await send_continue(request)
         while True:
             left = self.timeout
             if self._least_rate:
@@ -131,7 +131,7 @@ class BodyReader:
         return TooLarge(f"the body has more than {limit} bytes; send less at once, or raise --max-body")
 
 
-async def _send_continue(request: web.Request) -> None:
+async def send_continue(request: web.Request) -> None:
     """Send 100 Continue to a client that waits for it (RFC 9110, section 10.1.1)."""
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")

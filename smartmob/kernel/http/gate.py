@@ -16,11 +16,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+from multidict import CIMultiDictProxy
 
 from smartmob.errors import InvalidInput, NotAllowed, NotAuthenticated, SmartmobError
 from smartmob.kernel.auth.authenticator import PRINCIPAL, HostRules, TokenAuthenticator
@@ -34,6 +35,7 @@ from smartmob.kernel.http.response_headers import REQUEST_ID_HEADER, add_securit
 from smartmob.kernel.http.routing import REFUSED, Route
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.observability.log import REQUEST_ID, AccessLog, FinishedRequest
+from smartmob.settings import Settings
 
 log = get_logger()
 
@@ -99,12 +101,24 @@ _LONGEST_SHOWN_NAME = 100
 """Characters of an unknown argument's name that the error shows."""
 
 
+class Proxies(Protocol):
+    """The reverse proxies, or what else stands between a client and this process."""
+
+    def client(self, peer: str | None, headers: CIMultiDictProxy[str]) -> ForwardedClient | None:
+        """Return the client of a request that came from the address `peer`, or None if that is the client itself."""
+
+
 Audit = Callable[[web.Request, Route, web.StreamResponse], None]
 """Records a request of an authorised client and its answer."""
 
 
 def _not_audited(_: web.Request, __: Route, ___: web.StreamResponse) -> None:
     """Record nothing."""
+
+
+def trusted_proxies(settings: Settings) -> TrustedProxies:
+    """Return the reverse proxies that the settings name."""
+    return TrustedProxies(settings.trusted_proxy, settings.proxy_header)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +135,7 @@ class RequestGate:
     request_stats: RequestStats
     routes: Mapping[web.AbstractRoute, Route] = field(default_factory=dict)
     new_request_id: Callable[[], str] = field(default_factory=lambda: _request_ids())
-    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    proxies: Proxies = field(default_factory=TrustedProxies)
     audit: Audit = _not_audited
     guard: ReservationGuard = field(default_factory=ReservationGuard)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -12,10 +12,10 @@ import msgspec
 from aiohttp import web
 
 from smartmob.kernel.auth.model import CONTROL, READ, Role
+from smartmob.kernel.http.resource import Handler as Handler
+from smartmob.kernel.http.resource import PathResource
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -64,6 +64,8 @@ class Route:
     socket_roles: tuple[Role, ...] = ()
     any_query: bool = False
     rest: bool = False
+    in_workers: bool = False
+    """True if any worker answers the route itself: it needs only the database. Others are passed on to the owner."""
     of_nodes: bool = False
     """True if a token that is limited to some nodes may use the route; its handler checks the labels of the node."""
     starts_work: bool = False
@@ -136,19 +138,20 @@ def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.Abstra
 def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> dict[web.AbstractRoute, Route]:
     mounted: dict[web.AbstractRoute, Route] = {}
     for path, routes in by_path.items():
-        # aiohttp's own pattern for a parameter excludes braces, which the names of parametrized tests contain.
-        pattern = _PARAMETER.sub(r"{\1:[^/]+}", path)
-        if any(route.rest for route in routes):
-            pattern = f"{pattern.removesuffix(':[^/]+}')}:.*}}"
-        resource = app.router.add_resource(pattern)
+        resource = PathResource(_pattern(path, any(route.rest for route in routes)))
+        app.router.register_resource(resource)
         for route in routes:
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
-                mounted[resource.add_route(method, route.handler, expect_handler=_expect)] = route
+                mounted[resource.add(method, route.handler)] = route
     return mounted
 
 
-async def _expect(_: web.Request) -> None:
-    """Ignore the header Expect: BodyReader sends 100 Continue when it reads, and other values have no effect."""
+@cache
+def _pattern(path: str, with_rest: bool) -> str:
+    """Return aiohttp's pattern of a path, of which the last parameter may be the rest of the path."""
+    # aiohttp's own pattern for a parameter excludes braces, which the names of parametrized tests contain.
+    pattern = _PARAMETER.sub(r"{\1:[^/]+}", path)
+    return f"{pattern.removesuffix(':[^/]+}')}:.*}}" if with_rest else pattern
 
 
 def public_paths(tables: Iterable[RouteTable]) -> frozenset[str]:

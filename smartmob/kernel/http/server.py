@@ -13,7 +13,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -88,6 +88,30 @@ async def _set_server_header(_: web.Request, response: web.StreamResponse) -> No
     response.headers["Server"] = SERVER
 
 
+class Front(Protocol):
+    """The processes that accept the connections of clients, and pass requests on to this one."""
+
+    error: str | None
+    """The reason for which the service has to stop, or None."""
+    on_failure: Callable[[], object]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the host and the port on which they listen."""
+
+    async def start(self, accept: Accept) -> None:
+        """Start; `accept` gets their connections. Raises StartupError."""
+
+    def reload(self) -> None:
+        """Read the certificate again."""
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections."""
+
+    async def close(self, seconds: float) -> None:
+        """Wait at most `seconds` until all active requests are answered."""
+
+
 async def serve(
     app: web.Application,
     gate: RequestGate,
@@ -98,22 +122,24 @@ async def serve(
     drain: Callable[[float], Awaitable[None]] | None = None,
     on_ready: Callable[[str, int], Awaitable[None]] | None = None,
     on_serving: Callable[[Accept], object] | None = None,
+    front: Front | None = None,
 ) -> None:
     """Serve `app` behind `gate` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
 
     Calls `on_ready` with the host and the port when the service answers, `on_stop` when the stop begins, `drain` with
     its time limit in seconds to wait for active requests, and `force_stop` on a second signal, just before the process
-    exits. `on_serving` is that of `listening`. Raises StartupError.
+    exits. `on_serving` and `front` are those of `listening`. Raises StartupError.
     """
-    _allow_open_files()
+    allow_open_files()
     certificate = tls.certificate(settings)
     notifier = Notifier(environment())
-    stop = stop_on_signals(force_stop, certificate)
+    stop = stop_on_signals(force_stop, certificate, None if front is None else front.reload)
+    if front is not None:
+        front.on_failure = lambda: None if stop.done() else stop.set_result("a worker cannot start")
     try:
-        async with listening(app, gate, settings, certificate=certificate, drain=drain, on_serving=on_serving) as (
-            host,
-            port,
-        ):
+        async with listening(
+            app, gate, settings, certificate=certificate, drain=drain, on_serving=on_serving, front=front
+        ) as (host, port):
             notifier.ready()
             if on_ready is not None:
                 await on_ready(host, port)
@@ -123,6 +149,8 @@ async def serve(
             log.info("stop", reason=reason)
     finally:
         notifier.close()
+    if front is not None and front.error is not None:
+        raise StartupError(front.error)
 
 
 Accept = Callable[[socket.socket], Awaitable[None]]
@@ -138,24 +166,34 @@ async def listening(
     certificate: tls.Certificate | None = None,
     drain: Callable[[float], Awaitable[None]] | None = None,
     on_serving: Callable[[Accept], object] | None = None,
+    front: Front | None = None,
+    sock: socket.socket | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve `app` behind `gate` until the end of the block; give the host and the port that it listens on.
 
     After the block new connections are refused, `drain` is called with its time limit in seconds, and the application
-    is stopped. `on_serving` is called when the service answers, with a function that serves connected sockets. Changes
-    nothing of this process: no signal handler, no limit. Raises StartupError.
+    is stopped. `on_serving` is called when the service answers, with a function that serves connected sockets. With
+    `front` other processes listen, and with `sock` that bound socket is used. Changes nothing of this process: no
+    signal handler, no limit. Raises StartupError.
     """
     runner = _runner(app, gate, settings)
-    sock = _listen(settings.host, settings.port)
+    if front is None and sock is None:
+        sock = _listen(settings.host, settings.port)
     try:
         await runner.setup()
         context = None if certificate is None else certificate.context
-        await web.SockSite(runner, sock, backlog=_BACKLOG_CONNECTIONS, ssl_context=context).start()
-        host, port = sock.getsockname()[:2]
+        if front is not None:
+            await front.start(_acceptor(runner))
+            host, port = front.address
+        elif sock is not None:
+            await web.SockSite(runner, sock, backlog=_BACKLOG_CONNECTIONS, ssl_context=context).start()
+            host, port = sock.getsockname()[:2]
         log.info("bind", transport="tcp" if context is None else "tls", host=host, port=port)
         if on_serving is not None:
             on_serving(_acceptor(runner))
         yield host, port
+        if front is not None:
+            front.stop_accepting()
         for site in tuple(runner.sites):
             await site.stop()
         if drain is not None:
@@ -163,9 +201,12 @@ async def listening(
             await drain(settings.stop_timeout)
     finally:
         try:
+            if front is not None:
+                await front.close(settings.stop_timeout)
             await (runner.cleanup() if runner.server is not None else app.cleanup())
         finally:
-            sock.close()
+            if sock is not None:
+                sock.close()
 
 
 @asynccontextmanager
@@ -209,8 +250,15 @@ def _acceptor(runner: Runner) -> Accept:
     return accept
 
 
-def stop_on_signals(force_stop: Callable[[], None], certificate: tls.Certificate | None) -> asyncio.Future[str]:
-    """Return a future whose result will be the name of the signal that stops the service."""
+def stop_on_signals(
+    force_stop: Callable[[], None],
+    certificate: tls.Certificate | None,
+    reload: Callable[[], None] | None = None,
+) -> asyncio.Future[str]:
+    """Return a future whose result will be the name of the signal that stops the service.
+
+    SIGHUP has the certificate read again, and `reload` called.
+    """
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()
     # On a terminal SIGHUP means that the terminal was closed. Without a terminal, or under `nohup`, only a person or an
@@ -226,7 +274,9 @@ def stop_on_signals(force_stop: Callable[[], None], certificate: tls.Certificate
 
     def hang_up() -> None:
         if not on_terminal:
-            _reload(certificate)
+            reload_certificate(certificate)
+            if reload is not None:
+                reload()
         elif not stop.done():  # the terminal and its shell may both send it, so a second one does not force the stop
             stop.set_result(signal.SIGHUP.name)
 
@@ -236,7 +286,7 @@ def stop_on_signals(force_stop: Callable[[], None], certificate: tls.Certificate
     return stop
 
 
-def _reload(certificate: tls.Certificate | None) -> None:
+def reload_certificate(certificate: tls.Certificate | None) -> None:
     """Read the certificate again; log whether it was accepted."""
     if certificate is None:
         return
@@ -248,7 +298,7 @@ def _reload(certificate: tls.Certificate | None) -> None:
         log.info("tls.reloaded", cert=str(certificate.cert))
 
 
-def _allow_open_files() -> None:
+def allow_open_files() -> None:
     """Raise the soft limit of open files, which is often 1,024, towards the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
@@ -274,3 +324,22 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host} port {port}: {error.strerror}. Choose another with --port, or --port 0."
         ) from None
     return sock
+
+
+def listen_together(host: str, port: int, number: int) -> list[socket.socket]:
+    """Return so many bound sockets of one port, among which the system divides the connections. Raises StartupError."""
+    with _listen(host, port) as alone:  # it fails where another service listens, as a shared socket would not
+        family, address = alone.family, alone.getsockname()
+    sockets: list[socket.socket] = []
+    try:
+        for _ in range(number):
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            sock.bind(address)
+    except OSError as error:
+        for sock in sockets:
+            sock.close()
+        raise StartupError(f"cannot listen on {host} port {address[1]} several times: {error.strerror}") from None
+    return sockets

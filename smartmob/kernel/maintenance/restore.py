@@ -14,7 +14,7 @@ import asyncpg
 
 from smartmob.counts import counted
 from smartmob.errors import DatabaseError, InvalidInput, StartupError
-from smartmob.kernel.db import migrations
+from smartmob.kernel.db import citus, migrations
 from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.migrations import Migration
 from smartmob.kernel.maintenance import postgres_tools
@@ -51,12 +51,19 @@ class Restored:
 
 
 async def restore(
-    target: DatabaseTarget, path: Path, partitions: Mapping[str, str], *, force: bool, progress: Progress
+    target: DatabaseTarget,
+    path: Path,
+    partitions: Mapping[str, str],
+    *,
+    force: bool,
+    progress: Progress,
+    follower: citus.Distributor | None = None,
 ) -> Restored:
     """Restore a backup; with `force` also into a database that has tables of smartmob, which are replaced.
 
     Only rows are taken from the file. Our own migrations make the tables, up to the migrations that the file names.
-    `partitions` is as for `TableLoader`. Raises DatabaseError, InvalidInput and StartupError.
+    `partitions` is as for `TableLoader`. In a distributed database `follower` distributes the tables before they get
+    their rows. Raises DatabaseError, InvalidInput and StartupError.
     """
     if target.serving:
         raise StartupError(f"a service runs on {target.name}: stop it first, then restore")
@@ -78,9 +85,14 @@ async def restore(
                 f"{others} others are connected to {target.name}: stop the services that use it, or give --force"
             )
         async with connection.transaction():
+            shards = await citus.shards(connection) if await citus.placed(connection) else None
+            if follower is not None:
+                await follower.begin(connection)
             await _drop(connection, found)
             loader = TableLoader(connection, partitions)
             await loader.make(wanted)
+            if follower is not None and shards is not None:
+                await follower.distribute_all(connection, shards)
             rows = await _load(loader, tools, path, progress)
             await loader.finish()
             if await migrations.applied(connection) != applied:

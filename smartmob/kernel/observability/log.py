@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
@@ -102,8 +103,17 @@ def _word(value: object) -> str:
     return text if plain else orjson.dumps(text.encode(errors="backslashreplace").decode()).decode()
 
 
+_ATOMIC_BYTES = select.PIPE_BUF
+"""Bytes that a write to a pipe puts there in one piece, so that lines of several processes are not mixed (pipe(7))."""
+
+
 class StreamSink:
-    """Writes lines to a file descriptor; all lines of one turn of the event loop are one write."""
+    """Writes lines to a file descriptor; all lines of one turn of the event loop are one write.
+
+    A descriptor that is `shared` with other processes gets them in pieces that are not mixed with those of the others.
+    """
+
+    shared = False
 
     def __init__(self, descriptor: int, render: Callable[[Mapping[str, Any]], str], owned: bool) -> None:
         self._descriptor = descriptor
@@ -129,6 +139,10 @@ class StreamSink:
         lines, self._pending = self._pending, []
         data = "".join(line + "\n" for line in lines).encode(errors="backslashreplace")
         try:
+            while self.shared and len(data) > _ATOMIC_BYTES:
+                end = data.rfind(b"\n", 0, _ATOMIC_BYTES) + 1 or data.find(b"\n") + 1
+                os.write(self._descriptor, data[:end])
+                data = data[end:]
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
@@ -220,6 +234,8 @@ class Logs:
     stamp: Callable[[], str]
     all_to_endpoint: bool
     access: AccessLog
+    worker: int | None = None
+    """The number of the worker that writes them; each of its lines has it."""
 
     def emit(self, event: MutableMapping[str, Any]) -> None:
         """Write one event to its destinations."""
@@ -234,6 +250,8 @@ class Logs:
         request = REQUEST_ID.get()
         if request is not None:
             event.setdefault("request", request)
+        if self.worker is not None:
+            event["worker"] = self.worker
         event["@timestamp"] = self.stamp()
         self.emit({key: event.pop(key) for key in _ORDER if key in event} | dict(event))
 
@@ -249,7 +267,13 @@ class Logs:
 
 
 def open_logs(
-    log_format: str | None, utc: bool, endpoint: str, errors: Sink | None = None, words: Rendering | None = None
+    log_format: str | None,
+    utc: bool,
+    endpoint: str,
+    errors: Sink | None = None,
+    words: Rendering | None = None,
+    *,
+    worker: int | None = None,
 ) -> Logs:
     """Return the destinations of log events: `endpoint`, and `errors` or standard error for warnings and errors.
 
@@ -264,13 +288,16 @@ def open_logs(
         errors=errors or StreamSink(2, render, owned=False),
         stamp=stamp,
         all_to_endpoint=not standard,
-        access=_access(sink, stamp, plain=render is render_kv),
+        access=_access(sink, stamp, worker, plain=render is render_kv),
+        worker=worker,
     )
 
 
-def configure(log_format: str | None, utc: bool, endpoint: str, words: Rendering | None = None) -> Logs:
+def configure(
+    log_format: str | None, utc: bool, endpoint: str, words: Rendering | None = None, worker: int | None = None
+) -> Logs:
     """Send the log events of this process to `endpoint`, as `open_logs` has it; raises SettingsError."""
-    logs = open_logs(log_format, utc, endpoint, words=words)
+    logs = open_logs(log_format, utc, endpoint, words=words, worker=worker)
 
     def finish(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         logs.finish(event)
@@ -332,7 +359,7 @@ def _no_endpoint(endpoint: str) -> SettingsError:
     )
 
 
-def _access(sink: Sink, stamp: Callable[[], str], *, plain: bool) -> AccessLog:
+def _access(sink: Sink, stamp: Callable[[], str], worker: int | None, *, plain: bool) -> AccessLog:
     """Return the writer of the event `http.access`; `plain` is true for the format "kv".
 
     There is one event for each request, so the common case is rendered here: the same lines as structlog's, in a tenth
@@ -345,12 +372,15 @@ def _access(sink: Sink, stamp: Callable[[], str], *, plain: bool) -> AccessLog:
             event: dict[str, Any] = {"@timestamp": timestamp, "level": "info", "event": "http.access"}
             event |= {"method": method, "path": path, "outcome": outcome}
             event |= {"duration": round(duration, 6), "request": request}
+            if worker is not None:
+                event["worker"] = worker
             sink.write(event)
 
     if not isinstance(sink, StreamSink) or not plain:
         return write_events
     write_line = sink.write_line
     words: dict[str, str] = {}
+    tail = "" if worker is None else f" worker={worker}"
 
     def write_lines(requests: list[FinishedRequest]) -> None:
         head = f"@timestamp={stamp()} level=info event=http.access"
@@ -360,8 +390,7 @@ def _access(sink: Sink, stamp: Callable[[], str], *, plain: bool) -> AccessLog:
                 if len(words) >= _MAX_REMEMBERED_PATHS:
                     words.clear()
                 word = words[path] = _word(path)
-            write_line(
-                f"{head} method={method} path={word} outcome={outcome} duration={duration:.6f} request={_word(request)}"
-            )
+            done = f"outcome={outcome} duration={duration:.6f} request={_word(request)}{tail}"
+            write_line(f"{head} method={method} path={word} {done}")
 
     return write_lines

@@ -5,7 +5,7 @@ The service counts in plain numbers; they are converted to metrics only when GET
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -17,12 +17,15 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from smartmob import __version__
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
 from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
+from smartmob.kernel.workers.figures import added
+from smartmob.kernel.workers.worker_messages import Figures
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -43,6 +46,7 @@ class MetricsRegistry:
 
     def __init__(self) -> None:
         self._registry = prometheus_client.CollectorRegistry()
+        self._figures_of_workers: Callable[[], Figures] | None = None
         prometheus_client.ProcessCollector(registry=self._registry)
 
     def add(self, *collects: Callable[[], Iterable[Metric]]) -> None:
@@ -50,9 +54,38 @@ class MetricsRegistry:
         for collect in collects:
             self._registry.register(_Collected(collect))
 
+    def add_figures(self, of_workers: Callable[[], Figures]) -> None:
+        """Add the figures of the workers to those of this process from now on."""
+        self._figures_of_workers = of_workers
+
+    def figures(self, gauges: Container[str]) -> Figures:
+        """Return what grows in this process, and these gauges."""
+        found = Figures({}, {})
+        for family in self._registry.collect():
+            grows = family.type in ("counter", "histogram") and not family.name.startswith("process_")
+            if grows or family.name in gauges:
+                kept = found.counters if grows else found.gauges
+                kept[family.name] = [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]
+        return found
+
     def text(self) -> bytes:
         """Return all metrics in the text format, version 0.0.4."""
-        return prometheus_client.generate_latest(self._registry)
+        if self._figures_of_workers is None:
+            return prometheus_client.generate_latest(self._registry)
+        figures, summed = self._figures_of_workers(), prometheus_client.CollectorRegistry()
+        summed.register(_Collected(lambda: _with_figures(self._registry.collect(), figures)))
+        return prometheus_client.generate_latest(summed)
+
+
+def _with_figures(families: Iterable[Metric], figures: Figures) -> Iterator[Metric]:
+    """Yield the families of this process, with the figures of its workers added to them."""
+    of_workers = figures.counters | figures.gauges
+    for family in families:
+        own = [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]
+        if family.name in of_workers:
+            both = added(({"": own}, {"": of_workers[family.name]}))[""]
+            family.samples = [Sample(name, labels, value) for name, labels, value in both]
+        yield family
 
 
 def http_metrics(request_stats: RequestStats) -> Callable[[], Iterator[Metric]]:

@@ -39,7 +39,8 @@ class DataDirectory:
             os.close(lock)
             raise InUse(
                 f"the data directory {self.path} is in use by another smartmob service"
-                f"{f' (process {holder})' if holder else ''}. Stop that one, or name another folder with --data-dir."
+                f"{f' (process {holder})' if holder else ''}. Stop that one, or name another folder with --data-dir "
+                "(of a node: --state-dir)."
             ) from None
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())

@@ -66,12 +66,17 @@ class Wakeup:
 def become_subreaper(name: bytes) -> None:
     """Adopt every descendant that loses its parent from now on, and set the name of this process."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    set_name(name)
+
+
+def set_name(name: bytes) -> None:
+    """Set the name of this process, of which the kernel keeps 15 bytes."""
     _prctl(PR_SET_NAME, name)
 
 
-def die_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent ends. The caller must check whether it has ended already."""
-    _prctl(PR_SET_PDEATHSIG, SIGTERM)
+def die_with_parent(number: int = SIGTERM) -> None:
+    """Have the kernel send a signal when the parent ends. The caller must check whether it has ended already."""
+    _prctl(PR_SET_PDEATHSIG, int(number))
 
 
 def name_of(pid: int) -> bytes:

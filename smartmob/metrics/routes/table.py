@@ -43,7 +43,7 @@ def table(service: MetricsService, bodies: BodyReader) -> RouteTable:
     ingest = IngestHandlers(service.ingest, bodies)
     queries = QueryHandlers(service.queries, service.runs, bodies)
     comparisons = ComparisonHandlers(service.comparisons, service.trends)
-    routes = (*_ingest(ingest), *_queries(queries), *_comparisons(comparisons))
+    routes = (*_ingest(ingest), *_answered_by_workers(_queries(queries)), *_comparisons(comparisons))
     return RouteTable("metrics", routes, PREFIXES, EXTRA_PREFIX)
 
 
@@ -68,10 +68,15 @@ def _ingest(h: IngestHandlers) -> list[Route]:
         Route("POST", path, h.append_metrics, "append_metrics", append, appended, imported, protocol.AppendQuery),
     ]
     return [
-        *(replace(route, roles=(INGEST, CONTROL)) for route in posts),
+        *(replace(route, roles=(INGEST, CONTROL), in_workers=True) for route in posts),
         Route("PATCH", "/sessions/{h}", h.change_session, "change_session", change, changed, new),
         Route("DELETE", "/sessions/{h}", h.delete_session, "delete_session", remove, deleted),
     ]
+
+
+def _answered_by_workers(routes: Iterable[Route]) -> list[Route]:
+    """Return routes that need no verdicts, which the owner caches: any worker answers them."""
+    return [replace(route, in_workers=True) for route in routes]
 
 
 def _posts(path: str, handler: Handler, name: str, summary: str, stored: Answer, kind: Body) -> list[Route]:

@@ -20,7 +20,7 @@ from smartmob.metrics.sender import HostFinder, Sender, host_of
 from smartmob.metrics.sender_clock import SenderClock
 from smartmob.metrics.store.reader import context_from, session_from
 from smartmob.metrics.store.writer import MetricsWriter
-from smartmob.metrics.verdict.comparison_service import ComparisonService
+from smartmob.metrics.verdict.outdated_verdicts import Verdicts
 
 _BULK_MIN_METRICS = 5_000
 """Metrics of one request from which they are written in a transaction of their own instead of by group commit."""
@@ -34,8 +34,7 @@ AnyNewMetric = model.NewMetric | model.ImportedMetric
 class IngestService:
     """The use cases that store and delete.
 
-    `live` writes small numbers of metrics by group commit. `comparisons` drops cached verdicts that new data can
-    change.
+    `live` writes small numbers of metrics by group commit. `verdicts` drops cached ones that new data can change.
     """
 
     def __init__(
@@ -43,14 +42,14 @@ class IngestService:
         writer: MetricsWriter,
         live: GroupCommitWriter[model.MetricRow],
         bus: EventBus,
-        comparisons: ComparisonService,
+        verdicts: Verdicts,
         sender_clock: SenderClock,
         host_finder: HostFinder | None = None,
     ) -> None:
         self._writer = writer
         self._live = live
         self._bus = bus
-        self._comparisons = comparisons
+        self._verdicts = verdicts
         self._sender_clock = sender_clock
         self._host_finder = host_finder
         self._bulk_loads = asyncio.Semaphore(_BULK_LOADS_AT_ONCE)
@@ -111,21 +110,21 @@ class IngestService:
         )
         if is_new:
             # Its metrics may have arrived before it.
-            self._comparisons.invalidate_all()
+            self._verdicts.invalidate_all()
             self._bus.publish(SessionStored(new.session_h, scm_ref))
         return session_from(row)
 
     async def create_metric(self, new: model.NewMetric) -> None:
         """Store a metric; its session and context may arrive later."""
         await self._live.put((self._row(new, clock.epoch(), live=True),))
-        self._comparisons.invalidate(new.session_h, new.context_h)
+        self._verdicts.invalidate(new.session_h, new.context_h)
 
     async def create_metrics(self, new: Sequence[AnyNewMetric]) -> None:
         """Store all metrics or none; their session and context may arrive later."""
         now = clock.epoch()
         await self._live.put([self._row(metric, now, live=True) for metric in new])
         for metric in new:
-            self._comparisons.invalidate(metric.session_h, metric.context_h)
+            self._verdicts.invalidate(metric.session_h, metric.context_h)
 
     async def load_metrics(self, batches: AsyncIterator[Sequence[AnyNewMetric]]) -> int:
         """Store any number of metrics, all or none; return how many."""
@@ -138,7 +137,7 @@ class IngestService:
         else:
             if held:
                 await self._live.put(held)
-                self._comparisons.invalidate_all()
+                self._verdicts.invalidate_all()
             return len(held)
         async with self._bulk_loads, self._writer.bulk() as load:
             await load.write(self._rows_of(batches, held, live=True))
@@ -171,7 +170,7 @@ class IngestService:
         row = await self._writer.change_session(session_h, changed)
         if row is None:
             raise NotFound(f"there is no session {session_h}")
-        self._comparisons.invalidate_all()
+        self._verdicts.invalidate_all()
         self._bus.publish(SessionChanged(session_h))
         return session_from(row)
 
@@ -180,7 +179,7 @@ class IngestService:
         sessions, metrics = await self._writer.delete_session(session_h)
         if not sessions and not metrics:
             raise NotFound(f"there is no session {session_h}")
-        self._comparisons.invalidate_all()
+        self._verdicts.invalidate_all()
         self._bus.publish(SessionDeleted(session_h, metrics))
         return metrics
 
@@ -200,7 +199,7 @@ class IngestService:
                 yield [self._row(metric, now, live=live) for metric in batch]
 
     def _loaded(self, metrics: int) -> int:
-        self._comparisons.invalidate_all()
+        self._verdicts.invalidate_all()
         self._bus.publish(MetricsStored(metrics))
         return metrics
 

@@ -9,13 +9,15 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
+from weakref import WeakSet
 
 import asyncpg
 import orjson
 from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, unavailable
+from smartmob.kernel.db.database import Connection, Database, Record, is_duplicate, is_unavailable, unavailable
+from smartmob.kernel.db.shards import RowShards, insert_rows
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
@@ -45,10 +47,13 @@ class MetricsWriter:
         self._sql = queries.load(PACKAGE)
         self._blocks = BlockAllocator()
         self._known = _KnownRows(database, self._sql)
+        self.shards: RowShards[MetricRow] = RowShards("test_metrics", lambda row: row.session_h)
         # A load that stores a new test needs a second connection for a moment, so loads may not take all.
         self._bulk_loads = asyncio.Semaphore(max(1, database.pool_size - 1))
-        self._connection: Connection | None = None
-        self._open_block: int | None = None
+        self._connections: WeakSet[Connection] = WeakSet()
+        # Of each open block, the number of submissions that are not stored yet.
+        self._open_blocks: dict[int, int] = {}
+        self._opened: set[int] = set()
         self._last_checked_item = _FIRST_ITEM
 
     async def insert_context(self, values: Sequence[object]) -> Record:
@@ -118,6 +123,10 @@ class MetricsWriter:
         self._known.forget_session(session_h)
         return counts
 
+    def forget_session(self, session_h: str) -> None:
+        """Forget what is known of a session that another process of the service has deleted."""
+        self._known.forget_session(session_h)
+
     async def expire(self, before: datetime) -> tuple[int, int]:
         """Delete in small steps what arrived before a time; return the number of sessions and metrics."""
         oldest, metrics = first_block(before), 0
@@ -179,10 +188,10 @@ class MetricsWriter:
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[MetricRow]]) -> None:
         """Write the metrics of all submissions in one transaction; see `smartmob.kernel.db.writer.Commit`."""
-        if connection is not self._connection:
+        if connection not in self._connections:
             # A new connection may lead to a restored database, in which known rows are missing.
             self._known.forget()
-            self._connection = connection
+            self._connections.add(connection)
         rows = [row for submission in submissions for row in submission.rows]
         ids = await self._known.ensure(rows)
         again = submissions[0].commit_key is not None
@@ -196,25 +205,40 @@ class MetricsWriter:
                 # A prepared INSERT waits for the server once, a COPY twice.
                 await connection.execute(self._sql["insert_metric"], *records[0])
             else:
-                await connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)
-        except asyncpg.UniqueViolationError:
-            if not again:
+                await insert_rows(connection, "test_metrics", _COLUMNS, records, sharded=self.shards.active)
+        except asyncpg.PostgresError as error:
+            if not again or not is_duplicate(error):
                 raise
             # The attempt before was committed after all; only its answer was lost.
+        self._open_blocks[block] = self._open_blocks.get(block, 0) - len(submissions)
+        await self._close_full_blocks(connection)
 
     async def _assign_positions(
         self, connection: Connection, submissions: Sequence[Submission[MetricRow]], rows: int
     ) -> None:
-        """Set the positions of the submissions; close the old block and open a new one if it is time."""
+        """Set the positions of the submissions; open a new block if it is time."""
         block, seq = self._blocks.take(rows, clock.now())
-        if block != self._open_block:
-            await connection.execute(self._sql["open_block"], block)
-            before, self._open_block = self._open_block, block
-            if before is not None:
-                await self._close_block(connection, before)
+        self._open_blocks[block] = self._open_blocks.get(block, 0) + len(submissions)
+        if block not in self._opened:
+            try:
+                await connection.execute(self._sql["open_block"], block)
+            except BaseException:
+                self._open_blocks[block] -= len(submissions)
+                raise
+            self._opened.add(block)
         for submission in submissions:
             submission.commit_key = (block, seq)
             seq += len(submission.rows)
+
+    async def _close_full_blocks(self, connection: Connection) -> None:
+        """Close the blocks before the present one to which nothing is written any more.
+
+        One with a refused submission stays open: it is closed like those of a service that crashed.
+        """
+        for block in [each for each, left in self._open_blocks.items() if each != self._blocks.block and left <= 0]:
+            await self._close_block(connection, block)
+            self._open_blocks.pop(block, None)
+            self._opened.discard(block)
 
     async def _close_block(self, connection: Connection, block: int) -> None:
         async with connection.transaction():

@@ -96,11 +96,15 @@ class TurretCheck:
                 await self._leave_and_return()
                 await check_second_run(self)
             await self.end()
-            self.say("orders with the key smartmob")
-            await check_extension(self)
-            self.say("encryption")
-            await check_curve(self)
+            await self.check_optional_parts()
         self.findings.passed("in-time")
+
+    async def check_optional_parts(self) -> None:
+        """Start the turret again for the extension of orders, and once more for encryption."""
+        self.say("orders with the key smartmob")
+        await check_extension(self)
+        self.say("encryption")
+        await check_curve(self)
 
     # -- the process ----------------------------------------------------------------------------------------------
 

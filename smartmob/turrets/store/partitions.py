@@ -13,7 +13,7 @@ FORMATS = dict.fromkeys(PARTITIONED, _FORMAT)
 """The format of the time in the names of partitions, by table."""
 
 _DAYS_AHEAD = 3
-_ALL_EXIST = "SELECT bool_and(to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name"
+_MISSING = "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL"
 
 
 class Partitions:
@@ -28,10 +28,10 @@ class Partitions:
 
     async def ensure(self, connection: Connection, days: Iterable[date]) -> None:
         """Make the partitions of `days` that are missing; must be called outside a transaction."""
-        for day in sorted(set(days) - self._known):
-            if await self._exist(connection, day):
-                self._known.add(day)
-                continue
+        wanted = set(days) - self._known
+        missing = await self._missing(connection, wanted) if wanted else set()
+        self._known |= wanted - missing
+        for day in sorted(missing):
             async with connection.transaction():
                 # Two services that make the same partition at once would get an error.
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", PARTITIONS_LOCK)
@@ -43,10 +43,10 @@ class Partitions:
             self._known.add(day)
 
     @staticmethod
-    async def _exist(connection: Connection, day: date) -> bool:
-        """Return whether all partitions of a day exist, without waiting for a lock."""
-        names = [_name(table, day) for table in PARTITIONED]
-        return bool(await connection.fetchval(_ALL_EXIST, names))
+    async def _missing(connection: Connection, days: Iterable[date]) -> set[date]:
+        """Return the days of which a partition is missing, without waiting for a lock."""
+        names = {_name(table, day): day for day in days for table in PARTITIONED}
+        return {names[row["name"]] for row in await connection.fetch(_MISSING, list(names))}
 
     async def ensure_ahead(self, connection: Connection, now: datetime) -> None:
         """Make the partitions of today and of the next days."""

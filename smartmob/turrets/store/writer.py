@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from uuid import UUID
+from weakref import WeakSet
 
 import msgspec
 
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, is_unavailable, unavailable
+from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.turrets.hq.batch import Batch, SliceRow
 from smartmob.turrets.hq.machine_events import RunState
@@ -50,7 +52,8 @@ class TurretsWriter:
         self._database = database
         self._sql = queries.load(PACKAGE)
         self._partitions = Partitions()
-        self._connection: Connection | None = None
+        self.shards: RowShards[Batch] = RowShards("turret_batches", lambda batch: batch.run)
+        self._connections: WeakSet[Connection] = WeakSet()
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -133,9 +136,9 @@ class TurretsWriter:
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Batch]]) -> None:
         """Write batches in one transaction; see `smartmob.kernel.db.writer.Commit`."""
-        if connection is not self._connection:
+        if connection not in self._connections:
             self._partitions.forget()
-            self._connection = connection
+            self._connections.add(connection)
         batches = [batch for submission in submissions for batch in submission.rows]
         await self._partitions.ensure(connection, {day for batch in batches for day in batch.days()})
         async with connection.transaction():

@@ -37,10 +37,9 @@ async def _until(looks: list[float], count: int) -> None:
 
 async def test_a_snapshot_is_read_each_second(looking: tuple[Sampler, list[Snapshot], list[float]]) -> None:
     """All callbacks get the same snapshot."""
-    sampler, seconds, looks = looking
-    await _until(looks, 2)
-    assert len(seconds) == 2
-    assert sampler.latest is seconds[-1]
+    sampler, seconds, _ = looking
+    # A second that was late is followed by a look that is none.
+    await until(lambda: len(seconds) >= 2 and sampler.latest is seconds[-1])
     assert seconds[0].at < seconds[1].at
 
 

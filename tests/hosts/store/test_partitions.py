@@ -10,7 +10,7 @@ import pytest
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions, Series
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db.database import Database
+from smartmob.kernel.db.database import PARTITIONS_LOCK, Database
 from tests.hosts.store.rows import DAY, row, span, store
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,14 +41,16 @@ async def _partitions(database: Database) -> list[str]:
 
 
 async def test_partitions_are_created_ahead(database: Database) -> None:
-    """Those of the next days and months exist, and a second call creates none."""
+    """Those of the next days and months exist, and a second call creates none: it does not even wait for a lock."""
     partitions = Partitions(database)
     # The database has those of these days already.
     day = datetime(2031, 2, 27, 12, tzinfo=UTC)
     made, dropped = await partitions.keep(SAMPLES, day, LONG_AGO)
     assert made == [f"host_samples_2031{day}" for day in ("0227", "0228", "0301", "0302")]
     assert dropped == []
-    assert await partitions.keep(SAMPLES, day, LONG_AGO) == ([], [])
+    async with database.acquire() as other, other.transaction():
+        await other.execute("SELECT pg_advisory_xact_lock($1)", PARTITIONS_LOCK)
+        assert await partitions.keep(SAMPLES, day, LONG_AGO) == ([], [])
     assert (await partitions.keep(MINUTES, day, LONG_AGO))[0] == ["host_minutes_203102", "host_minutes_203103"]
 
 

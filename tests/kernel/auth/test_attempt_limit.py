@@ -286,3 +286,19 @@ def test_refusals_are_logged_without_secrets() -> None:
     assert all((line["client"], line["shown"], line["path"]) == ("192.0.2.1", "header", "/jobs") for line in lines)
     assert "s3cret" not in str(lines)
     assert "s3cret" not in repr(Credential("192.0.2.1", "s3cret", "header", "/jobs"))
+
+
+def test_processes_that_share_attempts_limit_an_address_together() -> None:
+    """Each new attempt is told once, with the same digest everywhere; an accepted one is accepted everywhere."""
+    here, there = _Route(2), _Route(2)
+    there.tries.key = here.tries.key
+    here.tries.on_new = lambda address, digest, accepted: there.tries.note(address, digest, accepted=accepted)
+    assert here.attempt(RIGHT)
+    assert not here.attempt("wrong")
+    assert not here.attempt("wrong")
+    assert [address for address, _ in there.tries.refused_now()] == ["192.0.2.1"]
+    assert not there.attempt("other")
+    with pytest.raises(TooManyTries):
+        there.attempt("third")
+    assert there.attempt(RIGHT)  # over the limit, but it was accepted elsewhere
+    assert (here.tries.refused, there.tries.refused) == (1, 1)

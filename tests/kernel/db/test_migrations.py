@@ -13,7 +13,7 @@ import pytest
 from smartmob.app import MIGRATED_FEATURES
 from smartmob.errors import DatabaseError
 from smartmob.kernel.db.database import Connection
-from smartmob.kernel.db.migrations import Migration, apply, collect
+from smartmob.kernel.db.migrations import _LOCK, Migration, apply, collect
 
 ONE = Migration("feature", 1, "0001_one.sql", "CREATE TABLE one (n integer); INSERT INTO one VALUES (1)")
 TWO = Migration("feature", 2, "0002_two.sql", "INSERT INTO one VALUES (2)")
@@ -62,11 +62,14 @@ class TestApply:
         )
         assert await _locks(connection) == 0
 
-    async def test_a_second_call_applies_nothing(self, connection: Connection) -> None:
-        """There is nothing left to do."""
+    async def test_a_second_call_applies_nothing(self, connection: Connection, schema_url: str) -> None:
+        """There is nothing left to do, so it does not wait for another service that applies migrations."""
         await apply(connection, [ONE, TWO])
 
+        other = await asyncpg.connect(schema_url)
+        await other.execute("SELECT pg_advisory_lock($1)", _LOCK)
         assert await apply(connection, [ONE, TWO]) == 0
+        await other.close()
         assert await _rows(connection) == [1, 2]
 
     async def test_only_missing_migrations_are_applied(self, connection: Connection) -> None:

@@ -201,7 +201,7 @@ async def test_a_malformed_head_is_logged_with_its_reason(start: Start) -> None:
 
 async def test_an_incomplete_head_is_closed_at_the_deadline(start: Start) -> None:
     """A connection without a complete head in time is closed, for the first and for later requests."""
-    child = await start(idle_timeout=1.0)
+    child = await start(idle_timeout=3.0)
 
     async def begin(begun: str, earlier: int) -> None:
         async with wire(child.port) as line:
@@ -217,7 +217,7 @@ async def test_an_incomplete_head_is_closed_at_the_deadline(start: Start) -> Non
 
 async def test_slow_bytes_do_not_extend_the_deadline_of_a_head(start: Start) -> None:
     """A head that arrives in small parts has no more time."""
-    child = await start(idle_timeout=1.0)
+    child = await start(idle_timeout=3.0)
     async with wire(child.port) as line:
         line.send("GET /hello HTTP/1.1\nHost: localhost\n")
         ended = asyncio.ensure_future(line.ended())

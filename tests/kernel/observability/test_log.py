@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smartmob.kernel.observability.log import render_json, render_kv, timestamp
+from smartmob.kernel.observability.log import StreamSink, open_logs, render_json, render_kv, timestamp
 from smartmob.kernel.runtime import clock
 
 
@@ -179,3 +180,31 @@ class TestTimestamp:
             told = datetime.fromisoformat(stamp()).timestamp()
 
             assert abs(told - moment) < 0.0011
+
+
+async def test_lines_of_several_processes_are_not_mixed_in_a_pipe() -> None:
+    """Each write to a shared descriptor has whole lines, and no more than a pipe takes in one piece."""
+    # Of a socket of this kind each read returns what was one write.
+    reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sink = StreamSink(writer.detach(), render_kv, owned=True)
+    sink.shared = True
+    for number in range(100):
+        sink.write({"line": number, "text": "x" * 100})
+    sink.write({"text": "y" * 5_000})
+    sink.close()
+    with reader:
+        written = list(iter(lambda: reader.recv(65_536), b""))
+    assert len(b"".join(written).splitlines()) == 101
+    assert all(data.endswith(b"\n") for data in written)
+    assert [data for data in written if len(data) > 4_096] == [written[-1]]
+
+
+async def test_the_lines_of_a_worker_have_its_number(tmp_path: Path) -> None:
+    """Events and finished requests, in both formats."""
+    for log_format, told in (("kv", "worker=2"), ("json", '"worker":2')):
+        file = tmp_path / log_format
+        logs = open_logs(log_format, True, f"file://{file}", worker=2)
+        logs.take("info", "bind", {"port": 1})
+        logs.access([("GET", "/health", 200, 0.001, "an-id")])
+        logs.close()
+        assert [told in line for line in file.read_text().splitlines()] == [True, True]

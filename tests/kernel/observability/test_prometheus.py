@@ -155,3 +155,25 @@ def test_gauges_are_read_for_every_scrape() -> None:
     }
     level[""] = 2.0
     assert _read(gauges(read))["level", ()] == 2.0
+
+
+def test_figures_of_workers_are_added_to_those_of_the_owner() -> None:
+    """Counters, histograms and some gauges are sums; all other gauges are the owner's."""
+    worker, owner = MetricsRegistry(), MetricsRegistry()
+    for registry, count in ((worker, 2), (owner, 3)):
+        stats = RequestStats(lambda _: None)
+        stats.requests["GET", 200] = count
+        stats.durations[0] = count
+        registry.add(http_metrics(stats))
+        values = [Gauge("kept", "Kept.", {"": float(count)}), Gauge("summed", "Summed.", {"a": float(count)}, "label")]
+        registry.add(gauges(lambda values=values: values))
+    owner.add_figures(lambda: worker.figures({"summed"}))
+    lines = owner.text().decode().splitlines()
+    for line in (
+        'smartmob_http_requests_total{method="GET",status="200"} 5.0',
+        "smartmob_http_request_duration_seconds_count 5.0",
+        'smartmob_http_request_duration_seconds_bucket{le="0.001"} 5.0',
+        'summed{label="a"} 5.0',
+        "kept 3.0",
+    ):
+        assert lines.count(line) == 1, line

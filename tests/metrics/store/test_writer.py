@@ -50,8 +50,9 @@ def _submission(rows: list[MetricRow]) -> Submission[MetricRow]:
 async def _blocks(database: Database) -> list[tuple[int | None, int]]:
     """Return for each block its stored and its real number of metrics."""
     rows = await database.fetch(
-        "SELECT metrics, (SELECT count(*) FROM test_metrics AS m WHERE m.block = b.block) AS real "
-        "FROM test_metric_blocks AS b ORDER BY block"
+        "WITH counted AS MATERIALIZED (SELECT block, count(*) AS real FROM test_metrics GROUP BY block) "
+        "SELECT metrics, coalesce(real, 0) AS real FROM test_metric_blocks LEFT JOIN counted USING (block) "
+        "ORDER BY block"
     )
     return [tuple(row) for row in rows]
 
@@ -263,7 +264,7 @@ class TestUnusedItems:
         await connection.close()
 
     async def _age(self, database: Database, item: str = "%") -> None:
-        await database.fetch("UPDATE test_items SET asked_at = asked_at - interval '2 days' WHERE item LIKE $1", item)
+        await database.fetch("UPDATE test_items SET asked_at = now() - interval '2 days' WHERE item LIKE $1", item)
 
     async def _items(self, database: Database) -> list[str]:
         return [row["item"] for row in await database.fetch("SELECT item FROM test_items ORDER BY item")]

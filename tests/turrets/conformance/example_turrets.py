@@ -63,6 +63,17 @@ MISTAKES = {
 """Changes of the good turret, each of which breaks the rule by whose name it stands, and no other."""
 
 
+_CHECKED_IN_FULL = ("", "uuid")
+"""The turret without a mistake, and the one whose mistake shows when it is started again."""
+
+
+class RequiredParts(TurretCheck):
+    """A check without the optional parts, for each of which the turret is started once more."""
+
+    async def check_optional_parts(self) -> None:
+        """Leave them out: they are the same in all examples."""
+
+
 def good_turret() -> str:
     """Return the program on the page about writing turrets."""
     found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -71,11 +82,13 @@ def good_turret() -> str:
 
 
 async def checked(folder: Path, name: str, source: str) -> list[Check]:
-    """Return what a check finds about a turret in Python."""
+    """Return what a check finds about a turret in Python; `name` is its mistake, if it has one."""
     path = folder / f"turret_{name}.py"
     path.write_text(source, encoding="utf-8")
-    options = CheckOptions(command=(sys.executable, str(path)), patience=40.0, limit=800.0)
-    return await TurretCheck(options, lambda text: None).run()
+    # On a busy machine few results come in a second, and cannons seldom fire at once.
+    options = CheckOptions(command=(sys.executable, str(path)), run_time=6.0, patience=40.0, limit=800.0)
+    check = TurretCheck if name in _CHECKED_IN_FULL else RequiredParts
+    return await check(options, lambda text: None).run()
 
 
 def broken(checks: list[Check]) -> dict[str, str]:

@@ -13,17 +13,33 @@ from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
 from tests.turrets.conformance.example_turrets import MISTAKES, broken, checked, good_turret, with_mistake
 
 LIMIT = 800.0
+AT_ONCE = 7
+"""Turrets that are checked at a time: with more, a busy machine is too slow for the time in which each must answer."""
 
 
 @pytest.mark.long
 async def test_a_mistake_breaks_one_rule(tmp_path: Path) -> None:
-    """Each turret with one mistake breaks the rule that says so, and no other; the one without breaks none."""
-    sources = {"": good_turret()} | {rule: with_mistake(rule) for rule in MISTAKES}
-    found = await asyncio.gather(*(checked(tmp_path, rule, source) for rule, source in sources.items()))
-    faults = {rule: broken(checks) for rule, checks in zip(sources, found, strict=True)}
-    assert {rule: set(wrong) for rule, wrong in faults.items()} == {rule: {rule} & set(BY_NAME) for rule in sources}, (
-        faults
-    )
+    """Each turret with one mistake breaks the rule that says so, and no other; the one without breaks none.
+
+    A check forgives what a late machine may have caused, so those with another result are checked again one by one.
+    """
+    left = {"": good_turret()} | {rule: with_mistake(rule) for rule in MISTAKES}
+    for at_once in (AT_ONCE, 1, 1):
+        faults = await _faults(tmp_path, left, at_once)
+        left = {rule: left[rule] for rule, wrong in faults.items() if set(wrong) != {rule} & set(BY_NAME)}
+    assert not left, faults
+
+
+async def _faults(folder: Path, sources: dict[str, str], at_once: int) -> dict[str, dict[str, str]]:
+    """Return the broken rules of turrets, so many of which are checked at a time, by their mistakes."""
+    slots = asyncio.Semaphore(at_once)
+
+    async def faults_of(rule: str, source: str) -> dict[str, str]:
+        async with slots:
+            return broken(await checked(folder, rule, source))
+
+    found = await asyncio.gather(*(faults_of(rule, source) for rule, source in sources.items()))
+    return dict(zip(sources, found, strict=True))
 
 
 @pytest.mark.long

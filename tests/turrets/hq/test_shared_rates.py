@@ -38,13 +38,22 @@ def test_a_turret_that_takes_no_rate_fails_the_run() -> None:
     assert "takes no rate" in str(history.machine.run.reason)
 
 
-def test_a_turret_that_comes_late_has_seconds_to_report_too() -> None:
-    """Its first status is sent before it has got an order, so it says nothing of what the turret takes."""
+def test_a_turret_that_comes_late_has_the_same_seconds_to_report() -> None:
+    """They count from its first status, however long the run has waited for it."""
     history = History()
     history.ask(total_rate=100.0)
     history.after(60)
-    assert states(history.tell(stock("ready", uuid="u1"))) == []
+    assert states(history.tell(stock("ready"))) == []
+    history.after(2)
+    assert states(history.tell(stock("ready"))) == []
     history.after(1)
-    (briefing,) = briefings(history.tell(ours("ready", uuid="u1")))
-    assert briefing.run is not None
-    assert briefing.run.rates == {"u1": 100.0}
+    assert states(history.tell(stock("ready"))) == ["failed"]
+
+
+def test_a_late_turret_that_reports_in_time_fires() -> None:
+    """Its first status came before its first order, without a report."""
+    history = History()
+    history.ask(total_rate=100.0)
+    history.after(60)
+    assert states(history.tell(stock("ready"))) == []
+    assert states(history.tell(ours("ready"))) == ["running"]

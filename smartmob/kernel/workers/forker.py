@@ -1,0 +1,118 @@
+"""The process that forks the workers: it has imported all of the service, and does nothing else.
+
+A worker that is forked from it shares its memory and starts in milliseconds, also when the service itself has threads
+and an event loop, with which a process must not fork. It reads orders from a socket: one byte, the number of a worker,
+with three descriptors, the worker's ends of its sockets for messages and for streams, and the socket that it listens
+on. It writes the number, the process id and the wait status of each worker that has ended. At the end of file, which
+comes also when the service is killed, it ends, and the kernel kills its workers.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from smartmob.kernel.subprocesses import process_tree
+
+NAME = b"smartmob-fork"
+"""The name of this process in `ps` and /proc/PID/comm; those of workers end with their number."""
+
+ENDED = struct.Struct("!BIi")
+"""The report on an ended worker: its number, its process id and its wait status."""
+
+_DESCRIPTORS = 3  # of one order
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that a terminal or an init system sends to all processes of a service; its owner stops the workers."""
+
+Work = Callable[[int, socket.socket, socket.socket, socket.socket], int]
+"""Runs a worker with its number and its three sockets; returns the exit code."""
+
+
+class Forker:
+    """The socket to the process that forks workers."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self.connection = connection
+
+    def fork(self, number: int, sockets: Sequence[socket.socket]) -> None:
+        """Order a worker with these sockets, which stay the caller's to close. Raises OSError."""
+        socket.send_fds(self.connection, [bytes((number,))], [each.fileno() for each in sockets])
+
+    def close(self) -> None:
+        """End the process, which kills its workers, and wait for it."""
+        self.connection.close()
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+
+
+def start(work: Work, close: Callable[[], None] = lambda: None) -> Forker:
+    """Fork the process, whose workers call `work`; it calls `close` first. This process must have no threads yet."""
+    ours, theirs = socket.socketpair()
+    gc.freeze()  # so that a collection in a worker does not copy the shared memory
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return Forker(pid, ours)
+    code = 1
+    try:
+        ours.close()
+        close()
+        code = _serve(theirs, work)
+    finally:
+        os._exit(code)
+
+
+def _serve(orders: socket.socket, work: Work) -> int:
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    process_tree.set_name(NAME)
+    numbers: dict[int, int] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: _report(orders, numbers))
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(orders, 1, _DESCRIPTORS)
+        if not data:
+            return 0
+        # An end that is reported before its number is known would be lost.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+        parent = os.getpid()
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+            orders.close()
+            os._exit(_work(data[0], parent, work, descriptors))
+        numbers[pid] = data[0]
+        for descriptor in descriptors:
+            os.close(descriptor)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
+
+
+def _work(number: int, parent: int, work: Work, descriptors: list[int]) -> int:
+    process_tree.die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:  # it has died before the order to die with it
+        return 1
+    process_tree.set_name(f"smartmob-work{number}".encode())
+    messages, streams, listening = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    try:
+        return work(number, messages, streams, listening)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+
+
+def _report(orders: socket.socket, numbers: dict[int, int]) -> None:
+    """Write the number, the process id and the wait status of each worker that has ended."""
+    with suppress(ChildProcessError, OSError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            orders.sendall(ENDED.pack(numbers.pop(pid, 0), pid, status))

@@ -1,0 +1,279 @@
+"""The owner's side of the workers: starts them, replaces one that ends, and keeps them in step with the service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from smartmob.errors import StartupError
+from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.observability.event_logger import get_logger
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.workers.figures import Sums
+from smartmob.kernel.workers.forker import ENDED, Forker
+from smartmob.kernel.workers.worker_messages import (
+    TO_OWNER,
+    Attempt,
+    Failed,
+    Figures,
+    Pong,
+    Published,
+    Reload,
+    Started,
+    Stop,
+    Welcome,
+)
+from smartmob.kernel.workers.worker_process import WorkerProcess
+
+log = get_logger()
+
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+_STEP_SECONDS = 1.0
+"""The longest time that a request of the owner waits for a worker that does not answer."""
+_HEARTBEAT_SECONDS = 2.0
+"""The most that the figures of a worker are behind when it is killed."""
+_PROVEN_SECONDS = 10.0
+"""The age from which a worker that ends is replaced at once."""
+PAUSES_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""The times before a worker is replaced that ended young; the last one counts from then on."""
+_MOST_FAILED_STARTS = 5  # of successors, one after the other
+_STATUS_SECONDS = 1.0
+
+
+class WorkerPool:
+    """Runs one worker for each of the listening `sockets`, which stay open here when a worker ends.
+
+    So connections that arrive while a worker is replaced wait for its successor. `events` are the classes of events
+    that the workers publish here. Set `welcome` before `start`.
+    """
+
+    def __init__(
+        self, forker: Forker, sockets: Sequence[socket.socket], tasks: TaskRegistry, bus: EventBus,
+        attempts: AttemptLimit, *, events: Iterable[type], to_workers: Iterable[type],
+        pauses: Sequence[float] = PAUSES_SECONDS,
+    ) -> None:  # fmt: skip
+        self.welcome: Callable[[], Welcome] = lambda: Welcome("", "", "", b"")
+        self.error: str | None = None
+        self.on_failure: Callable[[], object] = lambda: None
+        self._forker = forker
+        self._sockets = sockets
+        self._tasks = tasks
+        self._bus = bus
+        self._attempts = attempts
+        self._events: Mapping[str, type] = {kind.__name__: kind for kind in events}
+        self._workers: dict[int, WorkerProcess] = {}
+        self._unreported: dict[int, deque[WorkerProcess]] = {}
+        self._sender: WorkerProcess | None = None
+        self._sums = Sums()
+        self._failed_starts = 0
+        self._pauses = pauses
+        self._stopping = False
+        self._received = b""
+        self._accept: Callable[[socket.socket], object] = lambda connected: connected.close()
+        for kind in to_workers:
+            bus.subscribe(kind, self._publish)
+        attempts.on_new = self._share_attempt
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the host and the port on which the workers listen."""
+        host, port = self._sockets[0].getsockname()[:2]
+        return host, port
+
+    async def start(self, accept: Callable[[socket.socket], Any]) -> None:
+        """Start all workers; `accept` gets their connections to this process. Raises StartupError."""
+        self._accept = lambda connected: self._tasks.start("worker-stream", accept(connected))
+        self._forker.connection.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._forker.connection.fileno(), self._read_ends)
+        started = [await self._launch(number, 0.0) for number in range(1, len(self._sockets) + 1)]
+        reasons = await asyncio.gather(*(worker.started for worker in started))
+        if reason := next(filter(None, reasons), None):
+            raise StartupError(f"a worker cannot start: {reason}")
+        self._tasks.supervise("workers-heartbeat", self._run_heartbeat)
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        """Answer a request of the owner as if there were no workers: see `in_step`."""
+        await self.in_step()
+        response: web.StreamResponse = await handler(request)
+        if request.method not in _SAFE_METHODS:
+            await self.in_step()
+        return response
+
+    async def check(self) -> str | None:
+        """Raise StartupError unless all workers run; the check of /ready."""
+        running = sum(worker.ready for worker in self._workers.values())
+        if running < len(self._sockets):
+            raise StartupError(f"{running} of {len(self._sockets)} workers run; the others are being started")
+        return None
+
+    async def in_step(self) -> None:
+        """Wait until what the workers have sent has its effect here, and what was sent to them its effect there.
+
+        A worker that does not answer in time is left out until it answers again.
+        """
+        waiting = [worker.ping() for worker in self._workers.values() if worker.ready and worker.responsive]
+        if not waiting or self._stopping:
+            return
+        _, late = await asyncio.wait(waiting, timeout=_STEP_SECONDS)
+        if late:
+            for worker in self._workers.values():
+                worker.check_answered(late)
+
+    def figures(self) -> Figures:
+        """Return the sums of the figures of all workers that ran, as they were when they last answered."""
+        return self._sums.total(worker.figures for worker in self._workers.values())
+
+    def reload(self) -> None:
+        """Have the workers read the certificate again."""
+        self._send(Reload())
+
+    def stop_accepting(self) -> None:
+        """Close the listening sockets and order the workers to end."""
+        self._stopping = True
+        for listening in self._sockets:
+            listening.close()
+        self._send(Stop())
+
+    async def close(self, seconds: float) -> None:
+        """Wait at most `seconds` until the workers have ended, then kill what is left."""
+        if not self._stopping:
+            self.stop_accepting()
+        if ends := [worker.ended for worker in self._workers.values()]:
+            await asyncio.wait(ends, timeout=seconds)
+        asyncio.get_running_loop().remove_reader(self._forker.connection.fileno())
+        await asyncio.to_thread(self._forker.close)
+        for worker in tuple(self._workers.values()):
+            worker.close()
+
+    async def _run_heartbeat(self) -> None:
+        """Background task: keep the figures of the workers fresh, and ask those again that did not answer."""
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            for worker in self._workers.values():
+                worker.responsive = True
+            await self.in_step()
+
+    async def _launch(self, number: int, pause: float) -> WorkerProcess:
+        messages, their_messages = socket.socketpair()
+        streams, their_streams = socket.socketpair()
+        with their_messages, their_streams:
+            self._forker.fork(number, (their_messages, their_streams, self._sockets[number - 1]))
+        worker = WorkerProcess(number, pause)
+        self._workers[number] = worker
+        self._unreported.setdefault(number, deque()).append(worker)
+        await worker.connect(messages, streams, self._accept)
+        worker.send(self.welcome())
+        for address, digest in self._attempts.refused_now():
+            worker.send(Attempt(address, digest.hex(), accepted=False))
+        self._tasks.start(f"worker-{number}", self._follow(worker))
+        return worker
+
+    async def _follow(self, worker: WorkerProcess) -> None:
+        async for data in worker.lines():
+            self._handle(worker, TO_OWNER.decode(data))
+        self._sums.retire(worker.figures)
+        was_ready = worker.ready
+        worker.close()
+        if self._stopping:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STATUS_SECONDS):
+                await asyncio.shield(worker.status)
+        if not was_ready:
+            await self._start_failed(worker)
+            return
+        log.warning("worker.ended", worker=worker.number, status=worker.status_text())
+        pause = 0.0
+        if worker.age < _PROVEN_SECONDS:
+            pause = next((longer for longer in self._pauses if longer > worker.pause), self._pauses[-1])
+        await self._replace(worker.number, pause)
+
+    async def _start_failed(self, worker: WorkerProcess) -> None:
+        reason = worker.reason or f"it ended before it could answer ({worker.status_text()})"
+        first = not worker.replaces
+        worker.started_with(reason)
+        if first:
+            return
+        self._failed_starts += 1
+        log.error("worker.not_started", worker=worker.number, reason=reason)
+        if self._failed_starts >= _MOST_FAILED_STARTS:
+            self._fail(f"a worker cannot start again: {reason}")
+            return
+        await self._replace(worker.number, self._pauses[self._failed_starts])
+
+    async def _replace(self, number: int, pause: float) -> None:
+        await asyncio.sleep(pause)
+        if self._stopping:
+            return
+        try:
+            worker = await self._launch(number, pause)
+        except OSError as error:
+            self._fail(f"a worker cannot start again: {error.strerror}")
+            return
+        worker.replaces = True
+
+    def _fail(self, error: str) -> None:
+        if self.error is None and not self._stopping:
+            self.error = error
+            self.on_failure()
+
+    def _handle(self, worker: WorkerProcess, message: object) -> None:
+        match message:
+            case Started():
+                self._failed_starts = 0
+                worker.started_with(None)
+                log.info("worker.started", worker=worker.number)
+            case Failed(reason=reason):
+                worker.reason = reason
+            case Published(kind=kind, value=value):
+                self._sender = worker
+                try:
+                    self._bus.publish(msgspec.json.decode(value, type=self._events[kind]))
+                finally:
+                    self._sender = None
+            case Attempt(address=address, digest=digest, accepted=accepted):
+                self._attempts.note(address, bytes.fromhex(digest), accepted=accepted)
+                self._send(message, but=worker)
+            case Pong(number=number, figures=figures):
+                worker.answered(number, figures)
+
+    def _publish(self, event: object) -> None:
+        value = msgspec.Raw(msgspec.json.encode(event))
+        self._send(Published(type(event).__name__, value), but=self._sender)
+
+    def _share_attempt(self, address: str, digest: bytes, accepted: bool) -> None:
+        self._send(Attempt(address, digest.hex(), accepted))
+
+    def _send(self, message: Any, but: WorkerProcess | None = None) -> None:
+        for worker in self._workers.values():
+            if worker is not but:
+                worker.send(message)
+
+    def _read_ends(self) -> None:
+        """Keep the wait status of each worker that has ended."""
+        try:
+            data = self._forker.connection.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._forker.connection.fileno())
+            self._fail("the process that starts the workers has ended")
+            return
+        self._received += data
+        while len(self._received) >= ENDED.size:
+            number, _, status = ENDED.unpack(self._received[: ENDED.size])
+            self._received = self._received[ENDED.size :]
+            if waiting := self._unreported.get(number):
+                waiting.popleft().set_status(os.waitstatus_to_exitcode(status))

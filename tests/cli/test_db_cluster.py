@@ -1,0 +1,33 @@
+"""`smartmob db distribute` and `rebalance`: refusals without Citus, and the tables that `db status` shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartmob.cli import db_cluster
+from smartmob.kernel.db.cluster_status import ClusterStatus, Node, ShardGroup
+from tests.acceptance.commands import run
+
+
+async def test_a_database_without_citus_is_refused(database_url: str) -> None:
+    """One line says what is missing, and the command ends with 1."""
+    code, output, errors = await run("db", "distribute", "--dry-run", DATABASE_URL=database_url)
+
+    assert (code, output, errors.count("\n")) == (1, "", 1)
+    assert "this database has no Citus: install it on all nodes, CREATE EXTENSION citus" in errors
+
+
+def test_the_cluster_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """The nodes with their shards, the groups of tables with their skew, and the tables that are left."""
+    nodes = [Node("a:5432", True, True, 2, 1_000), Node("b:5432", False, False, 32, 9_000)]
+    groups = [ShardGroup("sessions", ["test_metrics", "test_sessions"], 32, 9_000, 1.254)]
+
+    db_cluster.print_cluster(ClusterStatus("13.2-1", nodes, groups, ["marks"], {}))
+
+    output, errors = capsys.readouterr()
+    lines = [" ".join(line.split()) for line in output.splitlines()]
+    assert "Nodes of Citus 13.2-1" in lines
+    assert "a:5432 coordinator yes 2 1.0 kB" in lines
+    assert "b:5432 - no 32 9.0 kB" in lines
+    assert "sessions 32 9.0 kB 1.25 test_metrics, test_sessions" in lines
+    assert errors == "not distributed yet: marks (smartmob db distribute)\n"

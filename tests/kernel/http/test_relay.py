@@ -1,0 +1,68 @@
+"""Requests that are passed on to another server, and its answers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from smartmob.kernel.http.relay import Relay, StreamConnector, passed_on
+
+
+async def _echo(request: web.Request) -> web.Response:
+    names = ("Accept-Encoding", "Authorization", "Connection", "Expect", "X-Own")
+    seen = {name: request.headers[name] for name in names if name in request.headers}
+    return web.json_response({"seen": seen, "body": (await request.read()).decode()}, headers={"Location": "/next"})
+
+
+@asynccontextmanager
+async def _served() -> AsyncIterator[tuple[str, list[socket.socket]]]:
+    """Run a server, and one that passes requests on to it over streams; give the address and the streams."""
+    behind = web.Application()
+    behind.router.add_route("*", "/{path:.*}", _echo)
+    runner = web.AppRunner(behind)
+    await runner.setup()
+    opened: list[socket.socket] = []
+
+    async def open_stream() -> socket.socket:
+        ours, theirs = socket.socketpair()
+        assert runner.server is not None
+        await asyncio.get_running_loop().connect_accepted_socket(runner.server, theirs)
+        opened.append(ours)
+        return ours
+
+    relay = Relay(StreamConnector(open_stream, keep=True), "the server")
+
+    async def pass_on(request: web.Request) -> web.StreamResponse:
+        headers = passed_on(request.headers, frozenset(("x-own", "expect"))) | {"X-Own": "ours"}
+        return await relay.relay(request, URL(f"http://localhost{request.path_qs}"), headers, "/prefix")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", pass_on, expect_handler=_ignore)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/")), opened
+        await relay.close()
+    await runner.cleanup()
+
+
+async def _ignore(_: web.Request) -> None:
+    """Leave it to the relay to ask for the body."""
+
+
+async def test_a_client_that_waits_before_it_sends_is_told_to_go_on() -> None:
+    """Bodies of any length arrive, headers of the connection do not, and a connection is used again."""
+    async with _served() as (url, opened), aiohttp.ClientSession() as client:
+        sent = {"X-Own": "forged", "Authorization": "Bearer x", "Accept-Encoding": "identity"}
+        for options in ({"expect100": True}, {"chunked": True}, {}):
+            async with client.post(url, data="text" * 50_000, headers=sent, allow_redirects=False, **options) as answer:
+                document = await answer.json()
+                assert answer.headers["Location"] == "/prefix/next"
+            assert len(document["body"]) == 200_000
+            assert document["seen"] == {"Accept-Encoding": "identity", "Authorization": "Bearer x", "X-Own": "ours"}
+        assert len(opened) == 1

@@ -1,0 +1,126 @@
+"""The owner's side of workers, which are real processes that do little."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+
+from smartmob.errors import StartupError
+from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.workers import forker
+from smartmob.kernel.workers import worker_messages as messages
+from smartmob.kernel.workers.pool import WorkerPool
+from smartmob.kernel.workers.worker_messages import Failed, Figures, Ping, Pong, Published, Started, Stop, Welcome
+from tests.waiting import until
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event that each worker sends back with its own number, and that ends the worker `end`."""
+
+    number: int
+    end: int = 0
+
+
+def _send(connection: socket.socket, message: messages.ToOwner) -> None:
+    connection.sendall(messages.line(message))
+
+
+def _work(number: int, connection: socket.socket, _streams: socket.socket, _listening: socket.socket) -> int:
+    handled = 0
+    for line in connection.makefile("rb"):
+        match messages.TO_WORKER.decode(line):
+            case Welcome(own_name=name) if name == f"fail {number}":
+                _send(connection, Failed("no disk is left"))
+                return 1
+            case Welcome():
+                _send(connection, Started())
+            case Published(value=value):
+                handled += 1
+                if msgspec.json.decode(value, type=_Told).end == number:
+                    return 3
+                _send(connection, Published("_Told", msgspec.Raw(msgspec.json.encode(_Told(number)))))
+            case Ping(number=asked):
+                _send(connection, Pong(asked, Figures({"handled": [("handled_total", {}, float(handled))]}, {})))
+            case Stop():
+                return 0
+    return 1
+
+
+@asynccontextmanager
+async def _pool(name: str = "") -> AsyncIterator[tuple[WorkerPool, EventBus]]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    made = forker.start(_work, lambda: None)
+    tasks, bus = TaskRegistry(), EventBus()
+    pool = WorkerPool(
+        made, sockets, tasks, bus, AttemptLimit(), events=(_Told,), to_workers=(_Told,), pauses=(0.0,) * 6
+    )
+    pool.welcome = lambda: Welcome("", name, "", b"")
+    try:
+        yield pool, bus
+    finally:
+        await pool.close(10.0)
+        await tasks.close()
+
+
+def _collect(bus: EventBus) -> list[_Told]:
+    found: list[_Told] = []
+    bus.subscribe(_Told, found.append)
+    return found
+
+
+async def test_events_of_one_worker_reach_the_owner_and_the_other_worker() -> None:
+    """After `in_step` each has had its effect, and the figures are those of all workers."""
+    async with _pool() as (pool, bus):
+        found = _collect(bus)
+        await pool.start(_refuse_streams)
+        assert await pool.check() is None
+        bus.publish(_Told(0))
+        await pool.in_step()
+        # Each worker has answered, and each answer was given to the other worker, which answered that in turn.
+        assert {told.number for told in found} == {0, 1, 2}
+        assert pool.figures().counters["handled"][0][2] >= 2
+
+
+async def test_a_worker_that_ends_is_replaced_and_its_figures_stay() -> None:
+    """Its exit code is known; until the successor answers, the check of /ready says what is missing."""
+    async with _pool() as (pool, bus):
+        await pool.start(_refuse_streams)
+        first = pool._workers[2]
+        bus.publish(_Told(0, end=2))
+        await first.ended
+        with pytest.raises(StartupError, match="1 of 2 workers run"):
+            await pool.check()
+        assert await first.status == 3
+        await until(lambda: pool._workers[2] is not first)
+        assert await pool._workers[2].started is None
+        assert await pool.check() is None
+
+
+async def test_a_worker_that_cannot_start_ends_the_service_with_its_reason() -> None:
+    """At the first start at once, later after some tries."""
+    async with _pool("fail 2") as (pool, _):
+        with pytest.raises(StartupError, match="a worker cannot start: no disk is left"):
+            await pool.start(_refuse_streams)
+    async with _pool() as (pool, bus):
+        failed = asyncio.Event()
+        pool.on_failure = failed.set
+        await pool.start(_refuse_streams)
+        pool.welcome = lambda: Welcome("", "fail 1", "", b"")
+        bus.publish(_Told(0, end=1))
+        await failed.wait()
+        assert pool.error == "a worker cannot start again: no disk is left"
+
+
+async def _refuse_streams(connected: socket.socket) -> None:
+    connected.close()
