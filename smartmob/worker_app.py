@@ -23,6 +23,7 @@ from smartmob.kernel.auth import feature as access
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
 from smartmob.kernel.auth.events import TokensChanged
+from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.auth.token_service import TokenService
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.features import Dependencies, Feature
@@ -129,7 +130,8 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
-    kernel_parts = (settings, bus, tasks, Spawner(tasks), tokens, bodies, registry, viewers, Readiness())
+    guard = ReservationGuard()  # no route of a worker starts work on a machine
+    kernel_parts = (settings, bus, tasks, Spawner(tasks), tokens, bodies, registry, viewers, Readiness(), guard)
     dependencies = Dependencies(*kernel_parts, database, ServiceRegistry(database, settings))
     known, reporting = access.build(dependencies), hosts.build(dependencies, in_worker=True)
     reporting.service.own_name = welcome.own_name
