@@ -130,8 +130,9 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
-    parts = (settings, bus, tasks, Spawner(tasks), tokens, bodies, registry, viewers, Readiness(), ReservationGuard())
-    dependencies = Dependencies(*parts, database, ServiceRegistry(database, settings))
+    guard = ReservationGuard()  # no route of a worker starts work on a machine
+    kernel_parts = (settings, bus, tasks, Spawner(tasks), tokens, bodies, registry, viewers, Readiness(), guard)
+    dependencies = Dependencies(*kernel_parts, database, ServiceRegistry(database, settings))
     known, reporting = access.build(dependencies), hosts.build(dependencies, in_worker=True)
     reporting.service.own_name = welcome.own_name
     measures = metrics.build(dependencies, reporting.service, host_finder=reporting.service.addresses, in_worker=True)

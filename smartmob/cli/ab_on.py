@@ -23,11 +23,12 @@ from smartmob.cli import ab_there, printing
 from smartmob.cli.ab_there import BEAT_SECONDS, SILENCE_SECONDS, Task
 from smartmob.cli.commands import CONNECT_SECONDS
 from smartmob.cli.node_selection import find_node
-from smartmob.cli.reserve import released, reserved
+from smartmob.cli.reserve import listed, released, reserved
 from smartmob.cli.server_options import DEFAULT_SERVER, address, with_server_options
 from smartmob.cli.side_archives import pack
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.client.command_client import CommandClient
+from smartmob.client.failures import NotConnected
 from smartmob.client.http import RestClient
 from smartmob.client.listener import Listener
 from smartmob.client.messages import StandardErrorBytes
@@ -38,6 +39,8 @@ from smartmob.options import PREFIX
 LEASE_SECONDS = 2.5 * SILENCE_SECONDS
 """The length of the reservation, which is prolonged. It is longer than the far end needs to notice a lost near end."""
 _PATIENCE_SECONDS = 24 * 3600.0  # for a machine that others use
+_PAUSE_SECONDS = 5.0  # between two looks at another experiment of the same user
+_REASON = "smartmob ab"  # the beginning of the reason of a reservation for an experiment
 _CHUNK_BYTES = 256 * 1024
 _INTERRUPTED = 130  # the exit code of a program that CTRL-C has ended
 _SIDES_COUNT = 2
@@ -89,6 +92,8 @@ async def _measure_there(
     server: str, token: str | None, ca_file: Path | None, machine: str, program: str, arguments: dict[str, Any]
 ) -> int:
     """Reserve the machine, measure there, and return the exit code."""
+    if not shlex.split(program):
+        raise SettingsError("--smartmob is empty")
     words = arguments["words"]
     given = () if arguments["commands"] else words[: 1 if arguments["selftest"] else _SIDES_COUNT]
     with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="smartmob-ab-") as folder:
@@ -101,7 +106,7 @@ async def _measure_there(
                 raise RemoteError(f"the node {node} is {found.problem}")
             task, archives = await asyncio.to_thread(_packed, given, Path(folder), arguments)
             try:
-                async with _reserved(rest, node, " ".join(["smartmob ab", *given])):
+                async with _reserved(rest, node, " ".join([_REASON, *given])):
                     return await _run(rest.url if found is None else found.url, rest, program, task, archives)
             except asyncio.CancelledError:
                 return _INTERRUPTED
@@ -115,21 +120,37 @@ def _packed(given: Sequence[str], folder: Path, arguments: dict[str, Any]) -> tu
 
 @asynccontextmanager
 async def _reserved(rest: RestClient, node: str, reason: str) -> AsyncIterator[None]:
-    """Hold the machine during the block; the reservation that the user has is used and left as it is."""
-    if SHOWN.id:
+    """Hold the machine during the block; a reservation that the user has made is used and left as it is."""
+    said = False
+    while (own := await _own(rest, node)) is not None and own["reason"].startswith(_REASON):
+        if not said:
+            printing.say(f"Waiting: another experiment of yours runs there ({own['reason']})")
+            said = True
+        await asyncio.sleep(_PAUSE_SECONDS)
+    if own is not None:
         yield
         return
     made = await reserved(rest, node, LEASE_SECONDS, reason, patience=_PATIENCE_SECONDS)
-    SHOWN.id = made["id"]
+    before, SHOWN.id = SHOWN.id, made["id"]
     async with RestClient(rest.url, rest.token, rest.ca_file) as holder:
         renewal = asyncio.get_running_loop().create_task(_prolong(holder, node, reason))
+        is_over = True
         try:
             yield
+        except NotConnected:
+            is_over = False  # the far end goes on until it notices, and the reservation ends by itself
+            raise
         finally:
             renewal.cancel()
-            with suppress(RemoteError):
-                await asyncio.shield(released(holder, node))
-            SHOWN.id = ""
+            if is_over:
+                with suppress(RemoteError):
+                    await asyncio.shield(released(holder, node))
+            SHOWN.id = before
+
+
+async def _own(rest: RestClient, node: str) -> dict[str, Any] | None:
+    """Return the reservation of the machine if the user has it."""
+    return next((each for each in await listed(rest) if each["node"] == node and each["mine"]), None)
 
 
 async def _prolong(rest: RestClient, node: str, reason: str) -> None:
@@ -142,8 +163,6 @@ async def _prolong(rest: RestClient, node: str, reason: str) -> None:
 async def _run(url: str, rest: RestClient, program: str, task: Task, archives: Sequence[Path]) -> int:
     """Run the far end, and pass its output on. CTRL-C ends it with the verdicts so far."""
     words = shlex.split(program)
-    if not words:
-        raise SettingsError("--smartmob is empty")
     async with CommandClient(url, rest.token, ca_file=rest.ca_file, timeout=CONNECT_SECONDS) as client:
         listener = client.start(
             "exec", [*words, "ab", "--from-input"], binary=True, apart=client.takes("exec", "apart")

@@ -8,18 +8,22 @@ printed.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import platformdirs
 
+from smartmob.cli import printing
 from smartmob.cli.side_archives import SentSide, unpack
 from smartmob.errors import InvalidInput
 from smartmob.experiments.sides import SENT
@@ -55,7 +59,22 @@ def measure(command: Callable[..., int]) -> int:
         SENT.set(found)
         os.chdir(folder)
         threading.Thread(target=_watch, args=(data.fileno(),), daemon=True).start()
-        return command(**task.arguments)
+        with _alone():
+            return command(**task.arguments)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other experiment that was sent here runs, and keep others waiting until the end of the block."""
+    folder = Path(platformdirs.user_cache_path("smartmob"))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "experiment-there.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            printing.say("Waiting: another experiment runs on this machine")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _copy(source: Any, target: Path, size: int) -> None:

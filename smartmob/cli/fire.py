@@ -149,7 +149,8 @@ async def fire(
     limits.shown(summary)
     if target is not None:
         await _save(rest, f"{RUNS}/{_ident(run)}/report", target)
-    _write_junit(summary, junit)
+    if junit is not None:
+        run_conditions.write_junit(summary, junit)
     _show_result(summary, state, limits, as_json=as_json)
 
 
@@ -231,14 +232,6 @@ def _checked(
 def _warm_up(text: str | None) -> dict[str, str]:
     """Return the query for the option --warm-up; 0s asks for none, whatever the project has."""
     return {} if text is None else {"warm_up": f"{duration_seconds(_WARM_UP, text, may_be_zero=True):g}"}
-
-
-def _write_junit(summary: Mapping[str, Any], target: Path | None) -> None:
-    if target is None:
-        return
-    with output_files.replacing(target) as file:
-        file.write(run_conditions.junit(summary).encode())
-    printing.say(f"{target} is written")
 
 
 def _show_result(summary: Mapping[str, Any], state: str, limits: RunConditions, *, as_json: bool) -> None:

@@ -8,13 +8,14 @@ import math
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
 import orjson
 
-from smartmob.cli import printing
+from smartmob.cli import output_files, printing
 from smartmob.errors import SettingsError
 from smartmob.turrets.conditions import KEY, OPTION, PlannedCondition, planned, results_of
 from smartmob.turrets.model import ConditionConfig
@@ -155,3 +156,10 @@ def junit(summary: Mapping[str, Any]) -> str:
     suites.append(suite)
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
+
+
+def write_junit(summary: Mapping[str, Any], target: Path) -> None:
+    """Write the conditions of a run to a file as JUnit XML. Raises OSError."""
+    with output_files.replacing(target) as file:
+        file.write(junit(summary).encode())
+    printing.say(f"{target} is written")

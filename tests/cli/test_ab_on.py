@@ -23,11 +23,25 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_two_folders_are_sent_and_measured(smartmob: Command, tmp_path: Path) -> None:
-    """Output and exit code are those of the command there; the reservation and the files are gone at the end."""
+    """Output and exit code are those of the command there, and the files are gone; the user's reservation stays."""
+    ident = json.loads((await smartmob("reserve", "--for", "6h", "--json"))[1])["id"]
+    before = (await smartmob("reservations", "--json", SMARTMOB_RESERVATION=ident))[1]
     sides = [str(write_suite(tmp_path / name)) for name in ("one", "two")]
     options = ("--python", sys.executable, "--witness", "clock", "--max-pairs", "1", "--max-time", "13m", "--json")
     code, output, errors = await smartmob(
-        "ab", *sides, "--on", "service", "--smartmob", _HERE, *options, "--fail-on", "undecided", "--", "-k", "fixture"
+        "ab",
+        *sides,
+        "--on",
+        "service",
+        "--smartmob",
+        _HERE,
+        *options,
+        "--fail-on",
+        "undecided",
+        "--",
+        "-k",
+        "fixture",
+        SMARTMOB_RESERVATION=ident,
     )
     assert code == 1, errors
     found = json.loads(output)
@@ -35,7 +49,7 @@ async def test_two_folders_are_sent_and_measured(smartmob: Command, tmp_path: Pa
     assert [test["name"] for test in found["tests"]] == ["test_work.py::test_fixture"]
     assert "pair 1" in errors
     assert "--fail-on: undecided" in errors
-    assert json.loads((await smartmob("reservations", "--json"))[1]) == []
+    assert (await smartmob("reservations", "--json", SMARTMOB_RESERVATION=ident))[1] == before
     assert os.listdir(tmp_path / "files") == []
     assert list((tmp_path / "cache" / "smartmob" / "experiments").iterdir()) == []
 

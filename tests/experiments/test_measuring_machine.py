@@ -45,7 +45,7 @@ def test_a_duet_gets_two_cores() -> None:
 
 
 def test_counters_of_the_processor_are_looked_for() -> None:
-    """Where the kernel lists none, none are tried."""
+    """On a kernel that lists none, none are tried."""
     devices = Path("/sys/bus/event_source/devices")
     if not any(each.name.startswith(("cpu", "armv8")) for each in devices.glob("*")):
         assert not measuring_machine.has_counters()
