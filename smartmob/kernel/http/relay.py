@@ -58,9 +58,14 @@ class StreamConnector(aiohttp.BaseConnector):
 class Relay:
     """The HTTP client of another server."""
 
-    def __init__(self, connector: aiohttp.BaseConnector, name: str) -> None:
-        """`name` is that of the server in errors."""
+    def __init__(self, connector: aiohttp.BaseConnector, name: str, heartbeat: float | None = None) -> None:
+        """`name` is that of the server in errors.
+
+        With `heartbeat` the clients of WebSockets get a ping after so many seconds, since those of the server are
+        answered here, and a client that has vanished would never be missed.
+        """
         self._name = name
+        self._heartbeat = heartbeat
         self._active = 0
         self._closing = False
         self._session = aiohttp.ClientSession(
@@ -147,6 +152,7 @@ class Relay:
                 compress=False,
                 max_msg_size=_MAX_FRAME_BYTES,
                 autoclose=False,
+                heartbeat=self._heartbeat,
             )
             await ws_upgrade.accept(request, client)
             # A relay ends by closing the other side, which ends the other relay.

@@ -4,7 +4,7 @@ A worker that is forked from it shares its memory and starts in milliseconds, al
 and an event loop, with which a process must not fork. It reads orders from a socket: one byte, the number of a worker,
 with three descriptors, the worker's ends of its sockets for messages and for streams, and the socket that it listens
 on. It writes the number, the process id and the wait status of each worker that has ended. At the end of file, which
-comes also when the service is killed, it ends, and the kernel kills its workers.
+comes also when the service is killed, it kills its workers and ends; when it is killed itself, the kernel kills them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from smartmob.kernel.subprocesses import process_tree
@@ -76,10 +76,11 @@ def _serve(orders: socket.socket, work: Work) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: _report(orders, numbers))
     while True:
         data, descriptors, _, _ = socket.recv_fds(orders, 1, _DESCRIPTORS)
-        if not data:
-            return 0
         # An end that is reported before its number is known would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+        if not data:
+            _end(numbers)
+            return 0
         parent = os.getpid()
         pid = os.fork()
         if not pid:
@@ -106,6 +107,16 @@ def _work(number: int, parent: int, work: Work, descriptors: list[int]) -> int:
 
         traceback.print_exc()
         return 1
+
+
+def _end(pids: Collection[int]) -> None:
+    """Kill the workers that are left, and wait for them, so that no zombie is left to another process."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        with suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def _report(orders: socket.socket, numbers: dict[int, int]) -> None:

@@ -36,6 +36,8 @@ from smartmob.kernel.workers.worker_messages import (
 
 _OWN_HEADERS = frozenset((owner_access.HEADER.lower(), hdrs.CONTENT_LENGTH.lower(), hdrs.EXPECT.lower()))
 
+_HEARTBEAT_SECONDS = 30.0
+
 Handle = Callable[[Any], Awaitable[object]]
 
 
@@ -46,7 +48,7 @@ class OwnerLink:
         self._messages = messages
         self._secret = ""
         self._opener = StreamOpener(streams)
-        self._relay = Relay(StreamConnector(self._opener.open, keep=True), "the service")
+        self._relay = Relay(StreamConnector(self._opener.open, keep=True), "the service", _HEARTBEAT_SECONDS)
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._applying = False

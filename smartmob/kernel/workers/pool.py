@@ -156,11 +156,9 @@ class WorkerPool:
             worker.close()
 
     async def _run_heartbeat(self) -> None:
-        """Background task: keep the figures of the workers fresh, and ask those again that did not answer."""
+        """Background task: keep the figures of the workers fresh."""
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
-            for worker in self._workers.values():
-                worker.responsive = True
             await self.in_step()
 
     async def _launch(self, number: int, pause: float) -> WorkerProcess:

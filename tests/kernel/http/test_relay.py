@@ -25,6 +25,7 @@ async def _echo(request: web.Request) -> web.Response:
 async def _served() -> AsyncIterator[tuple[str, list[socket.socket]]]:
     """Run a server, and one that passes requests on to it over streams; give the address and the streams."""
     behind = web.Application()
+    behind.router.add_get("/socket", _echo_messages)
     behind.router.add_route("*", "/{path:.*}", _echo)
     runner = web.AppRunner(behind)
     await runner.setup()
@@ -37,7 +38,7 @@ async def _served() -> AsyncIterator[tuple[str, list[socket.socket]]]:
         opened.append(ours)
         return ours
 
-    relay = Relay(StreamConnector(open_stream, keep=True), "the server")
+    relay = Relay(StreamConnector(open_stream, keep=True), "the server", heartbeat=0.01)
 
     async def pass_on(request: web.Request) -> web.StreamResponse:
         headers = passed_on(request.headers, frozenset(("x-own", "expect"))) | {"X-Own": "ours"}
@@ -49,6 +50,14 @@ async def _served() -> AsyncIterator[tuple[str, list[socket.socket]]]:
         yield str(server.make_url("/")), opened
         await relay.close()
     await runner.cleanup()
+
+
+async def _echo_messages(request: web.Request) -> web.WebSocketResponse:
+    answer = web.WebSocketResponse()
+    await answer.prepare(request)
+    async for message in answer:
+        await answer.send_str(message.data)
+    return answer
 
 
 async def _ignore(_: web.Request) -> None:
@@ -66,3 +75,13 @@ async def test_a_client_that_waits_before_it_sends_is_told_to_go_on() -> None:
             assert len(document["body"]) == 200_000
             assert document["seen"] == {"Accept-Encoding": "identity", "Authorization": "Bearer x", "X-Own": "ours"}
         assert len(opened) == 1
+
+
+async def test_the_client_of_a_websocket_is_asked_whether_it_lives() -> None:
+    """A ping comes from here, since the server's own are answered here and say nothing of the client."""
+    async with (
+        _served() as (url, _),
+        aiohttp.ClientSession() as client,
+        client.ws_connect(f"{url}socket", autoping=False) as socket,
+    ):
+        assert (await socket.receive()).type is aiohttp.WSMsgType.PING

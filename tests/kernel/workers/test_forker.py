@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 
+import psutil
 import pytest
 
 from smartmob.kernel.workers import forker
@@ -38,6 +39,7 @@ def test_workers_are_forked_on_order_and_their_ends_are_told() -> None:
     assert _report(made.connection) == (2, workers[1][2], signal.SIGKILL)
     made.close()
     assert workers[2][1].recv(1) == b""  # the kernel has closed the sockets of the last one
+    assert not psutil.pid_exists(workers[2][2])  # and nothing of it is left for another process to reap
     for _, ours, _ in workers:
         ours.close()
 
