@@ -60,8 +60,9 @@ class RecordingSink:
         self.number = 0
         self.job = False
         self.values: list[Any] = []
-        self.data = b""
-        self.streams = {1: b"", 2: b""}
+        # To add to bytes would copy them: an output of 50 MB would take seconds.
+        self.data = bytearray()
+        self.streams = {1: bytearray(), 2: bytearray()}
         self.offsets: list[int] = []
         self.gaps: list[tuple[int, int]] = []
         self.outcome: Outcome | None = None
