@@ -21,6 +21,9 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 
+PATIENCE_SECONDS = 120.0
+"""The time that records wait for the database, which is always there: on a busy machine an answer may take seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunningFeature:
@@ -116,7 +119,7 @@ async def feature(
 ) -> AsyncIterator[RunningFeature]:
     """Run a feature until the end of the block; its data directory is kept."""
     tasks, bus = TaskRegistry(), EventBus()
-    database = Database(DatabaseSettings(url=database_url, patience=2.0), None)
+    database = Database(DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS), None)
     await database.open()
     store = JobStore(database)
     records = GroupCommitWriter("jobs", database, store.commit)
