@@ -21,6 +21,9 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 
+PATIENCE_SECONDS = 120.0
+"""The time that records wait for the database, which is always there: on a busy machine an answer may take seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunningFeature:
@@ -60,8 +63,9 @@ class RecordingSink:
         self.number = 0
         self.job = False
         self.values: list[Any] = []
-        self.data = b""
-        self.streams = {1: b"", 2: b""}
+        # To add to bytes would copy them: an output of 50 MB would take seconds.
+        self.data = bytearray()
+        self.streams = {1: bytearray(), 2: bytearray()}
         self.offsets: list[int] = []
         self.gaps: list[tuple[int, int]] = []
         self.outcome: Outcome | None = None
@@ -115,7 +119,7 @@ async def feature(
 ) -> AsyncIterator[RunningFeature]:
     """Run a feature until the end of the block; its data directory is kept."""
     tasks, bus = TaskRegistry(), EventBus()
-    database = Database(DatabaseSettings(url=database_url, patience=120.0), None)
+    database = Database(DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS), None)
     await database.open()
     store = JobStore(database)
     records = GroupCommitWriter("jobs", database, store.commit)

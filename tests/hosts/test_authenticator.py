@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import pytest
@@ -33,12 +34,18 @@ class _Book:
         return found
 
 
+@cache
+def _secret() -> bytes:
+    """Return the hash of the password once for all tests: it takes 45 ms."""
+    return scrypt("123", b"s" * 16)
+
+
 @pytest.fixture(name="book")
 def _book() -> _Book:
     """Return the rows of the machine `a` with the password `123`, and of the service's own machine."""
     book = _Book()
     book.stored = {
-        "a": {"salt": b"s" * 16, "secret": scrypt("123", b"s" * 16)},
+        "a": {"salt": b"s" * 16, "secret": _secret()},
         "own": {"salt": None, "secret": None},
     }
     return book

@@ -390,7 +390,7 @@ class TestBounds:
         """Slices of a second are kept for the live view up to 8 MiB with their error texts; all are stored."""
         gathered = Gathered()
         errors = {f"{number}" + "x" * 999: 1 for number in range(5)}
-        part = slice_of(1, [1e-6 * 1.01**number for number in range(2_000)], errors=errors)
+        part = slice_of(1, [1e-6 * 1.01**number for number in range(20)], errors=errors)
         each = len(part.histogram) + sum(map(len, part.errors))
         count = 2 * 8 * 1024 * 1024 // each
         for number in range(count):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -28,8 +29,9 @@ from tests.turrets.report.test_trust import FINE
 BEGIN = 1_700_000_000.0
 
 
+@cache
 def _run(seed: int, factor: float = 1.0, errors: float = 0.01, rate: int = 40, seconds: int = 120) -> BatchedRun:
-    """Return a run whose latency wanders slowly, and by a factor."""
+    """Return a run whose latency wanders slowly, and by a factor; it is made once, since comparisons only read it."""
     chance = random.Random(seed)
     samples, level = [LoadSample(BEGIN, 0.0, "mark", counted=False)], 0.0
     for second in range(seconds):
