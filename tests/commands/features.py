@@ -115,7 +115,7 @@ async def feature(
 ) -> AsyncIterator[RunningFeature]:
     """Run a feature until the end of the block; its data directory is kept."""
     tasks, bus = TaskRegistry(), EventBus()
-    database = Database(DatabaseSettings(url=database_url, patience=2.0), None)
+    database = Database(DatabaseSettings(url=database_url, patience=60.0), None)
     await database.open()
     store = JobStore(database)
     records = GroupCommitWriter("jobs", database, store.commit)
