@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from smartmob import app
+from smartmob.kernel.db.database import Database
 from smartmob.kernel.http.gate import RequestGate
 from smartmob.kernel.http.server import Runner
+from smartmob.settings import Settings
 
 _STOP_SECONDS = 800.0
+
+
+def built_with_database(settings: Settings) -> tuple[app.Service, Database]:
+    """Return a service and its database, whose patience a test shortens when it cuts the database off."""
+    made: list[Database] = []
+
+    def make(*arguments: Any) -> Database:
+        made.append(Database(*arguments))
+        return made[-1]
+
+    with patch.object(app, "Database", make):
+        service = app.build(settings)
+    return service, made[0]
 
 
 class ServiceServer(TestServer):

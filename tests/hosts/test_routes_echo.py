@@ -16,11 +16,13 @@ import structlog
 
 from smartmob.app import build
 from smartmob.feature_settings import DatabaseSettings, HostsSettings
+from smartmob.kernel.db.database import Database
 from smartmob.kernel.http.json_depth import MAX_LEVELS
 from smartmob.kernel.runtime import clock
 from tests.conftest import running
 from tests.hosts.samples import CLIENT_ID, answered, client_id, register, report, sample, talking
 from tests.kernel.proxy import Proxy, proxy_to
+from tests.serving import built_with_database
 from tests.waiting import SECONDS, until
 
 
@@ -235,15 +237,16 @@ class TestEcho:
 
 
 @asynccontextmanager
-async def _by_a_proxy(settings: Any, url: str, patience: float = 60.0) -> AsyncIterator[tuple[Any, Proxy]]:
+async def _by_a_proxy(settings: Any, url: str) -> AsyncIterator[tuple[Any, Proxy, Database]]:
     """Give a client of a service on which `wood` has stored a sample, and the way to its database."""
     async with proxy_to(url) as proxy:
-        reached = replace(settings, database=DatabaseSettings(url=proxy.url, patience=patience))
-        async with running(build(reached)) as client:
+        reached = replace(settings, database=DatabaseSettings(url=proxy.url, patience=60.0))
+        service, database = built_with_database(reached)
+        async with running(service) as client:
             await register(client)
             async with talking(client) as talk:
                 assert (await talk.send(sample()))["type"] == "DATA_RETURN"
-            yield client, proxy
+            yield client, proxy, database
 
 
 class TestSlowDatabase:
@@ -251,7 +254,7 @@ class TestSlowDatabase:
 
     async def test_a_message_waits_for_the_answer_of_the_sample_before(self, settings: Any, database_url: str) -> None:
         """A message that comes while a sample is being stored is answered after it."""
-        async with _by_a_proxy(settings, database_url) as (client, proxy):
+        async with _by_a_proxy(settings, database_url) as (client, proxy, _):
             now = clock.epoch()
             sent = [{"type": "CLIENT_DATA", "data": sample(now - number), "client_id": CLIENT_ID} for number in (1, 2)]
             async with talking(client) as talk:
@@ -268,12 +271,13 @@ class TestSlowDatabase:
 
     async def test_a_sample_without_database_is_reported_as_not_stored(self, settings: Any, database_url: str) -> None:
         """The client gets an error, and the connection stays open."""
-        async with _by_a_proxy(settings, database_url, patience=2.0) as (client, proxy):
+        async with _by_a_proxy(settings, database_url) as (client, proxy, database):
             async with talking(client) as talk:
                 proxy.cut()
+                database.patience = 2.0
                 refused = await talk.ask({"type": "CLIENT_DATA", "data": sample(), "client_id": CLIENT_ID})
                 assert (refused["type"], refused["problem"]) == ("ERROR", "unavailable")
-                proxy.up = True
+                proxy.up, database.patience = True, 60.0
                 async with asyncio.timeout(SECONDS):
                     while (await talk.send(sample()))["type"] == "ERROR":
                         pass
@@ -281,7 +285,7 @@ class TestSlowDatabase:
 
     async def test_a_sample_is_stored_although_its_client_has_left(self, settings: Any, database_url: str) -> None:
         """The sample is stored, and its answer is dropped silently."""
-        async with _by_a_proxy(settings, database_url) as (client, proxy):
+        async with _by_a_proxy(settings, database_url) as (client, proxy, _):
             proxy.flowing.clear()
             async with talking(client) as talk:
                 await talk.say({"type": "CLIENT_DATA", "data": sample(id=77), "client_id": CLIENT_ID})

@@ -18,6 +18,7 @@ import pytest
 from smartmob.app import build
 from smartmob.errors import InvalidInput
 from smartmob.feature_settings import DatabaseSettings, ProcessesSettings
+from smartmob.kernel.db.database import Database
 from smartmob.processes.events import ProcessDeleted, ProcessExited, ProcessStarted
 from smartmob.processes.service import signal_number
 from smartmob.settings import Settings
@@ -27,6 +28,7 @@ from tests.kernel.subprocesses.families import FAMILY, family, living
 from tests.processes.archives import make_archive
 from tests.processes.conftest import SLEEP, Agent, lines, to_the_end, until_line
 from tests.processes.file_server import FileServer
+from tests.serving import built_with_database
 from tests.waiting import until
 
 
@@ -187,21 +189,25 @@ async def test_a_stopping_service_stops_all_processes_in_parallel(settings: Sett
 
 
 @asynccontextmanager
-async def _run_apart(settings: Settings, files: FileServer, database_url: str) -> AsyncIterator[tuple[Agent, Proxy]]:
+async def _run_apart(
+    settings: Settings, files: FileServer, database_url: str
+) -> AsyncIterator[tuple[Agent, Proxy, Database]]:
     """Run a service whose database can be cut off."""
     async with proxy_to(database_url) as proxy:
-        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=1.0))
-        async with running(build(away)) as client:
-            yield Agent(client, files), proxy
+        away = replace(settings, database=DatabaseSettings(url=proxy.url, patience=60.0))
+        service, database = built_with_database(away)
+        async with running(service) as client:
+            yield Agent(client, files), proxy, database
 
 
 async def test_without_a_database_nothing_is_created_or_deleted(
     settings: Settings, files: FileServer, database_url: str
 ) -> None:
     """The answer is 503, and the state before it stays: nothing unstored runs, and an undeleted process continues."""
-    async with _run_apart(settings, files, database_url) as (agent, proxy):
+    async with _run_apart(settings, files, database_url) as (agent, proxy, database):
         before = await agent.run(SLEEP)
         proxy.cut()
+        database.patience = 1.0
         wanted = {"app": "app", "node": "web.1", "process_type": "web", "source_url": files.url("/app.tar.gz")}
         async with agent.client.post("/create-process", json=wanted) as response:
             assert response.status == 503
@@ -212,7 +218,7 @@ async def test_without_a_database_nothing_is_created_or_deleted(
         # Programs are restarted without the database, and the events are stored later.
         os.kill(before["pid"], signal.SIGKILL)
         await until(lambda: _restarted(agent))
-        proxy.up = True
+        proxy.up, database.patience = True, 60.0
         await until(lambda: _event(agent, "restarted"))
         await agent.post("delete", "app.web.0")
 
@@ -221,12 +227,13 @@ async def test_a_stop_that_was_refused_can_be_repeated(
     settings: Settings, files: FileServer, database_url: str
 ) -> None:
     """It is stored then: a restarted service does not start the process."""
-    async with _run_apart(settings, files, database_url) as (agent, proxy):
+    async with _run_apart(settings, files, database_url) as (agent, proxy, database):
         await agent.run(SLEEP)
         proxy.cut()
+        database.patience = 1.0
         await agent.post("stop", "app.web.0", status=503)
         assert (await agent.status("app.web.0"))["state"] == "running"
-        proxy.up = True
+        proxy.up, database.patience = True, 60.0
         await until(lambda: _stopped(agent))
     async with running(build(settings)) as client:
         assert (await Agent(client, files).status("app.web.0"))["state"] == "stopped"

@@ -18,8 +18,8 @@ from smartmob.turrets.store.writer import TurretsWriter
 class Store:
     """The reader, the writer, and the group commit of a database."""
 
-    def __init__(self, url: str, patience: float) -> None:
-        self.database = Database(DatabaseSettings(url=url, patience=patience), None)
+    def __init__(self, url: str) -> None:
+        self.database = Database(DatabaseSettings(url=url, patience=60.0), None)
         self.reader, self.writer = TurretsReader(self.database), TurretsWriter(self.database)
         self.live = GroupCommitWriter("turrets", self.database, self.writer.commit)
 
@@ -30,9 +30,9 @@ class Store:
 
 
 @asynccontextmanager
-async def opened(url: str, patience: float = 5.0) -> AsyncIterator[Store]:
+async def opened(url: str) -> AsyncIterator[Store]:
     """Yield an open store."""
-    store, tasks = Store(url, patience), TaskRegistry()
+    store, tasks = Store(url), TaskRegistry()
     await store.database.open()
     await store.live.start(tasks)
     try:

@@ -28,6 +28,7 @@ from smartmob.turrets.model import RunConfig
 from smartmob.turrets.protocol import Result
 from tests.conftest import running
 from tests.kernel.proxy import proxy_to
+from tests.serving import built_with_database
 from tests.turrets.conftest import QUICK, Recruit
 from tests.turrets.messages import slice_of, stock_result
 from tests.turrets.runs import ask, get, post, until_over, until_state
@@ -123,21 +124,23 @@ async def test_no_result_is_lost_while_the_database_is_away(
     """Only stored messages are acknowledged; those that came in the meantime are stored afterwards."""
     async with proxy_to(database_url) as proxy:
         away = replace(
-            settings, turrets=replace(QUICK, drain=60.0), database=DatabaseSettings(url=proxy.url, patience=0.3)
+            settings, turrets=replace(QUICK, drain=60.0), database=DatabaseSettings(url=proxy.url, patience=60.0)
         )
-        async with running(build(away)) as client:
+        service, database = built_with_database(away)
+        async with running(service) as client:
             own, stock = await recruit(client, OwnTurret), await recruit(client, StockTurret)
             run = await ask(client, run_time=3.0, min_turrets=2)
             await own.until_told("start")
             await own.deliver(slice_of(0, [0.01] * 10))
             await own.until_acknowledged(1)
             proxy.cut()
+            database.patience = 0.3
             for number in range(5):
                 await own.deliver(slice_of(number, [0.01] * 10))
             await stock.fire(*({"elapsed": 0.1} for _ in range(100)))
             await own.until_told("stop")
             assert own.acknowledged == 1
-            proxy.up = True
+            proxy.up, database.patience = True, 60.0
             over = await until_over(client, run["id"])
             assert (over["state"], over["transactions"]) == ("finished", 160)
             assert (await get(client, f"/turret-runs/{run['id']}/summary"))["transactions"] == 160

@@ -69,14 +69,15 @@ async def test_the_older_of_two_active_runs_fails(store: Store) -> None:
 
 async def test_states_are_kept_while_the_database_is_away(database_url: str) -> None:
     """They are written when it is back."""
-    async with proxy_to(database_url) as proxy, opened(proxy.url, patience=0.1) as store:
+    async with proxy_to(database_url) as proxy, opened(proxy.url) as store:
         recorder, run = RunRecorder(store.reader, store.writer), _run()
         await store.writer.insert_run("here", run, b'{"run_time": 5.0}', None)
         recorder.record_member(run.id, _member("a"))
         recorder.record_run(replace(run, state="running"), 1, 0, Counters())
         proxy.cut()
+        store.database.patience = 0.1
         assert not await recorder.write()
-        proxy.up = True
+        proxy.up, store.database.patience = True, 60.0
         assert await recorder.write()
         stored = await store.reader.run(UUID(run.id))
         assert stored is not None
