@@ -20,8 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -131,10 +133,12 @@ def _samples(url: str, count: int) -> int:
 def _wait_for(condition: Callable[[], bool], failure: str) -> None:
     """Wait until a condition holds; raises TimeoutError."""
     until = time.perf_counter() + _LIMIT_SECONDS
-    while not condition():
-        if time.perf_counter() > until:
-            raise TimeoutError(f"{failure} within {_LIMIT_SECONDS:g} seconds")
+    while time.perf_counter() < until:
+        with suppress(urllib.error.HTTPError):  # 503: the service has more to do than it can answer at the moment
+            if condition():
+                return
         time.sleep(_POLL_SECONDS)
+    raise TimeoutError(f"{failure} within {_LIMIT_SECONDS:g} seconds")
 
 
 def _start_nodes(url: str, count: int, folder: Path) -> list[subprocess.Popen[bytes]]:
