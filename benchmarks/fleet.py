@@ -20,7 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -127,6 +130,17 @@ def _samples(url: str, count: int) -> int:
     return sum(datetime.fromisoformat(time) > since for time in newest)
 
 
+def _wait_for(condition: Callable[[], bool], failure: str) -> None:
+    """Wait until a condition holds; raises TimeoutError."""
+    until = time.perf_counter() + _LIMIT_SECONDS
+    while time.perf_counter() < until:
+        with suppress(urllib.error.HTTPError):  # 503: the service has more to do than it can answer at the moment
+            if condition():
+                return
+        time.sleep(_POLL_SECONDS)
+    raise TimeoutError(f"{failure} within {_LIMIT_SECONDS:g} seconds")
+
+
 def _start_nodes(url: str, count: int, folder: Path) -> list[subprocess.Popen[bytes]]:
     """Start the processes of nodes."""
     ranges = [(first, min(_BY_PROCESS, count - first)) for first in range(0, count, _BY_PROCESS)]
@@ -139,11 +153,9 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
     memory, began = service.memory_info().rss, time.perf_counter()
     children = _start_nodes(url, count, folder)
     try:
-        while _connected(url) < count:
-            if time.perf_counter() - began > _LIMIT_SECONDS:
-                raise TimeoutError(f"{count} nodes did not join within {_LIMIT_SECONDS:g} seconds")
-            time.sleep(_POLL_SECONDS)
+        _wait_for(lambda: _connected(url) >= count, f"{count} nodes did not join")
         joined = time.perf_counter() - began
+        _wait_for(lambda: _samples(url, count) >= count, f"{count} nodes did not report their load")
         before, started = service.cpu_times(), time.perf_counter()
         joining = before
         time.sleep(_IDLE_SECONDS)
@@ -159,7 +171,10 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
             "nodes": count,
             "join seconds": round(joined, 2),
             "exec seconds": [round(each, 2) for each in seconds],
-            "processor seconds of an exec": {"service": round(cpu, 2), "client": round(client_cpu / _ROUNDS, 2)},
+            "processor seconds of an exec, with the samples meanwhile": {
+                "service": round(cpu, 2),
+                "client": round(client_cpu / _ROUNDS, 2),
+            },
             "percent of a core with samples": round(100 * idle, 2),
             "nodes with samples of the last seconds": samples,
             "the same of a node": round(100 * idle / count, 3),
