@@ -14,6 +14,12 @@ class DatabaseSettings:
 
     url: str | None = setting(None, "PostgreSQL to use instead of the embedded one (also DATABASE_URL).", secret=True)
     url_file: Path | None = setting(None, "File with the database URL; keeps its password out of process listings.")
+    statement_cache_size: int = setting(
+        100,
+        "Prepared statements that each connection keeps; 0 behind a pooler in transaction mode.",
+        low=0,
+        high=10_000,
+    )
     wait: float = setting(30.0, "Seconds to wait at start for an external database.", low=0, high=3600)
     patience: float = setting(
         5.0, "Seconds that an accepted request waits while the database is unavailable.", low=0, high=600

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from smartmob.app import MIGRATED_FEATURES
-from smartmob.distribution import DISTRIBUTOR
+from smartmob.distribution import DISTRIBUTOR, PLACEMENTS
 from smartmob.feature_settings import DatabaseSettings
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
 from smartmob.hosts.store.partitions import Partitions as HostPartitions
@@ -27,11 +27,7 @@ CITUS = "SMARTMOB_TEST_CITUS_URL"
 
 _SHARDS = 4  # of each group: as few as show what several nodes do, since each has all partitions
 
-_TABLES = """
-SELECT string_agg(quote_ident(relname), ', ') FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-    AND relname <> ALL ('{schema_migrations,citus_tables,citus_schemas}')
-"""
+_TABLES = ", ".join(name for name in PLACEMENTS if name != migrations.LEDGER)
 _ROWS_OF_MIGRATIONS = (
     "INSERT INTO command_numbers (name, next) VALUES ('request', 1)",
     "INSERT INTO host_progress (name, until) VALUES ('minutes', '-infinity')",
@@ -71,7 +67,7 @@ class CitusDatabases:
                 await TurretPartitions().ensure_ahead(connection, clock.now())
                 await self._make_host_partitions()
                 self._ready = True
-            await connection.execute(f"TRUNCATE {await connection.fetchval(_TABLES)}")
+            await connection.execute(f"TRUNCATE {_TABLES}")
             for statement in _ROWS_OF_MIGRATIONS:
                 await connection.execute(statement)
         finally:

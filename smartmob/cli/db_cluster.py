@@ -45,8 +45,9 @@ def distribute_command(shards: int | None, dry_run: bool, as_json: bool, config:
             await citus.require_ready(connection, place.migrations)
             steps = await citus.plan(connection, PLACEMENTS)
             if not dry_run:
-                await citus.set_visibility(connection)
-                await _distribute(connection, steps, shards or citus.DEFAULT_SHARDS)
+                with citus.one_line():
+                    await citus.set_visibility(connection)
+                    await _distribute(connection, steps, shards or citus.DEFAULT_SHARDS)
         finally:
             await connection.close()
         if as_json:
@@ -116,9 +117,10 @@ def rebalance_command(dry_run: bool, block_writes: bool, as_json: bool, config: 
         connection = await place.database.connect()
         try:
             await citus.require_ready(connection, place.migrations)
-            moves = await citus.moves(connection)
-            if moves and not dry_run:
-                await _rebalance(connection, block_writes, len(moves))
+            with citus.one_line():
+                moves = await citus.moves(connection)
+                if moves and not dry_run:
+                    await _rebalance(connection, block_writes, len(moves))
         finally:
             await connection.close()
         if as_json:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,15 @@ async def require_ready(connection: Connection, known: Sequence[Migration]) -> N
         )
 
 
+@contextmanager
+def one_line() -> Iterator[None]:
+    """Turn an error of the server into a DatabaseError with its first line."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise DatabaseError(f"the cluster refuses it: {str(error).splitlines()[0]}") from None
+
+
 async def set_visibility(connection: Connection) -> None:
     """Let catalogs show shards in new connections to the database, which must be owned by the role.
 
@@ -143,12 +153,19 @@ async def distribute(connection: Connection, step: Step, shards: int, *, online:
 
 
 async def _distribute_online(connection: Connection, step: Step, shards: int) -> bool:
-    """Distribute a table while it is written to; return False if Citus cannot, as for a table with partitions."""
+    """Distribute a table while it is written to; return False if Citus cannot.
+
+    It cannot with partitions, without a key or logical replication, or where the server forbids its output plugin.
+    """
     assert isinstance(step.placement, Sharded)
     call = f"SELECT create_distributed_table_concurrently($1::text::regclass, $2, {_colocation(step, shards)})"
     try:
         await connection.execute(call, step.table, step.placement.column)
-    except (asyncpg.FeatureNotSupportedError, asyncpg.ObjectNotInPrerequisiteStateError):
+    except (
+        asyncpg.FeatureNotSupportedError,
+        asyncpg.ObjectNotInPrerequisiteStateError,
+        asyncpg.InternalServerError,  # the code with which errors of other connections of the cluster arrive
+    ):
         return False
     return True
 

@@ -114,6 +114,7 @@ class Database:
             min_size=1,
             max_size=self._settings.pool_size,
             timeout=_CONNECT_SECONDS,
+            statement_cache_size=self._settings.statement_cache_size,
             init=timestamps.set_codec,
             reset=_keep_session,
             **self._connect_arguments,
@@ -133,7 +134,9 @@ class Database:
     async def connect(self) -> asyncpg.Connection[Record]:
         """Return a new connection, which the caller must close."""
         connection: asyncpg.Connection[Record] = await asyncpg.connect(
-            timeout=_CONNECT_SECONDS, **self._connect_arguments
+            timeout=_CONNECT_SECONDS,
+            statement_cache_size=self._settings.statement_cache_size,
+            **self._connect_arguments,
         )
         try:
             await timestamps.set_codec(connection)

@@ -21,6 +21,7 @@ _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 LEDGER = "schema_migrations"
 _LOCK = 7_330_461_120  # the key of the advisory lock: any number that other programs are unlikely to use
+_WAIT_FOR_OTHERS = "SELECT pg_advisory_xact_lock($1)"
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     room text NOT NULL,
@@ -98,34 +99,41 @@ async def apply(connection: Connection, migrations: Sequence[Migration], followe
     Raises DatabaseError when an applied migration was edited, or the database is newer than this program.
     """
     # Most services start on a database that is up to date, which needs no lock to be seen.
-    done = await applied(connection)
-    if done and not _missing(migrations, done):
-        check(migrations, done)
+    known = await applied(connection)
+    if known and not _missing(migrations, known):
+        check(migrations, known)
         return 0
-    await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
-    try:
+    async with connection.transaction():
+        await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
         await connection.execute(_LEDGER)
-        done = await applied(connection)
-        check(migrations, done)
-        missing = _missing(migrations, done)
-        for migration in missing:
-            async with connection.transaction():
-                if follower is not None:
-                    await follower.begin(connection)
-                await connection.execute(migration.sql)
-                if follower is not None:
-                    await follower.follow(connection)
-                await connection.execute(
-                    "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ($1, $2, $3, $4)",
-                    migration.feature,
-                    migration.number,
-                    migration.name,
-                    migration.checksum,
-                )
-            log.info("database.migrated", room=migration.feature, migration=migration.name)
-        return len(missing)
-    finally:
-        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+    known = await applied(connection)
+    check(migrations, known)
+    done = 0
+    for migration in _missing(migrations, known):
+        done += await _apply(connection, migration, follower)
+    return done
+
+
+async def _apply(connection: Connection, migration: Migration, follower: Follower | None) -> bool:
+    """Apply a migration in a transaction; return False if another service has done so meanwhile."""
+    async with connection.transaction():
+        await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
+        if (migration.feature, migration.number) in await applied(connection):
+            return False
+        if follower is not None:
+            await follower.begin(connection)
+        await connection.execute(migration.sql)
+        if follower is not None:
+            await follower.follow(connection)
+        await connection.execute(
+            "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ($1, $2, $3, $4)",
+            migration.feature,
+            migration.number,
+            migration.name,
+            migration.checksum,
+        )
+    log.info("database.migrated", room=migration.feature, migration=migration.name)
+    return True
 
 
 def _missing(migrations: Sequence[Migration], done: Mapping[tuple[str, int], str]) -> list[Migration]:
