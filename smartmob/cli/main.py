@@ -28,6 +28,7 @@ _SECTIONS = {
     "Tests": {
         "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
         "ab": ("smartmob.cli.ab:command", "Measure two versions in turns, and tell which tests became slower."),
+        "experiments": ("smartmob.cli.experiments:command", "Stored results of the command ab: list, show, send."),
         "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
     },
     "Programs": {

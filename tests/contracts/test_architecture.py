@@ -89,7 +89,7 @@ ROLES = {
     # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them.
     "experiments": {
         *("cleaner", "confidence_sequence", "decision", "experiment", "false_discoveries", "instruction_counts"),
-        *("measured_run", "measuring_machine", "sides"),
+        *("listing", "measured_run", "measuring_machine", "sides", "stored_experiment"),
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
     "nodes": {"limited_requests", "links", "pipe", "proxy", "record_store", "records"},

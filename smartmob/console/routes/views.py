@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -17,7 +18,7 @@ from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthentica
 from smartmob.kernel.http.bodies import parameter, wants_html
 from smartmob.kernel.http.routing import HTML, Handler
 
-_CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host")
+_CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host", "experiment")
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -84,6 +85,17 @@ class PageHandlers:
 
     async def item(self, request: web.Request) -> web.StreamResponse:
         return self._page("item", "Tests", request.query.get("variant", "")[:200] or "A test")
+
+    async def experiments(self, _: web.Request) -> web.StreamResponse:
+        return self._page("experiments", "Tests", "Experiments")
+
+    async def experiment(self, request: web.Request) -> web.StreamResponse:
+        text = parameter(request, "id")
+        try:
+            found = (await self._services.experiments.details(UUID(text))).summary
+        except ValueError:
+            raise NotFound(f"there is no experiment {text[:200]}") from None
+        return self._page("experiment", "Tests", f"{found.base.given} → {found.head.given}", id=str(found.id))
 
     async def processes(self, _: web.Request) -> web.StreamResponse:
         return self._page("processes", "Programs", "Programs")
