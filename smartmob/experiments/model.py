@@ -73,7 +73,10 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 class Instructions(msgspec.Struct, frozen=True):
-    """The instructions of one call on both sides. `spread` is how far two runs of one side differ, as a share."""
+    """The instructions of one call on both sides.
+
+    `spread` is how far the differences of single calls lie apart, as a share.
+    """
 
     verdict: Counted
     base: Count | None = None
