@@ -54,6 +54,51 @@ def _time(lot: random.Random, noise: float, drift: float) -> float:
     return 0.005 * math.exp(drift + process + abs(lot.gauss(0, noise)) + outlier)
 
 
+def normal(lot: random.Random, slower: float) -> Pairs:
+    """Yield pairs whose log-ratio has a normal spread of 12 %: the mean is the best estimate, as a t-test assumes."""
+    while True:
+        first, second = (0.005 * math.exp(lot.gauss(0, 0.12 / math.sqrt(2))) for _ in range(2))
+        yield first, second * (1 + slower)
+
+
+def two_speeds(lot: random.Random, slower: float) -> Pairs:
+    """Yield pairs on a machine that changes between two speeds, 25 % apart, some of them within a pair."""
+    fast = True
+    while True:
+        times = []
+        for _ in range(2):
+            fast = fast if lot.random() < 0.8 else not fast
+            times.append((1.0 if fast else 1.25) * math.exp(lot.gauss(0, 0.04)))
+        yield times[0], times[1] * (1 + slower)
+
+
+MODELS: Sequence[tuple[str, Callable[[random.Random, float], Pairs]]] = (
+    ("phases, drift and outliers", pairs_of),
+    ("normal, 12 %", normal),
+    ("two speeds", two_speeds),
+)
+"""Models of noise; none but the normal one was used to choose the constants of the rule."""
+
+
+def efficiency(tests: int) -> list[list[object]]:
+    """Return for each model the pairs of the sequence beside those of a fixed number that knows the spread."""
+    rows: list[list[object]] = []
+    for name, model in MODELS:
+        lot = random.Random(98)
+        known = [math.log(head / base) for (base, head), _ in zip(model(lot, 0.0), range(5_000), strict=False)]
+        noise = statistics.stdev(known)
+        row: list[object] = [name, f"{noise:.0%}"]
+        for slower in SIZES[1:]:
+            number = math.ceil(((_NORMAL + _POWER) * noise / math.log1p(slower)) ** 2)
+            results = [
+                sequence(model(random.Random(f"{name} {slower} {seed}"), slower), 40 * number) for seed in range(tests)
+            ]
+            used = statistics.fmean(number for _, number in results)
+            row += [str(number), f"{used:.0f}", f"{used / number:.2f}"]
+        rows.append(row)
+    return rows
+
+
 def sequence(pairs: Pairs, most: int) -> tuple[bool, int]:
     """Decide as `smartmob ab` does for a single test, looking after each pair."""
     found = ConfidenceSequence()
@@ -165,6 +210,9 @@ def main() -> None:
         rows.append(row)
     head = ("rule", "false in 1,000", "10 % found", "pairs", "20 % found", "pairs")
     print(table(head, rows))
+    print()
+    head = ("noise", "spread", "10 %: fixed number", "sequence", "ratio", "20 %: fixed number", "sequence", "ratio")
+    print(table(head, efficiency(max(1, options.tests // 10))))
 
 
 if __name__ == "__main__":

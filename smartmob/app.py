@@ -15,6 +15,7 @@ from smartmob.commands import feature as commands
 from smartmob.console import feature as console
 from smartmob.console.services import Services
 from smartmob.distribution import DISTRIBUTOR
+from smartmob.experiments import feature as experiments
 from smartmob.hosts import feature as hosts
 from smartmob.kernel.audit import feature as audit
 from smartmob.kernel.auth import feature as access
@@ -54,7 +55,7 @@ from smartmob.reservations import feature as reservations
 from smartmob.settings import Settings
 from smartmob.turrets import feature as turrets
 
-FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts, nodes, reservations)
+FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts, nodes, reservations, experiments)
 """All features that have tables."""
 
 MIGRATED_FEATURES = {
@@ -180,6 +181,7 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     built_commands = commands.build(dependencies, programs=built_processes.service.one_off)
     built_turrets = turrets.build(dependencies, host_load=hosts_service)
     built_marks, built_nodes = marks.build(dependencies), nodes.build(dependencies, hosts_service)
+    built_experiments = experiments.build(dependencies)
     services = Services(
         metrics=built_metrics.service,
         hosts=hosts_service,
@@ -188,13 +190,10 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
         turrets=built_turrets.service,
         marks=built_marks.service,
         nodes=built_nodes.service,
+        experiments=built_experiments.service,
     )
     built_alerts = alerts.build(dependencies, services)
     built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks, built_alerts)
-    return (
-        access.build(dependencies),
-        *built,
-        built_nodes,
-        reservations.build(dependencies, built_nodes.service),
-        console.build(dependencies, services, built_alerts.service),
-    )
+    last = (built_nodes, reservations.build(dependencies, built_nodes.service), built_experiments)
+    shown = console.build(dependencies, services, built_alerts.service)
+    return (access.build(dependencies), *built, *last, shown)

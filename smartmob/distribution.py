@@ -31,6 +31,7 @@ PLACEMENTS: Mapping[str, Placement] = MappingProxyType(
         "command_jobs": LOCAL,
         "command_numbers": LOCAL,
         "database_backups": LOCAL,
+        "experiments": LOCAL,
         "host_clocks": _HOST,
         "host_minutes": _HOST,
         "host_progress": LOCAL,

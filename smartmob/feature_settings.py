@@ -252,6 +252,15 @@ class TurretsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ExperimentsSettings:
+    """Settings of the feature `experiments`."""
+
+    keep_days: float | None = setting(
+        None, "Days after which stored experiments are deleted.", low=0.01, shown="never deleted"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class JoinSettings:
     """Settings of a service that is a node of another service."""
 

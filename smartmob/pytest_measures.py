@@ -51,6 +51,9 @@ def pytest_configure(config: Any) -> None:
         if config.getoption("measures_plan"):
             with open(config.getoption("measures_plan"), encoding="utf-8") as file:
                 plan = json.load(file)
+        if plan.get("plain_benchmarks") and hasattr(config.option, "benchmark_disable"):
+            # Called once, as any test; on the command line this would contradict --benchmark-only in `addopts`.
+            config.option.benchmark_disable, config.option.benchmark_only = True, False
         config.pluginmanager.register(Measures(config.getoption("measures"), plan), "smartmob-measuring")
 
 

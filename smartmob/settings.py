@@ -25,6 +25,7 @@ from smartmob.feature_settings import (
     ConplyentSettings,
     ConsoleSettings,
     DatabaseSettings,
+    ExperimentsSettings,
     HostsSettings,
     JoinSettings,
     MetricsSettings,
@@ -122,6 +123,7 @@ class Settings:
     processes: ProcessesSettings = field(default_factory=ProcessesSettings)
     hosts: HostsSettings = field(default_factory=HostsSettings)
     turrets: TurretsSettings = field(default_factory=TurretsSettings)
+    experiments: ExperimentsSettings = field(default_factory=ExperimentsSettings)
     join: JoinSettings = field(default_factory=JoinSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     alerts: AlertsSettings = field(default_factory=AlertsSettings)

@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 import platformdirs
 
-from smartmob.cli import experiment_formats, experiment_selftest, printing
+from smartmob.cli import experiment_formats, experiment_selftest, experiment_store, printing
 from smartmob.cli.ab_on import with_machine
 from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.experiment_selftest import INJECTED
+from smartmob.cli.experiment_store import Destination, with_store_options
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.counts import counted
 from smartmob.errors import SettingsError
@@ -32,7 +33,6 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 ALARMS = ("slower", "memory", "undecided", "busy")
 """The words of --fail-on."""
 
-_FORMATS = ("table", "json", "markdown", "junit")
 _INTERRUPTED = 130  # the exit code of a program that CTRL-C has ended
 _SIDES_COUNT = 2
 
@@ -80,7 +80,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
               help="Stop after so many pairs of runs.")  # fmt: skip
 @click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_alarms,
               help="End with 1 on: slower, memory (more of it), undecided, busy (a machine). Repeatable.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
+@click.option("--format", "form", type=click.Choice(experiment_formats.FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--all", "everything", is_flag=True, help="Also show the tests without a change in the table.")
@@ -90,6 +90,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.option("--selftest", is_flag=True,
               help="Measure BASE against itself, and against itself with each call 10 % longer.")  # fmt: skip
 @with_machine
+@with_store_options
 def command(
     words: tuple[str, ...],
     commands: tuple[str, ...],
@@ -107,6 +108,7 @@ def command(
     seed: int | None,
     priority: bool,
     selftest: bool,
+    destination: Destination | None,
 ) -> int:
     """Tell which tests are slower in HEAD than in BASE, by measuring both in turns on this machine.
 
@@ -134,14 +136,9 @@ def command(
     form = "json" if as_json else form
     if selftest:
         return _INTERRUPTED if interrupted else experiment_selftest.show(report, more, form)
-    if form == "json":
-        printing.print_json(experiment_formats.document(report))
-    elif form == "markdown":
-        click.echo(experiment_formats.markdown(report), nl=False)
-    elif form == "junit":
-        click.echo(experiment_formats.junit(report), nl=False)
-    else:
-        experiment_formats.print_report(report, everything=everything)
+    experiment_formats.show(report, form, everything=everything)
+    if destination is not None:
+        experiment_store.store(report, destination)
     failed = experiment_formats.failed(report, fail_on)
     if failed:
         printing.say(f"--fail-on: {', '.join(failed)}")

@@ -7,16 +7,39 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+import click
 import msgspec
 
 from smartmob.cli import printing
+from smartmob.cli.table_layout import StyledText
 from smartmob.cli.verdict_formats import escaped
+from smartmob.counts import counted
 from smartmob.experiments.model import Report, VerdictOnTest
 
 _COLOURS = {"slower": "bold red", "faster": "green", "undecided": "yellow", "unfit": "magenta"}
 _ORDER = ("slower", "faster", "unfit", "undecided", "same")
 _MARKS = {"slower": "🔴", "faster": "🟢", "unfit": "⚪", "undecided": "🟡", "same": "✅"}
 _MOST_ROWS = 100
+
+FORMATS = ("table", "json", "markdown", "junit")
+"""The formats of a report."""
+
+
+def show(report: Report, form: str, *, everything: bool) -> None:
+    """Print the report in one of the formats."""
+    if form == "json":
+        printing.print_json(document(report))
+    elif form == "markdown":
+        click.echo(markdown(report), nl=False)
+    elif form == "junit":
+        click.echo(junit(report), nl=False)
+    else:
+        print_report(report, everything=everything)
+
+
+def styled(verdict: str) -> StyledText:
+    """Return a verdict in its colour."""
+    return printing.plain("same" if verdict == "same" else word(verdict, 0.0), _COLOURS.get(verdict, ""))
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -77,7 +100,7 @@ def remark(test: VerdictOnTest) -> str:
     if test.memory is not None and test.memory.verdict in ("more", "less"):
         parts.append(f"{printing.size(abs(test.memory.difference))} {test.memory.verdict} memory")
     if test.set_aside:
-        parts.append(f"{test.set_aside} pairs set aside")
+        parts.append(f"{counted(test.set_aside, 'pair')} set aside")
     return "; ".join([*parts, *([test.reason] if test.reason else [])])
 
 

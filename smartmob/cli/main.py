@@ -29,6 +29,7 @@ _SECTIONS = {
         "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
         "ab": ("smartmob.cli.ab:command", "Measure two versions in turns, and tell which tests became slower."),
         "bisect": ("smartmob.cli.bisect:command", "Find the commit that made a test slower or faster."),
+        "experiments": ("smartmob.cli.experiments:command", "Stored results of the command ab: list, show, send."),
         "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
     },
     "Programs": {

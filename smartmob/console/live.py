@@ -12,6 +12,7 @@ from smartmob.alerts.events import AlertFired, AlertResolved
 from smartmob.commands.events import JobEnded, JobStarted
 from smartmob.console.service import ConsoleService
 from smartmob.errors import Unavailable
+from smartmob.experiments.events import ExperimentDeleted, ExperimentStored
 from smartmob.hosts.events import HostRegistered
 from smartmob.kernel.http.broadcast import Broadcast
 from smartmob.kernel.observability.event_logger import get_logger
@@ -28,6 +29,8 @@ _FRAME_SECONDS = 1.0
 _NEWS = (
     AlertFired,
     AlertResolved,
+    ExperimentDeleted,
+    ExperimentStored,
     HostRegistered,
     JobEnded,
     JobStarted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smartmob.commands.service import CommandsService
+from smartmob.experiments.service import ExperimentsService
 from smartmob.hosts.service import HostsService
 from smartmob.marks.service import MarksService
 from smartmob.metrics.service import MetricsService
@@ -24,3 +25,4 @@ class Services:
     turrets: TurretsService
     marks: MarksService
     nodes: NodesService
+    experiments: ExperimentsService

@@ -16,7 +16,7 @@ from smartmob.console.model import LoadCourse, Span, Timeline
 from smartmob.console.run_texts import run_machines, run_name
 from smartmob.console.service import MAX_HOSTS, ConsoleService
 from smartmob.console.services import Services
-from smartmob.console.timeline_spans import process_spans, running_programs
+from smartmob.console.timeline_spans import experiment_span, process_spans, running_programs
 from smartmob.counts import counted
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import ExecutedTest
@@ -30,6 +30,7 @@ TESTS_SPAN = timedelta(hours=2)
 MAX_RUNS = 200  # test runs
 MAX_TESTS = 2_000  # executions of tests
 MAX_JOBS = 500  # jobs
+MAX_EXPERIMENTS = 200  # experiments
 MAX_LOADS = 20  # load tests
 MAX_PROCESS_EVENTS = 5_000  # events
 MAX_CHANGES = 500  # changes of each feature
@@ -48,11 +49,12 @@ async def timeline(
     if machines:
         return await _of_machines(service, start, end, points, machines)
     services = service.services
-    courses, runs, loads, jobs = await asyncio.gather(
+    courses, runs, loads, jobs, experiments = await asyncio.gather(
         service.courses(start, end, points),
         services.metrics.runs.between(start, end, MAX_RUNS),
         services.turrets.queries.runs_between(start, end, MAX_LOADS),
         services.commands.jobs.between(start, end, MAX_JOBS),
+        services.experiments.between(start, end, MAX_EXPERIMENTS),
     )
     events, changed, marks = await asyncio.gather(
         process_events(services, start, end, MAX_PROCESS_EVENTS),
@@ -65,6 +67,7 @@ async def timeline(
         ("tests", tests, MAX_TESTS),
         ("load", loads, MAX_LOADS),
         ("jobs", jobs, MAX_JOBS),
+        ("experiments", experiments, MAX_EXPERIMENTS),
         ("processes", events, MAX_PROCESS_EVENTS),
         ("marks", marks, MAX_MARKS),
     )
@@ -78,6 +81,7 @@ async def timeline(
             *process_spans(events, running_programs(services.processes.processes()), start, end),
             *map(_load_span, loads),
             *map(_job_span, jobs),
+            *map(experiment_span, experiments),
         ],
         changes=changed,
         marks=[msgspec.to_builtins(mark, builtin_types=(datetime,)) for mark in marks],

@@ -1,4 +1,4 @@
-"""The spans of programs on the timeline, from the events of their processes. No I/O."""
+"""The spans of programs on the timeline, from the events of their processes, and those of experiments. No I/O."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import datetime
 from urllib.parse import quote
 
 from smartmob.console.model import Span
+from smartmob.counts import counted
+from smartmob.experiments.stored_experiment import Summary
 from smartmob.processes.model import ProcessEvent, Snapshot
 
 _START_KINDS = ("started", "restarted")
@@ -53,3 +55,20 @@ def process_spans(events: Iterable[ProcessEvent], running: Running, start: datet
 def _process_span(slug: str, start: datetime, end: datetime | None, detail: str, level: str) -> Span:
     href = f"/console/processes/{quote(slug, safe='')}"
     return Span(lane=f"process {slug}", label=slug, start=start, end=end, level=level, detail=detail, href=href)
+
+
+_EXPERIMENT_LEVELS = {"slower": "bad", "unfit": "warning", "undecided": "warning", "faster": "good", "same": "good"}
+
+
+def experiment_span(found: Summary) -> Span:
+    """Return the span of an experiment."""
+    counts = ", ".join(f"{number:,} {verdict}" for verdict, number in found.counts.items())
+    return Span(
+        lane="experiments",
+        label=f"{found.base.given} → {found.head.given}",
+        start=found.started_at,
+        end=found.ended_at,
+        level=_EXPERIMENT_LEVELS[found.verdict],
+        detail=f"{counted(found.tests, 'test')}: {counts}; {found.machine}",
+        href=f"/console/experiments/{found.id}",
+    )

@@ -15,7 +15,7 @@ from statistics import median
 
 from smartmob.experiments.confidence_sequence import ConfidenceSequence
 from smartmob.experiments.false_discoveries import discoveries
-from smartmob.experiments.model import Instructions, Measure, Memory, Verdict, VerdictOnTest
+from smartmob.experiments.model import Deciding, Instructions, Measure, Memory, Verdict, VerdictOnTest
 
 ALARM_EVIDENCE = 1000.0
 """The capital at which a difference counts: one false alarm in 1,000 unchanged tests, by Ville's inequality."""
@@ -43,6 +43,15 @@ MEMORY_BYTES = 512 * 1024
 IDLE_SHARE = 0.1
 """The share of waiting above which equal instructions do not mean equal time."""
 
+_WAIT_SHARE = 0.5
+"""The share of the smallest effect by which the sides may differ in waiting where equal instructions mean equal time.
+
+The rest of it is for the instructions, which are equal up to 1 %.
+"""
+
+_WAIT_NS = 2_000.0
+"""The smallest difference in waiting that counts: reading both clocks takes a part of that."""
+
 
 class Evidence:
     """The evidence on one test: its pairs, and what they have decided."""
@@ -53,12 +62,14 @@ class Evidence:
         self.memory = ConfidenceSequence(_MEMORY_NOISE_BYTES)
         self.clock: Verdict = "undecided"
         self.decided: Verdict | None = None
-        self.witness = ""
+        self.witness: Deciding = ""
         self.instructions: Instructions | None = None
         self.set_aside = 0
         self.failures = 0
+        self.is_left_to_the_clock = False  # its instructions are equal, but it waits
         self._cpu: list[float] = []
         self._idle: list[float] = []
+        self._longer_waits: list[float] = []  # ns by which head waits longer than base
         self._seconds: tuple[list[float], list[float]] = ([], [])
 
     def add(self, base: Measure, head: Measure) -> float | None:
@@ -70,16 +81,19 @@ class Evidence:
         self.time.add(ratio)
         self._cpu.append(math.log(head.cpu_ns / base.cpu_ns))
         self._idle.append(max(base.idle_share, head.idle_share))
+        self._longer_waits.append((head.own_ns - head.cpu_ns) - (base.own_ns - base.cpu_ns))
         for seconds, measure in zip(self._seconds, (base, head), strict=True):
             seconds.append(measure.own_ns / 1e9)
         if base.memory is not None and head.memory is not None:
             self.memory.add(head.memory - base.memory)
         return ratio
 
-    @property
-    def computes(self) -> bool:
-        """Return whether the test spends its time on a processor, so that its instructions tell its time."""
-        return bool(self._idle) and median(self._idle) <= IDLE_SHARE
+    def waits(self, min_effect: float) -> bool:
+        """Return whether the test waits so much, or so differently, that its instructions do not tell its time."""
+        if not self._idle:
+            return True
+        limit = max(_WAIT_NS, _WAIT_SHARE * min_effect * median(self._seconds[0]) * 1e9)
+        return median(self._idle) > IDLE_SHARE or abs(median(self._longer_waits)) > limit
 
     def verdict(self, confidence: float = CONFIDENCE) -> VerdictOnTest:
         """Return the verdict as it stands."""
@@ -88,6 +102,8 @@ class Evidence:
         pairs = len(self.time.differences)
         if self.decided is None and self.set_aside >= _UNFIT_PAIRS_COUNT and self.set_aside > pairs:
             found, reason = "unfit", "other programs took the processor"
+        if self.decided is None and not reason and self.is_left_to_the_clock and pairs:
+            reason = "equal instructions say nothing here: it waits for something else than a processor"
         low, high = self.time.interval(confidence)
         return VerdictOnTest(
             name=self.name,
@@ -139,7 +155,9 @@ def decide(tests: Iterable[Evidence], min_effect: float) -> list[Evidence]:
     return fresh
 
 
-def decide_by_instructions(tests: Iterable[Evidence], counted: Mapping[str, Instructions]) -> list[Evidence]:
+def decide_by_instructions(
+    tests: Iterable[Evidence], counted: Mapping[str, Instructions], min_effect: float
+) -> list[Evidence]:
     """Add what was counted to the tests; decide those that the clock has not, and return them.
 
     Equal instructions decide only for a test that computes: one that sleeps longer executes no more of them.
@@ -152,8 +170,9 @@ def decide_by_instructions(tests: Iterable[Evidence], counted: Mapping[str, Inst
         found = test.instructions.verdict
         if found in ("more", "fewer"):
             test.decided = "slower" if found == "more" else "faster"
-        elif found == "equal" and test.computes:
-            test.decided = "same"
+        elif found == "equal":
+            test.is_left_to_the_clock = test.waits(min_effect)
+            test.decided = None if test.is_left_to_the_clock else "same"
         if test.decided is not None:
             test.witness = "instructions"
             fresh.append(test)

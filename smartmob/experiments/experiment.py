@@ -12,8 +12,10 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from statistics import median
 from typing import Literal
+from uuid import UUID
 
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput
@@ -22,6 +24,7 @@ from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_b
 from smartmob.experiments.measured_run import MeasuredRuns, Plan, RunResult, has_valgrind
 from smartmob.experiments.model import Instructions, Measure, Pair, Report
 from smartmob.experiments.sides import Side
+from smartmob.kernel.runtime import clock, ids
 
 Witness = Literal["clock", "instructions", "both"]
 
@@ -35,6 +38,7 @@ _MOST_FIXTURE_SECONDS = 0.2  # of the fixtures of all calls of a test in one pro
 _COUNTED_CALLS_COUNT = 3  # the first one warms up
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
+_RATIO_DIGITS = 6  # of the log-ratios in the report: a millionth of a time cannot be measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Experiment:
     _files: dict[str, str] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
     _counted: bool = False
+    _id: UUID = field(default_factory=ids.uuid7)
+    _started_at: datetime = field(default_factory=clock.now)
 
     async def run(self) -> None:
         """Measure until all tests are decided or a limit is reached; raises InvalidInput."""
@@ -128,6 +134,8 @@ class Experiment:
             ended=self.ended,
             machine=machine,
             notes=notes,
+            id=self._id,
+            started_at=self._started_at,
         )
 
     def _open(self) -> list[Evidence]:
@@ -193,11 +201,15 @@ class Experiment:
             measures = [results[label].measures.get(test.name) for label in ("a", "b")]
             ratio = self._take(test, measures)
             if ratio is not None:
-                ratios[test.name] = ratio
+                ratios[test.name] = round(ratio, _RATIO_DIGITS)
         seconds = time.monotonic() - began
         first: Literal["base", "head"] = "base" if base_first else "head"
-        self.pairs.append(Pair(len(self.pairs) + 1, first, seed, seconds, ratios, others.shares(seconds)))
+        at = max(0.0, began - self._started)
+        self.pairs.append(Pair(len(self.pairs) + 1, first, seed, seconds, ratios, others.shares(seconds), at))
         decide(self.tests.values(), self.limits.min_effect)
+        # Tests whose instructions were counted before the first pair are decided once it is known if they wait.
+        known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
+        decide_by_instructions(known, {}, self.limits.min_effect)
 
     async def _in_turns(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
         """Run one side after the other; return the results by label."""
@@ -247,11 +259,11 @@ class Experiment:
         # What is clear is decided first: the time may be up before the rest is counted again.
         judged = {test.name: Instructions("not counted") for test in tests}
         judged |= {name: instruction_counts.judge(counts) for name, counts in first.items()}
-        decide_by_instructions(tests, judged)
+        decide_by_instructions(tests, judged, self.limits.min_effect)
         if unsure:
             other = await self._counts(unsure, " with another hash seed")
             again = {name: instruction_counts.judge(first[name], counts) for name, counts in other.items()}
-            decide_by_instructions(tests, again)
+            decide_by_instructions(tests, again, self.limits.min_effect)
 
     async def _counts(self, names: Sequence[str], remark: str) -> dict[str, instruction_counts.Counts]:
         """Return the instructions of both sides with a new hash seed, of those tests that pass on both."""

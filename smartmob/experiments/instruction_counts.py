@@ -1,7 +1,7 @@
 """Instructions of tests: what Valgrind has counted, and what it says about both sides. No I/O.
 
-A count does not feel the machine. Two calls of one side differ only where a test itself is not deterministic, and a
-difference counts only if it is there with another hash seed as well.
+A count does not feel the machine. The difference of both sides is not the same in each call only where a test itself is
+not deterministic, and a difference counts only if it is there with another hash seed as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SMALLEST_EFFECT = 0.01
 """The smallest share of instructions that counts as a difference. Another layout of memory alone moves some 0.1 %."""
 
 _EXACT = 0.001  # the share that one call without a second one may differ by and be called equal
-_SPREAD_SHARE = 0.25  # of the smallest effect, or of the difference: calls of one side that differ by more "vary"
+_SPREAD_SHARE = 0.25  # of the smallest effect, or of the difference: calls that disagree by more "vary"
 _TOTALS = re.compile(rb"^totals: (\d+)", re.M)
 _TRIGGER = re.compile(rb"^desc: Trigger: Client Request: (\w+)", re.M)
 
@@ -67,6 +67,15 @@ def _difference(counts: Counts) -> float:
 
 
 def _spread(counts: Counts) -> float | None:
-    """Return how far the calls of one side differ, or None when there was one call only."""
+    """Return how far the differences of single calls lie apart, or None when there was one call only.
+
+    The second call of base is compared with the second one of head, and so on: an interpreter that adapts itself to a
+    test changes the counts of both sides alike, call by call. Where one side has fewer calls, the calls of each side
+    are compared with each other.
+    """
+    base, head = counts
+    if len(base) == len(head) > 1:
+        differences = [math.log(after / before) for before, after in zip(base, head, strict=True)]
+        return max(differences) - min(differences)
     several = [each for each in counts if len(each) > 1]
     return max((math.log(max(each) / min(each)) for each in several), default=None)

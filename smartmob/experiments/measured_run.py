@@ -32,7 +32,7 @@ _ENDS_OF_PYTEST = (0, 1, 5)
 """Exit codes of pytest after it has run: all passed, some failed, there were none."""
 _START = (
     "import sys; sys.path[:1] = [] if sys.path[:1] == [''] else sys.path[:1]; "
-    "import pytest; raise SystemExit(pytest.console_main())"
+    "import pytest; raise SystemExit(int(pytest.main()))"
 )
 """Runs pytest without the current folder among the places of modules, which would hide those of a wheel."""
 
@@ -110,12 +110,14 @@ class MeasuredRuns:
                     "instructions": under_valgrind,
                     "hardware": plan.under_valgrind and self.by_hardware,
                     "slower": plan.slower,
+                    "plain_benchmarks": True,
                     "processor": None if under_valgrind else self._processor_of(plan),
                     "priority": None if under_valgrind else self._priority,
                 }
             )
         )
-        argv = [side.python.path, "-c", _START, *self._options(side, plan), *(plan.files or self._words)]
+        argv = [side.python.path, "-c", _START, *self._options(side, plan), "-o", f"cache_dir={place}/cache"]
+        argv += plan.files or self._words
         argv += ["--measures", str(place / "measures"), "--measures-plan", str(place / "plan.json")]
         if under_valgrind:
             argv = ["valgrind", *valgrind_options(place), *argv]
@@ -148,15 +150,15 @@ class MeasuredRuns:
 
     def _options(self, side: Side, plan: Plan) -> list[str]:
         """Return options that switch off what would distort the measures, for the plugins that are installed."""
-        options = ["-q", "-p", "no:cacheprovider", "-p", "no:smartmob-measures", "-p", _PLUGIN, "--tb=line"]
-        options += ["--rootdir", str(side.folder)]
+        options = ["-q", "-p", "no:smartmob-measures", "-p", _PLUGIN, "--tb=line"]
+        options += ["--rootdir", str(side.folder), "--maxfail", "0"]
         assert side.python is not None
         known = {
             "pytest_cov": ["--no-cov"],
             "xdist": ["-n", "0"],
-            "pytest_randomly": ["-p", "no:randomly"],
-            "random_order": ["-p", "no:random_order"],
-            "pytest_benchmark": ["--benchmark-disable"],
+            # Plugins that are switched off as a whole would not know their options in `addopts`.
+            "pytest_randomly": ["--randomly-dont-reorganize", f"--randomly-seed={plan.seed}"],
+            "random_order": ["--random-order-bucket", "none"],
         }
         for name, words in known.items():
             options += words if name in side.python.modules else []

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from smartmob.errors import InvalidInput
+from smartmob.experiments.model import Fact
 
 _CPU = Path("/sys/devices/system/cpu")
 _FEWEST_TO_PIN_COUNT = 4  # processors: with fewer, other programs could not give way
@@ -18,9 +19,9 @@ _PRIORITY = -10  # a nice value, where an administrator measures
 _SHOWN_COUNT = 3  # programs
 
 
-def description() -> dict[str, object]:
+def description() -> dict[str, Fact]:
     """Return what is known about the machine; a value that it does not have is left out."""
-    found: dict[str, object] = {"name": platform.node(), "processors": len(processors()), "system": platform.platform()}
+    found: dict[str, Fact] = {"name": platform.node(), "processors": len(processors()), "system": platform.platform()}
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         found["model"] = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -34,7 +35,7 @@ def description() -> dict[str, object]:
     return found
 
 
-def remarks(machine: Mapping[str, object]) -> list[str]:
+def remarks(machine: Mapping[str, Fact]) -> list[str]:
     """Return advice on settings of the machine that make times vary."""
     said = []
     if machine.get("turbo"):

@@ -1,15 +1,30 @@
-"""Measures of tests on both sides of an experiment, and what follows from them. No I/O."""
+"""Measures of tests on both sides of an experiment, and what follows from them. No I/O.
+
+The bounds of the fields are for reports that come from other machines.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from statistics import median
-from typing import Literal
+from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
 
+_LARGEST_INTEGER = 2**63 - 1  # of 64 bits, beyond which numbers cannot be written as JSON by all writers
+
+Name = Annotated[str, msgspec.Meta(max_length=20_000)]
+"""The name of a test: a node id of pytest, which has the values of its parameters."""
+Text = Annotated[str, msgspec.Meta(max_length=20_000)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_INTEGER)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Fact = Text | Annotated[int, msgspec.Meta(ge=-_LARGEST_INTEGER, le=_LARGEST_INTEGER)] | float | bool | None
+
 Verdict = Literal["slower", "faster", "same", "undecided", "unfit"]
 Counted = Literal["more", "fewer", "equal", "varies", "not confirmed", "not counted"]
+Deciding = Literal["", "clock", "instructions"]
 
 _COLD_CALLS_COUNT = 1
 """The first of several calls fills caches, so it is left out."""
@@ -59,11 +74,14 @@ class Measure(msgspec.Struct, frozen=True):
 
 
 class Instructions(msgspec.Struct, frozen=True):
-    """The instructions of one call on both sides. `spread` is how far two runs of one side differ, as a share."""
+    """The instructions of one call on both sides.
+
+    `spread` is how far the differences of single calls lie apart, as a share.
+    """
 
     verdict: Counted
-    base: int | None = None
-    head: int | None = None
+    base: Count | None = None
+    head: Count | None = None
     ratio: float | None = None
     spread: float | None = None
 
@@ -84,54 +102,60 @@ class VerdictOnTest(msgspec.Struct, frozen=True):
     is what decided: `clock`, `instructions`, or nothing. `clock` is the verdict of the clock alone.
     """
 
-    name: str
+    name: Name
     verdict: Verdict
-    witness: str
+    witness: Deciding
     clock: Verdict
     ratio: float | None
     low: float | None
     high: float | None
     cpu_ratio: float | None
-    pairs: int
-    set_aside: int
-    base_seconds: float | None
-    head_seconds: float | None
+    pairs: Count
+    set_aside: Count
+    base_seconds: Seconds | None
+    head_seconds: Seconds | None
     instructions: Instructions | None = None
     memory: Memory | None = None
-    reason: str = ""
+    reason: Text = ""
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """The log-ratios of one pair of processes by test, which side ran first, and the load by other programs."""
+    """The log-ratios of one pair of processes by test, which side ran first, and the load by other programs.
 
-    number: int
+    It began `at` seconds after the experiment and took `seconds`.
+    """
+
+    number: Count
     first: Literal["base", "head"]
-    seed: int
-    seconds: float
-    ratios: Mapping[str, float]
-    others: Mapping[str, float] = {}
+    seed: Count
+    seconds: Seconds
+    ratios: Mapping[Name, float]
+    others: Mapping[Text, Seconds] = {}
+    at: Seconds = 0.0
 
 
 class SideReport(msgspec.Struct, frozen=True):
     """A side as it was given, and what it was found to be."""
 
-    given: str
-    kind: str
-    commit: str = ""
-    python: str = ""
+    given: Text
+    kind: Text
+    commit: Text = ""
+    python: Text = ""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The result of an experiment."""
+    """The result of an experiment: the document of `smartmob ab --json`."""
 
     verdict: Verdict
     base: SideReport
     head: SideReport
-    tests: list[VerdictOnTest]
+    tests: Annotated[list[VerdictOnTest], msgspec.Meta(max_length=100_000)]
     min_effect: float
     confidence: float
-    pairs: list[Pair]
-    seconds: float
-    ended: str
-    machine: Mapping[str, object]
-    notes: list[str] = []
+    pairs: Annotated[list[Pair], msgspec.Meta(max_length=10_000)]
+    seconds: Seconds
+    ended: Text
+    machine: Mapping[Text, Fact]
+    notes: Annotated[list[Text], msgspec.Meta(max_length=1_000)] = []
+    id: UUID | None = None
+    started_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None

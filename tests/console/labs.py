@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
+
+import msgspec
 
 from smartmob.kernel.runtime import clock
+from tests.experiments.reports import report
 from tests.hosts.samples import register, sample, talking
 from tests.metrics.samples import context, metric, session
 from tests.processes.archives import make_archive
 
 PROGRAM = 'web: printf "\\033[31mred\\033[0m <b>bold</b>\\n"; echo to standard error >&2; exec sleep 600\n'
 SLOW = "test_slow"
+EXPERIMENT = UUID(int=7)
 
 
 async def measure(client: Any, runs: int = 8, slower: int = 2) -> None:
@@ -34,7 +39,7 @@ async def measure(client: Any, runs: int = 8, slower: int = 2) -> None:
         assert (await client.post("/metrics/", json=rows)).status == 201
 
 
-async def report(client: Any, name: str = "rack7") -> None:
+async def report_load(client: Any, name: str = "rack7") -> None:
     """Store the samples of a machine for the last ten minutes."""
     ident = await register(client, name)
     now = clock.epoch()
@@ -57,12 +62,14 @@ async def deploy(client: Any, node: str = "web.0", service: str = "") -> str:
 async def fill(client: Any) -> None:
     """Store some data of each feature."""
     await measure(client)
-    await report(client)
+    await report_load(client)
     await deploy(client)
     async with client.post("/commands/exec", json={"cmd": "echo hello; exit 3"}) as response:
         assert response.status == 200
         await response.read()
     assert (await client.post("/marks", json={"text": "new <b>kernel</b>", "author": "ann"})).status == 201
+    found = report(id=EXPERIMENT, started_at=clock.now() - timedelta(minutes=8))
+    assert (await client.post("/experiments", data=msgspec.json.encode(found))).status == 201
     rule = {"condition": "silent for 5m", "subjects": ["<i>*"]}
     assert (await client.put("/api/v1/alerts/rules/gone", json=rule)).status == 200
     receiver = {"address": "https://hooks.example.com/secret"}

@@ -19,7 +19,7 @@ from smartmob.app import build
 from smartmob.settings import Settings
 from tests.conftest import MakeClient, running, serving_with
 from tests.console.conftest import Look
-from tests.console.labs import SLOW, deploy, fill, measure, report
+from tests.console.labs import SLOW, deploy, fill, measure, report_load
 from tests.hosts.samples import register, sample, talking
 from tests.processes.archives import make_archive
 from tests.turrets.capacity_searches import search_document
@@ -240,7 +240,7 @@ async def test_a_figure_that_is_old_is_marked(client: Any, look: Look) -> None:
 
 async def test_curves_show_the_last_minutes_at_once(client: Any, look: Look) -> None:
     """The curve of a machine shows its stored samples when the page opens, and moves on with time."""
-    await report(client)
+    await report_load(client)
     page = await (await look(client)).goto("/console/")
     curve = page.locator('[data-host="rack7"] .spark path:not(.area)')
     await expect(curve).to_have_attribute("d", re.compile("^M"))

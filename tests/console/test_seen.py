@@ -24,7 +24,7 @@ from smartmob.settings import Settings
 from tests.cli.test_join import joined
 from tests.conftest import running
 from tests.console.conftest import Look
-from tests.console.labs import SLOW, deploy, fill
+from tests.console.labs import EXPERIMENT, SLOW, deploy, fill
 from tests.console.seen import faults_of
 from tests.hosts.samples import register, sample, talking
 from tests.turrets.conftest import QUICK
@@ -43,6 +43,11 @@ PAGES = {
     "tests": ("/console/tests?base=latest~4&head=latest", (SLOW, "Usual", "Compare the two ticked", "7commit")),
     "run": ("/console/tests/runs/s7", ("What changed", SLOW, "Usual", "All tests: 9")),
     "item": (f"/console/tests/items?path=tests.test_it&variant={SLOW}", ("By run", "Memory", "7commit")),
+    "experiments": ("/console/experiments", ("main (111111111) → HEAD", "rack7", "slower")),
+    "experiment": (
+        f"/console/experiments/{EXPERIMENT}",
+        ("by instructions; the clock cannot tell", "t.py::test_slower", "+2.1 %", "from its samples", "a <note>"),
+    ),
     "processes": ("/console/processes", ("app.web.0", "or its address", "Programs of nodes", "rack9", "@lab2")),
     "process": ("/console/processes/app.web.0", ("CPU of the last 10 minutes", "to standard error")),
     "commands": ("/console/commands", ("echo hello; exit 3", "exited 3", "echo waits", "Jobs of nodes", "exited 4")),

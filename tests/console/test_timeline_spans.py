@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from smartmob.console.timeline_spans import process_spans, running_programs
+from smartmob.console.timeline_spans import experiment_span, process_spans, running_programs
+from smartmob.experiments.stored_experiment import summary_of
 from smartmob.processes.model import RUNNING, Definition, ProcessEvent, Snapshot
+from tests.experiments.reports import report
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 END = START + timedelta(hours=1)
@@ -61,3 +63,12 @@ def test_a_process_without_an_exit_is_a_moment() -> None:
 def test_a_process_that_started_later_is_left_out() -> None:
     """A process that started after the time span is not shown."""
     assert _spans(present=(_running("a", 120),)) == []
+
+
+def test_an_experiment_is_coloured_by_its_verdict() -> None:
+    """Its span has its sides, the counts of its verdicts and its machine."""
+    found = summary_of(report(), START)
+    span = experiment_span(found)
+    assert (span.label, span.level, span.href) == ("main → HEAD", "bad", f"/console/experiments/{found.id}")
+    assert span.detail.startswith("6 tests: 1 same, 2 slower") and span.detail.endswith("rack7")
+    assert (span.start, span.end) == (found.started_at, found.ended_at)

@@ -62,6 +62,8 @@ READABLE = """
 /capacity-searches/{id}/chart
 /turret-runs/{id}/course /turret-runs/{id}/timers /turret-runs/{id}/errors /turret-runs/{id}/report
 /turret-runs/{id}/live /turrets /marks /marks/{id} /reservations /console
+/experiments /experiments/{id} /experiments/{id}/report /experiments/{id}/tests /experiments/{id}/pairs
+/console/experiments /console/experiments/{id}
 /console/ /console/timeline /console/tests /console/tests/items /console/processes /console/commands
 /console/load /console/load-comparison
 /console/hosts /console/tests/runs/{id} /console/processes/{slug} /console/commands/{id}

@@ -89,17 +89,31 @@ def test_instructions_decide_what_the_clock_cannot() -> None:
         name: Instructions(name if name != "sleeps" else "equal", 1, 1, 1.0, 0.0)  # type: ignore[arg-type]  # literals
         for name in ("more", "fewer", "equal", "sleeps", "varies", "not confirmed", "not counted")
     }
-    decided = decide_by_instructions(tests, counted)
+    decided = decide_by_instructions(tests, counted, 0.03)
     assert [test.name for test in decided] == ["more", "fewer", "equal"]
     assert [test.decided for test in tests] == ["slower", "faster", "same", None, None, None, None]
     assert {test.verdict().witness for test in decided} == {"instructions"}
     assert {test.verdict().clock for test in decided} == {"undecided"}
 
 
+def test_equal_instructions_are_not_the_same_time_where_a_side_waits_longer() -> None:
+    """A wait of 9 % of the time that only head has is left to the clock, which says why; one of both sides is not."""
+    both, longer, short = Evidence("both"), Evidence("longer"), Evidence("short")
+    equal = Instructions("equal", 1, 1, 1.0, 0.0)
+    for _ in range(5):
+        both.add(_measure(5, idle=0.05), _measure(5, idle=0.051))
+        longer.add(_measure(5), _measure(5.5, idle=0.09))
+        short.add(_measure(0.01), _measure(0.0105, idle=0.05))  # a difference of half a microsecond
+    decided = decide_by_instructions([both, longer, short], dict.fromkeys(("both", "longer", "short"), equal), 0.03)
+    assert [test.name for test in decided] == ["both", "short"]
+    verdict = longer.verdict()
+    assert (verdict.verdict, verdict.reason.partition(":")[0]) == ("undecided", "equal instructions say nothing here")
+
+
 def test_the_clock_is_not_overruled() -> None:
     """A test that sleeps longer is slower, whatever its instructions say; both are told."""
     test = _suite(random.Random(35), [1.5], 30)[0]
-    decide_by_instructions([test], {"t0": Instructions("equal", 5, 5, 1.0, 0.0)})
+    decide_by_instructions([test], {"t0": Instructions("equal", 5, 5, 1.0, 0.0)}, 0.03)
     verdict = test.verdict()
     assert (verdict.verdict, verdict.witness) == ("slower", "clock")
     assert verdict.instructions is not None

@@ -47,6 +47,23 @@ async def test_a_suite_is_run_without_traces(spawner: Spawner, tmp_path: Path) -
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"plugin", "bytecode-a"}
 
 
+async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: Path) -> None:
+    """A project that runs failed tests first and stops at a failure has all its tests measured, and gets no cache."""
+    folder = write_suite(tmp_path / "one")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --ff -x --deselect test_work.py::test_waits\n")
+    (folder / "test_a.py").write_text("def test_fails_first(): assert False\n")
+    before = sorted(folder.rglob("*"))
+    result = await _runs(spawner, tmp_path / "runs").run(
+        Side("one", "folder", folder, python=probe(sys.executable)), "a", Plan(1, {"test_work.py::test_fixture": 1})
+    )
+    assert (result.status, list(result.measures)) == (0, ["test_work.py::test_fixture"]), result.output
+    result = await _runs(spawner, tmp_path / "more").run(
+        Side("one", "folder", folder, python=probe(sys.executable)), "a", Plan(1)
+    )
+    assert len(result.measures) == 9, result.output
+    assert sorted(folder.rglob("*")) == before
+
+
 async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> None:
     """The message has the last lines of pytest."""
     folder = write_suite(tmp_path / "one")

@@ -65,6 +65,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         ("/console/timeline", h.timeline, "console_timeline", "The page of all features on one time axis."),
         ("/console/tests", h.tests, "console_tests", "The page of test runs."),
         ("/console/tests/items", h.item, "console_item", "The page of a test and its history."),
+        ("/console/experiments", h.experiments, "console_experiments", "The page of stored experiments."),
         ("/console/processes", h.processes, "console_processes", "The page of programs."),
         ("/console/commands", h.commands, "console_commands", "The page of commands and jobs."),
         ("/console/load", h.load, "console_load", "The page of load tests."),
@@ -81,6 +82,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         yield Route("GET", path, handler, name, summary, {200: _PAGE}, query=_PAGE_QUERIES.get(path))
     for path, handler, name, summary in (
         ("/console/tests/runs/{id}", h.test_run, "console_test_run", "The page of a test run."),
+        ("/console/experiments/{id}", h.experiment, "console_experiment", "The page of an experiment."),
         ("/console/processes/{slug}", h.process, "console_process", "The page of a program with its output."),
         ("/console/commands/{id}", h.job, "console_job", "The page of a job with its output."),
         ("/console/load/{id}", h.load_run, "console_load_run", "The page of a load test."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 from aiohttp import web
@@ -19,7 +20,7 @@ from smartmob.kernel.http.bodies import parameter, wants_html
 from smartmob.kernel.http.routing import HTML, Handler
 from smartmob.nodes.model import SERVICE_PREFIX
 
-_CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host")
+_CHART_PAGES = ("timeline", "item", "load_run", "hosts", "host", "experiment")
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -86,6 +87,17 @@ class PageHandlers:
 
     async def item(self, request: web.Request) -> web.StreamResponse:
         return self._page("item", "Tests", request.query.get("variant", "")[:200] or "A test")
+
+    async def experiments(self, _: web.Request) -> web.StreamResponse:
+        return self._page("experiments", "Tests", "Experiments")
+
+    async def experiment(self, request: web.Request) -> web.StreamResponse:
+        text = parameter(request, "id")
+        try:
+            found = (await self._services.experiments.details(UUID(text))).summary
+        except ValueError:
+            raise NotFound(f"there is no experiment {text[:200]}") from None
+        return self._page("experiment", "Tests", f"{found.base.given} → {found.head.given}", id=str(found.id))
 
     async def processes(self, _: web.Request) -> web.StreamResponse:
         return self._page("processes", "Programs", "Programs")

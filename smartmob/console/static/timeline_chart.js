@@ -30,7 +30,7 @@ export function judgedSpans(document, changed) {
 
 function lanesOf(spans) {
   const names = [...new Set(spans.map((span) => span.lane))];
-  const order = (name) => ["test runs", "tests", "load", "jobs"].indexOf(name) + 1 || 9;
+  const order = (name) => ["test runs", "tests", "experiments", "load", "jobs"].indexOf(name) + 1 || 9;
   return names.sort((one, other) => order(one) - order(other) || one.localeCompare(other, undefined, { numeric: true }));
 }
 
