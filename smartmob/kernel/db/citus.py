@@ -183,10 +183,15 @@ class Distributor:
     def __init__(self, placements: Mapping[str, Placement]) -> None:
         self._placements = placements
 
-    async def begin(self, connection: Connection) -> None:
-        """Prepare a transaction that changes tables: one connection to each node sees what was changed before."""
-        if await version(connection) is not None:
-            await connection.execute(_SEQUENTIAL)
+    async def begin(self, connection: Connection) -> bool:
+        """Prepare a transaction that changes tables: one connection to each node sees what was changed before.
+
+        Returns whether there is Citus, which takes changes of distributed tables only as single statements.
+        """
+        if await version(connection) is None:
+            return False
+        await connection.execute(_SEQUENTIAL)
+        return True
 
     async def follow(self, connection: Connection) -> None:
         """Distribute the tables that are new, in the caller's transaction, if others are distributed."""

@@ -98,6 +98,11 @@ class Database:
         """Return the most connections that the pool has."""
         return self._settings.pool_size
 
+    @property
+    def pooled(self) -> bool:
+        """Return whether each transaction of a connection may be in another session of the server."""
+        return self._settings.statement_cache_size == 0
+
     async def open(self) -> None:
         """Connect, and wait for an external server. Raises DatabaseError when it does not answer or refuses."""
         if self._embedded is not None:

@@ -18,6 +18,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 log = get_logger()
 
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
+_COMMENT = re.compile("--.*")
 _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 LEDGER = "schema_migrations"
 _LOCK = 7_330_461_120  # the key of the advisory lock: any number that other programs are unlikely to use
@@ -48,6 +49,12 @@ class Migration:
         """Return the SHA-256 of the file, which shows whether it was changed after it had been applied."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
+    @property
+    def statements(self) -> list[str]:
+        """Return the statements of the file without comments; no text in a migration has two hyphens or a semicolon."""
+        statements = _COMMENT.sub("", self.sql).split(";")
+        return [statement.strip() for statement in statements if statement.strip()]
+
 
 def tables(migrations: Iterable[Migration]) -> list[str]:
     """Return the name of the ledger and the names of the tables that migrations make."""
@@ -72,9 +79,11 @@ def _collect(feature: str, package: str) -> tuple[Migration, ...]:
 class Follower(Protocol):
     """Puts the tables that a migration makes where they belong, in the migration's transaction."""
 
-    async def begin(self, connection: Connection) -> None: ...
+    async def begin(self, connection: Connection) -> bool:
+        """Prepare the transaction; return whether each statement must be sent alone, as to Citus."""
 
-    async def follow(self, connection: Connection) -> None: ...
+    async def follow(self, connection: Connection) -> None:
+        """Place the tables that are new."""
 
 
 async def bring_up_to_date(
@@ -83,7 +92,7 @@ async def bring_up_to_date(
     """Apply the missing migrations of the features; return the readiness check that all are applied."""
     wanted = collect(packages)
     async with database.acquire() as connection:
-        await apply(connection, wanted, follower)
+        await apply(connection, wanted, follower, pooled=database.pooled)
 
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
@@ -93,25 +102,32 @@ async def bring_up_to_date(
     return check
 
 
-async def apply(connection: Connection, migrations: Sequence[Migration], follower: Follower | None = None) -> int:
+async def apply(
+    connection: Connection, migrations: Sequence[Migration], follower: Follower | None = None, *, pooled: bool = False
+) -> int:
     """Apply the missing migrations, each in its own transaction; return their number.
 
-    Raises DatabaseError when an applied migration was edited, or the database is newer than this program.
+    Of services that start together one applies all; with `pooled`, for a connection on which each transaction may be of
+    another session, they share them. Raises DatabaseError when an applied migration was edited, or the database is
+    newer than this program.
     """
     # Most services start on a database that is up to date, which needs no lock to be seen.
     known = await applied(connection)
     if known and not _missing(migrations, known):
         check(migrations, known)
         return 0
-    async with connection.transaction():
-        await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
-        await connection.execute(_LEDGER)
-    known = await applied(connection)
-    check(migrations, known)
-    done = 0
-    for migration in _missing(migrations, known):
-        done += await _apply(connection, migration, follower)
-    return done
+    if not pooled:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+    try:
+        async with connection.transaction():
+            await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
+            await connection.execute(_LEDGER)
+        known = await applied(connection)
+        check(migrations, known)
+        return sum([await _apply(connection, migration, follower) for migration in _missing(migrations, known)])
+    finally:
+        if not pooled:
+            await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
 async def _apply(connection: Connection, migration: Migration, follower: Follower | None) -> bool:
@@ -120,9 +136,9 @@ async def _apply(connection: Connection, migration: Migration, follower: Followe
         await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
         if (migration.feature, migration.number) in await applied(connection):
             return False
-        if follower is not None:
-            await follower.begin(connection)
-        await connection.execute(migration.sql)
+        apart = follower is not None and await follower.begin(connection)
+        for statement in migration.statements if apart else (migration.sql,):
+            await connection.execute(statement)
         if follower is not None:
             await follower.follow(connection)
         await connection.execute(

@@ -173,3 +173,15 @@ class TestCollect:
         """The name of the file does not."""
         assert ONE.checksum == Migration("x", 9, "0009_x.sql", ONE.sql).checksum
         assert ONE.checksum != Migration("feature", 1, "0001_one.sql", ONE.sql + "\n").checksum
+
+
+def test_the_statements_of_a_migration_are_told_apart() -> None:
+    """Comments, in which there may be semicolons, are left out; each of ours begins with a verb of SQL."""
+    migration = Migration(
+        "f", 1, "0001_f.sql", "-- One; two.\nCREATE TABLE a (n integer); -- three;\n\nDROP TABLE a;\n"
+    )
+    assert migration.statements == ["CREATE TABLE a (n integer)", "DROP TABLE a"]
+
+    ours = [statement for each in collect(MIGRATED_FEATURES) for statement in each.statements]
+    assert len(ours) > 60
+    assert {statement.split()[0] for statement in ours} == {"CREATE", "ALTER", "DROP", "INSERT", "UPDATE"}
