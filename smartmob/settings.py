@@ -173,6 +173,7 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         processes=ProcessesSettings(**nested.get("processes", {})),
         hosts=HostsSettings(**nested.get("hosts", {})),
         turrets=TurretsSettings(**nested.get("turrets", {})),
+        experiments=ExperimentsSettings(**nested.get("experiments", {})),
         join=JoinSettings(**nested.get("join", {})),
         console=ConsoleSettings(**nested.get("console", {})),
         alerts=AlertsSettings(**nested.get("alerts", {})),

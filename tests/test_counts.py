@@ -23,6 +23,7 @@ _AT_LEAST_TWO = {
     "cli/stored_runs.py": 1,
     "cli/verdict_formats.py": 1,
     "client/messages.py": 1,
+    "experiments/bisection.py": 1,
     "metrics/report_files/asv.py": 1,
     "metrics/report_files/trx.py": 1,
     "metrics/verdict/trends.py": 1,

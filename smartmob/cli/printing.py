@@ -51,7 +51,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     """
     found = [tuple(cell if isinstance(cell, StyledText) else plain(cell) for cell in row) for row in rows]
     colours = has_colours()
-    lines = [StyledText(printable(title), "bold").ansi() if colours else printable(title)] if title else []
+    heading = _fitted(printable(title), sys.stdout).split("\n") if title else []
+    lines = [StyledText(line, "bold").ansi() if colours else line for line in heading]
     lines += lines_of(columns, found, terminal_width(), colours=colours)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from aiohttp.test_utils import TestServer
 
@@ -18,6 +19,7 @@ from smartmob.cli.main import group
 from smartmob.metrics.protocol import CSV_HEADER
 from tests.acceptance.commands import environment
 from tests.cli.hostile import EVIL, TRIED, Hostile
+from tests.experiments.reports import report
 
 TOKEN = "a-token-of-32-characters-or-more"
 _SECONDS = 800
@@ -35,6 +37,7 @@ _WORDS: dict[str, list[list[str]]] = {
     "tests export": [["-o", "export"], ["-o", "export", "--format", "pymon"]],
     "tests import": [["measures.xml"]],
     "token add": [["name", "--role", "read"]],
+    "experiments send": [["experiment.json"]],
     "fire": [["project"], ["project", "--no-wait"]],
     "run": [["project"]],
 }
@@ -217,6 +220,7 @@ def _runner(tmp_path: Path, loaded: subprocess.Popen[str]) -> Iterator[Runner]:
     (folder / "project").mkdir(parents=True)
     (folder / "here").write_text("x")
     (folder / "measures.xml").write_text('<testsuite name="x"><testcase name="a" classname="b" time="1"/></testsuite>')
+    (folder / "experiment.json").write_bytes(msgspec.json.encode(report()))
     (folder / "project" / "config.json").write_text("{}")
     (folder / "project" / "Procfile").write_text("web: true\n")
     for name in ("out", "err"):

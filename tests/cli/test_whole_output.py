@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +23,7 @@ from smartmob.cli import main
 from smartmob.feature_settings import HostsSettings
 from tests.acceptance.commands import run
 from tests.cli.terminal import typed
+from tests.experiments.reports import report
 from tests.metrics.suites import describe, send
 from tests.waiting import until
 
@@ -57,6 +59,12 @@ compare
 compare s1 latest --all
 compare nope nada
 ab nowhere
+bisect nowhere
+experiments show nowhere
+experiments rm nowhere
+experiments send nothing.json
+reserve nowhere
+release
 run app --detach
 ps
 logs app.web.0
@@ -104,6 +112,8 @@ db dump --nothing
 db status --port 1
 db migrate --nothing
 db vacuum --nothing
+db distribute --nothing
+db rebalance --nothing
 doctor --nothing
 install-service --role nothing
 token add wall --role read
@@ -135,6 +145,12 @@ _VARYING = (
     "jobs",
     "audit",
     "ps",
+    "experiments send experiment.json",
+    "experiments ls",
+    "experiments show latest",
+    "reserve --for 10m --reason benchmark",
+    "reservations",
+    "release --force",
     "cp report.xml :{folder}/copy.xml",
 )
 """Calls whose figures and lengths differ from run to run: only the rules for all calls are checked."""
@@ -223,6 +239,7 @@ def _lay_files(folder: Path) -> None:
         "response": {"status": 200, "headers": [], "content": {"mimeType": "text/html"}},
     }
     (folder / "shop.har").write_text(json.dumps({"log": {"version": "1.2", "entries": [entry]}}))
+    (folder / "experiment.json").write_bytes(msgspec.json.encode(report()))
 
 
 @pytest.mark.long

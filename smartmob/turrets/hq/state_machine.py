@@ -460,7 +460,8 @@ class HeadquartersStateMachine:
         for member in event.members:
             # No turret could be heard during the restart, so its silence counts from now on.
             acknowledged = event.acknowledged.get(member.uuid, 0)
-            turret = _TrackedTurret(changed(member, received=acknowledged), now.steady, acknowledged)
+            resumed = changed(member, received=acknowledged)
+            turret = _TrackedTurret(resumed, now.steady, now.steady, acknowledged=acknowledged)
             self._turrets[member.uuid] = turret
             if turret.is_idle:
                 self._ready.add(member.uuid)

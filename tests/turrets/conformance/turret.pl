@@ -5,7 +5,7 @@ use warnings;
 use IO::Select;
 use IO::Socket::INET;
 use JSON::PP;
-use POSIX ":sys_wait_h";
+use POSIX qw(:signal_h :sys_wait_h);
 use Socket qw(MSG_DONTWAIT);
 use Time::HiRes qw(time sleep);
 
@@ -74,12 +74,16 @@ sub fire {
     my ($started) = @_;
     pipe(my $read, my $write) or die $!;
     $write->autoflush(1);
+    # A signal that came to a cannon before it has its own handlers would be lost.
+    my $held = POSIX::SigSet->new(SIGTERM, SIGUSR1);
+    sigprocmask(SIG_BLOCK, $held);
     for my $number (0 .. $cannons - 1) {
         my $child = fork() // die $!;
         push(@children, $child), next if $child;
         my $stopped;
         $SIG{TERM} = sub { exit 0 };
         $SIG{USR1} = sub { $stopped = 1 };
+        sigprocmask(SIG_UNBLOCK, $held);
         my $begins = $started + $number * $rampup / $cannons;
         sleep(0.01) while !$stopped && time() < $begins && getppid() != 1;
         while (!$stopped && getppid() != 1) {
@@ -93,6 +97,7 @@ sub fire {
         }
         POSIX::_exit(0);
     }
+    sigprocmask(SIG_UNBLOCK, $held);
     close($write);
     $gun = $read;
 }
