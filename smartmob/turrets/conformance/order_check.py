@@ -100,6 +100,6 @@ async def _check_early_stop(check: TurretCheck) -> None:
     if fires and await check.order_until("stop", lambda: any(one.is_idle for one in hq.statuses(stopping))):
         await check.survives("early-stop", b"", "after stop while its cannons start")
         return
-    how = check.process.ending if check.process.has_ended() else "it is not ready again"
-    findings.failed("early-stop", f"after stop while its cannons start: {how}")
+    how = "after stop while its cannons start: it is not ready again" if fires else "it does not fire after start"
+    findings.failed("early-stop", check.process.ending if check.process.has_ended() else how)
     await check.begin()
