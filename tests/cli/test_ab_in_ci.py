@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from tests.acceptance.installed import python_with_pytest
 from tests.experiments.repositories import Commit, make_repository
 
 _PAGE = Path(__file__).parents[2] / "docs" / "howto" / "compare-two-versions.md"
@@ -25,7 +26,7 @@ _PROGRAMS = {
     "pip": "exit 0",
     "python": (
         "mkdir -p env/bin; printf '#!/bin/sh\\nexit 0\\n' > env/bin/pip; "
-        f"printf '#!/bin/sh\\nexec {sys.executable} \"$@\"\\n' > env/bin/python; chmod 755 env/bin/*"
+        "printf '#!/bin/sh\\nexec {python} \"$@\"\\n' > env/bin/python; chmod 755 env/bin/*"
     ),
     "smartmob": f'shift; exec {sys.executable} -m smartmob ab --max-pairs 1 --witness clock "$@"',
     "gh": 'printf "%s\\n" "$@" > "$GH_LOG"; while [ "$1" != --body-file ]; do shift; done; cat "$2" >> "$GH_LOG"',
@@ -47,7 +48,7 @@ def _machine(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in _PROGRAMS.items():
-        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n".replace("{python}", str(python_with_pytest())))
         (programs / name).chmod(0o755)
     for name in ("git", "mkdir", "chmod", "cat", "sh", "bash", "env"):
         found = shutil.which(name)

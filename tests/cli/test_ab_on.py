@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.installed import python_with_pytest
 from tests.cli.conftest import Command, Start
 from tests.experiments.suites import write_suite
 
@@ -27,7 +28,17 @@ async def test_two_folders_are_sent_and_measured(smartmob: Command, tmp_path: Pa
     ident = json.loads((await smartmob("reserve", "--for", "6h", "--json"))[1])["id"]
     before = (await smartmob("reservations", "--json", SMARTMOB_RESERVATION=ident))[1]
     sides = [str(write_suite(tmp_path / name)) for name in ("one", "two")]
-    options = ("--python", sys.executable, "--witness", "clock", "--max-pairs", "1", "--max-time", "13m", "--json")
+    options = (
+        "--python",
+        str(python_with_pytest()),
+        "--witness",
+        "clock",
+        "--max-pairs",
+        "1",
+        "--max-time",
+        "13m",
+        "--json",
+    )
     code, output, errors = await smartmob(
         "ab",
         *sides,
