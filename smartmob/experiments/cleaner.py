@@ -56,6 +56,11 @@ class Workplace:
         with (self.folder / _REPOSITORIES).open("a", encoding="utf-8") as file:
             file.write(f"{common_folder}\n")
 
+    def awaited(self) -> int:
+        """Return a descriptor for a child: nothing is removed before the child has ended. The caller closes it."""
+        assert self._cleaner.stdin is not None
+        return os.dup(self._cleaner.stdin.fileno())
+
     def close(self) -> None:
         """Have the cleaner remove everything, and wait for it."""
         assert self._cleaner.stdin is not None

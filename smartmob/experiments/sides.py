@@ -105,7 +105,13 @@ def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: 
     if target.exists():
         git(here, "worktree", "remove", "--force", "--force", str(target))
         shutil.rmtree(target, ignore_errors=True)
-    added = _run(["git", "-C", str(here), "worktree", "add", "--detach", "--force", str(target), commit])
+    # git writes into the repository: that is removed after git has ended, also when this process is killed.
+    awaited = workplace.awaited()
+    try:
+        command = ["git", "-C", str(here), "worktree", "add", "--detach", "--force", str(target), commit]
+        added = _run(command, passed=(awaited,))
+    finally:
+        os.close(awaited)
     if added.returncode:
         raise InvalidInput(f"git cannot make a worktree of {given}: {last_line(added.stderr)}")
     folder = target / (prefix or "")
@@ -195,13 +201,13 @@ def git(here: Path, *words: str) -> str | None:
 
 
 def _run(
-    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, passed: Sequence[int] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end without input; one that does not exist ends with 127, as in a shell."""
     try:
         return subprocess.run(
             command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            check=False,
+            check=False, pass_fds=passed,
         )  # fmt: skip
     except OSError as error:
         return subprocess.CompletedProcess(list(command), 127, "", f"{command[0]}: {os.strerror(error.errno or 0)}")

@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+import pytest
 
 from smartmob.experiments.cleaner import Workplace, remove
 from tests.waiting import until
@@ -85,3 +87,20 @@ def test_other_worktrees_stay(tmp_path: Path) -> None:
     remove(folder)
     assert {path.name for path in entries.iterdir()} == {"other", "far"}
     assert not folder.exists()
+
+
+def test_nothing_is_removed_before_a_child_has_ended(tmp_path: Path) -> None:
+    """A program that still writes, such as git, would write again what was removed before its end."""
+    place = Workplace(tmp_path)
+    awaited = place.awaited()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=(awaited,)) as child:
+        os.close(awaited)
+        with ThreadPoolExecutor(1) as pool:
+            closing = pool.submit(place.close)
+            with pytest.raises(TimeoutError):
+                closing.result(timeout=0.5)
+            assert place.folder.exists()
+            assert child.stdin is not None
+            child.stdin.close()
+            closing.result()
+    assert list(tmp_path.iterdir()) == []
