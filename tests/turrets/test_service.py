@@ -383,6 +383,8 @@ class TestKeeping:
         before = await get(lab, f"/turret-runs/{run}/summary")
         assert (before["duration"], before["version"]) == (0.5, 2)
         connection = await asyncpg.connect(database_url)
+        # The summary is answered before it is stored.
+        await until(lambda: connection.fetchval("SELECT summary IS NOT NULL FROM turret_runs"))
         await connection.execute("UPDATE turret_runs SET ceased_at = started_at + interval '30 s'")
         await connection.execute("UPDATE turret_slices SET second = 20")
         changed = await connection.execute(
