@@ -1,4 +1,4 @@
-"""Reservations in force: who goes on, who is refused, and until when."""
+"""Reservations in force: requests of the holder are answered, those of others refused, until the end."""
 
 from __future__ import annotations
 
