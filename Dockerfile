@@ -14,7 +14,7 @@ COPY deploy/healthcheck.py /opt/smartmob/healthcheck.py
 FROM python:${PYTHON}-slim-bookworm AS tests
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends chromium git make systemd util-linux \
+    && apt-get install --yes --no-install-recommends chromium-headless-shell git make systemd util-linux \
     && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --user-group --create-home tester && install -d -o tester -g tester /source
 WORKDIR /source
