@@ -183,9 +183,9 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
     one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked first. The service
     that uses the database must be stopped.
     """
-    from smartmob.app import PARTITIONS
     from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.maintenance import restore
+    from smartmob.stored_features import PARTITIONS
 
     async def use(place: Any) -> None:
         with printing.progress() as bar:

@@ -82,8 +82,9 @@ class HostsService:
         self._unread_logged: dict[str, set[str]] = {}
         self.started = clock.now()
         self.own_name = settings.name or socket.gethostname()
-        self.addresses = HostAddresses(clock.steady, lambda: self.own_name)
-        self.addresses.on_change = lambda name, address: bus.publish(AddressSeen(name, address))
+        self.addresses = HostAddresses(
+            clock.steady, lambda: self.own_name, lambda name, address: bus.publish(AddressSeen(name, address))
+        )
 
     # -- machines -----------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
 from smartmob.hosts.fields import Container, FileSystem, StaleFigure, message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
-from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
+from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.auth.model import CONTROL, INGEST, READ, Role
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.http import json_depth
