@@ -168,10 +168,10 @@ def _build_features(dependencies: Dependencies) -> tuple[tuple[Lifecycle, ...], 
     """Return the tokens, all features in the order in which they are started, the console, and their services."""
     built_hosts = hosts.build(dependencies)
     hosts_service = built_hosts.service
-    built_metrics = metrics.build(dependencies, host_load=hosts_service, host_finder=hosts_service.addresses)
+    built_metrics = metrics.build(dependencies, host_load=hosts_service.queries, host_finder=hosts_service.addresses)
     built_processes = processes.build(dependencies)
     built_commands = commands.build(dependencies, programs=built_processes.service.one_off)
-    built_turrets = turrets.build(dependencies, host_load=hosts_service)
+    built_turrets = turrets.build(dependencies, host_load=hosts_service.queries)
     built_marks, built_nodes = marks.build(dependencies), nodes.build(dependencies, hosts_service)
     built_experiments = experiments.build(dependencies)
     services = Services(

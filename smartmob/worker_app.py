@@ -136,7 +136,8 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
     kernel_parts = (settings, bus, tasks, Spawner(tasks), tokens, bodies, registry, viewers, Readiness(), guard)
     dependencies = Dependencies(*kernel_parts, database, ServiceRegistry(database, settings))
     known, reporting = access.build(dependencies), hosts.build(dependencies, worker_of=welcome.own_name)
-    measures = metrics.build(dependencies, reporting.service, host_finder=reporting.service.addresses, in_worker=True)
+    found = reporting.service
+    measures = metrics.build(dependencies, found.queries, host_finder=found.addresses, in_worker=True)
     features: tuple[Lifecycle, ...] = (known, measures, reporting)
     registry.add(http_metrics(request_stats), auth_metrics(attempts))
     registry.add(writer_metrics(*(each.writer for each in features if each.writer is not None)))
@@ -155,7 +156,7 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
 
     app.cleanup_ctx.append(run_parts)
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    return Worker(app, bus, gate, attempts, registry, reporting.service, known.service)
+    return Worker(app, bus, gate, attempts, registry, found, known.service)
 
 
 def _divided(gate: RequestGate, routes: dict[web.AbstractRoute, Route], link: OwnerLink) -> Middleware:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from smartmob.errors import SettingsError
 from smartmob.hosts.events import AddressSeen, SamplesStored
+from smartmob.hosts.maintenance import HostMaintenance
 from smartmob.hosts.routes import table as routes
 from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.sampler import devices
@@ -38,8 +39,9 @@ def build(dependencies: Dependencies, *, worker_of: str | None = None) -> Featur
         settings = replace(settings, name=worker_of)
     writer = HostsWriter(database)
     live = dependencies.writer("hosts", writer.commit, SamplesStored, shards=writer.shards)
-    parts = (HostsReader(database), writer, Partitions(database), live, dependencies.bus, dependencies.services)
+    parts = (HostsReader(database), writer, live, dependencies.bus, dependencies.services)
     service = HostsService(*parts, settings=settings)
+    maintenance = HostMaintenance(writer, Partitions(database), settings, database.patience)
     load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
     on_second = () if in_worker else (service.queue_own, load_file.write)
     sampler = Sampler(chosen := devices.choice(settings.disk, settings.net), on_second=on_second)
@@ -59,7 +61,7 @@ def build(dependencies: Dependencies, *, worker_of: str | None = None) -> Featur
     }
     if not in_worker:
         background_tasks["hosts-own-samples"] = service.run_own_storage
-        background_tasks["hosts-maintenance"] = lambda: service.run_maintenance(database.patience)
+        background_tasks["hosts-maintenance"] = maintenance.run
     dependencies.bus.subscribe(AddressSeen, service.keep_address)
 
     async def start() -> None:
@@ -67,6 +69,7 @@ def build(dependencies: Dependencies, *, worker_of: str | None = None) -> Featur
             flag, name, reason = wrong
             raise SettingsError(f"--hosts-{flag} {name}: {reason}")
         if not in_worker:
+            await maintenance.start()
             await service.start()
         await sampler.read()
 

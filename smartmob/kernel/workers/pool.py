@@ -198,10 +198,13 @@ class WorkerPool:
             await self._start_failed(worker)
             return
         log.warning("worker.ended", worker=worker.number, status=worker.status_text())
-        pause = 0.0
-        if worker.age < _PROVEN_SECONDS:
-            pause = next((longer for longer in self._pauses if longer > worker.pause), self._pauses[-1])
-        await self._replace(worker.number, pause)
+        await self._replace(worker.number, self._pause_after(worker))
+
+    def _pause_after(self, worker: WorkerProcess) -> float:
+        """Return the seconds after which a worker that has ended is replaced: more if it ended young."""
+        if worker.age >= _PROVEN_SECONDS:
+            return 0.0
+        return next((longer for longer in self._pauses if longer > worker.pause), self._pauses[-1])
 
     async def _start_failed(self, worker: WorkerProcess) -> None:
         reason = worker.reason or f"it ended before it could answer ({worker.status_text()})"
@@ -241,16 +244,20 @@ class WorkerPool:
             case Failed(reason=reason):
                 worker.reason = reason
             case Published(kind=kind, value=value):
-                self._sender = worker
-                try:
-                    self._bus.publish(msgspec.json.decode(value, type=self._events[kind]))
-                finally:
-                    self._sender = None
+                self._publish_here(worker, msgspec.json.decode(value, type=self._events[kind]))
             case Attempt(address=address, digest=digest, accepted=accepted):
                 self._attempts.note(address, bytes.fromhex(digest), accepted=accepted)
                 self._send(message, but=worker)
             case Pong(number=number, figures=figures):
                 worker.answered(number, figures)
+
+    def _publish_here(self, worker: WorkerProcess, event: object) -> None:
+        """Publish an event of a worker; it is sent to the other workers only."""
+        self._sender = worker
+        try:
+            self._bus.publish(event)
+        finally:
+            self._sender = None
 
     def _publish(self, event: object) -> None:
         value = msgspec.Raw(msgspec.json.encode(event))

@@ -131,14 +131,17 @@ class Headquarters:
         self._sockets.open()
         if resumable is not None:
             self._resume(resumable)
+        self._start_tasks(tasks)
+        orders, results, external = self._sockets.ports
+        log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
+
+    def _start_tasks(self, tasks: TaskRegistry) -> None:
         self._tasks = [
             tasks.supervise("turrets-orders", self._run_timer),
             tasks.supervise("turrets-results", self._run_commits),
         ]
         if (keys := self._sockets.keys) is not None:
             self._tasks.append(tasks.supervise("turrets-keys", keys.run_reload))
-        orders, results, external = self._sockets.ports
-        log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
 
     async def close(self) -> None:
         """Stop listening, and store what was received; a run that has not ended is resumed at the next start."""
@@ -244,6 +247,10 @@ class Headquarters:
         active = self._machine.active
         if received.results and self._sockets.has_subscribers and active is not None:
             self._sockets.republish(active.id.encode(), received.results)
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Stop reading while too many rows wait; commit as soon as there are enough of them."""
         if self._collector.rows.weight >= PAUSE_ROWS:
             self._sockets.pause()
         if self._collector.rows.has_enough:
