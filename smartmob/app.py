@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from smartmob import service_activity
+from smartmob import node_activity, service_activity
 from smartmob.alerts import feature as alerts
 from smartmob.commands import feature as commands
 from smartmob.console import feature as console
@@ -25,7 +25,7 @@ from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.db import migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.features import Dependencies, Lifecycle
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.gate import Proxies, RequestGate, RequestStats, trusted_proxies
@@ -50,25 +50,12 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.marks import feature as marks
 from smartmob.metrics import feature as metrics
 from smartmob.nodes import feature as nodes
+from smartmob.nodes.model import NodeActivity
 from smartmob.processes import feature as processes
 from smartmob.reservations import feature as reservations
 from smartmob.settings import Settings
+from smartmob.stored_features import MIGRATED_FEATURES
 from smartmob.turrets import feature as turrets
-
-FEATURES = (metrics, hosts, processes, commands, turrets, marks, alerts, nodes, reservations, experiments)
-"""All features that have tables."""
-
-MIGRATED_FEATURES = {
-    "access": "smartmob.kernel.auth",
-    "audit": "smartmob.kernel.audit",
-    **{str(feature.__package__).rpartition(".")[2]: str(feature.__package__) for feature in FEATURES},
-    "services": "smartmob.kernel.services",
-    "upkeep": "smartmob.kernel.maintenance",
-}
-"""The packages that own tables, by their names in the table `schema_migrations`, which cannot change."""
-
-PARTITIONS = hosts.PARTITIONS | turrets.PARTITIONS
-"""The partitioned tables, with the format of the times in the names of their partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +69,8 @@ class Service:
     gate: RequestGate
     embedded: EmbeddedPostgres | None
     kernel: KernelRoutes
-    features: tuple[Feature[object], ...]
+    features: tuple[Lifecycle, ...]
+    services: Services
     database: Database
     metrics: MetricsRegistry
     outbox: ServiceOutbox | None = None
@@ -91,6 +79,10 @@ class Service:
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         return self.kernel.document
+
+    def activity(self) -> NodeActivity:
+        """Return the programs and the running jobs."""
+        return node_activity.activity(self.services.processes, self.services.commands)
 
     def announce_stop(self) -> None:
         """Fail the readiness check and publish ServiceStopping, once."""
@@ -120,7 +112,8 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     folder = DataDirectory(settings.data_dir)
     embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
     database, registry, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
-    tokens = TokenAuthenticator(settings.token, AttemptLimit(settings.auth_tries), str(settings.data_dir.absolute()))
+    attempts = AttemptLimit(settings.auth_tries, bus=bus)
+    tokens = TokenAuthenticator(settings.token, attempts, instance=str(settings.data_dir.absolute()))
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)
@@ -128,22 +121,21 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     kernel_parts = (settings, bus, tasks, spawner, tokens, bodies, registry, viewers, readiness, guard)
     outbox = service_outbox.made(database, services, settings)
     dependencies = Dependencies(*kernel_parts, database, services, outbox)
-    features = (audited := audit.build(dependencies), *_build_features(dependencies))
+    built, found = _build_features(dependencies)
+    features = (audited := audit.build(dependencies), *built)
 
-    registry.add(http_metrics(request_stats), auth_metrics(tokens.tries), task_metrics(tasks, lag := LoopLag()))
+    registry.add(http_metrics(request_stats), auth_metrics(attempts), task_metrics(tasks, lag := LoopLag()))
     registry.add(writer_metrics(*(feature.writer for feature in features if feature.writer is not None)))
     readiness.add("database", database_check(database))
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
-    kernel = KernelRoutes(readiness, registry, tokens, bodies)
-    tables = (kernel.table(), *(feature.table for feature in features))
-    kernel.set_tables(tables)
+    kernel = KernelRoutes(readiness, registry, tokens, bodies, *(feature.table for feature in features))
     proxies, record = proxies or trusted_proxies(settings), audited.service.record_request
-    gate_parts = (tokens, HostRules(settings.host, settings.allow_host), public_paths(tables), request_stats, mounted)
-    gate = RequestGate(*gate_parts, proxies=proxies, audit=record, guard=guard)
+    public, rules = public_paths(kernel.tables), HostRules(settings.host, settings.allow_host)
+    gate = RequestGate(tokens, rules, public, request_stats, mounted, proxies=proxies, audit=record, guard=guard)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
-    mounted |= mount(app, tables)
-    service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, database, registry, outbox)
+    mounted |= mount(app, kernel.tables)
+    service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, found, database, registry, outbox)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
@@ -167,19 +159,19 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     # They are started in this order and stopped in the reverse order.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_database, lambda _: services.run(tasks)))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    app.cleanup_ctx.append(lambda _: service_activity.telling(tasks, services, features))
+    app.cleanup_ctx.append(lambda _: service_activity.telling(tasks, services, found.processes, found.commands))
     app.on_shutdown.append(lambda _: service.stop())
     return service
 
 
-def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
-    """Return the tokens, all features in the order in which they are started, and the console."""
+def _build_features(dependencies: Dependencies) -> tuple[tuple[Lifecycle, ...], Services]:
+    """Return the tokens, all features in the order in which they are started, the console, and their services."""
     built_hosts = hosts.build(dependencies)
     hosts_service = built_hosts.service
-    built_metrics = metrics.build(dependencies, host_load=hosts_service, host_finder=hosts_service.addresses)
+    built_metrics = metrics.build(dependencies, host_load=hosts_service.queries, host_finder=hosts_service.addresses)
     built_processes = processes.build(dependencies)
     built_commands = commands.build(dependencies, programs=built_processes.service.one_off)
-    built_turrets = turrets.build(dependencies, host_load=hosts_service)
+    built_turrets = turrets.build(dependencies, host_load=hosts_service.queries)
     built_marks, built_nodes = marks.build(dependencies), nodes.build(dependencies, hosts_service)
     built_experiments = experiments.build(dependencies)
     services = Services(
@@ -196,4 +188,4 @@ def _build_features(dependencies: Dependencies) -> tuple[Feature[object], ...]:
     built = (built_metrics, built_hosts, built_processes, built_commands, built_turrets, built_marks, built_alerts)
     last = (built_nodes, reservations.build(dependencies, built_nodes.service), built_experiments)
     shown = console.build(dependencies, services, built_alerts.service)
-    return (access.build(dependencies), *built, *last, shown)
+    return (access.build(dependencies), *built, *last, shown), services

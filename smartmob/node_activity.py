@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from itertools import islice
 
 from smartmob.commands.service import CommandsService
 from smartmob.nodes.model import MAX_LINE, MOST_SHOWN, NodeActivity, NodeCommand, NodeProgram
 from smartmob.processes.model import Snapshot
 from smartmob.processes.service import ProcessesService
-
-
-def reader(services: Iterable[object]) -> Callable[[], NodeActivity]:
-    """Return the function that reads them from the services of the features `processes` and `commands`."""
-    found = list(services)
-    processes = next(each for each in found if isinstance(each, ProcessesService))
-    commands = next(each for each in found if isinstance(each, CommandsService))
-    return lambda: activity(processes, commands)
 
 
 def activity(processes: ProcessesService, commands: CommandsService) -> NodeActivity:

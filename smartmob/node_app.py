@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from smartmob import node_activity
 from smartmob.commands import feature as commands
 from smartmob.commands import job_journal
 from smartmob.commands.job_journal import JobJournal
+from smartmob.commands.service import CommandsService
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
-from smartmob.kernel.features import Feature, KernelParts
+from smartmob.kernel.features import Feature, KernelParts, Lifecycle
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
 from smartmob.kernel.http.gate import RequestGate, RequestStats
@@ -29,9 +31,11 @@ from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
+from smartmob.nodes.model import NodeActivity
 from smartmob.processes import feature as processes
 from smartmob.processes import process_journal
 from smartmob.processes.process_journal import ProcessJournal
+from smartmob.processes.service import ProcessesService
 from smartmob.settings import Settings
 
 OUTGOING = (process_journal.EVENT, job_journal.JOB)
@@ -47,7 +51,13 @@ class Node:
     tasks: TaskRegistry
     gate: RequestGate
     journal: Journal
-    features: tuple[Feature[object], ...]
+    features: tuple[Lifecycle, ...]
+    processes: ProcessesService
+    commands: CommandsService
+
+    def activity(self) -> NodeActivity:
+        """Return the programs and the running jobs."""
+        return node_activity.activity(self.processes, self.commands)
 
     async def drain(self, seconds: float) -> None:
         """Stop all programs and jobs, then wait until all active requests are answered, at most `seconds`."""
@@ -68,19 +78,18 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Node:
     guard = ReservationGuard()  # the service refuses what goes to a machine that is reserved
     parts = KernelParts(settings, bus, tasks, spawner, tokens, bodies, metrics_registry, viewers, readiness, guard)
     journal = Journal(settings.data_dir / "journal", OUTGOING)
-    features = _build_features(parts, journal)
+    built_processes, built_commands = _build_features(parts, journal)
+    features = (built_processes, built_commands)
     metrics_registry.add(
         http_metrics(request_stats), writer_metrics(*(each.writer for each in features if each.writer))
     )
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
 
-    kernel = KernelRoutes(readiness, metrics_registry, tokens, bodies)
-    tables = (kernel.table(), *(feature.table for feature in features))
-    kernel.set_tables(tables)
-    gate = RequestGate(tokens, HostRules("localhost"), public_paths(tables), request_stats, mounted)
+    kernel = KernelRoutes(readiness, metrics_registry, tokens, bodies, *(feature.table for feature in features))
+    gate = RequestGate(tokens, HostRules("localhost"), public_paths(kernel.tables), request_stats, mounted)
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
-    mounted |= mount(app, tables)
+    mounted |= mount(app, kernel.tables)
 
     async def run_folder(_: web.Application) -> AsyncIterator[None]:
         folder.hold()
@@ -103,11 +112,12 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Node:
     # They are started in this order and stopped in the reverse order.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_journal))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    return Node(app, bus, tasks, gate, journal, features)
+    return Node(app, bus, tasks, gate, journal, features, built_processes.service, built_commands.service)
 
 
-def _build_features(parts: KernelParts, journal: Journal) -> tuple[Feature[object], ...]:
-    stored_processes, stored_jobs = ProcessJournal(), JobJournal(journal)
+def _build_features(parts: KernelParts, journal: Journal) -> tuple[Feature[ProcessesService], Feature[CommandsService]]:
+    stored_processes = ProcessJournal()
+    stored_jobs = JobJournal(journal, commands.output_folder_id(parts.settings.data_dir))
     journal.add_table(stored_processes)
     journal.add_table(stored_jobs)
     changes = JournalWriter("processes", journal, process_journal.encode)

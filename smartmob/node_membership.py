@@ -7,7 +7,6 @@ from typing import Protocol
 
 import msgspec
 
-from smartmob import node_activity
 from smartmob.client import proxies
 from smartmob.client.node_key import JoinRefused, Membership
 from smartmob.client.node_link import LocalServer, NodeLink, Outbox
@@ -16,13 +15,12 @@ from smartmob.client.reporter import Clocks
 from smartmob.environment import environment
 from smartmob.errors import SettingsError
 from smartmob.kernel.auth.node_access import make_secret
-from smartmob.kernel.features import Feature
 from smartmob.kernel.http.gate import RequestGate
 from smartmob.kernel.http.server import Accept
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.nodes.model import JoinRequest
+from smartmob.nodes.model import JoinRequest, NodeActivity
 from smartmob.settings import Settings, secret
 
 log = get_logger()
@@ -39,12 +37,11 @@ class Joining(Protocol):
         """Return its background tasks."""
 
     @property
-    def features(self) -> tuple[Feature[object], ...]:
-        """Return its features."""
-
-    @property
     def gate(self) -> RequestGate:
         """Return its gate, which accepts requests of the service."""
+
+    def activity(self) -> NodeActivity:
+        """Return its programs and running jobs."""
 
 
 def membership(settings: Settings, option: str = "--join-token-file") -> Membership | None:
@@ -99,9 +96,8 @@ def link(node: Joining, member: Membership, accept: Accept, outbox: Outbox | Non
         lambda text: log.info("node.samples", reason=text),
         member.proxy,
     )
-    activity = node_activity.reader(feature.service for feature in node.features)
     set_secret = node.gate.tokens.node_access.set_secret
-    local = LocalServer(node.tasks.start, accept, set_secret, make_secret, activity)
+    local = LocalServer(node.tasks.start, accept, set_secret, make_secret, node.activity)
     made = NodeLink(member, local, clock.epoch, _report, outbox, samples.use)
     if made.key is not None:
         samples.use(made.key)

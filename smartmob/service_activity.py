@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import msgspec
 
 from smartmob import node_activity
 from smartmob.commands.service import CommandsService
 from smartmob.errors import Unavailable
-from smartmob.kernel.features import Feature
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.nodes.model import NodeActivity
+from smartmob.processes.service import ProcessesService
 
 log = get_logger()
 
@@ -37,15 +38,13 @@ async def tell(services: ServiceRegistry, read: Callable[[], NodeActivity], outp
 
 
 async def telling(
-    tasks: TaskRegistry, services: ServiceRegistry, features: Sequence[Feature[object]]
+    tasks: TaskRegistry, services: ServiceRegistry, processes: ProcessesService, commands: CommandsService
 ) -> AsyncIterator[None]:
     """Run the task until the service stops; one that is alone on its database has no other one to tell."""
     if services.alone:
         yield
         return
-    parts = [feature.service for feature in features]
-    read = node_activity.reader(parts)
-    commands = next(part for part in parts if isinstance(part, CommandsService))
+    read = partial(node_activity.activity, processes, commands)
     task = tasks.supervise("service-activity", lambda: tell(services, read, commands.output_folder))
     yield
     task.cancel()

@@ -10,9 +10,9 @@ import dataclasses
 import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from smartmob.app import Service, build
 from smartmob.errors import SmartmobError
@@ -26,7 +26,7 @@ from smartmob.kernel.auth.events import TokensChanged
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.auth.token_service import TokenService
 from smartmob.kernel.db.database import Database
-from smartmob.kernel.features import Dependencies, Feature
+from smartmob.kernel.features import Dependencies, Lifecycle
 from smartmob.kernel.http import problems, server, tls
 from smartmob.kernel.http.bodies import BodyReader
 from smartmob.kernel.http.connection_limit import ConnectionLimit
@@ -72,9 +72,11 @@ def owner(
     secret = secrets.token_urlsafe(32)
     service = build(settings, access_log, WorkerClients(secret, trusted_proxies(settings)))
     attempts = service.gate.tokens.tries
-    pool = WorkerPool(forker, sockets, service.tasks, service.bus, attempts, events=FROM_WORKERS, to_workers=TO_WORKERS)
-    found = next(feature.service for feature in service.features if isinstance(feature.service, HostsService))
-    pool.welcome = lambda: Welcome(service.database.url, found.own_name, secret, attempts.key)
+    found = service.services.hosts
+    pool = WorkerPool(
+        forker, sockets, service.tasks, service.bus, attempts, events=FROM_WORKERS, to_workers=TO_WORKERS,
+        welcome=lambda: Welcome(service.database.url, found.own_name, secret, attempts.key),
+    )  # fmt: skip
     service.bus.subscribe(HostRegistered, lambda event: found.forget(event.host))
     service.app.middlewares.append(pool.middleware)
     service.metrics.add_figures(pool.figures)
@@ -97,7 +99,7 @@ class Worker:
     def handlers(self) -> dict[type, Handle]:
         """Return for each event of the owner the work that has to be done before the next message counts."""
 
-        async def nothing(_: object) -> None:
+        async def nothing(_: AddressSeen | SessionDeleted) -> None:
             """Do nothing: the subscribers of the bus have done it."""
 
         async def forget(event: HostRegistered | HostRemoved) -> None:
@@ -125,7 +127,7 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
     stored = dataclasses.replace(settings.database, url=welcome.database_url, pool_size=share)
     bus, tasks, request_stats = EventBus(), TaskRegistry(), RequestStats(access_log)
     database, registry = Database(stored, None), MetricsRegistry()
-    attempts = AttemptLimit(settings.auth_tries, key=welcome.attempts_key)
+    attempts = AttemptLimit(settings.auth_tries, key=welcome.attempts_key, bus=bus)
     tokens = TokenAuthenticator(settings.token, attempts, instance=str(settings.data_dir.absolute()))
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
@@ -133,10 +135,10 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
     guard = ReservationGuard()  # no route of a worker starts work on a machine
     kernel_parts = (settings, bus, tasks, Spawner(tasks), tokens, bodies, registry, viewers, Readiness(), guard)
     dependencies = Dependencies(*kernel_parts, database, ServiceRegistry(database, settings))
-    known, reporting = access.build(dependencies), hosts.build(dependencies, in_worker=True)
-    reporting.service.own_name = welcome.own_name
-    measures = metrics.build(dependencies, reporting.service, host_finder=reporting.service.addresses, in_worker=True)
-    features: tuple[Feature[Any], ...] = (known, measures, reporting)
+    known, reporting = access.build(dependencies), hosts.build(dependencies, worker_of=welcome.own_name)
+    found = reporting.service
+    measures = metrics.build(dependencies, found.queries, host_finder=found.addresses, in_worker=True)
+    features: tuple[Lifecycle, ...] = (known, measures, reporting)
     registry.add(http_metrics(request_stats), auth_metrics(attempts))
     registry.add(writer_metrics(*(each.writer for each in features if each.writer is not None)))
     tables = (measures.table, reporting.table)
@@ -154,15 +156,15 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
 
     app.cleanup_ctx.append(run_parts)
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    return Worker(app, bus, gate, attempts, registry, reporting.service, known.service)
+    return Worker(app, bus, gate, attempts, registry, found, known.service)
 
 
-def _divided(gate: RequestGate, routes: dict[web.AbstractRoute, Route], link: OwnerLink) -> Any:
+def _divided(gate: RequestGate, routes: dict[web.AbstractRoute, Route], link: OwnerLink) -> Middleware:
     """Return the middleware of a worker: it answers some requests here, and has the owner answer the others."""
     here, stats = gate.middleware(), gate.request_stats
 
     @web.middleware
-    async def handle(request: web.Request, handler: Any) -> web.StreamResponse:
+    async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = routes.get(request.match_info.route)
         if route is not None and route.in_workers:
             return await here(request, handler)
@@ -197,7 +199,7 @@ async def work(
         async with server.listening(
             worker.app, worker.gate, settings, certificate=certificate, drain=worker.drain, sock=listening
         ):
-            link.share(worker.bus, FROM_WORKERS, worker.attempts)
+            link.share(worker.bus, FROM_WORKERS)
             link.ready()
             ordered = await link.follow(
                 worker.bus, worker.attempts, worker.handlers(), worker.figures,

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from smartmob.app import MIGRATED_FEATURES
 from smartmob.distribution import DISTRIBUTOR, PLACEMENTS
 from smartmob.feature_settings import DatabaseSettings
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
@@ -20,6 +19,7 @@ from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel.db import citus, migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import clock
+from smartmob.stored_features import MIGRATED_FEATURES
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 
 CITUS = "SMARTMOB_TEST_CITUS_URL"

@@ -22,7 +22,7 @@ import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from smartmob.app import MIGRATED_FEATURES, Service, build
+from smartmob.app import Service, build
 from smartmob.feature_settings import DatabaseSettings, ProcessesSettings
 from smartmob.hosts import authenticator as hosts_authenticator
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES
@@ -35,6 +35,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import umask
 from smartmob.settings import Settings
+from smartmob.stored_features import MIGRATED_FEATURES
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests import citus_databases, compiling, free_ports
 from tests.citus_databases import CitusDatabases

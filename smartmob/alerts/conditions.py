@@ -237,6 +237,15 @@ def _share(words: _Words) -> float:
     return float(match[1]) / 100
 
 
+def _size(number: float, unit: str, kind: Unit, figure: str) -> float:
+    """Return a size in the unit in which the figure is stored; without a unit it is in that one."""
+    if not unit:
+        return number
+    if unit not in _BYTES:
+        raise _Unreadable(f"{figure} is a size: expected one of the units {', '.join(_BYTES)}, got {unit!r}")
+    return number * _BYTES[unit] / (_MEGABYTE if kind is Unit.MEGABYTES else 1)
+
+
 def _amount(words: _Words, figure: str) -> float:
     """Return an amount in the unit in which the figure is stored."""
     text = words.take("a number")
@@ -248,13 +257,7 @@ def _amount(words: _Words, figure: str) -> float:
         unit = words.take("a unit")
     kind = _UNITS.get(figure, Unit.NONE)
     if figure == SERVICE_FREE or kind in (Unit.MEGABYTES, Unit.BYTES_PER_SECOND):
-        stored = _MEGABYTE if kind is Unit.MEGABYTES else 1
-        unit = unit.removesuffix("/s") if kind is Unit.BYTES_PER_SECOND else unit
-        if not unit:
-            return number
-        if unit in _BYTES:
-            return number * _BYTES[unit] / stored
-        raise _Unreadable(f"{figure} is a size: expected one of the units {', '.join(_BYTES)}, got {unit!r}")
+        return _size(number, unit.removesuffix("/s") if kind is Unit.BYTES_PER_SECOND else unit, kind, figure)
     if unit and not (unit == "%" and kind is Unit.PERCENT) and not (unit in ("C", "°C") and figure.startswith("temp")):
         raise _Unreadable(f"{figure} has no unit {unit!r}")
     return number

@@ -92,7 +92,10 @@ class _Look:
 
 
 class Evaluator:
-    """Evaluates all rules until it is cancelled. `deliver` is called when there is something to send."""
+    """Evaluates all rules until it is cancelled. `deliver` is called when there is something to send.
+
+    `own_id` returns the id of the data directory of this service, which owns some alerts.
+    """
 
     def __init__(
         self,
@@ -101,11 +104,12 @@ class Evaluator:
         bus: EventBus,
         settings: AlertsSettings,
         deliver: Callable[[], None],
+        *,
+        own_id: Callable[[], str],
     ) -> None:
         self.looks = 0
         self.counts = Counts()
-        self.owner = ""
-        """The id of the data directory of this service."""
+        self._own_id = own_id
         self._store = store
         self._observers = observers
         self._bus = bus
@@ -155,7 +159,7 @@ class Evaluator:
         rules = await self._store.rules()
         now, at = clock.steady(), clock.now()
         stored = await self._store.active()
-        active = {(alert.rule, alert.subject): alert for alert in stored if alert.owner in ("", self.owner)}
+        active = {(alert.rule, alert.subject): alert for alert in stored if alert.owner in ("", self._own_id())}
         look = _Look(now, at, await self._store.receivers(), await self._store.silences(at), active)
         self._share(look)
         await self._close_orphans(look, stored, {rule.name for rule in rules})
@@ -189,7 +193,7 @@ class Evaluator:
     async def _take_over_pending(self, look: _Look, rules: Sequence[Rule]) -> None:
         """Take over what was pending before a restart, by rules that have not changed since."""
         known = {(rule.name, rule.condition) for rule in rules}
-        for row in await self._store.pending(self.owner, look.at - PENDING_OUTAGE):
+        for row in await self._store.pending(self._own_id(), look.at - PENDING_OUTAGE):
             key = (row["rule"], row["subject"])
             if (row["rule"], row["condition"]) in known and key not in self._states:
                 since = look.now - (look.at - row["bad_since"]).total_seconds()
@@ -206,7 +210,7 @@ class Evaluator:
         )
         same = [each[:3] for each in pending] == [each[:3] for each in self._kept or ()]
         if pending or not same:
-            await self._store.keep_pending(self.owner, pending, look.at, same=same)
+            await self._store.keep_pending(self._own_id(), pending, look.at, same=same)
         self._kept = pending
 
     def _share(self, look: _Look) -> None:
@@ -351,7 +355,7 @@ class Evaluator:
         own = isinstance(condition, ProcessCrashing | DatabaseLost) or (
             isinstance(condition, Threshold) and condition.figure == SERVICE_FREE
         )
-        return self.owner if own else ""
+        return self._own_id() if own else ""
 
     def _notifications(self, look: _Look, receivers: Sequence[str], alert: Alert, kind: Kind) -> list[NewNotification]:
         due = look.at + timedelta(seconds=self._settings.group_wait)

@@ -20,7 +20,7 @@ from smartmob.errors import InvalidInput, SettingsError
 from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.kernel.observability.prometheus import Gauge, gauges
-from smartmob.kernel.runtime.datadir import directory_id
+from smartmob.kernel.runtime.datadir import DirectoryId
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics.events import MetricsStored, SessionStored
 from smartmob.processes.events import ProcessExited
@@ -38,7 +38,8 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
     url = None if settings.url is None else f"{settings.url.rstrip('/')}/console/alerts"
     deliverer = Deliverer(store, webhooks, mailer, random.random, timeout=settings.timeout, service=name, url=url)
     observers = Observers(sources, name, dependencies.settings.data_dir, settings.settle)
-    evaluator = Evaluator(store, observers, bus, settings, deliverer.wake)
+    directory = DirectoryId(dependencies.settings.data_dir / "alerts" / "id")
+    evaluator = Evaluator(store, observers, bus, settings, deliverer.wake, own_id=lambda: str(directory.value))
     service = AlertsService(store, evaluator, deliverer.wake)
     _subscribe(bus, observers, evaluator)
 
@@ -47,7 +48,6 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
     receivers = [parse_receiver(text, "--alerts-receivers", key) for text in settings.receivers]
 
     async def start() -> None:
-        evaluator.owner = str(directory_id(dependencies.settings.data_dir / "alerts" / "id"))
         try:
             await service.load_settings(rules, receivers)
         except InvalidInput as error:
@@ -68,7 +68,7 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
     )
     background_tasks = {"alerts-evaluator": evaluator.run, "alerts-deliverer": deliverer.run}
     table = routes.table(service, dependencies.bodies)
-    return Feature(service, table, None, background_tasks, start=start, close=deliverer.close)
+    return Feature(table, None, background_tasks, start=start, close=deliverer.close, service=service)
 
 
 def _subscribe(bus: EventBus, observers: Observers, evaluator: Evaluator) -> None:

@@ -39,7 +39,7 @@ class Observers:
 
     def __init__(self, sources: Sources, service: str, folder: Path, settle: float) -> None:
         self.regressions = RegressionObserver(sources.metrics.runs, sources.metrics.comparisons, settle)
-        self._hosts = HostObserver(sources.hosts)
+        self._hosts = HostObserver(sources.hosts.queries)
         self._database = DatabaseObserver(service)
         self._processes = ProcessObserver(sources.processes)
         self._load_tests = OutcomeObserver(load_tests(sources.turrets.queries), by_conditions(sources.turrets.queries))

@@ -24,6 +24,14 @@ class HostsSource(Protocol):
         """Return those of some machines of which a sample was stored within the last `seconds`."""
 
 
+class MachinesSource(Protocol):
+    """Has machines."""
+
+    @property
+    def queries(self) -> HostsSource:
+        """Return the list of machines."""
+
+
 class ProcessesSource(Protocol):
     """Lists processes."""
 
@@ -97,7 +105,7 @@ class Sources(Protocol):
     """The services that are observed."""
 
     @property
-    def hosts(self) -> HostsSource:
+    def hosts(self) -> MachinesSource:
         """Return the service of machines."""
 
     @property

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import platformdirs
@@ -26,7 +26,7 @@ import platformdirs
 from smartmob.cli import printing
 from smartmob.cli.side_archives import SentSide, unpack
 from smartmob.errors import InvalidInput
-from smartmob.experiments.sides import SENT
+from smartmob.experiments.sides import SENT, Side
 
 SILENCE_SECONDS = 120.0
 """Seconds without a line after which the other end is lost. Lines come every `BEAT_SECONDS`."""
@@ -42,6 +42,17 @@ class Task(msgspec.Struct, frozen=True):
     arguments: dict[str, Any]
 
 
+def _unpacked(task: Task, data: BinaryIO, folder: Path) -> dict[str, Side]:
+    """Return the sides whose archives follow on `data`, by the words that they were given by."""
+    found = {}
+    for letter, sent in zip("ab", task.sides, strict=False):
+        archive = folder / f"{letter}.tar"
+        _copy(data, archive, sent.size)
+        found[sent.given] = unpack(sent, archive, folder / letter)
+        archive.unlink()
+    return found
+
+
 def measure(command: Callable[..., int]) -> int:
     """Call the function of `smartmob ab` for the task on standard input, and return its exit code."""
     with tempfile.TemporaryDirectory(prefix="smartmob-ab-", ignore_cleanup_errors=True) as name:
@@ -50,13 +61,7 @@ def measure(command: Callable[..., int]) -> int:
             task = msgspec.json.decode(data.readline(_LONGEST_LINE_BYTES), type=Task)
         except msgspec.MsgspecError as error:
             raise InvalidInput(f"this command is started by `smartmob ab --on`: {error}") from None
-        found = {}
-        for letter, sent in zip("ab", task.sides, strict=False):
-            archive = folder / f"{letter}.tar"
-            _copy(data, archive, sent.size)
-            found[sent.given] = unpack(sent, archive, folder / letter)
-            archive.unlink()
-        SENT.set(found)
+        SENT.set(_unpacked(task, data, folder))
         os.chdir(folder)
         threading.Thread(target=_watch, args=(data.fileno(),), daemon=True).start()
         with _alone():

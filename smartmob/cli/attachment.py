@@ -159,14 +159,17 @@ class Attachment:
                 (sys.stderr if is_error else sys.stdout).buffer.write(output_of(message))
             else:
                 await streams.write_all(sys.stderr.fileno() if is_error else output, output_of(message))
+        self._say_what_is_missing()
+        code = self._start_code()
+        return exit_code(self._listener.exit_code) if code is None else code
+
+    def _say_what_is_missing(self) -> None:
+        """Say which output is missing, and whether the time limit was reached."""
         for first, last in self._listener.gaps:
             printing.say(f"smartmob: {last - first} bytes of output were no longer stored")
         ended = self._listener.ended
         if ended is not None and ended.state == "timed out":
             printing.say("smartmob: the time limit was reached")
-        if (code := self._start_code()) is not None:
-            return code
-        return exit_code(self._listener.exit_code)
 
     def _start_code(self) -> int | None:
         """Return the exit code for a program that was not found or cannot be executed, as shells have it."""

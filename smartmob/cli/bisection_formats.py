@@ -33,11 +33,7 @@ def step_line(number: int, step: Step, search: CommitSearch) -> str:
 
 def lines(report: BisectionReport) -> list[str]:
     """Return the result in sentences, the most important one first."""
-    said = [_headline(report)]
-    if report.verdict in ("several", "interrupted"):
-        said += [_candidate(each) for each in report.candidates[:_SHOWN_CANDIDATES_COUNT]]
-        more = len(report.candidates) - _SHOWN_CANDIDATES_COUNT
-        said += [f"  and {more} more"] if more > 0 else []
+    said = [_headline(report), *_candidates(report)]
     ends = next((step for step in report.steps if step.commit == report.bad), None)
     if ends is not None and ends.ratio is not None:
         said.append(f"From {report.good[:10]} to {report.bad[:10]}: {_measured(ends)}.")
@@ -50,6 +46,15 @@ def lines(report: BisectionReport) -> list[str]:
             "more than once."
         )
     return [*said, *report.notes]
+
+
+def _candidates(report: BisectionReport) -> list[str]:
+    """Return the lines of the candidates; one that was found is in the headline."""
+    if report.verdict not in ("several", "interrupted"):
+        return []
+    more = len(report.candidates) - _SHOWN_CANDIDATES_COUNT
+    shown = [_candidate(each) for each in report.candidates[:_SHOWN_CANDIDATES_COUNT]]
+    return [*shown, f"  and {more} more"] if more > 0 else shown
 
 
 def _headline(report: BisectionReport) -> str:
@@ -65,6 +70,10 @@ def _headline(report: BisectionReport) -> str:
     if report.verdict == "interrupted" and report.direction:
         shown = counted(len(report.candidates), "commit")
         return f"One of {shown} made{test} {report.direction} (confidence {_percent(report.confidence)}):"
+    return _nothing_found(report, test)
+
+
+def _nothing_found(report: BisectionReport, test: str) -> str:
     return {
         "same": f"Good and bad do not differ in{test}.",
         "undecided": f"It cannot be told if good and bad differ in{test}: raise --max-time.",

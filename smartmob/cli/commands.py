@@ -227,6 +227,11 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int, 
             sys.stdout.buffer.flush()
     if not follow:
         return None
+    return await _ended_code(rest, job)
+
+
+async def _ended_code(rest: RestClient, job: int) -> int:
+    """Return the exit code for a job that has ended; raises RemoteError if the server does not know its own."""
     ended = await rest.get(f"/jobs/{job}")
     code = ended["exit_code"]
     if code is None:

@@ -135,9 +135,13 @@ def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
     lines += [printing.plain(note) for note in said]
     hidden = found["counts"]["noise"] - sum(1 for row in rows if row["verdict"] == "noise")
     if hidden > 0 and not everything:
-        more = "1 more test has" if hidden == 1 else f"{hidden} more tests have"
-        lines.append(printing.plain(f"{more} no change; --all shows {'it' if hidden == 1 else 'them'}."))
+        lines.append(printing.plain(_hidden(hidden)))
     printing.print_lines(lines)
+
+
+def _hidden(count: int) -> str:
+    more = "1 more test has" if count == 1 else f"{count} more tests have"
+    return f"{more} no change; --all shows {'it' if count == 1 else 'them'}."
 
 
 def _cells(row: Mapping[str, Any], unit: str) -> Sequence[object]:

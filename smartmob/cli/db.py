@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -18,6 +18,9 @@ from smartmob.cli.server_options import as_json
 from smartmob.counts import counted
 from smartmob.errors import SettingsError
 from smartmob.kernel.runtime import clock
+
+if TYPE_CHECKING:
+    from smartmob.kernel.maintenance.restore import Restored
 
 
 @click.group("db", cls=CommandGroup)
@@ -183,9 +186,9 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
     one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked first. The service
     that uses the database must be stopped.
     """
-    from smartmob.app import PARTITIONS
     from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.maintenance import restore
+    from smartmob.stored_features import PARTITIONS
 
     async def use(place: Any) -> None:
         with printing.progress() as bar:
@@ -202,10 +205,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
         if as_json:
             printing.print_json(dataclasses.asdict(done))
         else:
-            replaced = f", replacing {counted(done.replaced, 'table')}" if done.replaced else ""
-            printing.say(
-                f"restored {counted(done.rows, 'row')} of {counted(done.tables, 'table')} into {place.name}{replaced}"
-            )
+            printing.say(f"{_restored(done)} into {place.name}" + _replaced(done))
 
     return run(config, flags, use, make=True)
 
@@ -247,3 +247,11 @@ def _print_vacuumed(before: Sequence[Any], after: dict[str, Any], as_json: bool)
         return
     rows = ((a.name, f"{b.rows:,}", printing.size(a.bytes), printing.size(b.bytes)) for a, b in pairs)
     printing.print_table("Vacuumed", ("Table", ">Rows, about", ">Size before", ">Size"), rows)
+
+
+def _restored(done: Restored) -> str:
+    return f"restored {counted(done.rows, 'row')} of {counted(done.tables, 'table')}"
+
+
+def _replaced(done: Restored) -> str:
+    return f", replacing {counted(done.replaced, 'table')}" if done.replaced else ""

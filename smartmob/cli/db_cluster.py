@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from smartmob.cli import printing
 from smartmob.cli.db_options import has_database, run
 from smartmob.cli.server_options import as_json
 from smartmob.counts import counted
+
+if TYPE_CHECKING:
+    from smartmob.kernel.db.citus import Move
 
 _MOST_SHARDS = 4096
 """Citus itself takes up to 64,000 (`citus.shard_count`); each is a table with indexes in every partition."""
@@ -128,8 +131,7 @@ def rebalance_command(dry_run: bool, block_writes: bool, as_json: bool, config: 
         elif not moves:
             printing.say(f"nothing to move: the shards of {place.name} are even")
         elif dry_run:
-            rows = [(move.table, move.shard, move.source, move.target, printing.size(move.bytes)) for move in moves]
-            printing.print_table("", ("Table", ">Shard", "From", "To", ">Size"), rows)
+            _print_moves(moves)
         else:
             printing.say(f"{counted(len(moves), 'shard')} moved")
 
@@ -146,3 +148,8 @@ async def _rebalance(connection: Any, block_writes: bool, moves: int) -> None:
             bar.update(task, completed=min(done, moves))
             await asyncio.sleep(_LOOK_SECONDS)
         bar.update(task, completed=moves)
+
+
+def _print_moves(moves: Sequence[Move]) -> None:
+    rows = [(move.table, move.shard, move.source, move.target, printing.size(move.bytes)) for move in moves]
+    printing.print_table("", ("Table", ">Shard", "From", "To", ">Size"), rows)

@@ -35,11 +35,11 @@ def settings_of(config: Path | None, flags: dict[str, Any]) -> Settings:
 
 def run(config: Path | None, flags: dict[str, Any], use: Use, *, make: bool = False) -> int:
     """Connect to the database, call `use` with it, and return the exit code."""
-    from smartmob.app import MIGRATED_FEATURES
     from smartmob.kernel.db import migrations
     from smartmob.kernel.maintenance.database_target import reach
     from smartmob.kernel.observability import log
     from smartmob.kernel.subprocesses import umask
+    from smartmob.stored_features import MIGRATED_FEATURES
 
     umask.make_private()
     settings = settings_of(config, flags)

@@ -9,7 +9,7 @@ import math
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -310,9 +310,15 @@ async def _until_ready(
             if loop.time() >= deadline:
                 break
         await asyncio.sleep(_POLL_SECONDS)
+    raise _not_connected(missing, processes, reached)
+
+
+def _not_connected(
+    missing: Iterable[str], processes: Sequence[_Process], reached: Mapping[str, str]
+) -> DeploymentFailed:
     there = ", ".join(sorted({process.machine.name for process in processes}))
     addresses = " and ".join(sorted(set(reached.values())))
-    raise DeploymentFailed(
+    return DeploymentFailed(
         f"{', '.join(missing)} did not connect to the headquarters within {_READY_SECONDS:g} s. Can {addresses} and "
         f"its ports be reached from {there}? Say with --hq-address where it is for them"
     )

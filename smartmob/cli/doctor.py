@@ -53,12 +53,12 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
     settings = settings_of(config, flags)
     check_installed(embedded=settings.database.url is None)
 
-    from smartmob.app import MIGRATED_FEATURES
     from smartmob.client import clock_offset
     from smartmob.kernel.db import migrations
     from smartmob.kernel.maintenance import checks
     from smartmob.kernel.observability import log
     from smartmob.kernel.runtime import clock
+    from smartmob.stored_features import MIGRATED_FEATURES
 
     async def look() -> list[checks.Finding]:
         found = await checks.every(settings, migrations.collect(MIGRATED_FEATURES))

@@ -89,24 +89,27 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
 @with_rest_client
 async def watch(rest: RestClient, interval: float, times: int | None) -> None:
     """Watch the load of all machines: a live table on a terminal, else a line for each machine and update."""
-    updates = 0
     if printing.terminal_width() is None:
-        while True:
-            _print_lines(await _hosts(rest))
-            updates += 1
-            if updates == times:
-                return
-            await asyncio.sleep(interval)
+        await _repeat(rest, interval, times, _print_lines)
+        return
     from rich.live import Live
 
     console = printing.console()
     with Live(console=console, auto_refresh=False, transient=False) as live:
-        while True:
-            live.update(_table(await _hosts(rest), console.width), refresh=True)
-            updates += 1
-            if updates == times:
-                return
-            await asyncio.sleep(interval)
+        await _repeat(rest, interval, times, lambda hosts: live.update(_table(hosts, console.width), refresh=True))
+
+
+async def _repeat(
+    rest: RestClient, interval: float, times: int | None, show: Callable[[list[dict[str, Any]]], object]
+) -> None:
+    """Show the machines each `interval` seconds, so many times, or without end."""
+    updates = 0
+    while True:
+        show(await _hosts(rest))
+        updates += 1
+        if updates == times:
+            return
+        await asyncio.sleep(interval)
 
 
 async def _hosts(rest: RestClient) -> list[dict[str, Any]]:

@@ -174,12 +174,16 @@ async def _until_ready(
         if problem and (pulled or failed_pulls >= _FAILED_PULLS):
             raise DeploymentFailed(f"the turrets cannot be started: {problem}")
         if loop.time() > deadline:
-            running = sum(pod["phase"] == "Running" for pod in pods)
-            raise DeploymentFailed(
-                f"{running} of {plan.pods} pods run, but not all have connected within {_START_SECONDS:g} s. Say with "
-                "--hq-address where the headquarters is for them"
-            )
+            raise _not_connected(pods, plan)
         await asyncio.sleep(_POLL_SECONDS)
+
+
+def _not_connected(pods: Sequence[Mapping[str, Any]], plan: JobPlan) -> DeploymentFailed:
+    running = sum(pod["phase"] == "Running" for pod in pods)
+    return DeploymentFailed(
+        f"{running} of {plan.pods} pods run, but not all have connected within {_START_SECONDS:g} s. Say with "
+        "--hq-address where the headquarters is for them"
+    )
 
 
 def problem_of(pods: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:

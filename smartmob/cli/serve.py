@@ -99,7 +99,8 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
     log_format = settings.log_format or ("words" if terminal else "kv")
     # Before the log is opened, which may start a thread, with which a process must not fork.
     forked = worker_start.start(settings, log_format, _loop_factory()) if settings.workers > 1 else None
-    logs = log.configure(log_format, settings.utc, settings.logging_endpoint, service_words.sentence)
+    shared = forked is not None
+    logs = log.configure(log_format, settings.utc, settings.logging_endpoint, service_words.sentence, shared=shared)
     if terminal:
         click.echo(service_words.announced())
     if token_variable is not None and not loopback:

@@ -67,16 +67,8 @@ def sentence(event: Mapping[str, Any]) -> str:
         return ""
     fields = {key: value for key, value in event.items() if key not in _LEADING}
     exception = fields.pop("exception", None)
-    template = _SENTENCES.get(name)
-    try:
-        text = "" if template is None else template.format(**fields, milliseconds=_milliseconds(fields))
-    except (KeyError, ValueError):
-        text = ""
-    if not text:
-        words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fields.items())
-        text = name.replace(".", " ").replace("_", " ") + (f": {words}" if words else "")
     mark = "" if level == "info" else f"{level}: "
-    line = f"{str(event.get('@timestamp', ''))[_TIME]}  {mark}{text}"
+    line = f"{str(event.get('@timestamp', ''))[_TIME]}  {mark}{_text(name, fields)}"
     shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in line)
     return shown if exception is None else f"{shown}\n{exception}"
 
@@ -84,3 +76,16 @@ def sentence(event: Mapping[str, Any]) -> str:
 def _milliseconds(fields: Mapping[str, Any]) -> str:
     duration = fields.get("duration")
     return f"{duration * 1000:.1f} ms" if isinstance(duration, float) else ""
+
+
+def _text(name: str, fields: Mapping[str, Any]) -> str:
+    """Return the sentence of an event; one that has none, or not its fields, is shown by its name and fields."""
+    template = _SENTENCES.get(name)
+    try:
+        text = "" if template is None else template.format(**fields, milliseconds=_milliseconds(fields))
+    except (KeyError, ValueError):
+        text = ""
+    if text:
+        return text
+    words = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fields.items())
+    return name.replace(".", " ").replace("_", " ") + (f": {words}" if words else "")

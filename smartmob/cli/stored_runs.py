@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 from urllib.parse import quote
 
@@ -32,13 +33,15 @@ async def test_like(rest: RestClient, part: str) -> str | None:
     if names:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         raise NotFound(f"{part} is a part of {len(names)} names, give more: {', '.join(names[:_MOST_NAMES])}{more}")
-    known = {name.rpartition("::")[2] for name in await newest_tests(rest)}
-    if known:
-        full = {name.removeprefix("test_"): name for name in sorted(known)}
-        near = nearest(part, known) or full.get(nearest(part, full) or "")
-        hint = f"; did you mean {near}?" if near else "; the names are those of `smartmob tests show`"
-        raise NotFound(f"no test named {part!r} was measured{hint}")
+    if known := {name.rpartition("::")[2] for name in await newest_tests(rest)}:
+        raise NotFound(f"no test named {part!r} was measured{_hint(part, known)}")
     return None
+
+
+def _hint(part: str, known: Set[str]) -> str:
+    full = {name.removeprefix("test_"): name for name in sorted(known)}
+    near = nearest(part, known) or full.get(nearest(part, full) or "")
+    return f"; did you mean {near}?" if near else "; the names are those of `smartmob tests show`"
 
 
 async def newest_tests(rest: RestClient) -> set[str]:

@@ -13,7 +13,7 @@ from smartmob.app import Service
 from smartmob.cli import service_words
 from smartmob.kernel.http import server
 from smartmob.kernel.observability import log
-from smartmob.kernel.observability.log import AccessLog, StreamSink
+from smartmob.kernel.observability.log import AccessLog
 from smartmob.kernel.workers import forker
 from smartmob.kernel.workers.forker import Forker
 from smartmob.kernel.workers.pool import WorkerPool
@@ -42,7 +42,6 @@ class Forked:
 
 def start(settings: Settings, log_format: str, loop_factory: LoopFactory | None) -> Forked:
     """Listen, and fork the process that forks workers. Raises StartupError."""
-    StreamSink.shared = True
     sockets = server.listen_together(settings.host, settings.port, settings.workers)
 
     def close() -> None:
@@ -50,7 +49,9 @@ def start(settings: Settings, log_format: str, loop_factory: LoopFactory | None)
             sock.close()
 
     def work(number: int, messages: socket.socket, streams: socket.socket, listening: socket.socket) -> int:
-        logs = log.configure(log_format, settings.utc, settings.logging_endpoint, service_words.sentence, worker=number)
+        logs = log.configure(
+            log_format, settings.utc, settings.logging_endpoint, service_words.sentence, worker=number, shared=True
+        )
         gc.set_threshold(10_000, 20, 20)  # as in the owner, see `serve`
         gc.enable()
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 
 from smartmob.commands import hashed_file, job_journal
 from smartmob.commands.job_records import JobRecords
@@ -12,6 +13,7 @@ from smartmob.commands.prepared_run import ProgramPreparation
 from smartmob.commands.routes import table as routes
 from smartmob.commands.service import CommandsService
 from smartmob.kernel.features import Dependencies, Feature, KernelParts
+from smartmob.kernel.runtime.datadir import DirectoryId
 from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.subprocesses import umask
 
@@ -24,7 +26,7 @@ def build(dependencies: Dependencies, programs: ProgramPreparation | None = None
     from smartmob.commands.conplyent.gateway import ConplyentGateway  # a node does not load these
     from smartmob.commands.store import JobStore
 
-    store = JobStore(dependencies.database)
+    store = JobStore(dependencies.database, output_folder_id(dependencies.settings.data_dir))
     feature = compose(
         dependencies, store, dependencies.writer("jobs", store.commit, outgoing=job_journal.encode), programs,
         dependencies.services.keeping,
@@ -41,6 +43,11 @@ def build(dependencies: Dependencies, programs: ProgramPreparation | None = None
         await service.close()
 
     return replace(feature, start=start, close=close)
+
+
+def output_folder_id(data_dir: Path) -> DirectoryId:
+    """Return the id of the folder of a data directory that has the output of jobs."""
+    return DirectoryId(data_dir / "commands" / "id")
 
 
 def compose(

@@ -10,6 +10,7 @@ import msgspec
 
 from smartmob.commands.model import Job
 from smartmob.kernel.journal.journal import Entry, Journal
+from smartmob.kernel.runtime.datadir import DirectoryId
 
 JOB, REMOVED, FORGOTTEN, NUMBERS = "job", "jobs_removed", "output_forgotten", "job_numbers"
 """The kinds of changes in the journal."""
@@ -33,11 +34,16 @@ class JobJournal:
 
     kinds = (JOB, REMOVED, FORGOTTEN, NUMBERS)
 
-    def __init__(self, journal: Journal) -> None:
-        self.data_directory_id = UUID(int=0)
+    def __init__(self, journal: Journal, directory: DirectoryId) -> None:
+        self._directory = directory
         self._journal = journal
         self._jobs: dict[int, Job] = {}
         self._next = 1
+
+    @property
+    def data_directory_id(self) -> UUID:
+        """Return the id of the data directory of this node."""
+        return self._directory.value
 
     def apply(self, kind: str, value: msgspec.Raw) -> None:
         """Apply a change."""

@@ -13,7 +13,9 @@ from smartmob.commands.model import Job
 class JobRecords(Protocol):
     """The stored records of jobs. `JobStore` describes the methods."""
 
-    data_directory_id: UUID
+    @property
+    def data_directory_id(self) -> UUID:
+        """Return the id of the data directory with the output of the jobs; it is read at the first use."""
 
     async def reserve(self) -> range:
         """Reserve a block of numbers and return it. No number is returned twice, also after a restart."""

@@ -27,7 +27,6 @@ from smartmob.environment import inherited
 from smartmob.feature_settings import CommandsSettings
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.observability.event_logger import get_logger
-from smartmob.kernel.runtime import datadir
 from smartmob.kernel.runtime.disk import LeastFree
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.row_writer import RowWriter
@@ -126,7 +125,6 @@ class CommandsService:
     async def start(self) -> None:
         """Find the output that is kept, and record as lost the jobs of a service that was killed."""
         self._spools.open()
-        self._store.data_directory_id = datadir.directory_id(self._folder / "id")
         await self._numbers.reserve()
         await self.maintenance.record_lost_jobs()
 

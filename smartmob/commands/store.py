@@ -12,6 +12,7 @@ from smartmob.commands.model import Job
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record
 from smartmob.kernel.db.writer import Submission
+from smartmob.kernel.runtime.datadir import DirectoryId
 
 PACKAGE = "smartmob.commands"
 _NUMBERS_BLOCK_COUNT = 100
@@ -26,10 +27,15 @@ class JobStore:
     `data_directory_id`; lost and expired jobs are looked for among those only.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, directory: DirectoryId) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
-        self.data_directory_id = UUID(int=0)
+        self._directory = directory
+
+    @property
+    def data_directory_id(self) -> UUID:
+        """Return the id of the data directory of this service."""
+        return self._directory.value
 
     async def commit(self, connection: Connection, batch: Sequence[Submission[Job]]) -> None:
         """Store jobs by group commit. Of several records of one job the last one counts."""

@@ -56,14 +56,16 @@ class JobSupervisor:
         """Return a running job, or None."""
         return self._running.get(job_id)
 
+    def _check_free(self) -> None:
+        """Raise Conflict when no more jobs can be started."""
+        if self._closing:
+            raise Conflict("the service is stopping")
+        if len(self._running) >= self._most:
+            raise Conflict(f"{counted(self._most, 'job')} under way already; end one, or raise --commands-most-jobs")
+
     async def start(self, record: Job, function: JobFunction) -> RunningJob:
         """Record a job and start it; raises Conflict when too many run, Unavailable when it cannot be recorded."""
-        if self._closing or len(self._running) >= self._most:
-            raise Conflict(
-                "the service is stopping"
-                if self._closing
-                else f"{counted(self._most, 'job')} under way already; end one, or raise --commands-most-jobs"
-            )
+        self._check_free()
         job = RunningJob(record, self._spools.create(record.id), self._spools)
         self._running[record.id] = job
         try:

@@ -63,13 +63,17 @@ def scan(root: bytes) -> Iterator[FileEntry]:
         yield from _below(root, b"")
 
 
+def _entries_of(folder: bytes) -> list[os.DirEntry[bytes]]:
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
+
+
 def _below(folder: bytes, inner: bytes) -> Iterator[FileEntry]:
     waiting = [(folder, inner)]
     while waiting:
         folder, inner = waiting.pop()
         try:
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda entry: entry.name)
+            entries = _entries_of(folder)
         except OSError as error:
             yield FileEntry(path=inner, kind=FOLDER, size=0, problem=error.strerror or str(error))
             continue

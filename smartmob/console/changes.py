@@ -55,7 +55,7 @@ async def changes(services: Services, alerts: AlertsService, start: datetime, en
         services.metrics.runs.between(start, end, most),
         services.turrets.queries.runs_between(start, end, most),
         services.commands.jobs.between(start, end, most),
-        services.hosts.hosts("", _MAX_HOSTS),
+        services.hosts.queries.hosts("", _MAX_HOSTS),
         services.marks.marks(start, end, most),
     )
     fired = await alerts.history(start, end, most)

@@ -101,7 +101,7 @@ async def _load_tests(services: Services, wanted: str) -> list[model.FoundEntry]
 
 
 async def _machines(services: Services, wanted: str) -> list[model.FoundEntry]:
-    hosts = await services.hosts.hosts("", _MAX_MACHINES)
+    hosts = await services.hosts.queries.hosts("", _MAX_MACHINES)
     return [
         model.FoundEntry(name=host.name, detail="this service" if host.own else "", href=_page("hosts", host.name))
         for host in hosts

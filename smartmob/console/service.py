@@ -42,7 +42,7 @@ class ConsoleService:
         """Return the current state of the lab; `news` goes into the document."""
         services = self.services
         hosts, jobs, nodes, others, records = await asyncio.gather(
-            services.hosts.hosts("", MAX_HOSTS),
+            services.hosts.queries.hosts("", MAX_HOSTS),
             services.commands.jobs.page(_AFTER_ALL_JOBS, RUNNING, _MAX_JOBS),
             services.nodes.with_activity(),
             services.nodes.services_with_activity(),
@@ -106,8 +106,8 @@ class ConsoleService:
     ) -> model.Courses:
         """Return the time series of machines in a span, with at most `points` values, all at the same times."""
         if names is None:
-            names = [host.name for host in await self.services.hosts.hosts("", MAX_HOSTS)]
-        found = await self.services.hosts.time_series(names, HostSpan(start, end), points)
+            names = [host.name for host in await self.services.hosts.queries.hosts("", MAX_HOSTS)]
+        found = await self.services.hosts.queries.time_series(names, HostSpan(start, end), points)
         return _align(found)
 
 

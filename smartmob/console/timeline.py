@@ -94,7 +94,7 @@ async def _of_machines(
     service: ConsoleService, start: datetime, end: datetime, points: int, machines: Collection[str]
 ) -> Timeline:
     """Return the timeline with what was on some machines, of which the own one has programs and jobs of its own."""
-    own = {host.name for host in await service.services.hosts.hosts("", MAX_HOSTS) if host.own}
+    own = {host.name for host in await service.services.hosts.queries.hosts("", MAX_HOSTS) if host.own}
     whole = await timeline(service, start, end, points)
     kept = bool(own & set(machines))
     courses = await service.courses(start, end, points, sorted(machines))

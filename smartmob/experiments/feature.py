@@ -13,4 +13,4 @@ def build(dependencies: Dependencies) -> Feature[ExperimentsService]:
     store = ExperimentStore(dependencies.database)
     service = ExperimentsService(store, dependencies.bus, dependencies.settings.experiments)
     work = {"experiments-maintenance": service.run_maintenance}
-    return Feature(service, routes.table(service, dependencies.bodies), background_tasks=work)
+    return Feature(routes.table(service, dependencies.bodies), background_tasks=work, service=service)

@@ -10,20 +10,28 @@ _MAX_MACHINES = 100_000  # whose addresses are kept: some 20 MB
 
 
 class HostAddresses:
-    """The address of each machine that reported lately. `steady` is a clock in seconds."""
+    """The address of each machine that reported lately. `steady` is a clock in seconds.
 
-    def __init__(self, steady: Callable[[], float], own_name: Callable[[], str]) -> None:
+    `on_change` is called with the name and the address of a machine that reports from another address, and again after
+    some time; the address is None if it is no longer known.
+    """
+
+    def __init__(
+        self,
+        steady: Callable[[], float],
+        own_name: Callable[[], str],
+        on_change: Callable[[str, str | None], object] = lambda _name, _address: None,
+    ) -> None:
         self._steady = steady
         self._own_name = own_name
         self._by_name: dict[str, tuple[str, float, float]] = {}
         """For each machine its address, when it was last seen, and when it last was news."""
-        self.on_change: Callable[[str, str | None], object] = lambda _name, _address: None
-        """It is called when a machine reports from another address, and again after some time."""
+        self._on_change = on_change
 
     def seen(self, name: str, address: str | None) -> None:
         """Keep the address from which a machine reports; None means that it is not known."""
         if self.keep(name, address):
-            self.on_change(name, address)
+            self._on_change(name, address)
 
     def keep(self, name: str, address: str | None) -> bool:
         """Keep an address, as `seen`; return whether other processes of the service should hear of it."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from smartmob.errors import SettingsError
 from smartmob.hosts.events import AddressSeen, SamplesStored
+from smartmob.hosts.maintenance import HostMaintenance
 from smartmob.hosts.routes import table as routes
 from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.sampler import devices
@@ -26,20 +28,23 @@ PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)}
 """The partitioned tables, each with the strftime format of the times in the names of its partitions."""
 
 
-def build(dependencies: Dependencies, *, in_worker: bool = False) -> Feature[HostsService]:
+def build(dependencies: Dependencies, *, worker_of: str | None = None) -> Feature[HostsService]:
     """Return the feature, which samples the service's own machine each second.
 
-    In a worker it samples for its subscribers only: the owner stores the samples, and maintains the tables.
+    In a worker, which gets the name of that machine by `worker_of`, it samples for its subscribers only: the owner
+    stores the samples, and maintains the tables.
     """
-    settings, database = dependencies.settings.hosts, dependencies.database
+    settings, database, in_worker = dependencies.settings.hosts, dependencies.database, worker_of is not None
+    if worker_of is not None:
+        settings = replace(settings, name=worker_of)
     writer = HostsWriter(database)
     live = dependencies.writer("hosts", writer.commit, SamplesStored, shards=writer.shards)
-    parts = (HostsReader(database), writer, Partitions(database), live, dependencies.bus, dependencies.services)
+    parts = (HostsReader(database), writer, live, dependencies.bus, dependencies.services)
     service = HostsService(*parts, settings=settings)
-    sampler = Sampler(chosen := devices.choice(settings.disk, settings.net))
-    if not in_worker:
-        load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
-        sampler.on_second.extend((service.queue_own, load_file.write))
+    maintenance = HostMaintenance(writer, Partitions(database), settings, database.patience)
+    load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
+    on_second = () if in_worker else (service.queue_own, load_file.write)
+    sampler = Sampler(chosen := devices.choice(settings.disk, settings.net), on_second=on_second)
     subscribers = Subscribers(sampler)
     echo = EchoRoute(service, subscribers, dependencies.tokens, settings, dependencies.tasks)
     dependencies.bus.subscribe(ServiceStopping, echo.stopping)
@@ -56,7 +61,7 @@ def build(dependencies: Dependencies, *, in_worker: bool = False) -> Feature[Hos
     }
     if not in_worker:
         background_tasks["hosts-own-samples"] = service.run_own_storage
-        background_tasks["hosts-maintenance"] = lambda: service.run_maintenance(database.patience)
+        background_tasks["hosts-maintenance"] = maintenance.run
     dependencies.bus.subscribe(AddressSeen, service.keep_address)
 
     async def start() -> None:
@@ -64,8 +69,9 @@ def build(dependencies: Dependencies, *, in_worker: bool = False) -> Feature[Hos
             flag, name, reason = wrong
             raise SettingsError(f"--hosts-{flag} {name}: {reason}")
         if not in_worker:
+            await maintenance.start()
             await service.start()
         await sampler.read()
 
     table = routes.table(service, sampler, echo, dependencies.bodies, dependencies.tokens, dependencies.settings)
-    return Feature(service, table, live, background_tasks, start=start)
+    return Feature(table, live, background_tasks, start=start, service=service)

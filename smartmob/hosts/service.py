@@ -1,4 +1,4 @@
-"""The use cases of the feature `hosts`: register machines, store their samples, query them, and maintain the tables."""
+"""The use cases of the feature `hosts`: register machines, check who reports, and store their samples."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import itertools
 import secrets
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
-import orjson
 
 from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from smartmob.feature_settings import HostsSettings
@@ -20,12 +18,11 @@ from smartmob.hosts import model
 from smartmob.hosts.addresses import HostAddresses
 from smartmob.hosts.authenticator import HostAuthenticator
 from smartmob.hosts.events import AddressSeen, HostRegistered, HostRemoved, HostSampled
-from smartmob.hosts.fields import NAMES, Snapshot
-from smartmob.hosts.model import MinAvgMax, Point, SampleData, SampleRow, Span, TimeRules
-from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions
+from smartmob.hosts.fields import Snapshot
+from smartmob.hosts.model import SampleData, SampleRow, TimeRules
+from smartmob.hosts.queries import HostQueries
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db.database import Record
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
@@ -37,15 +34,7 @@ log = get_logger()
 _DAY_SECONDS = 86_400.0
 _OWN_QUEUE_SNAPSHOTS = 900
 """Snapshots of the service's own machine, one a second, that wait for the database; older ones are dropped."""
-_ROLL_SECONDS = 20.0
-"""Seconds between two roll-ups."""
-_SETTLING_SECONDS = 5.0
-"""Margin for differences between the clocks of the database and of services."""
-_PARTITIONS_ROUNDS = 180
-"""Roll-ups between two rounds of partition maintenance: an hour."""
 _MOST_LOGGED = 100  # names of fields that are logged for a connection
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class UnsupportableName(NotAuthenticated):
@@ -53,13 +42,12 @@ class UnsupportableName(NotAuthenticated):
 
 
 class HostsService:
-    """The use cases of the feature. All samples are written by `live`, in group commits."""
+    """The use cases of the feature, with its `queries`. All samples are written by `live`, in group commits."""
 
     def __init__(
         self,
         reader: HostsReader,
         writer: HostsWriter,
-        partitions: Partitions,
         live: GroupCommitWriter[SampleRow],
         bus: EventBus,
         services: ServiceRegistry,
@@ -69,10 +57,9 @@ class HostsService:
         self._services = services
         self._reader = reader
         self._writer = writer
-        self._partitions = partitions
         self._live = live
         self._bus = bus
-        self._settings = settings
+        self.queries = HostQueries(reader, settings.keep_days)
         self._authenticator = HostAuthenticator(reader.secret)
         self._rules = TimeRules(settings.ahead, settings.oldest_days * _DAY_SECONDS)
         # Random start, so that numbers of several services and after restarts do not collide.
@@ -82,15 +69,14 @@ class HostsService:
         self._unread_logged: dict[str, set[str]] = {}
         self.started = clock.now()
         self.own_name = settings.name or socket.gethostname()
-        self.addresses = HostAddresses(clock.steady, lambda: self.own_name)
-        self.addresses.on_change = lambda name, address: bus.publish(AddressSeen(name, address))
+        self.addresses = HostAddresses(
+            clock.steady, lambda: self.own_name, lambda name, address: bus.publish(AddressSeen(name, address))
+        )
 
     # -- machines -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Create the partitions that the first sample needs, and register the service's own machine."""
-        for series in (SAMPLES, MINUTES):
-            await self._partitions.keep(series, clock.now(), _EPOCH)
+        """Register the service's own machine."""
         others = await self._services.others()
         elsewhere = [other.id for other in others if other.runs and other.boot != self._services.boot]
         for name in (self.own_name, f"{self.own_name}-service"):
@@ -192,21 +178,6 @@ class HostsService:
         log.info("hosts.removed", host=name)
         self._bus.publish(HostRemoved(name))
 
-    async def hosts(self, after: str, limit: int) -> list[model.Host]:
-        """Return up to `limit` machines in the order of their names, beginning after the name `after`."""
-        return [_host(row) for row in await self._reader.hosts(after, limit)]
-
-    async def heard_within(self, names: Sequence[str], seconds: float) -> set[str]:
-        """Return those of some machines of which a sample was stored within the last `seconds`, of any time."""
-        return await self._reader.heard_within(names, seconds)
-
-    async def host(self, name: str) -> model.Host:
-        """Return one machine; raises NotFound."""
-        row = await self._reader.host(name)
-        if row is None:
-            raise NotFound(f"there is no machine {name}; GET /hosts/ lists them")
-        return _host(row)
-
     # -- storing ------------------------------------------------------------------------------------------------------
 
     async def store(self, name: str, samples: Sequence[SampleData]) -> None:
@@ -284,114 +255,3 @@ class HostsService:
         data = msgspec.convert({**model.sample_fields(snapshot), "time": snapshot.at}, SampleData, strict=False)
         # The same number at each attempt, so that a snapshot is stored once even if the answer to its commit was lost.
         return model.sample_row(self.own_name, data, int(snapshot.at * 1000) & (2**61 - 1))
-
-    # -- queries ------------------------------------------------------------------------------------------------------
-
-    async def sample_span(self, name: str) -> tuple[datetime, datetime] | None:
-        """Return the times of the first and the last sample of a machine, or None when it has none."""
-        first, last = await self._reader.sample_span(name)
-        return None if first is None or last is None else (first, last)
-
-    def report(self, name: str, first: datetime | None, last: datetime | None) -> AsyncIterator[list[Record]]:
-        """Yield the samples of a span, both ends included, as JSON objects in the shape of seed 001."""
-        return self._reader.report(name, first or _EPOCH, last or _LATEST)
-
-    async def points(self, name: str, span: Span, most: int) -> tuple[float, AsyncIterator[list[Point]]]:
-        """Return the width in seconds and at most `most` points of a span: raw samples (width 0) where they fit."""
-        if not await self._reader.secret(name):
-            raise NotFound(f"there is no machine {name}; GET /hosts/ lists them")
-        kept_since = clock.now() - timedelta(days=self._settings.keep_days)
-        if span.start >= kept_since and await self._reader.count_samples(name, span, most + 1) <= most:
-            return 0.0, self.samples(name, span)
-        width = model.bucket_width(span, most)
-        if span.start < kept_since:
-            width = max(width, model.MINUTE)
-        return float(width), self._bucketed(name, span, width)
-
-    async def samples(self, name: str, span: Span) -> AsyncIterator[list[Point]]:
-        """Yield the samples of a machine in a span, in the order of time, in batches."""
-        async for rows in self._reader.samples(name, span):
-            yield [_sample_point(row) for row in rows]
-
-    async def _bucketed(self, name: str, span: Span, width: int) -> AsyncIterator[list[Point]]:
-        async for rows in self._reader.buckets([name], span, width):
-            yield [_bucket_point(row, width) for row in rows]
-
-    async def time_series(self, names: Sequence[str], span: Span, most: int) -> dict[str, list[Point]]:
-        """Return at most `most` points of a span for each machine, all of the same width."""
-        width = model.bucket_width(span, most)
-        if span.start < clock.now() - timedelta(days=self._settings.keep_days):
-            width = max(width, model.MINUTE)
-        found: dict[str, list[Point]] = {name: [] for name in names}
-        async for rows in self._reader.buckets(names, span, width):
-            for row in rows:
-                found[row["host"]].append(_bucket_point(row, width))
-        return found
-
-    async def busy(self, start: datetime, end: datetime) -> list[model.HostLoad]:
-        """Return the processor load of each machine from `start` until before `end`, as far as raw samples are kept."""
-        return [
-            model.HostLoad(row["host"], row["samples"], _min_avg_max(row, "cpu"))
-            for row in await self._reader.host_loads(Span(start, end))
-        ]
-
-    # -- maintenance --------------------------------------------------------------------------------------------------
-
-    async def keep_partitions(self, now: datetime) -> None:
-        """Create the partitions that are needed soon, and drop the expired ones."""
-        samples_before = now - timedelta(days=self._settings.keep_days)
-        minutes_before = now - timedelta(days=self._settings.keep_minutes_days)
-        for series, before in ((SAMPLES, samples_before), (MINUTES, minutes_before)):
-            made, dropped = await self._partitions.keep(series, now, before)
-            if dropped:
-                log.info("hosts.expired", partitions=dropped)
-            if made:
-                log.debug("hosts.partitions_made", partitions=made)
-        await self._writer.expire(samples_before, minutes_before)
-
-    async def roll_up(self, lag: float) -> int:
-        """Roll up the samples that arrived until `lag` seconds ago; return how many minutes changed."""
-        return await self._writer.roll_up(lag)
-
-    async def run_maintenance(self, patience: float) -> None:
-        """Roll up every 20 seconds and maintain the partitions every hour, until cancelled.
-
-        A sample may be committed up to `patience` seconds after it arrived, so younger ones are not rolled up yet.
-        """
-        for number in itertools.count():
-            try:
-                # Samples must be rolled up before their partition is dropped.
-                await self.roll_up(patience + _SETTLING_SECONDS)
-                if number % _PARTITIONS_ROUNDS == 0:
-                    await self.keep_partitions(clock.now())
-            except Unavailable as error:
-                log.warning("hosts.maintenance_failed", reason=str(error))
-            except Exception as error:
-                log.error("hosts.maintenance_broken", exc_info=error)
-            await asyncio.sleep(_ROLL_SECONDS)
-
-
-def _host(row: Record) -> model.Host:
-    latest = None
-    if row["at"] is not None:
-        values = {name: row[name] for name in NAMES}
-        latest = model.latest_of(row["at"], values, orjson.loads(row["detail"] or "{}"), clock.now())
-    offset = None
-    if row["clock_at"] is not None:
-        offset = model.ClockOffset(row["clock_at"], row["offset_seconds"], row["delay_seconds"])
-    return model.Host(row["name"], row["own"], row["registered_at"], latest, offset)
-
-
-def _sample_point(row: Record) -> Point:
-    values = {name: None if (value := row[name]) is None else MinAvgMax(value, value, value) for name in NAMES}
-    return Point(row["at"], 0.0, 1, **values)
-
-
-def _bucket_point(row: Record, width: int) -> Point:
-    values = {name: _min_avg_max(row, name) for name in NAMES}
-    return Point(row["at"], float(width), row["samples"], **values)
-
-
-def _min_avg_max(row: Record, name: str) -> MinAvgMax | None:
-    least = row[f"{name}_min"]
-    return None if least is None else MinAvgMax(least, row[f"{name}_avg"], row[f"{name}_max"])

@@ -13,7 +13,8 @@ from smartmob.hosts.fields import Snapshot
 from smartmob.hosts.protocol import Echo, Pause, Send, Start, Stop, Store, StoreOffset, Subscription
 from smartmob.hosts.sampler.sampler import SECOND, Sampler
 from smartmob.hosts.service import HostsService
-from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
+from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.http import json_depth
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
@@ -61,7 +62,7 @@ class Subscribers:
         self._new_snapshot = asyncio.Event()
         self._read_at = 0.0
         self.dropped = 0
-        sampler.on_snapshot.append(self._handle_snapshot)
+        sampler.subscribe(self._handle_snapshot)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -131,7 +132,9 @@ class Subscribers:
 class EchoSession:
     """The session of one client. A `trusted` one may subscribe without the client id of a machine.
 
-    `rate`: messages a second. `tries` limits wrong client ids from the address `client`.
+    `rate`: messages a second. `tries` limits wrong client ids from the address `client`. `address` is the one from
+    which the machine reports, None if it is not known. `on_check` is called before a client id is verified, which may
+    take long when many are.
     """
 
     def __init__(
@@ -144,9 +147,10 @@ class EchoSession:
         trusted: bool,
         tries: AttemptLimit,
         client: str | None = None,
+        address: str | None = None,
+        on_check: Callable[[], None] = lambda: None,
     ) -> None:
-        self.on_check: Callable[[], None] = lambda: None
-        """Called before a client id is verified, which may take long when many are."""
+        self._on_check = on_check
         self._service = service
         self._subscribers = subscribers
         self._sink = sink
@@ -157,8 +161,7 @@ class EchoSession:
         self._loop = asyncio.get_running_loop()
         self._proven: tuple[str, int] | None = None
         self._name: str | None = None
-        self.address: str | None = None
-        """The address from which the machine reports, None if it is not known."""
+        self._address = address
         self._unread_logged: set[str] = set()
         # While a sample is being stored: its answer, and the future of a `receive` that waits for that answer.
         self._answer: str | None = None
@@ -221,7 +224,7 @@ class EchoSession:
                 await self._sink.send(protocol.ERROR_CREDENTIALS)
                 return
             self._trusted = True
-            self._service.addresses.seen(name, self.address)
+            self._service.addresses.seen(name, self._address)
             if any(data.unread for data in action.samples):
                 self._service.log_unread(name, action.samples, self._unread_logged)
             if action.text is not None:
@@ -268,7 +271,7 @@ class EchoSession:
 
     async def _verify(self, client_id: str) -> str | None:
         """Return the name of the machine of a valid client id, else None. Raises TooManyTries and Unavailable."""
-        self.on_check()
+        self._on_check()
 
         async def check() -> str:
             if (name := self._service.known(client_id) or await self._service.verify(client_id)) is None:

@@ -30,9 +30,8 @@ R = TypeVar("R")
 S_co = TypeVar("S_co", covariant=True)
 
 
-def _no_event(_: int) -> object:
-    """Return no event."""
-    return None
+def _no_event(_: int) -> None:
+    """Make no event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +84,14 @@ class Dependencies(KernelParts):
 
 
 @dataclass(frozen=True, slots=True)
-class Feature(Generic[S_co]):
-    """A built feature: its service, its routes, its writer if it has tables, and its lifecycle.
+class Lifecycle:
+    """A feature as the server sees it: its routes, its writer if it has tables, and how it is started and stopped.
 
-    `service` is what other features may call; the composition root passes it on. `start` is called after the writer has
-    started and before the background tasks. `stop` is called when the service begins to stop, before connections are
-    closed. `close` is called after the background tasks have ended and before the writer is closed, also if `start` has
-    failed.
+    `start` is called after the writer has started and before the background tasks. `stop` is called when the service
+    begins to stop, before connections are closed. `close` is called after the background tasks have ended and before
+    the writer is closed, also if `start` has failed.
     """
 
-    service: S_co
     table: RouteTable
     writer: RowWriter[Any] | None = None
     background_tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
@@ -119,3 +116,10 @@ class Feature(Generic[S_co]):
                 await self.close()
             if self.writer is not None:
                 await self.writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Feature(Lifecycle, Generic[S_co]):
+    """A built feature. Its `service` is what other features may call; the composition root passes it on."""
+
+    service: S_co = field(kw_only=True)

@@ -13,4 +13,4 @@ def build(dependencies: Dependencies) -> Feature[MarksService]:
     store = MarkStore(dependencies.database)
     live = dependencies.writer("marks", store.commit)
     service = MarksService(store, live, dependencies.bus)
-    return Feature(service, routes.table(service, dependencies.bodies), live)
+    return Feature(routes.table(service, dependencies.bodies), live, service=service)

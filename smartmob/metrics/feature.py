@@ -66,4 +66,4 @@ def build(
         maintenance=MaintenanceService(writer, settings),
     )
     work = {} if in_worker else {"metrics-maintenance": service.maintenance.run}
-    return Feature(service, routes.table(service, dependencies.bodies), live, work)
+    return Feature(routes.table(service, dependencies.bodies), live, work, service=service)

@@ -24,9 +24,9 @@ def build(dependencies: Dependencies, hosts: Hosts) -> Feature[NodesService]:
         access.set_service_secret(service_secret(settings.token or "", services.id))
 
     return Feature(
-        service,
         routes.table(service, dependencies.bodies, dependencies.tokens),
         background_tasks={"nodes-refresh": service.run_refresh, "nodes-expiry": service.run_expiry},
         start=start,
         stop=service.stop,
+        service=service,
     )

@@ -11,8 +11,8 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from smartmob import __version__
 from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, Unavailable
-from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import OWNER, PRINCIPAL, TokenAuthenticator
+from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.auth.model import CONTROL, INGEST, NODE, READ
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query

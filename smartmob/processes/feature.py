@@ -41,13 +41,13 @@ def compose(dependencies: KernelParts, store: ProcessRecords, writer: RowWriter[
     }
     table = routes.table(service, dependencies, settings.viewer_bytes)
     return Feature(
-        service,
         table,
         writer,
         background_tasks,
         start=service.start,
         stop=service.stop,
         close=service.close,
+        service=service,
     )
 
 

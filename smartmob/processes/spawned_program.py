@@ -66,12 +66,19 @@ async def run_to_end(
     try:
         ended = await child.exited()
     finally:
-        child.kill()
-        while not child.is_gone:
-            # After a second cancellation, too: the tree must not write into the folder of the next build.
-            try:
-                await child.gone()
-            except asyncio.CancelledError:
-                continue
+        await _end_tree(child)
         program.close()
     return ended.status
+
+
+async def _end_tree(child: Child) -> None:
+    """Kill a process tree, and return when it is gone, after a second cancellation, too.
+
+    It must not write into the folder of the next build.
+    """
+    child.kill()
+    while not child.is_gone:
+        try:
+            await child.gone()
+        except asyncio.CancelledError:
+            continue

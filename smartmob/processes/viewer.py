@@ -54,13 +54,16 @@ class ViewerSession:
                 if message.type is WSMsgType.ERROR:
                     break
         finally:
-            self._output.detach(self)
-            self._transport = None
-            if self._catching_up is not None:
-                self._catching_up.cancel()
-            if self._closing is not None:
-                await self._closing
+            await self._leave()
         return self._socket
+
+    async def _leave(self) -> None:
+        self._output.detach(self)
+        self._transport = None
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        if self._closing is not None:
+            await self._closing
 
     def deliver(self, frames: bytes, lines: int) -> None:
         """Send whole frames, or count their lines as skipped while the transport is full."""

@@ -13,8 +13,8 @@ def build(dependencies: Dependencies, nodes: Nodes) -> Feature[ReservationsServi
     store = ReservationStore(dependencies.database, dependencies.services)
     service = ReservationsService(store, dependencies.guard, nodes)
     return Feature(
-        service,
         routes.table(service, dependencies.bodies),
         background_tasks={"reservations-refresh": service.run_refresh},
         start=service.start,
+        service=service,
     )

@@ -41,4 +41,4 @@ def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[Turr
         host_load=host_load,
     )
     table = routes.table(service, dependencies.bodies, dependencies.viewers)
-    return Feature(service, table, batches, start=lambda: service.open(dependencies.tasks), close=service.close)
+    return Feature(table, batches, start=lambda: service.open(dependencies.tasks), close=service.close, service=service)

@@ -33,13 +33,7 @@ def plan_of(config: RunConfig, document: Mapping[str, Any], members: Sequence[Me
         return _of_import(config, source)
     turrets = _turrets(config, document, members)
     if config.total_rate is not None:
-        # The headquarters gives it to all turrets, in place of their own rates.
-        turrets = [(name, cannons, 0.0, None) for name, cannons, *_ in turrets]
-        total = [RateStage(0.0, config.total_rate, config.total_rate)]
-        words = [_OPEN, f"Planned rate: {config.total_rate:g}/s by all turrets together, in equal shares."]
-        words += [_line(*turret, shared=True) for turret in _counted(turrets)]
-        words += _ends(config, document)
-        return LoadPlan(model="open", words=words, rates=_rates([total], config.run_time))
+        return _of_total_rate(config, config.total_rate, document, turrets)
     model = _model([stages for *_, stages in turrets])
     words = [{"open": _OPEN, "closed": _CLOSED, "mixed": _MIXED}.get(model, _NO_TURRET)]
     words += [_line(*turret) for turret in _counted(turrets)]
@@ -58,6 +52,15 @@ def _ends(config: RunConfig, document: Mapping[str, Any]) -> list[str]:
         f"Duration: {seconds}{left_out}.",
         *(f"Target: {target} (from config.json)." for target in _targets(document)),
     ]
+
+
+def _of_total_rate(config: RunConfig, rate: float, document: Mapping[str, Any], turrets: Sequence[_Turret]) -> LoadPlan:
+    """Return the plan of a rate that the headquarters gives to all turrets, in place of their own rates."""
+    alike: list[_Turret] = [(name, cannons, 0.0, None) for name, cannons, *_ in turrets]
+    words = [_OPEN, f"Planned rate: {rate:g}/s by all turrets together, in equal shares."]
+    words += [_line(*turret, shared=True) for turret in _counted(alike)]
+    words += _ends(config, document)
+    return LoadPlan(model="open", words=words, rates=_rates([[RateStage(0.0, rate, rate)]], config.run_time))
 
 
 def _of_import(config: RunConfig, source: Mapping[str, Any]) -> LoadPlan:

@@ -72,9 +72,12 @@ def by_timer(values: dict[str, T]) -> dict[str, T]:
     if _unchanged_names.issuperset(values):
         return values
     named = {timer_name(name): value for name, value in values.items()}
-    if len(named) == len(values):
-        return named
-    named = {}
+    return named if len(named) == len(values) else _numbered(values)
+
+
+def _numbered(values: dict[str, T]) -> dict[str, T]:
+    """Return values by the names of their timers, of which some are alike: the later ones get a number."""
+    named: dict[str, T] = {}
     for given, value in values.items():
         name = wanted = timer_name(given)
         number = 2

@@ -124,6 +124,11 @@ class Machines:
         self.all = list(machines)
         self.heard: set[str] = set()
 
+    @property
+    def queries(self) -> Machines:
+        """Return the list of machines."""
+        return self
+
     async def heard_within(self, names: Sequence[str], _: float) -> set[str]:
         """Return the machines of which a test says that they were heard."""
         return self.heard & set(names)

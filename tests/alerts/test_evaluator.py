@@ -25,13 +25,13 @@ SETTINGS = AlertsSettings(group_wait=0.0)
 class Lab:
     """An evaluator with machines whose figures a test sets."""
 
-    def __init__(self, store: AlertStore, bus: EventBus | None = None) -> None:
+    def __init__(self, store: AlertStore, bus: EventBus | None = None, owner: str = "") -> None:
         self.machines = Machines()
         self.store = store
         self.bus = bus or EventBus()
         self.delivered = 0
         observers = Observers(Watched(self.machines), "service", Path("/"), 0.0)
-        self.evaluator = Evaluator(store, observers, self.bus, SETTINGS, self._deliver)
+        self.evaluator = Evaluator(store, observers, self.bus, SETTINGS, self._deliver, own_id=lambda: owner)
         self._at = 0
 
     def _deliver(self) -> None:
@@ -188,15 +188,13 @@ async def test_what_was_pending_goes_on_after_a_restart(lab: Lab) -> None:
     for owner, since in (("one", timedelta(hours=2)), ("two", timedelta(0))):
         pending = [("busy", "a", "cpu > 90 for 1h", at - since), ("busy", "b", "cpu > 80 for 1h", at - since)]
         await lab.store.keep_pending(owner, pending, at, same=False)
-    first, second = Lab(lab.store), Lab(lab.store)
-    first.evaluator.owner, second.evaluator.owner = "one", "two"
+    first, second = (Lab(lab.store, owner=owner) for owner in ("one", "two"))
     await second.see(a=50, b=50)
     assert list(second.evaluator.pending()) == [("busy", "a")]
     await first.see(a=50, b=50)
     await first.see(a=95, b=95)
     assert [each.subject for each in await lab.store.active()] == ["a"]
-    again = Lab(lab.store)
-    again.evaluator.owner = "one"
+    again = Lab(lab.store, owner="one")
     await again.see(a=50, b=50)
     assert list(again.evaluator.pending()) == [("busy", "b")]
 
@@ -206,7 +204,7 @@ async def test_another_service_does_not_end_the_alert_of_a_process(lab: Lab) -> 
     await lab.store.put_rule(rule("crash", condition="process crashing"), replace=True)
     theirs = alert("web.1", rule="crash", condition="process crashing", owner="one")
     await lab.store.fire(theirs, None, [notification(theirs)])
-    lab.evaluator.owner = "two"
+    lab = Lab(lab.store, owner="two")
     for _ in range(2):
         await lab.see(a=50)
     assert [each.id for each in await lab.store.active()] == [theirs.id]

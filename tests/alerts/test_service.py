@@ -25,7 +25,8 @@ HOOK = NewReceiver(address="https://hooks.example.com/services/secret", secret="
 def _service(store: AlertStore) -> AlertsService:
     """Return the service on its tables."""
     observers = Observers(Watched(), "lab", Path("/"), 0.0)
-    return AlertsService(store, Evaluator(store, observers, EventBus(), AlertsSettings(), _nothing), _nothing)
+    evaluator = Evaluator(store, observers, EventBus(), AlertsSettings(), _nothing, own_id=str)
+    return AlertsService(store, evaluator, _nothing)
 
 
 def _nothing() -> None:

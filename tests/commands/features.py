@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smartmob.commands.feature import output_folder_id
 from smartmob.commands.model import Job, Outcome
 from smartmob.commands.prepared_run import ProgramPreparation
 from smartmob.commands.service import CommandsService
@@ -121,7 +122,7 @@ async def feature(
     tasks, bus = TaskRegistry(), EventBus()
     database = Database(DatabaseSettings(url=database_url, patience=PATIENCE_SECONDS), None)
     await database.open()
-    store = JobStore(database)
+    store = JobStore(database, output_folder_id(folder))
     records = GroupCommitWriter("jobs", database, store.commit)
     spawner = Spawner(tasks)
     home = folder / "home"

@@ -13,6 +13,7 @@ from smartmob.commands import job_journal
 from smartmob.commands.job_journal import JobJournal, encode
 from smartmob.commands.model import EXITED, RUNNING, Job
 from smartmob.kernel.journal.journal import Journal, JournalWriter
+from smartmob.kernel.runtime.datadir import DirectoryId
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -32,7 +33,7 @@ class Jobs:
 
     def __init__(self, path: Path) -> None:
         self.journal = Journal(path)
-        self.store = JobJournal(self.journal)
+        self.store = JobJournal(self.journal, DirectoryId(path.with_suffix(".id")))
         self.journal.add_table(self.store)
         self.writer: JournalWriter[Job] = JournalWriter("jobs", self.journal, encode)
         self._tasks = TaskRegistry()

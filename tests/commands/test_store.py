@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
@@ -15,6 +15,7 @@ from smartmob.commands.model import Job
 from smartmob.commands.store import JobStore
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Submission
+from smartmob.kernel.runtime.datadir import DirectoryId
 from smartmob.settings import DatabaseSettings
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -29,25 +30,24 @@ def _job(number: int, **changes: Any) -> Job:
 
 
 @pytest.fixture(name="store")
-async def _store(database_url: str) -> Any:
-    """Return a store, and the function that commits jobs."""
+async def _store(database_url: str, tmp_path: Path) -> Any:
+    """Return a store, the function that commits jobs, and the store of another service."""
     database = Database(DatabaseSettings(url=database_url), None)
     await database.open()
-    store = JobStore(database)
-    store.data_directory_id = uuid4()
+    store, other = (JobStore(database, DirectoryId(tmp_path / name)) for name in ("one", "two"))
 
-    async def put(*jobs: Job) -> None:
+    async def put(*jobs: Job, by: JobStore = store) -> None:
         async with database.acquire() as connection:
             done = asyncio.get_running_loop().create_future()
-            await store.commit(connection, [Submission([job], done, 0.0) for job in jobs])
+            await by.commit(connection, [Submission([job], done, 0.0) for job in jobs])
 
-    yield store, put
+    yield store, put, other
     await database.close()
 
 
 async def test_the_last_record_of_a_job_counts(store: Any) -> None:
     """It replaces an earlier record, also within one commit."""
-    jobs, put = store
+    jobs, put, _ = store
     ended = _job(
         1, state=model.EXITED, ended_at=NOW, pid=5, exit_code=3, user_seconds=0.5, system_seconds=0.25, max_rss=1,
         output_bytes=9, kept_from=4,
@@ -61,7 +61,7 @@ async def test_the_last_record_of_a_job_counts(store: Any) -> None:
 
 async def test_jobs_are_listed_by_page_and_state(store: Any) -> None:
     """The newest job comes first."""
-    jobs, put = store
+    jobs, put, _ = store
     await put(*(_job(number, state=model.EXITED if number % 2 else model.RUNNING) for number in range(1, 8)))
 
     assert [job.id for job in await jobs.jobs(2**62, None, 3)] == [7, 6, 5]
@@ -71,35 +71,32 @@ async def test_jobs_are_listed_by_page_and_state(store: Any) -> None:
 
 async def test_jobs_of_other_data_directories_are_left_alone(store: Any) -> None:
     """They are neither lost nor expired."""
-    jobs, put = store
+    jobs, put, other = store
     await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
-    own = jobs.data_directory_id
-    jobs.data_directory_id = uuid4()
-    await put(_job(3), _job(4, state=model.EXITED, ended_at=NOW - timedelta(days=3)), _job(5, ended_at=NOW))
+    old = _job(4, state=model.EXITED, ended_at=NOW - timedelta(days=3))
+    await put(_job(3), old, _job(5, ended_at=NOW), by=other)
 
-    assert [job.id for job in await jobs.left_running()] == [3, 5]
-    assert await jobs.expire(NOW - timedelta(days=1)) == [4]
-    jobs.data_directory_id = own
+    assert [job.id for job in await other.left_running()] == [3, 5]
+    assert await other.expire(NOW - timedelta(days=1)) == [4]
     assert [job.id for job in await jobs.left_running()] == [1]
     assert await jobs.expire(NOW + timedelta(days=1)) == [2]
 
 
 async def test_abandoned_jobs_are_removed(store: Any) -> None:
     """Old jobs of other data directories are removed, whatever their state is; the own ones are not."""
-    jobs, put = store
+    jobs, put, other = store
     await put(_job(1), _job(2, state=model.EXITED, ended_at=NOW))
-    jobs.data_directory_id = uuid4()
-    await put(_job(3))
+    await put(_job(3), by=other)
 
-    await jobs.expire_abandoned(NOW - timedelta(days=365))
+    await other.expire_abandoned(NOW - timedelta(days=365))
     assert await jobs.job(1) is not None
-    await jobs.expire_abandoned(NOW + timedelta(days=1))
+    await other.expire_abandoned(NOW + timedelta(days=1))
     assert [job.id for job in await jobs.jobs(2**62, None, 10)] == [3]
 
 
 async def test_a_number_is_reserved_once(store: Any) -> None:
     """The first number is 1, because conplyent's client does not work with 0."""
-    jobs, _ = store
+    jobs, _, _ = store
     first, second = await jobs.reserve(), await jobs.reserve()
 
     assert first[0] == 1
@@ -108,7 +105,7 @@ async def test_a_number_is_reserved_once(store: Any) -> None:
 
 async def test_dropped_output_is_recorded(store: Any) -> None:
     """The record says that nothing of the output is kept."""
-    jobs, put = store
+    jobs, put, _ = store
     await put(_job(1, output_bytes=70))
     await jobs.forget_output([1])
 
@@ -117,7 +114,7 @@ async def test_dropped_output_is_recorded(store: Any) -> None:
 
 async def test_jobs_that_ran_in_a_span_are_found(store: Any) -> None:
     """They started before its end and had not ended before its start."""
-    jobs, put = store
+    jobs, put, _ = store
     minute = timedelta(minutes=1)
     await put(
         _job(1, state=model.EXITED, ended_at=NOW + minute),

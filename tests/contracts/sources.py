@@ -40,7 +40,12 @@ def definitions(path: Path) -> list[Definition]:
 
 def statements(path: Path) -> Iterator[ast.AST]:
     """Yield the statements of a source file and the parts that contain some; no expression has a definition inside."""
-    waiting: list[ast.AST] = [tree(path)]
+    return within(tree(path))
+
+
+def within(part: ast.AST) -> Iterator[ast.AST]:
+    """Yield a part of a source file and the statements in it."""
+    waiting = [part]
     while waiting:
         node = waiting.pop()
         yield node

@@ -96,7 +96,7 @@ ROLES = {
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
     "nodes": {"limited_requests", "links", "pipe", "proxy", "record_store", "records"},
-    "hosts": {"addresses", "authenticator", "fields", "sampler", "session"},
+    "hosts": {"addresses", "authenticator", "fields", "maintenance", "queries", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
     # `hq` is the headquarters, `turret` the program that runs alone on other machines; `result_files` reads files of

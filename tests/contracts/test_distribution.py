@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.app import MIGRATED_FEATURES
 from smartmob.distribution import PLACEMENTS
 from smartmob.hosts.fields import query_parts
 from smartmob.kernel.db import migrations, queries
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.placement import Sharded
+from smartmob.stored_features import MIGRATED_FEATURES
 from tests.contracts import sources
 from tests.contracts.distributed_sql import faults
 

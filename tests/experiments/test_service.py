@@ -21,7 +21,7 @@ async def test_experiments_are_told_and_expire(settings: Settings) -> None:
     told: list[Any] = []
     service.bus.subscribe(ExperimentStored, told.append)
     service.bus.subscribe(ExperimentDeleted, told.append)
-    experiments: Any = next(each.service for each in service.features if each.table.feature == "experiments")
+    experiments = service.services.experiments
     async with running(service):
         found = report()
         assert (await experiments.store(found))[1]

@@ -6,7 +6,6 @@ from typing import Any
 
 from smartmob.app import build
 from smartmob.hosts.addresses import HostAddresses
-from smartmob.hosts.service import HostsService
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.hosts.samples import client_id, register, sample, talking
@@ -48,7 +47,7 @@ def test_an_old_address_names_no_machine() -> None:
 async def test_the_address_of_a_sample_is_kept(settings: Settings) -> None:
     """Samples over HTTP and /echo tell the address of the machine; one through a proxy does not."""
     service = build(settings)
-    hosts = next(feature.service for feature in service.features if isinstance(feature.service, HostsService))
+    hosts = service.services.hosts
     async with running(service) as client:
         headers = {"Authorization": await register(client, "rack7")}
         for more, expected in (({}, "rack7"), ({"X-Forwarded-For": "192.0.2.1"}, None)):
@@ -63,8 +62,7 @@ async def test_the_address_of_a_sample_is_kept(settings: Settings) -> None:
 def test_an_address_is_news_once_and_again_after_some_time() -> None:
     """Other processes hear of it, but not with each sample."""
     times, told = [0.0], list[tuple[str, str | None]]()
-    addresses = _addresses(times)
-    addresses.on_change = lambda name, address: told.append((name, address))
+    addresses = HostAddresses(lambda: times[-1], lambda: "own", lambda name, address: told.append((name, address)))
     for at, address in ((0.0, "192.0.2.7"), (599.0, "192.0.2.7"), (600.0, "192.0.2.7"), (601.0, "192.0.2.8")):
         times.append(at)
         addresses.seen("rack7", address)

@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 import structlog
 
 from smartmob.app import build
 from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
-from smartmob.feature_settings import HostsSettings
 from smartmob.hosts import model
 from smartmob.hosts.events import HostRegistered, HostSampled, SamplesStored
-from smartmob.hosts.model import SampleData, Span
 from smartmob.hosts.service import HostsService, UnsupportableName
-from smartmob.hosts.store.partitions import Partitions
-from smartmob.hosts.store.reader import HostsReader
-from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.db.database import Database
-from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.settings import Settings
 from tests.conftest import running
 from tests.hosts.samples import register, sample, snapshot
 from tests.waiting import until
-
-
-@pytest.fixture(name="feature")
-async def _feature(
-    database: Database, reader: HostsReader, writer: HostsWriter
-) -> AsyncIterator[Callable[..., HostsService]]:
-    """Return the maker of the feature's service by its settings."""
-    tasks = TaskRegistry()
-    live = GroupCommitWriter("hosts", database, writer.commit)
-    await live.start(tasks)
-
-    def make(bus: EventBus | None = None, **changes: Any) -> HostsService:
-        settings = replace(HostsSettings(), **changes)
-        return HostsService(
-            reader,
-            writer,
-            Partitions(database),
-            live,
-            bus or EventBus(),
-            ServiceRegistry(database, Settings(service_name="here")),
-            settings=settings,
-        )
-
-    yield make
-    await tasks.close()
-    await live.close()
 
 
 async def test_a_name_is_registered_once(feature: Callable[..., HostsService]) -> None:
@@ -92,7 +56,7 @@ async def test_the_own_machine_has_a_name_without_password(
     await service.start()
     await feature(name="rack7").start()
     assert service.own_name == "rack7"
-    assert (await service.host("rack7")).own
+    assert (await service.queries.host("rack7")).own
     with pytest.raises(NotAuthenticated):
         await service.register("rack7", "x", may_register=True)
     with pytest.raises(NotFound):
@@ -161,58 +125,6 @@ async def test_an_own_sample_that_is_refused_is_logged(
     await tasks.close()
 
 
-async def test_points_are_raw_samples_or_buckets(feature: Callable[..., HostsService]) -> None:
-    """Raw samples where they fit, otherwise buckets; minutes where the samples have expired."""
-    service = feature(keep_days=1.0, oldest_days=30.0)
-    await service.register("a", "x", may_register=True)
-    now = clock.now().replace(microsecond=0)
-    times = [now.timestamp() - second for second in range(100)]
-    await service.store("a", [SampleData(time=time, cpu=5.0) for time in times])
-    hour = Span(now - timedelta(hours=1), now + timedelta(seconds=1))
-
-    width, batches = await service.points("a", hour, 100)
-    assert width == 0
-    assert len([point async for points in batches for point in points]) == 100
-
-    width, batches = await service.points("a", hour, 99)
-    found = [point async for points in batches for point in points]
-    assert width == 60
-    assert sum(point.samples for point in found) == 100
-    assert all(point.width == 60 for point in found)
-
-    old = Span(now - timedelta(days=3), now - timedelta(days=3) + timedelta(seconds=50))
-    assert (await service.points("a", old, 1000))[0] == 60
-    with pytest.raises(NotFound):
-        await service.points("z", hour, 10)
-
-
-async def test_the_load_of_each_machine_in_a_span(feature: Callable[..., HostsService]) -> None:
-    """Each machine with samples in the span is returned with its load."""
-    service = feature()
-    await service.register("a", "x", may_register=True)
-    now = clock.now()
-    await service.store("a", [SampleData(time=now.timestamp() - n, cpu=10.0 * n) for n in range(1, 4)])
-    (load,) = await service.busy(now - timedelta(seconds=10), now)
-    assert (load.host, load.samples, load.cpu and load.cpu.max) == ("a", 3, 30.0)
-
-
-async def test_samples_are_rolled_up_before_they_are_dropped(
-    feature: Callable[..., HostsService], database: Database
-) -> None:
-    """Samples are rolled up before they are dropped, and there is a partition for the next ones."""
-    service = feature(keep_days=14.0)
-    await service.register("a", "x", may_register=True)
-    now = clock.now()
-    await service.store("a", [SampleData(time=now.timestamp(), cpu=10.0)])
-    assert await service.roll_up(0) == 1
-    later = now + timedelta(days=16)
-    await service.keep_partitions(now)
-    await service.keep_partitions(later)
-    assert await database.fetchval("SELECT count(*) FROM host_samples") == 0
-    assert await database.fetchval("SELECT samples FROM host_minutes") == 1
-    assert await database.fetchval("SELECT to_regclass($1) IS NOT NULL", f"host_samples_{later:%Y%m%d}")
-
-
 async def test_events_are_published_on_the_bus(settings: Settings) -> None:
     """Registrations, stored samples and snapshots of the own machine are published."""
     service = build(settings)
@@ -224,28 +136,6 @@ async def test_events_are_published_on_the_bus(settings: Settings) -> None:
         await client.post("/client/wood", json=sample(), headers={"Authorization": ident})
         await until(lambda: any(isinstance(event, HostSampled) for event in heard) and SamplesStored(1) in heard)
     assert HostRegistered("wood") in heard
-
-
-async def test_time_series_of_several_machines_have_the_same_width(feature: Callable[..., HostsService]) -> None:
-    """The points of all machines have the same width, and a machine without samples has none."""
-    service = feature(keep_days=1.0, oldest_days=30.0)
-    now = clock.now().replace(microsecond=0)
-    for number, name in enumerate(("a", "b", "c")):
-        await service.register(name, "x", may_register=True)
-        samples = [SampleData(time=now.timestamp() - second, cpu=10.0 * number) for second in range(60)]
-        await service.store(name, samples if name != "c" else [])
-    minutes = Span(now - timedelta(minutes=10), now + timedelta(seconds=1))
-
-    found = await service.time_series(["a", "b", "c"], minutes, 50)
-    assert {name: sum(point.samples for point in points) for name, points in found.items()} == {
-        "a": 60,
-        "b": 60,
-        "c": 0,
-    }
-    assert {point.cpu.avg for point in found["b"] if point.cpu is not None} == {10.0}
-    assert len({point.width for points in found.values() for point in points}) == 1
-    old = await service.time_series(["a"], Span(now - timedelta(days=2), now + timedelta(seconds=1)), 5_000)
-    assert {point.width for point in old["a"]} == {60.0}
 
 
 async def test_a_node_gets_a_machine_of_its_own(feature: Callable[..., HostsService]) -> None:

@@ -12,7 +12,7 @@ from smartmob.errors import Unavailable
 from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import GroupCommitWriter
-from smartmob.kernel.features import Feature
+from smartmob.kernel.features import Lifecycle
 from smartmob.kernel.http.routing import RouteTable
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
@@ -38,7 +38,7 @@ async def test_a_feature_is_started_and_closed_in_order(database_url: str) -> No
         await asyncio.Event().wait()
 
     live: GroupCommitWriter[Any] = GroupCommitWriter("feature", database, _commit)
-    feature = Feature(None, RouteTable("feature", ()), live, {"feature-work": work}, prepare)
+    feature = Lifecycle(RouteTable("feature", ()), live, {"feature-work": work}, prepare)
 
     life = feature.run(tasks)
     await anext(life)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from smartmob.app import build
-from smartmob.metrics.service import MetricsService
 from tests.conftest import running
 from tests.each import each
 from tests.metrics.samples import context, metric, session
@@ -165,7 +164,7 @@ async def test_runs_and_executions_of_a_span_are_found(settings: Any) -> None:
     async with running(service) as client:
         for name, second in (("early", 0), ("middle", 100), ("late", 200)):
             await _session(client, name, second)
-        metrics = next(feature.service for feature in service.features if isinstance(feature.service, MetricsService))
+        metrics = service.services.metrics
         span = (BASE + timedelta(seconds=101), BASE + timedelta(seconds=200))
 
         runs = await metrics.runs.between(*span, 10)

@@ -18,11 +18,11 @@ from typing import Any
 import aiohttp
 import orjson
 
-from smartmob.app import MIGRATED_FEATURES
 from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance import postgres_tools
 from smartmob.kernel.maintenance.database_target import reach
 from smartmob.settings import Settings
+from smartmob.stored_features import MIGRATED_FEATURES
 from tests.acceptance.commands import RunningCommand, environment, kill_postgres
 from tests.hosts.samples import CLIENT_ID, NAME, PASSWORD, sample
 from tests.metrics.samples import context, metric, session

@@ -10,12 +10,13 @@ import asyncpg
 import orjson
 import pytest
 
-from smartmob.app import MIGRATED_FEATURES, build
+from smartmob.app import build
 from smartmob.feature_settings import CommandsSettings, DatabaseSettings, HostsSettings, ProcessesSettings
 from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance import postgres_tools
 from smartmob.kernel.maintenance.database_target import reach
 from smartmob.settings import Settings
+from smartmob.stored_features import MIGRATED_FEATURES
 from tests.conftest import running
 from tests.upgrade.make import FOLDER, fetch
 

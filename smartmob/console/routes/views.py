@@ -135,7 +135,7 @@ class PageHandlers:
     async def host(self, request: web.Request) -> web.StreamResponse:
         name, measured = parameter(request, "name"), True
         try:
-            await self._services.hosts.host(name)
+            await self._services.hosts.queries.host(name)
         except NotFound as error:
             await self._node(name, error)
             measured = False  # a node that has not reported its load yet

@@ -95,6 +95,8 @@ class EchoRoute:
         transport = request.transport
         if transport is None:
             return socket
+        peer = peer_address(request)
+        unproved = self._unproved.add(request.remote, transport.abort)
         session = EchoSession(
             self._service,
             self._subscribers,
@@ -103,11 +105,11 @@ class EchoRoute:
             trusted=trusted,
             tries=self._tokens.tries,
             client=request.remote,
+            address=None if peer is None else peer.address,
+            # The time that the service takes to verify a client id does not count against the client.
+            on_check=lambda: self._unproved.remove(unproved),
         )
-        peer = peer_address(request)
-        session.address = None if peer is None else peer.address
         self._open.add(socket)
-        unproved = self._unproved.add(request.remote, transport.abort)
         try:
             await self._receive_loop(socket, session, unproved)
         except ConnectionError:
@@ -122,8 +124,6 @@ class EchoRoute:
         self, socket: web.WebSocketResponse, session: EchoSession, unproved: UnauthenticatedConnection
     ) -> None:
         receive, text, binary, turn = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY, 0
-        # The time that the service takes to verify a client id does not count against the client.
-        session.on_check = lambda: self._unproved.remove(unproved)
         while not session.proved:
             message = await receive()
             if message.type is not text and message.type is not binary:

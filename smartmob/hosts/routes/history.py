@@ -76,14 +76,14 @@ class Histories:
         after = paging.parse_cursor(parameters.after, 1)[0] if parameters.after is not None else ""
         if "\0" in after:
             raise InvalidInput.at("after", "this is not a cursor of an earlier answer; take it from next_url")
-        hosts = await self._service.hosts(after, parameters.limit)
+        hosts = await self._service.queries.hosts(after, parameters.limit)
         following = None
         if len(hosts) == parameters.limit:
             following = f"{request.rel_url.raw_path}?limit={parameters.limit}&after={paging.cursor(hosts[-1].name)}"
         return json_response(Hosts(hosts, following))
 
     async def host(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.host(parameter(request, "name")))
+        return json_response(await self._service.queries.host(parameter(request, "name")))
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         name = parameter(request, "name")
@@ -94,10 +94,10 @@ class Histories:
         name, parameters = parameter(request, "name"), query(request, SamplesQuery)
         span = _span(parameters)
         accept = request.headers.get("Accept", "")
-        width, batches = await self._service.points(name, span, parameters.points or _DEFAULT_POINTS)
+        width, batches = await self._service.queries.points(name, span, parameters.points or _DEFAULT_POINTS)
         if NDJSON in accept or CSV in accept:
             if parameters.points is None:
-                batches = self._service.samples(name, span)
+                batches = self._service.queries.samples(name, span)
             if NDJSON in accept:
                 return await stream(request, _ndjson(batches), NDJSON)
             return await stream(request, _csv(batches), f"{CSV}; charset=utf-8", f"{quote(name, safe='')}.csv")

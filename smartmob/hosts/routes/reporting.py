@@ -20,8 +20,8 @@ from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import model
 from smartmob.hosts.fields import Container, FileSystem, StaleFigure, message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
-from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
+from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.auth.model import CONTROL, INGEST, READ, Role
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.http import json_depth
@@ -197,7 +197,7 @@ class Reporting:
         return answer
 
     async def written_time(self, request: web.Request) -> web.StreamResponse:
-        span = await self._service.sample_span(await self._name(request, READ, CONTROL))
+        span = await self._service.queries.sample_span(await self._name(request, READ, CONTROL))
         if span is None:
             return _refusal(406, _LOG_EMPTY)
         start, end = (model.plain_number(moment.timestamp()) for moment in span)
@@ -210,7 +210,7 @@ class Reporting:
             first, last = _bound(asked.start), _bound(asked.end)
         except InvalidInput:
             return _refusal(400, _VALUE)
-        return await stream(request, _payload(self._service.report(name, first, last)), JSON)
+        return await stream(request, _payload(self._service.queries.report(name, first, last)), JSON)
 
     async def _name(self, request: web.Request, *roles: Role) -> str:
         """Return the machine in the path if the request has its client id or a token with one of the roles."""
@@ -228,7 +228,7 @@ class Reporting:
 
         shown = Credential(request.remote, f"{given}\0{cookie}\0{name}", "header", request.path)
         if await self._tokens.tries.check(shown, has_token):
-            await self._service.host(name)
+            await self._service.queries.host(name)
         return name
 
     def _may(self, request: web.Request, *roles: Role) -> bool:

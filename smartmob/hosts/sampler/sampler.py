@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from smartmob.errors import Unavailable
 from smartmob.hosts.fields import Container, Snapshot
@@ -28,10 +28,15 @@ _STALE_SECONDS = 10.0
 class Sampler:
     """Reads snapshots of the machine.
 
-    `on_second` are called with one snapshot a second, `on_snapshot` with each snapshot and the event loop time.
+    `on_second` are called with one snapshot a second.
     """
 
-    def __init__(self, chosen: Choice = Choice(), roots: Roots = Roots()) -> None:  # noqa: B008 - both are immutable
+    def __init__(
+        self,
+        chosen: Choice = Choice(),  # noqa: B008 - it is immutable
+        roots: Roots = Roots(),  # noqa: B008 - it is immutable
+        on_second: Iterable[Callable[[Snapshot], None]] = (),
+    ) -> None:
         self._reader = SnapshotReader(chosen, roots)
         self.newest: Snapshot | None = None
         self._read_at: float | None = None
@@ -39,8 +44,8 @@ class Sampler:
         self._container: Container | None = None
         self._interval = SECOND
         self._faster = asyncio.Event()
-        self.on_second: list[Callable[[Snapshot], None]] = []
-        self.on_snapshot: list[Callable[[Snapshot, float], None]] = []
+        self._on_second = tuple(on_second)
+        self._subscribers: list[Callable[[Snapshot, float], None]] = []
 
     @property
     def latest(self) -> Snapshot:
@@ -63,6 +68,13 @@ class Sampler:
     async def check(self) -> str | None:
         """Return the figures that are stale, in one line, or None; raises Unavailable as `latest`. For /ready."""
         return stale_text(self.latest) or None
+
+    def subscribe(self, on_snapshot: Callable[[Snapshot, float], None]) -> None:
+        """Call `on_snapshot` with each snapshot and the event loop time.
+
+        Subscribers come after the sampler: they tell it how often it must read.
+        """
+        self._subscribers.append(on_snapshot)
 
     def read_every(self, seconds: float) -> None:
         """Set the seconds between two snapshots; longer ones than a second have no effect."""
@@ -114,9 +126,9 @@ class Sampler:
                 log.error("hosts.look_failed", exc_info=error)
                 continue
             now = loop.time()
-            for on_snapshot in self.on_snapshot:
+            for on_snapshot in self._subscribers:
                 on_snapshot(snapshot, now)
             if now - second >= SECOND - _SHORTEST_SECONDS:
                 second = max(second + SECOND, now - SECOND)
-                for on_second in self.on_second:
+                for on_second in self._on_second:
                     on_second(snapshot)

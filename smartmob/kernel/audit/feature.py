@@ -6,6 +6,7 @@ from smartmob.kernel.audit import routes
 from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.audit.service import AuditService
 from smartmob.kernel.audit.store import AuditStore
+from smartmob.kernel.auth.events import CredentialRefused
 from smartmob.kernel.features import Dependencies, Feature
 
 
@@ -14,6 +15,8 @@ def build(dependencies: Dependencies) -> Feature[AuditService]:
     store = AuditStore(dependencies.database)
     writer = dependencies.writer("audit", store.commit)
     service = AuditService(store, writer, dependencies.settings.audit_keep_days)
-    dependencies.tokens.tries.on_refused = service.record_refusal
+    dependencies.bus.subscribe(CredentialRefused, service.record_refusal)
     dependencies.bus.subscribe(CommandCalled, service.record_command)
-    return Feature(service, routes.table(service), writer, background_tasks={"audit-expiry": service.run_expiry})
+    return Feature(
+        routes.table(service), writer, background_tasks={"audit-expiry": service.run_expiry}, service=service
+    )

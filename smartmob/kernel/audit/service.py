@@ -17,8 +17,8 @@ from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.audit.model import REFUSED, AuditEvent, bounded, name_of
 from smartmob.kernel.audit.refused_logins import RefusedLogins
 from smartmob.kernel.audit.store import AuditStore
-from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import PRINCIPAL
+from smartmob.kernel.auth.events import CredentialRefused
 from smartmob.kernel.auth.model import INGEST
 from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.http.routing import AUDITED, Route
@@ -69,8 +69,9 @@ class AuditService:
         who = name_of(PRINCIPAL.get())
         self._record(who, called.node, called.name, called.words, called.client, called.outcome)
 
-    def record_refusal(self, credential: Credential) -> None:
-        """Record a credential that was refused, without it, unless its address, or all, have had enough records."""
+    def record_refusal(self, refused: CredentialRefused) -> None:
+        """Record that a credential was refused, without it, unless its address, or all, have had enough records."""
+        credential = refused.credential
         client = credential.client or ""
         count = self._refused_logins.count(client, self._seconds())
         if count is not None:

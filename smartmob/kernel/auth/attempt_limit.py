@@ -15,13 +15,14 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
 
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
+from smartmob.kernel.auth.events import AttemptMade, Credential, CredentialRefused
 from smartmob.kernel.auth.unauthenticated import network
 from smartmob.kernel.observability.event_logger import get_logger
+from smartmob.kernel.runtime.events import EventBus
 
 log = get_logger()
 
@@ -40,20 +41,7 @@ _WINDOW_SECONDS = 60.0
 _MAX_WAITING = 5_000  # checks that wait for their turn, of all addresses
 _RETRY_SECONDS = 5.0
 
-Share = Callable[[str, bytes, bool], object]
-"""Takes a new attempt: its address, its digest, and whether it was accepted."""
-
 _network = lru_cache(maxsize=1_024)(network)
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A secret that a client sends, with its address, the kind of secret for the log, and the path of the request."""
-
-    client: str | None
-    secret: str = field(repr=False)
-    kind: str
-    path: str
 
 
 class _AddressState:
@@ -73,22 +61,25 @@ class _AddressState:
 class AttemptLimit:
     """Allows each address `limit` failed attempts a minute; 0 means no limit. `seconds` is the clock.
 
-    Several processes of one service share their attempts: with the same `key` they have the same digests, each hands
-    its new attempts to `on_new`, and `note` takes those of the others.
+    Publishes CredentialRefused and AttemptMade on `bus`. Several processes of one service share their attempts: with
+    the same `key` they have the same digests, each sends its AttemptMade to the others, and `note` takes theirs.
     """
 
     def __init__(
-        self, limit: int = 0, *, seconds: Callable[[], float] = time.monotonic, key: bytes | None = None
+        self,
+        limit: int = 0,
+        *,
+        seconds: Callable[[], float] = time.monotonic,
+        key: bytes | None = None,
+        bus: EventBus | None = None,
     ) -> None:
         self._limit = limit
         self.seconds = seconds
-        self.on_new: Share = _keep_to_itself
+        self._bus = EventBus() if bus is None else bus
         self.key = secrets.token_bytes(32) if key is None else key
         self._addresses: OrderedDict[str, _AddressState] = OrderedDict()
         self._accepted: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._waiting = 0
-        self.on_refused: Callable[[Credential], None] | None = None
-        """Called with each credential that is refused; not for a repeated one."""
         self.refused = 0
         """Refused credentials; a repeated one counts once."""
         self.limited = 0
@@ -218,9 +209,8 @@ class AttemptLimit:
         if self._keep_refused(address, digest):
             self.refused += 1
             log.info("auth.refused", client=credential.client, shown=credential.kind, path=credential.path)
-            self.on_new(address, digest, False)
-            if self.on_refused is not None:
-                self.on_refused(credential)
+            self._bus.publish(AttemptMade(address, digest, accepted=False))
+            self._bus.publish(CredentialRefused(credential))
 
     def _keep_refused(self, address: str, digest: bytes) -> bool:
         """Remember a refused credential; return whether it was new."""
@@ -237,7 +227,7 @@ class AttemptLimit:
 
     def _accept(self, address: str, digest: bytes) -> None:
         if (address, digest) not in self._accepted:
-            self.on_new(address, digest, True)
+            self._bus.publish(AttemptMade(address, digest, accepted=True))
         self._keep_accepted(address, digest)
 
     def _keep_accepted(self, address: str, digest: bytes) -> None:
@@ -268,8 +258,3 @@ class AttemptLimit:
     def _digest(self, credential: Credential) -> bytes:
         plain = f"{credential.kind}\0{credential.secret}".encode(errors="surrogatepass")
         return hashlib.blake2b(plain, key=self.key, digest_size=16).digest()
-
-
-def _keep_to_itself(_address: str, _digest: bytes, _accepted: bool) -> object:
-    """Share an attempt with no other process."""
-    return None

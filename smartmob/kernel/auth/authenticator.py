@@ -21,7 +21,8 @@ from functools import lru_cache
 
 from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
 from smartmob.kernel.auth.active_requests import ActiveRequests
-from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
+from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.auth.model import CONTROL, Principal, Role, StoredToken, labels_of
 from smartmob.kernel.auth.node_access import SCHEME, NodeAccess
 from smartmob.kernel.runtime import clock

@@ -1,8 +1,8 @@
-"""The events of tokens on the event bus."""
+"""The events of tokens and of attempts to authenticate on the event bus."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,3 +10,29 @@ class TokensChanged:
     """A token was made or revoked."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret that a client sends, with its address, the kind of secret for the log, and the path of the request."""
+
+    client: str | None
+    secret: str = field(repr=False)
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRefused:
+    """A credential was refused for the first time; repeated ones are not published."""
+
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptMade:
+    """A credential with this digest was accepted or refused for the first time from this address."""
+
+    address: str
+    digest: bytes
+    accepted: bool

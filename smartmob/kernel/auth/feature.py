@@ -12,8 +12,8 @@ def build(dependencies: Dependencies) -> Feature[TokenService]:
     """Return the feature that makes, lists and revokes tokens."""
     service = TokenService(TokenStore(dependencies.database), dependencies.tokens, dependencies.bus)
     return Feature(
-        service,
         routes.table(service, dependencies.bodies),
         background_tasks={"tokens-refresh": service.run_refresh},
         start=service.load,
+        service=service,
     )

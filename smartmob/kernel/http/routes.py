@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any
@@ -61,15 +60,21 @@ class KernelRoutes:
     """Handlers of the service's own routes."""
 
     def __init__(
-        self, readiness: Readiness, metrics: MetricsRegistry, tokens: TokenAuthenticator, bodies: BodyReader
+        self,
+        readiness: Readiness,
+        metrics: MetricsRegistry,
+        tokens: TokenAuthenticator,
+        bodies: BodyReader,
+        *tables: RouteTable,
     ) -> None:
         self._readiness = readiness
         self._metrics = metrics
         self._tokens = tokens
         self._bodies = bodies
-        self._tables: tuple[RouteTable, ...] = ()
+        self.tables = (self._table(), *tables)
+        """The own table and those of the features."""
 
-    def table(self) -> RouteTable:
+    def _table(self) -> RouteTable:
         """Return the route table."""
         page = answer(str, "A page.", HTML)
         moved = Answer("Continue at Location.")
@@ -114,14 +119,10 @@ class KernelRoutes:
             ),
         )  # fmt: skip
 
-    def set_tables(self, tables: Iterable[RouteTable]) -> None:
-        """Set the routes that the OpenAPI document describes."""
-        self._tables = tuple(tables)
-
     @cached_property
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document of all routes."""
-        return openapi.document(self._tables, self._tokens.cookie_name(secure=False))
+        return openapi.document(self.tables, self._tokens.cookie_name(secure=False))
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         return json_response(Health("ok", __version__ if self._has_token(request) else ""))

@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
@@ -93,14 +93,13 @@ class Front(Protocol):
 
     error: str | None
     """The reason for which the service has to stop, or None."""
-    on_failure: Callable[[], object]
 
     @property
     def address(self) -> tuple[str, int]:
         """Return the host and the port on which they listen."""
 
-    async def start(self, accept: Accept) -> None:
-        """Start; `accept` gets their connections. Raises StartupError."""
+    async def start(self, accept: Accept, on_failure: Callable[[], object]) -> None:
+        """Start; `accept` gets their connections. Raises StartupError. Later `on_failure` is called if one fails."""
 
     def reload(self) -> None:
         """Read the certificate again."""
@@ -134,12 +133,16 @@ async def serve(
     certificate = tls.certificate(settings)
     notifier = Notifier(environment())
     stop = stop_on_signals(force_stop, certificate, None if front is None else front.reload)
-    if front is not None:
-        front.on_failure = lambda: None if stop.done() else stop.set_result("a worker cannot start")
+
+    def front_failed() -> None:
+        if not stop.done():
+            stop.set_result("a worker cannot start")
+
     try:
         async with listening(
-            app, gate, settings, certificate=certificate, drain=drain, on_serving=on_serving, front=front
-        ) as (host, port):
+            app, gate, settings, certificate=certificate, drain=drain, on_serving=on_serving, front=front,
+            on_failure=front_failed,
+        ) as (host, port):  # fmt: skip
             notifier.ready()
             if on_ready is not None:
                 await on_ready(host, port)
@@ -153,7 +156,7 @@ async def serve(
         raise StartupError(front.error)
 
 
-Accept = Callable[[socket.socket], Awaitable[None]]
+Accept = Callable[[socket.socket], Coroutine[Any, Any, None]]
 """Serves a connected socket as an accepted connection."""
 
 
@@ -167,14 +170,15 @@ async def listening(
     drain: Callable[[float], Awaitable[None]] | None = None,
     on_serving: Callable[[Accept], object] | None = None,
     front: Front | None = None,
+    on_failure: Callable[[], object] = lambda: None,
     sock: socket.socket | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
     """Serve `app` behind `gate` until the end of the block; give the host and the port that it listens on.
 
     After the block new connections are refused, `drain` is called with its time limit in seconds, and the application
     is stopped. `on_serving` is called when the service answers, with a function that serves connected sockets. With
-    `front` other processes listen, and with `sock` that bound socket is used. Changes nothing of this process: no
-    signal handler, no limit. Raises StartupError.
+    `front` other processes listen, and `on_failure` is called if they fail; with `sock` that bound socket is used.
+    Changes nothing of this process: no signal handler, no limit. Raises StartupError.
     """
     runner = _runner(app, gate, settings)
     if front is None and sock is None:
@@ -183,7 +187,7 @@ async def listening(
         await runner.setup()
         context = None if certificate is None else certificate.context
         if front is not None:
-            await front.start(_acceptor(runner))
+            await front.start(_acceptor(runner), on_failure)
             host, port = front.address
         elif sock is not None:
             await web.SockSite(runner, sock, backlog=_BACKLOG_CONNECTIONS, ssl_context=context).start()

@@ -113,12 +113,13 @@ class StreamSink:
     A descriptor that is `shared` with other processes gets them in pieces that are not mixed with those of the others.
     """
 
-    shared = False
-
-    def __init__(self, descriptor: int, render: Callable[[Mapping[str, Any]], str], owned: bool) -> None:
+    def __init__(
+        self, descriptor: int, render: Callable[[Mapping[str, Any]], str], owned: bool, *, shared: bool = False
+    ) -> None:
         self._descriptor = descriptor
         self._render = render
         self._owned = owned
+        self._shared = shared
         self._pending: list[str] = []
 
     def write(self, event: MutableMapping[str, Any]) -> None:
@@ -139,7 +140,7 @@ class StreamSink:
         lines, self._pending = self._pending, []
         data = "".join(line + "\n" for line in lines).encode(errors="backslashreplace")
         try:
-            while self.shared and len(data) > _ATOMIC_BYTES:
+            while self._shared and len(data) > _ATOMIC_BYTES:
                 end = data.rfind(b"\n", 0, _ATOMIC_BYTES) + 1 or data.find(b"\n") + 1
                 os.write(self._descriptor, data[:end])
                 data = data[end:]
@@ -162,9 +163,10 @@ class FileSink(StreamSink):
     """
 
     def __init__(
-        self, path: str, render: Callable[[Mapping[str, Any]], str], steady: Callable[[], float] = clock.steady
-    ) -> None:
-        super().__init__(_open_file(path), render, owned=True)
+        self, path: str, render: Callable[[Mapping[str, Any]], str], steady: Callable[[], float] = clock.steady,
+        *, shared: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(_open_file(path), render, owned=True, shared=shared)
         self._path = path
         self._steady = steady
         self._checked_at = steady()
@@ -274,18 +276,19 @@ def open_logs(
     words: Rendering | None = None,
     *,
     worker: int | None = None,
+    shared: bool = False,
 ) -> Logs:
     """Return the destinations of log events: `endpoint`, and `errors` or standard error for warnings and errors.
 
-    `words` renders events for the format "words"; without it they are in the format "kv". Changes nothing of this
-    process. Raises SettingsError.
+    `words` renders events for the format "words"; without it they are in the format "kv". `shared` means that other
+    processes write to the same destinations. Changes nothing of this process. Raises SettingsError.
     """
     render = render_json if log_format == "json" else words if log_format == "words" and words else render_kv
     stamp = timestamp(utc)
-    sink, standard = _open(endpoint, render)
+    sink, standard = _open(endpoint, render, shared=shared)
     return Logs(
         endpoint=sink,
-        errors=errors or StreamSink(2, render, owned=False),
+        errors=errors or StreamSink(2, render, owned=False, shared=shared),
         stamp=stamp,
         all_to_endpoint=not standard,
         access=_access(sink, stamp, worker, plain=render is render_kv),
@@ -294,10 +297,11 @@ def open_logs(
 
 
 def configure(
-    log_format: str | None, utc: bool, endpoint: str, words: Rendering | None = None, worker: int | None = None
-) -> Logs:
+    log_format: str | None, utc: bool, endpoint: str, words: Rendering | None = None, worker: int | None = None,
+    *, shared: bool = False,
+) -> Logs:  # fmt: skip
     """Send the log events of this process to `endpoint`, as `open_logs` has it; raises SettingsError."""
-    logs = open_logs(log_format, utc, endpoint, words=words, worker=worker)
+    logs = open_logs(log_format, utc, endpoint, words=words, worker=worker, shared=shared)
 
     def finish(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         logs.finish(event)
@@ -328,14 +332,14 @@ class _Bridge(logging.Handler):
             self.handleError(record)
 
 
-def _standard_stream(descriptor: int, render: Callable[[Mapping[str, Any]], str]) -> StreamSink:
+def _standard_stream(descriptor: int, render: Callable[[Mapping[str, Any]], str], *, shared: bool) -> StreamSink:
     if (sys.stdout, sys.stderr)[descriptor - 1] is None:
         # The stream was closed when Python started, and another file of this process may have its number now.
         return StreamSink(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), render, owned=True)
-    return StreamSink(descriptor, render, owned=False)
+    return StreamSink(descriptor, render, owned=False, shared=shared)
 
 
-def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Sink, bool]:
+def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str], *, shared: bool) -> tuple[Sink, bool]:
     try:
         parts = urlsplit(endpoint)
         port = parts.port
@@ -343,9 +347,9 @@ def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str]) -> tuple[Si
         raise _no_endpoint(endpoint) from None
     if parts.scheme == "file" and not parts.netloc and parts.path:
         if (descriptor := _STANDARD_STREAMS.get(parts.path)) is not None:
-            return _standard_stream(descriptor, render), True
+            return _standard_stream(descriptor, render, shared=shared), True
         try:
-            return FileSink(parts.path, render), False
+            return FileSink(parts.path, render, shared=shared), False
         except OSError as error:
             raise SettingsError(f"--logging-endpoint: cannot write {parts.path}: {error.strerror}") from None
     if parts.scheme == "fluent" and parts.hostname and parts.path.strip("/"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from functools import cached_property
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -66,9 +67,20 @@ class DataDirectory:
         return free_bytes(self.path)
 
 
-def directory_id(path: Path) -> UUID:
-    """Return the id of a data directory from its file, which is created the first time."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{uuid4()}\n")
-    return UUID(path.read_text().strip())
+class DirectoryId:
+    """The id of a data directory, which stands in a file of it.
+
+    The file is read at the first use, and created if it is missing: before the start the folder may belong to another
+    service.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def value(self) -> UUID:
+        """Return the id."""
+        if not self._path.exists():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(f"{uuid4()}\n")
+        return UUID(self._path.read_text().strip())

@@ -16,7 +16,7 @@ from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
-from smartmob.kernel.runtime.datadir import directory_id
+from smartmob.kernel.runtime.datadir import DirectoryId
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import Settings
 
@@ -70,7 +70,7 @@ class ServiceRegistry:
 
     async def start(self) -> None:
         """Read the id of the data directory, which must be locked, and write the row of this service."""
-        self.id = self.id or str(directory_id(self._file))
+        self.id = self.id or str(DirectoryId(self._file).value)
         values = (self.id, socket.gethostname(), self.boot, smartmob.__version__, self.address, clock.now())
         await self._database.fetch(self._sql["register"], *values)
 

@@ -13,6 +13,7 @@ from yarl import URL
 
 from smartmob.errors import StartupError
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.auth.events import AttemptMade
 from smartmob.kernel.http.relay import Relay, StreamConnector, passed_on
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.workers import owner_access
@@ -63,11 +64,14 @@ class OwnerLink:
         self._secret = message.secret
         return message
 
-    def share(self, bus: EventBus, events: Iterable[type], attempts: AttemptLimit) -> None:
-        """Send these events and all new attempts of this worker to the owner from now on."""
+    def share(self, bus: EventBus, events: Iterable[type]) -> None:
+        """Send these events and all attempts of this worker to the owner from now on."""
         for kind in events:
             bus.subscribe(kind, self._publish)
-        attempts.on_new = lambda address, digest, accepted: self._send(Attempt(address, digest.hex(), accepted))
+        bus.subscribe(AttemptMade, self._share_attempt)
+
+    def _share_attempt(self, made: AttemptMade) -> None:
+        self._send(Attempt(made.address, made.digest.hex(), made.accepted))
 
     def ready(self) -> None:
         """Tell the owner that this worker answers requests."""

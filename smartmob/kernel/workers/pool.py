@@ -15,6 +15,8 @@ from aiohttp import web
 
 from smartmob.errors import StartupError
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.auth.events import AttemptMade
+from smartmob.kernel.http.server import Accept
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -53,17 +55,18 @@ class WorkerPool:
     """Runs one worker for each of the listening `sockets`, which stay open here when a worker ends.
 
     So connections that arrive while a worker is replaced wait for its successor. `events` are the classes of events
-    that the workers publish here. Set `welcome` before `start`.
+    that the workers publish here, `to_workers` those that are passed on to them. `welcome` returns the first message
+    to a worker.
     """
 
     def __init__(
         self, forker: Forker, sockets: Sequence[socket.socket], tasks: TaskRegistry, bus: EventBus,
-        attempts: AttemptLimit, *, events: Iterable[type], to_workers: Iterable[type],
+        attempts: AttemptLimit, *, welcome: Callable[[], Welcome], events: Iterable[type], to_workers: Iterable[type],
         pauses: Sequence[float] = PAUSES_SECONDS,
     ) -> None:  # fmt: skip
-        self.welcome: Callable[[], Welcome] = lambda: Welcome("", "", "", b"")
         self.error: str | None = None
-        self.on_failure: Callable[[], object] = lambda: None
+        self._welcome = welcome
+        self._on_failure: Callable[[], object] = lambda: None
         self._forker = forker
         self._sockets = sockets
         self._tasks = tasks
@@ -81,7 +84,7 @@ class WorkerPool:
         self._accept: Callable[[socket.socket], object] = lambda connected: connected.close()
         for kind in to_workers:
             bus.subscribe(kind, self._publish)
-        attempts.on_new = self._share_attempt
+        bus.subscribe(AttemptMade, self._share_attempt)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -89,8 +92,12 @@ class WorkerPool:
         host, port = self._sockets[0].getsockname()[:2]
         return host, port
 
-    async def start(self, accept: Callable[[socket.socket], Any]) -> None:
-        """Start all workers; `accept` gets their connections to this process. Raises StartupError."""
+    async def start(self, accept: Accept, on_failure: Callable[[], object]) -> None:
+        """Start all workers; `accept` gets their connections to this process. Raises StartupError.
+
+        `on_failure` is called once when a worker cannot be replaced; `error` tells why.
+        """
+        self._on_failure = on_failure
         self._accept = lambda connected: self._tasks.start("worker-stream", accept(connected))
         self._forker.connection.setblocking(False)
         asyncio.get_running_loop().add_reader(self._forker.connection.fileno(), self._read_ends)
@@ -170,7 +177,7 @@ class WorkerPool:
         self._workers[number] = worker
         self._unreported.setdefault(number, deque()).append(worker)
         await worker.connect(messages, streams, self._accept)
-        worker.send(self.welcome())
+        worker.send(self._welcome())
         for address, digest in self._attempts.refused_now():
             worker.send(Attempt(address, digest.hex(), accepted=False))
         self._tasks.start(f"worker-{number}", self._follow(worker))
@@ -191,10 +198,13 @@ class WorkerPool:
             await self._start_failed(worker)
             return
         log.warning("worker.ended", worker=worker.number, status=worker.status_text())
-        pause = 0.0
-        if worker.age < _PROVEN_SECONDS:
-            pause = next((longer for longer in self._pauses if longer > worker.pause), self._pauses[-1])
-        await self._replace(worker.number, pause)
+        await self._replace(worker.number, self._pause_after(worker))
+
+    def _pause_after(self, worker: WorkerProcess) -> float:
+        """Return the seconds after which a worker that has ended is replaced: more if it ended young."""
+        if worker.age >= _PROVEN_SECONDS:
+            return 0.0
+        return next((longer for longer in self._pauses if longer > worker.pause), self._pauses[-1])
 
     async def _start_failed(self, worker: WorkerProcess) -> None:
         reason = worker.reason or f"it ended before it could answer ({worker.status_text()})"
@@ -223,7 +233,7 @@ class WorkerPool:
     def _fail(self, error: str) -> None:
         if self.error is None and not self._stopping:
             self.error = error
-            self.on_failure()
+            self._on_failure()
 
     def _handle(self, worker: WorkerProcess, message: object) -> None:
         match message:
@@ -234,23 +244,27 @@ class WorkerPool:
             case Failed(reason=reason):
                 worker.reason = reason
             case Published(kind=kind, value=value):
-                self._sender = worker
-                try:
-                    self._bus.publish(msgspec.json.decode(value, type=self._events[kind]))
-                finally:
-                    self._sender = None
+                self._publish_here(worker, msgspec.json.decode(value, type=self._events[kind]))
             case Attempt(address=address, digest=digest, accepted=accepted):
                 self._attempts.note(address, bytes.fromhex(digest), accepted=accepted)
                 self._send(message, but=worker)
             case Pong(number=number, figures=figures):
                 worker.answered(number, figures)
 
+    def _publish_here(self, worker: WorkerProcess, event: object) -> None:
+        """Publish an event of a worker; it is sent to the other workers only."""
+        self._sender = worker
+        try:
+            self._bus.publish(event)
+        finally:
+            self._sender = None
+
     def _publish(self, event: object) -> None:
         value = msgspec.Raw(msgspec.json.encode(event))
         self._send(Published(type(event).__name__, value), but=self._sender)
 
-    def _share_attempt(self, address: str, digest: bytes, accepted: bool) -> None:
-        self._send(Attempt(address, digest.hex(), accepted))
+    def _share_attempt(self, made: AttemptMade) -> None:
+        self._send(Attempt(made.address, made.digest.hex(), made.accepted))
 
     def _send(self, message: Any, but: WorkerProcess | None = None) -> None:
         for worker in self._workers.values():

@@ -95,6 +95,10 @@ class Durations:
         if iso and any(iso.groups()):
             numbers = [self._number(part) if part else 0.0 for part in iso.groups()]
             return _sum(numbers, (86400.0, 3600.0, 60.0, 1.0))
+        return self._with_words(text)
+
+    def _with_words(self, text: str) -> float | None:
+        """Return the seconds of a text such as "1 min 2 s", or None."""
         parts, end = [], 0
         lowered = text.lower()
         while end < len(lowered):

@@ -125,6 +125,18 @@ class Prober:
         return m.Finished(passed=status == 0, detail="" if status == 0 else said + (f": {last}" if last else ""))
 
 
+async def _is_with_itself(writer: asyncio.StreamWriter) -> bool:
+    """Close a connection; return whether it was one with itself.
+
+    Without a listener, a connection to a port of the ephemeral range can be one (RFC 9293, section 3.5).
+    """
+    itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return bool(itself)
+
+
 async def _tcp(host: str, port: int) -> m.Finished:
     """Connect, and close at once."""
     hosts = [address for address, _ in _LOOPBACK] if host == targets.LOCALHOST else [host]
@@ -137,12 +149,7 @@ async def _tcp(host: str, port: int) -> m.Finished:
             failed = _not_connected(f"{each} port {port}", error)
             found = found if found.detail and failed.passed is not None else failed
             continue
-        # Without a listener, a connection to a port of the ephemeral range can be one with itself (RFC 9293, 3.5).
-        itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
-        if not itself:
+        if not await _is_with_itself(writer):
             return m.Finished(passed=True)
         found = m.Finished(passed=False, detail=f"nothing listens on {each} port {port}")
     return found

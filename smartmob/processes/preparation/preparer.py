@@ -196,9 +196,7 @@ class Preparer:
         except OSError as error:
             raise PreparationError(model.NO_PROCFILE, f"the shell of the program cannot be run: {error}") from None
         if status:
-            lines = output[:_LONGEST_MESSAGE].decode(errors="replace").split("\n")
-            reason = re.sub(r"^\S+: (?:-c: )?(?:line )?1: ", "", lines[0])
-            raise PreparationError(model.NO_PROCFILE, f"{_place(found)}: {reason or 'no shell command'}")
+            raise PreparationError(model.NO_PROCFILE, f"{_place(found)}: {_shell_reason(output)}")
         if len(self._checked_commands) >= _MOST_CHECKED:
             self._checked_commands.clear()
         self._checked_commands.add((argv[0], argv[2]))
@@ -225,6 +223,12 @@ class Preparer:
 def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of the service that pip may see."""
     return {name: value for name, value in variables.items() if _PIP_VARIABLE.fullmatch(name)}
+
+
+def _shell_reason(output: bytearray) -> str:
+    """Return the first line of a shell's message, without the place in the command."""
+    lines = output[:_LONGEST_MESSAGE].decode(errors="replace").split("\n")
+    return re.sub(r"^\S+: (?:-c: )?(?:line )?1: ", "", lines[0]) or "no shell command"
 
 
 def _find_command(source: Source, definition: model.Definition) -> tuple[procfile.Command, int]:

@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from smartmob.processes.preparation.unpacked_tree import (
     CHUNK_BYTES,
@@ -46,22 +46,27 @@ def unpack_zip(path: Path, tree: UnpackedTree) -> None:
                 ) from None
 
 
+def _directory_start(file: BinaryIO) -> int:
+    """Return the position from which a zip archive is searched for entries: that of its directory, or 0.
+
+    With a ZIP64 locator the whole file is searched: these archives are rare.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _END_SEARCHED_BYTES))
+    tail = file.read()
+    end = tail.rfind(END_RECORD)
+    if not 0 <= end <= len(tail) - _END_RECORD_BYTES:
+        return 0
+    if tail[max(0, end - _ZIP64_LOCATOR_BYTES) :][:4] == _ZIP64_LOCATOR:
+        return 0
+    length = int.from_bytes(tail[end + 12 : end + 16], "little")
+    return max(0, size - len(tail) + end - length)
+
+
 def _count_zip_entries(path: Path) -> int:
     """Return an upper bound of the entries of a zip archive, before zipfile creates an object for each."""
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _END_SEARCHED_BYTES))
-        tail = file.read()
-        end = tail.rfind(END_RECORD)
-        start = 0
-        # With a ZIP64 locator the whole file is searched: these archives are rare.
-        if (
-            0 <= end <= len(tail) - _END_RECORD_BYTES
-            and tail[max(0, end - _ZIP64_LOCATOR_BYTES) :][:4] != _ZIP64_LOCATOR
-        ):
-            length = int.from_bytes(tail[end + 12 : end + 16], "little")
-            start = max(0, size - len(tail) + end - length)
-        file.seek(start)
+        file.seek(_directory_start(file))
         count, overlap = 0, b""
         while chunk := file.read(CHUNK_BYTES):
             count += (overlap + chunk).count(_CENTRAL_ENTRY)

@@ -66,14 +66,16 @@ class NumberedRun:
             if not isinstance(report, msgspec.UnsetType) and report.run == self.id and report.final:
                 self.final = report.sequence
             return
-        if read.run != self.id:
-            return
+        if read.run == self.id:
+            self._take_numbered(read, message.frame)
+
+    def _take_numbered(self, read: Result | Slices, frame: bytes) -> None:
         if read.sequence == self.acknowledged + 1:
             self.acknowledged += 1
             (self.slices if isinstance(read, Slices) else self.results).append(read)  # type: ignore[arg-type] # one of both
         elif not isinstance(read.sequence, int) or read.sequence > self.acknowledged:
             why = f"the number {read.sequence} came after {self.acknowledged}"
-            self.wrong = self.wrong or (why, message.frame)
+            self.wrong = self.wrong or (why, frame)
 
     @property
     def complete(self) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from smartmob.counts import counted
 from smartmob.kernel.runtime import clock
 from smartmob.turrets.conformance import run_rules
+from smartmob.turrets.conformance.frame_rules import Message
 from smartmob.turrets.conformance.run_rules import RunRecord
 from smartmob.turrets.conformance.turret_project import CONTEXT_KEY
 
@@ -128,8 +130,13 @@ def _judge(check: TurretCheck, run: RunRecord, seen: int) -> None:
         findings.passed("custom-timers")
     else:
         findings.unsupported("custom-timers", "no result has one")
-    if not options.target:
-        return
+    if options.target:
+        _judge_requests(check, run, results)
+
+
+def _judge_requests(check: TurretCheck, run: RunRecord, results: Sequence[Message]) -> None:
+    """Judge the requests of a run, as the target has counted them."""
+    findings = check.findings
     run_rules.judge_load(run, check.configured, findings)
     if findings.has_failed("stops"):
         findings.skipped(["counts"], "it did not stop")

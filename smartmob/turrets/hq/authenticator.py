@@ -60,15 +60,17 @@ def is_key(text: str) -> bool:
 
 
 class KeyList:
-    """The public keys in a file, which is read again after it changed; a file with an error changes nothing."""
+    """The public keys in a file, which is read again after it changed; a file with an error changes nothing.
 
-    def __init__(self, path: Path) -> None:
+    `on_read` is called by `run_reload` after the file was read again.
+    """
+
+    def __init__(self, path: Path, on_read: Callable[[], None] = lambda: None) -> None:
         """Read the file; raises SettingsError."""
         self._path = path
         self._file_state = _state(path)
         self._keys = read_keys(path)
-        self.on_read: Callable[[], None] = lambda: None
-        """Called by `run_reload` after the file was read again."""
+        self._on_read = on_read
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
@@ -78,7 +80,7 @@ class KeyList:
         while True:
             await asyncio.sleep(_RELOAD_SECONDS)
             if await asyncio.to_thread(self.reload):
-                self.on_read()
+                self._on_read()
 
     def reload(self) -> bool:
         """Read the file if it has changed since it was last read; return whether there are new keys."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -48,7 +48,7 @@ from smartmob.turrets.hq.machine_events import (
     TurretLost,
 )
 from smartmob.turrets.hq.run_recorder import ResumableRun, RunRecorder
-from smartmob.turrets.hq.run_snapshot import RunSnapshot
+from smartmob.turrets.hq.run_snapshot import RunSnapshot, RunStateChanged, RunStored
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
 from smartmob.turrets.model import ENDED, Counters, Member
@@ -77,8 +77,8 @@ _LOG_INTERVAL_SECONDS = 1.0
 class Headquarters:
     """One headquarters, and the owner of the state of its run: readers get a `snapshot`.
 
-    `on_run_ended` is called with each run that has ended, once everything of it is stored; `on_run_changed` when a run
-    has come to another state. The writer must have been started before `open`.
+    Publishes RunStateChanged when a run has come to another state, and RunFinished and RunStored once all of an ended
+    run is stored. The writer must have been started before `open`.
     """
 
     def __init__(
@@ -94,8 +94,6 @@ class Headquarters:
     ) -> None:
         self._name = name
         self._services = services
-        self.on_run_ended: Callable[[RunSnapshot], None] = lambda _: None
-        self.on_run_changed: Callable[[], None] = lambda: None
         self._sockets = HeadquartersSockets(settings, insecure, self._receive)
         self._collector = ResultCollector(self._log_malformed)
         timeouts = Timeouts(settings.lost_after, settings.quiet, settings.drain, settings.wait)
@@ -133,15 +131,17 @@ class Headquarters:
         self._sockets.open()
         if resumable is not None:
             self._resume(resumable)
+        self._start_tasks(tasks)
+        orders, results, external = self._sockets.ports
+        log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
+
+    def _start_tasks(self, tasks: TaskRegistry) -> None:
         self._tasks = [
             tasks.supervise("turrets-orders", self._run_timer),
             tasks.supervise("turrets-results", self._run_commits),
         ]
         if (keys := self._sockets.keys) is not None:
-            keys.on_read = self._sockets.end_revoked
             self._tasks.append(tasks.supervise("turrets-keys", keys.run_reload))
-        orders, results, external = self._sockets.ports
-        log.info("turrets.listening", publish_port=orders, rc_port=results, external_port=external)
 
     async def close(self) -> None:
         """Stop listening, and store what was received; a run that has not ended is resumed at the next start."""
@@ -247,6 +247,10 @@ class Headquarters:
         active = self._machine.active
         if received.results and self._sockets.has_subscribers and active is not None:
             self._sockets.republish(active.id.encode(), received.results)
+        self._regulate()
+
+    def _regulate(self) -> None:
+        """Stop reading while too many rows wait; commit as soon as there are enough of them."""
         if self._collector.rows.weight >= PAUSE_ROWS:
             self._sockets.pause()
         if self._collector.rows.has_enough:
@@ -294,7 +298,7 @@ class Headquarters:
         else:
             self._record(run)
         self._work.set()
-        self.on_run_changed()
+        self._bus.publish(RunStateChanged(run.id))
 
     def _record(self, run: RunState) -> None:
         totals = self._collector.totals
@@ -442,4 +446,4 @@ class Headquarters:
             assert snapshot is not None
             totals = snapshot.totals
             self._bus.publish(RunFinished(ended.id, ended.name, ended.state, totals.transactions, totals.errors))
-            self.on_run_ended(snapshot)
+            self._bus.publish(RunStored(snapshot))

@@ -32,3 +32,17 @@ class RunSnapshot:
     def is_active(self) -> bool:
         """Return whether the run has not ended, or is not stored completely."""
         return self.run.state not in ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class RunStateChanged:
+    """An event of the headquarters: a run has come to another state."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStored:
+    """An event of the headquarters: all of a run that has ended is stored."""
+
+    snapshot: RunSnapshot

@@ -306,7 +306,7 @@ class HeadquartersSockets:
             return None
         if keys is None:
             raise SettingsError("--hq-turret-keys needs a key of the headquarters, too: --hq-curve-key-file FILE")
-        return Authenticator(KeyList(self._settings.hq_turret_keys))
+        return Authenticator(KeyList(self._settings.hq_turret_keys, self.end_revoked))
 
     def _curve_keys(self) -> tuple[bytes, bytes] | None:
         """Return the public and the secret key of the headquarters, or None without CURVE."""

@@ -246,19 +246,23 @@ def turret_health(run: RunData, column: str, factor: float, unit: str) -> Chart:
     return {"data": traces, "layout": _layout("seconds after the start", unit, [run])}
 
 
+def _planned_moments(planned: Sequence[Member], duration: float) -> set[float]:
+    """Return the moments in seconds at which the planned numbers of cannons are drawn."""
+    moments = {0.0, duration} if planned else set[float]()
+    for member in planned:
+        rampup = min(member.rampup or 0.0, duration)
+        moments |= {step * rampup / _RAMPUP_STEPS for step in range(_RAMPUP_STEPS + 1)}
+    return moments
+
+
 def _users(summary: Summary, health: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
     """Return the number of firing cannons over time: reported by turrets of ours, planned for stock turrets."""
     reported = sorted((_since(summary, row["at"]), row["uuid"], row["users"]) for row in health)
     planned = [member for member in summary.turrets if not member.ours and member.cannons]
-    moments = {max(at, 0.0) for at, _, _ in reported}
-    if planned:
-        moments |= {0.0, summary.duration}
-    for member in planned:
-        rampup = min(member.rampup or 0.0, summary.duration)
-        moments |= {step * rampup / _RAMPUP_STEPS for step in range(_RAMPUP_STEPS + 1)}
     latest: dict[str, int] = {}
     found, index = [], 0
-    for at in sorted(moments):
+    moments = {max(at, 0.0) for at, _, _ in reported}
+    for at in sorted(moments | _planned_moments(planned, summary.duration)):
         while index < len(reported) and reported[index][0] <= at:
             latest[reported[index][1]] = reported[index][2]
             index += 1

@@ -259,16 +259,19 @@ def _judged(row: ComparedFigure, p: float, least_effect: float) -> FigureVerdict
     return "slower" if change > 0 else "faster"
 
 
+_VERDICTS: tuple[tuple[Worst, str, tuple[str, ...]], ...] = (
+    ("slower", "slower", ("p50", "p95", "p99")),
+    ("more errors", "more", ("errors",)),
+    ("lower rate", "fewer", ("rate",)),
+    ("faster", "faster", ("p50", "p95", "p99")),
+)
+"""The verdicts on all timers, the worst one first, each with the verdict on a timer and the figures it is about."""
+
+
 def _worst(timers: Sequence[ComparedTimer]) -> tuple[Worst, str]:
     """Return the verdict on all timers, with its reason."""
     rows = [(timer.timer, row) for timer in timers for row in timer.figures]
-    wanted: tuple[tuple[Worst, str, tuple[str, ...]], ...] = (
-        ("slower", "slower", ("p50", "p95", "p99")),
-        ("more errors", "more", ("errors",)),
-        ("lower rate", "fewer", ("rate",)),
-        ("faster", "faster", ("p50", "p95", "p99")),
-    )
-    for verdict, own_verdict, figures in wanted:
+    for verdict, own_verdict, figures in _VERDICTS:
         found = [
             f"{row.figure} of {timer}" for timer, row in rows if row.figure in figures and row.verdict == own_verdict
         ]

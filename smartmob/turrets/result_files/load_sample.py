@@ -135,15 +135,18 @@ def json_lines(
         try:
             document = decoder.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            text = line[:200].decode(errors="replace").rstrip()
-            if not line.endswith(b"\n"):
-                account.remarks.add(CUT_OFF, f"line {number}: {text}")
-            elif isinstance(error, msgspec.ValidationError):
-                account.remarks.add(NOT_READ, f"line {number}: {error}: {text}")
-            else:
-                account.remarks.add(NOT_READ, f"line {number}: {text}")
+            reason = f"{error}: " if isinstance(error, msgspec.ValidationError) else ""
+            _remark_on_line(account, number, line, reason)
             continue
         yield document
+
+
+def _remark_on_line(account: FileAccount, number: int, line: bytes, reason: str) -> None:
+    text = line[:200].decode(errors="replace").rstrip()
+    if line.endswith(b"\n"):
+        account.remarks.add(NOT_READ, f"line {number}: {reason}{text}")
+    else:
+        account.remarks.add(CUT_OFF, f"line {number}: {text}")
 
 
 _OTHER_UNITS = ((1e3, "seconds"), (1e-3, "microseconds"), (1e-6, "nanoseconds"))

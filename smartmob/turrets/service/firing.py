@@ -16,7 +16,7 @@ from smartmob.turrets.host_load import HostLoadSource
 from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.live_view import LiveView
 from smartmob.turrets.hq.machine_events import RunRequested, RunState
-from smartmob.turrets.hq.run_snapshot import RunSnapshot
+from smartmob.turrets.hq.run_snapshot import RunSnapshot, RunStateChanged, RunStored
 from smartmob.turrets.model import ENDED, LiveFrame, Ports, RunDetails, TurretList
 from smartmob.turrets.project import Project
 from smartmob.turrets.service.comparisons import RunComparisons
@@ -62,8 +62,8 @@ class TurretsService:
         self._settings = settings
         self._beginning = asyncio.Lock()
         self._tasks: TaskRegistry | None = None
-        hq.on_run_ended = self._on_run_ended
-        hq.on_run_changed = self.live_view.send
+        bus.subscribe(RunStored, self._on_run_stored)
+        bus.subscribe(RunStateChanged, lambda _: self.live_view.send())
         bus.subscribe(ServiceStopping, lambda _: self.live_view.close())
 
     async def open(self, tasks: TaskRegistry) -> None:
@@ -121,9 +121,9 @@ class TurretsService:
         orders, results, external = self._hq.ports
         return TurretList(Ports(self._settings.hq_host, orders, results, external), self._hq.members())
 
-    def _on_run_ended(self, snapshot: RunSnapshot) -> None:
+    def _on_run_stored(self, stored: RunStored) -> None:
         assert self._tasks is not None
-        self._tasks.start("turrets-summary", self._store_summary(snapshot))
+        self._tasks.start("turrets-summary", self._store_summary(stored.snapshot))
 
     async def _store_summary(self, snapshot: RunSnapshot) -> None:
         try:

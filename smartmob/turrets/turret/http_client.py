@@ -49,11 +49,10 @@ class Answer:
 
     `sent` and `received` are the bytes of the request and of the response with their heads. The times are in seconds:
     `total` for the whole request, `first_byte` from sending to the first byte of the response; `connect` and `tls` are
-    what opening the connection took, and 0 on one that was open. `when_refused` is called with the error that `expect`
-    raises.
+    what opening the connection took, and 0 on one that was open.
     """
 
-    __slots__ = ("_head", "body", "connect", "first_byte", "received", "sent", "status", "tls", "total", "when_refused")
+    __slots__ = ("_head", "_on_refused", "body", "connect", "first_byte", "received", "sent", "status", "tls", "total")
 
     def __init__(self, status: int, head: bytes, body: bytes) -> None:
         self.status = status
@@ -61,7 +60,7 @@ class Answer:
         self.body = body
         self.sent = self.received = 0
         self.connect = self.tls = self.first_byte = self.total = 0.0
-        self.when_refused: Callable[[HttpError], None] | None = None
+        self._on_refused: Callable[[HttpError], None] | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -79,12 +78,16 @@ class Answer:
         """Return the JSON document of the body."""
         return json.loads(self.body)
 
+    def subscribe(self, on_refused: Callable[[HttpError], None]) -> None:
+        """Call `on_refused` with the error that `expect` raises; a timed client learns its timer after the request."""
+        self._on_refused = on_refused
+
     def expect(self, *statuses: int) -> Answer:
         """Return this response if its status is one of `statuses` (without any: below 400). Raises HttpError."""
         if self.status not in statuses if statuses else self.status >= 400:
             error = HttpError(f"HTTP {self.status}", str(self.status))
-            if self.when_refused is not None:
-                self.when_refused(error)
+            if self._on_refused is not None:
+                self._on_refused(error)
             raise error
         return self
 

@@ -42,6 +42,19 @@ _EVENTS = (
     | zmq.Event.CLOSED
 )
 
+_OPTIONS = {
+    zmq.LINGER: 0,
+    zmq.IPV6: 1,
+    zmq.MAXMSGSIZE: LONGEST_MESSAGE,
+    zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
+    zmq.HEARTBEAT_TIMEOUT: _HEARTBEAT_TIMEOUT_MS,
+    zmq.RECONNECT_IVL: _RECONNECT_MS,
+    zmq.SNDHWM: _QUEUE_MESSAGES,
+    # No queue without a connection: a headquarters that connects later would get outdated statuses.
+    zmq.IMMEDIATE: 1,
+}
+"""The options of both sockets; zmq_setsockopt(3)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -161,18 +174,7 @@ class TurretSockets:
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         made = self._context.socket(kind)
-        options = {
-            zmq.LINGER: 0,
-            zmq.IPV6: 1,
-            zmq.MAXMSGSIZE: LONGEST_MESSAGE,
-            zmq.HEARTBEAT_IVL: _HEARTBEAT_MS,
-            zmq.HEARTBEAT_TIMEOUT: _HEARTBEAT_TIMEOUT_MS,
-            zmq.RECONNECT_IVL: _RECONNECT_MS,
-            zmq.SNDHWM: _QUEUE_MESSAGES,
-            # No queue without a connection: a headquarters that connects later would get outdated statuses.
-            zmq.IMMEDIATE: 1,
-        }
-        for option, value in options.items():
+        for option, value in _OPTIONS.items():
             made.setsockopt(option, value)
         if self._keys is not None:
             made.curve_serverkey = self._keys.headquarters

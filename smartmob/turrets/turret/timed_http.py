@@ -64,7 +64,7 @@ class TimedHttp(Http):
             timers[f"{timer} connect"] = answer.connect
         if answer.tls:
             timers[f"{timer} tls"] = answer.tls
-        answer.when_refused = lambda error: self._fail(timer, error)
+        answer.subscribe(lambda error: self._fail(timer, error))
         return answer
 
     def _fail(self, timer: str, error: HttpError) -> None:

@@ -20,11 +20,10 @@ from tests.waiting import until
 @pytest.fixture(name="looking")
 async def _looking() -> AsyncIterator[tuple[Sampler, list[Snapshot], list[float]]]:
     """Return a sampler at work, the snapshots of each second, and the times of each look."""
-    sampler, tasks = Sampler(), TaskRegistry()
     seconds: list[Snapshot] = []
+    sampler, tasks = Sampler(on_second=(seconds.append,)), TaskRegistry()
     looks: list[float] = []
-    sampler.on_second.append(seconds.append)
-    sampler.on_snapshot.append(lambda _, now: looks.append(now))
+    sampler.subscribe(lambda _, now: looks.append(now))
     await sampler.read()
     tasks.start("sampler", sampler.run())
     yield sampler, seconds, looks

@@ -11,7 +11,9 @@ import structlog
 
 from smartmob.errors import NotAuthenticated, TooManyTries, Unavailable
 from smartmob.kernel.auth import attempt_limit as module
-from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
+from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.auth.events import AttemptMade, Credential
+from smartmob.kernel.runtime.events import EventBus
 
 RIGHT = "right"
 
@@ -30,8 +32,8 @@ class _Route:
     """A route that accepts one secret, and counts its checks."""
 
     def __init__(self, most: int) -> None:
-        self.clock = _Clock()
-        self.tries = AttemptLimit(most, seconds=self.clock)
+        self.clock, self.bus = _Clock(), EventBus()
+        self.tries = AttemptLimit(most, seconds=self.clock, bus=self.bus)
         self.checked = 0
 
     def attempt(self, secret: str, client: str | None = "192.0.2.1") -> bool:
@@ -292,7 +294,7 @@ def test_processes_that_share_attempts_limit_an_address_together() -> None:
     """Each new attempt is told once, with the same digest everywhere; an accepted one is accepted everywhere."""
     here, there = _Route(2), _Route(2)
     there.tries.key = here.tries.key
-    here.tries.on_new = lambda address, digest, accepted: there.tries.note(address, digest, accepted=accepted)
+    here.bus.subscribe(AttemptMade, lambda made: there.tries.note(made.address, made.digest, accepted=made.accepted))
     assert here.attempt(RIGHT)
     assert not here.attempt("wrong")
     assert not here.attempt("wrong")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from smartmob.app import MIGRATED_FEATURES
 from smartmob.distribution import DISTRIBUTOR, PLACEMENTS
 from smartmob.errors import DatabaseError
 from smartmob.kernel.db import citus, migrations
 from smartmob.kernel.db.database import Database
+from smartmob.stored_features import MIGRATED_FEATURES
 
 _WANTED = migrations.collect(MIGRATED_FEATURES)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from smartmob.app import MIGRATED_FEATURES
 from smartmob.errors import DatabaseError
 from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.migrations import _LOCK, Migration, apply, collect
+from smartmob.stored_features import MIGRATED_FEATURES
 
 ONE = Migration("feature", 1, "0001_one.sql", "CREATE TABLE one (n integer); INSERT INTO one VALUES (1)")
 TWO = Migration("feature", 2, "0002_two.sql", "INSERT INTO one VALUES (2)")

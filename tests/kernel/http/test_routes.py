@@ -47,12 +47,10 @@ async def _kernel() -> AsyncIterator[Callable[..., Any]]:
             bodies = BodyReader(1_000_000, 20.0, routes=mounted)
             metrics = MetricsRegistry()
             metrics.add(http_metrics(request_stats))
-            routes = KernelRoutes(readiness or Readiness(), metrics, tokens, bodies)
-            tables = (routes.table(), Tiny(bodies).table())
-            routes.set_tables(tables)
-            gate = RequestGate(tokens, HostRules("127.0.0.1"), public_paths(tables), request_stats)
+            routes = KernelRoutes(readiness or Readiness(), metrics, tokens, bodies, Tiny(bodies).table())
+            gate = RequestGate(tokens, HostRules("127.0.0.1"), public_paths(routes.tables), request_stats)
             app = web.Application(middlewares=[gate.middleware()])
-            mounted |= mount(app, tables)
+            mounted |= mount(app, routes.tables)
             return await stack.enter_async_context(TestClient(ServiceServer(app, gate)))
 
         yield serve

@@ -10,11 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from smartmob.app import MIGRATED_FEATURES
 from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance.database_target import reach
 from smartmob.settings import Settings
+from smartmob.stored_features import MIGRATED_FEATURES
 
 KNOWN = migrations.collect(MIGRATED_FEATURES)
 

@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from smartmob.app import PARTITIONS
 from smartmob.errors import DatabaseError, StartupError
 from smartmob.kernel.maintenance.backup import dump
 from smartmob.kernel.maintenance.restore import restore
 from smartmob.kernel.maintenance.tables import last_backup
+from smartmob.stored_features import PARTITIONS
 from smartmob.turrets.store.partitions import Partitions
 from tests.kernel.maintenance.conftest import contents
 from tests.waiting import SECONDS, until

@@ -10,12 +10,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from smartmob.app import PARTITIONS
 from smartmob.errors import DatabaseError, InvalidInput
 from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance import postgres_tools
 from smartmob.kernel.maintenance.backup import dump
 from smartmob.kernel.maintenance.restore import restore
+from smartmob.stored_features import PARTITIONS
 from tests.databases import as_admin
 from tests.kernel.maintenance.conftest import KNOWN
 

@@ -9,10 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from smartmob.app import PARTITIONS
 from smartmob.errors import DatabaseError, InvalidInput, StartupError
 from smartmob.kernel.maintenance.backup import dump
 from smartmob.kernel.maintenance.restore import Restored, check_sum, restore
+from smartmob.stored_features import PARTITIONS
 from tests.kernel.maintenance.conftest import KNOWN, contents
 
 

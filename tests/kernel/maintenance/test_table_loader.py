@@ -10,13 +10,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from smartmob.app import PARTITIONS
 from smartmob.errors import InvalidInput
 from smartmob.kernel.db import migrations
 from smartmob.kernel.maintenance.backup import dump
 from smartmob.kernel.maintenance.dump_reader import CopyBlock
 from smartmob.kernel.maintenance.restore import restore
 from smartmob.kernel.maintenance.table_loader import TableLoader
+from smartmob.stored_features import PARTITIONS
 from tests.kernel.maintenance.conftest import KNOWN, contents
 
 _BOUNDS = """

@@ -186,8 +186,7 @@ async def test_lines_of_several_processes_are_not_mixed_in_a_pipe() -> None:
     """Each write to a shared descriptor has whole lines, and no more than a pipe takes in one piece."""
     # Of a socket of this kind each read returns what was one write.
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sink = StreamSink(writer.detach(), render_kv, owned=True)
-    sink.shared = True
+    sink = StreamSink(writer.detach(), render_kv, owned=True, shared=True)
     for number in range(100):
         sink.write({"line": number, "text": "x" * 100})
     sink.write({"text": "y" * 5_000})

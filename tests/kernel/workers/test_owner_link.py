@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from smartmob.errors import NotAuthenticated, StartupError, TooManyTries
-from smartmob.kernel.auth.attempt_limit import AttemptLimit, Credential
+from smartmob.kernel.auth.attempt_limit import AttemptLimit
+from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.workers import worker_messages as messages
 from smartmob.kernel.workers.owner_link import OwnerLink
@@ -60,7 +61,8 @@ def _refuse() -> None:
 
 async def test_events_and_attempts_reach_the_other_side_once() -> None:
     """An event of the owner is published here and not sent back; orders are followed one after the other."""
-    bus, attempts = EventBus(), AttemptLimit(2)
+    bus = EventBus()
+    attempts = AttemptLimit(2, bus=bus)
     published: list[_Stored] = []
     bus.subscribe(_Stored, published.append)
     handled, reloaded = [], []
@@ -72,7 +74,7 @@ async def test_events_and_attempts_reach_the_other_side_once() -> None:
     async with _linked() as (link, owner):
         owner.send(Welcome("postgresql://", "rack7", "secret", attempts.key))
         assert (await link.open()).own_name == "rack7"
-        link.share(bus, (_Stored,), attempts)
+        link.share(bus, (_Stored,))
         bus.publish(_Stored(1))
         with pytest.raises(NotAuthenticated):
             attempts.check_now(Credential("192.0.2.1", "wrong", "header", "/"), _refuse)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,14 +59,14 @@ def _work(number: int, connection: socket.socket, _streams: socket.socket, _list
 
 
 @asynccontextmanager
-async def _pool(name: str = "") -> AsyncIterator[tuple[WorkerPool, EventBus]]:
+async def _pool(*names: str) -> AsyncIterator[tuple[WorkerPool, EventBus]]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     made = forker.start(_work, lambda: None)
-    tasks, bus = TaskRegistry(), EventBus()
+    tasks, bus, told = TaskRegistry(), EventBus(), itertools.chain(names, itertools.repeat(names[-1] if names else ""))
     pool = WorkerPool(
-        made, sockets, tasks, bus, AttemptLimit(), events=(_Told,), to_workers=(_Told,), pauses=(0.0,) * 6
-    )
-    pool.welcome = lambda: Welcome("", name, "", b"")
+        made, sockets, tasks, bus, AttemptLimit(), welcome=lambda: Welcome("", next(told), "", b""),
+        events=(_Told,), to_workers=(_Told,), pauses=(0.0,) * 6,
+    )  # fmt: skip
     try:
         yield pool, bus
     finally:
@@ -83,7 +84,7 @@ async def test_events_of_one_worker_reach_the_owner_and_the_other_worker() -> No
     """After `in_step` each has had its effect, and the figures are those of all workers."""
     async with _pool() as (pool, bus):
         found = _collect(bus)
-        await pool.start(_refuse_streams)
+        await pool.start(_refuse_streams, _ignore)
         assert await pool.check() is None
         bus.publish(_Told(0))
         await pool.in_step()
@@ -95,7 +96,7 @@ async def test_events_of_one_worker_reach_the_owner_and_the_other_worker() -> No
 async def test_a_worker_that_ends_is_replaced_and_its_figures_stay() -> None:
     """Its exit code is known; until the successor answers, the check of /ready says what is missing."""
     async with _pool() as (pool, bus):
-        await pool.start(_refuse_streams)
+        await pool.start(_refuse_streams, _ignore)
         first = pool._workers[2]
         bus.publish(_Told(0, end=2))
         await first.ended
@@ -111,12 +112,10 @@ async def test_a_worker_that_cannot_start_ends_the_service_with_its_reason() -> 
     """At the first start at once, later after some tries."""
     async with _pool("fail 2") as (pool, _):
         with pytest.raises(StartupError, match="a worker cannot start: no disk is left"):
-            await pool.start(_refuse_streams)
-    async with _pool() as (pool, bus):
+            await pool.start(_refuse_streams, _ignore)
+    async with _pool("", "", "fail 1") as (pool, bus):
         failed = asyncio.Event()
-        pool.on_failure = failed.set
-        await pool.start(_refuse_streams)
-        pool.welcome = lambda: Welcome("", "fail 1", "", b"")
+        await pool.start(_refuse_streams, failed.set)
         bus.publish(_Told(0, end=1))
         await failed.wait()
         assert pool.error == "a worker cannot start again: no disk is left"
@@ -124,3 +123,7 @@ async def test_a_worker_that_cannot_start_ends_the_service_with_its_reason() -> 
 
 async def _refuse_streams(connected: socket.socket) -> None:
     connected.close()
+
+
+def _ignore() -> None:
+    """Handle no failure."""

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from smartmob.app import MIGRATED_FEATURES
 from smartmob.kernel.db import migrations
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.store.writer import first_block
+from smartmob.stored_features import MIGRATED_FEATURES
 
 
 async def test_stored_times_of_wrong_clocks_become_the_time_of_arrival(empty_url: str) -> None:
