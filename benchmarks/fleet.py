@@ -77,7 +77,7 @@ async def _commands(request: web.Request) -> web.WebSocketResponse:
             await websocket.send_json({"type": "started", "id": call, "number": call, "job": True})
             await websocket.send_json({"type": "done", "id": call, "exit_code": 0, "state": "exited", "end": 0})
         elif message.get("type") == "ping":
-            await websocket.send_json({"type": "pong", "n": message["n"]})
+            await websocket.send_json({"type": "pong", "n": message.get("n", 0)})
     return websocket
 
 

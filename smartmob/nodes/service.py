@@ -262,7 +262,8 @@ class NodesService:
         found = self._service_proxies.get(other.id)
         if found is None or found[0] != other.address:
             secret = service_secret(self._token or "", other.id)
-            found = other.address, NodeProxy(service_connector(), secret, other.address.rstrip("/"))
+            name = f"the service {other.id} on {other.machine}"
+            found = other.address, NodeProxy(service_connector(), secret, other.address.rstrip("/"), name)
             self._service_proxies[other.id] = found
         return found[1]
 
