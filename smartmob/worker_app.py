@@ -19,6 +19,8 @@ from smartmob.errors import SmartmobError
 from smartmob.hosts import feature as hosts
 from smartmob.hosts.events import AddressSeen, HostRegistered, HostRemoved, SamplesStored
 from smartmob.hosts.service import HostsService
+from smartmob.kernel.audit.events import LoginRefused
+from smartmob.kernel.audit.feature import tell_refusals
 from smartmob.kernel.auth import feature as access
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
@@ -53,7 +55,8 @@ from smartmob.settings import Settings
 log = get_logger()
 
 FROM_WORKERS = (
-    AddressSeen, ContextStored, HostRegistered, MetricsStored, SamplesStored, SessionStored, VerdictsOutdated,
+    AddressSeen, ContextStored, HostRegistered, LoginRefused, MetricsStored, SamplesStored, SessionStored,
+    VerdictsOutdated,
 )  # fmt: skip
 """The events that workers publish at the owner."""
 TO_WORKERS = (AddressSeen, HostRegistered, HostRemoved, SessionDeleted, TokensChanged)
@@ -127,6 +130,7 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
     database, registry = Database(stored, None), MetricsRegistry()
     attempts = AttemptLimit(settings.auth_tries, key=welcome.attempts_key)
     tokens = TokenAuthenticator(settings.token, attempts, instance=str(settings.data_dir.absolute()))
+    tell_refusals(attempts, bus)
     mounted = dict[web.AbstractRoute, Route]()
     bodies = BodyReader(settings.max_body, settings.body_timeout, settings.body_least_rate, mounted)
     viewers = ConnectionLimit("viewers", settings.viewers, settings.viewers_by_address)

@@ -1,4 +1,4 @@
-"""The event by which features tell the audit log of a change that is no request of its own."""
+"""The events by which others tell the audit log of what is no authorised request."""
 
 from __future__ import annotations
 
@@ -14,3 +14,12 @@ class CommandCalled:
     client: str
     outcome: str
     node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRefused:
+    """A credential was refused: of which client, of which kind, and at which path; it is not told itself."""
+
+    client: str
+    kind: str
+    path: str

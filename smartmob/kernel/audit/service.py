@@ -13,11 +13,10 @@ from uuid import UUID, uuid4
 from aiohttp import hdrs, web
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.audit.events import CommandCalled
+from smartmob.kernel.audit.events import CommandCalled, LoginRefused
 from smartmob.kernel.audit.model import REFUSED, AuditEvent, bounded, name_of
 from smartmob.kernel.audit.refused_logins import RefusedLogins
 from smartmob.kernel.audit.store import AuditStore
-from smartmob.kernel.auth.attempt_limit import Credential
 from smartmob.kernel.auth.authenticator import PRINCIPAL
 from smartmob.kernel.auth.model import INGEST
 from smartmob.kernel.db.writer import GroupCommitWriter
@@ -69,13 +68,12 @@ class AuditService:
         who = name_of(PRINCIPAL.get())
         self._record(who, called.node, called.name, called.words, called.client, called.outcome)
 
-    def record_refusal(self, credential: Credential) -> None:
-        """Record a credential that was refused, without it, unless its address, or all, have had enough records."""
-        client = credential.client or ""
-        count = self._refused_logins.count(client, self._seconds())
+    def record_refusal(self, refused: LoginRefused) -> None:
+        """Record a credential that was refused, unless its address, or all, have had enough records."""
+        count = self._refused_logins.count(refused.client, self._seconds())
         if count is not None:
             many = f", number {count} of this address within an hour" if count > 1 else ""
-            self._record(REFUSED, None, "login", f"{credential.path} by {credential.kind}{many}", client, "401")
+            self._record(REFUSED, None, "login", f"{refused.path} by {refused.kind}{many}", refused.client, "401")
 
     def _record(self, who: str, node: str | None, action: str, target: str, client: str, outcome: str) -> None:
         texts = (who, client, action, target, outcome)
