@@ -22,7 +22,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,7 +77,7 @@ async def _commands(request: web.Request) -> web.WebSocketResponse:
             await websocket.send_json({"type": "started", "id": call, "number": call, "job": True})
             await websocket.send_json({"type": "done", "id": call, "exit_code": 0, "state": "exited", "end": 0})
         elif message.get("type") == "ping":
-            await websocket.send_json({"type": "pong", "n": message["n"]})
+            await websocket.send_json({"type": "pong", "n": message.get("n", 0)})
     return websocket
 
 
@@ -141,6 +141,30 @@ def _wait_for(condition: Callable[[], bool], failure: str) -> None:
     raise TimeoutError(f"{failure} within {_LIMIT_SECONDS:g} seconds")
 
 
+def _seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return the processor seconds that processes have used, those of their ended children included."""
+    used = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            used += sum(process.cpu_times()[:4])
+    return used
+
+
+def _used(service: psutil.Process, nodes: list[subprocess.Popen[bytes]], folder: Path) -> dict[str, float]:
+    """Return the processor seconds that the service, its database and the processes of the nodes have used."""
+    postmaster = psutil.Process(int((folder / "data/postgres/cluster/postmaster.pid").read_text().split()[0]))
+    return {
+        "service": sum(service.cpu_times()[:2]),
+        "PostgreSQL": _seconds([postmaster, *postmaster.children()]),
+        "nodes": _seconds(psutil.Process(each.pid) for each in nodes),
+    }
+
+
+def _by_node(before: dict[str, float], after: dict[str, float], count: int) -> dict[str, float]:
+    """Return the milliseconds of a processor for each node."""
+    return {name: round(1000 * (seconds - before.get(name, 0.0)) / count, 1) for name, seconds in after.items()}
+
+
 def _start_nodes(url: str, count: int, folder: Path) -> list[subprocess.Popen[bytes]]:
     """Start the processes of nodes."""
     ranges = [(first, min(_BY_PROCESS, count - first)) for first in range(0, count, _BY_PROCESS)]
@@ -150,20 +174,20 @@ def _start_nodes(url: str, count: int, folder: Path) -> list[subprocess.Popen[by
 
 def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dict[str, Any]:
     """Let nodes join, run a command on all, and return the figures."""
-    memory, began = service.memory_info().rss, time.perf_counter()
+    memory, used, began = service.memory_info().rss, _used(service, [], folder), time.perf_counter()
     children = _start_nodes(url, count, folder)
     try:
         _wait_for(lambda: _connected(url) >= count, f"{count} nodes did not join")
         joined = time.perf_counter() - began
         _wait_for(lambda: _samples(url, count) >= count, f"{count} nodes did not report their load")
+        joining = _by_node(used, _used(service, children, folder), count)
         before, started = service.cpu_times(), time.perf_counter()
-        joining = before
         time.sleep(_IDLE_SECONDS)
         after = service.cpu_times()
         samples = _samples(url, count)
         idle = (after.user + after.system - before.user - before.system) / (time.perf_counter() - started)
         used, theirs = service.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = [_exec(url, count) for _ in range(_ROUNDS)]
+        seconds, failed = zip(*(_exec(url, count) for _ in range(_ROUNDS)), strict=True)
         after, theirs_after = service.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = (after.user + after.system - used.user - used.system) / _ROUNDS
         client_cpu = theirs_after.ru_utime + theirs_after.ru_stime - theirs.ru_utime - theirs.ru_stime
@@ -171,6 +195,7 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
             "nodes": count,
             "join seconds": round(joined, 2),
             "exec seconds": [round(each, 2) for each in seconds],
+            "nodes on which it failed": failed,
             "processor seconds of an exec, with the samples meanwhile": {
                 "service": round(cpu, 2),
                 "client": round(client_cpu / _ROUNDS, 2),
@@ -180,7 +205,7 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
             "the same of a node": round(100 * idle / count, 3),
             "MB of the service": round(service.memory_info().rss / 1e6, 1),
             "kB of the service for a node": round((service.memory_info().rss - memory) / count / 1000),
-            "processor seconds to join": round(joining.user + joining.system, 1),
+            "processor milliseconds of a node to join and send the first sample": joining,
         }
     finally:
         for child in children:
@@ -189,15 +214,17 @@ def _measure(url: str, service: psutil.Process, count: int, folder: Path) -> dic
             child.wait()
 
 
-def _exec(url: str, count: int) -> float:
+def _exec(url: str, count: int) -> tuple[float, int]:
+    """Run a command on all nodes; return the seconds, and on how many it failed, as when others load this machine."""
     began = time.perf_counter()
     ended = subprocess.run(
         [_SMARTMOB, "exec", "--on", "all", "--server", url, "--", "true"],
         env={**os.environ, "SMARTMOB_TOKEN": _TOKEN}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if ended.returncode or f"{count} machines: {count} ok, 0 failed" not in ended.stderr:
+    told = ended.stderr.splitlines()
+    if not told or not told[-1].startswith(f"{count} machines: "):
         raise RuntimeError(f"exec ended with {ended.returncode}: {ended.stderr[-2000:]}")
-    return time.perf_counter() - began
+    return time.perf_counter() - began, count - sum(line.endswith("  ok") for line in told)
 
 
 def _main(counts: list[int]) -> None:

@@ -64,7 +64,7 @@ def membership(settings: Settings, option: str = "--join-token-file") -> Members
     except msgspec.ValidationError as error:
         raise SettingsError(_wrong(name, str(error))) from None
     proxy = proxies.proxy_of(join.url, environment())
-    return Membership(join.url, name, key_file, labels, token, join.ca_file, option, proxy)
+    return Membership(join.url, name, key_file, labels, token, join.ca_file, option, proxy, named=join.name is not None)
 
 
 def _wrong(name: str, reason: str) -> str:

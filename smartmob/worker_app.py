@@ -22,7 +22,7 @@ from smartmob.hosts.service import HostsService
 from smartmob.kernel.auth import feature as access
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
-from smartmob.kernel.auth.events import TokensChanged
+from smartmob.kernel.auth.events import CredentialRefused, TokensChanged
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.auth.token_service import TokenService
 from smartmob.kernel.db.database import Database
@@ -53,7 +53,8 @@ from smartmob.settings import Settings
 log = get_logger()
 
 FROM_WORKERS = (
-    AddressSeen, ContextStored, HostRegistered, MetricsStored, SamplesStored, SessionStored, VerdictsOutdated,
+    AddressSeen, ContextStored, CredentialRefused, HostRegistered, MetricsStored, SamplesStored, SessionStored,
+    VerdictsOutdated,
 )  # fmt: skip
 """The events that workers publish at the owner."""
 TO_WORKERS = (AddressSeen, HostRegistered, HostRemoved, SessionDeleted, TokensChanged)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from smartmob.cli import printing
+from smartmob.cli import elsewhere, printing
 from smartmob.cli.attachment import CLOSED_CODE, Attachment, come_back, exit_code, output_of, window
 from smartmob.cli.host_lines import HostLines
 from smartmob.cli.number_options import Number
@@ -221,7 +221,8 @@ async def output_command(rest: RestClient, job: int, follow: bool, offset: int, 
     `smartmob exec` or `smartmob run`, which tell them apart.
     """
     asked = {"from": offset, "follow": str(follow).lower(), **({"stream": stream} if stream else {})}
-    async with meant(str(job), partial(_numbers, rest), "`smartmob jobs` lists them"):
+    there = partial(elsewhere.hint, rest, job=job)
+    async with meant(str(job), partial(_numbers, rest), "`smartmob jobs` lists them", there):
         async for chunk in rest.chunks(f"/jobs/{job}/output", "text/plain", patient=follow, query=asked):
             sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
@@ -257,6 +258,8 @@ async def kill_command(server: str, token: str | None, ca_file: Path | None, job
         said = "\n".join(str(line) for line in await listener.output())
     if listener.exit_code:
         reason = said.removeprefix("Job ").rstrip(".")
-        raise RemoteError(f"job {job} {reason}; `smartmob jobs --state running` lists those that run", 404)
+        async with RestClient(server, token, ca_file) as rest:
+            ending = await elsewhere.hint(rest, job=job) or "; `smartmob jobs --state running` lists those that run"
+        raise RemoteError(f"job {job} {reason}{ending}", 404)
     printing.say(said)
     return 0

@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import signal
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,15 +110,24 @@ async def _run(settings: Settings, access_log: Any) -> None:
     try:
         async with server.serving_streams(node.app, node.gate, settings, node.drain) as accept:
             link = node_membership.link(node, member, accept, node.journal)
-            running = node.tasks.start("node-link", link.run())
+            running = node.tasks.start("node-link", _refusal(link.run()))
             notifier.ready()
             gc.freeze()
             await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
             notifier.stopping()
             if stop.done():
                 log.info("stop", reason=stop.result())
-            refused = running.exception() if running.done() and not running.cancelled() else None
-        if isinstance(refused, SmartmobError):
+            refused = running.result() if running.done() and not running.cancelled() else None
+        if refused is not None:
             raise refused
     finally:
         notifier.close()
+
+
+async def _refusal(work: Awaitable[None]) -> SmartmobError | None:
+    """Return the reason for which a task ends, which is told in one line, and not logged as a failure."""
+    try:
+        await work
+    except SmartmobError as error:
+        return error
+    return None

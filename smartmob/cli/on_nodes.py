@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from smartmob.cli.node_output import SINK, KeptOutput, LiveOutput, PrefixedOutpu
 from smartmob.cli.node_selection import Machine, Selection, parse, select
 from smartmob.cli.server_options import remote_reason
 from smartmob.client.http import RestClient
-from smartmob.errors import RemoteError, SmartmobError
+from smartmob.errors import NotFound, RemoteError, SmartmobError
 
 PARALLEL = 16
 """Machines on which a command runs at the same time, unless --parallel says otherwise."""
@@ -91,6 +91,23 @@ class _Plan:
     batch: int | None = None
     max_failures: int = 0
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    select_again: Callable[[], Awaitable[Selection]] | None = None
+    """Selects anew before each further batch: a node may have been drained meanwhile, or have lost the label."""
+    left_out: list[str] = field(default_factory=list)
+    """The machines that were selected first, and not any more when their batch was to begin."""
+
+    async def still_selected(self, batch: Sequence[Machine]) -> list[Machine]:
+        """Return the machines of a batch that are selected yet; the others are left out."""
+        if self.select_again is None:
+            return list(batch)
+        try:
+            names = {machine.name for machine in (await self.select_again()).machines}
+        except NotFound:
+            names = set()  # of the selected labels no node is left
+        except RemoteError:
+            return list(batch)  # the service is away: the machines say so one by one
+        self.left_out += [machine.name for machine in batch if machine.name not in names]
+        return [machine for machine in batch if machine.name in names]
 
 
 def with_nodes(
@@ -131,6 +148,8 @@ def with_nodes(
                 return await command(selection.machines[0].url, token, ca_file, *args, **kwargs)
             if placing:
                 plan.batch = batch or BATCH
+                if not any(parse(text).names for text in on):
+                    plan.select_again = partial(_selected, server, token, ca_file, on)
             return await _on_many(
                 selection, plan, lambda machine: command(machine.url, token, ca_file, *args, **kwargs)
             )
@@ -138,6 +157,11 @@ def with_nodes(
         return run
 
     return decorate
+
+
+async def _selected(server: str, token: str | None, ca_file: Path | None, on: tuple[str, ...]) -> Selection:
+    async with RestClient(server, token, ca_file) as rest:
+        return await select(rest, on, placing=True)
 
 
 def _option_of(name: str) -> str:
@@ -180,7 +204,6 @@ async def _on_many(selection: Selection, plan: _Plan, call: Callable[[Machine], 
     """Run a command for several machines, show its output and a line for each machine, and return the exit code."""
     shared = Shared()
     SHARED.set(shared)
-    names = [machine.name for machine in selection.machines]
     loop, own, left = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
 
     def leave(code: int) -> None:
@@ -191,7 +214,7 @@ async def _on_many(selection: Selection, plan: _Plan, call: Callable[[Machine], 
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, leave, 128 + number)
     with routed():
-        prefixed = PrefixedOutput(names, as_json=plan.as_json)
+        prefixed = PrefixedOutput([machine.name for machine in selection.machines], as_json=plan.as_json)
         try:
             await _run_batches(selection, plan, call, prefixed)
         except BrokenPipeError:
@@ -206,9 +229,15 @@ async def _on_many(selection: Selection, plan: _Plan, call: Callable[[Machine], 
         finally:
             await shared.close()
     if plan.as_json and not plan.live:
-        printing.print_json({name: _as_document(plan.outcomes[name]) for name in names})
+        printing.print_json({name: _as_document(outcome) for name, outcome in _in_order(selection, plan)})
     _summarise(selection, plan)
-    return GOOD if all(outcome.good for outcome in plan.outcomes.values()) else FAILED
+    return GOOD if all(outcome.good for _, outcome in _in_order(selection, plan)) else FAILED
+
+
+def _in_order(selection: Selection, plan: _Plan) -> list[tuple[str, Outcome]]:
+    """Return the outcomes of the machines that were not left out, in the order of their selection."""
+    left = set(plan.left_out)
+    return [(each.name, plan.outcomes[each.name]) for each in selection.machines if each.name not in left]
 
 
 async def _run_batches(
@@ -222,11 +251,14 @@ async def _run_batches(
     with bar as progress:
         task = None if progress is None else progress.add_task("Machines", total=len(machines))
         try:
-            for number, batch in enumerate(batches):
+            for number, planned in enumerate(batches):
+                batch: Sequence[Machine] = planned
                 failed = sum(not outcome.good for outcome in plan.outcomes.values())
                 if plan.batch is not None and failed > plan.max_failures:
                     return
                 if number and plan.batch is not None:
+                    if not (batch := await plan.still_selected(planned)):
+                        continue
                     printing.say(f"Batch {number + 1} of {len(batches)}: {', '.join(each.name for each in batch)}")
                 async for outcome in _run(batch, plan, call, shown):
                     plan.outcomes[outcome.name] = outcome
@@ -373,16 +405,19 @@ def _as_document(outcome: Outcome) -> dict[str, Any]:
 
 def _summarise(selection: Selection, plan: _Plan) -> None:
     """Print a line for each machine, and a total."""
-    outcomes = [plan.outcomes[machine.name] for machine in selection.machines]
+    outcomes = [outcome for _, outcome in _in_order(selection, plan)]
     width = max(len(outcome.name) for outcome in outcomes)
     for outcome in outcomes:
         printing.say(f"{outcome.name:<{width}}  {' '.join(str(outcome).split())}")
     for name in selection.left_out:
         printing.say(f"{name:<{width}}  left out: drained")
+    for name in plan.left_out:
+        printing.say(f"{name:<{width}}  left out: drained, relabelled or removed meanwhile")
     good = sum(outcome.good for outcome in outcomes)
     not_begun = sum(outcome.reason == _NOT_BEGUN for outcome in outcomes)
     parts = [f"{good} ok", f"{len(outcomes) - good - not_begun} failed"]
     parts += [f"{not_begun} not begun"] if not_begun else []
     parts += [f"{len(selection.left_out)} drained"] if selection.left_out else []
-    count = len(outcomes) + len(selection.left_out)
+    parts += [f"{len(plan.left_out)} left out"] if plan.left_out else []
+    count = len(outcomes) + len(selection.left_out) + len(plan.left_out)
     printing.say(f"{count} machine{'s' if count != 1 else ''}: {', '.join(parts)}")

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import click
 from click.shell_completion import CompletionItem
 
+from smartmob.cli import elsewhere
 from smartmob.cli.server_options import DEFAULT_SERVER, connect
 from smartmob.cli.suggestions import did_you_mean
 from smartmob.client.http import RestClient
@@ -42,7 +43,8 @@ async def select(rest: RestClient, names: Sequence[str]) -> list[Status]:
     for name in names:
         meant = [p for p in processes if p["slug"] == name] or [p for p in processes if p["app"] == name]
         if not meant:
-            raise NotFound(f"there is no program {name}{_hint(name, processes)}")
+            ending = await elsewhere.hint(rest, program=name) or _hint(name, processes)
+            raise NotFound(f"there is no program {name}{' here' if ending.startswith('; it is') else ''}{ending}")
         found |= {p["slug"]: p for p in meant}
     return list(found.values())
 

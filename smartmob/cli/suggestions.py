@@ -60,12 +60,19 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 @asynccontextmanager
-async def meant(name: str, names: Names, otherwise: str) -> AsyncIterator[None]:
-    """Turn the service's error for an unknown name into NotFound with the name that was meant, or else `otherwise`."""
+async def meant(
+    name: str, names: Names, otherwise: str, elsewhere: Callable[[], Awaitable[str]] | None = None
+) -> AsyncIterator[None]:
+    """Turn the service's error for an unknown name into NotFound with the name that was meant, or else `otherwise`.
+
+    `elsewhere` returns the end of the message if the name is known elsewhere, or an empty text.
+    """
     try:
         yield
     except RemoteError as error:
         if error.status not in _NOT_A_NAME:
             raise
+        if elsewhere is not None and (ending := await elsewhere()):
+            raise NotFound(f"{str(error).partition(';')[0]}{ending}") from None
         known = await names()
         raise NotFound(f"{str(error).partition(';')[0]}{did_you_mean(name, known, otherwise)}") from None

@@ -21,6 +21,9 @@ _RETRIED = (408, 425, 429)
 """Statuses below 500 of answers that may be others a moment later."""
 
 
+_CONFLICT_STATUS = 409
+
+
 class JoinRefused(RemoteError):
     """The service refuses this machine, and would do so again."""
 
@@ -29,7 +32,7 @@ class JoinRefused(RemoteError):
 class Membership:
     """The service that this machine joins, and its name and labels there. `key_file` keeps its key between starts.
 
-    `option` is that of the command line for the token.
+    It is `named` if a person chose the name. `option` is that of the command line for the token.
     """
 
     url: str
@@ -41,6 +44,7 @@ class Membership:
     option: str = "--join-token-file"
     proxy: str | None = field(default=None, repr=False)
     """The address of the HTTP proxy on the way to the service, which may contain a password."""
+    named: bool = False
 
 
 class NodeKey(msgspec.Struct, frozen=True):
@@ -93,6 +97,8 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
     """
     url = membership.url.rstrip("/")
     if membership.token is None:
+        if (other := _other_service(membership)) is not None:
+            raise JoinRefused(other)
         raise JoinRefused(
             "this machine has not joined yet, which needs a token: make one with "
             f"`smartmob token add NAME --role node`, and give {membership.option} FILE"
@@ -127,9 +133,22 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
         detail = "it knows no nodes: it is an older smartmob, or another service"
     elif status == 401:
         detail = "it does not accept the token; make one with `smartmob token add NAME --role node`"
+    elif status == _CONFLICT_STATUS and (other := _other_service(membership)) is not None:
+        detail = f"{detail}. Or else {other}"
     if status < 500 and status not in _RETRIED:
         raise JoinRefused(f"{url} refuses this machine: {detail}", None if status in (404, 405) else status)
     raise RemoteError(detail, status)
+
+
+def _other_service(membership: Membership) -> str | None:
+    """Return what to do when the key file has a key for another address, or None if it has none."""
+    with suppress(OSError, msgspec.DecodeError):
+        known = msgspec.json.decode(membership.key_file.read_bytes(), type=NodeKey)
+        return (
+            f"this machine is the node {known.name} of {known.url}: if that is the same service under another address, "
+            f"change `url` in {membership.key_file}; to join a second one, name another folder"
+        )
+    return None
 
 
 def _joining_file(membership: Membership) -> Path:

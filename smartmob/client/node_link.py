@@ -43,6 +43,8 @@ _CLOCK_EXCHANGES = 5
 """The number of clock exchanges of a measurement; the quickest one counts."""
 _CLOCK_SECONDS = 600.0
 """The interval at which the clock is measured again."""
+_JUMP_SECONDS = 1.0
+"""A clock that has moved by more against the monotonic one was set, and is measured again at once."""
 _ACTIVITY_SECONDS = 1.0
 """The interval at which changes of programs and jobs are looked for."""
 _MOST_STREAMS = 1_000
@@ -145,6 +147,7 @@ class NodeLink:
         self._streams: set[asyncio.Task[Any]] = set()
         self._clock: tuple[float, float] | None = None  # delay and offset in seconds
         self._measured = asyncio.Event()
+        self._apart = 0.0  # the wall clock minus the monotonic one when the clock was last asked for
         self._stored: asyncio.Queue[int] = asyncio.Queue()
 
     @property
@@ -155,6 +158,11 @@ class NodeLink:
     async def run(self) -> None:
         """Join, connect, and connect again after each loss; raises JoinRefused."""
         delay, reported = _FIRST_DELAY_SECONDS, ""
+        if self._key is not None and self._membership.named and self._key.name != self._membership.name:
+            self._report(
+                f"this machine is the node {self._key.name} already, so the name {self._membership.name} is not used; "
+                f"`smartmob nodes rm {self._key.name}` removes that node, and it can join again under another name"
+            )
         loop, trust = asyncio.get_running_loop(), tls_trust.ReloadedTrust(self._membership.ca_file)
         while True:
             begun = loop.time()
@@ -263,7 +271,11 @@ class NodeLink:
                     if self._on_host is not None and self._key is not None:
                         await websocket.send_str(protocol.write(protocol.Account(self._key.host_password)))
                 case protocol.ClockAnswer():
-                    exchanges.append(exchange_result(message.sent, message.received, message.answered, back))
+                    exchange = exchange_result(message.sent, message.received, message.answered, back)
+                    if self._clock_was_set() or exchange[0] < 0:
+                        exchanges.clear()  # by two clocks
+                    else:
+                        exchanges.append(exchange)
                     if len(exchanges) < _CLOCK_EXCHANGES:
                         await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
                         continue
@@ -285,11 +297,21 @@ class NodeLink:
         self._on_host(self._key)
 
     async def _ask_for_the_time(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
-        """Begin a measurement of the clock now, and again from time to time: clocks drift."""
+        """Begin a measurement of the clock now, from time to time, because clocks drift, and when it was set."""
+        loop, due = asyncio.get_running_loop(), 0.0
         while True:
-            with suppress(ConnectionError):
-                await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
-            await asyncio.sleep(_CLOCK_SECONDS)
+            if loop.time() >= due or self._clock_was_set():
+                self._apart, due = self._wall() - loop.time(), loop.time() + _CLOCK_SECONDS
+                with suppress(ConnectionError):
+                    await websocket.send_str(protocol.write(protocol.Clock(self._wall())))
+            await asyncio.sleep(_ACTIVITY_SECONDS)
+
+    def _clock_was_set(self) -> bool:
+        """Return whether the clock has been set since it was asked for; records then wait for its measurement."""
+        was_set = abs(self._wall() - asyncio.get_running_loop().time() - self._apart) > _JUMP_SECONDS
+        if was_set:
+            self._measured.clear()
+        return was_set
 
     async def _tell_activity(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         """Send the programs and jobs of this machine, and again when they have changed, at most once a second."""
@@ -304,10 +326,11 @@ class NodeLink:
 
     async def _deliver(self, websocket: aiohttp.ClientWebSocketResponse, outbox: Outbox) -> None:
         """Send the oldest records, wait until they are stored, and go on, until cancelled."""
-        await self._measured.wait()  # the service corrects their times
         while True:
             try:
                 await outbox.wait_for_records()
+                self._clock_was_set()
+                await self._measured.wait()  # the service corrects their times
                 waiting = await outbox.first_records(protocol.RECORD_BYTES)
                 if not waiting:
                     continue

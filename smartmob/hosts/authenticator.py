@@ -2,6 +2,9 @@
 
 A password is hashed in a thread, at most two at a time, and once for each client id: valid client ids are cached (as
 keyed digests) and wrong ones for a minute, so that a sample does not cost a hash.
+
+The password of a node is derived from its random key and cannot be guessed, so it needs no slow hash: a fleet that
+connects again after a restart of the service would keep both threads busy for minutes. Such a row has no salt.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ class HostAuthenticator:
         self._key = secrets.token_bytes(32)
         self._no_salt = secrets.token_bytes(16)
         self._known: OrderedDict[bytes, str] = OrderedDict()
+        self._known_of: dict[str, set[bytes]] = {}
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Future[str | None]] = {}
         self._registering = 0
@@ -92,7 +96,8 @@ class HostAuthenticator:
     def forget(self, name: str) -> None:
         """Remove a machine from the cache, because it was registered or removed."""
         self.generation += 1
-        self._known = OrderedDict((digest, known) for digest, known in self._known.items() if known != name)
+        for digest in self._known_of.pop(name, ()):
+            del self._known[digest]
         self._wrong.clear()
 
     async def hashed(self, password: str) -> tuple[bytes, bytes]:
@@ -109,6 +114,8 @@ class HostAuthenticator:
     async def _check(self, name: str, password: str) -> str | None:
         stored = await self._find(name)
         salt, secret = (None, None) if stored is None else (stored["salt"], stored["secret"])
+        if salt is None and secret is not None and hmac.compare_digest(node_secret(password), secret):
+            return name
         # An unknown name takes as long as a wrong password, so that the time does not reveal which names exist.
         async with self._slots:
             given = await self._scrypt(password, self._no_salt if salt is None else salt)
@@ -121,15 +128,28 @@ class HostAuthenticator:
     def _remember(self, digest: bytes, name: str | None) -> None:
         if name is not None:
             self._known[digest] = name
+            self._known_of.setdefault(name, set()).add(digest)
             if len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+                self._drop(*self._known.popitem(last=False))
             return
         self._wrong[digest] = asyncio.get_running_loop().time() + _WRONG_SECONDS
         if len(self._wrong) > _MOST_WRONG:
             self._wrong.popitem(last=False)
 
+    def _drop(self, digest: bytes, name: str) -> None:
+        """Remove a digest, which has left the cache, from those of its name."""
+        of_name = self._known_of[name]
+        of_name.discard(digest)
+        if not of_name:
+            del self._known_of[name]
+
     def _digest(self, client_id: str) -> bytes:
         return hashlib.blake2b(client_id.encode(errors="surrogatepass"), key=self._key, digest_size=16).digest()
+
+
+def node_secret(password: str) -> bytes:
+    """Return the SHA-256 of the password of a node, which has at least 128 random bits."""
+    return hashlib.sha256(password.encode()).digest()
 
 
 def scrypt(password: str, salt: bytes) -> bytes:

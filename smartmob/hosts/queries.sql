@@ -12,9 +12,9 @@ WHERE hosts.own AND (hosts.service IS NULL OR NOT hosts.service = ANY ($4::text[
 RETURNING name;
 
 -- name: put_node_host
--- The machine of a node, with the password of its present key, unless the name belongs to another machine.
-INSERT INTO hosts (name, own, salt, secret, registered_at, node) VALUES ($1, false, $2, $3, $4, true)
-ON CONFLICT (name) DO UPDATE SET salt = excluded.salt, secret = excluded.secret WHERE hosts.node
+-- The machine of a node, with the SHA-256 of the password of its present key, unless the name belongs to another machine.
+INSERT INTO hosts (name, own, salt, secret, registered_at, node) VALUES ($1, false, NULL, $2, $3, true)
+ON CONFLICT (name) DO UPDATE SET salt = NULL, secret = excluded.secret WHERE hosts.node
 RETURNING name;
 
 -- name: select_secret

@@ -16,7 +16,7 @@ from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, 
 from smartmob.feature_settings import HostsSettings
 from smartmob.hosts import model
 from smartmob.hosts.addresses import HostAddresses
-from smartmob.hosts.authenticator import HostAuthenticator
+from smartmob.hosts.authenticator import HostAuthenticator, node_secret
 from smartmob.hosts.events import AddressSeen, HostRegistered, HostRemoved, HostSampled
 from smartmob.hosts.fields import Snapshot
 from smartmob.hosts.model import SampleData, SampleRow, TimeRules
@@ -128,9 +128,12 @@ class HostsService:
         for candidate in (name, f"{name}-node"):
             if self._authenticator.known(model.client_id(candidate, password)) is not None:
                 return candidate
-        salt, secret = await self._authenticator.hashed(password)
+        secret = node_secret(password)
         for candidate in (name, f"{name}-node"):
-            if await self._writer.put_node_host(candidate, clock.now(), salt, secret):
+            stored = await self._reader.secret(candidate)
+            if stored is not None and stored["salt"] is None and stored["secret"] == secret:
+                return candidate
+            if await self._writer.put_node_host(candidate, clock.now(), secret):
                 self._authenticator.forget(candidate)
                 self._bus.publish(HostRegistered(candidate))
                 return candidate

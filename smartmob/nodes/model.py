@@ -93,6 +93,13 @@ class NodeActivity(msgspec.Struct, frozen=True, kw_only=True):
     jobs_in_all: _Count = 0
 
 
+class Holder(msgspec.Struct, frozen=True):
+    """A node, or by `@` and its id another service on the database, that has a program or job."""
+
+    name: str
+    connected: bool
+
+
 class JoinRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The request of a machine to become a node.
 
@@ -160,3 +167,11 @@ def digest(key: str) -> bytes:
 def matches(labels: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
     """Return whether labels contain all of the wanted ones; None stands for any value."""
     return all(key in labels and value in (None, labels[key]) for key, value in wanted.items())
+
+
+def has(activity: NodeActivity, program: str | None, job: int | None) -> bool:
+    """Return whether a machine has this program or one of this application, or runs this job."""
+    beginning = f"{program}."
+    return any(
+        each.slug == program or each.slug.startswith(beginning) for each in activity.programs if program is not None
+    ) or any(each.id == job for each in activity.jobs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket as sockets
+
 import aiohttp
 from aiohttp import hdrs, web
 from yarl import URL
@@ -19,18 +21,39 @@ FORWARDED = "X-Smartmob-Forwarded"
 """The header of a request that another service has passed on, so that it is not passed on again."""
 
 
+_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+"""Another service that has vanished, so that nothing ends its connections, is missed after half a minute (tcp(7)).
+
+Pings of WebSockets would also end the connection of a console that its client does not read for a while.
+"""
+
+
 def service_connector() -> aiohttp.BaseConnector:
     """Return a connector for the other services on the database."""
-    return aiohttp.TCPConnector(limit=0)
+    return aiohttp.TCPConnector(limit=0, socket_factory=_kept_alive)
+
+
+def _kept_alive(address: aiohttp.AddrInfoType) -> sockets.socket:
+    """Return a new socket for an address, which notices when the other machine has vanished."""
+    family, kind, protocol, _, _ = address
+    made = sockets.socket(family, kind, protocol)
+    made.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if (option := getattr(sockets, name, None)) is not None:  # macOS has another name for the first
+            made.setsockopt(sockets.IPPROTO_TCP, option, value)
+    return made
 
 
 class NodeProxy:
     """The HTTP client of one node, or of the service that holds its link. `secret` authorises the requests."""
 
-    def __init__(self, connector: aiohttp.BaseConnector, secret: str, base: str = "http://localhost") -> None:
+    def __init__(
+        self, connector: aiohttp.BaseConnector, secret: str, base: str = "http://localhost", name: str = "the node"
+    ) -> None:
+        """`name` is that of the other side in errors."""
         self._secret = secret
         self._base = base
-        self._relay = Relay(connector, "the node")
+        self._relay = Relay(connector, name)
 
     async def close(self) -> None:
         """Close all connections, when the last request has ended."""

@@ -68,6 +68,9 @@ WHERE ($1::text IS NULL OR node = $1)
 ORDER BY started_at DESC, node, job_id DESC
 LIMIT $4;
 
+-- name: select_nodes_of_job
+SELECT node FROM node_jobs WHERE job_id = $1;
+
 -- name: select_progress
 SELECT number, dropped FROM node_progress WHERE node = $1;
 

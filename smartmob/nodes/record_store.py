@@ -75,6 +75,10 @@ class RecordStore:
         rows = await self._database.fetch(self._sql["select_jobs"], node, since, until, limit)
         return [NodeJob(**{**row, "record": msgspec.json.decode(row["record"], type=dict[str, Any])}) for row in rows]
 
+    async def nodes_of_job(self, job: int) -> set[str]:
+        """Return the nodes that have, or have had, a job of this number."""
+        return {row["node"] for row in await self._database.fetch(self._sql["select_nodes_of_job"], job)}
+
     async def progress(self, node: str) -> tuple[int, int]:
         """Return the number up to which the records of a node are stored, and how many the node has dropped."""
         row = await self._database.fetchrow(self._sql["select_progress"], node)

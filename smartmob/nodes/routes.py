@@ -23,7 +23,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.times import moment
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
-from smartmob.nodes.model import SERVICE_PREFIX, Joined, JoinRequest, Node, NodeUpdate, digest, matches
+from smartmob.nodes.model import SERVICE_PREFIX, Holder, Joined, JoinRequest, Node, NodeUpdate, digest, matches
 from smartmob.nodes.proxy import FORWARDED
 from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.service import NodesService
@@ -80,6 +80,19 @@ class NodeJobs(msgspec.Struct, frozen=True):
     jobs: list[NodeJob]
 
 
+class HolderQuery(msgspec.Struct, frozen=True):
+    """A program or application by its name, or a job by its number."""
+
+    program: Annotated[str, msgspec.Meta(min_length=1, max_length=500)] | None = None
+    job: Annotated[int, msgspec.Meta(ge=1, le=2**62)] | None = None
+
+
+class Holders(msgspec.Struct, frozen=True):
+    """Machines in the order of their names: nodes, then other services."""
+
+    machines: list[Holder]
+
+
 class _Ended(Exception):
     """The link has ended."""
 
@@ -87,7 +100,7 @@ class _Ended(Exception):
 def table(service: NodesService, bodies: BodyReader, tokens: TokenAuthenticator) -> RouteTable:
     """Return the routes of the feature."""
     h = _Handlers(service, bodies, tokens)
-    return RouteTable("nodes", (*_membership(h), *_management(h), *_services(h)), prefixes=("/api/v1",))
+    return RouteTable("nodes", (*_membership(h), *_finding(h), *_management(h), *_services(h)), prefixes=("/api/v1",))
 
 
 def _membership(h: _Handlers) -> tuple[Route, ...]:
@@ -120,6 +133,22 @@ def _membership(h: _Handlers) -> tuple[Route, ...]:
             "A stream that the service has asked the node for: a WebSocket that the node opens with its key.",
             {101: Answer("The WebSocket is open."), 426: _NO_SOCKET, 404: Answer("There is no such stream.")},
             public=True,
+        ),
+    )
+
+
+def _finding(h: _Handlers) -> tuple[Route, ...]:
+    """Return the route that finds the machine of a program or job."""
+    return (
+        Route(
+            "GET",
+            "/machines",
+            h.holders,
+            "machines",
+            "The nodes, and the other services on the database, that have a program, an application or a job.",
+            {200: answer(Holders)},
+            query=HolderQuery,
+            of_nodes=True,
         ),
     )
 
@@ -227,6 +256,12 @@ class _Handlers:
 
     async def node(self, request: web.Request) -> web.StreamResponse:
         return json_response(await self._service.node(parameter(request, "name"), _only_nodes()))
+
+    async def holders(self, request: web.Request) -> web.StreamResponse:
+        asked = query(request, HolderQuery)
+        if (asked.program is None) is (asked.job is None):
+            raise InvalidInput("give one of the query arguments `program` and `job`")
+        return json_response(Holders(await self._service.holders(asked.program, asked.job, _only_nodes())))
 
     async def update(self, request: web.Request) -> web.StreamResponse:
         change = decode(self._update, await self._bodies.read(request))

@@ -25,6 +25,7 @@ from smartmob.nodes.limited_requests import LimitedRequests
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import (
     SERVICE_PREFIX,
+    Holder,
     Joined,
     JoinRequest,
     Node,
@@ -32,6 +33,7 @@ from smartmob.nodes.model import (
     NodeUpdate,
     StoredNode,
     digest,
+    has,
     make_key,
     matches,
 )
@@ -145,6 +147,22 @@ class NodesService:
         others = sorted(await self._services.others(), key=lambda other: other.id) if found else []
         return [
             (other, msgspec.json.decode(found[other.id], type=NodeActivity)) for other in others if other.id in found
+        ]
+
+    async def holders(self, program: str | None, job: int | None, only: Mapping[str, str | None]) -> list[Holder]:
+        """Return the nodes, and the other services, that have this program, application or job, by their names.
+
+        With labels `only`, the nodes that have them.
+        """
+        recorded = set() if job is None else await self.records.nodes_of_job(job)
+        found = [
+            Holder(node.name, node.connected)
+            for node, activity in await self.with_activity()
+            if matches(node.labels, only) and (node.name in recorded or has(activity, program, job))
+        ]
+        services = [] if only else await self.services_with_activity()
+        return found + [
+            Holder(SERVICE_PREFIX + other.id, other.runs) for other, activity in services if has(activity, program, job)
         ]
 
     async def other_service(self, name: str) -> OtherService:
@@ -262,7 +280,8 @@ class NodesService:
         found = self._service_proxies.get(other.id)
         if found is None or found[0] != other.address:
             secret = service_secret(self._token or "", other.id)
-            found = other.address, NodeProxy(service_connector(), secret, other.address.rstrip("/"))
+            name = f"the service {other.id} on {other.machine}"
+            found = other.address, NodeProxy(service_connector(), secret, other.address.rstrip("/"), name)
             self._service_proxies[other.id] = found
         return found[1]
 

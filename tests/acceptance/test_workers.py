@@ -72,6 +72,12 @@ async def _check_same_rights(url: str) -> None:
     assert (await _ask(url, "/tokens/suite", method="DELETE"))[0] in (200, 204)
     assert {(await _ask(url, "/metrics/", metric(), token=made["token"]))[0] for _ in range(6)} == {401}
 
+    async def audited() -> bool:
+        events = (await _ask(url, "/api/v1/audit"))[1]["events"]
+        return [event["target"] for event in events if event["who"] == "(refused)"] == ["/metrics/ by header"]
+
+    await until(audited)
+
 
 async def _check_same_machines(url: str) -> None:
     """A machine that one worker has registered reports to all, and to none after it was removed."""

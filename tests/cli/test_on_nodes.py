@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from smartmob.cli.node_selection import Machine, Selection
+from smartmob.cli.on_nodes import _Plan
+from smartmob.errors import NotFound, RemoteError
 from tests.acceptance.commands import run
 from tests.nodes.conftest import TOKEN, AddNode, Lab, _add_node, _lab  # noqa: F401 - fixtures
+from tests.waiting import until
 
 
 @pytest.fixture(name="on")
@@ -99,3 +104,47 @@ async def test_a_node_that_is_away_has_failed(lab: Lab, add_node: AddNode, on: A
     assert code == 1 and "b  ok" in errors
     code, _, errors = await on("exec", "--on", "a", "echo x")
     assert code == 3 and "the node a is not connected" in errors
+    await _check_what_is_elsewhere(lab, on)
+
+
+async def test_a_batch_leaves_out_what_was_drained_meanwhile() -> None:
+    """So it is with a node that has lost the label; when the service cannot be asked, the batch stays as it is."""
+    first, second = (Machine(name, f"http://127.0.0.1:1/{name}") for name in "ab")
+    answers: Iterator[Selection | Exception] = iter(
+        [Selection((first,), single=False), NotFound("no node matches"), RemoteError("away")]
+    )
+
+    async def select_again() -> Selection:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    plan = _Plan(1, fail_fast=False, live=False, as_json=False, select_again=select_again)
+    assert [await plan.still_selected([first, second]) for _ in range(3)] == [[first], [], [first, second]]
+    assert plan.left_out == ["b", "a", "b"]
+
+
+async def _check_what_is_elsewhere(lab: Lab, on: Any) -> None:
+    """A program or job that the service itself does not have is found on its node, and the other way round."""
+    for asked in ("program=x", "job=1"):
+
+        async def told(asked: str = asked) -> bool:
+            found: list[Any] = (await lab.get(f"/api/v1/machines?{asked}"))["machines"]
+            return found == [{"name": "b", "connected": True}]
+
+        await until(told)
+    for words in ("logs x", "attach x.web.0", "stop x", "restart x.web.0", "output 1", "kill 1"):
+        code, _, errors = await on(*words.split())
+        assert code == 1
+        assert errors.endswith(f"; it is on b: `smartmob {words} --on b`\n"), errors
+    assert (await on("output", "1", "--on", "b"))[1] == "x\n"
+    assert "lists them" in (await on("output", "99"))[2]
+    assert [(await on("exec", "true"))[0] for _ in range(2)] == [0, 0]
+    assert (await on("output", "2", "--on", "b"))[2].endswith("; it is on the service itself: `smartmob output 2`\n")
+    ended = await on("stop", "y", "--on", "b")
+    assert ended[0] == 1 and "it is on" not in ended[2]
+    code, _, errors = await on("output", "1", "--on", "a")
+    assert code == 3 and "the node a is not connected" in errors
+    async with lab.client.get("/api/v1/machines", headers={"Authorization": f"Bearer {TOKEN}"}) as answer:
+        assert answer.status == 400

@@ -71,7 +71,7 @@ READABLE = """
 /console/search /console/data/search /console/{page}
 /console/data/tests /console/data/processes /console/data/load/{id} /console/data/node-jobs
 /console/hosts/{name}/processes/{slug} /console/hosts/{name}/jobs/{id}
-/nodes/{name}/process-events /nodes/{name}/jobs
+/nodes/{name}/process-events /nodes/{name}/jobs /machines
 /console/peers /api/v1/alerts /api/v1/alerts/history /console/alerts /api/v1/alerts/rules /api/v1/alerts/receivers
 /api/v1/alerts/silences /api/v1/alerts/notifications /api/v1/processes /nodes /nodes/{name}
 /nodes/{name}/service/{rest}

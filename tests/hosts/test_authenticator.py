@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from smartmob.errors import Unavailable
-from smartmob.hosts.authenticator import HostAuthenticator, scrypt
+from smartmob.hosts.authenticator import HostAuthenticator, node_secret, scrypt
 from tests.hosts.samples import client_id
 
 pytestmark = pytest.mark.usefixtures("true_hash_cost")
@@ -90,6 +90,20 @@ async def test_a_forgotten_machine_is_looked_up_again(book: _Book) -> None:
     assert await authenticator.verify(client_id("a")) == "a"
     authenticator.forget("a")
     assert await authenticator.verify(client_id("a")) is None
+
+
+async def test_a_node_is_verified_without_a_slow_hash(book: _Book) -> None:
+    """Its row has no salt; a wrong password takes as long as that of any machine, and no cache keeps its name."""
+    authenticator = HostAuthenticator(book.find)
+    book.stored["rack7"] = {"salt": None, "secret": node_secret("f" * 64)}
+    right = client_id("rack7", "f" * 64)
+    assert await authenticator.verify(right) == "rack7"
+    assert authenticator.hashes == 0
+    assert await authenticator.verify(client_id("rack7", "e" * 64)) is None
+    assert authenticator.hashes == 1
+    authenticator.forget("rack7")
+    assert authenticator.known(right) is None
+    assert await authenticator.verify(right) == "rack7"
 
 
 async def test_a_failed_lookup_is_unavailable_and_not_cached(book: _Book) -> None:

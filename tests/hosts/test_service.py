@@ -143,10 +143,12 @@ async def test_a_node_gets_a_machine_of_its_own(feature: Callable[..., HostsServ
     service = feature(name="own")
     await service.start()
     await service.register("taken", "theirs", may_register=True)
+    hashes = service.hashes
     assert await service.admit_node("rack7", "first") == "rack7"
     assert await service.admit_node("rack7", "first") == "rack7"
     first = model.client_id("rack7", "first")
     assert await service.verify(first) == "rack7"
+    assert service.hashes == hashes, "a fleet that connects would wait for slow hashes"
     assert await service.admit_node("rack7", "second") == "rack7"
     assert await service.verify(first) is None
     assert await service.admit_node("taken", "x") == "taken-node"

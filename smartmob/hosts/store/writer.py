@@ -38,11 +38,11 @@ class HostsWriter:
 
         return await self._database.run(insert)
 
-    async def put_node_host(self, name: str, now: datetime, salt: bytes, secret: bytes) -> bool:
+    async def put_node_host(self, name: str, now: datetime, secret: bytes) -> bool:
         """Store the machine of a node; return False when the name belongs to a machine that is no node."""
 
         async def put(connection: Connection) -> bool:
-            return bool(await connection.fetch(self._sql["put_node_host"], name, salt, secret, now))
+            return bool(await connection.fetch(self._sql["put_node_host"], name, secret, now))
 
         return await self._database.run(put)
 

@@ -1,4 +1,4 @@
-"""The event by which features tell the audit log of a change that is no request of its own."""
+"""The event of a command that is called on a WebSocket, for the audit log."""
 
 from __future__ import annotations
 

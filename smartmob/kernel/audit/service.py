@@ -70,13 +70,11 @@ class AuditService:
         self._record(who, called.node, called.name, called.words, called.client, called.outcome)
 
     def record_refusal(self, refused: CredentialRefused) -> None:
-        """Record that a credential was refused, without it, unless its address, or all, have had enough records."""
-        credential = refused.credential
-        client = credential.client or ""
-        count = self._refused_logins.count(client, self._seconds())
+        """Record that a credential was refused, unless its address, or all, have had enough records."""
+        count = self._refused_logins.count(refused.client, self._seconds())
         if count is not None:
             many = f", number {count} of this address within an hour" if count > 1 else ""
-            self._record(REFUSED, None, "login", f"{credential.path} by {credential.kind}{many}", client, "401")
+            self._record(REFUSED, None, "login", f"{refused.path} by {refused.kind}{many}", refused.client, "401")
 
     def _record(self, who: str, node: str | None, action: str, target: str, client: str, outcome: str) -> None:
         texts = (who, client, action, target, outcome)

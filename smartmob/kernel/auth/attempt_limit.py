@@ -210,7 +210,7 @@ class AttemptLimit:
             self.refused += 1
             log.info("auth.refused", client=credential.client, shown=credential.kind, path=credential.path)
             self._bus.publish(AttemptMade(address, digest, accepted=False))
-            self._bus.publish(CredentialRefused(credential))
+            self._bus.publish(CredentialRefused(credential.client or "", credential.kind, credential.path))
 
     def _keep_refused(self, address: str, digest: bytes) -> bool:
         """Remember a refused credential; return whether it was new."""

@@ -24,9 +24,14 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class CredentialRefused:
-    """A credential was refused for the first time; repeated ones are not published."""
+    """A credential of a client was refused for the first time, of which kind, at which path; not the secret itself.
 
-    credential: Credential
+    Repeated ones are not published. `client` is empty if it has no address.
+    """
+
+    client: str
+    kind: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ _PARAMETER = re.compile(r"\\\{\w+\\\}")  # in an escaped path
 _HARMLESS_CALLS = frozenset(
     (
         *("attach", "cd", "cwd", "end_input", "env", "find_files", "get_time", "is_alive", "jobs", "ls", "os_info"),
-        *("ps", "resize", "send_input", "user_name", "kill", "signal", "rdfile", "get", "close_server"),
+        *("ps", "resize", "send_input", "user_name", "kill", "signal", "rdfile", "get"),
     )
 )
 """Commands that read, or belong to a job that runs already: others may still end theirs."""

@@ -34,6 +34,9 @@ _ABNORMAL = aiohttp.WSCloseCode.GOING_AWAY
 _NOT_SENT = (aiohttp.WSCloseCode.ABNORMAL_CLOSURE, 1005)
 """Codes that no close frame may contain (RFC 6455, section 7.4.1)."""
 
+_CONNECT_SECONDS = 10.0
+"""Seconds to connect to the other server; a machine that has vanished would take two minutes to fail."""
+
 Open = Callable[[], Awaitable[sockets.socket]]
 Tap = Callable[[str], str | None]
 
@@ -70,7 +73,7 @@ class Relay:
         self._closing = False
         self._session = aiohttp.ClientSession(
             connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_TYPE),

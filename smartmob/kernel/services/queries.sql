@@ -5,19 +5,24 @@ ON CONFLICT (id) DO UPDATE SET
     address = excluded.address, started_at = excluded.started_at, seen_at = excluded.seen_at;
 
 -- name: touch
-UPDATE services SET seen_at = $2 WHERE id = $1;
+UPDATE services SET seen_at = now() WHERE id = $1;
+
+-- name: leave
+UPDATE services SET seen_at = now() - make_interval(secs => $2) WHERE id = $1;
 
 -- name: select_others
-SELECT id, machine, boot, version, address, started_at, seen_at FROM services WHERE id <> $1 ORDER BY started_at, id;
+SELECT id, machine, boot, version, address, started_at, seen_at, seen_at > now() - make_interval(secs => $2) AS runs
+FROM services WHERE id <> $1 ORDER BY started_at, id;
 
 -- name: set_activity
 UPDATE services SET activity = $2, output_folder = $3 WHERE id = $1;
 
 -- name: select_activities
-SELECT id, activity FROM services WHERE id <> $1 AND seen_at > $2 ORDER BY id;
+SELECT id, activity FROM services WHERE id <> $1 AND seen_at > now() - make_interval(secs => $2) ORDER BY id;
 
 -- name: select_keeping
-SELECT id FROM services WHERE id <> $1 AND output_folder = $2 AND seen_at > $3;
+SELECT id FROM services
+WHERE id <> $1 AND output_folder = $2 AND seen_at > now() - make_interval(secs => $3);
 
 -- name: open_outbox
 INSERT INTO service_outboxes (service, id) VALUES ($1, $2) ON CONFLICT (service) DO NOTHING;

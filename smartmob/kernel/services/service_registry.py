@@ -6,8 +6,9 @@ import asyncio
 import socket
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import smartmob
@@ -24,18 +25,18 @@ log = get_logger()
 
 PACKAGE = "smartmob.kernel.services"
 
-_TOUCH_SECONDS = 10.0
+_TOUCH_SECONDS = 5.0
 """The interval at which a service renews its row."""
-_GONE = timedelta(seconds=6 * _TOUCH_SECONDS)
-"""The age of a row after which its service does not run: it has missed six renewals."""
+LEASE_SECONDS = 4 * _TOUCH_SECONDS
+"""The age of a row, by the clock of the database, after which its service does not run: it has missed four renewals."""
 
-_SHOWN = timedelta(days=1)
+_SHOWN_SECONDS = 86_400.0
 """The time for which the pages show a service that does not run any more, with what it has run last."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherService:
-    """Another service on the database."""
+    """Another service on the database. It `runs` if it has renewed its row lately."""
 
     id: str
     machine: str
@@ -44,11 +45,7 @@ class OtherService:
     address: str | None
     started_at: datetime
     seen_at: datetime
-
-    @property
-    def runs(self) -> bool:
-        """Return whether the service has renewed its row lately."""
-        return clock.now() - self.seen_at < _GONE
+    runs: bool
 
 
 class ServiceRegistry:
@@ -73,26 +70,33 @@ class ServiceRegistry:
         self.id = self.id or str(DirectoryId(self._file).value)
         values = (self.id, socket.gethostname(), self.boot, smartmob.__version__, self.address, clock.now())
         await self._database.fetch(self._sql["register"], *values)
+        await self._touch()
 
     async def run(self, tasks: TaskRegistry) -> AsyncIterator[None]:
-        """Register this service, yield, and end the renewal of its row."""
+        """Register this service, yield, and end the renewal of its row: the others know at once that it has ended."""
         await self.start()
         renewal = tasks.supervise("service-renewal", self.run_renewal)
         yield
         renewal.cancel()
+        with suppress(Unavailable):
+            await self._database.fetch(self._sql["leave"], self.id, LEASE_SECONDS)
 
     async def run_renewal(self) -> None:
         """Background task: renew the row of this service."""
         while True:
             await asyncio.sleep(_TOUCH_SECONDS)
             try:
-                await self._database.fetch(self._sql["touch"], self.id, clock.now())
+                await self._touch()
             except Unavailable as error:
                 log.warning("service.not_renewed", reason=str(error))
 
+    async def _touch(self) -> None:
+        """Renew the row. The time is that of the database, since the clocks of two services may differ by hours."""
+        await self._database.fetch(self._sql["touch"], self.id)
+
     async def others(self) -> list[OtherService]:
         """Return the other services that have ever used the database, oldest first."""
-        rows = await self._database.fetch(self._sql["select_others"], self.id)
+        rows = await self._database.fetch(self._sql["select_others"], self.id, LEASE_SECONDS)
         return [OtherService(**dict(row)) for row in rows]
 
     async def set_activity(self, activity: str, output_folder: str) -> None:
@@ -103,12 +107,12 @@ class ServiceRegistry:
         """Return what the other services that were seen in the last day have written last, by their ids."""
         if self.alone:
             return {}
-        rows = await self._database.fetch(self._sql["select_activities"], self.id, clock.now() - _SHOWN)
+        rows = await self._database.fetch(self._sql["select_activities"], self.id, _SHOWN_SECONDS)
         return {row["id"]: row["activity"] for row in rows}
 
     async def keeping(self, output_folder: str) -> str | None:
         """Return the id of the other running service whose jobs have their output in the folder of this id, or None."""
-        rows = await self._database.fetch(self._sql["select_keeping"], self.id, output_folder, clock.now() - _GONE)
+        rows = await self._database.fetch(self._sql["select_keeping"], self.id, output_folder, LEASE_SECONDS)
         return rows[0]["id"] if rows else None
 
 

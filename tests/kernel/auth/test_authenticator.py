@@ -279,7 +279,7 @@ class TestPrincipalOf:
             "_bearer",
             "_sign",
         }
-        assert len(calls) == (3 if module is authenticator else 1)
+        assert len(calls) == (3 if module is authenticator else 2)
 
 
 class TestBinding:

@@ -87,7 +87,7 @@ def test_commands_that_read_are_allowed() -> None:
     guard = _guard(_reservation(OWN))
     for name in ("jobs", "attach", "kill", "signal", "rdfile"):
         guard.check_call(name)
-    for name in ("exec", "put", "rm", "reboot", "my_own_command"):
+    for name in ("exec", "put", "rm", "reboot", "close_server", "my_own_command"):
         with pytest.raises(Conflict):
             guard.check_call(name)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import clock
-from smartmob.kernel.services.service_registry import ServiceRegistry
+from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.kernel.services.service_registry import LEASE_SECONDS, ServiceRegistry
 from smartmob.settings import Settings
 
 
@@ -25,9 +28,28 @@ async def test_a_service_keeps_its_id(database: Database, tmp_path: Path) -> Non
     assert others == {first: True, second: True}
 
 
-async def test_a_service_that_has_not_been_seen_does_not_run(database: Database, tmp_path: Path) -> None:
-    """It has missed six renewals of its row."""
-    await ServiceRegistry(database, Settings(data_dir=tmp_path, service_name="gone")).start()
-    await database.fetch("UPDATE services SET seen_at = $1", clock.now() - timedelta(seconds=61))
-    [gone] = await ServiceRegistry(database, Settings(data_dir=tmp_path, service_name="here")).others()
-    assert not gone.runs
+async def test_a_service_that_has_not_renewed_its_row_does_not_run(database: Database, tmp_path: Path) -> None:
+    """The database's clock counts, not those of the services, and a service that ends in order is missed at once."""
+    gone = ServiceRegistry(database, Settings(data_dir=tmp_path, service_name="gone"))
+    here = ServiceRegistry(database, Settings(data_dir=tmp_path, service_name="here"))
+
+    async def runs() -> bool:
+        [other] = await here.others()
+        return other.runs
+
+    tasks = TaskRegistry()
+    running = gone.run(tasks)
+    await anext(running)
+    with pytest.MonkeyPatch.context() as patch:
+        later = clock.now() + timedelta(hours=3)
+        patch.setattr(clock, "now", lambda: later)
+        assert await runs()
+    await database.fetch("UPDATE services SET seen_at = now() - make_interval(secs => $1)", LEASE_SECONDS - 5)
+    assert await runs()
+    await database.fetch("UPDATE services SET seen_at = now() - make_interval(secs => $1)", LEASE_SECONDS)
+    assert not await runs()
+    await gone.start()
+    assert await runs()
+    assert await anext(running, None) is None
+    assert not await runs()
+    await tasks.close()
