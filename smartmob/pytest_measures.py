@@ -67,6 +67,7 @@ class Measures:
         self._record: dict[str, Any] = {}
         self._counter = InstructionCounter() if plan.get("instructions") else None
         self._hardware = HardwareCounter() if plan.get("hardware") else None
+        self._memory = MemoryPeak()
         self._slower = float(plan.get("slower") or 0.0)
         self._number = 0
         processor, priority = plan.get("processor"), plan.get("priority")
@@ -144,8 +145,7 @@ class Measures:
             yield
             record["instructions"].append(self._hardware.end())
             return
-        first = not record["wall"]
-        memory = _memory_before() if first else None
+        memory, held = self._memory.before() if not record["wall"] else (None, [])
         queue = _queue_ns()
         cpu = time.thread_time_ns()
         wall = time.perf_counter_ns()
@@ -157,6 +157,7 @@ class Measures:
         queue = _queue_ns() - queue
         if memory is not None:
             record["memory"] = max(0, _status("VmHWM") - memory)
+        held.clear()
         record["wall"].append(wall)
         record["cpu"].append(cpu)
         record["queue"].append(queue)
@@ -196,14 +197,57 @@ def _queue_ns() -> int:
         return 0
 
 
-def _memory_before() -> int | None:
-    """Return the resident memory in bytes, whose peak begins here, or None where the kernel cannot do that."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write(_RESET_PEAK)
-        return _status("VmRSS")
-    except (OSError, ValueError):
-        return None
+class MemoryPeak:
+    """The growth of the resident memory in a call, also if the process has free memory of earlier tests.
+
+    Free memory of the C library is given back first. CPython keeps free memory for small objects, which is taken up
+    by objects that are held during the call, until it has to get more from the system.
+    """
+
+    _OBJECT_BYTES = 478  # with the head of an object of bytes it is the largest size that CPython calls small, 512
+    _BATCH_COUNT = 256  # objects, 128 KiB, a half of the smallest unit that CPython gets from the system
+    _MOST_BATCHES_COUNT = 64  # 8 MiB
+
+    def __init__(self) -> None:
+        import ctypes
+
+        self._trim: Any = None
+        try:
+            self._trim = ctypes.CDLL(None).malloc_trim
+        except (OSError, TypeError, AttributeError):  # another C library than that of GNU
+            pass
+
+    def before(self) -> tuple[int | None, list[Any]]:
+        """Return the resident memory in bytes, whose peak begins here, and what the caller holds during the call.
+
+        The memory is None where the kernel cannot reset a peak.
+        """
+        if not os.path.exists("/proc/self/clear_refs"):
+            return None, []
+        held = self._taken_up()
+        if self._trim is not None:
+            self._trim(0)
+        try:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write(_RESET_PEAK)
+            return _status("VmRSS"), held
+        except (OSError, ValueError):
+            return None, held
+
+    def _taken_up(self) -> list[Any]:
+        held: list[Any] = [None] * (self._BATCH_COUNT * self._MOST_BATCHES_COUNT)
+        size = _virtual_pages()
+        for start in range(0, len(held), self._BATCH_COUNT):
+            held[start : start + self._BATCH_COUNT] = [bytes(self._OBJECT_BYTES) for _ in range(self._BATCH_COUNT)]
+            if _virtual_pages() > size:
+                break
+        return held
+
+
+def _virtual_pages() -> int:
+    """Return the size of the address space in pages, the first number of /proc/self/statm."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0])
 
 
 def _status(name: str) -> int:
