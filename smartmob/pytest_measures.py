@@ -101,7 +101,7 @@ class Measures:
         """Run all calls of a test but the last, with new fixtures for each; pytest runs the last."""
         from _pytest.runner import runtestprotocol
 
-        calls = 1 if self._tests is None else self._tests.get(item.nodeid, 1)
+        calls = self._plan.get("calls", 1) if self._tests is None else self._tests.get(item.nodeid, 1)
         self._record = {"test": item.nodeid, "file": str(getattr(item, "path", item.location[0])), "outcome": "passed"}
         for name in ("wall", "cpu", "queue", "setup", "teardown", "counts", "instructions"):
             self._record[name] = []

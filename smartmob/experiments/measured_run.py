@@ -28,7 +28,7 @@ COMMAND = "command"
 _PLUGIN = "smartmob_measures"
 _KEPT_OUTPUT_BYTES = 16 * 1024
 _SHOWN_LINES = 20
-_ENDS_OF_PYTEST = (0, 1, 5)
+ENDS_OF_PYTEST = (0, 1, 5)
 """Exit codes of pytest after it has run: all passed, some failed, there were none."""
 _START = (
     "import sys; sys.path[:1] = [] if sys.path[:1] == [''] else sys.path[:1]; "
@@ -43,7 +43,7 @@ class Plan:
 
     `under_valgrind` asks for a count of instructions, which the processor's counters make where there are some.
     `slower` is the share by which each call is made longer, to try what can be found. `processor` replaces that of all
-    runs.
+    runs. Without `tests` each is called `calls` times.
     """
 
     seed: int
@@ -52,6 +52,7 @@ class Plan:
     under_valgrind: bool = False
     slower: float = 0.0
     processor: int | None = None
+    calls: int = 1
 
 
 @dataclass(slots=True)
@@ -106,6 +107,7 @@ class MeasuredRuns:
             msgspec.json.encode(
                 {
                     "tests": plan.tests,
+                    "calls": plan.calls,
                     "modules": side.modules(),
                     "instructions": under_valgrind,
                     "hardware": plan.under_valgrind and self.by_hardware,
@@ -125,7 +127,7 @@ class MeasuredRuns:
         self._read(place, result, dumps=under_valgrind)
         shutil.rmtree(place)
         # Later a crash costs its pair only.
-        if plan.tests is None and not result.measures and result.status not in _ENDS_OF_PYTEST:
+        if plan.tests is None and not result.measures and result.status not in ENDS_OF_PYTEST:
             raise InvalidInput(f"the tests of {side.given} cannot be run:\n{result.output}")
         return result
 
