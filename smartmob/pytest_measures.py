@@ -69,7 +69,7 @@ class Measures:
         self._hardware = HardwareCounter() if plan.get("hardware") else None
         self._memory = MemoryPeak()
         self._slower = float(plan.get("slower") or 0.0)
-        self._number = 0
+        self._number = self._calls = self._called = 0
         processor, priority = plan.get("processor"), plan.get("priority")
         if processor is not None:
             os.sched_setaffinity(0, {processor})
@@ -106,6 +106,7 @@ class Measures:
         for name in ("wall", "cpu", "queue", "setup", "teardown", "counts", "instructions"):
             self._record[name] = []
         self._record["memory"] = None
+        self._calls, self._called = calls, 0
         for _ in range(calls - 1):
             # With the parent as the next item, pytest ends the fixtures of the test itself and keeps all others.
             runtestprotocol(item, log=False, nextitem=item.parent)
@@ -124,6 +125,11 @@ class Measures:
         if report.outcome == "failed" or (report.outcome == "skipped" and self._record["outcome"] == "passed"):
             self._record["outcome"] = report.outcome
 
+    def _counts_call(self) -> bool:
+        """Return whether the instructions of this call are written: not those of a first call before others."""
+        self._called += 1
+        return self._called > 1 or self._calls == 1
+
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self, item: Any) -> Iterator[None]:
         """Measure one call; this wrapper is the innermost, so other plugins are not measured."""
@@ -137,8 +143,9 @@ class Measures:
             label = str(self._number)
             self._counter.begin()
             yield
-            self._counter.end(label)
-            record["counts"].append(label)
+            if self._counts_call():
+                self._counter.end(label)
+                record["counts"].append(label)
             return
         if self._hardware is not None:
             self._hardware.begin()
