@@ -67,8 +67,9 @@ class Measures:
         self._record: dict[str, Any] = {}
         self._counter = InstructionCounter() if plan.get("instructions") else None
         self._hardware = HardwareCounter() if plan.get("hardware") else None
+        self._memory = MemoryPeak()
         self._slower = float(plan.get("slower") or 0.0)
-        self._number = 0
+        self._number = self._calls = self._called = 0
         processor, priority = plan.get("processor"), plan.get("priority")
         if processor is not None:
             os.sched_setaffinity(0, {processor})
@@ -100,11 +101,12 @@ class Measures:
         """Run all calls of a test but the last, with new fixtures for each; pytest runs the last."""
         from _pytest.runner import runtestprotocol
 
-        calls = 1 if self._tests is None else self._tests.get(item.nodeid, 1)
+        calls = self._plan.get("calls", 1) if self._tests is None else self._tests.get(item.nodeid, 1)
         self._record = {"test": item.nodeid, "file": str(getattr(item, "path", item.location[0])), "outcome": "passed"}
         for name in ("wall", "cpu", "queue", "setup", "teardown", "counts", "instructions"):
             self._record[name] = []
         self._record["memory"] = None
+        self._calls, self._called = calls, 0
         for _ in range(calls - 1):
             # With the parent as the next item, pytest ends the fixtures of the test itself and keeps all others.
             runtestprotocol(item, log=False, nextitem=item.parent)
@@ -123,6 +125,11 @@ class Measures:
         if report.outcome == "failed" or (report.outcome == "skipped" and self._record["outcome"] == "passed"):
             self._record["outcome"] = report.outcome
 
+    def _counts_call(self) -> bool:
+        """Return whether the instructions of this call are written: not those of a first call before others."""
+        self._called += 1
+        return self._called > 1 or self._calls == 1
+
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self, item: Any) -> Iterator[None]:
         """Measure one call; this wrapper is the innermost, so other plugins are not measured."""
@@ -136,16 +143,16 @@ class Measures:
             label = str(self._number)
             self._counter.begin()
             yield
-            self._counter.end(label)
-            record["counts"].append(label)
+            if self._counts_call():
+                self._counter.end(label)
+                record["counts"].append(label)
             return
         if self._hardware is not None:
             self._hardware.begin()
             yield
             record["instructions"].append(self._hardware.end())
             return
-        first = not record["wall"]
-        memory = _memory_before() if first else None
+        memory, held = self._memory.before() if not record["wall"] else (None, [])
         queue = _queue_ns()
         cpu = time.thread_time_ns()
         wall = time.perf_counter_ns()
@@ -157,6 +164,7 @@ class Measures:
         queue = _queue_ns() - queue
         if memory is not None:
             record["memory"] = max(0, _status("VmHWM") - memory)
+        held.clear()
         record["wall"].append(wall)
         record["cpu"].append(cpu)
         record["queue"].append(queue)
@@ -196,14 +204,57 @@ def _queue_ns() -> int:
         return 0
 
 
-def _memory_before() -> int | None:
-    """Return the resident memory in bytes, whose peak begins here, or None where the kernel cannot do that."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write(_RESET_PEAK)
-        return _status("VmRSS")
-    except (OSError, ValueError):
-        return None
+class MemoryPeak:
+    """The growth of the resident memory in a call, also if the process has free memory of earlier tests.
+
+    Free memory of the C library is given back first. CPython keeps free memory for small objects, which is taken up
+    by objects that are held during the call, until it has to get more from the system.
+    """
+
+    _OBJECT_BYTES = 478  # with the head of an object of bytes it is the largest size that CPython calls small, 512
+    _BATCH_COUNT = 256  # objects, 128 KiB, a half of the smallest unit that CPython gets from the system
+    _MOST_BATCHES_COUNT = 64  # 8 MiB
+
+    def __init__(self) -> None:
+        import ctypes
+
+        self._trim: Any = None
+        try:
+            self._trim = ctypes.CDLL(None).malloc_trim
+        except (OSError, TypeError, AttributeError):  # another C library than that of GNU
+            pass
+
+    def before(self) -> tuple[int | None, list[Any]]:
+        """Return the resident memory in bytes, whose peak begins here, and what the caller holds during the call.
+
+        The memory is None where the kernel cannot reset a peak.
+        """
+        if not os.path.exists("/proc/self/clear_refs"):
+            return None, []
+        held = self._taken_up()
+        if self._trim is not None:
+            self._trim(0)
+        try:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write(_RESET_PEAK)
+            return _status("VmRSS"), held
+        except (OSError, ValueError):
+            return None, held
+
+    def _taken_up(self) -> list[Any]:
+        held: list[Any] = [None] * (self._BATCH_COUNT * self._MOST_BATCHES_COUNT)
+        size = _virtual_pages()
+        for start in range(0, len(held), self._BATCH_COUNT):
+            held[start : start + self._BATCH_COUNT] = [bytes(self._OBJECT_BYTES) for _ in range(self._BATCH_COUNT)]
+            if _virtual_pages() > size:
+                break
+        return held
+
+
+def _virtual_pages() -> int:
+    """Return the size of the address space in pages, the first number of /proc/self/statm."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[0])
 
 
 def _status(name: str) -> int:

@@ -72,17 +72,19 @@ def test_calls_can_be_made_longer(tmp_path: Path) -> None:
     assert found["test_waits"]["wall"][0] >= 1_500_000
 
 
-_COUNTING = """
+_LOADED = """
 import importlib.util, sys, types
 
-# Only the counter is wanted, and pytest takes long to import under Valgrind.
+# Only a part of the plugin is wanted, and pytest takes long to import under Valgrind.
 pytest = types.ModuleType("pytest")
 pytest.hookimpl = lambda *words, **named: lambda function: function
 sys.modules["pytest"] = pytest
 spec = importlib.util.spec_from_file_location("measures", sys.argv[1])
 measures = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(measures)
+"""
 
+_COUNTING = f"""{_LOADED}
 def work(number):
     for each in range(number):
         each * each
@@ -136,3 +138,30 @@ def test_instructions_are_counted_by_the_processor_or_refused_with_the_reason() 
         assert counter.end() > short >= 0
         assert few < many
         counter.close()
+
+
+_GROWING = f"""{_LOADED}
+peak = measures.MemoryPeak()
+for grow in (lambda: bytearray(1 << 20), lambda: [bytes(100) for _ in range(8192)]):
+    for _ in range(3):
+        before, held = peak.before()
+        grow()
+        print(None if before is None else measures._status("VmHWM") - before)
+        held.clear()
+"""
+
+
+def test_memory_that_was_used_before_is_seen_again() -> None:
+    """A call that takes a mebibyte shows the most of it each time, in one piece or in small objects.
+
+    The kernel counts pages in batches, up to 256 KiB late; without a peak there is None.
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _GROWING, str(Path(pytest_measures.__file__))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    grown = done.stdout.split()
+    assert len(grown) == 6
+    assert all(each == "None" or int(each) > 500_000 for each in grown), grown

@@ -19,7 +19,7 @@ from typing import Any
 import click
 import msgspec
 
-from smartmob.cli import ab_there, printing
+from smartmob.cli import ab_there, experiment_formats, experiment_store, printing
 from smartmob.cli.ab_there import BEAT_SECONDS, SILENCE_SECONDS, Task
 from smartmob.cli.commands import CONNECT_SECONDS
 from smartmob.cli.node_selection import find_node
@@ -34,6 +34,7 @@ from smartmob.client.listener import Listener
 from smartmob.client.messages import StandardErrorBytes
 from smartmob.client.reservation import SHOWN
 from smartmob.errors import NotFound, RemoteError, SettingsError
+from smartmob.experiments.model import Report
 from smartmob.options import PREFIX
 
 LEASE_SECONDS = 2.5 * SILENCE_SECONDS
@@ -65,12 +66,41 @@ def with_machine(command: Callable[..., int]) -> Callable[..., int]:
             return command(**given, **(service if has_service else {}))
         if has_service:
             given |= dict.fromkeys(_SERVICE)
-        if "store" in given:
-            given["store"] = False  # the far end knows no service
-        service["server"] = address((service["server"] or DEFAULT_SERVER).strip())
-        return _measure_there(**service, machine=on, program=program, arguments=given) or 0
+        named = (service["server"] or "").strip()
+        service["server"] = address(named or DEFAULT_SERVER)
+        if not _is_stored(given, bool(named)):
+            return _measure_there(**service, machine=on, program=program, arguments=given, kept=None) or 0
+        # The report comes back as JSON, and is shown and stored here: the far end knows no service.
+        form, kept = "json" if given["as_json"] else given["form"], bytearray()
+        given["as_json"] = True
+        code = _measure_there(**service, machine=on, program=program, arguments=given, kept=kept) or 0
+        if kept:
+            _show_and_store(bytes(kept), form, given["everything"], experiment_store.Destination(**service))
+        return code
 
     return run if has_service else _with_service(run)
+
+
+def _is_stored(given: dict[str, Any], is_named: bool) -> bool:
+    """Return whether the result is stored, and keep the far end from doing it. Raises click.UsageError."""
+    wanted = given.get("store", False)
+    if "store" in given:
+        given["store"] = False
+    if wanted and given["selftest"]:
+        raise click.UsageError("the two experiments of --selftest are not stored")
+    return bool(is_named if wanted is None else wanted) and not given["selftest"]
+
+
+def _show_and_store(data: bytes, form: str, everything: bool, destination: experiment_store.Destination) -> None:
+    """Show the report that a machine has written, and store it; other output is passed on."""
+    try:
+        report = msgspec.json.decode(data, type=Report)
+    except msgspec.MsgspecError as error:
+        sys.stdout.buffer.write(data)
+        printing.say(f"not stored: the machine has written no report: {error}")
+        return
+    experiment_formats.show(report, form, everything=everything)
+    experiment_store.store(report, destination)
 
 
 def _with_service(command: Callable[..., int]) -> Callable[..., int]:
@@ -89,9 +119,15 @@ def _with_service(command: Callable[..., int]) -> Callable[..., int]:
 
 @with_server_options
 async def _measure_there(
-    server: str, token: str | None, ca_file: Path | None, machine: str, program: str, arguments: dict[str, Any]
+    server: str,
+    token: str | None,
+    ca_file: Path | None,
+    machine: str,
+    program: str,
+    arguments: dict[str, Any],
+    kept: bytearray | None,
 ) -> int:
-    """Reserve the machine, measure there, and return the exit code."""
+    """Reserve the machine, measure there, and return the exit code. `kept` gets the result in place of the output."""
     if not shlex.split(program):
         raise SettingsError("--smartmob is empty")
     words = arguments["words"]
@@ -107,7 +143,7 @@ async def _measure_there(
             task, archives = await asyncio.to_thread(_packed, given, Path(folder), arguments)
             try:
                 async with _reserved(rest, node, " ".join([_REASON, *given])):
-                    return await _run(rest.url if found is None else found.url, rest, program, task, archives)
+                    return await _run(rest.url if found is None else found.url, rest, program, task, archives, kept)
             except asyncio.CancelledError:
                 return _INTERRUPTED
 
@@ -160,7 +196,9 @@ async def _prolong(rest: RestClient, node: str, reason: str) -> None:
             await reserved(rest, node, LEASE_SECONDS, reason)
 
 
-async def _run(url: str, rest: RestClient, program: str, task: Task, archives: Sequence[Path]) -> int:
+async def _run(
+    url: str, rest: RestClient, program: str, task: Task, archives: Sequence[Path], kept: bytearray | None
+) -> int:
     """Run the far end, and pass its output on. CTRL-C ends it with the verdicts so far."""
     words = shlex.split(program)
     async with CommandClient(url, rest.token, ca_file=rest.ca_file, timeout=CONNECT_SECONDS) as client:
@@ -169,7 +207,7 @@ async def _run(url: str, rest: RestClient, program: str, task: Task, archives: S
         )
         await listener.accepted()
         feeding = asyncio.get_running_loop().create_task(_feed(listener, task, archives))
-        showing = asyncio.get_running_loop().create_task(_show(listener))
+        showing = asyncio.get_running_loop().create_task(_show(listener, kept))
         try:
             await asyncio.shield(showing)
         except asyncio.CancelledError:
@@ -198,11 +236,13 @@ async def _feed(listener: Listener, task: Task, archives: Sequence[Path]) -> Non
         await asyncio.sleep(BEAT_SECONDS)
 
 
-async def _show(listener: Listener) -> None:
-    """Write what the far end writes, data and messages apart."""
+async def _show(listener: Listener, kept: bytearray | None) -> None:
+    """Write what the far end writes, data and messages apart; `kept` gets the data instead."""
     async for data in listener:
-        stream = sys.stderr if isinstance(data, StandardErrorBytes) else sys.stdout
-        if isinstance(data, bytes):
+        if isinstance(data, bytes) and not isinstance(data, StandardErrorBytes) and kept is not None:
+            kept += data
+        elif isinstance(data, bytes):
+            stream = sys.stderr if isinstance(data, StandardErrorBytes) else sys.stdout
             stream.buffer.write(data)
             stream.flush()
         else:

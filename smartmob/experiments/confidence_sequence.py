@@ -24,16 +24,18 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-BETS = (2.0, 0.7, 0.25)
+BETS = (1.2, 0.5, 0.2)
 """Bets in units of 1 / scale, which share the capital: the best is the true difference in units of the noise, and a
-neighbour at a ratio of three loses little. They suit decisions after 10 to some 300 pairs."""
+neighbour at a ratio of two and a half loses little. They suit decisions after 10 to some 300 pairs."""
 
-WEIGHTS = (0.6, 0.25, 0.15)
-"""The shares of the capital with which the bets begin. A pair at best doubles the capital, so a large difference needs
-log2(1000 * 2 / 0.6), 12 pairs; with equal shares it needs 13. A small one needs 5 % more pairs than with equal shares.
-"""
+WEIGHTS = (0.8, 0.14, 0.06)
+"""The shares of the capital against "no difference" with which the bets begin. A pair at best doubles the capital, so a
+large difference needs log2(1000 * 2 / 0.8), 12 pairs; with equal shares it needs 13, and in the median two more."""
 
-CLIP = 2.0
+INTERVAL_WEIGHTS = (1 / 3, 1 / 3, 1 / 3)
+"""The shares for intervals, which become narrow by the small bets: with them "the same" needs fewer pairs."""
+
+CLIP = 3.0
 """Differences beyond so many scales count as this many, so that an outlier does not cost the capital of many pairs."""
 
 NOISE = 0.12
@@ -71,7 +73,7 @@ class ConfidenceSequence:
     @property
     def evidence(self) -> float:
         """Return the capital against "no difference" as an e-value, of the bets on both directions."""
-        return (_capital(self._above) + _capital(self._below)) / 2
+        return (_capital(self._above, WEIGHTS) + _capital(self._below, WEIGHTS)) / 2
 
     @property
     def direction(self) -> int:
@@ -105,7 +107,7 @@ class ConfidenceSequence:
         units = [
             direction * (each - centre) / scale for each, scale in zip(self.differences, self._scales, strict=True)
         ]
-        return _capital([sum(_gains(bet, unit)[0] for unit in units) for bet in BETS])
+        return _capital([sum(_gains(bet, unit)[0] for unit in units) for bet in BETS], INTERVAL_WEIGHTS)
 
     def _bound(self, direction: int, level: float) -> float:
         """Return the greatest lower bound (1) or the least upper bound (-1): the capital is monotone in the centre."""
@@ -148,8 +150,8 @@ def _gains(bet: float, unit: float) -> tuple[float, float]:
     return down + exponent, down
 
 
-def _capital(logarithms: Sequence[float]) -> float:
+def _capital(logarithms: Sequence[float], weights: Sequence[float]) -> float:
     """Return the capital of all bets by the logarithms of their gains, at most the largest float."""
     top = max(logarithms)
-    shares = (weight * math.exp(each - top) for weight, each in zip(WEIGHTS, logarithms, strict=True))
+    shares = (weight * math.exp(each - top) for weight, each in zip(weights, logarithms, strict=True))
     return math.exp(min(top + math.log(sum(shares)), 700.0))

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from statistics import median
 from typing import Literal
 from uuid import UUID
 
@@ -21,8 +20,9 @@ from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
 from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_by_instructions, overall
-from smartmob.experiments.measured_run import MeasuredRuns, Plan, RunResult, has_valgrind
+from smartmob.experiments.measured_run import ENDS_OF_PYTEST, MeasuredRuns, Plan, RunResult, has_valgrind
 from smartmob.experiments.model import Instructions, Measure, Pair, Report
+from smartmob.experiments.next_run import WARM_CALLS_COUNT, Calls, calls_of, chosen, shared_calls
 from smartmob.experiments.sides import Side
 from smartmob.kernel.runtime import clock, ids
 
@@ -31,10 +31,9 @@ Witness = Literal["clock", "instructions", "both"]
 CLOCK_PAIRS_COUNT = 5
 """Pairs after which the instructions are counted of what the clock has not decided."""
 
-_WARM_CALLS_COUNT = 3
-_CALL_SECONDS = 0.02  # of calls that a short test gets in one process
-_MOST_CALLS_COUNT = 20
-_MOST_FIXTURE_SECONDS = 0.2  # of the fixtures of all calls of a test in one process
+_BLOCKS_OF_ALL_COUNT = {"clock": 2, "instructions": 3, "both": 3}
+"""The blocks of two pairs in which all tests run, by witness; the instructions need what the first five pairs say."""
+
 _COUNTED_CALLS_COUNT = 3  # the first one warms up
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
@@ -84,7 +83,7 @@ class Experiment:
     pairs: list[Pair] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     ended: str = "it was interrupted"
-    _calls: dict[str, int] = field(default_factory=dict)
+    _calls: dict[str, Calls] = field(default_factory=dict)
     _files: dict[str, str] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
     _counted: bool = False
@@ -164,23 +163,33 @@ class Experiment:
         seed = self._seed()
         for label, side in (("a", self.base), ("b", self.head)):
             self._progress(f"warm-up of {side.given}")
-            # Calls of all tests but the first show whether they can be repeated.
-            result = await self.runs.run(side, label, Plan(seed))
+            result = await self.runs.run(side, label, Plan(seed, calls=WARM_CALLS_COUNT))
             _check_modules(side, result)
-            known = dict.fromkeys(result.measures, _WARM_CALLS_COUNT)
-            found.append((result, await self.runs.run(side, label, Plan(seed, known))))
-        (base, base_again), (head, head_again) = found
+            found.append((result, await self._once(side, label, result)))
+        (base_again, base), (head_again, head) = found
         names = [name for name in base.measures if name in head.measures]
         self._note("only in one side", base.measures.keys() ^ head.measures.keys())
         usable = [name for name in names if base.measures[name].is_usable and head.measures[name].is_usable]
         self._note("did not pass on both sides", set(names).difference(usable))
         if not usable:
-            raise InvalidInput(f"no test passes on both sides:\n{head.output}")
+            raise InvalidInput(f"no test passes on both sides:\n{head_again.output}")
         for name in usable:
             self.tests[name] = Evidence(name)
             again = [each.measures.get(name) for each in (base_again, head_again)]
             self._calls[name] = calls_of([each for each in again if each is not None])
             self._files[name] = os.path.relpath(base.measures[name].file or ".", self.base.folder)
+
+    async def _once(self, side: Side, label: str, result: RunResult) -> RunResult:
+        """Return a result with those tests called once that have failed when they were called again."""
+        if side.command:
+            return result
+        if result.status not in ENDS_OF_PYTEST:
+            return await self.runs.run(side, label, Plan(self._seed()))
+        failed = [name for name, measure in result.measures.items() if measure.outcome == "failed"]
+        if not failed:
+            return result
+        again = await self.runs.run(side, label, Plan(self._seed(), dict.fromkeys(failed, 1)))
+        return replace(result, measures=result.measures | again.measures)
 
     def _note(self, what: str, names: Iterable[str]) -> None:
         found = sorted(names)
@@ -193,7 +202,8 @@ class Experiment:
     async def _pair(self, base_first: bool, others: measuring_machine.OtherPrograms) -> None:
         """Run both sides with the open tests, and decide what can be decided."""
         self._progress("clock")
-        tests, seed, began = self._open(), self._seed(), time.monotonic()
+        seed, began = self._seed(), time.monotonic()
+        tests = chosen(self._open(), len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness])
         plan = self._plan([test.name for test in tests], seed)
         results = await (self._in_turns(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
         ratios = {}
@@ -288,24 +298,14 @@ class Experiment:
         return bool(result.counts)
 
     def _plan(self, names: Sequence[str], seed: int, *, under_valgrind: bool = False) -> Plan:
-        most = _COUNTED_CALLS_COUNT if under_valgrind else _MOST_CALLS_COUNT
-        tests = {name: min(most, self._calls[name]) for name in names}
+        calls = {name: self._calls[name] for name in names}
+        counting = {name: min(_COUNTED_CALLS_COUNT, each.most) for name, each in calls.items()}
+        tests = counting if under_valgrind else shared_calls(calls)
         files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else ()
         return Plan(seed, tests, files, under_valgrind)
 
     def _seed(self) -> int:
         return self.lot.randint(1, _HIGHEST_SEED)
-
-
-def calls_of(measures: Sequence[Measure]) -> int:
-    """Return how often a test is called in one process: more often if it is short, once if it cannot be repeated."""
-    if not measures or not all(each.is_usable and len(each.wall) == _WARM_CALLS_COUNT for each in measures):
-        return 1
-    call = max(median(each.wall) for each in measures) / 1e9
-    around = max(median(each.setup) + median(each.teardown) for each in measures) / 1e9
-    wanted = min(_CALL_SECONDS / max(call, 1e-9), _MOST_FIXTURE_SECONDS / max(around, 1e-9), _MOST_CALLS_COUNT)
-    # Two calls, of which the second counts, also of tests that take longer: their first call is another thing.
-    return max(2 if call < 1.0 and around < 1.0 else 1, int(wanted))
 
 
 def _check_modules(side: Side, result: RunResult) -> None:

@@ -26,9 +26,11 @@ COMMAND = "command"
 """The name of the only measure of a command that is no suite of tests."""
 
 _PLUGIN = "smartmob_measures"
+_DUMPS_SECONDS = 1.0
+"""Pauses between two looks for dumps of Valgrind, which take some 100 KiB of disk for each call."""
 _KEPT_OUTPUT_BYTES = 16 * 1024
 _SHOWN_LINES = 20
-_ENDS_OF_PYTEST = (0, 1, 5)
+ENDS_OF_PYTEST = (0, 1, 5)
 """Exit codes of pytest after it has run: all passed, some failed, there were none."""
 _START = (
     "import sys; sys.path[:1] = [] if sys.path[:1] == [''] else sys.path[:1]; "
@@ -43,7 +45,7 @@ class Plan:
 
     `under_valgrind` asks for a count of instructions, which the processor's counters make where there are some.
     `slower` is the share by which each call is made longer, to try what can be found. `processor` replaces that of all
-    runs.
+    runs. Without `tests` each is called `calls` times.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class Plan:
     under_valgrind: bool = False
     slower: float = 0.0
     processor: int | None = None
+    calls: int = 1
 
 
 @dataclass(slots=True)
@@ -106,6 +109,7 @@ class MeasuredRuns:
             msgspec.json.encode(
                 {
                     "tests": plan.tests,
+                    "calls": plan.calls,
                     "modules": side.modules(),
                     "instructions": under_valgrind,
                     "hardware": plan.under_valgrind and self.by_hardware,
@@ -121,11 +125,17 @@ class MeasuredRuns:
         argv += ["--measures", str(place / "measures"), "--measures-plan", str(place / "plan.json")]
         if under_valgrind:
             argv = ["valgrind", *valgrind_options(place), *argv]
-        result = await self._execute(argv, side, label, plan)
-        self._read(place, result, dumps=under_valgrind)
+        dumps: dict[str, int] = {}
+        reading = asyncio.get_running_loop().create_task(_take_dumps_meanwhile(place, dumps))
+        try:
+            result = await self._execute(argv, side, label, plan)
+        finally:
+            reading.cancel()
+        _take_dumps(place, dumps)
+        self._read(place, result, dumps)
         shutil.rmtree(place)
         # Later a crash costs its pair only.
-        if plan.tests is None and not result.measures and result.status not in _ENDS_OF_PYTEST:
+        if plan.tests is None and not result.measures and result.status not in ENDS_OF_PYTEST:
             raise InvalidInput(f"the tests of {side.given} cannot be run:\n{result.output}")
         return result
 
@@ -201,8 +211,8 @@ class MeasuredRuns:
             "PYTHONPYCACHEPREFIX": str(self._folder / f"bytecode-{label}"),
         }
 
-    def _read(self, place: Path, result: RunResult, *, dumps: bool) -> None:
-        """Read what the plugin and Valgrind have written; a line that was cut off is left out."""
+    def _read(self, place: Path, result: RunResult, dumps: Mapping[str, int]) -> None:
+        """Read what the plugin has written; a line that was cut off is left out. `dumps` are counts by label."""
         lines = (place / "measures").read_bytes().splitlines() if (place / "measures").exists() else []
         for line in lines:
             try:
@@ -217,13 +227,25 @@ class MeasuredRuns:
         for name, measure in result.measures.items():
             if measure.outcome == "passed" and measure.instructions and min(measure.instructions) > 0:
                 result.counts[name] = measure.instructions[1:] or measure.instructions
-        if dumps:
-            parsed = (instruction_counts.parsed(path.read_bytes()) for path in place.glob("counts*"))
-            labels = dict(each for each in parsed if each is not None)
-            for name, measure in result.measures.items():
-                counted = [labels[label] for label in measure.counts if label in labels]
-                if measure.outcome == "passed" and len(counted) == len(measure.counts) > 0:
-                    result.counts[name] = counted[1:] or counted  # a first call is another thing
+        for name, measure in result.measures.items():
+            counted = [dumps[label] for label in measure.counts if label in dumps]
+            if measure.outcome == "passed" and len(counted) == len(measure.counts) > 0:
+                result.counts[name] = counted
+
+
+async def _take_dumps_meanwhile(place: Path, found: dict[str, int]) -> None:
+    while True:
+        await asyncio.sleep(_DUMPS_SECONDS)
+        _take_dumps(place, found)
+
+
+def _take_dumps(place: Path, found: dict[str, int]) -> None:
+    """Add the complete dumps of Valgrind in a folder to those that were found, by label, and remove their files."""
+    for path in place.glob("counts*"):
+        dump = instruction_counts.parsed(path.read_bytes())
+        if dump is not None:
+            found[dump[0]] = dump[1]
+            path.unlink()
 
 
 def can_count() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 
@@ -36,15 +35,3 @@ class ReservationEntry(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     until: datetime
     mine: bool
-
-
-class MadeReservation(msgspec.Struct, frozen=True, kw_only=True):
-    """A reservation with its id, by which its holder goes on to use the machine. No other answer contains the id."""
-
-    id: UUID
-    node: str
-    token: str | None
-    holder: str
-    reason: str
-    since: datetime
-    until: datetime

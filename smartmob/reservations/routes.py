@@ -11,7 +11,7 @@ from smartmob.kernel.auth.reservation_guard import Reservation
 from smartmob.kernel.http.bodies import BodyReader, decode, query
 from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import AUDITED, Answer, Route, RouteTable, answer, body
-from smartmob.reservations.model import MadeReservation, NewReservation, ReservationEntry
+from smartmob.reservations.model import NewReservation, ReservationEntry
 from smartmob.reservations.service import ReservationsService
 
 _MAX_BYTES = 16 * 1024
@@ -41,7 +41,7 @@ def table(service: ReservationsService, bodies: BodyReader) -> RouteTable:
                   {200: answer(Reservations)}),
             Route("POST", "/reservations", h.reserve, "reserve",
                   "Reserve a machine, or prolong the reservation that the client has.",
-                  {201: answer(MadeReservation), 404: Answer("There is no such node."), 409: taken},
+                  {201: answer(Reservation), 404: Answer("There is no such node."), 409: taken},
                   body(NewReservation, limit=_MAX_BYTES), of_nodes=True),
             Route("DELETE", "/reservations", h.release, "release", "Release a machine.",
                   {204: Answer("The machine was released."), 404: Answer("It is not reserved."), 409: taken},
@@ -66,8 +66,7 @@ class _Handlers:
         new = decode(self._new, await self._bodies.read(request))
         request[AUDITED] = f"{new.node or 'this machine'} {new.seconds:g} s {new.reason}".strip()
         _check_limits(new.node)
-        made = await self._service.reserve(new)
-        response = json_response(msgspec.convert(made, MadeReservation, from_attributes=True), 201)
+        response = json_response(await self._service.reserve(new), 201)
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         return response
 

@@ -20,46 +20,31 @@ _HERE = f"{sys.executable} -m smartmob"
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "files").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "files"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("cache", "state"):
+        monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
 
 
 async def test_two_folders_are_sent_and_measured(smartmob: Command, tmp_path: Path) -> None:
-    """Output and exit code are those of the command there, and the files are gone; the user's reservation stays."""
+    """Output and exit code are those of the command there, and the files are gone; the user's reservation stays.
+
+    The result is stored by the service that was named.
+    """
     ident = json.loads((await smartmob("reserve", "--for", "6h", "--json"))[1])["id"]
     before = (await smartmob("reservations", "--json", SMARTMOB_RESERVATION=ident))[1]
     sides = [str(write_suite(tmp_path / name)) for name in ("one", "two")]
-    options = (
-        "--python",
-        str(python_with_pytest()),
-        "--witness",
-        "clock",
-        "--max-pairs",
-        "1",
-        "--max-time",
-        "13m",
-        "--json",
-    )
-    code, output, errors = await smartmob(
-        "ab",
-        *sides,
-        "--on",
-        "service",
-        "--smartmob",
-        _HERE,
-        *options,
-        "--fail-on",
-        "undecided",
-        "--",
-        "-k",
-        "fixture",
-        SMARTMOB_RESERVATION=ident,
-    )
+    options = ["--python", str(python_with_pytest()), "--witness", "clock", "--json"]
+    options += ["--max-pairs", "1", "--max-time", "13m"]
+    there = ("--on", "service", "--smartmob", _HERE, "--fail-on", "undecided", "--", "-k", "fixture")
+    code, output, errors = await smartmob("ab", *sides, *options, *there, SMARTMOB_RESERVATION=ident)
     assert code == 1, errors
     found = json.loads(output)
     assert [found[side]["given"] for side in ("base", "head")] == sides
     assert [test["name"] for test in found["tests"]] == ["test_work.py::test_fixture"]
     assert "pair 1" in errors
     assert "--fail-on: undecided" in errors
+    assert f"stored: `smartmob experiments show {found['id']}" in errors
+    stored = json.loads((await smartmob("experiments", "show", "latest", "--json"))[1])
+    assert stored == found
     assert (await smartmob("reservations", "--json", SMARTMOB_RESERVATION=ident))[1] == before
     assert os.listdir(tmp_path / "files") == []
     assert list((tmp_path / "cache" / "smartmob" / "experiments").iterdir()) == []
@@ -67,7 +52,7 @@ async def test_two_folders_are_sent_and_measured(smartmob: Command, tmp_path: Pa
 
 async def test_ctrl_c_ends_it_there(start: Start, smartmob: Command, tmp_path: Path) -> None:
     """The verdict so far is printed; work of others is refused while it runs, and the machine is free afterwards."""
-    words = ("ab", "--command", "sleep 0.1", "--command", "sleep 0.1", "--json")
+    words = ("ab", "--command", "sleep 0.1", "--command", "sleep 0.1", "--json", "--no-store")
     async with start(*words, "--on", "service", "--smartmob", _HERE) as typed:
         await typed.says("pair 2")
         code, _, errors = await smartmob("exec", "true")

@@ -55,7 +55,7 @@ PAGES = {
     "load": ("/console/load", ("seen", "passed", "33.3 %", "Trusted?")),
     "load-run": ("/console/load/LOAD", ("Charts of the report", "Target, project", "33.3 %")),
     "hosts": ("/console/hosts", ("rack7", "silent, last seen", "oak", " of ", "1 running", "shelf=2", "@lab2")),
-    "node": ("/console/hosts/rack9", ("Each core", "connected", "shelf=2", "app.web.9", "exit 4", "exited 4")),
+    "node": ("/console/hosts/rack9", ("Each core", "connected", "shelf=2", "app.web.9", "exit 4", "reserved by ann")),
     "node-process": ("/console/hosts/rack9/processes/app.web.9", ("to standard error", "uptime", "PID")),
     "node-job": ("/console/hosts/rack9/jobs/1", ("on the node", "exited 4", "peak memory")),
     "host": ("/console/hosts/oak", ("core 1", "Each file system", "/data", " of ", "new <b>kernel</b>")),
@@ -138,6 +138,9 @@ async def _use_node(client: Any) -> None:
         return found["jobs"] and found["jobs"][0]["record"]["ended_at"] and host and host["latest"]
 
     await until(told)
+    taken = {"node": "rack9", "seconds": 3600, "holder": "ann", "reason": "an experiment"}
+    async with client.post("/api/v1/reservations", json=taken) as response:
+        assert response.status == 201
 
 
 async def _add_service(settings: Settings) -> None:

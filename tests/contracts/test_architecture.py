@@ -92,7 +92,7 @@ ROLES = {
     "experiments": {
         *("bisection", "bisection_report", "commit_history", "commit_search", "commit_environments"),
         *("cleaner", "confidence_sequence", "decision", "experiment", "false_discoveries", "instruction_counts"),
-        *("listing", "measured_run", "measuring_machine", "sides", "stored_experiment"),
+        *("listing", "measured_run", "measuring_machine", "next_run", "sides", "stored_experiment"),
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
     "nodes": {"limited_requests", "links", "pipe", "proxy", "record_store", "records"},

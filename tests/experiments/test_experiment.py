@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from smartmob.errors import InvalidInput
-from smartmob.experiments.experiment import Experiment, Limits, Progress, calls_of
+from smartmob.experiments.experiment import Experiment, Limits, Progress
 from smartmob.experiments.measured_run import COMMAND, MeasuredRuns
-from smartmob.experiments.model import Measure
 from smartmob.experiments.sides import Side, probe
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
@@ -20,7 +19,6 @@ from tests.acceptance.installed import python_with_pytest
 from tests.experiments.suites import WORK, write_suite
 
 _LONG = Limits(max_seconds=800.0, max_pairs=40)
-_MS = 1_000_000
 
 
 @pytest.fixture(name="spawner")
@@ -93,7 +91,7 @@ async def test_a_suite_on_both_sides(spawner: Spawner, tmp_path: Path) -> None:
 
 async def test_a_failure_costs_its_pair(spawner: Spawner, tmp_path: Path) -> None:
     """A test that fails after the warm-up has no value for the pair, which is told; the experiment goes on."""
-    script = f"echo >> {tmp_path}/runs-so-far; [ $(wc -l < {tmp_path}/runs-so-far) -le 4 ]"
+    script = f"echo >> {tmp_path}/runs-so-far; [ $(wc -l < {tmp_path}/runs-so-far) -le 2 ]"
     side = Side("fails", "command", tmp_path, command=("sh", "-c", script))
     experiment = _experiment(spawner, tmp_path / "runs", (side, side), Limits(max_seconds=800.0, max_pairs=2))
     await experiment.run()
@@ -104,7 +102,7 @@ async def test_a_failure_costs_its_pair(spawner: Spawner, tmp_path: Path) -> Non
 async def test_both_sides_of_a_duet_run_at_once(spawner: Spawner, tmp_path: Path) -> None:
     """After the warm-up one side waits for the other, which runs beside it."""
     os.mkfifo(tmp_path / "line")
-    later = f"echo >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -le 4 ] ||"
+    later = f"echo >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -le 2 ] ||"
     scripts = [f"{later} read word < {tmp_path}/line", f"{later} echo word > {tmp_path}/line"]
     base, head = (Side(text, "command", tmp_path, command=("sh", "-c", text)) for text in scripts)
     experiment = _experiment(spawner, tmp_path / "folder", (base, head), Limits(max_seconds=800.0, max_pairs=2))
@@ -131,28 +129,3 @@ async def test_no_time_at_all(spawner: Spawner, tmp_path: Path) -> None:
     experiment = _experiment(spawner, tmp_path / "runs", (side, side), Limits(max_seconds=0.2))
     with pytest.raises(InvalidInput, match="raise --max-time"):
         await experiment.run()
-
-
-def _measure(ms: float, calls: int = 3, *, fixtures_ms: float = 0.0, outcome: str = "passed") -> Measure:
-    times, around = [int(ms * _MS)] * calls, [int(fixtures_ms * _MS)] * calls
-    return Measure("t", outcome, wall=times, cpu=times, queue=[0] * calls, setup=around, teardown=around)
-
-
-@pytest.mark.parametrize(
-    ("measures", "calls"),
-    [
-        ([_measure(0.01), _measure(0.01)], 20),
-        ([_measure(4), _measure(2)], 5),
-        ([_measure(100), _measure(1)], 2),
-        ([_measure(5000), _measure(5000)], 1),
-        # Fixtures are made for each call.
-        ([_measure(1, fixtures_ms=50), _measure(1)], 2),
-        ([_measure(1, fixtures_ms=2000), _measure(1)], 1),
-        # It failed when it was called again.
-        ([_measure(1, 2, outcome="failed"), _measure(1)], 1),
-        ([], 1),
-    ],
-)
-def test_short_tests_are_called_more_often(measures: list[Measure], calls: int) -> None:
-    """As often as 20 ms allow, and once if a test cannot be repeated."""
-    assert calls_of(measures) == calls

@@ -17,6 +17,15 @@ async function loadJobs() {
   try { jobs = (await fetchJson(`/api/v1/nodes/${encodeURIComponent(name)}/jobs?limit=50`)).jobs; } catch (error) { showError(error); }
 }
 
+// A client may have the machine for a time, and work of others is refused meanwhile.
+let reserved = null;
+
+async function loadReservation() {
+  try { reserved = (await fetchJson("/api/v1/reservations")).reservations.find((each) => each.node === name) ?? null; } catch (error) { showError(error); }
+}
+
+const reservation = () => el("span", {}, badge(`reserved by ${reserved.holder}`, "warning"), " until ", when(reserved.until), el("small", { class: "reason" }, reserved.reason));
+
 // The marks of the lab: a change of a kernel or a network concerns the machines that it was made on, and their neighbours.
 async function loadMarks() {
   try {
@@ -37,7 +46,7 @@ function showNode(node) {
   else loadJobs();
 }
 
-const nodeTiles = (node) => (node ? [[node.service ? "service" : "node", connection(node)], Object.keys(node.labels).length ? ["labels", labels(node)] : null, node.facts.system ? ["system", node.facts.system] : null, ["smartmob", node.facts.version]] : []);
+const nodeTiles = (node) => (node ? [[node.service ? "service" : "node", connection(node)], Object.keys(node.labels).length ? ["labels", labels(node)] : null, node.facts.system ? ["system", node.facts.system] : null, ["smartmob", node.facts.version], reserved ? ["reservation", reservation()] : null] : []);
 
 function show(frame) {
   markNews(frame);
@@ -89,6 +98,8 @@ onThemeChange(course);
 const news = onNews(loadJobs, 1500);
 const markNews = onNews(loadMarks, 1500);
 await loadMarks();
+await loadReservation();
+setInterval(loadReservation, 15000);
 if (document.getElementById("summary").dataset.measured === "true") {
   try { details = await fetchJson(`/hosts/${encodeURIComponent(name)}`); } catch (error) { showError(error); }
   await course();

@@ -43,7 +43,8 @@ _HARMLESS_CALLS = frozenset(
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """A reserved machine: a node, or `OWN`. `token` is the name of the token that reserved it, or None.
 
-    `holder` is the name that the client gave. It is in force until before `until`.
+    `holder` is the name that the client gave. It is in force until before `until`. By its `id` the holder goes on to
+    use the machine, so only the answer to the holder contains it.
     """
 
     id: UUID
