@@ -133,6 +133,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     registry.add(http_metrics(request_stats), auth_metrics(tokens.tries), task_metrics(tasks, lag := LoopLag()))
     registry.add(writer_metrics(*(feature.writer for feature in features if feature.writer is not None)))
     readiness.add("database", database_check(database))
+    readiness.add("replica", database.note, quiet=True)
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
     kernel = KernelRoutes(readiness, registry, tokens, bodies)
@@ -140,7 +141,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     kernel.set_tables(tables)
     proxies, record = proxies or trusted_proxies(settings), audited.service.record_request
     gate_parts = (tokens, HostRules(settings.host, settings.allow_host), public_paths(tables), request_stats, mounted)
-    gate = RequestGate(*gate_parts, proxies=proxies, audit=record, guard=guard)
+    gate = RequestGate(*gate_parts, proxies=proxies, audit=record, guard=guard, replica_reads=database.replica_reads())
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, tables)
     service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, database, registry, outbox)
