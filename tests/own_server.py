@@ -10,7 +10,7 @@ import os
 
 import asyncpg
 
-from smartmob.kernel.embedded.roles import ADMIN, ROLE
+from smartmob.kernel.embedded.roles import ADMIN, DATABASE, ROLE
 from tests.databases import TEMPLATE
 
 SERVER = "SMARTMOB_TEST_SERVER_URL"
@@ -20,15 +20,17 @@ SERVER = "SMARTMOB_TEST_SERVER_URL"
 def url() -> str | None:
     """Return the address of the server with placeholders for role and database, or None."""
     given = os.environ.get(SERVER)
-    return None if not given else given.replace(f"//{ADMIN}@", "//{}@", 1).rpartition("/")[0] + "/{}"
+    return None if not given else given.replace(f"//{ADMIN}@", "//{}@", 1).rpartition("/")[0] + "/{}?sslmode=disable"
 
 
 async def prepare(url: str) -> None:
-    """Make the role of the service, and remove the template of an earlier run."""
+    """Make the role and the database of the service, and remove the template of an earlier run."""
     connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
     try:
         if not await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", ROLE):
             await connection.execute(f"CREATE ROLE {ROLE} LOGIN")
         await connection.execute(f"DROP DATABASE IF EXISTS {TEMPLATE} WITH (FORCE)")
+        if not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", DATABASE):
+            await connection.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLE}")
     finally:
         await connection.close()
