@@ -127,12 +127,16 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     registry.add(http_metrics(request_stats), auth_metrics(attempts), task_metrics(tasks, lag := LoopLag()))
     registry.add(writer_metrics(*(feature.writer for feature in features if feature.writer is not None)))
     readiness.add("database", database_check(database))
+    readiness.add("replica", database.note, quiet=True)
     readiness.add("disk", disk_check(folder))
     readiness.add("tasks", tasks_check(tasks))
     kernel = KernelRoutes(readiness, registry, tokens, bodies, *(feature.table for feature in features))
     proxies, record = proxies or trusted_proxies(settings), audited.service.record_request
     public, rules = public_paths(kernel.tables), HostRules(settings.host, settings.allow_host)
-    gate = RequestGate(tokens, rules, public, request_stats, mounted, proxies=proxies, audit=record, guard=guard)
+    gate = RequestGate(
+        tokens, rules, public, request_stats, mounted,
+        proxies=proxies, audit=record, guard=guard, replica_reads=database.replica_reads(),
+    )  # fmt: skip
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, kernel.tables)
     service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, found, database, registry, outbox)

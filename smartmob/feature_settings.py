@@ -26,6 +26,14 @@ class DatabaseSettings:
     )
     query_timeout: float = setting(60.0, "Seconds after which a query is cancelled.", low=0.01)
     pool_size: int = setting(8, "Connections in the pool for reading and for bulk loads.", low=2, high=200)
+    read_url: str | None = setting(None, "Streaming replica of the database, for lists and histories.", secret=True)
+    read_url_file: Path | None = setting(None, "File with the URL of the replica.")
+    read_lag: float = setting(
+        10.0,
+        "Seconds that the replica may be behind, and for which a client that has changed something is not sent to it.",
+        low=1,
+        high=3600,
+    )
 
 
 @dataclass(frozen=True, slots=True)

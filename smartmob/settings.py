@@ -150,6 +150,8 @@ def load(flags: Mapping[str, object], env: Mapping[str, str], file: Path | None 
     ):
         if "database_url" in stronger:
             values.pop("database_url_file", None)
+        if "database_read_url" in stronger:
+            values.pop("database_read_url_file", None)
         values |= stronger
     if "database_url" not in values and "database_url_file" not in values and env.get("DATABASE_URL"):
         values["database_url"] = env["DATABASE_URL"]
@@ -164,6 +166,8 @@ def _assemble(values: Mapping[str, Any], token: str | None) -> Settings:
         nested.setdefault(option.group, {})[option.attribute] = value
     if url_file := nested.get("database", {}).get("url_file"):
         nested["database"]["url"] = secret(url_file, "--database-url-file")
+    if read_url_file := nested.get("database", {}).get("read_url_file"):
+        nested["database"]["read_url"] = secret(read_url_file, "--database-read-url-file")
     return Settings(
         **nested.get("", {}),
         database=DatabaseSettings(**nested.get("database", {})),

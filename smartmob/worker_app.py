@@ -144,7 +144,10 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
     registry.add(writer_metrics(*(each.writer for each in features if each.writer is not None)))
     tables = (measures.table, reporting.table)
     rules = HostRules(settings.host, settings.allow_host)
-    gate = RequestGate(tokens, rules, public_paths(tables), request_stats, mounted, proxies=trusted_proxies(settings))
+    gate = RequestGate(
+        tokens, rules, public_paths(tables), request_stats, mounted,
+        proxies=trusted_proxies(settings), replica_reads=database.replica_reads(),
+    )  # fmt: skip
     app = web.Application(middlewares=[_divided(gate, mounted, link)], client_max_size=settings.max_body)
     mounted |= mount(app, tables)
 

@@ -1,12 +1,15 @@
 """The distributed database of a run with SMARTMOB_TEST_CITUS_URL, which all tests of the run use one after the other.
 
 The address is that of an empty database on the coordinator, with the extension and the nodes. The tests must run in one
-process. `-m citus` runs those of the stores.
+process. `-m citus` runs all that have a database, so the stores of all features and the services on them.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import asyncpg
@@ -21,13 +24,15 @@ from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import clock
 from smartmob.stored_features import MIGRATED_FEATURES
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from tests.databases import STATE
 
 CITUS = "SMARTMOB_TEST_CITUS_URL"
 """The environment variable with the address of the coordinator's database."""
 
 _SHARDS = 4  # of each group: as few as show what several nodes do, since each has all partitions
 
-_TABLES = ", ".join(name for name in PLACEMENTS if name != migrations.LEDGER)
+_DELETIONS = [f"DELETE FROM {name}" for name in PLACEMENTS if name != migrations.LEDGER]  # our own names
+"""Empty all tables: a TRUNCATE of the partitions of all shards would take seconds for each test."""
 _ROWS_OF_MIGRATIONS = (
     "INSERT INTO command_numbers (name, next) VALUES ('request', 1)",
     "INSERT INTO host_progress (name, until) VALUES ('minutes', '-infinity')",
@@ -40,49 +45,88 @@ def url() -> str | None:
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Mark the tests of the stores, and skip those that need a cluster where there is none."""
+    """Mark the tests with a database, and skip those that need a cluster where there is none."""
     for item in items:
         if url() is None:
             if item.get_closest_marker("citus") is not None:
                 item.add_marker(pytest.mark.skip(reason=f"needs a cluster of Citus: {CITUS}"))
-        elif "database" in getattr(item, "fixturenames", ()) and "store" in item.nodeid.partition("::")[0]:
+        elif "database_url" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.citus)
 
 
 class CitusDatabases:
-    """Gives the distributed database to one test after the other, as `Databases` does with copies of a template."""
+    """Gives the distributed database to one test after the other, as `Databases` does with copies of a template.
+
+    A second database of the same test, as of a machine that joins a service, is on the coordinator alone.
+    """
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._ready = False
+        self._server, _, self._name = url.rpartition("/")
+        self._taken = False
+        self._as_made: object = None
+        self._numbers = itertools.count()
 
     async def take(self) -> str:
-        """Return the name of the database, with all tables and no rows."""
-        connection = await asyncpg.connect(self._url)
-        try:
-            if not self._ready:
-                await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES), DISTRIBUTOR)
-                await DISTRIBUTOR.distribute_all(connection, _SHARDS)
-                await citus.set_visibility(connection)
-                await TurretPartitions().ensure_ahead(connection, clock.now())
-                await self._make_host_partitions()
-                self._ready = True
-            await connection.execute(f"TRUNCATE {_TABLES}")
-            for statement in _ROWS_OF_MIGRATIONS:
+        """Return the name of a database with all tables and no rows."""
+        if self._taken:
+            name = await self.create("second")
+            async with self._connected(name) as connection:
+                await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES))
+            return name
+        async with self._connected(self._name) as connection:
+            if self._as_made is None or await connection.fetchrow(STATE) != self._as_made:
+                await self._make(connection)
+            for statement in (*_DELETIONS, *_ROWS_OF_MIGRATIONS):
                 await connection.execute(statement)
+        self._taken = True
+        return self._name
+
+    async def give_back(self, name: str) -> None:
+        """Leave the rows of the distributed database, for a look at them after a failure; drop another one."""
+        if name == self._name:
+            self._taken = False
+        else:
+            await self.drop(name)
+
+    async def create(self, prefix: str, options: str = "") -> str:
+        """Create an empty database on the coordinator and return its name."""
+        name = f"{prefix}_{os.getpid()}_{next(self._numbers)}"
+        await self._execute(f"CREATE DATABASE {name} {options}")
+        return name
+
+    async def drop(self, name: str) -> None:
+        """End all connections to a database, and delete it."""
+        await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self) -> None:
+        """Do nothing: no connection is kept."""
+
+    async def _execute(self, statement: str) -> None:
+        async with self._connected("postgres") as connection:
+            await connection.execute(statement)
+
+    @asynccontextmanager
+    async def _connected(self, name: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+        connection = await asyncpg.connect(f"{self._server}/{name}")
+        try:
+            yield connection
         finally:
             await connection.close()
-        return self._url.rpartition("/")[2]
+
+    async def _make(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Make the tables, anew after a test that has changed some: that takes seconds."""
+        for name in PLACEMENTS:
+            await connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
+        await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES), DISTRIBUTOR)
+        await DISTRIBUTOR.distribute_all(connection, _SHARDS)
+        await citus.set_visibility(connection)
+        await TurretPartitions().ensure_ahead(connection, clock.now())
+        await self._make_host_partitions()
+        self._as_made = await connection.fetchrow(STATE)
 
     async def _make_host_partitions(self) -> None:
-        database = Database(DatabaseSettings(url=self._url), None)
+        database = Database(DatabaseSettings(url=f"{self._server}/{self._name}"), None)
         await database.open()
         for series in (SAMPLES, MINUTES):
             await HostPartitions(database).keep(series, clock.now(), datetime.min.replace(tzinfo=UTC))
         await database.close()
-
-    async def give_back(self, name: str) -> None:
-        """Leave the rows, for a look at them after a failure."""
-
-    def close(self) -> None:
-        """Do nothing: no connection is kept."""

@@ -30,14 +30,14 @@ from smartmob.hosts.store.partitions import Partitions as HostPartitions
 from smartmob.kernel.db import migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
-from smartmob.kernel.embedded.roles import ADMIN
+from smartmob.kernel.embedded.roles import ADMIN, ROLE
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import umask
 from smartmob.settings import Settings
 from smartmob.stored_features import MIGRATED_FEATURES
 from smartmob.turrets.store.partitions import Partitions as TurretPartitions
-from tests import citus_databases, compiling, free_ports
+from tests import citus_databases, compiling, free_ports, own_server
 from tests.citus_databases import CitusDatabases
 from tests.databases import TEMPLATE, Databases
 from tests.ordering import arranged, place
@@ -123,8 +123,17 @@ def _postgres_url() -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = shared / "url"
         if not known.exists():
-            known.write_text(asyncio.run(_start_server(Path(os.environ[POSTGRES]) / "home")))
+            known.write_text(asyncio.run(_server()))
         return known.read_text()
+
+
+async def _server() -> str:
+    """Return the URL of the server with its template made."""
+    if (own := own_server.url()) is None:
+        own = await _start_server(Path(os.environ[POSTGRES]) / "home")
+    else:
+        await own_server.prepare(own)
+    return await _make_template(own)
 
 
 _POSTGRES = {
@@ -145,7 +154,7 @@ _POSTGRES = {
 async def _start_server(home: Path) -> str:
     tasks = TaskRegistry()
     postgres = EmbeddedPostgres(home, tasks)
-    address = await postgres.start()
+    await postgres.start()
     url = f"postgresql://{{}}@/{{}}?host={home}/socket"
     connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
     for name, value in _POSTGRES.items():
@@ -155,18 +164,23 @@ async def _start_server(home: Path) -> str:
     await postgres.stop()
     postgres = EmbeddedPostgres(home, tasks)
     await postgres.start()
-    connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
-    await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {address.user}")
-    await connection.close()
-    connection = await asyncpg.connect(url.format(address.user, TEMPLATE))
-    await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES))
-    await TurretPartitions().ensure_ahead(connection, clock.now())
-    await connection.close()
-    await _make_host_partitions(url.format(address.user, TEMPLATE))
     await tasks.close()
     # The server is for all workers, also when this one has ended.
     postgres.watchdog.kill()
-    return url.format(address.user, "{}")
+    return url
+
+
+async def _make_template(url: str) -> str:
+    """Make the database of which the others are copies; return the URL of one with a placeholder for its name."""
+    connection = await asyncpg.connect(url.format(ADMIN, "postgres"))
+    await connection.execute(f"CREATE DATABASE {TEMPLATE} OWNER {ROLE}")
+    await connection.close()
+    connection = await asyncpg.connect(url.format(ROLE, TEMPLATE))
+    await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES))
+    await TurretPartitions().ensure_ahead(connection, clock.now())
+    await connection.close()
+    await _make_host_partitions(url.format(ROLE, TEMPLATE))
+    return url.format(ROLE, "{}")
 
 
 async def _make_host_partitions(url: str) -> None:

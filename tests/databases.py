@@ -38,7 +38,7 @@ _SCHEMA = ", ".join(
     for key, names in _CATALOGS.items()
     for name in names
 )
-_STATE = f"""
+STATE = f"""
 SELECT {_SCHEMA}, (SELECT md5(string_agg(m::text, ' ' ORDER BY m::text)) FROM schema_migrations AS m),
     (SELECT (datacl, datconnlimit, datallowconn)::text FROM pg_database WHERE datname = current_database()),
     (SELECT string_agg(s::text, ' ') FROM pg_db_role_setting AS s JOIN pg_database AS d ON s.setdatabase = d.oid
@@ -137,7 +137,7 @@ class Databases:
         await self._execute(f"CREATE DATABASE {name} OWNER {ROLE} TEMPLATE {TEMPLATE} STRATEGY file_copy")
         if self._as_made is None:
             connection = await self._connect(name)
-            self._as_made = await connection.fetchrow(_STATE)
+            self._as_made = await connection.fetchrow(STATE)
             self._clear_rows = _CLEAR % "".join(
                 [await _insertion(connection, row[0]) for row in await connection.fetch(_FILLED)]
             )
@@ -159,7 +159,7 @@ class Databases:
         try:
             if name not in self._kept:
                 self._kept[name] = await self._connect(name)
-            if await self._kept[name].fetchrow(_STATE) != self._as_made:
+            if await self._kept[name].fetchrow(STATE) != self._as_made:
                 return False
             await self._kept[name].execute(self._clear_rows)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):

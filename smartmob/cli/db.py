@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from smartmob.kernel.runtime import clock
 
 if TYPE_CHECKING:
     from smartmob.kernel.maintenance.restore import Restored
+
+_SECOND_LOOK_SECONDS = 1.1  # after a look at a replica: by then the position of the first one has been replayed
 
 
 @click.group("db", cls=CommandGroup)
@@ -55,12 +58,13 @@ def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
             cluster = await cluster_status(connection, PLACEMENTS)
         finally:
             await connection.close()
+        replica = await _replica(place.database)
         good = not status.missing and status.wrong is None
         if as_json:
             known = {"database": place.name, "serving": place.serving, **msgspec.to_builtins(status)}
-            printing.print_json({**known, "cluster": msgspec.to_builtins(cluster)})
+            printing.print_json({**known, "replica": replica, "cluster": msgspec.to_builtins(cluster)})
         else:
-            _print_status(place, status, {} if cluster is None else cluster.table_bytes)
+            _print_status(place, status, {} if cluster is None else cluster.table_bytes, replica)
             if cluster is not None:
                 db_cluster.print_cluster(cluster)
         return 0 if good else 1
@@ -68,7 +72,22 @@ def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
     return run(config, flags, use)
 
 
-def _print_status(place: Any, status: Any, distributed: Mapping[str, int]) -> None:
+async def _replica(database: Any) -> dict[str, Any] | None:
+    """Return the state of the replica, or None without one; a delay takes two looks to be known."""
+    if database.replica is None:
+        return None
+    state = await database.replica.check()
+    if state.behind is None:
+        await asyncio.sleep(_SECOND_LOOK_SECONDS)
+        state = await database.replica.check()
+    return {"problem": state.problem, "behind_seconds": state.behind}
+
+
+def _of_replica(replica: Mapping[str, Any]) -> str:
+    return str(replica["problem"] or f"{replica['behind_seconds']:.1f} s behind")
+
+
+def _print_status(place: Any, status: Any, distributed: Mapping[str, int], replica: Mapping[str, Any] | None) -> None:
     """Print the state of a database; `distributed` are the bytes of tables of which the database itself has no rows."""
     backup, embedded = status.backup, " with a service running on it" if place.serving else ""
     missing = f", missing: {', '.join(status.missing)} (smartmob db migrate)" if status.missing else ""
@@ -86,6 +105,7 @@ def _print_status(place: Any, status: Any, distributed: Mapping[str, int]) -> No
             ("migrations", f"{status.applied} applied{missing}"),
             *((("not usable", status.wrong),) if status.wrong else ()),
             ("last backup", last),
+            *((("replica", _of_replica(replica)),) if replica is not None else ()),
         ),
     )
     rows = (

@@ -13,7 +13,8 @@ from smartmob.cli.serve import flag
 from smartmob.environment import environment
 from smartmob.settings import OPTIONS, Settings, load
 
-_NAMES = ("data_dir", "database_url", "database_url_file", "database_wait")
+_REPLICA = ("database_read_url", "database_read_url_file", "database_read_lag")
+_NAMES = ("data_dir", "database_url", "database_url_file", "database_wait", *_REPLICA)
 _OPTIONS = tuple(option for option in OPTIONS if option.name in _NAMES)
 
 Use = Callable[[Any], Awaitable[int | None]]

@@ -39,7 +39,7 @@ def build(
     In a worker it has no background tasks, and tells the owner which verdicts it has made invalid.
     """
     settings = dependencies.settings.metrics
-    reader, writer = MetricsReader(dependencies.database), MetricsWriter(dependencies.database)
+    reader, writer = MetricsReader(dependencies.database.reader), MetricsWriter(dependencies.database)
     live = dependencies.writer("metrics", writer.commit, MetricsStored, shards=writer.shards)
     window = timedelta(seconds=settings.run_window)
     rules = PlaceRules(
@@ -49,9 +49,11 @@ def build(
         settings.shared_names,
     )
     runs = RunFinder(reader, window, rules, host_load)
+    # Verdicts are kept until something arrives that changes them: they may not be made of older rows.
+    newest = RunFinder(MetricsReader(dependencies.database), window, rules, host_load)
     histories, cache = HistoryReader(dependencies.database), VerdictCache[Any]()
     environments = EnvironmentFinder(histories, rules)
-    comparisons = ComparisonService(histories, runs, window, environments, host_load, cache)
+    comparisons = ComparisonService(histories, newest, window, environments, host_load, cache)
     bus = dependencies.bus
     verdicts = OutdatedVerdicts(bus) if in_worker else comparisons
     bus.subscribe(VerdictsOutdated, partial(outdated_verdicts.apply, comparisons))

@@ -77,6 +77,9 @@ SELECT *, now() FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::
 ON CONFLICT (item_id) DO UPDATE SET asked_at = excluded.asked_at
 WHERE excluded.asked_at - test_items.asked_at > interval '1 hour';
 
+-- name: recent_items
+SELECT item_id FROM test_items WHERE item_id = ANY ($1::uuid[]) AND asked_at > now() - interval '1 hour';
+
 -- name: lock_items_shared
 SELECT pg_advisory_xact_lock_shared(7330461121);
 
@@ -97,6 +100,9 @@ DELETE FROM test_items WHERE item_id = ANY ($1::uuid[]) AND asked_at < now() - $
 INSERT INTO test_session_contexts (session_h, context_h)
 SELECT * FROM unnest($1::text[], $2::text[])
 ON CONFLICT (session_h, context_h) DO NOTHING;
+
+-- name: insert_session_context
+INSERT INTO test_session_contexts (session_h, context_h) VALUES ($1, $2) ON CONFLICT (session_h, context_h) DO NOTHING;
 
 -- name: open_block
 INSERT INTO test_metric_blocks (block) VALUES ($1) ON CONFLICT (block) DO NOTHING;

@@ -20,7 +20,7 @@ PARTITIONS = FORMATS
 def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[TurretsService]:
     """Return the feature; the headquarters listens if the setting `hq` is on. `host_load` tells the load of hosts."""
     settings = dependencies.settings
-    reader, writer = TurretsReader(dependencies.database), TurretsWriter(dependencies.database)
+    reader, writer = TurretsReader(dependencies.database.reader), TurretsWriter(dependencies.database)
     batches = dependencies.writer("turrets", writer.commit, shards=writer.shards)
     hq = Headquarters(
         str(settings.data_dir),

@@ -28,12 +28,12 @@ class HostsReader:
     """Reads machines and their samples."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._primary, self._database = database, database.reader
         self._sql = load_queries()
 
     async def secret(self, name: str) -> Record | None:
         """Return the columns `own`, `salt` and `secret` of a machine, or None."""
-        return await self._database.fetchrow(self._sql["select_secret"], name)
+        return await self._primary.fetchrow(self._sql["select_secret"], name)
 
     async def hosts(self, after: str, limit: int) -> list[Record]:
         """Return up to `limit` machines after a name, in the order of their names, each with its newest sample."""

@@ -19,8 +19,11 @@ from asyncpg.pool import PoolConnectionProxy
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db import timestamps
+from smartmob.kernel.db.reading import Reading, ReplicaReading
+from smartmob.kernel.db.replica import Replica
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.observability.event_logger import get_logger
+from smartmob.kernel.runtime.replica_reads import ReplicaReads
 
 log = get_logger()
 
@@ -70,7 +73,7 @@ def is_duplicate(error: BaseException) -> bool:
     return of_node or isinstance(error, asyncpg.UniqueViolationError)
 
 
-class Database:
+class Database(Reading):
     """The database of one service. After `open` you must `close`."""
 
     def __init__(self, settings: DatabaseSettings, embedded: EmbeddedPostgres | None) -> None:
@@ -79,6 +82,22 @@ class Database:
         self._embedded = embedded
         self._connect_arguments: dict[str, Any] = {}
         self._pool: asyncpg.Pool[Record] | None = None
+        self.replica = None if settings.read_url is None else Replica(self, settings.read_lag)
+
+    @property
+    def reader(self) -> Reading:
+        """Return what reads from the replica, if there is one, in requests that allow it."""
+        if self.replica is None:
+            return self
+        return ReplicaReading(self, self.replica, self._settings.query_timeout)
+
+    def replica_reads(self) -> ReplicaReads | None:
+        """Return what decides which requests may be answered from the replica, or None without one."""
+        return None if self.replica is None else ReplicaReads(self._settings.read_lag)
+
+    async def note(self) -> str | None:
+        """Return why the replica is not read, if there is one, for the health of the service."""
+        return None if self.replica is None else await self.replica.note()
 
     @property
     def connect_arguments(self) -> Mapping[str, str]:
@@ -112,21 +131,28 @@ class Database:
         else:
             self._connect_arguments = {"dsn": self._settings.url}
             self._pool = await self._wait_for_server()
+        if self.replica is not None:
+            assert self._settings.read_url is not None
+            await self.replica.open(self._settings.read_url, **self._pool_arguments)
 
     async def _create_pool(self) -> asyncpg.Pool[Record]:
         """Return a pool with one connection."""
-        return await asyncpg.create_pool(
-            min_size=1,
-            max_size=self._settings.pool_size,
-            timeout=_CONNECT_SECONDS,
-            statement_cache_size=self._settings.statement_cache_size,
-            init=timestamps.set_codec,
-            reset=_keep_session,
-            **self._connect_arguments,
-        )
+        return await asyncpg.create_pool(min_size=1, **self._pool_arguments, **self._connect_arguments)
+
+    @property
+    def _pool_arguments(self) -> dict[str, Any]:
+        return {
+            "max_size": self._settings.pool_size,
+            "timeout": _CONNECT_SECONDS,
+            "statement_cache_size": self._settings.statement_cache_size,
+            "init": timestamps.set_codec,
+            "reset": _keep_session,
+        }
 
     async def close(self) -> None:
         """Close the connections and stop the embedded server."""
+        if self.replica is not None:
+            await self.replica.close()
         if self._pool is not None:
             try:
                 async with asyncio.timeout(_CONNECT_SECONDS):
@@ -189,17 +215,10 @@ class Database:
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
-    async def fetch(self, query: str, *arguments: object) -> list[Record]:
-        """Return the rows of a `query` that only reads."""
-        return await self.run(lambda connection: connection.fetch(query, *arguments))
-
-    async def fetchrow(self, query: str, *arguments: object) -> Record | None:
-        """Return the first row of a `query` that only reads, or None."""
-        return await self.run(lambda connection: connection.fetchrow(query, *arguments))
-
-    async def fetchval(self, query: str, *arguments: object) -> Any:
-        """Return the first value of a `query` that only reads, or None."""
-        return await self.run(lambda connection: connection.fetchval(query, *arguments))
+    async def fetchrow_at_once(self, query: str, seconds: float) -> Record | None:
+        """Return the first row of a `query` without retries."""
+        async with self._acquire_for(seconds) as connection:
+            return await connection.fetchrow(query)
 
     async def ping(self, seconds: float = 1.0) -> None:
         """Check that the server answers within `seconds`; raises Unavailable."""

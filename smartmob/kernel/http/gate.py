@@ -35,6 +35,7 @@ from smartmob.kernel.http.response_headers import REQUEST_ID_HEADER, add_securit
 from smartmob.kernel.http.routing import REFUSED, Route
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.observability.log import REQUEST_ID, AccessLog, FinishedRequest
+from smartmob.kernel.runtime.replica_reads import ReplicaReads
 from smartmob.settings import Settings
 
 log = get_logger()
@@ -126,7 +127,7 @@ class RequestGate:
     """Decides whether a request reaches its handler, and answers it if not.
 
     `public` holds the paths that need no token, `routes` our route of each of aiohttp's, and `proxies` the reverse
-    proxies that are believed.
+    proxies that are believed. `replica_reads` are there if the database has a replica.
     """
 
     tokens: TokenAuthenticator
@@ -138,6 +139,7 @@ class RequestGate:
     proxies: Proxies = field(default_factory=TrustedProxies)
     audit: Audit = _not_audited
     guard: ReservationGuard = field(default_factory=ReservationGuard)
+    replica_reads: ReplicaReads | None = None
 
     def authorise(self, request: web.Request, forwarded_host: str | None = None) -> Principal | None:
         """Return the principal of the token that the request shows, or None if it needs no token.
@@ -203,6 +205,7 @@ class RequestGate:
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
         """Return the application's only middleware."""
         perf_counter, request_stats, new_request_id = time.perf_counter, self.request_stats, self.new_request_id
+        replica_reads = self.replica_reads
 
         @web.middleware
         async def handle(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -217,6 +220,9 @@ class RequestGate:
                 if forwarded is not None:
                     request = _as_seen_by_proxy(request, forwarded)
                 principal = self.authorise(request, None if forwarded is None else forwarded.host)
+                if replica_reads is not None:
+                    upgrades = hdrs.UPGRADE in request.headers
+                    replica_reads.begin(request.method, request.remote, websocket=upgrades)
                 route = self.routes.get(request.match_info.route)
                 if request.rel_url.raw_query_string:
                     self._check_query(request)

@@ -185,6 +185,7 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     files = {
         "token file": settings.token_file,
         "file of the database URL": settings.database.url_file,
+        "file of the replica's URL": settings.database.read_url_file,
         "key of the certificate": settings.tls_key,
         "file of the CURVE key": settings.turrets.hq_curve_key_file,
     }

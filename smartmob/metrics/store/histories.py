@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Database, Record
+from smartmob.kernel.db.reading import Reading, Record
 from smartmob.metrics.model import MEASURES, Context
 from smartmob.metrics.store.reader import PACKAGE
 from smartmob.metrics.verdict.place import Origin
@@ -64,7 +64,7 @@ class PastSession:
 class HistoryReader:
     """Reads sessions by their context, and values by session and test."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reading) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
 

@@ -8,7 +8,8 @@ from datetime import datetime
 import orjson
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, unavailable
+from smartmob.kernel.db.database import is_unavailable, unavailable
+from smartmob.kernel.db.reading import Connection, Reading, Record
 from smartmob.metrics.model import MEASURES, Context, MetricFilter, RunMember, Session, SessionFilter, tag_list
 
 PACKAGE = "smartmob.metrics"
@@ -47,7 +48,7 @@ class _Query:
 class MetricsReader:
     """Reads contexts, sessions, tests and metrics."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reading) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -30,6 +30,8 @@ _BLOCK_RANDOM_BITS = 22
 _MAX_KNOWN_ROWS = 50_000  # tests, or links, that are remembered as stored
 _KNOWN_SECONDS = 3600.0  # after which they are stored again, so that they are not removed as unused
 _EXPIRED_BLOCKS_AT_ONCE = 25  # about 100,000 metrics for each statement
+_FEW_LINKS = 16
+"""Links that are stored one by one in a distributed table: each commits on one node alone, all together on each."""
 _ITEMS_AT_ONCE = 1_000  # tests that one statement checks
 _ITEMS_PER_ROUND = 50_000  # tests that are checked every hour
 _FIRST_ITEM = UUID(int=0)
@@ -46,8 +48,8 @@ class MetricsWriter:
         self._database = database
         self._sql = queries.load(PACKAGE)
         self._blocks = BlockAllocator()
-        self._known = _KnownRows(database, self._sql)
         self.shards: RowShards[MetricRow] = RowShards("test_metrics", lambda row: row.session_h)
+        self._known = _KnownRows(database, self._sql, self.shards)
         # A load that stores a new test needs a second connection for a moment, so loads may not take all.
         self._bulk_loads = asyncio.Semaphore(max(1, database.pool_size - 1))
         self._connections: WeakSet[Connection] = WeakSet()
@@ -365,9 +367,11 @@ class _KnownRows:
     as unused.
     """
 
-    def __init__(self, database: Database, sql: Mapping[str, str]) -> None:
+    def __init__(self, database: Database, sql: Mapping[str, str], shards: RowShards[MetricRow]) -> None:
         self._database = database
         self._sql = sql
+        self._shards = shards
+        self._storing = asyncio.Lock()
         self._items: dict[ItemKey, UUID] = {}
         self._links: set[tuple[str, str]] = set()
         self._since = clock.steady()
@@ -392,18 +396,37 @@ class _KnownRows:
         new_links = {(row.session_h, row.context_h) for row in rows} - self._links
         # Computed before the first await, since another writer may call `forget` meanwhile.
         ids = [known.get(row.item) or new_items[row.item] for row in rows]
-        if new_items or new_links:
-            async with self._database.acquire() as connection:
-                # Sorted, so that two services that write the same rows wait for each other and do not deadlock.
-                if new_items:
-                    found = sorted((ident, *key) for key, ident in new_items.items())
-                    await connection.execute(self._sql["insert_items"], *map(list, zip(*found, strict=True)))
-                if new_links:
-                    pairs = zip(*sorted(new_links), strict=True)
-                    await connection.execute(self._sql["insert_session_contexts"], *map(list, pairs))
-            self._items |= new_items
-            self._links |= new_links
+        if self._shards.active and (new_items or new_links):
+            # Batches of several shards are written at a time: one of them stores what others lack, too.
+            async with self._storing:
+                new_items = {key: ident for key, ident in new_items.items() if key not in self._items}
+                new_links -= self._links
+                await self._store(new_items, new_links)
+        else:
+            await self._store(new_items, new_links)
         return ids
+
+    async def _store(self, new_items: Mapping[ItemKey, UUID], new_links: Set[tuple[str, str]]) -> None:
+        if not new_items and not new_links:
+            return
+        async with self._database.acquire() as connection:
+            # Sorted, so that two services that write the same rows wait for each other and do not deadlock.
+            items = sorted((ident, *key) for key, ident in new_items.items())
+            if self._shards.active and items:
+                # All nodes take part in a change of a reference table, but the coordinator alone reads it.
+                rows = await connection.fetch(self._sql["recent_items"], [item[0] for item in items])
+                recent = {row["item_id"] for row in rows}
+                items = [item for item in items if item[0] not in recent]
+            if items:
+                await connection.execute(self._sql["insert_items"], *map(list, zip(*items, strict=True)))
+            if self._shards.active and len(new_links) <= _FEW_LINKS:
+                for link in sorted(new_links):
+                    await connection.execute(self._sql["insert_session_context"], *link)
+            elif new_links:
+                pairs = zip(*sorted(new_links), strict=True)
+                await connection.execute(self._sql["insert_session_contexts"], *map(list, pairs))
+        self._items |= new_items
+        self._links |= new_links
 
 
 class BlockAllocator:

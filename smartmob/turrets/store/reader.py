@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Database, Record, is_unavailable, unavailable
+from smartmob.kernel.db.database import is_unavailable, unavailable
+from smartmob.kernel.db.reading import Reading, Record
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.model import Counters, Member, RunConfig, Source
 from smartmob.turrets.protocol import ErrorKind, Slice
@@ -56,7 +57,7 @@ class StoredTotals:
 class TurretsReader:
     """Reads runs, turrets, results and slices."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Reading) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
 

@@ -218,9 +218,10 @@ async def _waits(url: str) -> bool:
     try:
         # Of this database: the other tests of the run have theirs on the same server.
         query = (
-            "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database WHERE NOT granted AND datname = $1"
+            "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database "
+            "WHERE NOT granted AND datname = current_database()"
         )
-        return bool(await connection.fetchval(query, url.rpartition("@/")[2].partition("?")[0]))
+        return bool(await connection.fetchval(query))
     finally:
         await connection.close()
 
