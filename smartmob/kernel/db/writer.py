@@ -204,9 +204,14 @@ class GroupCommitWriter(Generic[R]):
             finally:
                 self._busy.discard(shard)
                 # After an unexpected exception, too, no caller may wait for an answer that never comes.
+                rows = 0
                 for submission in batch:
-                    _fail(submission, Unavailable("the writer failed; it is not known whether this was stored"))
-                self.stats.waiting -= sum(len(submission.rows) for submission in batch)
+                    rows += len(submission.rows)
+                    if not submission.done.done():
+                        submission.done.set_exception(
+                            Unavailable("the writer failed; it is not known whether this was stored")
+                        )
+                self.stats.waiting -= rows
                 self._space_freed.set()
                 if self._closing:
                     self._submitted.set()

@@ -16,6 +16,7 @@ from aiohttp.streams import StreamReader
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel.http.gate import RequestGate
+from smartmob.kernel.http.json_response import JSONResponse
 from smartmob.kernel.http.ws_frames import FramePosition
 
 TURN_BYTES = 8 * 1024
@@ -91,6 +92,11 @@ class Connection(web.RequestHandler):
                 self._parse_turn()
         else:
             self._parse(data)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on after a pause. A body that has arrived with its head, as most have, was never paused."""
+        if self._reading_paused or self._buffer_paused or self._input:
+            super().resume_reading(resume_parser)
 
     def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:
         """Parse the frames of a WebSocket from now on, the waiting input first."""
@@ -194,6 +200,14 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer, then discard a bounded rest of the unread body, or close the connection."""
+        if (
+            resp.__class__ is JSONResponse
+            and request.content.is_eof()
+            and not (self._upgraded or self._is_refused or self._input)
+            and request._post is None
+            and resp.write_at_once(request)
+        ):
+            return resp, False
         if _has_faulty_framing(request):
             resp.force_close()
             self.close()

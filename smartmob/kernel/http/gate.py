@@ -210,13 +210,14 @@ class RequestGate:
         @web.middleware
         async def handle(request: web.Request, handler: Any) -> web.StreamResponse:
             started = perf_counter()
-            given = request.headers.get(REQUEST_ID_HEADER)
+            headers = request.headers
+            given = headers.get(REQUEST_ID_HEADER)
             request_id = given if given is not None and _VALID_REQUEST_ID.fullmatch(given) else new_request_id()
             REQUEST_ID.set(request_id)
             request_stats.active += 1
             route: Route | None = None
             try:
-                forwarded = self.proxies.client(request.remote, request.headers)
+                forwarded = self.proxies.client(request.remote, headers)
                 if forwarded is not None:
                     request = _as_seen_by_proxy(request, forwarded)
                 principal = self.authorise(request, None if forwarded is None else forwarded.host)
@@ -226,7 +227,8 @@ class RequestGate:
                 route = self.routes.get(request.match_info.route)
                 if request.rel_url.raw_query_string:
                     self._check_query(request)
-                RESERVATION.set(request.headers.get(HEADER, ""))
+                if (shown := headers.get(HEADER)) is not None:
+                    RESERVATION.set(shown)
                 if route is not None and route.starts_work:
                     self.guard.check()
                 response: web.StreamResponse

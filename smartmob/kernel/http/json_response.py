@@ -58,28 +58,34 @@ class JSONResponse(web.StreamResponse):
         self._json_keep_alive = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        if self._sent:
+        if self._sent or self.write_at_once(request):
             return None
         self._sent = True
-        transport = request.transport
         self._json_keep_alive = bool(self._json_keep_alive and request.keep_alive)
+        return await self._prepare_fallback(request)
+
+    def write_at_once(self, request: web.BaseRequest) -> bool:
+        """Write the whole answer and return True; return False where aiohttp has to write it, or it is written."""
+        transport = request.transport
         if (
-            transport is None
+            self._sent
+            or transport is None
             or transport.is_closing()
             or len(self.body) > _MAX_DIRECT_BYTES
             or transport.get_write_buffer_size()  # the client reads too slowly: aiohttp waits for it
             or request.version != HttpVersion11
             or request.method == "HEAD"
-            or not self._json_keep_alive
+            or not (self._json_keep_alive and request.keep_alive)
         ):
-            return await self._prepare_fallback(request)
+            return False
+        self._sent = True
         extra = "".join([f"{name}: {value}\r\n" for name, value in self._json_headers.items()])
         head = (
             f"{_STATUS_LINES[self._json_status]}\r\nContent-Type: {self._media_type}\r\n{extra}"
             f"Content-Length: {len(self.body)}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER}\r\n\r\n"
         )
         transport.write(head.encode("latin-1") + self.body)
-        return None
+        return True
 
     async def write_eof(self, data: bytes = b"") -> None:
         if self._fallback is not None:

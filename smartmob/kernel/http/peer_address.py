@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from aiohttp import hdrs, web
@@ -12,6 +13,8 @@ Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _OF_PROXIES = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.VIA, "X-Real-IP")
 """Headers that a proxy adds. The connection then comes from the proxy, and the headers can be forged."""
+_MOST_REMEMBERED = 1024
+"""Texts of addresses, most of which are those of machines that send a sample each second: to parse one takes 2 µs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,13 @@ def from_ends(peername: object, sockname: object) -> PeerAddress | None:
 
 
 def _address(name: object) -> Address | None:
-    if not isinstance(name, tuple) or not name:
-        return None
+    return _parsed(str(name[0])) if isinstance(name, tuple) and name else None
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _parsed(text: str) -> Address | None:
     try:
-        address = ipaddress.ip_address(str(name[0]))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
     # A socket for both families shows IPv4 addresses in this form.

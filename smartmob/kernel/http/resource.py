@@ -75,6 +75,11 @@ class PathResource(web.AbstractResource):
         """Return the path with the names of its parameters in braces."""
         return self._model.canonical
 
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether the path has no parameters."""
+        return self._pattern is None
+
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """Return the route of a request with its parameters, or None, and the methods that its path has here."""
         path = request.rel_url.path_safe

@@ -22,6 +22,7 @@ from smartmob.environment import environment
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.http import tls
 from smartmob.kernel.http.connection import Connection
+from smartmob.kernel.http.fixed_paths import FixedPaths
 from smartmob.kernel.http.gate import RequestGate, malformed_reason
 from smartmob.kernel.http.response_headers import SERVER
 from smartmob.kernel.observability.event_logger import get_logger
@@ -53,8 +54,8 @@ _MALFORMED_REQUESTS = _MalformedRequests()
 class _Server(web.Server):
     """Creates a `Connection` for each accepted connection."""
 
-    def __init__(self, made: web.Server, gate: RequestGate, options: dict[str, Any]) -> None:
-        super().__init__(made.request_handler, request_factory=made.request_factory)
+    def __init__(self, made: web.Server, app: web.Application, gate: RequestGate, options: dict[str, Any]) -> None:
+        super().__init__(FixedPaths(app, made.request_handler), request_factory=made.request_factory)
         self._gate = gate
         self._options = options
 
@@ -80,7 +81,7 @@ class Runner(web.AppRunner):
         self._options = options
 
     async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._gate, self._options)
+        return _Server(await super()._make_server(), self.app, self._gate, self._options)
 
 
 async def _set_server_header(_: web.Request, response: web.StreamResponse) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
@@ -88,10 +89,14 @@ def render_kv(event: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={_word(value)}" for key, value in event.items())
 
 
+_PLAIN = re.compile(r"[A-Za-z0-9/._:-]+")
+"""Texts that are certainly words: paths and ids of requests are, mostly. All others are looked at more closely."""
+
+
 def _word(value: object) -> str:
     if value.__class__ is str:
         text = str(value)
-        if text.isalnum():
+        if _PLAIN.fullmatch(text):
             return text
     elif isinstance(value, float):
         return f"{value:.6f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -75,7 +76,7 @@ class OwnerLink:
 
     def ready(self) -> None:
         """Tell the owner that this worker answers requests."""
-        self._send(Started())
+        self._send(Started(os.getpid()))
 
     async def failed(self, reason: str) -> None:
         """Tell the owner why this worker cannot start."""

@@ -43,6 +43,12 @@ _STEP_SECONDS = 1.0
 """The longest time that a request of the owner waits for a worker that does not answer."""
 _HEARTBEAT_SECONDS = 2.0
 """The most that the figures of a worker are behind when it is killed."""
+_MOST_MISSED_HEARTBEATS = 15
+"""Heartbeats in a row without an answer after which a worker counts as hung: 30 s, as long as gunicorn waits.
+
+They are counted by the owner, and not by the clock, so that workers are not killed when all processes of the service
+were stopped together for a while, as a debugger or a suspended machine does.
+"""
 _PROVEN_SECONDS = 10.0
 """The age from which a worker that ends is replaced at once."""
 PAUSES_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -163,10 +169,21 @@ class WorkerPool:
             worker.close()
 
     async def _run_heartbeat(self) -> None:
-        """Background task: keep the figures of the workers fresh."""
+        """Background task: keep the figures of the workers fresh, and replace hung workers."""
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
-            await self.in_step()
+            await self.heartbeat()
+
+    async def heartbeat(self) -> None:
+        """Ask all workers for their figures, and kill those that have not answered for long, so that they are replaced.
+
+        Such a worker answers no request, and the system would go on giving it its share of the connections.
+        """
+        await self.in_step()
+        for worker in self._workers.values():
+            if worker.ready and worker.missed_heartbeats() >= _MOST_MISSED_HEARTBEATS:
+                log.error("worker.hung", worker=worker.number, heartbeats=_MOST_MISSED_HEARTBEATS)
+                worker.kill()
 
     async def _launch(self, number: int, pause: float) -> WorkerProcess:
         messages, their_messages = socket.socketpair()
@@ -237,9 +254,9 @@ class WorkerPool:
 
     def _handle(self, worker: WorkerProcess, message: object) -> None:
         match message:
-            case Started():
+            case Started(pid=pid):
                 self._failed_starts = 0
-                worker.started_with(None)
+                worker.started_with(None, pid)
                 log.info("worker.started", worker=worker.number)
             case Failed(reason=reason):
                 worker.reason = reason

@@ -31,7 +31,9 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
 
 
 class Started(msgspec.Struct, frozen=True, tag="started"):
-    """The worker answers requests."""
+    """The worker, a process with the id `pid`, answers requests."""
+
+    pid: int
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Set
@@ -23,6 +24,8 @@ class WorkerProcess:
         self.ready = False
         self.replaces = False
         self.responsive = True
+        self._pid: int | None = None
+        self._missed = 0
         self.reason: str | None = None
         self.figures = Figures()
         self.started: asyncio.Future[str | None] = loop.create_future()
@@ -70,7 +73,7 @@ class WorkerProcess:
 
     def answered(self, number: int, figures: Figures) -> None:
         """Keep the answer to a ping."""
-        self.figures, self.responsive = figures, True
+        self.figures, self.responsive, self._missed = figures, True, 0
         for given in [waiting for waiting in self._pings if waiting <= number]:
             self._settle(self._pings.pop(given))
 
@@ -79,9 +82,20 @@ class WorkerProcess:
         if not late.isdisjoint(self._pings.values()):
             self.responsive = False
 
-    def started_with(self, reason: str | None) -> None:
-        """Keep that the worker answers requests, or the reason why it cannot."""
-        self.ready = reason is None
+    def missed_heartbeats(self) -> int:
+        """Count a heartbeat; return the number of those in a row, this one included, at which there was no answer."""
+        self._missed = 0 if self.responsive else self._missed + 1
+        return self._missed
+
+    def kill(self) -> None:
+        """Kill the process, which may be stopped or in an endless loop. What follows is as if it had crashed."""
+        if self._pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    def started_with(self, reason: str | None, pid: int | None = None) -> None:
+        """Keep that the worker answers requests, with its process id, or the reason why it cannot."""
+        self.ready, self._pid = reason is None, pid
         if not self.started.done():
             self.started.set_result(reason)
 

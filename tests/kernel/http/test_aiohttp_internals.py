@@ -40,6 +40,7 @@ OVERRIDDEN: dict[str, tuple[type, type, dict[str, list[str]]]] = {
         {
             "connection_lost": ["self", "exc"],
             "data_received": ["self", "data"],
+            "resume_reading": ["self", "resume_parser"],
             "set_parser": ["self", "parser", "data_received_cb"],
             "_resume_transport_reading": ["self"],
             "handle_error": ["self", "request", "status", "exc", "message"],
@@ -87,6 +88,13 @@ def test_aiohttp_uses_only_what_a_json_response_has() -> None:
     used = {node.attr for node in members if getattr(node.value, "id", "") in ("resp", "response")}
     assert used == {"prepare", "write_eof", "keep_alive", "force_close"}
     assert used <= set(vars(JSONResponse))
+
+
+def test_requests_have_the_members_that_shorter_ways_set_and_read() -> None:
+    """FixedPaths sets what the router found in a request, and the connection looks for a form that was read."""
+    assert {"_match_info", "_post"} <= web.Request.ATTRS
+    assert list(inspect.signature(web.UrlMappingMatchInfo.__init__).parameters) == ["self", "match_dict", "route"]
+    assert list(inspect.signature(web.Application._handle).parameters) == ["self", "request"]
 
 
 def test_connections_accept_the_options_that_the_server_passes() -> None:

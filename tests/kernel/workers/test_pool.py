@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +20,7 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.workers import forker
 from smartmob.kernel.workers import worker_messages as messages
-from smartmob.kernel.workers.pool import WorkerPool
+from smartmob.kernel.workers.pool import _MOST_MISSED_HEARTBEATS, WorkerPool
 from smartmob.kernel.workers.worker_messages import Failed, Figures, Ping, Pong, Published, Started, Stop, Welcome
 from tests.waiting import until
 
@@ -45,7 +47,7 @@ def _work(number: int, connection: socket.socket, _streams: socket.socket, _list
                 _send(connection, Failed("no disk is left"))
                 return 1
             case Welcome():
-                _send(connection, Started())
+                _send(connection, Started(os.getpid()))
             case Published(value=value):
                 handled += 1
                 if msgspec.json.decode(value, type=_Told).end == number:
@@ -106,6 +108,30 @@ async def test_a_worker_that_ends_is_replaced_and_its_figures_stay() -> None:
         await until(lambda: pool._workers[2] is not first)
         assert await pool._workers[2].started is None
         assert await pool.check() is None
+
+
+async def test_a_hung_worker_is_replaced_after_many_heartbeats_without_an_answer() -> None:
+    """A worker that is stopped is left alone for a while, then killed; one that answers again in time is kept."""
+    async with _pool() as (pool, _):
+        await pool.start(_refuse_streams)
+        kept, hung = pool._workers[1], pool._workers[2]
+        assert hung._pid is not None
+        os.kill(hung._pid, signal.SIGSTOP)
+        for _beat in range(_MOST_MISSED_HEARTBEATS - 1):
+            await pool.heartbeat()
+        assert await pool.check() is None
+        await pool.heartbeat()
+        assert await hung.status == -signal.SIGKILL
+        await until(lambda: pool._workers[2] is not hung)
+        assert await pool._workers[2].started is None
+        assert pool._workers[1] is kept
+        os.kill(pid := kept._pid or 0, signal.SIGSTOP)
+        for _beat in range(_MOST_MISSED_HEARTBEATS - 1):
+            await pool.heartbeat()
+        os.kill(pid, signal.SIGCONT)
+        await until(lambda: kept.responsive)
+        await pool.heartbeat()
+        assert kept.ready
 
 
 async def test_a_worker_that_cannot_start_ends_the_service_with_its_reason() -> None:

@@ -28,7 +28,7 @@ def test_each_message_survives_the_way() -> None:
         line = messages.line(sent)
         assert line.count(b"\n") == 1
         assert messages.TO_WORKER.decode(line) == sent
-    for sent in (Started(), messages.Failed("no disk\nleft"), Pong(3, figures)):
+    for sent in (Started(4711), messages.Failed("no disk\nleft"), Pong(3, figures)):
         assert messages.TO_OWNER.decode(messages.line(sent)) == sent
 
 
