@@ -17,6 +17,7 @@ import pytest
 from tests import free_ports
 from tests.acceptance.commands import environment
 from tests.acceptance.installed import ROOT
+from tests.acceptance.wheels import wheels
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.long, pytest.mark.timeout(3000)]
 
@@ -41,15 +42,16 @@ def _reached(record_property: Callable[[str, object], None]) -> Reached:
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    """Return the environment of a person who has just come: an empty home, and the package index of this machine."""
-    pip = [Path.home() / name for name in (".config/pip/pip.conf", ".pip/pip.conf") if (Path.home() / name).exists()]
+    """Return the environment of a person who has just come: an empty home, and an index with the packages of this run.
+
+    That pip finds them on the index of this machine was seen when the environment of the tests was made.
+    """
     (folder / "home").mkdir()
     further = {"HOME": str(folder / "home"), "SMARTMOB_DATA_DIR": str(folder / "data")}
     # Half of the processor time of pip would go into the bytecode of modules that are never imported.
     further |= {"PIP_NO_COMPILE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    further |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels("server"))}
     found = environment(**further)
-    if pip:
-        found.setdefault("PIP_CONFIG_FILE", str(pip[0]))
     for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "XDG_DATA_HOME"):
         found.pop(name, None)
     return found

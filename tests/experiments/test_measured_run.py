@@ -54,11 +54,13 @@ async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: P
     (folder / "test_a.py").write_text("def test_fails_first(): assert False\n")
     before = sorted(folder.rglob("*"))
     result = await _runs(spawner, tmp_path / "runs").run(
-        Side("one", "folder", folder, python=probe(sys.executable)), "a", Plan(1, {"test_work.py::test_fixture": 1})
+        Side("one", "folder", folder, python=probe(str(python_with_pytest()))),
+        "a",
+        Plan(1, {"test_work.py::test_fixture": 1}),
     )
     assert (result.status, list(result.measures)) == (0, ["test_work.py::test_fixture"]), result.output
     result = await _runs(spawner, tmp_path / "more").run(
-        Side("one", "folder", folder, python=probe(sys.executable)), "a", Plan(1)
+        Side("one", "folder", folder, python=probe(str(python_with_pytest()))), "a", Plan(1)
     )
     assert len(result.measures) == 9, result.output
     assert sorted(folder.rglob("*")) == before
