@@ -32,7 +32,10 @@ from smartmob.settings import Settings
 
 log = get_logger()
 
-_BACKLOG_CONNECTIONS = 1024
+_BACKLOG_CONNECTIONS = 4096
+"""Connections that wait to be accepted, the most that Linux allows by default (listen(2)): a thousand nodes that come
+back open several each, and those that find the queue full try again after ever longer pauses, up to a minute.
+"""
 _MAX_OPEN_FILES = 65_536
 
 
