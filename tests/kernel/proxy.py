@@ -19,7 +19,9 @@ class Proxy:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
-        self._target = f"{query.pop('host')}/.s.PGSQL.5432"
+        # A run on a server of one's own, or on a cluster, has the address of a port.
+        folder = query.pop("host", None)
+        self._target = (parts.hostname, parts.port or 5432) if folder is None else f"{folder}/.s.PGSQL.5432"
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self._server: asyncio.Server | None = None
@@ -60,7 +62,10 @@ class Proxy:
         if not self.up:
             writer.transport.abort()
             return
-        server_reader, server_writer = await asyncio.open_unix_connection(self._target)
+        if isinstance(self._target, str):
+            server_reader, server_writer = await asyncio.open_unix_connection(self._target)
+        else:
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
         pair = {writer, server_writer}
         self._writers |= pair
         if self.up:

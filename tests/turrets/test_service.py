@@ -294,7 +294,8 @@ class TestRestart:
             await turret.deliver(slice_of(0, [0.01] * 239), slice_of(1, [0.01]))
             await turret.until_acknowledged(1)
         connection = await asyncpg.connect(database_url)
-        await connection.execute("UPDATE turret_runs SET started_at = started_at - interval '1 hour'")
+        started = await connection.fetchval("SELECT started_at FROM turret_runs")
+        await connection.execute("UPDATE turret_runs SET started_at = $1", started - timedelta(hours=1))
         await connection.execute("UPDATE turret_slices SET second = 600 WHERE second = 1")
         await connection.close()
         async with running(build(replace(settings, turrets=fixed))) as second:
@@ -385,7 +386,8 @@ class TestKeeping:
         connection = await asyncpg.connect(database_url)
         # The summary is answered before it is stored.
         await until(lambda: connection.fetchval("SELECT summary IS NOT NULL FROM turret_runs"))
-        await connection.execute("UPDATE turret_runs SET ceased_at = started_at + interval '30 s'")
+        started = await connection.fetchval("SELECT started_at FROM turret_runs")
+        await connection.execute("UPDATE turret_runs SET ceased_at = $1", started + timedelta(seconds=30))
         await connection.execute("UPDATE turret_slices SET second = 20")
         changed = await connection.execute(
             "UPDATE turret_runs SET summary = jsonb_set(summary::jsonb, '{version}', '1')"

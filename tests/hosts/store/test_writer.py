@@ -10,6 +10,7 @@ import pytest
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.db.database import Database
+from smartmob.kernel.runtime import clock
 from tests.hosts.store.rows import DAY, buckets, row, span, store, submission
 
 EVERYTHING = span(-1e6, 1e6)
@@ -117,7 +118,10 @@ class TestRollUps:
         """Samples of hours without roll-ups are done in steps, and none is left out."""
         await store(database, writer, *(row(60 * n, n, cpu=1.0) for n in range(60)))
         await writer.roll_up(0)
-        await database.fetchval("UPDATE host_samples SET received_at = now() - interval '5 hours' + (at - $1) * 4", DAY)
+        first = clock.now() - timedelta(hours=5)
+        arrivals = [(n, first + timedelta(minutes=4 * n)) for n in range(60)]
+        change = "UPDATE host_samples SET received_at = $2 WHERE n = $1"
+        await database.run(lambda connection: connection.executemany(change, arrivals))
         await database.fetchval("DELETE FROM host_minutes")
         await database.fetchval("UPDATE host_progress SET until = now() - interval '6 hours'")
         assert await writer.roll_up(0) == 60
