@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -27,11 +29,13 @@ from tests.waiting import until
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 NAMES = ("rack1", "rack2", "rack3")
+LABELS = ("--label", "gpu", "--label", "load")
+PAGES = Path(__file__).parents[2] / "docs" / "howto"
 
 
 @asynccontextmanager
 async def _three_nodes(url: str, folder: Path, net: Network) -> AsyncIterator[dict[str, Joined]]:
-    """Run three nodes with the label `load`, each on a machine of the network, until the block ends."""
+    """Run three nodes with the labels of the pages, each on a machine of the network, until the block ends."""
     folder.mkdir()
     token = folder / "token"
     token.write_text("any")
@@ -39,12 +43,18 @@ async def _three_nodes(url: str, folder: Path, net: Network) -> AsyncIterator[di
         yield {
             name: await stack.enter_async_context(
                 joined(
-                    *(url, folder / name, "--token-file", token, "--name", name, "--label", "load"),
+                    *(url, folder / name, "--token-file", token, "--name", name, *LABELS),
                     program=(*net.programs[name], sys.executable, "-m", "smartmob"),
                 )
             )
             for name in NAMES
         }
+
+
+def _documented(page: str, beginning: str) -> list[str]:
+    """Return the words behind `smartmob` of the first line of a how-to page that begins so."""
+    lines = (line.removeprefix("$ ") for line in (PAGES / page).read_text("utf-8").splitlines())
+    return shlex.split(next(line for line in lines if line.startswith(f"smartmob {beginning}")))[1:]
 
 
 async def _connected(url: str, *names: str) -> None:
@@ -67,7 +77,10 @@ async def _records(url: str, name: str) -> tuple[list[Any], list[Any]]:
 
 
 async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path: Path) -> None:
-    """Nodes go on alone; no transaction, event or job is lost or there twice, and all turrets are removed."""
+    """Nodes go on alone; no transaction, event or job is lost or there twice, and all turrets are removed.
+
+    The commands that join, use, deploy and fire are those of the how-to pages.
+    """
     port, data = str(free_ports.single_port()), tmp_path / "data"
     app = tmp_path / "app"
     app.mkdir()
@@ -78,21 +91,25 @@ async def test_a_lab_that_is_killed_under_load_comes_back_to_its_nodes(tmp_path:
         service = await lab.enter_async_context(serving(data, *listens))
         stack.push_async_callback(lab.aclose)
         await stack.enter_async_context(_three_nodes(url, tmp_path / "nodes", net))
+        assert {"--token-file", "--name", *LABELS[:2]} <= set(_documented("join-machines.md", "join http"))
         await _connected(url, *NAMES)
-        on = ("--on", "label=load", "--server", url)
-        code, output, errors = await run("exec", *on, "--", "echo", "ready")
-        assert (code, sorted(output.split("\n"))[-3:]) == (0, [f"{name} | ready" for name in NAMES]), errors
-        code, _, errors = await run("run", app, *on, "--scale", "web=1/node")
+        code, output, errors = await run(*_documented("join-machines.md", "exec --on label="), "--server", url)
+        assert (code, sorted(output.split())) == (0, sorted((*NAMES, *"|||", *[os.uname().release] * 3))), errors
+        words = [str(app) if word == "./app" else word for word in _documented("join-machines.md", "run ./app --on")]
+        code, _, errors = await run(*words, "--server", url)
         assert code == 0, errors
         before = {name: [each["pid"] for each in found] for name, found in (await _programs(url)).items()}
+        _unpacked(tmp_path / "night", place, run_time=8)
         fire = await asyncio.create_subprocess_exec(
-            *(PROGRAMS / "smartmob", "fire", _unpacked(tmp_path / "project", place, run_time=8), *on, "--json"),
+            *(PROGRAMS / "smartmob", *_documented("fire-load-tests.md", "fire night --on label="), "--server", url),
+            "--json",
+            cwd=tmp_path,
             env=environment(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         await until(lambda: place.hits["/page"] > 50)
-        assert [len(found) for found in (await _programs(url)).values()] == [2, 2, 2]
+        assert [len(found) for found in (await _programs(url)).values()] == [3, 3, 3]
         service.send_signal(signal.SIGKILL)
         await service.wait()
         alone = place.hits["/page"]
