@@ -82,6 +82,6 @@ def compose(
         background_tasks={"commands-maintenance": service.maintenance.run},
         start=service.start,
         close=service.close,
-        stop=service.stop_jobs,
+        stop=service.stop,
         service=service,
     )

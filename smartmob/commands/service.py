@@ -139,7 +139,7 @@ class CommandsService:
             return None
         return await self._keeping(folder)
 
-    async def stop_jobs(self) -> None:
+    async def stop(self) -> None:
         """End the jobs while their clients are still connected, and then disconnect the clients."""
         if self._stopping is None:
             self._stopping = self.tasks.start("commands-end", self._stop_jobs())
@@ -152,7 +152,7 @@ class CommandsService:
 
     async def close(self) -> None:
         """End the jobs, record how they ended, and close the files."""
-        await self.stop_jobs()
+        await self.stop()
         try:
             await self._numbers.give_back()
         except Exception as error:  # a lost or broken database costs a hundred numbers, and must not keep the rest open

@@ -5,8 +5,9 @@ from __future__ import annotations
 from smartmob.kernel.auth.node_access import service_secret
 from smartmob.kernel.features import Dependencies, Feature
 from smartmob.nodes import routes
+from smartmob.nodes.record_intake import RecordIntake, Retention
 from smartmob.nodes.record_store import RecordStore
-from smartmob.nodes.service import Hosts, NodesService, Retention
+from smartmob.nodes.service import Hosts, NodesService
 from smartmob.nodes.store import NodeStore
 
 
@@ -15,8 +16,9 @@ def build(dependencies: Dependencies, hosts: Hosts) -> Feature[NodesService]:
     database, settings, services = dependencies.database, dependencies.settings, dependencies.services
     retention = Retention(settings.processes.keep_events_days, settings.commands.keep_days)
     store, records, bus = NodeStore(database, services), RecordStore(database), dependencies.bus
+    intake = RecordIntake(records, retention)
     service = NodesService(
-        store, services, records, hosts, retention, bus=bus, token=settings.token, guard=dependencies.guard
+        store, services, records, hosts, intake, bus=bus, token=settings.token, guard=dependencies.guard
     )
 
     async def start() -> None:
@@ -25,7 +27,7 @@ def build(dependencies: Dependencies, hosts: Hosts) -> Feature[NodesService]:
 
     return Feature(
         routes.table(service, dependencies.bodies, dependencies.tokens),
-        background_tasks={"nodes-refresh": service.run_refresh, "nodes-expiry": service.run_expiry},
+        background_tasks={"nodes-refresh": service.run_refresh, "nodes-expiry": intake.run_expiry},
         start=start,
         stop=service.stop,
         service=service,

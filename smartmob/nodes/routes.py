@@ -270,12 +270,14 @@ class _Handlers:
     async def events(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, RecordQuery)
         name = parameter(request, "name")
-        return json_response(NodeEvents(await self._service.events(name, *asked.span(), asked.limit)))
+        await self._service.node(name)
+        return json_response(NodeEvents(await self._service.records.events(name, *asked.span(), asked.limit)))
 
     async def jobs(self, request: web.Request) -> web.StreamResponse:
         asked = query(request, RecordQuery)
         name = parameter(request, "name")
-        return json_response(NodeJobs(await self._service.jobs(name, *asked.span(), asked.limit)))
+        await self._service.node(name)
+        return json_response(NodeJobs(await self._service.records.jobs(name, *asked.span(), asked.limit)))
 
     async def remove(self, request: web.Request) -> web.StreamResponse:
         await self._service.remove(parameter(request, "name"))
@@ -343,7 +345,7 @@ class _Handlers:
                     log.warning("node.not_measured", node=link.node, reason=str(error))
                     return
             case protocol.Records():
-                answer = protocol.Stored(await self._service.store_records(link, message))
+                answer = protocol.Stored(await self._service.intake.store(link, message))
             case protocol.Activity():
                 await self._service.keep_activity(link, message.activity)
                 return
@@ -390,7 +392,7 @@ class _Handlers:
         if request.method == "POST" and path.startswith(_CALLS):
             self._service.guard.check_call(path.removeprefix(_CALLS), name)
         proxy = self._service.proxy(name)
-        tap = self._service.tap(name, request.remote or "") if target.partition("?")[0] == _COMMANDS else None
+        tap = self._service.call_tap.of(name, request.remote or "") if target.partition("?")[0] == _COMMANDS else None
         return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, tap)
 
     async def _node_of(self, request: web.Request, authenticate: Callable[[str], Awaitable[str]]) -> str:

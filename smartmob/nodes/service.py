@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Set
 from typing import Protocol
 
 import msgspec
 
 from smartmob.errors import Conflict, NotAuthenticated, NotFound, Unavailable
-from smartmob.kernel.audit import recorded_calls
-from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.auth.node_access import service_secret
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.http.relay import StreamConnector
@@ -20,7 +16,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import OtherService, ServiceRegistry
-from smartmob.nodes import protocol
+from smartmob.nodes.call_tap import CallTap
 from smartmob.nodes.limited_requests import LimitedRequests
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import (
@@ -38,8 +34,8 @@ from smartmob.nodes.model import (
     matches,
 )
 from smartmob.nodes.proxy import NodeProxy, service_connector
+from smartmob.nodes.record_intake import RecordIntake
 from smartmob.nodes.record_store import RecordStore
-from smartmob.nodes.records import NodeEvent, NodeJob
 from smartmob.nodes.store import NodeStore
 
 log = get_logger()
@@ -48,18 +44,6 @@ _REFRESH_SECONDS = 10.0
 """The interval at which connected nodes are recorded, and what another service has changed is noticed here."""
 REMOVED = 4003
 """Close code of the link of a node that was removed: its key is not valid any more."""
-
-
-_EXPIRY_SECONDS = 3600.0
-"""The interval at which records that are older than their retention are deleted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """The days for which process events and jobs of nodes are kept."""
-
-    event_days: float
-    job_days: float
 
 
 class Hosts(Protocol):
@@ -78,7 +62,7 @@ class NodesService:
         services: ServiceRegistry,
         records: RecordStore,
         hosts: Hosts,
-        retention: Retention,
+        intake: RecordIntake,
         *,
         bus: EventBus,
         token: str | None = None,
@@ -86,13 +70,13 @@ class NodesService:
     ) -> None:
         """`token` is that of this service, which the other services on the database have, too."""
         self.guard = guard or ReservationGuard()
-        self._bus = bus
+        self.call_tap = CallTap(self.guard, bus)
         self.links = NodeLinks()
         self.limited_requests = LimitedRequests()
         self._token = token
         self.records = records
         self._hosts = hosts
-        self._retention = retention
+        self.intake = intake
         self._store = store
         self._services = services
         self._proxies: dict[str, tuple[Link, NodeProxy]] = {}
@@ -207,39 +191,9 @@ class NodesService:
         log.info("node.removed", node=name)
         await self.links.close(name, REMOVED, "the node was removed")
 
-    async def store_records(self, link: Link, message: protocol.Records) -> int:
-        """Store records of a node; return the number up to which all are stored. Raises Unavailable."""
-        offset = link.facts.clock_offset
-        before = (await self.records.progress(link.node))[1]
-        if message.dropped > before:
-            log.warning("node.records_dropped", node=link.node, dropped=message.dropped)
-        return await self.records.put(link.node, message.journal, message.records, message.dropped, offset)
-
     async def admit_host(self, link: Link, password: str) -> str:
         """Let a node report its load; return the name of its machine. Raises Conflict and Unavailable."""
         return await self._hosts.admit_node(link.node, password)
-
-    async def events(self, name: str, since: datetime | None, until: datetime | None, limit: int) -> list[NodeEvent]:
-        """Return process events of a node, oldest first; raises NotFound."""
-        await self.node(name)
-        return await self.records.events(name, since, until, limit)
-
-    async def jobs(self, name: str, since: datetime | None, until: datetime | None, limit: int) -> list[NodeJob]:
-        """Return jobs of a node, newest first; raises NotFound."""
-        await self.node(name)
-        return await self.records.jobs(name, since, until, limit)
-
-    async def run_expiry(self) -> None:
-        """Background task: delete records that are older than their retention."""
-        while True:
-            now = clock.now()
-            try:
-                await self.records.expire(
-                    now - timedelta(days=self._retention.event_days), now - timedelta(days=self._retention.job_days)
-                )
-            except Unavailable as error:
-                log.warning("node.records_not_expired", reason=str(error))
-            await asyncio.sleep(_EXPIRY_SECONDS)
 
     async def connected(self, link: Link) -> None:
         """Use a new link; the one that the node had before is closed."""
@@ -296,26 +250,6 @@ class NodesService:
             self._proxies[name] = (link, made)
             return made
         return found[1]
-
-    def tap(self, node: str, client: str) -> Callable[[str], str | None]:
-        """Return the function that publishes the calls among the messages for the commands of a node.
-
-        It returns the answer to a call that is refused, since another client has reserved the node.
-        """
-
-        def look(text: str) -> str | None:
-            called = recorded_calls.read(text)
-            if called is None:
-                return None
-            try:
-                self.guard.check_call(called[0], node)
-            except Conflict as error:
-                self._bus.publish(CommandCalled(called[0], called[1], client, "refused: reserved", node))
-                return protocol.refused_call(text, str(error))
-            self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
-            return None
-
-        return look
 
     async def run_refresh(self) -> None:
         """Background task: record which nodes are connected, and apply what another service has removed or changed."""

@@ -37,8 +37,10 @@ def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[Turr
         writer,
         dependencies.bus,
         settings.turrets,
+        dependencies.tasks,
         searches=SearchStore(dependencies.database),
         host_load=host_load,
     )
+    work = {"turrets-maintenance": service.maintenance.run}
     table = routes.table(service, dependencies.bodies, dependencies.viewers)
-    return Feature(table, batches, start=lambda: service.open(dependencies.tasks), close=service.close, service=service)
+    return Feature(table, batches, work, start=service.start, close=service.close, service=service)

@@ -37,7 +37,7 @@ async def test_jobs_end_with_the_service(database_url: str, tmp_path: Path) -> N
         reply = commands.begin("exec", ["sleep", "600"])
         await until(lambda: reply.number)
         await commands.call("is_alive", reply.number)
-        await commands.service.stop_jobs()
+        await commands.service.stop()
         await reply.ended.wait()
         assert reply.outcome is not None
         assert (reply.outcome.state, reply.code) == ("stopped", -15)

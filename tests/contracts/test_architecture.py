@@ -30,6 +30,7 @@ FEATURES = (
 LONGEST_MODULE = 500
 LONGEST_FUNCTION = 60
 MOST_POSITIONAL = 6
+MOST_METHODS = 20  # public ones of a service; one with more is split by use
 
 VOCABULARY = {
     *("__init__", "events", "feature", "migrations", "model", "protocol", "routes", "service", "store"),
@@ -95,7 +96,7 @@ ROLES = {
         *("listing", "measured_run", "measuring_machine", "next_run", "sides", "stored_experiment"),
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
-    "nodes": {"limited_requests", "links", "pipe", "proxy", "record_store", "records"},
+    "nodes": {"call_tap", "limited_requests", "links", "pipe", "proxy", "record_intake", "record_store", "records"},
     "hosts": {"addresses", "authenticator", "fields", "maintenance", "queries", "sampler", "session"},
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
     "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
@@ -155,6 +156,21 @@ def test_modules_stay_small() -> None:
             if "cli" not in path.parts and len(positional) > MOST_POSITIONAL:
                 wrong.append(f"{place}: {len(positional)} positional arguments")
     assert wrong == []
+
+
+def test_services_are_split_by_use() -> None:
+    """A service with many public methods has several purposes: queries, maintenance and intake are services apart."""
+    assert {
+        f"{_name(path)}: {node.name}": len(methods)
+        for path in MODULES
+        for node in sources.definitions(path)
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Service")
+        if len(methods := [each for each in node.body if _is_public_method(each)]) > MOST_METHODS
+    } == {}
+
+
+def _is_public_method(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
 
 
 def test_modules_say_what_they_are_for() -> None:

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from smartmob.app import build
+from smartmob.settings import Settings
 from tests.contracts import sources
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +116,29 @@ def test_compositions_set_no_attributes() -> None:
         # The state of the readiness check, at the end of the service.
         if (path.name, name) != ("app.py", "stopping")
     ] == []
+
+
+OWN_WORDS = {"access": "tokens", "processes": "process"}
+"""Features whose background tasks begin with another word: it is a part of their metrics and of the log."""
+
+
+def test_features_follow_one_grammar() -> None:
+    """Background tasks are methods `run` or `run_*`, named FEATURE-what; a feature is started, stopped and closed.
+
+    A function of `feature` does it where several parts are started.
+    """
+    wrong = []
+    for feature in build(Settings(data_dir=Path("nowhere"))).features:
+        name = feature.table.feature
+        for task, work in feature.background_tasks.items():
+            if not task.startswith(f"{OWN_WORDS.get(name, name)}-") or not re.match(r"run(_|$)", work.__name__):
+                wrong.append(f"{name}: task {task} is {work.__qualname__}")
+        verbs = {"start": ("start", "load"), "stop": ("stop",), "close": ("close",)}
+        for step, allowed in verbs.items():
+            function = getattr(feature, step)
+            if function is not None and function.__name__ not in allowed:
+                wrong.append(f"{name}: {step} is {function.__qualname__}")
+    assert wrong == []
 
 
 def test_compositions_are_typed() -> None:

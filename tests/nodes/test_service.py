@@ -9,8 +9,9 @@ from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import ServiceRegistry
 from smartmob.nodes.model import JoinRequest, NodeUpdate
+from smartmob.nodes.record_intake import RecordIntake, Retention
 from smartmob.nodes.record_store import RecordStore
-from smartmob.nodes.service import NodesService, Retention
+from smartmob.nodes.service import NodesService
 from smartmob.nodes.store import NodeStore
 from smartmob.settings import Settings
 
@@ -26,8 +27,8 @@ class NoHosts:
 @pytest.fixture(name="service")
 def _service(database: Database) -> NodesService:
     services = ServiceRegistry(database, Settings(service_name="here"))
-    nodes, retention = NodeStore(database, services), Retention(1.0, 1.0)
-    return NodesService(nodes, services, RecordStore(database), NoHosts(), retention, bus=EventBus())
+    nodes, records = NodeStore(database, services), RecordStore(database)
+    return NodesService(nodes, services, records, NoHosts(), RecordIntake(records, Retention(1.0, 1.0)), bus=EventBus())
 
 
 async def test_a_key_is_valid_until_its_node_is_removed(service: NodesService) -> None:

@@ -46,6 +46,7 @@ class TurretsService:
         writer: TurretsWriter,
         bus: EventBus,
         settings: TurretsSettings,
+        tasks: TaskRegistry,
         *,
         searches: SearchStore,
         host_load: HostLoadSource | None = None,
@@ -56,23 +57,21 @@ class TurretsService:
         self.reports = RunReports(self.queries, reader, writer, host_load, self.comparisons)
         self.imports = RunImports(self.queries, self.reports, writer)
         self.live_view = LiveView(hq)
-        self._maintenance = RunMaintenance(writer, settings.keep_days, self.searches)
+        self.maintenance = RunMaintenance(writer, settings.keep_days, self.searches)
         self._hq = hq
         self._writer = writer
         self._settings = settings
         self._beginning = asyncio.Lock()
-        self._tasks: TaskRegistry | None = None
+        self._tasks = tasks
         bus.subscribe(RunStored, self._on_run_stored)
         bus.subscribe(RunStateChanged, lambda _: self.live_view.send())
         bus.subscribe(ServiceStopping, lambda _: self.live_view.close())
 
-    async def open(self, tasks: TaskRegistry) -> None:
-        """Start the maintenance of the tables and, if the service is a headquarters, listen for turrets."""
-        self._tasks = tasks
-        tasks.supervise("turrets-maintenance", self._maintenance.run)
+    async def start(self) -> None:
+        """Listen for turrets, if the service is a headquarters."""
         if self._settings.hq:
-            await self._hq.open(tasks)
-            tasks.supervise("turrets-live", self.live_view.run)
+            await self._hq.open(self._tasks)
+            self._tasks.supervise("turrets-live", self.live_view.run)
 
     async def close(self) -> None:
         """Stop listening, and store what was received."""
@@ -122,7 +121,6 @@ class TurretsService:
         return TurretList(Ports(self._settings.hq_host, orders, results, external), self._hq.members())
 
     def _on_run_stored(self, stored: RunStored) -> None:
-        assert self._tasks is not None
         self._tasks.start("turrets-summary", self._store_summary(stored.snapshot))
 
     async def _store_summary(self, snapshot: RunSnapshot) -> None:

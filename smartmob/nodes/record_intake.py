@@ -1,0 +1,55 @@
+"""The intake of the records of nodes: it stores what nodes send, and deletes what is old."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+from smartmob.errors import Unavailable
+from smartmob.kernel.observability.event_logger import get_logger
+from smartmob.kernel.runtime import clock
+from smartmob.nodes import protocol
+from smartmob.nodes.links import Link
+from smartmob.nodes.record_store import RecordStore
+
+log = get_logger()
+
+_EXPIRY_SECONDS = 3600.0
+"""The interval at which records that are older than their retention are deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """The days for which process events and jobs of nodes are kept."""
+
+    event_days: float
+    job_days: float
+
+
+class RecordIntake:
+    """Stores the records of connected nodes, and deletes those that are older than their retention."""
+
+    def __init__(self, records: RecordStore, retention: Retention) -> None:
+        self._records = records
+        self._retention = retention
+
+    async def store(self, link: Link, message: protocol.Records) -> int:
+        """Store records of a node; return the number up to which all are stored. Raises Unavailable."""
+        offset = link.facts.clock_offset
+        before = (await self._records.progress(link.node))[1]
+        if message.dropped > before:
+            log.warning("node.records_dropped", node=link.node, dropped=message.dropped)
+        return await self._records.put(link.node, message.journal, message.records, message.dropped, offset)
+
+    async def run_expiry(self) -> None:
+        """Background task: delete records that are older than their retention."""
+        while True:
+            now = clock.now()
+            try:
+                await self._records.expire(
+                    now - timedelta(days=self._retention.event_days), now - timedelta(days=self._retention.job_days)
+                )
+            except Unavailable as error:
+                log.warning("node.records_not_expired", reason=str(error))
+            await asyncio.sleep(_EXPIRY_SECONDS)
