@@ -51,10 +51,18 @@ class Client:
         """Wait until the processes of these nodes, `web_0` for web.0 and so on, have these states."""
         wanted = {**(nodes or {}), **{name.replace("_", "."): state for name, state in states.items()}}
 
-        async def there() -> bool:
-            return await self.states() == wanted
+        found: dict[str, str] = {}
 
-        await until(there)
+        async def there() -> bool:
+            found.clear()
+            found.update(await self.states())
+            return found == wanted
+
+        try:
+            await until(there)
+        except TimeoutError:
+            others = {name: state for name, state in found.items() if state != wanted.get(name)}
+            pytest.fail(f"of {len(wanted)} processes, {len(found)} are there, and not as expected are {others}")
 
 
 @asynccontextmanager

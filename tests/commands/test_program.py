@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from smartmob.errors import InvalidInput
 from tests.commands.features import RunningFeature, feature
 from tests.kernel.subprocesses.files import no_more_files
+from tests.open_files import OpenFiles
 from tests.waiting import SECONDS, until
 
 
@@ -71,16 +71,13 @@ async def test_too_few_file_descriptors_are_an_error_that_leaves_nothing_open(
 ) -> None:
     """The next program starts as usual."""
 
-    def opened() -> list[str]:
-        return os.listdir("/proc/self/fd")
-
     assert (await commands.call("exec", "true", terminal=terminal)).code == 0
-    before = opened()
+    files = OpenFiles()
     for more in range(10):
         with no_more_files(but=more):
             reply = await commands.call("exec", "true", terminal=terminal)
         assert reply.code == 0 or "Too many open files" in str(reply.error)
-        await until(lambda: opened() == before)
+        await until(lambda: not files.more())
     assert (await commands.call("exec", "true", terminal=terminal)).code == 0
 
 
@@ -232,12 +229,12 @@ async def test_programs_do_not_inherit_settings_and_records_have_no_values(
 async def test_no_file_descriptor_stays_open_after_a_job(commands: RunningFeature) -> None:
     """Neither after success nor after an error."""
     await commands.call("exec", ["true"])
-    before = len(os.listdir("/proc/self/fd"))
+    files = OpenFiles()
     for cmd in (["true"], ["/no/such"], "exit 3"):
         await commands.call("exec", cmd)
     await commands.call("exec", "tty", terminal={})
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert files.more() == set()
 
 
 @pytest.mark.parametrize(

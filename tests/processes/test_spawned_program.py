@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner, SpawnFailed
 from smartmob.processes.spawned_program import spawn
 from tests.kernel.subprocesses.files import no_more_files
+from tests.open_files import OpenFiles
 
 
 @pytest.fixture(name="spawner")
@@ -21,10 +21,6 @@ async def _spawner() -> AsyncIterator[Spawner]:
     yield spawner
     await spawner.close()
     await tasks.close()
-
-
-def _open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def test_output_written_before_the_exit_is_complete_when_the_program_is_closed(
@@ -78,9 +74,9 @@ async def test_a_failed_spawn_leaves_no_file_open(spawner: Spawner, tmp_path: Pa
     program = await spawn(spawner, ["/bin/true"], tmp_path, {}, lambda _: None)
     await program.child.gone()
     program.close()
-    before = _open_files()
+    files = OpenFiles()
     with pytest.raises(SpawnFailed):
         await spawn(spawner, ["/no/such/program"], tmp_path, {}, lambda _: None, lambda _: None)
     with pytest.raises(OSError, match="Too many open files"), no_more_files():
         await spawn(spawner, ["/bin/true"], tmp_path, {}, lambda _: None, lambda _: None)
-    assert _open_files() == before
+    assert files.more() == set()

@@ -220,6 +220,14 @@ class Database(Reading):
         async with self._acquire_for(seconds) as connection:
             return await connection.fetchrow(query)
 
+    async def execute_at_once(self, query: str, *arguments: object, seconds: float = 1.0) -> None:
+        """Execute a `query` within `seconds`, without retries; raises Unavailable if the server does not do that."""
+        try:
+            async with self._acquire_for(seconds) as connection:
+                await connection.execute(query, *arguments)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise unavailable(error) from error
+
     async def ping(self, seconds: float = 1.0) -> None:
         """Check that the server answers within `seconds`; raises Unavailable."""
         try:

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,8 +77,10 @@ class ServiceRegistry:
         renewal = tasks.supervise("service-renewal", self.run_renewal)
         yield
         renewal.cancel()
-        with suppress(Unavailable):
-            await self._database.fetch(self._sql["leave"], self.id, LEASE_SECONDS)
+        try:
+            await self._database.execute_at_once(self._sql["leave"], self.id, LEASE_SECONDS)
+        except Unavailable as error:
+            log.warning("service.not_renewed", reason=str(error))
 
     async def run_renewal(self) -> None:
         """Background task: renew the row of this service."""

@@ -35,10 +35,7 @@ class ConnectionWatch:
             early = self._reached and not self.connected and not self._failed
             self.connected = self._reached = False
             if early:
-                return self._once(
-                    f"{self._where} is a port of ZeroMQ, but not that for {self._purpose}: compare the ports with "
-                    "those that the headquarters logs"
-                )
+                return self._once(self._other_port)
         elif event.startswith("HANDSHAKE_FAILED"):
             self._failed = True
             return self._once(self._failure(event))
@@ -63,7 +60,15 @@ class ConnectionWatch:
             return f"the headquarters at {self._where} has a key: give its public key with --hq-key-file"
         if self._has_keys:
             return f"the headquarters at {self._where} has another key than the one of --hq-key-file"
-        return f"{self._where} does not speak ZeroMQ: is it the headquarters' port for {self._purpose}?"
+        # A port for something else in ZeroMQ ends the handshake as well, unless this side has noticed it first.
+        return self._other_port
+
+    @property
+    def _other_port(self) -> str:
+        return (
+            f"{self._where} is not the headquarters' port for {self._purpose}, or does not speak ZeroMQ: "
+            "compare the ports with those that the headquarters logs"
+        )
 
     def _once(self, line: str) -> str | None:
         if line in self._said:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from smartmob.kernel.maintenance import checks
 from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.settings import Settings
 from tests.kernel.maintenance.conftest import KNOWN
+from tests.open_files import OpenFiles
 
 
 class TestAddresses:
@@ -146,10 +146,10 @@ def test_a_server_below_the_newest_known_minor_version_is_outdated(server: str, 
 
 async def test_the_check_of_programs_leaves_nothing_open() -> None:
     """A program and its daemon are started and ended."""
-    before = set(os.listdir("/proc/self/fd"))
+    files = OpenFiles()
     found = await checks.programs()
     assert found.level == "good", found
-    assert len(set(os.listdir("/proc/self/fd")) - before) == 0
+    assert files.more() == set()
 
 
 def test_the_hard_limit_of_open_files_is_checked() -> None:

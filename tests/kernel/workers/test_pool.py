@@ -113,7 +113,7 @@ async def test_a_worker_that_ends_is_replaced_and_its_figures_stay() -> None:
 async def test_a_hung_worker_is_replaced_after_many_heartbeats_without_an_answer() -> None:
     """A worker that is stopped is left alone for a while, then killed; one that answers again in time is kept."""
     async with _pool() as (pool, _):
-        await pool.start(_refuse_streams)
+        await pool.start(_refuse_streams, _ignore)
         kept, hung = pool._workers[1], pool._workers[2]
         assert hung._pid is not None
         os.kill(hung._pid, signal.SIGSTOP)

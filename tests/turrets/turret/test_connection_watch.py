@@ -17,7 +17,7 @@ WHERE = "tcp://127.0.0.1:5000"
         (False, ["CONNECTED", "HANDSHAKE_FAILED_PROTOCOL", "DISCONNECTED"], "give its public key with --hq-key-file"),
         (True, ["CONNECTED", "HANDSHAKE_FAILED_PROTOCOL", "DISCONNECTED"], "uses no keys"),
         (True, ["CONNECTED", "HANDSHAKE_FAILED_AUTH", "DISCONNECTED"], "does not know the key of this turret"),
-        (False, ["CONNECTED", "DISCONNECTED"], "but not that for orders"),
+        (False, ["CONNECTED", "DISCONNECTED"], "is not the headquarters' port for orders"),
     ],
 )
 def test_a_failed_handshake_is_said_once(has_keys: bool, events: list[str], words: str) -> None:
