@@ -122,7 +122,9 @@ class MeasuredRuns:
         )
         argv = [side.python.path, "-c", _START, *self._options(side, plan), "-o", f"cache_dir={place}/cache"]
         argv += plan.files or self._words
-        argv += ["--measures", str(place / "measures"), "--measures-plan", str(place / "plan.json")]
+        # As one word each: before pytest knows the options of plugins, it takes a word that is a path for a place of
+        # tests, and looks there for its configuration.
+        argv += [f"--measures={place / 'measures'}", f"--measures-plan={place / 'plan.json'}"]
         if under_valgrind:
             argv = ["valgrind", *valgrind_options(place), *argv]
         dumps: dict[str, int] = {}
