@@ -203,7 +203,8 @@ class Experiment:
         """Run both sides with the open tests, and decide what can be decided."""
         self._progress("clock")
         seed, began = self._seed(), time.monotonic()
-        tests = chosen(self._open(), len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness])
+        block, first_blocks = len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness]
+        tests = chosen(self._open(), block, first_blocks, memory_counts=self.memory_counts)
         plan = self._plan([test.name for test in tests], seed)
         results = await (self._in_turns(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
         ratios = {}

@@ -37,9 +37,12 @@ class Calls:
     seconds: float
 
 
-def chosen(tests: Sequence[Evidence], block: int, first_blocks: int) -> list[Evidence]:
-    """Return those of the open tests that run in a block; in the first ones all do."""
-    if block < first_blocks or block % _BLOCKS_COUNT == 0:
+def chosen(tests: Sequence[Evidence], block: int, first_blocks: int, *, memory_counts: bool = False) -> list[Evidence]:
+    """Return those of the open tests that run in a block; in the first ones all do, and always if memory counts.
+
+    Capital on times says nothing about memory, which would wait for pairs that others get.
+    """
+    if memory_counts or block < first_blocks or block % _BLOCKS_COUNT == 0:
         return list(tests)
     return [test for test in tests if test.decided is None and test.time.evidence >= _CAPITAL] or list(tests)
 

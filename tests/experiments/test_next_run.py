@@ -57,4 +57,5 @@ def test_tests_that_seem_changed_run_first() -> None:
     assert chosen(tests, 1, 2) == tests
     assert chosen(tests, 2, 2) == [changed]
     assert chosen(tests, 8, 2) == tests
+    assert chosen(tests, 2, 2, memory_counts=True) == tests
     assert chosen([steady, decided], 2, 2) == [steady, decided]
