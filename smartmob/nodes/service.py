@@ -172,10 +172,6 @@ class NodesService:
             raise _not_found(name)
         return self._shown(stored, await self._running())
 
-    async def check_node(self, name: str, only: Mapping[str, str | None]) -> None:
-        """Raise NotFound if there is no node of this name with the labels `only`."""
-        await self.node(name, only)
-
     async def update(self, name: str, change: NodeUpdate) -> Node:
         """Change labels or the drained state of a node; raises NotFound."""
         if not await self._store.update(name, change.labels, change.drained):

@@ -26,8 +26,8 @@ _REFRESH_SECONDS = 2.0
 class Nodes(Protocol):
     """The feature `nodes`, as far as reservations need it."""
 
-    async def check_node(self, name: str, only: Mapping[str, str | None]) -> None:
-        """Raise NotFound if there is no node of this name with the labels `only`."""
+    async def node(self, name: str, only: Mapping[str, str | None]) -> object:
+        """Return a node; raises NotFound, also for one without the labels `only`."""
 
 
 class ReservationsService:
@@ -49,7 +49,7 @@ class ReservationsService:
         """
         principal = PRINCIPAL.get()
         if new.node:
-            await self._nodes.check_node(new.node, {} if principal is None else dict(principal.only_nodes))
+            await self._nodes.node(new.node, {} if principal is None else dict(principal.only_nodes))
         now = clock.now()
         wanted = Reservation(
             id=uuid4(), node=new.node, token=None if principal is None else principal.token, holder=new.holder,

@@ -21,7 +21,7 @@ from smartmob.settings import Settings
 class _Nodes:
     """A lab with the node rack7."""
 
-    async def check_node(self, name: str, only: Mapping[str, str | None]) -> None:
+    async def node(self, name: str, only: Mapping[str, str | None]) -> None:
         """Raise NotFound for any other name."""
         if name != "rack7":
             raise NotFound(f"there is no node {name}")
