@@ -29,6 +29,7 @@ _PLUGIN = "injected_changes"
 _INJECTOR = '''"""Changes the calls of some tests; the document beside says which, and how."""
 
 import functools
+import itertools
 import json
 import pathlib
 import time
@@ -37,10 +38,10 @@ CHANGES = json.loads(pathlib.Path(__file__).with_suffix(".json").read_text())
 
 
 def work(number):
-    total = 0
-    for each in range(number):
-        total += each & 7
-    return total
+    found = 0
+    for each in itertools.repeat(3, number):  # each turn costs the same, that of a range would make numbers
+        found = each & 7
+    return found
 
 
 def changed(call, loops, sleep, size):

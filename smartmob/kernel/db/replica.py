@@ -119,7 +119,7 @@ class Replica:
         return None if state.problem is None else f"the replica is not read: {state.problem}"
 
     def failed(self, problem: str) -> None:
-        """Stop to read the replica until the next check, because a query has lost its connection."""
+        """Read the replica no more until the next check, because a query has lost its connection."""
         self._set(ReplicaState(problem))
 
     def _start_check(self) -> asyncio.Task[ReplicaState]:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from smartmob.kernel.runtime import clock
 
 ALLOWED: ContextVar[bool] = ContextVar("replica_reads", default=False)
-"""Whether the present request may be answered from a replica; background work may not."""
+"""True in requests that may be answered from a replica; background work may not."""
 
 _READING = frozenset({"GET", "HEAD"})
 _MOST_CLIENTS = 10_000  # some 1 MB
