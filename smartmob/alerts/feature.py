@@ -48,6 +48,7 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
     receivers = [parse_receiver(text, "--alerts-receivers", key) for text in settings.receivers]
 
     async def start() -> None:
+        _ = directory.value  # its file is made now: later the disk may be full
         try:
             await service.load_settings(rules, receivers)
         except InvalidInput as error:

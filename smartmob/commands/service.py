@@ -125,6 +125,7 @@ class CommandsService:
     async def start(self) -> None:
         """Find the output that is kept, and record as lost the jobs of a service that was killed."""
         self._spools.open()
+        _ = self._store.data_directory_id  # its file is made now: later the disk may be full
         await self._numbers.reserve()
         await self.maintenance.record_lost_jobs()
 

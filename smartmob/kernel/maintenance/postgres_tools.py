@@ -70,7 +70,9 @@ class PostgresTools:
             if process.returncode is None:
                 process.kill()
                 killed = True
-            await asyncio.gather(process.wait(), reading, return_exceptions=True)
+            # A pipe whose reading is paused hides the end of its program, so the rest of the output is read, too.
+            rest = [process.stdout.read()] if process.stdout is not None else []
+            await asyncio.gather(process.wait(), reading, *rest, return_exceptions=True)
             if not killed and process.returncode:
                 # Its own message explains more than the exception of the block, which its end has caused.
                 raise _failed(name, process.returncode, last_lines) from None

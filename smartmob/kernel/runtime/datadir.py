@@ -82,5 +82,8 @@ class DirectoryId:
         """Return the id."""
         if not self._path.exists():
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.write_text(f"{uuid4()}\n")
+            # A full disk leaves an empty file, which must not be taken for the id.
+            made = self._path.with_name(f"{self._path.name}.new")
+            made.write_text(f"{uuid4()}\n")
+            made.replace(self._path)
         return UUID(self._path.read_text().strip())

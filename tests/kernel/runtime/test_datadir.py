@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from smartmob.errors import StartupError
-from smartmob.kernel.runtime.datadir import DataDirectory
+from smartmob.kernel.runtime.datadir import DataDirectory, DirectoryId
 
 _HOLDER = """
 import sys
 from pathlib import Path
-from smartmob.kernel.runtime.datadir import DataDirectory
+from smartmob.kernel.runtime.datadir import DataDirectory, DirectoryId
 folder = DataDirectory(Path(sys.argv[1]))
 folder.hold()
 print("held", flush=True)
@@ -165,3 +166,15 @@ class TestLock:
             folder.release()
 
             _hold(path).release()
+
+
+def test_a_full_disk_leaves_no_id(tmp_path: Path) -> None:
+    """The id is made at the next look; a limit of the size of files stands for the disk."""
+    directory, limit = DirectoryId(tmp_path / "id"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            _ = directory.value
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert directory.value == DirectoryId(tmp_path / "id").value
