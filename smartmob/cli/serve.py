@@ -17,7 +17,6 @@ import click
 
 from smartmob import __version__
 from smartmob.cli import service_words
-from smartmob.cli.late_authorities import loaded_late
 from smartmob.embedded_service import check_installed
 from smartmob.environment import environment
 from smartmob.options import Option
@@ -77,9 +76,6 @@ def _start(config: Path | None, flags: dict[str, Any]) -> None:
     from smartmob.kernel.subprocesses import pid1
 
     pid1.become_init()  # before all that takes memory, of which process 1 keeps what was there when it stepped aside
-
-    with loaded_late(importing="aiohttp"):
-        importlib.import_module("aiohttp")
 
     from smartmob.kernel.auth.authenticator import check_bind, is_loopback
 
