@@ -381,7 +381,8 @@ class TestRuns:
         (run,) = await rows(client, "runs")
         assert (run["id"], run["metrics"], len(run["sessions"])) == ("nightly 7/a", 4, 4)
         async with client.session.get(URL(f"{url(client)}/api/v1/runs/nightly%207%2Fa", encoded=True)) as response:
-            assert await response.json() == run
+            # The first sample of this machine may be stored between the two answers.
+            assert {**await response.json(), "unlinked": None} == {**run, "unlinked": None}
 
 
 class TestAddresses:

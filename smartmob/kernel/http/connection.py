@@ -29,6 +29,8 @@ and the payload of one large frame, which is only copied, is one part: in parts 
 service cost it 1.7 times the processor time.
 """
 _TURN_SECONDS = 0.0002
+_TURN_PARTS = 8
+"""Parts of input after which a turn ends, even if they took less than these seconds."""
 MAX_FRAMING_BYTES = 24 * 1024
 """Bytes of framing that a chunked body may have besides one byte for each eight of its content (RFC 9112, section 7.1).
 
@@ -122,6 +124,7 @@ class Connection(web.RequestHandler):
         """Parse some of the waiting input, and the rest in later turns, unless its reader is behind."""
         self._turn = None
         deadline = self._loop.time() + _TURN_SECONDS
+        parts = 0
         while self._input and not (self._reading_paused or self._buffer_paused or self._is_between_protocols):
             end = self._input_offset + self._part_bytes
             part = self._input[self._input_offset : end]
@@ -129,7 +132,8 @@ class Connection(web.RequestHandler):
             if end >= len(self._input):
                 self._drop_input()
             self._parse(part)
-            if self._loop.time() >= deadline:
+            parts += 1
+            if parts >= _TURN_PARTS or self._loop.time() >= deadline:
                 break
         else:
             if self._input:
