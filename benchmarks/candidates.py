@@ -128,10 +128,21 @@ def smartmob(data_dir: Path, **further: str) -> Iterator[Service]:
     program = Path(sysconfig.get_path("scripts")) / "smartmob"
     if not program.exists():
         raise CannotMeasure(f"{program} is missing: install the project with `{sys.executable} -m pip install -e .`")
-    defaults = {k: v for k, v in os.environ.items() if not k.startswith("SMARTMOB_") and k != "DATABASE_URL"}
+    with service_of([str(program)], data_dir, **further) as service:
+        yield service
+
+
+@contextmanager
+def service_of(program: Sequence[str], data_dir: Path, **further: str) -> Iterator[Service]:
+    """Run the service by the words of a program.
+
+    It may write bytecode, as an installed one has it: without, a start of a source folder compiles all modules.
+    """
+    own = ("DATABASE_URL", "PYTHONDONTWRITEBYTECODE")
+    defaults = {k: v for k, v in os.environ.items() if not k.startswith("SMARTMOB_") and k not in own}
     log = data_dir.with_name(data_dir.name + ".log")
     started = time.perf_counter()
-    command = [str(program), "serve", "--port", "0", "--data-dir", str(data_dir)]
+    command = [*program, "serve", "--port", "0", "--data-dir", str(data_dir)]
     try:
         with running(command, log, defaults | further) as process:
             port = port_of(process, log, rb"event=bind .*port=(\d+)")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from smartmob import node_activity, service_activity
@@ -58,8 +58,7 @@ from smartmob.stored_features import MIGRATED_FEATURES
 from smartmob.turrets import feature as turrets
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """A built service: the application to serve, and the parts that the server and the tests use."""
 
     app: web.Application

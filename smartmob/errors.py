@@ -20,7 +20,7 @@ They do not depend on HTTP: `smartmob.kernel.http.problems` maps them to answers
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
 class SmartmobError(Exception):
@@ -42,8 +42,7 @@ class DatabaseError(StartupError):
     """The database cannot be used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """One fault of an input: `where` is a JSON path such as `$.run_date`, or the name of a parameter."""
 
     where: str

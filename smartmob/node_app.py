@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
+import msgspec
 from aiohttp import web
 
 from smartmob import node_activity
@@ -42,8 +42,7 @@ OUTGOING = (process_journal.EVENT, job_journal.JOB)
 """The kinds of changes that the service gets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A built node: the application that its streams reach, and the parts that its link uses."""
 
     app: web.Application

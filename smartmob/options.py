@@ -7,9 +7,11 @@ import math
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from smartmob.errors import SettingsError
 
@@ -38,8 +40,7 @@ def setting(
     return field(default=default, metadata=metadata, repr=not secret)
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One setting as users see it."""
 
     name: str

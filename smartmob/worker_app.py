@@ -11,6 +11,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -85,8 +86,7 @@ def owner(
     return service, pool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Worker:
+class Worker(msgspec.Struct, frozen=True):
     """A built worker."""
 
     app: web.Application

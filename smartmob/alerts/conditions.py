@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from smartmob.alerts.state_machine import Timing
 from smartmob.errors import InvalidInput
@@ -35,16 +36,14 @@ AT_ONCE = Timing()
 """The times of events: they fire and resolve as soon as they are known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Silent:
+class Silent(msgspec.Struct, frozen=True):
     """A machine that sent no sample for `seconds`."""
 
     seconds: float
     timing: Timing
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+class Threshold(msgspec.Struct, frozen=True):
     """A figure beyond a limit. It is over once it is back beyond `clear`, which is `limit` if none was given."""
 
     figure: str
@@ -62,38 +61,33 @@ class Threshold:
         return not self.is_bad(value) and not _COMPARE[self.operator](value, self.clear)
 
 
-@dataclass(frozen=True, slots=True)
-class Regression:
+class Regression(msgspec.Struct, frozen=True):
     """A test that became slower by at least `least`, a share, in a run."""
 
     least: float
     timing: Timing = AT_ONCE
 
 
-@dataclass(frozen=True, slots=True)
-class LoadTestFailed:
+class LoadTestFailed(msgspec.Struct, frozen=True):
     """A load test that ended as failed, or with a larger share of errors than `errors` if that is given."""
 
     errors: float | None = None
     timing: Timing = AT_ONCE
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessCrashing:
+class ProcessCrashing(msgspec.Struct, frozen=True):
     """A process that keeps ending, or cannot be started."""
 
     timing: Timing = AT_ONCE
 
 
-@dataclass(frozen=True, slots=True)
-class JobFailed:
+class JobFailed(msgspec.Struct, frozen=True):
     """A job that ended with an error."""
 
     timing: Timing = AT_ONCE
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseLost:
+class DatabaseLost(msgspec.Struct, frozen=True):
     """A database that could not be used for `seconds` or longer. It is known once the database is back."""
 
     seconds: float = 0.0

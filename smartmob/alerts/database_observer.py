@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from smartmob.alerts.conditions import DatabaseLost
 from smartmob.alerts.model import Rule
@@ -14,8 +15,7 @@ BACK = "the database is back"
 """The reason of an alert about a lost database; receivers are notified once, as it is over by then."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Outage:
+class _Outage(msgspec.Struct, frozen=True):
     """A time in which the database could not be used."""
 
     since: datetime

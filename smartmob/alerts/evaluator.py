@@ -8,9 +8,7 @@ service for itself.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import msgspec
@@ -71,15 +69,14 @@ Key = tuple[str, str]
 """A rule and a subject."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(msgspec.Struct, frozen=True):
     """The data of one look: the time, by the steady clock and by the calendar, and who is notified."""
 
     now: float
     at: datetime
     receivers: Sequence[Receiver]
     silences: Sequence[Silence]
-    active: dict[Key, Alert] = field(default_factory=dict)
+    active: dict[Key, Alert] = msgspec.field(default_factory=dict)
 
     def names(self, rule: Rule) -> list[str]:
         """Return the names of the receivers of a rule, as far as there are such receivers."""
@@ -255,7 +252,7 @@ class Evaluator:
     async def _evaluate(self, look: _Look, rule: Rule, condition: Condition) -> None:
         observed: Observations = self._observers.observe(rule, condition)
         seen = {observation.subject for observation in observed.found}
-        timing = dataclasses.replace(condition.timing, repeat=rule.repeat)
+        timing = msgspec.structs.replace(condition.timing, repeat=rule.repeat)
         for observation in observed.found:
             await self._advance(look, rule, timing, observation)
         for key in [key for key in self._states if key[0] == rule.name]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from smartmob.alerts.model import Alert
 
 
-@dataclass(frozen=True, slots=True)
-class AlertFired:
+class AlertFired(msgspec.Struct, frozen=True):
     """An alert fires; it is stored."""
 
     alert: Alert
 
 
-@dataclass(frozen=True, slots=True)
-class AlertResolved:
+class AlertResolved(msgspec.Struct, frozen=True):
     """An alert is over; it is stored."""
 
     alert: Alert

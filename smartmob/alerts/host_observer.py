@@ -8,9 +8,11 @@ nor the time during which the service did not listen makes it silent.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
+
+import msgspec
+from msgspec.structs import replace
 
 from smartmob.alerts.conditions import TEMPERATURE, Silent, Threshold
 from smartmob.alerts.model import Rule
@@ -28,8 +30,7 @@ _PAGE_HOSTS = 1_000  # machines that one query reads
 _UNITS = {field.name: field.unit for field in FIELDS}
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True):
     """The newest sample of a machine: its time, and when it was first seen (`new_at`).
 
     `heard_at` is when the machine was heard last, `heard` whether that was since the first look.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import ssl
-from dataclasses import dataclass
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -18,6 +17,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from urllib.parse import unquote
 
+import msgspec
 from yarl import URL
 
 from smartmob.alerts import payloads
@@ -32,8 +32,7 @@ _AUTHENTICATION_STATUS = range(530, 540)
 """Replies about authentication (RFC 4954): a person can correct it, so the message is tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class MailServer:
+class MailServer(msgspec.Struct, frozen=True):
     """A server that takes mails. `scheme` is `smtps`, `smtp` (STARTTLS is required) or `smtp+plain`."""
 
     scheme: str

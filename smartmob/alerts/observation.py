@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from smartmob.alerts.state_machine import Health
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(msgspec.Struct, frozen=True):
     """One subject as it was seen. `summary` is a sentence for people, `value` the figure, `cause` the single event."""
 
     subject: str
@@ -18,8 +17,7 @@ class Observation:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Observations:
+class Observations(msgspec.Struct, frozen=True):
     """All observations for one rule.
 
     If `complete`, `found` names all subjects there are, and an alert on any other is over for the reason

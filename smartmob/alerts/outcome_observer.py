@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
 
 from smartmob.alerts.conditions import JobFailed, LoadTestFailed
 from smartmob.alerts.model import Rule, one_line
@@ -30,8 +32,7 @@ _MAX_KNOWN_OUTCOMES = 10_000  # ids that are remembered, so that none is seen tw
 _COMMAND_CHARACTERS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """The end of something named `subject`; `id` identifies it, `failed` is None if a person stopped it.
 
     `share` is the share of errors, 0 where it is not known.

@@ -10,9 +10,11 @@ it was good for `recover_for` seconds in a row; anything unknown in between chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias, assert_never
+
+import msgspec
+from msgspec.structs import replace
 
 
 class Phase(StrEnum):
@@ -35,8 +37,7 @@ class Health(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """The times of a rule in seconds: how long bad before it fires, how long good before it resolves.
 
     `repeat` is the time after which a firing alert is notified again, or None.
@@ -47,8 +48,7 @@ class Timing:
     repeat: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AlertState:
+class AlertState(msgspec.Struct, frozen=True):
     """The state of one alert.
 
     `bad_since` is the begin of the row of bad observations while pending, `good_since` that of the good ones while
@@ -65,8 +65,7 @@ class AlertState:
 # Events.
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True):
     """The subject was observed.
 
     `cause` names a single event such as one failed run; a second cause replaces the first. It is "" for conditions
@@ -78,8 +77,7 @@ class Observed:
     silenced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(msgspec.Struct, frozen=True):
     """The subject or the rule no longer exists; `reason` says it in words."""
 
     reason: str
@@ -92,28 +90,24 @@ Event: TypeAlias = Observed | Gone
 # Actions.
 
 
-@dataclass(frozen=True, slots=True)
-class Fire:
+class Fire(msgspec.Struct, frozen=True):
     """Store that the alert fires, and notify its receivers unless it is silenced."""
 
     cause: str
     notify: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Supersede:
+class Supersede(msgspec.Struct, frozen=True):
     """Close the present alert without a notification: a further cause takes its place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True):
     """Notify the receivers of an alert that fired before: a silence has ended, or it is time to repeat it."""
 
     repeated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Resolve:
+class Resolve(msgspec.Struct, frozen=True):
     """Store that the alert is over; notify if its receivers were notified that it fired."""
 
     reason: str

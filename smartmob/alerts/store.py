@@ -7,7 +7,6 @@ decided is neither lost nor made twice, whichever service on the database decide
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -36,8 +35,7 @@ class _Known(Exception):
     """The alert is stored already: the transaction is rolled back."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewNotification:
+class NewNotification(msgspec.Struct, frozen=True):
     """A notification to store with the change of the alert that it tells of; `document` is what is sent of it."""
 
     receiver: str
@@ -47,8 +45,7 @@ class NewNotification:
     due_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """The numbers of active alerts, and of notifications that wait or were given up."""
 
     active: int = 0

@@ -6,10 +6,10 @@ import asyncio
 import random
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import msgspec
 import platformdirs
 
 from smartmob.cli import experiment_formats, experiment_selftest, experiment_store, printing
@@ -37,8 +37,7 @@ _INTERRUPTED = 130  # the exit code of a program that CTRL-C has ended
 _SIDES_COUNT = 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
+class _Options(msgspec.Struct, frozen=True):
     """The options of the command that say how it measures."""
 
     python: str | None

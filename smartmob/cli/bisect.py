@@ -8,13 +8,15 @@ import random
 import shlex
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Literal
 
 import click
+import msgspec
 import platformdirs
+from msgspec.structs import replace
 
 from smartmob.cli import bisection_formats, printing
 from smartmob.cli.compare import share
@@ -38,8 +40,7 @@ _INTERRUPTED = 130  # the exit code of a program that CTRL-C has ended
 _FOUND = ("found", "several")
 
 
-@dataclass(frozen=True, slots=True)
-class _BisectOptions:
+class _BisectOptions(msgspec.Struct, frozen=True):
     """The options of the command. `command` is a program to measure in place of tests."""
 
     good: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -31,8 +30,7 @@ _LONGEST_STEP_SECONDS = 86_400.0
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class HeldCondition:
+class HeldCondition(msgspec.Struct, frozen=True):
     """A condition that has to hold, such as `p99<300ms`; `inverse` is met when it does not."""
 
     text: str
@@ -103,8 +101,7 @@ def _inverse(text: str, inverse: str) -> thresholds.Threshold:
         raise SettingsError(f"{OPTION} {text!r}{reason}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class CapacityOptions:
+class CapacityOptions(msgspec.Struct, frozen=True):
     """The options of a search, validated."""
 
     conditions: list[HeldCondition]

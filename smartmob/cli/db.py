@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -223,7 +222,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
             )
             bar.update(task, total=1, completed=1, description="done")
         if as_json:
-            printing.print_json(dataclasses.asdict(done))
+            printing.print_json(msgspec.structs.asdict(done))
         else:
             printing.say(f"{_restored(done)} into {place.name}" + _replaced(done))
 

@@ -11,12 +11,12 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 from yarl import URL
 
 from smartmob.cli import printing
@@ -57,8 +57,7 @@ class DeploymentFailed(SmartmobError):
     """The turrets cannot be deployed to the other services."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(msgspec.Struct, frozen=True):
     """A project to fire: its folder, its configuration, and the number of turrets that were deployed."""
 
     folder: Path
@@ -66,8 +65,7 @@ class Deployment:
     turrets: int
 
 
-@dataclass(slots=True)
-class _Process:
+class _Process(msgspec.Struct):
     """A turret on a machine. It is `created` from the moment at which the machine may have it."""
 
     rest: RestClient

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 import platformdirs
 
 from smartmob.cli import printing
@@ -27,8 +27,7 @@ PATH = "/experiments"
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(msgspec.Struct, frozen=True):
     """The service that stores an experiment."""
 
     server: str

@@ -6,8 +6,9 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 from smartmob.cli import report_sources
 from smartmob.cli.report_sources import STANDARD_INPUT, Found, OpenReport, Problem
@@ -73,16 +74,15 @@ def _short_name(name: str) -> str:
     return name.rstrip("/").rpartition("/")[2] or name
 
 
-@dataclass(slots=True)
-class Survey:
+class Survey(msgspec.Struct):
     """The result of reading all files before any of them is imported.
 
     `groups` has the reports that form a run with others, by the names of their files. `rows` has the digest and the
     rows of each file that need not be read again.
     """
 
-    groups: list[dict[str, ReadReport]] = field(default_factory=list)
-    rows: dict[str, tuple[str, ReportRows]] = field(default_factory=dict)
+    groups: list[dict[str, ReadReport]] = msgspec.field(default_factory=list)
+    rows: dict[str, tuple[str, ReportRows]] = msgspec.field(default_factory=dict)
 
     def rows_of(self, found: Found, file: OpenReport) -> ReportRows | None:
         """Return the rows of a file that has not changed since, once."""

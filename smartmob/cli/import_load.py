@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -47,8 +46,7 @@ _MOST_POINTS_TIMERS = 100
 """Timers of which points over time are sent: a report shows so many."""
 
 
-@dataclass
-class LoadFile:
+class LoadFile(msgspec.Struct):
     """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent.
 
     `title` is the name of its run, and `conditions` are what that must not meet.
@@ -58,7 +56,7 @@ class LoadFile:
     title: str = ""
     conditions: Sequence[str] = ()
     format: str | None = None
-    account: FileAccount = field(default_factory=FileAccount)
+    account: FileAccount = msgspec.field(default_factory=FileAccount)
     transactions: int = 0
     errors: int = 0
     timers: int = 0

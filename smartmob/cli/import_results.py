@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from smartmob.cli import import_files, printing, report_sources
 from smartmob.cli.import_files import Rows, Survey
@@ -36,13 +36,12 @@ _CHUNK_LINES = 500
 _FAILED = 1  # exit code
 
 
-@dataclass
-class FileResult:
+class FileResult(msgspec.Struct):
     """The result of one file. `stored` and `known` are None if nothing was sent."""
 
     name: str
     summary: ImportSummary | None = None
-    sessions: list[str] = field(default_factory=list)
+    sessions: list[str] = msgspec.field(default_factory=list)
     metrics: int = 0
     stored: int | None = None
     known: int | None = None

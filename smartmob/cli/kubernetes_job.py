@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 
@@ -22,8 +23,7 @@ _FOLDER = "/turrets"
 _PART_OF = {"app.kubernetes.io/name": "smartmob", "app.kubernetes.io/component": "turret"}
 
 
-@dataclass(frozen=True, slots=True)
-class JobPlan:
+class JobPlan(msgspec.Struct, frozen=True):
     """Turrets as pods: `packages` are used in turn by `pods` pods, which end with a run of at most `seconds`."""
 
     name: str

@@ -9,12 +9,12 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
+import msgspec
 
 from smartmob import __version__
 from smartmob.cli import kubernetes_job, printing
@@ -39,8 +39,7 @@ _FAILED_PULLS = 5
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
+class ClusterOptions(msgspec.Struct, frozen=True):
     """The options of `fire --kubernetes`. `pods` is None for one pod of each turret of the project."""
 
     namespace: str

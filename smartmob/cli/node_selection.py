@@ -10,11 +10,11 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from smartmob.cli.server_options import address
 from smartmob.cli.suggestions import did_you_mean
@@ -29,8 +29,7 @@ _SERVICE_PREFIX = "@"
 _NOT_FOUND_STATUS = 404
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(msgspec.Struct, frozen=True):
     """One value of `--on`: all nodes, names, or labels; None stands for any value of a label."""
 
     everything: bool = False
@@ -45,8 +44,7 @@ class Selector:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """A selected machine: its name, the address of its service, and why nothing can be done there, or "".
 
     `reaches` is the address by which a node reaches the service that it has joined, or "" if that is not known.
@@ -59,8 +57,7 @@ class Machine:
     reaches: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """The selected machines. `single` tells that one was named, so that its output is that of the command alone."""
 
     machines: tuple[Machine, ...]

@@ -9,12 +9,12 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from smartmob.cli import printing
 from smartmob.cli.main import FAILED, GOOD, exit_code_of
@@ -36,8 +36,7 @@ T = TypeVar("T")
 Command = Callable[..., Awaitable[Any]]
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """The end of a command on a machine: its exit code, or the reason why there is none."""
 
     name: str
@@ -80,8 +79,7 @@ SHARED: ContextVar[Shared | None] = ContextVar("shared", default=None)
 """The state that the runs of one command on several machines share; None when it runs on one."""
 
 
-@dataclass(slots=True)
-class _Plan:
+class _Plan(msgspec.Struct):
     """The options of a command on several machines. `batch` is None if all machines are one batch."""
 
     parallel: int
@@ -90,10 +88,10 @@ class _Plan:
     as_json: bool
     batch: int | None = None
     max_failures: int = 0
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = msgspec.field(default_factory=dict)
     select_again: Callable[[], Awaitable[Selection]] | None = None
     """Selects anew before each further batch: a node may have been drained meanwhile, or have lost the label."""
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[str] = msgspec.field(default_factory=list)
     """The machines that were selected first, and not any more when their batch was to begin."""
 
     async def still_selected(self, batch: Sequence[Machine]) -> list[Machine]:

@@ -11,10 +11,11 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import criterion, formats
@@ -40,8 +41,7 @@ _GZIP = b"\x1f\x8b"
 _IGNORED_FOLDERS = {".git", "__pycache__"}
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A file, or a folder of Criterion's, that may be a report. `in_folder` says that a folder was named, not this."""
 
     path: Path
@@ -49,16 +49,14 @@ class Found:
     in_folder: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """A name that leads to no report, and the reason."""
 
     name: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpenReport:
+class OpenReport(msgspec.Struct, frozen=True):
     """A plain file that can be read several times. `format_` is None for a database of pytest-monitor."""
 
     path: Path
@@ -68,8 +66,7 @@ class OpenReport:
     format_: formats.ReportFormat | None
 
 
-@dataclass(frozen=True, slots=True)
-class PlainFile:
+class PlainFile(msgspec.Struct, frozen=True):
     """A plain, unpacked file that can be read several times; `modified` is in seconds since 1970.
 
     `cut` says that it was packed with gzip and cut off: what is behind the cut is missing.

@@ -7,7 +7,6 @@ import json
 import math
 import tarfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -32,8 +31,7 @@ class _Config(msgspec.Struct):
     fail_if: list[ConditionConfig | str] = []
 
 
-@dataclass(frozen=True, slots=True)
-class RunConditions:
+class RunConditions(msgspec.Struct, frozen=True):
     """The conditions of a run: those of its project and those `added` by the command line."""
 
     of_project: Sequence[PlannedCondition]

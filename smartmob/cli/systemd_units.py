@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 STATE = "smartmob-report-host"
 NODE_STATE = "smartmob-node"
@@ -13,8 +14,7 @@ _FAST_WORD = re.compile(r"[\w@+=:,./-]+", re.ASCII)
 _NEEDS_ESCAPE = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$", "\n": "\\n", "\t": "\\t"})
 
 
-@dataclass(frozen=True, slots=True)
-class SystemdUnit:
+class SystemdUnit(msgspec.Struct, frozen=True):
     """A unit: the program and its arguments, for the machine or for the `user` who is logged in."""
 
     program: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 _GAP = "  "
 _INDENT = "    "
@@ -22,8 +23,7 @@ _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "
 """Codes of "select graphic rendition" (ECMA-48, section 8.3.117)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StyledText:
+class StyledText(msgspec.Struct, frozen=True):
     """Text without characters that control a terminal, and a style such as "bold red"."""
 
     plain: str

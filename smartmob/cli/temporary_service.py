@@ -10,10 +10,10 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import msgspec
 import orjson
 
 from smartmob.errors import StartupError
@@ -23,8 +23,7 @@ _STOP_SECONDS = 30
 _START = "from smartmob.cli.temporary_service import serve_for_parent; serve_for_parent()"
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True):
     """The address of the service, its process, and its folder, which is removed at the end."""
 
     url: str

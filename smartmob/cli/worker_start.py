@@ -6,7 +6,8 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob import worker_app
 from smartmob.app import Service
@@ -22,8 +23,7 @@ from smartmob.settings import Settings
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-@dataclass(frozen=True, slots=True)
-class Forked:
+class Forked(msgspec.Struct, frozen=True):
     """The process that forks workers, and the sockets on which they will listen."""
 
     forker: Forker

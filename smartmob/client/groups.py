@@ -6,10 +6,11 @@ import asyncio
 import queue
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+import msgspec
 
 from smartmob.client import messages
 from smartmob.client.command_client import CommandClient
@@ -19,15 +20,14 @@ from smartmob.client.listener import Listener
 from smartmob.client.tls_trust import CAFile
 
 
-@dataclass(slots=True)
-class Result:
+class Result(msgspec.Struct):
     """The messages, the exit code and the error of a command on one server.
 
     `error` is an exception of the command, or of the connection.
     """
 
     host: str
-    lines: list[Any] = field(default_factory=list)
+    lines: list[Any] = msgspec.field(default_factory=list)
     exit_code: int | None = None
     error: BaseException | None = None
 

@@ -15,6 +15,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import h11
+import msgspec
 
 from smartmob.errors import RemoteError
 
@@ -84,8 +85,7 @@ class Origin:
         return f"{self.scheme}://{self.authority.decode()}"
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """The head of an answer; header names are in lower case."""
 
     status: int

@@ -7,11 +7,10 @@ LIMITS.gathered_bytes = 2 * 1024**3
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(slots=True)
-class Limits:
+class Limits(msgspec.Struct):
     """The most that a client takes from a server. A command ends with one line when a server sends more."""
 
     line_bytes: int = 4 * 1024 * 1024

@@ -15,7 +15,6 @@ import random
 import socket as sockets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -105,8 +104,7 @@ class Outbox(Protocol):
         """Take a new id, because another journal has the present one."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalServer:
+class LocalServer(msgspec.Struct, frozen=True):
     """The HTTP server of this machine: `accept` serves a stream, `start` starts the task that copies its bytes.
 
     `set_secret` gets the secret of the present link from `make_secret`, and None when the link has ended. `activity`

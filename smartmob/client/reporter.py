@@ -12,7 +12,6 @@ import base64
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -43,16 +42,14 @@ Report = Callable[[str], None]
 """A callback for messages to a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Clocks:
+class Clocks(msgspec.Struct, frozen=True):
     """The wall clock in seconds since 1970, and a monotonic clock in seconds."""
 
     wall: Callable[[], float]
     steady: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """The address of the service, and the name and password of this machine.
 
     `token` is a token of the service, needed where registration is closed. `proxy` is an HTTP proxy on the way to it.

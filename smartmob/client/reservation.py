@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 HEADER = "X-Smartmob-Reservation"
 
 
-@dataclass(slots=True)
-class Shown:
+class Shown(msgspec.Struct):
     """The id of the reservation, or an empty text."""
 
     id: str = ""

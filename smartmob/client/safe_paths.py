@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.client.failures import ClientError
 from smartmob.commands.partial_file import PartialFile
@@ -15,8 +16,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SEPARATORS = tuple(mark for mark in (os.sep, os.altsep, "\0") if mark)
 
 
-@dataclass(frozen=True, slots=True)
-class SafePath:
+class SafePath(msgspec.Struct, frozen=True):
     """The path of a file to write: `parts` are names of folders below `root`, and the name of the file.
 
     `root` is chosen by the user, `parts` may be chosen by a server.

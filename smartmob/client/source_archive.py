@@ -15,10 +15,10 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+import msgspec
 from pathspec import GitIgnoreSpec
 
 from smartmob.errors import InvalidInput
@@ -38,8 +38,7 @@ class PackingError(InvalidInput):
     """The folder cannot be packed."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceArchive:
+class SourceArchive(msgspec.Struct, frozen=True):
     """An archive at `path`: its SHA-256 in hexadecimal digits, its size in bytes, and the number of files in it."""
 
     path: Path
@@ -48,8 +47,7 @@ class SourceArchive:
     files: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     name: str
     path: str
     about: os.stat_result

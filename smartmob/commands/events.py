@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class JobStarted:
+class JobStarted(msgspec.Struct, frozen=True):
     """A job was recorded and starts."""
 
     id: int
@@ -14,8 +13,7 @@ class JobStarted:
     client: str
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnded:
+class JobEnded(msgspec.Struct, frozen=True):
     """A job has ended."""
 
     id: int
@@ -23,8 +21,7 @@ class JobEnded:
     exit_code: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class CloseRequested:
+class CloseRequested(msgspec.Struct, frozen=True):
     """A client asked the service to stop; the jobs have ended."""
 
     client: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from smartmob.commands import hashed_file, job_journal
 from smartmob.commands.job_records import JobRecords

@@ -12,7 +12,6 @@ import struct
 import termios
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -34,8 +33,7 @@ _END_OF_TRANSMISSION = b"\x04"
 """CTRL-D, which ends the input of a terminal."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramSpec:
+class ProgramSpec(msgspec.Struct, frozen=True):
     """A program and how to run it.
 
     `timeout` and `grace` are seconds; `stdin` is the whole input, None leaves the input open; `terminal` is the size of

@@ -23,7 +23,6 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from types import ModuleType
@@ -54,8 +53,7 @@ class ExecutionMode(Enum):
     THREAD = "thread"
 
 
-@dataclass(frozen=True, slots=True)
-class _Marker:
+class _Marker(msgspec.Struct, frozen=True):
     """The options of a decorator, stored at the function."""
 
     background: bool
@@ -112,8 +110,7 @@ def _marked(function: Any, marker: _Marker) -> Any:
     return decorate if function is None else decorate(function)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A command that clients can call.
 
     `variadic` is true for functions with *args or **kwargs, whose arguments are not checked. `struct` is a type with

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.commands.builtin import COMMANDS
 from smartmob.commands.call import ReplySink
@@ -39,8 +40,7 @@ _END_SECONDS = 5.0
 """Seconds beyond the grace of programs in which jobs must have ended and be recorded when the service stops."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Services:
+class _Services(msgspec.Struct, frozen=True):
     """The part of the service that commands may use; implements `call.CommandServices`."""
 
     settings: CommandsSettings

@@ -6,9 +6,10 @@ import base64
 import gzip
 import hashlib
 import re
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+
+import msgspec
 
 from smartmob import chart_library
 
@@ -17,8 +18,7 @@ _STYLE = re.compile(rb"\.(?:innerHTML|textContent)='([^'\\]*)',document\.head\.a
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(msgspec.Struct, frozen=True):
     """A static file; `packed` is its content compressed with gzip."""
 
     media_type: str

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+import msgspec
 
 from smartmob import __version__
 from smartmob.console import assets
 
 
-@dataclass(frozen=True, slots=True)
-class NavigationEntry:
+class NavigationEntry(msgspec.Struct, frozen=True):
     """An entry of the navigation."""
 
     name: str

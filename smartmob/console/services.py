@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from smartmob.commands.service import CommandsService
 from smartmob.experiments.service import ExperimentsService
@@ -14,8 +14,7 @@ from smartmob.processes.service import ProcessesService
 from smartmob.turrets.service.firing import TurretsService
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(msgspec.Struct, frozen=True):
     """The services of all features."""
 
     metrics: MetricsService

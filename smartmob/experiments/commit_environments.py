@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.experiments.sides import Interpreter, Side, is_compiled, made_environment, probe, requirements_of
 
 
-@dataclass(slots=True)
-class Environments:
+class Environments(msgspec.Struct):
     """Makes environments below `folder`, or finds that of `python` for all sides. `extra` are words for pip."""
 
     folder: Path
     python: str | None
     extra: Sequence[str]
     _found: Interpreter | None = None
-    _made: list[tuple[Mapping[str, bytes], Interpreter | str]] = field(default_factory=list)
+    _made: list[tuple[Mapping[str, bytes], Interpreter | str]] = msgspec.field(default_factory=list)
 
     def interpreter(self, side: Side) -> Interpreter:
         """Return the interpreter for a side; commits with the same requirements share one.

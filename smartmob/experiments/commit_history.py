@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.experiments.sides import git
@@ -15,8 +16,7 @@ MOST_COMMITS_COUNT = 20_000
 _FORMAT = "%h%x00%an%x00%aI%x00%s"
 
 
-@dataclass(frozen=True, slots=True)
-class CommitNote:
+class CommitNote(msgspec.Struct, frozen=True):
     """The short name of a commit, its author, the time in ISO 8601, and the first line of its message."""
 
     short: str
@@ -25,8 +25,7 @@ class CommitNote:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
-class CommitHistory:
+class CommitHistory(msgspec.Struct, frozen=True):
     """The history from `good` to `bad` in the repository at `here`: commits with their parents, parents first.
 
     `bases` are the merge bases if `good` is no ancestor of `bad`; they have to be measured first, as with git bisect.

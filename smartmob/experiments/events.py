@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from smartmob.experiments.stored_experiment import Summary
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentStored:
+class ExperimentStored(msgspec.Struct, frozen=True):
     """An experiment was stored."""
 
     summary: Summary
 
 
-@dataclass(frozen=True, slots=True)
-class ExperimentDeleted:
+class ExperimentDeleted(msgspec.Struct, frozen=True):
     """An experiment was deleted."""
 
     id: UUID

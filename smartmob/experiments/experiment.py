@@ -11,10 +11,12 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput
@@ -40,8 +42,7 @@ _SHOWN_NAMES_COUNT = 3
 _RATIO_DIGITS = 6  # of the log-ratios in the report: a millionth of a time cannot be measured
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The limits of an experiment: the smallest effect as a share, seconds, and pairs."""
 
     min_effect: float = 0.03
@@ -49,8 +50,7 @@ class Limits:
     max_pairs: int = 200
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(msgspec.Struct):
     """The state that is shown while an experiment runs."""
 
     phase: str
@@ -60,8 +60,7 @@ class Progress:
     seconds: float = 0.0
 
 
-@dataclass(slots=True)
-class Experiment:
+class Experiment(msgspec.Struct):
     """One experiment. `lot` draws orders and seeds, `show` gets the progress; head is longer by the share `slower`.
     `duet` are the processors on which the sides of a pair run at once.
 
@@ -79,16 +78,16 @@ class Experiment:
     memory_counts: bool = False
     slower: float = 0.0
     duet: tuple[int, int] | None = None
-    tests: dict[str, Evidence] = field(default_factory=dict)
-    pairs: list[Pair] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    tests: dict[str, Evidence] = msgspec.field(default_factory=dict)
+    pairs: list[Pair] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     ended: str = "it was interrupted"
-    _calls: dict[str, Calls] = field(default_factory=dict)
-    _files: dict[str, str] = field(default_factory=dict)
-    _started: float = field(default_factory=time.monotonic)
+    _calls: dict[str, Calls] = msgspec.field(default_factory=dict)
+    _files: dict[str, str] = msgspec.field(default_factory=dict)
+    _started: float = msgspec.field(default_factory=time.monotonic)
     _counted: bool = False
-    _id: UUID = field(default_factory=ids.uuid7)
-    _started_at: datetime = field(default_factory=clock.now)
+    _id: UUID = msgspec.field(default_factory=ids.uuid7)
+    _started_at: datetime = msgspec.field(default_factory=clock.now)
 
     async def run(self) -> None:
         """Measure until all tests are decided or a limit is reached; raises InvalidInput."""

@@ -7,7 +7,6 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,7 @@ _START = (
 """Runs pytest without the current folder among the places of modules, which would hide those of a wheel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """The task of one run: the tests with their number of calls, or None for all, and the seed of hashes.
 
     `under_valgrind` asks for a count of instructions, which the processor's counters make where there are some.
@@ -57,16 +55,15 @@ class Plan:
     calls: int = 1
 
 
-@dataclass(slots=True)
-class RunResult:
+class RunResult(msgspec.Struct):
     """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules."""
 
     status: int | None
     exit: Exit | None = None
     ended_ns: int = 0
-    measures: dict[str, Measure] = field(default_factory=dict)
-    modules: dict[str, str | None] = field(default_factory=dict)
-    counts: dict[str, list[int]] = field(default_factory=dict)
+    measures: dict[str, Measure] = msgspec.field(default_factory=dict)
+    modules: dict[str, str | None] = msgspec.field(default_factory=dict)
+    counts: dict[str, list[int]] = msgspec.field(default_factory=dict)
     output: str = ""
 
 

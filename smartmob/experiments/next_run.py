@@ -7,8 +7,9 @@ the whole suite. The choice depends on earlier pairs only, so no capital grows b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
+
+import msgspec
 
 from smartmob.experiments.decision import Evidence
 from smartmob.experiments.model import Measure
@@ -29,8 +30,7 @@ _BLOCKS_COUNT = 8
 """Of so many blocks of pairs one has all tests again: a change below the smallest effect may keep its capital."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(msgspec.Struct, frozen=True):
     """The most calls of a test in one process, and the seconds of each with its fixtures."""
 
     most: int

@@ -9,8 +9,10 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from smartmob.errors import InvalidInput
 from smartmob.experiments.cleaner import Workplace
@@ -33,8 +35,7 @@ print(json.dumps({"python": sys.executable, "version": platform.python_version()
 """Prints what an interpreter is, and which plugins its environment has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(msgspec.Struct, frozen=True):
     """The Python of a side: its path, version, and those of the known plugins that are installed."""
 
     path: str
@@ -42,8 +43,7 @@ class Interpreter:
     modules: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
+class Side(msgspec.Struct, frozen=True):
     """One side. `folder` is where its tests run; with `command` it is no suite but a program."""
 
     given: str

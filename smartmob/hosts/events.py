@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from smartmob.hosts.fields import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class HostRegistered:
+class HostRegistered(msgspec.Struct, frozen=True):
     """A machine was registered."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostRemoved:
+class HostRemoved(msgspec.Struct, frozen=True):
     """A machine was removed with its samples."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class AddressSeen:
+class AddressSeen(msgspec.Struct, frozen=True):
     """A machine reports from another address than before; None means that it is not known."""
 
     host: str
     address: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class HostSampled:
+class HostSampled(msgspec.Struct, frozen=True):
     """A snapshot of the service's own machine was read; `host` is its name."""
 
     host: str
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class SamplesStored:
+class SamplesStored(msgspec.Struct, frozen=True):
     """`count` samples of machines were committed together."""
 
     count: int

@@ -8,7 +8,6 @@ field, add a `SampleField` to `FIELDS` and a line to `SampleValues`, and write a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import UnionType
 from typing import Any, Generic, TypeVar
@@ -124,8 +123,7 @@ class Unit(Enum):
     NONE = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SampleField:
+class SampleField(msgspec.Struct, frozen=True, kw_only=True):
     """A field of a host sample.
 
     `name` is its key in messages and its column. `title` heads it in tables, `help` describes it. The value comes from

@@ -11,7 +11,6 @@ import binascii
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -109,8 +108,7 @@ class SampleRow(NamedTuple):
     detail: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TimeRules:
+class TimeRules(msgspec.Struct, frozen=True):
     """The times that a sample may have: at most `ahead` seconds after now, at most `oldest` seconds before."""
 
     ahead: float
@@ -455,8 +453,7 @@ def flat(point: Point) -> Iterator[object]:
         yield from (None, None, None) if value is None else (value.min, value.avg, value.max)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """The time from `start` (included) to `end` (excluded)."""
 
     start: datetime

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -163,8 +162,7 @@ class SendClock(msgspec.Struct, frozen=True, gc=False):
 Action = Send | Pause | Store | StoreOffset | Start | Stop | SendWorkTime | SendClock
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(msgspec.Struct, frozen=True):
     """A subscription to `kinds` every `interval` seconds; `request_id` is JSON as it was received."""
 
     request_id: bytes

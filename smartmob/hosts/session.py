@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooManyTries, Unavailable
 from smartmob.hosts import protocol
@@ -46,8 +47,7 @@ class MessageSink(Protocol):
         """Abort the connection."""
 
 
-@dataclass(slots=True)
-class _Subscriber:
+class _Subscriber(msgspec.Struct):
     sink: MessageSink
     subscription: Subscription
     due: float

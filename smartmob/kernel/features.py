@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
 
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
@@ -34,8 +35,7 @@ def _no_event(_: int) -> None:
     """Make no event."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelParts:
+class KernelParts(msgspec.Struct, frozen=True):
     """The parts of the kernel that a feature may use also on a node, which has no database."""
 
     settings: Settings
@@ -50,8 +50,7 @@ class KernelParts:
     guard: ReservationGuard
 
 
-@dataclass(frozen=True, slots=True)
-class Dependencies(KernelParts):
+class Dependencies(KernelParts, frozen=True):
     """The parts of the kernel that every feature of a service may use.
 
     `outbox` is None unless this service joins another one.
@@ -83,8 +82,7 @@ class Dependencies(KernelParts):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Lifecycle:
+class Lifecycle(msgspec.Struct, frozen=True):
     """A feature as the server sees it: its routes, its writer if it has tables, and how it is started and stopped.
 
     `start` is called after the writer has started and before the background tasks. `stop` is called when the service
@@ -94,7 +92,7 @@ class Lifecycle:
 
     table: RouteTable
     writer: RowWriter[Any] | None = None
-    background_tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
+    background_tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = msgspec.field(default_factory=dict)
     start: Callable[[], Awaitable[object]] | None = None
     stop: Callable[[], Awaitable[object]] | None = None
     close: Callable[[], Awaitable[object]] | None = None
@@ -118,8 +116,7 @@ class Lifecycle:
                 await self.writer.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Feature(Lifecycle, Generic[S_co]):
+class Feature(Lifecycle, Generic[S_co], frozen=True, kw_only=True):
     """A built feature. Its `service` is what other features may call; the composition root passes it on."""
 
-    service: S_co = field(kw_only=True)
+    service: S_co

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+import msgspec
 
 from smartmob.marks.model import Mark
 
 
-@dataclass(frozen=True, slots=True)
-class MarkCreated:
+class MarkCreated(msgspec.Struct, frozen=True):
     """A mark was stored."""
 
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
-class MarkDeleted:
+class MarkDeleted(msgspec.Struct, frozen=True):
     """A mark was deleted."""
 
     id: UUID

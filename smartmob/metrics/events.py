@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class ContextStored:
+class ContextStored(msgspec.Struct, frozen=True):
     """A context was stored, or was stored already."""
 
     h: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionStored:
+class SessionStored(msgspec.Struct, frozen=True):
     """A session was stored for the first time."""
 
     session_h: str
     scm_ref: str
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsStored:
+class MetricsStored(msgspec.Struct, frozen=True):
     """A number of metrics were stored in one transaction."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictsOutdated:
+class VerdictsOutdated(msgspec.Struct, frozen=True):
     """Another process of the service has stored what can change verdicts: of these pairs of a session and a context.
 
     Without pairs all verdicts can have changed.
@@ -37,15 +33,13 @@ class VerdictsOutdated:
     pairs: list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionChanged:
+class SessionChanged(msgspec.Struct, frozen=True):
     """The tags or the commit of a session were changed."""
 
     session_h: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionDeleted:
+class SessionDeleted(msgspec.Struct, frozen=True):
     """A session was deleted with its metrics."""
 
     session_h: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 LIVE_SECONDS = 600.0
 """Seconds between the time of a session and its arrival up to which it counts as sent by the machine that measured.
@@ -12,8 +13,7 @@ The plugin sends a session as it begins; ten minutes allow for a clock that is w
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(msgspec.Struct, frozen=True):
     """The address of a client. `is_local` tells that it runs on the machine of the service."""
 
     address: str

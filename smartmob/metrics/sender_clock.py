@@ -7,7 +7,6 @@ is ordered by the time of its arrival instead. No I/O.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -24,8 +23,7 @@ _OLDEST_SECONDS = OLDEST.timestamp()
 _SECONDS_PER_DAY = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class SenderClock:
+class SenderClock(msgspec.Struct, frozen=True):
     """The rule for the times of senders: at most `ahead` seconds after now, and not before `OLDEST`."""
 
     ahead: float

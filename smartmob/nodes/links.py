@@ -8,6 +8,7 @@ import socket as sockets
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 from aiohttp import WSCloseCode, web
 
 from smartmob.errors import NotFound, Unavailable
@@ -38,8 +39,7 @@ class Link:
     streams: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Stream:
+class _Stream(msgspec.Struct, frozen=True):
     """A stream that its node has not dialled back yet."""
 
     link: Link

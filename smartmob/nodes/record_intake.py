@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import timedelta
+
+import msgspec
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
@@ -19,8 +20,7 @@ _EXPIRY_SECONDS = 3600.0
 """The interval at which records that are older than their retention are deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True):
     """The days for which process events and jobs of nodes are kept."""
 
     event_days: float

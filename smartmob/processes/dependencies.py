@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
+
+import msgspec
 
 from smartmob.processes import model
 
@@ -16,8 +17,7 @@ _MOST_SUGGESTED = 100
 """The most names that are listed and compared for a suggestion."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
     """A process that others may depend on.
 
     `options` is None before the first preparation. `ended` is whether its program has ended by itself and is not
@@ -37,8 +37,7 @@ class Peer:
     end: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """The answer to whether a process may be started: why it never may, or why it must wait; both for people."""
 
     waits: str = ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class ProcessStarted:
+
+class ProcessStarted(msgspec.Struct, frozen=True):
     """A program of a process was started, for the first time or again."""
 
     slug: str
@@ -15,8 +15,7 @@ class ProcessStarted:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessExited:
+class ProcessExited(msgspec.Struct, frozen=True):
     """A program of a process has ended.
 
     `status` is the exit status, the negative number of a signal, or None when it is unknown.
@@ -27,8 +26,7 @@ class ProcessExited:
     status: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessDeleted:
+class ProcessDeleted(msgspec.Struct, frozen=True):
     """A process was deleted, and all its descendants have ended."""
 
     slug: str

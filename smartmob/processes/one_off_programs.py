@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,8 +43,7 @@ class RequestedSource(Protocol):
         """Return the limits by name."""
 
 
-@dataclass(slots=True)
-class OneOffProgram:
+class OneOffProgram(msgspec.Struct):
     """A prepared program; `started` and `cause` are called when it has started and when it has ended."""
 
     argv: list[str]
@@ -70,8 +68,7 @@ class OneOffProgram:
             self.child.kill()
 
 
-@dataclass(frozen=True, slots=True)
-class _Listener:
+class _Listener(msgspec.Struct, frozen=True):
     """Passes the output of a preparation on; its progress is shown nowhere."""
 
     wrote: Callable[[bytes], None]

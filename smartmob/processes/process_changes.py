@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
+import msgspec
+
 from smartmob.processes.model import Definition, ProcessEvent
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateProcess:
+class UpdateProcess(msgspec.Struct, frozen=True):
     """A change of a stored definition; a field that is None stays as it is.
 
     It has no effect unless the definition of `slug` with this `created_at` is still stored.
@@ -29,15 +29,13 @@ class UpdateProcess:
         return {name: value for name, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteProcess:
+class DeleteProcess(msgspec.Struct, frozen=True):
     """The deletion of a stored definition."""
 
     slug: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(msgspec.Struct, frozen=True):
     """A process event and its key."""
 
     id: UUID

@@ -15,9 +15,10 @@ A process with dependencies waits for them before each start, the automatic ones
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias, assert_never
+
+import msgspec
 
 from smartmob.processes import model
 
@@ -44,27 +45,23 @@ class Phase(StrEnum):
 # Events.
 
 
-@dataclass(frozen=True, slots=True)
-class StartRequested:
+class StartRequested(msgspec.Struct, frozen=True):
     """A client or the service wants the process to run; `restart` ends a running program first."""
 
     restart: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(msgspec.Struct, frozen=True):
     """A client or the service wants the process not to run."""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparationAdvanced:
+class PreparationAdvanced(msgspec.Struct, frozen=True):
     """The preparation has reached `state`, one of the model's PREPARING."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """The preparation has succeeded: the program can be spawned, once its dependencies are met if it `depends`.
 
     `restart`, unless None, replaces the restart policy.
@@ -74,57 +71,49 @@ class Prepared:
     depends: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PreparationFailed:
+class PreparationFailed(msgspec.Struct, frozen=True):
     """The preparation has failed: `state` is one of the model's FAILURES, or STOPPED when it was cancelled."""
 
     state: str
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DependenciesMet:
+class DependenciesMet(msgspec.Struct, frozen=True):
     """All dependencies of the process are met."""
 
 
-@dataclass(frozen=True, slots=True)
-class DependenciesMissing:
+class DependenciesMissing(msgspec.Struct, frozen=True):
     """Dependencies of the process are not met yet; `detail` says which, for people."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class DependencyFailed:
+class DependencyFailed(msgspec.Struct, frozen=True):
     """A dependency of the process will not be met without a change by a client."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class LivenessFailed:
+class LivenessFailed(msgspec.Struct, frozen=True):
     """The liveness check of the running program fails; `has_passed` is whether it has passed since the start."""
 
     detail: str
     has_passed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The program runs as the process `pid`."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartFailed:
+class StartFailed(msgspec.Struct, frozen=True):
     """The program could not be spawned."""
 
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(msgspec.Struct, frozen=True):
     """The program has ended; its descendants may still run.
 
     `status` is the exit status, the negative number of a signal, or None when it is unknown. `hint` is a probable cause
@@ -137,13 +126,11 @@ class Exited:
     left_behind: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TreeGone:
+class TreeGone(msgspec.Struct, frozen=True):
     """The program and all its descendants have ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(msgspec.Struct, frozen=True):
     """The time of the timer `number` has come."""
 
     number: int
@@ -170,57 +157,48 @@ Event: TypeAlias = (
 # Actions.
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+class Prepare(msgspec.Struct, frozen=True):
     """Prepare the start. Answered by PreparationAdvanced, then Prepared or PreparationFailed."""
 
 
-@dataclass(frozen=True, slots=True)
-class CancelPreparation:
+class CancelPreparation(msgspec.Struct, frozen=True):
     """Cancel the preparation. Answered by PreparationFailed(STOPPED), or by Prepared when it has just succeeded."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckDependencies:
+class CheckDependencies(msgspec.Struct, frozen=True):
     """Check the dependencies now and after each change of another process, while the phase is WAITING.
 
     Answered by DependenciesMet, DependenciesMissing or DependencyFailed.
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(msgspec.Struct, frozen=True):
     """Spawn the program. Answered by Started or StartFailed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(msgspec.Struct, frozen=True):
     """Send SIGTERM to the program's process group, or to the rest of its tree when the program has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     """Send SIGKILL to the whole tree. Answered by Exited, unless that came before, and TreeGone."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartTimer:
+class StartTimer(msgspec.Struct, frozen=True):
     """Replace the timer by one that fires at the time `at`. Answered by TimerFired(number)."""
 
     number: int
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Report a process event of this `kind` to the viewers, the log and the timeline."""
 
     kind: str
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(msgspec.Struct, frozen=True):
     """Record that the program has ended by itself and is not wanted any more."""
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record

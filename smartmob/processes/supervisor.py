@@ -6,7 +6,6 @@ import asyncio
 import random
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -58,8 +57,7 @@ class PrepareProcess(Protocol):
         """Prepare the start of a process; report to `listener`. Raises PreparationError."""
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisorDependencies:
+class SupervisorDependencies(msgspec.Struct, frozen=True):
     """Dependencies that all supervisors share.
 
     `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
@@ -76,7 +74,7 @@ class SupervisorDependencies:
     on_completed: Callable[[model.Definition], None]
     execute: ExecuteCheck
     on_change: Callable[[Supervisor], None] = lambda _: None
-    groups: ControlGroups = field(default_factory=ControlGroups)
+    groups: ControlGroups = msgspec.field(default_factory=ControlGroups)
     sample_seconds: float = 5.0
 
 

@@ -9,9 +9,9 @@ import math
 import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from smartmob import duration_text
@@ -49,8 +49,7 @@ _MOST_SAMPLES = 10_000
 """More values are never waited for: a tenth of p99.99, and a share of 0.01 %."""
 
 
-@dataclass(frozen=True, slots=True)
-class Threshold:
+class Threshold(msgspec.Struct, frozen=True):
     """A condition: a statistic of a timer, compared with a number (seconds, a count, or a share of all).
 
     Durations are those of the transactions that succeeded. What cannot be evaluated counts as met, so that the command
@@ -191,8 +190,7 @@ class Threshold:
         return f"{value:,.10g}" if self.figure in _COUNTS else duration_text.seconds(value)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedCondition:
+class PlannedCondition(msgspec.Struct, frozen=True):
     """A condition of a run, which may abort it from `abort_after` seconds after its start on."""
 
     threshold: Threshold

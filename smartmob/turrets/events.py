@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(msgspec.Struct, frozen=True):
     """The turrets of a run began to fire."""
 
     run_id: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunFinished:
+class RunFinished(msgspec.Struct, frozen=True):
     """A run ended; `state` is finished, failed or stopped."""
 
     run_id: str
@@ -24,8 +22,7 @@ class RunFinished:
     errors: int
 
 
-@dataclass(frozen=True, slots=True)
-class TurretSilent:
+class TurretSilent(msgspec.Struct, frozen=True):
     """A turret of a run was silent for too long, and is regarded as lost."""
 
     run_id: str

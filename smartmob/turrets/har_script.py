@@ -10,7 +10,6 @@ import base64
 import binascii
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -108,8 +107,7 @@ class _Har(msgspec.Struct, rename="camel"):
 _DECODER = msgspec.json.Decoder(_Har, strict=False)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedRequest:
+class RecordedRequest(msgspec.Struct, frozen=True):
     """A request of a script: `think` seconds after the one before; `statuses` are those that count as success.
 
     `origin` is "" for the host of the recording, whose address the configuration can replace.
@@ -125,14 +123,13 @@ class RecordedRequest:
     statuses: tuple[int, ...]
 
 
-@dataclass
-class Recording:
+class Recording(msgspec.Struct):
     """The requests of a recording, its `origin`, the keys of its secrets, and what was left out."""
 
     origin: str = ""
-    requests: list[RecordedRequest] = field(default_factory=list)
-    secrets: dict[str, None] = field(default_factory=dict)
-    left_out: Tally = field(default_factory=Tally)
+    requests: list[RecordedRequest] = msgspec.field(default_factory=list)
+    secrets: dict[str, None] = msgspec.field(default_factory=dict)
+    left_out: Tally = msgspec.field(default_factory=Tally)
 
 
 def read(

@@ -8,7 +8,6 @@ import math
 import tarfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from lzma import LZMAError
 
 import msgspec
@@ -25,8 +24,7 @@ _MOST_UNPACKED_BYTES = 512 * 1024 * 1024
 DECODER = msgspec.json.Decoder(RunConfig)
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(msgspec.Struct, frozen=True):
     """A configuration, its JSON as it was received, and the package that contained it."""
 
     config: RunConfig

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import codecs
 import io
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from smartmob.commands.conplyent import pickles
 from smartmob.commands.conplyent.decoder import InvalidPickle
@@ -28,18 +29,15 @@ _LONGEST_LINE_CHARACTERS = 1024 * 1024
 _LONGEST_ECHO_CHARACTERS = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(msgspec.Struct, frozen=True):
     """A request whether the server is alive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sync:
+class Sync(msgspec.Struct, frozen=True):
     """A request for the names of the commands."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRequest:
+class CommandRequest(msgspec.Struct, frozen=True):
     """A request to run a command."""
 
     name: str

@@ -7,8 +7,9 @@ are those that `docker stats` shows: the inactive page cache does not count as u
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.hosts.fields import Memory
 from smartmob.hosts.sampler.machine_files import Roots, number_of, text_of
@@ -19,8 +20,7 @@ _MICROSECONDS = 1_000_000
 _NANOSECONDS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLimit:
+class MemoryLimit(msgspec.Struct, frozen=True):
     """The memory limit of a container: bytes, and the cgroup folder that has it."""
 
     limit: int
@@ -28,8 +28,7 @@ class MemoryLimit:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessorLimit:
+class ProcessorLimit(msgspec.Struct, frozen=True):
     """The processors of a container: how many it may use, their numbers if they are fixed, and the file of its use."""
 
     cpus: float

@@ -13,11 +13,11 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from smartmob.hosts.sampler.machine_files import Roots, link_name, names_in, number_of, text_of
@@ -42,8 +42,7 @@ _VIRTUAL_TYPES = {"bridge", "vlan", "vxlan", "gre", "gretap", "wireguard", "macv
 """Types of interfaces (DEVTYPE in their uevent) whose traffic passes another interface, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """A choice of what to measure: names or patterns of disks and of interfaces, and folders on file systems.
 
     An empty tuple means the default.

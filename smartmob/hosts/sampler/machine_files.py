@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Roots:
+
+class Roots(msgspec.Struct, frozen=True):
     """The folders of the kernel's files, and the root folder, where container engines leave their marks."""
 
     procfs: Path = Path("/proc")

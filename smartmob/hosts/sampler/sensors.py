@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from smartmob.hosts.sampler.machine_files import Roots, link_name, names_in, text_of
@@ -18,8 +18,7 @@ _LOWEST, _HIGHEST = -100.0, 300.0
 _INPUT = re.compile(r"temp\d+_input")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sensor:
+class _Sensor(msgspec.Struct, frozen=True):
     """A sensor: its chip and label, the device that tells it from others with the same ones, and its file."""
 
     name: str

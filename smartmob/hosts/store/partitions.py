@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from smartmob.hosts.store.reader import load_queries
 from smartmob.kernel.db.database import Connection, Database
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(msgspec.Struct, frozen=True):
     """A partitioned table. A partition holds the times with the same text in the strftime format `form`.
 
     Partitions are created until `ahead` of now.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class CommandCalled:
+class CommandCalled(msgspec.Struct, frozen=True):
     """A command was called on a WebSocket: by which client, on which node (None: here), and its outcome."""
 
     name: str

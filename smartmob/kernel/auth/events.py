@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class TokensChanged:
+
+class TokensChanged(msgspec.Struct, frozen=True):
     """A token was made or revoked."""
 
     name: str
@@ -22,8 +23,7 @@ class Credential:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialRefused:
+class CredentialRefused(msgspec.Struct, frozen=True):
     """A credential of a client was refused for the first time, of which kind, at which path; not the secret itself.
 
     Repeated ones are not published. `client` is empty if it has no address.
@@ -34,8 +34,7 @@ class CredentialRefused:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptMade:
+class AttemptMade(msgspec.Struct, frozen=True):
     """A credential with this digest was accepted or refused for the first time from this address."""
 
     address: str

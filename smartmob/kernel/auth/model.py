@@ -35,8 +35,7 @@ class Principal:
     """The labels that a node must have, so that the client may use it and nothing else; empty for no limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredToken:
+class StoredToken(msgspec.Struct, frozen=True):
     """A token as it is stored: as a digest, with its expiry (None: it never expires)."""
 
     name: str

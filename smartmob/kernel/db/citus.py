@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from smartmob.errors import DatabaseError
 from smartmob.kernel.db import migrations
@@ -46,8 +46,7 @@ _RUNNING = frozenset({"scheduled", "running", "cancelling", "failing"})
 _SEQUENTIAL = "SET LOCAL citus.multi_shard_modify_mode TO 'sequential'"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """The distribution of one table; `bytes` are to be moved, and the table is closed to writers meanwhile."""
 
     table: str
@@ -56,8 +55,7 @@ class Step:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """A shard that the rebalancer would move, with its bytes, and the addresses of both nodes."""
 
     table: str

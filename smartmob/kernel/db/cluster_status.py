@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob.kernel.db import citus
 from smartmob.kernel.db.database import Connection
@@ -27,8 +28,7 @@ GROUP BY 1, 2
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A server of the cluster: its address, the number of shards on it, and their bytes."""
 
     name: str
@@ -38,8 +38,7 @@ class Node:
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class ShardGroup:
+class ShardGroup(msgspec.Struct, frozen=True):
     """The tables that share their shards. `skew` is the bytes of the largest shard over the mean: 1 is even."""
 
     name: str
@@ -49,8 +48,7 @@ class ShardGroup:
     skew: float
 
 
-@dataclass(frozen=True, slots=True)
-class ClusterStatus:
+class ClusterStatus(msgspec.Struct, frozen=True):
     """The state of a distributed database. `waiting` are tables that are not distributed yet.
 
     `table_bytes` are those of the distributed tables, by name, each copy counted.

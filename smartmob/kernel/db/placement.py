@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 
 class Whole(Enum):
@@ -16,8 +17,7 @@ class Whole(Enum):
     """A copy on each node, so that it can be joined with all shards."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sharded:
+class Sharded(msgspec.Struct, frozen=True):
     """In shards by the hash of a column. Tables of the same group have the same shards, so they can be joined by it."""
 
     group: str

@@ -6,10 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import asyncpg
+import msgspec
 from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError
@@ -54,8 +54,7 @@ class ReplayDelay:
         return now - since if position <= replayed else None
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaState:
+class ReplicaState(msgspec.Struct, frozen=True):
     """The result of a check. `behind` is in seconds, if it is known; `problem` is why the replica is not read."""
 
     problem: str | None

@@ -10,9 +10,10 @@ import os
 import pwd
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from smartmob.errors import DatabaseError
 
@@ -35,8 +36,7 @@ _CREATORS = (
 _ATTEMPTS_COUNT = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """The user that runs the database. `ours` is the name of the user that runs this process."""
 
     name: str

@@ -17,9 +17,9 @@ import shutil
 import signal
 import subprocess
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from smartmob.errors import DatabaseError
@@ -78,8 +78,7 @@ local   replication {ADMIN} peer map=smartmob
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """The address of a database: the folder of the unix socket, the role and the name of the database."""
 
     host: str

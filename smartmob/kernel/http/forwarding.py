@@ -10,9 +10,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 
+import msgspec
 from multidict import CIMultiDictProxy
 
 from smartmob.errors import SettingsError
@@ -29,8 +29,7 @@ _PAIR = re.compile(rf'[ \t]*({_WORD})=(?:({_WORD})|"((?:[^"\\]|\\.)*)")[ \t]*([;
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
-class ForwardedClient:
+class ForwardedClient(msgspec.Struct, frozen=True):
     """The client of a request as trusted proxies describe it; None stands for what they do not tell."""
 
     address: str
@@ -38,8 +37,7 @@ class ForwardedClient:
     host: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(msgspec.Struct, frozen=True):
     """The peer of one proxy, as that proxy describes it."""
 
     address: str

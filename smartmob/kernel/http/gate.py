@@ -15,10 +15,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
 from multidict import CIMultiDictProxy
@@ -122,8 +122,7 @@ def trusted_proxies(settings: Settings) -> TrustedProxies:
     return TrustedProxies(settings.trusted_proxy, settings.proxy_header)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestGate:
+class RequestGate(msgspec.Struct, frozen=True):
     """Decides whether a request reaches its handler, and answers it if not.
 
     `public` holds the paths that need no token, `routes` our route of each of aiohttp's, and `proxies` the reverse
@@ -134,11 +133,11 @@ class RequestGate:
     hosts: HostRules
     public: frozenset[str]
     request_stats: RequestStats
-    routes: Mapping[web.AbstractRoute, Route] = field(default_factory=dict)
-    new_request_id: Callable[[], str] = field(default_factory=lambda: _request_ids())
-    proxies: Proxies = field(default_factory=TrustedProxies)
+    routes: Mapping[web.AbstractRoute, Route] = msgspec.field(default_factory=dict)
+    new_request_id: Callable[[], str] = msgspec.field(default_factory=lambda: _request_ids())
+    proxies: Proxies = msgspec.field(default_factory=TrustedProxies)
     audit: Audit = _not_audited
-    guard: ReservationGuard = field(default_factory=ReservationGuard)
+    guard: ReservationGuard = msgspec.field(default_factory=ReservationGuard)
     replica_reads: ReplicaReads | None = None
 
     def authorise(self, request: web.Request, forwarded_host: str | None = None) -> Principal | None:

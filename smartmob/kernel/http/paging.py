@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+import msgspec
+
 from smartmob.errors import InvalidInput, NotFound
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """One page of `size` rows: `number` counts from 1, `offset` rows precede it, and there are `total` pages."""
 
     number: int

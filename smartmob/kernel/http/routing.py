@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -24,16 +23,14 @@ HTML = "text/html"
 TEXT = "text/plain"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One possible answer of a route: its meaning, and by media type the type of its body or a tuple of types."""
 
     description: str
-    content: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True):
     """The body that a route accepts: its type by media type, and its limit in bytes if lower than `--max-body`."""
 
     content: Mapping[str, Any]
@@ -41,8 +38,7 @@ class Body:
     limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """One operation: a method, a path and its handler. `query` is the Struct of the query arguments.
 
     A `public` route needs no token. `roles` lists the roles of tokens that may use the route; if it is empty, GET needs
@@ -88,8 +84,7 @@ REFUSED = web.RequestKey("refused", bool)
 """The key that a request has which its token does not allow."""
 
 
-@dataclass(frozen=True, slots=True)
-class RouteTable:
+class RouteTable(msgspec.Struct, frozen=True):
     """The routes of one feature and the path prefixes at which they are mounted.
 
     `extra_prefixes` is a regular expression of further prefixes, which are not documented: for clients that join their

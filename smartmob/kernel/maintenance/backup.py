@@ -8,9 +8,10 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from smartmob import __version__
 from smartmob.errors import DatabaseError, StartupError
@@ -41,8 +42,7 @@ Progress = Callable[[str, int], None]
 """Called with the name of the table (or partition) that is copied now, and the bytes written so far."""
 
 
-@dataclass(slots=True)
-class _DigestWriter:
+class _DigestWriter(msgspec.Struct):
     """Writes to a file, and keeps the digest and the number of bytes of what was written."""
 
     file: BinaryIO

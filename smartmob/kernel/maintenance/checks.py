@@ -12,10 +12,10 @@ import ssl
 import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import psutil
 
 from smartmob.counts import counted
@@ -45,8 +45,7 @@ _ANSWER_SECONDS = 5.0
 _DATA_DIR = "--data-dir"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """The result of a check: `said` is the finding in words, `advice` what to do, if anything."""
 
     name: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob.errors import StartupError
 from smartmob.kernel.db.database import Database
@@ -15,8 +16,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseTarget:
+class DatabaseTarget(msgspec.Struct, frozen=True):
     """An open database. `serving` is whether a service runs on its data directory; `name` is for messages."""
 
     database: Database

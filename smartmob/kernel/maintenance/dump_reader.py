@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 
@@ -36,8 +37,7 @@ Read = Callable[[], Awaitable[bytes]]
 """Returns the next bytes of the script, and an empty value at its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyBlock:
+class CopyBlock(msgspec.Struct, frozen=True):
     """The rows of a table in PostgreSQL's text format. Read them before the next block."""
 
     table: str

@@ -10,9 +10,10 @@ import os
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+import msgspec
 
 from smartmob.environment import environment
 from smartmob.errors import DatabaseError
@@ -32,8 +33,7 @@ OnLine = Callable[[str], None]
 """Called with each line on standard error."""
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresTools:
+class PostgresTools(msgspec.Struct, frozen=True):
     """The programs of the wheel, with all that they need to reach one database."""
 
     folder: Path

@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import asyncpg
+import msgspec
 
 from smartmob.counts import counted
 from smartmob.errors import DatabaseError, InvalidInput, StartupError
@@ -41,8 +41,7 @@ Progress = Callable[[str], None]
 """Called with the name of each table (or partition) before its rows are loaded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
+class Restored(msgspec.Struct, frozen=True):
     """The numbers of tables and rows that were restored, and of tables that they have replaced."""
 
     tables: int

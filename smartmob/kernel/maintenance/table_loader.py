@@ -7,8 +7,9 @@ faster than adding each row to it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel.db import migrations
@@ -38,8 +39,7 @@ ORDER BY c.relname
 _LONGEST_MONTH_DAYS = 31
 
 
-@dataclass(frozen=True, slots=True)
-class _LoadedTable:
+class _LoadedTable(msgspec.Struct, frozen=True):
     """A table: its schema, whether it has partitions, and its columns."""
 
     schema: str

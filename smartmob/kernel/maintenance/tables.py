@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
+import msgspec
 
 from smartmob.errors import DatabaseError
 from smartmob.kernel.db import migrations
@@ -38,8 +38,7 @@ LEFT JOIN LATERAL pg_partition_tree(c.oid) AS p ON true
 _LAST_BACKUP = "SELECT at, path, bytes, sha256, version FROM database_backups ORDER BY at DESC LIMIT 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A table with about its number of rows, and its bytes on disk with indexes and partitions."""
 
     schema: str
@@ -54,8 +53,7 @@ class Table:
         return f'"{self.schema}"."{self.name}"'
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
+class Backup(msgspec.Struct, frozen=True):
     """The description of a backup: when it was made, its path, its size in bytes, and the version of smartmob."""
 
     at: datetime
@@ -65,8 +63,7 @@ class Backup:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseStatus:
+class DatabaseStatus(msgspec.Struct, frozen=True):
     """The state of the database. `wrong` says why this program cannot use it, or is None. `bytes` is its size."""
 
     server: str

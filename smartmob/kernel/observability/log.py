@@ -16,11 +16,11 @@ import select
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 import orjson
 import structlog
 
@@ -232,8 +232,7 @@ def _plain(value: object) -> object:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-@dataclass(slots=True)
-class Logs:
+class Logs(msgspec.Struct):
     """The destinations of the events of this process. Call `close` after use."""
 
     endpoint: Sink

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from smartmob.kernel.observability.event_logger import get_logger
 
@@ -13,8 +14,7 @@ log = get_logger()
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceStopping:
+class ServiceStopping(msgspec.Struct, frozen=True):
     """The service accepts no more work. Requests in progress are completed, and background work must end."""
 
 

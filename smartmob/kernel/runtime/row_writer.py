@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
 R_contra = TypeVar("R_contra", contravariant=True)
 
 
-@dataclass(slots=True)
-class WriterStats:
+class WriterStats(msgspec.Struct):
     """The counters of a writer since its start: committed rows and batches, retries, refused submissions.
 
     `waiting` is the number of rows that are not committed yet.

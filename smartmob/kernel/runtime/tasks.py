@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from smartmob.kernel.observability.event_logger import get_logger
 
 log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """The pauses before supervised work is started again, in seconds.
 
     The pause is `first`, doubled after each failure in a row, and at most `longest`. Work that has run for `proven`

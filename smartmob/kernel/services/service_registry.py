@@ -6,9 +6,10 @@ import asyncio
 import socket
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 import smartmob
 from smartmob.errors import Unavailable
@@ -33,8 +34,7 @@ _SHOWN_SECONDS = 86_400.0
 """The time for which the pages show a service that does not run any more, with what it has run last."""
 
 
-@dataclass(frozen=True, slots=True)
-class OtherService:
+class OtherService(msgspec.Struct, frozen=True):
     """Another service on the database. It `runs` if it has renewed its row lately."""
 
     id: str

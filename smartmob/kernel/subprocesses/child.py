@@ -20,8 +20,9 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.errors import SmartmobError
 from smartmob.kernel.observability.event_logger import get_logger
@@ -40,8 +41,7 @@ class SpawnFailed(SmartmobError):
         self.number = number
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(msgspec.Struct, frozen=True):
     """The specification of a program to start.
 
     `argv[0]` without a slash is searched in the PATH of `env`. The program inherits the open descriptors `stdin`,
@@ -82,8 +82,7 @@ class Spec:
         return len(data).to_bytes(4, "big") + data
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """The end of a program.
 
     `status` is its exit status, the negative number of the signal that ended it, or None when it is unknown because

@@ -12,8 +12,9 @@ from __future__ import annotations
 import itertools
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 AUTO, OFF = "auto", "off"
 CONTROLLERS = ("cpu", "memory", "pids")
@@ -27,8 +28,7 @@ _MOVE_ROUNDS = 20  # processes that are forked while others move are moved in th
 _ROOT, _MOUNT_POINT, _OPTIONAL = 3, 4, 6  # fields of /proc/PID/mountinfo, proc_pid_mountinfo(5)
 
 
-@dataclass(frozen=True, slots=True)
-class ControlGroup:
+class ControlGroup(msgspec.Struct, frozen=True):
     """The group of one program. `home` is the group to which the process that starts the program goes back."""
 
     folder: Path

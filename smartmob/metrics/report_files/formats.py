@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.metrics.report_files.asv import AsvReport
 from smartmob.metrics.report_files.criterion import CriterionReport
@@ -23,8 +24,7 @@ PYMON = "pymon"
 """The name of the format that no Report reads: a database has sessions and contexts of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReportFormat:
+class ReportFormat(msgspec.Struct, frozen=True):
     """A format that can be read: its name on the command line, and its reader."""
 
     name: str

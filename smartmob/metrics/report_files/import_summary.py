@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from smartmob.tally import LONGEST_EXAMPLE, Tally
 
 __all__ = ["LONGEST_EXAMPLE", "ImportSummary", "Tally"]
 
 
-@dataclass
-class ImportSummary:
+class ImportSummary(msgspec.Struct):
     """The account of one file.
 
     `left_out` has the cases that are not stored: "skipped", "failed" and "refused". `remarks` has what was not
@@ -20,8 +19,8 @@ class ImportSummary:
     format_name: str
     suites: int = 0
     cases: int = 0
-    left_out: Tally = field(default_factory=Tally)
-    remarks: Tally = field(default_factory=Tally)
+    left_out: Tally = msgspec.field(default_factory=Tally)
+    remarks: Tally = msgspec.field(default_factory=Tally)
 
     @property
     def understood(self) -> bool:

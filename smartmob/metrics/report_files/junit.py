@@ -6,9 +6,10 @@ There is no standard of JUnit XML. The page "JUnit XML" of the reference lists w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files.case_values import (
@@ -77,8 +78,7 @@ class JUnitReport:
         reading.finish()
 
 
-@dataclass(slots=True)
-class _OpenCase:
+class _OpenCase(msgspec.Struct):
     """A `<testcase>` whose end has not been read."""
 
     attributes: Mapping[str, str]

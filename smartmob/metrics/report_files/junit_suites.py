@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
+
+import msgspec
 
 from smartmob.counts import counted
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Machine, Outcome
@@ -50,8 +51,7 @@ def writes_utc(attributes: Mapping[str, str]) -> bool:
     return attributes.get("name") in _UTC_SUITES or tuple(attributes) in _UTC_ATTRIBUTES
 
 
-@dataclass(slots=True)
-class Suite:
+class Suite(msgspec.Struct):
     """An open suite. A value that it does not say is that of its outer suite."""
 
     depth: int = 0
@@ -66,11 +66,11 @@ class Suite:
     zone: tzinfo | None = None
     clock: datetime | None = None
     """The time at which the next case starts, if it is known when the suite began."""
-    declared: Mapping[str, str] = field(default_factory=dict)
-    properties: dict[str, str] = field(default_factory=dict)
-    direct: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    declared: Mapping[str, str] = msgspec.field(default_factory=dict)
+    properties: dict[str, str] = msgspec.field(default_factory=dict)
+    direct: dict[Outcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     """The number of cases by outcome that stand in this suite."""
-    nested: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    nested: dict[Outcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     """The number of cases by outcome in its inner suites."""
     failures: int = 0
     """The number of elements of failures and errors, of which a case can have several."""

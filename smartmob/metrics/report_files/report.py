@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 HEAD_BYTES = 65_536
 """The bytes at the beginning of a file by which `looks_like` recognises its format."""
@@ -26,8 +27,7 @@ class Outcome(enum.StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(msgspec.Struct, frozen=True):
     """Something in a report that was not understood, or was replaced.
 
     `kind` groups remarks of a summary and is a short plain phrase, such as "unread time" or "replaced timestamp".
@@ -38,8 +38,7 @@ class Remark:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(msgspec.Struct, frozen=True):
     """The machine and the interpreter of a case. A value that the report does not have is None."""
 
     node: str | None = None
@@ -57,8 +56,7 @@ class Machine:
 UNKNOWN_MACHINE = Machine()
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """One execution of one test, as the report tells it.
 
     Times are in seconds, memory is in MB, `cpu_usage` is a share of one core. What the report does not say is None and
@@ -86,16 +84,15 @@ class Case:
     remarks: tuple[Remark, ...] = ()
 
 
-@dataclass(slots=True)
-class Header:
+class Header(msgspec.Struct):
     """The part of a report that belongs to all its cases. It is complete when `cases()` has been read to its end."""
 
     suites: int = 0
     scm_ref: str | None = None
     started_at: datetime | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Properties of the outermost suite or of the file, which become tags."""
-    remarks: list[Remark] = field(default_factory=list)
+    remarks: list[Remark] = msgspec.field(default_factory=list)
     """Remarks that belong to no case."""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+import msgspec
 
 LONGEST_GAP = timedelta(minutes=15)
 """The time between the end of a report and the start of the next one of the same run.
@@ -16,8 +17,7 @@ apart.
 _NAME_DIGITS = 16  # of the hash of a session that names a run
 
 
-@dataclass(frozen=True, slots=True)
-class ReadReport:
+class ReadReport(msgspec.Struct, frozen=True):
     """The data by which a report is assigned to a run; `tests` has a hash of each test."""
 
     session_h: str
@@ -28,12 +28,11 @@ class ReadReport:
     tests: frozenset[int]
 
 
-@dataclass(slots=True)
-class _Group:
+class _Group(msgspec.Struct):
     ended_at: datetime
-    members: list[ReadReport] = field(default_factory=list)
-    folders: set[str] = field(default_factory=set)
-    tests: set[int] = field(default_factory=set)
+    members: list[ReadReport] = msgspec.field(default_factory=list)
+    folders: set[str] = msgspec.field(default_factory=set)
+    tests: set[int] = msgspec.field(default_factory=set)
 
     def takes(self, report: ReadReport) -> bool:
         is_near = report.started_at - self.ended_at <= LONGEST_GAP

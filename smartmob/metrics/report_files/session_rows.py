@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec.structs import replace
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics.model import RUN_TAG
@@ -26,12 +27,11 @@ _LONGEST_TAG = 10_000  # characters; longer properties are dumps of an environme
 _LONGEST_STEP = 366 * 24 * 3600.0  # seconds of one test that move the start of the next
 
 
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
+class ImportOptions(msgspec.Struct, frozen=True):
     """The values that the command line gives, because a report lacks them or has wrong ones."""
 
     scm_ref: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     component: str = ""
     machine: str = ""
     started_at: datetime | None = None
@@ -48,8 +48,7 @@ class ImportOptions:
         return [name for name, value in values.items() if value]
 
 
-@dataclass(frozen=True, slots=True)
-class ReportSource:
+class ReportSource(msgspec.Struct, frozen=True):
     """The origin of a report: its name for people, a digest of its content, and its last change."""
 
     name: str

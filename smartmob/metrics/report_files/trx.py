@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput
@@ -101,8 +102,7 @@ class _Definitions:
             self._id = ""
 
 
-@dataclass(slots=True)
-class _OpenResult:
+class _OpenResult(msgspec.Struct):
     """A result whose end has not been read. One with inner results, the rows of its data, is only their sum."""
 
     attributes: Mapping[str, str]

@@ -7,8 +7,9 @@ pipelines, builds or sessions always answers 200.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from smartmob.kernel.auth.model import CONTROL, INGEST, READ
 from smartmob.kernel.http.bodies import BodyReader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.service.ingest import IngestService
@@ -13,8 +13,7 @@ from smartmob.metrics.verdict.recent_values import RecentValues
 from smartmob.metrics.verdict.trend_service import TrendService
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsService:
+class MetricsService(msgspec.Struct, frozen=True):
     """The services of the feature: they store metrics, list them, find runs and trends, compare runs, and clean up."""
 
     ingest: IngestService

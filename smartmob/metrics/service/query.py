@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from smartmob.errors import NotFound
 from smartmob.kernel.db.database import Record
@@ -24,8 +25,7 @@ RESOURCES = {
 MAX_EXTREMES = 500  # metrics in one answer
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(msgspec.Struct, frozen=True):
     """One page of a listing, and its rows."""
 
     page: paging.Page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -19,8 +18,7 @@ _MAX_CONTEXTS = 20_000
 """Contexts that are looked at, the newest; each session has one of its own where the frequency varies."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnvironmentSelection:
+class EnvironmentSelection(msgspec.Struct, frozen=True):
     """The contexts and sessions of one environment.
 
     `fit` has the hashes of all contexts of its hardware and Python, `named` those of them with its host name, `unnamed`
@@ -36,16 +34,14 @@ class EnvironmentSelection:
     nameless: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SimilarContexts:
+class SimilarContexts(msgspec.Struct, frozen=True):
     """Contexts that differ in their host name and frequency alone: one of them, and the host names of all by hash."""
 
     context: Context
     nodes: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PastSession:
+class PastSession(msgspec.Struct, frozen=True):
     """A stored session, as a part of a history."""
 
     started_at: datetime

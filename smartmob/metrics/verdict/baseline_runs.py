@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
+
+import msgspec
 
 from smartmob.metrics import model
 from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader, PastSession
@@ -27,8 +28,7 @@ Position: TypeAlias = tuple[datetime, str]
 """The position of a session in the order of time: when it began, and its hash."""
 
 
-@dataclass(frozen=True, slots=True)
-class BaselineRun:
+class BaselineRun(msgspec.Struct, frozen=True):
     """The sessions of one run that measured in one environment, oldest first."""
 
     sessions: tuple[PastSession, ...]
@@ -59,8 +59,7 @@ class BaselineRun:
         return self.sessions[0].scm_ref
 
 
-@dataclass(frozen=True, slots=True)
-class ComparisonPlan:
+class ComparisonPlan(msgspec.Struct, frozen=True):
     """The runs that are compared.
 
     `earlier` are those before the base, or before the head if `base` is empty. `between` lies after the base and before

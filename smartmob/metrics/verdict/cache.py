@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
@@ -14,8 +15,7 @@ _MAX_ENTRIES = 256  # verdicts; one is some kilobytes
 _ANYTHING = ""  # stands for all sessions and contexts; no hash is empty
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry(Generic[T]):
+class _Entry(msgspec.Struct, Generic[T], frozen=True):
     """A cached value; `until` is in the seconds of the caller's clock."""
 
     value: T

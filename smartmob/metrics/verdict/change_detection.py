@@ -18,8 +18,9 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from smartmob.metrics.verdict.robust_statistics import MAD_CONSISTENCY, MEDIAN_VARIANCE, median, middle, noise_of
 
@@ -108,16 +109,14 @@ Values = Mapping[ItemName, float]
 """The value of each test in one run: the least of its executions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The changes that matter: the least effect as a share of the level, the least change in the resource's unit."""
 
     effect: float = 0.05
     change: float = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class RunHistory:
+class RunHistory(msgspec.Struct, frozen=True):
     """The runs of one machine, each list in the order of time.
 
     `history` ends with the `base` runs that the request names; if `base` is 0, the head is compared with all earlier
@@ -133,8 +132,7 @@ class RunHistory:
     names: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(msgspec.Struct, frozen=True):
     """The factor by which all tests of the head moved, and by which it usually varies from one run to the next.
 
     Each is None where there is too little to estimate it. `tests` is the number of tests that it was estimated from.
@@ -154,8 +152,7 @@ class Shift:
         return abs(math.log(self.ratio)) > max(math.log1p(_NOTABLE_SHIFT), usual)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """The finding about a test. `direction` is 1 for more, -1 for less, 0 where the head does not deviate.
 
     `confirmed` tells whether another run deviates in the same direction; it is None while there is no later run that
@@ -184,8 +181,7 @@ class Change:
         return _ratio(self.corrected, self.level)
 
 
-@dataclass(frozen=True, slots=True)
-class DetectedChanges:
+class DetectedChanges(msgspec.Struct, frozen=True):
     """The findings about the head: the shift, the tests on both sides, and those only in the head or in the base."""
 
     shift: Shift
@@ -214,18 +210,17 @@ class _Rise(NamedTuple):
     run: str
 
 
-@dataclass(slots=True)
-class _ItemHistory:
+class _ItemHistory(msgspec.Struct):
     """The history of a test after its confirmed changes were found; all numbers are logarithms.
 
     `points` are the values since the last change, sorted. `residuals` are the distances of earlier values from the
     level of their time. `pending` is the last value, if it deviates. `rises` are those that were not undone.
     """
 
-    points: list[float] = field(default_factory=list)
-    residuals: list[float] = field(default_factory=list)
+    points: list[float] = msgspec.field(default_factory=list)
+    residuals: list[float] = msgspec.field(default_factory=list)
     pending: _Point | None = None
-    rises: list[_Rise] = field(default_factory=list)
+    rises: list[_Rise] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.points) + len(self.residuals)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from smartmob import verdict_words
 from smartmob.errors import InvalidInput, NotFound
@@ -40,8 +42,7 @@ _RUN_VERDICT_ITEMS = 100  # tests in the verdict on a run
 _CACHE_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Items:
+class _Items(msgspec.Struct, frozen=True):
     """The tests of some sessions: their names by id, and the id and the file of each name."""
 
     names: dict[uuid.UUID, ItemName]
@@ -49,8 +50,7 @@ class _Items:
     locations: dict[ItemName, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _EnvironmentResult:
+class _EnvironmentResult(msgspec.Struct, frozen=True):
     """The result in one environment.
 
     It may change with anything that is stored for these `sessions`, or as soon as one of `contexts` measures again.

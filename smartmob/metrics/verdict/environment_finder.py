@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+import msgspec
 
 from smartmob.metrics import model
 from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader
@@ -15,8 +16,7 @@ from smartmob.metrics.verdict.place import ComparedPlaces, Origin, PlaceRules
 from smartmob.metrics.verdict.verdicts import Side
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredEnvironment:
+class MeasuredEnvironment(msgspec.Struct, frozen=True):
     """A place in which a side measured, with one of its contexts; `context` is None if that is not stored."""
 
     context_h: str
@@ -24,8 +24,7 @@ class MeasuredEnvironment:
     place: model.Place
 
 
-@dataclass(frozen=True, slots=True)
-class Environments:
+class Environments(msgspec.Struct, frozen=True):
     """The environments of both sides of a comparison."""
 
     base: tuple[MeasuredEnvironment, ...]
@@ -44,8 +43,7 @@ class ExecutedIn(Protocol):
         """Return the hash of its context."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPlaces:
+class SessionPlaces(msgspec.Struct, frozen=True):
     """The places of sessions, by their contexts and origins."""
 
     contexts: Mapping[str, model.Context]

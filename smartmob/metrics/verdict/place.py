@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Literal
@@ -69,8 +68,7 @@ _MB_IN_GB = 1024  # the plugin counts MiB
 _USABLE_SHARE = 0.97  # of the installed memory, at least, as Linux shows it on machines of 16 to 128 GB
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceRules:
+class PlaceRules(msgspec.Struct, frozen=True):
     """The tolerances within which two machines are the same, and patterns of further names that say nothing.
 
     `ram` is a share. `kernel` and `python` say which part of the version must be equal.
@@ -82,8 +80,7 @@ class PlaceRules:
     shared_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """The origin of a session: the machine that its tags name, and the machine that has the sender's address."""
 
     tag: str | None = None

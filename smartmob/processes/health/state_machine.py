@@ -5,21 +5,20 @@ Times are seconds of any steady clock and are passed in. docs/reference/health-c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias, assert_never
+
+import msgspec
 
 from smartmob.processes import model
 
 # Events.
 
 
-@dataclass(frozen=True, slots=True)
-class Began:
+class Began(msgspec.Struct, frozen=True):
     """The program has been started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """An execution of the check has ended.
 
     `passed` is None when it could not be executed, for a reason that is not the program's. `detail` is the reason of a
@@ -35,20 +34,17 @@ Event: TypeAlias = Began | Finished
 # Actions.
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(msgspec.Struct, frozen=True):
     """Execute the check at the time `at`. Answered by Finished."""
 
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(msgspec.Struct, frozen=True):
     """The check has become `passing`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The check has become `failing`; `detail` is the reason of the last failure."""
 
     detail: str

@@ -11,9 +11,10 @@ import tarfile
 import threading
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+
+import msgspec
 
 from smartmob.processes.preparation import tar_members, zip_entries
 from smartmob.processes.preparation.decompression import ZSTD_STARTS, Compression
@@ -51,8 +52,7 @@ _BROKEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked:
+class Unpacked(msgspec.Struct, frozen=True):
     """An unpacked archive: the root of the source, and remarks, such as what was ignored in the archive."""
 
     root: Path

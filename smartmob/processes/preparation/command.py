@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob.kernel.subprocesses.variables import NAME
 
@@ -51,8 +52,7 @@ A program of the same name can behave differently: `echo -e` does in dash.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(msgspec.Struct, frozen=True):
     """A variable that is set at the beginning of a command; its text is `command[start:end]`."""
 
     name: str

@@ -11,9 +11,10 @@ import importlib
 import lzma
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import BinaryIO, Literal, Protocol
+
+import msgspec
 
 from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackedTree
 
@@ -67,8 +68,7 @@ class _GzipPart:
         return output
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
+class _Format(msgspec.Struct, frozen=True):
     """A format: the first bytes of each of its parts, the decompressor, and whether its command ignores other bytes."""
 
     starts: tuple[bytes, ...]

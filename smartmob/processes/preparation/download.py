@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
@@ -46,8 +47,7 @@ _LONGEST_WAIT = 60.0  # seconds; a longer one is an error, so that the user lear
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadLimits:
+class DownloadLimits(msgspec.Struct, frozen=True):
     """Limits of a download.
 
     `stall_seconds` is the longest time without a byte, `total_seconds` that of the whole download. `least_free` bytes
@@ -70,8 +70,7 @@ class NotModified(DownloadError):
     """The source has not changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """The entity tag (RFC 9110, section 8.8.3) of the content at an address, after redirects."""
 
     address: str

@@ -18,9 +18,10 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from smartmob.errors import SmartmobError
 from smartmob.kernel.runtime.disk import DiskLow, Floor, check_free
@@ -69,8 +70,7 @@ class EnvironmentFailure(SmartmobError):
         self.output = tuple(output)
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(msgspec.Struct, frozen=True):
     """The recipe of an environment: its key, the Python that makes it, and the installation, if there is one.
 
     `remarks` are lines for the owner of the program.

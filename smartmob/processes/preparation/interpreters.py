@@ -7,8 +7,9 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 VERSION_FILES = ("runtime.txt", ".python-version")
 """The files that name a version, the one that counts first; the order is that of Heroku."""
@@ -24,8 +25,7 @@ class NoInterpreter(ValueError):
     """The Python that a program asks for is not here; the message says what is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interpreter:
+class Interpreter(msgspec.Struct, frozen=True):
     """An installed Python: its path, and a remark when it is not exactly the one that was asked for."""
 
     path: str

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -35,16 +34,15 @@ class BadOptions(InvalidInput):
     """The file, or the table of a process type, is invalid."""
 
 
-@dataclass(frozen=True, slots=True)
-class OptionsFile:
+class OptionsFile(msgspec.Struct, frozen=True):
     """The options of process types, without those that are not given, and the error of each type that has one.
 
     `file` is the name in messages.
     """
 
     file: str = NAME
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    faults: dict[str, BadOptions] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    faults: dict[str, BadOptions] = msgspec.field(default_factory=dict)
 
     def of(self, process_type: str) -> model.Options:
         """Return the options of a process type; raises its BadOptions, also for a cycle of dependencies."""

@@ -12,7 +12,8 @@ import codecs
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 
@@ -41,21 +42,19 @@ class BadLine(InvalidInput):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """The command of a process type, as it stands behind the colon, and the number of its line."""
 
     text: str
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Procfile:
+class Procfile(msgspec.Struct, frozen=True):
     """The process types of a Procfile, in the order of their first lines."""
 
-    commands: dict[str, Command] = field(default_factory=dict)
+    commands: dict[str, Command] = msgspec.field(default_factory=dict)
     """The command of each process type; that of the first line when there are several."""
-    faults: dict[str, BadLine] = field(default_factory=dict)
+    faults: dict[str, BadLine] = msgspec.field(default_factory=dict)
     """The error of each process type that cannot be run. The other process types can."""
 
     def command(self, name: str) -> Command:

@@ -22,11 +22,11 @@ import re
 import threading
 import uuid
 from collections.abc import AsyncIterable, Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 
 from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel.runtime import clock
@@ -60,8 +60,7 @@ _TOUCH_SECONDS = 60.0
 _REMEMBERED_VERSIONS = 1000  # addresses
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """An unpacked source: the digest of its archive, and the folder with the Procfile. Do not write to it.
 
     `remarks` are those of the unpacking, when the source was not unpacked already.

@@ -11,8 +11,9 @@ import locale
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.processes.preparation import toml_text
 
@@ -50,8 +51,7 @@ class MissingTool(ValueError):
     """The tool that the files of a source need is not installed; the message says what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Installation:
+class Installation(msgspec.Struct, frozen=True):
     """A command that installs a program into an environment, and what decides whether two of them are the same.
 
     `command` begins with the path of the tool, or with `python` for that of the environment. `text` are the bytes that

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import msgspec
 
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
@@ -22,14 +23,13 @@ Listener = Callable[[P], None]
 Work = Callable[[Listener[P]], Awaitable[T]]
 
 
-@dataclass(slots=True, eq=False)
-class _Flight(Generic[P, T]):
+class _Flight(msgspec.Struct, Generic[P, T], eq=False):
     """One execution. `progress` and `result` are empty or have one item."""
 
-    listeners: list[Listener[P]] = field(default_factory=list)
-    progress: list[P] = field(default_factory=list)
+    listeners: list[Listener[P]] = msgspec.field(default_factory=list)
+    progress: list[P] = msgspec.field(default_factory=list)
     task: asyncio.Task[None] | None = None
-    result: list[T] = field(default_factory=list)
+    result: list[T] = msgspec.field(default_factory=list)
     error: Exception | None = None
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from smartmob.errors import InvalidInput, SmartmobError
 from smartmob.kernel.runtime.disk import Floor
@@ -30,8 +31,7 @@ _MOST_PARTS = 500  # folders of a name; copying and removing them recurses, and 
 _MOST_REMARKS = 5  # of one archive
 
 
-@dataclass(frozen=True, slots=True)
-class UnpackLimits:
+class UnpackLimits(msgspec.Struct, frozen=True):
     """Limits of the unpacked content of an archive.
 
     `files` counts folders and links, too. `ratio` is that of unpacked to packed bytes; content of fewer than

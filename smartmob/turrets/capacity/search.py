@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from smartmob.turrets.capacity.confidence import Interval95, wilson
 
@@ -30,8 +31,7 @@ MOST_TRIES = 3
 _DIGITS = 4  # significant digits of a rate
 
 
-@dataclass(frozen=True, slots=True)
-class SearchBounds:
+class SearchBounds(msgspec.Struct, frozen=True):
     """The bounds of a search: rates in transactions per second; `resolution` is a share, such as 0.05.
 
     `growth` is the factor between the steps of the first phase; `repeats` are the steps at the rate that is reported.
@@ -58,8 +58,7 @@ class SearchBounds:
         return MOST_TRIES * (growing + bisecting) + self.repeats * (growing + bisecting)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """The result of a search, or of what was done of it.
 
     `held` is the highest rate that held, `refused` the lowest that did not, whose cause is `limit`. `holds` of the

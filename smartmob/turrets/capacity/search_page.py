@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 from urllib.parse import quote
+
+import msgspec
 
 from smartmob import duration_text
 from smartmob.turrets.capacity.attribution import shown
@@ -126,8 +127,7 @@ def _rate_axis(rates: Sequence[float], x: Callable[[float], float]) -> Iterator[
     yield f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 10}" text-anchor="middle">planned rate</text>'
 
 
-@dataclass(frozen=True, slots=True)
-class _Panel:
+class _Panel(msgspec.Struct, frozen=True):
     """A part of the chart: the label of its axis, the value at its top, and the places of its top and bottom."""
 
     label: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from smartmob.counts import counted
 from smartmob.kernel.runtime.host_names import is_same_host
@@ -40,8 +41,7 @@ class StepCondition(Protocol):
         """Return in one line how a summary breaks the condition, or None if it holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepLoad:
+class StepLoad(msgspec.Struct, frozen=True):
     """The planned load of a step: `rate` transactions per second for `seconds`, the warm-up included."""
 
     rate: float

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
@@ -31,8 +30,7 @@ class Fault(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """A frame of a turret, received `at` seconds of the steady clock and `wall` seconds since 1970.
 
     `content` is its JSON object; it is empty when the frame has none.
@@ -41,7 +39,7 @@ class Message:
     frame: bytes
     at: float
     wall: float
-    content: Mapping[str, Any] = field(default_factory=dict)
+    content: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def is_status(self) -> bool:

@@ -6,7 +6,8 @@ A machine that is busy makes messages late, never early. So each limit is on the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob.counts import counted
 from smartmob.turrets.conformance.frame_rules import Configured, Message
@@ -25,8 +26,7 @@ LEAST_SPAN_SECONDS = 1.0
 """Results that came within a shorter time do not show whether `elapsed` grows."""
 
 
-@dataclass(kw_only=True)
-class RunRecord:
+class RunRecord(msgspec.Struct, kw_only=True):
     """The course of a run, in seconds of the steady clock; what has not happened is None.
 
     `ordered_at` and `ordered_wall` (seconds since 1970) are the time of the order, `all_at` when as many requests as

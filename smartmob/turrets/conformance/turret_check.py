@@ -10,8 +10,9 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from smartmob.counts import counted
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
@@ -38,8 +39,7 @@ _ANSWERS = 3
 """Statuses, besides those that come by themselves, that show that orders are answered."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckOptions:
+class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The command to check, and the size and duration of its runs.
 
     `patience`: seconds that the turret has for each thing that it has to do.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.conformance.frame_rules import Configured
@@ -38,8 +39,7 @@ class Transaction(BaseTransaction):
 """
 
 
-@dataclass(frozen=True, slots=True)
-class TurretProject:
+class TurretProject(msgspec.Struct, frozen=True):
     """Writes into `folder` what a turret is started with.
 
     `command` may contain the placeholders of `PLACEHOLDERS`; without one, the path of the configuration is added.

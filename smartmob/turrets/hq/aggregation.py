@@ -7,7 +7,8 @@ slice of the same second.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from smartmob.turrets.hq.batch import SliceRow
 from smartmob.turrets.hq.live_seconds import LiveSeconds
@@ -19,14 +20,13 @@ OTHER_ERRORS = "(other errors)"
 """The text under which errors are counted once a timer has `MOST_ERROR_TEXTS` different ones in a second."""
 
 
-@dataclass(slots=True)
-class RunTotals:
+class RunTotals(msgspec.Struct):
     """The counts of a run so far: transactions, errors, and of each timer the values and the failures among them."""
 
     transactions: int = 0
     errors: int = 0
-    timers: dict[str, int] = field(default_factory=dict)
-    failures: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, int] = msgspec.field(default_factory=dict)
+    failures: dict[str, int] = msgspec.field(default_factory=dict)
 
     def count(self, timer: str, values: int, failures: int) -> None:
         """Count values of a timer and the failures among them."""
@@ -35,12 +35,11 @@ class RunTotals:
             self.failures[timer] = self.failures.get(timer, 0) + failures
 
 
-@dataclass(slots=True)
-class OpenSecond:
+class OpenSecond(msgspec.Struct):
     """A second that is being aggregated, by timer; `pending` successful values are not recorded yet."""
 
-    outcomes: dict[str, Outcomes] = field(default_factory=dict)
-    pending: dict[str, list[float]] = field(default_factory=dict)
+    outcomes: dict[str, Outcomes] = msgspec.field(default_factory=dict)
+    pending: dict[str, list[float]] = msgspec.field(default_factory=dict)
 
     def flush(self) -> None:
         """Record the pending values: recording many at once is faster."""

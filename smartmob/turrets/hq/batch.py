@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -57,8 +56,7 @@ class EncodedRows(msgspec.Struct, frozen=True):
     data: bytes
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(msgspec.Struct):
     """Rows of one run that are committed together.
 
     `encoded` holds `rows` single results, which are encoded when they arrive: that takes less memory than the decoded
@@ -72,11 +70,11 @@ class Batch:
     number: int = 0
     rows: int = 0
     weight: int = 0
-    encoded: list[EncodedRows] = field(default_factory=list)
+    encoded: list[EncodedRows] = msgspec.field(default_factory=list)
     span: tuple[float, float] = (math.inf, -math.inf)
-    slices: list[SliceRow] = field(default_factory=list)
-    health: list[HealthRow] = field(default_factory=list)
-    progress: dict[str, int] = field(default_factory=dict)
+    slices: list[SliceRow] = msgspec.field(default_factory=list)
+    health: list[HealthRow] = msgspec.field(default_factory=list)
+    progress: dict[str, int] = msgspec.field(default_factory=dict)
     transactions: int = 0
     errors: int = 0
     aggregated: int = 0

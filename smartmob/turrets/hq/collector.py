@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -52,14 +51,13 @@ _HEALTH_SECONDS = 0.5
 """The health of a turret is kept at most once in so many seconds."""
 
 
-@dataclass(slots=True)
-class Received:
+class Received(msgspec.Struct):
     """Some messages after decoding: the statuses, and the frames of single results.
 
     `has_stock_results` is true when some results had no number.
     """
 
-    statuses: list[Status] = field(default_factory=list)
+    statuses: list[Status] = msgspec.field(default_factory=list)
     results: Sequence[bytes] = ()
     has_stock_results: bool = False
 

@@ -11,9 +11,9 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from smartmob.errors import Conflict, Unavailable
 from smartmob.feature_settings import TurretsSettings

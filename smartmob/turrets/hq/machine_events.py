@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
+
+import msgspec
 
 from smartmob.turrets.model import Member, RunConfig, State, visible_name
 from smartmob.turrets.protocol import Order, Status
@@ -18,8 +19,7 @@ class Now(NamedTuple):
     wall: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True):
     """The times that the headquarters waits, in seconds.
 
     `lost_after`: a turret that is silent for longer is lost. `quiet`: stock turrets do not report which result is their
@@ -35,8 +35,7 @@ class Timeouts:
     lead: float = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class RunState:
+class RunState(msgspec.Struct, frozen=True):
     """The state of a run, without its results; `ceased_at` is when its turrets were ordered to stop firing."""
 
     id: str
@@ -55,20 +54,17 @@ class RunState:
         return visible_name(self.config.name, self.created_at)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReceived:
+class StatusReceived(msgspec.Struct, frozen=True):
     """A turret sent a status."""
 
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
-class ResultsReceived:
+class ResultsReceived(msgspec.Struct, frozen=True):
     """Results without a number came, as stock turrets send them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """All messages of a turret of ours up to number `sequence` are stored."""
 
     uuid: str
@@ -76,8 +72,7 @@ class Committed:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequested:
+class RunRequested(msgspec.Struct, frozen=True):
     """A client asked for a run."""
 
     id: str
@@ -85,29 +80,25 @@ class RunRequested:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(msgspec.Struct, frozen=True):
     """A client asked for the end of the run."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(msgspec.Struct, frozen=True):
     """Time has passed; `pending` results are not stored yet."""
 
     pending: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stalled:
+class Stalled(msgspec.Struct, frozen=True):
     """The headquarters itself stood still for some seconds, in which it heard no turret."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(msgspec.Struct, frozen=True):
     """The headquarters was restarted during a run, whose stored state this is.
 
     `acknowledged` has for each uuid the highest number that is stored with all before it.
@@ -115,36 +106,32 @@ class Resumed:
 
     run: RunState
     members: tuple[Member, ...]
-    acknowledged: Mapping[str, int] = field(default_factory=dict)
+    acknowledged: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
 Event = StatusReceived | ResultsReceived | Committed | RunRequested | StopRequested | Ticked | Stalled | Resumed
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Send an order to all turrets."""
 
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class RunChanged:
+class RunChanged(msgspec.Struct, frozen=True):
     """Record the new state of the run."""
 
     run: RunState
 
 
-@dataclass(frozen=True, slots=True)
-class MemberChanged:
+class MemberChanged(msgspec.Struct, frozen=True):
     """Record a turret of the run that is new, sent a status, was lost or came back."""
 
     run: str
     member: Member
 
 
-@dataclass(frozen=True, slots=True)
-class TurretLost:
+class TurretLost(msgspec.Struct, frozen=True):
     """Report a turret that was silent for too long."""
 
     run: str

@@ -9,7 +9,6 @@ import struct
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import compress
 from typing import Protocol
 from uuid import UUID
@@ -71,8 +70,7 @@ class AnyResult(Protocol):
     def details(self) -> ResultDetails | msgspec.UnsetType: ...
 
 
-@dataclass(slots=True)
-class Columns:
+class Columns(msgspec.Struct):
     """Results in the order of their arrival, column by column.
 
     `moments` are their times in seconds since 1970, `durations` their `scriptrun_time` in seconds. `with_texts` holds

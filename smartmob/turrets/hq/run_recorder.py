@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
@@ -21,8 +23,7 @@ from smartmob.turrets.store.writer import TurretsWriter
 log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class ResumableRun:
+class ResumableRun(msgspec.Struct, frozen=True):
     """A run that had not ended when the service ended, as it is stored."""
 
     run: RunState
@@ -30,7 +31,7 @@ class ResumableRun:
     progress: dict[str, int]
     totals: RunTotals
     counters: Counters
-    conditions: LiveConditions = field(default_factory=LiveConditions)
+    conditions: LiveConditions = msgspec.field(default_factory=LiveConditions)
 
 
 class RunRecorder:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.live_seconds import LiveSeconds
@@ -11,8 +12,7 @@ from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.model import ENDED, ConditionResult, Counters, Member
 
 
-@dataclass(frozen=True, slots=True)
-class RunSnapshot:
+class RunSnapshot(msgspec.Struct, frozen=True):
     """The newest run of a headquarters at one moment; `recent` has the values of its last seconds, and
     `conditions` how these stand.
 
@@ -34,15 +34,13 @@ class RunSnapshot:
         return self.run.state not in ENDED
 
 
-@dataclass(frozen=True, slots=True)
-class RunStateChanged:
+class RunStateChanged(msgspec.Struct, frozen=True):
     """An event of the headquarters: a run has come to another state."""
 
     run_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunStored:
+class RunStored(msgspec.Struct, frozen=True):
     """An event of the headquarters: all of a run that has ended is stored."""
 
     snapshot: RunSnapshot

@@ -14,9 +14,11 @@ The states and transitions of a run are listed in docs/reference/turret-protocol
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from smartmob.counts import counted
 from smartmob.turrets.hq.machine_events import (
@@ -73,8 +75,7 @@ _TOLERANCE_SECONDS = 1e-6
 """A timer may fire early by so much: the event loop rounds times."""
 
 
-@dataclass(slots=True)
-class _TrackedTurret:
+class _TrackedTurret(msgspec.Struct):
     """A turret as the headquarters sees it; its messages up to number `acknowledged` are stored."""
 
     member: Member

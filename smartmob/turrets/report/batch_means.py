@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 BATCHES, FEWEST_BATCHES = 20, 8
 """The number of batches of a run, and the number below which nothing is judged."""
@@ -28,8 +29,7 @@ _MOST_TERMS = 300  # of the continued fraction
 _HALVINGS = 80  # of the search for a quantile
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """The mean of the second series minus that of the first, its 95 % confidence interval, and its p-value."""
 
     value: float

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from smartmob import duration_text
 from smartmob.counts import counted
@@ -23,8 +24,7 @@ _SHOWN = (99.0, 99.9, 99.99)
 _MOST_NAMES = 3  # timers that a doubt names
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """The facts of a run that are not in its statistics; `duration` and `warm_up` are in seconds."""
 
     ended: bool

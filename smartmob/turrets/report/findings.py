@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.model import (
@@ -30,13 +31,12 @@ _STEP_PERCENTILES = (50.0, 95.0, 99.0)
 _CURVE_PERCENTILES = (*range(0, 90, 5), *range(90, 99), 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100)
 
 
-@dataclass(slots=True)
-class TimerFindings:
+class TimerFindings(msgspec.Struct):
     """The findings of one timer; `open_step` and `open_interval` have the values of the present ones."""
 
-    whole: Outcomes = field(default_factory=Outcomes)
-    points: list[CoursePoint] = field(default_factory=list)
-    intervals: list[Interval] = field(default_factory=list)
+    whole: Outcomes = msgspec.field(default_factory=Outcomes)
+    points: list[CoursePoint] = msgspec.field(default_factory=list)
+    intervals: list[Interval] = msgspec.field(default_factory=list)
     open_step: Outcomes | None = None
     open_interval: Outcomes | None = None
 

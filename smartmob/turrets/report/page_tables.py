@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from smartmob import duration_text
 from smartmob.duration_text import NOTHING
@@ -52,12 +53,11 @@ _WITHOUT_END = ("aborted", "killed")
 Cell = str | float | int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A table; a column has a name and a kind, by which its cells are shown."""
 
     columns: Sequence[tuple[str, str]]
-    rows: list[list[Cell]] = field(default_factory=list)
+    rows: list[list[Cell]] = msgspec.field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """Return the table as data for the script of the page."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 from xml.parsers import expat
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS, controller, failure
@@ -42,8 +43,7 @@ def recognised(head: str) -> bool:
     return "<testResults" in head
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(msgspec.Struct):
     """A sample whose end was not read yet. `message` is that of its first failed assertion."""
 
     attributes: dict[str, str]

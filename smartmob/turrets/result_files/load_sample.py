@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import BinaryIO, TypeVar
 
 import msgspec
@@ -33,8 +32,7 @@ NOT_READ = "not understood"
 """Kinds of the tallies of all readers."""
 
 
-@dataclass(slots=True)
-class LoadSample:
+class LoadSample(msgspec.Struct):
     """A request, or a group of them, that ended at `end` (seconds since 1970) after `seconds` (None if unknown).
 
     `counted` samples are transactions; others are only values of their timer, such as the total of a group of requests.
@@ -83,19 +81,18 @@ class UserCounts:
         return made
 
 
-@dataclass
-class FileAccount:
+class FileAccount(msgspec.Struct):
     """The account of one file.
 
     `left_out` counts what is left out or no transaction on purpose, `remarks` what was not understood. `notes` tell
     about the result, `doubts` about its rates, `users` how many there were. `parts` counts the beginnings of runs.
     """
 
-    left_out: Tally = field(default_factory=Tally)
-    remarks: Tally = field(default_factory=Tally)
-    notes: dict[str, None] = field(default_factory=dict)
-    doubts: list[Doubt] = field(default_factory=list)
-    users: UserCounts = field(default_factory=UserCounts)
+    left_out: Tally = msgspec.field(default_factory=Tally)
+    remarks: Tally = msgspec.field(default_factory=Tally)
+    notes: dict[str, None] = msgspec.field(default_factory=dict)
+    doubts: list[Doubt] = msgspec.field(default_factory=list)
+    users: UserCounts = msgspec.field(default_factory=UserCounts)
     parts: int = 0
 
     def note(self, text: str) -> None:

@@ -6,7 +6,8 @@ import csv
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files import jmeter_csv, jmeter_xml, k6_points, locust_tables, vegeta_hits
@@ -56,8 +57,7 @@ HEAD_BYTES = 64 * 1024
 """Bytes of a file by which its format is recognised."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultFormat:
+class ResultFormat(msgspec.Struct, frozen=True):
     """A format. `read` is None for tables of statistics, which have no samples."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,8 +33,7 @@ class _Verdict(msgspec.Struct, frozen=True):
 _VERDICT = msgspec.json.Decoder(_Verdict)
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentRun:
+class CurrentRun(msgspec.Struct, frozen=True):
     """A run with its newest state: that of the headquarters while it is active.
 
     `members` and `conditions`, as they were last evaluated, are set then.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -31,8 +30,7 @@ class _ImportedConfig(msgspec.Struct, frozen=True):
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
+class StoredRun(msgspec.Struct, frozen=True):
     """A run as it is stored; `config` is JSON as it was received."""
 
     state: RunState
@@ -44,8 +42,7 @@ class StoredRun:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTotals:
+class StoredTotals(msgspec.Struct, frozen=True):
     """The sums over the batches of a run; `aggregated` of its single `results` are in stored slices."""
 
     transactions: int

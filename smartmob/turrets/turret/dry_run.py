@@ -7,22 +7,22 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from smartmob.turrets.turret import event_loop
 from smartmob.turrets.turret.failure import describe
 from smartmob.turrets.turret.script import Script
 
 
-@dataclass(frozen=True, slots=True)
-class DryRunResult:
+class DryRunResult(msgspec.Struct, frozen=True):
     """The result of one transaction: seconds, the error text that a turret would send, its traceback, custom timers."""
 
     took: float
     error: str = ""
     trace: str = ""
-    timers: dict[str, Any] = field(default_factory=dict)
+    timers: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def dry_run(

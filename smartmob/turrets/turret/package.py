@@ -6,9 +6,10 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.turret import configuration
@@ -23,8 +24,7 @@ _NOT_FOR_TURRETS = ("turrets_requirements",)
 """Keys of a project that are left out of the configurations of its turrets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(msgspec.Struct, frozen=True):
     """An unpacked package: its configuration (raw and parsed), its script, and the folders of importable modules."""
 
     given: dict[str, Any]

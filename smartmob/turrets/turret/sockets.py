@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
@@ -56,8 +56,7 @@ _OPTIONS = {
 """The options of both sockets; zmq_setsockopt(3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(msgspec.Struct, frozen=True):
     """CURVE keys: the public key of the headquarters, and the key pair of this turret."""
 
     headquarters: bytes

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from smartmob.turrets.protocol import REPEAT_SECONDS, STATUS_SECONDS, Condition, Order, RunBriefing, briefing
 
@@ -28,54 +29,46 @@ STATES = {
 """The states of a turret, each with its meaning. Only a run of a smartmob headquarters is armed and delivering."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrderCame:
+class OrderCame(msgspec.Struct, frozen=True):
     """An order for this turret was received."""
 
     order: Order
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """The deadline of the machine was reached."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionChanged:
+class ConnectionChanged(msgspec.Struct, frozen=True):
     """The connection to the headquarters was established or lost."""
 
     connected: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FiringEnded:
+class FiringEnded(msgspec.Struct, frozen=True):
     """The last cannon has ended and all results are numbered; `sequence` is the last number."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The turret cannot continue because of an error of its own."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Quit:
+class Quit(msgspec.Struct, frozen=True):
     """The user or the system asks the turret to end (CTRL-C, SIGTERM)."""
 
 
 Event = OrderCame | Tick | ConnectionChanged | FiringEnded | Failed | Quit
 
 
-@dataclass(frozen=True, slots=True)
-class SendStatus:
+class SendStatus(msgspec.Struct, frozen=True):
     """Send a status to the headquarters."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartFiring:
+class StartFiring(msgspec.Struct, frozen=True):
     """Start the cannons. `start` is when the run begins by the clock of `now`; it may be in the past.
 
     `end` is when arrivals of the open model end, or infinity. `raw`: send raw results, not slices. `numbered`: give
@@ -91,46 +84,39 @@ class StartFiring:
     rate: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StopFiring:
+class StopFiring(msgspec.Struct, frozen=True):
     """Stop the cannons; `at_once`: without waiting for the transactions under way."""
 
     at_once: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
+class Acknowledge(msgspec.Struct, frozen=True):
     """Remove the messages up to this number from the outbox."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(msgspec.Struct, frozen=True):
     """Send all unacknowledged messages again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Discard:
+class Discard(msgspec.Struct, frozen=True):
     """Remove all messages from the outbox; `lost`: count them as dropped, since the headquarters still needs them."""
 
     lost: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(msgspec.Struct, frozen=True):
     """Send the queued messages for a headquarters of OCT for a bounded time, and continue with empty queues."""
 
 
-@dataclass(frozen=True, slots=True)
-class Notify:
+class Notify(msgspec.Struct, frozen=True):
     """Show a message to the person at the terminal."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """End the program with this exit code."""
 
     code: int
@@ -139,8 +125,7 @@ class Exit:
 Action = SendStatus | StartFiring | StopFiring | Acknowledge | Repeat | Discard | Flush | Notify | Exit
 
 
-@dataclass(slots=True)
-class _JoinedRun:
+class _JoinedRun(msgspec.Struct):
     """The run that the turret takes part in. The id is None for a headquarters of OCT.
 
     `abandoned`: the headquarters no longer has this run. `sequence` is the last number, once all results are numbered.
@@ -169,8 +154,7 @@ class _JoinedRun:
         return not self.abandoned and (self.sequence is None or self.acknowledged >= self.sequence)
 
 
-@dataclass(slots=True)
-class TurretMachine:
+class TurretMachine(msgspec.Struct):
     """The state of one turret. It gives up a run after `patience` seconds without a headquarters.
 
     With `once` it ends after its first run: with 0 if the headquarters has confirmed all of its results, else with 1.
@@ -186,8 +170,8 @@ class TurretMachine:
     reason: str = ""
     run: _JoinedRun | None = None
     _last_report: tuple[str, int, int] | None = None
-    _past_runs: set[str] = field(default_factory=set)
-    _context: dict[str, Any] = field(default_factory=dict)
+    _past_runs: set[str] = msgspec.field(default_factory=set)
+    _context: dict[str, Any] = msgspec.field(default_factory=dict)
     _exit: int | None = None
     _left: int | None = None
     _order_received_at: float = -math.inf

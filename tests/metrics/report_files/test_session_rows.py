@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome, Remark

@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import aiohttp
 import brotli
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
+from msgspec.structs import replace
 from yarl import URL
 
 from smartmob.errors import TooLarge

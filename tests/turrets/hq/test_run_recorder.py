@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
+
+from msgspec.structs import replace
 
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.run_recorder import RunRecorder

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from smartmob.turrets.model import ALL_TRANSACTIONS, Absence, Counters, LoadPlan, TimerStats, Trust
 from smartmob.turrets.report.evidence import Evidence, facts, planned_count, values_above
