@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks.report import table
 from smartmob.experiments.confidence_sequence import ConfidenceSequence
 from smartmob.experiments.decision import ALARM_EVIDENCE, FEWEST_PAIRS_COUNT
-from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits, RunHistory, detect_changes
+from smartmob.metrics.verdict.change_detection import ItemName, Limits, RunHistory, detect_changes
+from smartmob.metrics.verdict.scales import SCALES
 
 SIZES = (0.0, 0.1, 0.2)
 

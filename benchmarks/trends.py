@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 
 from benchmarks.histories import Suite
 from benchmarks.report import table
-from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
+from smartmob.metrics.verdict.change_detection import ItemName, Limits
 from smartmob.metrics.verdict.change_points import Changes, find_changes
+from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.trends import MeasuredPlace, MeasuredRun, find_trends
 
 _NEAR = 2  # runs between a change and the step that counts as found

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.histories import Session, Suite
 from benchmarks.report import table
-from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits, RunHistory, detect_changes
+from smartmob.metrics.verdict.change_detection import ItemName, Limits, RunHistory, detect_changes
+from smartmob.metrics.verdict.scales import SCALES
 
 SIZES = (0.1, 0.2, 0.5)
 EACH = 10

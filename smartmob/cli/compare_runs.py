@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import click
 
 from smartmob import verdict_words
-from smartmob.cli import fire, printing, thresholds
+from smartmob.cli import printing, run_lookup, thresholds
 from smartmob.cli.compare import share
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import with_rest_client
@@ -80,13 +80,13 @@ async def command(
     that follow each other are no independent measurements. It ends with 0, with 1 if --fail-on applies or there
     is no such run, with 2 for a wrong option or the same run twice, and with 3 if the server does not answer.
     """
-    base = await fire.find_run(rest, first)
+    base = await run_lookup.find_run(rest, first)
     found = []
-    runs = [await fire.find_run(rest, other) for other in others]
+    runs = [await run_lookup.find_run(rest, other) for other in others]
     for place, run in enumerate(runs):
         if run in (base, *runs[:place]):
             raise click.UsageError(f"{others[place]} is a run that is given twice: name different runs.")
-        path = f"{fire.RUNS}/{base}/comparison"
+        path = f"{run_lookup.RUNS}/{base}/comparison"
         found.append(await rest.get(path, against=run, skip=skip, min_effect=min_effect))
     form = "json" if as_json else form
     if form == "json":

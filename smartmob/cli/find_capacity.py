@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import signal
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,26 +12,25 @@ from urllib.parse import quote
 import msgspec
 import orjson
 
-from smartmob.cli import output_files, printing
+from smartmob.cli import printing
 from smartmob.cli.capacity_options import CapacityOptions
-from smartmob.client import http
+from smartmob.cli.live_run import live_frames, stopped_by_interrupt
+from smartmob.cli.load_reports import save_report
+from smartmob.cli.project_package import with_config
+from smartmob.cli.run_lookup import RUNS, quoted_id
 from smartmob.client.http import RestClient
-from smartmob.client.limits import LIMITS
-from smartmob.errors import InvalidInput, RemoteError, SettingsError, SmartmobError
+from smartmob.errors import InvalidInput, SettingsError, SmartmobError
 from smartmob.kernel.runtime.host_names import is_same_host
 from smartmob.turrets.capacity.attribution import result_of, shown
 from smartmob.turrets.capacity.model import SearchRequest, SearchResult, SearchStep
 from smartmob.turrets.capacity.search import CapacitySearch
 from smartmob.turrets.capacity.step_evaluation import StepLoad, cannons_needed, evaluate_step
 from smartmob.turrets.model import ENDED
-from smartmob.turrets.project import CONFIG, find_config
+from smartmob.turrets.project import find_config
 from smartmob.turrets.protocol import RATES_PROTOCOL, TERMINATED
 
-RUNS = "/turret-runs"
 SEARCHES = "/capacity-searches"
-_RECONNECT_SECONDS = 1.0
 _WIDE_COLUMNS = 116  # of a terminal with room for the run and the reason of a step
-_ATTEMPTS = 60  # connections to a run whose connection breaks
 _MOST_BACKLOG_SECONDS = 60.0
 """The longest extra pause after a step that did not hold: as long as its slowest transactions took."""
 _START_SECONDS = 2.0
@@ -112,7 +108,7 @@ class CapacityFinder:
         """Fire steps until the capacity is known, the time is over or CTRL-C is pressed; return the result so far."""
         loop, reason, last = asyncio.get_running_loop(), "", False
         self._deadline = loop.time() + self._options.settings.max_time
-        with _interrupts(self._interrupted):
+        with stopped_by_interrupt() as self._interrupted:
             while (rate := self._search.rate) is not None:
                 if loop.time() + self._options.step_seconds + _START_SECONDS > self._deadline and last:
                     reason = "--max-time is over"
@@ -156,7 +152,7 @@ class CapacityFinder:
             }
         )
         run = await self._rest.post_bytes(RUNS, with_config(self._package, config), "application/gzip")
-        ident = quote(str(run["id"]), safe="")
+        ident = quoted_id(run)
         state = await self._follow(ident)
         summary = await self._rest.get(f"{RUNS}/{ident}/summary")
         if state == "failed":
@@ -168,20 +164,14 @@ class CapacityFinder:
 
     async def _follow(self, ident: str) -> str:
         """Return the state of a run at its end; CTRL-C stops it, and so does the deadline while turrets are missing."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                async for frame in self._rest.frames(f"{RUNS}/{ident}/live"):
-                    if frame["state"] in ENDED:
-                        return str(frame["state"])
-                    if self._waits(frame) and asyncio.get_running_loop().time() > self._deadline:
-                        self._is_late = True
-                    if self._interrupted.is_set() or self._is_late:
-                        await self._rest.post(f"{RUNS}/{ident}/stop", {})
-            except http.ConnectionBroken:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            await asyncio.sleep(_RECONNECT_SECONDS)
-        raise RemoteError(f"the run {ident} cannot be followed any longer; ask for it with smartmob report {ident}")
+        state = ""
+        async for frame in live_frames(self._rest, ident):
+            state = str(frame["state"])
+            if self._waits(frame) and asyncio.get_running_loop().time() > self._deadline:
+                self._is_late = True
+            if (self._interrupted.is_set() or self._is_late) and state not in ENDED:
+                await self._rest.post(f"{RUNS}/{ident}/stop", {})
+        return state
 
     def _waits(self, frame: Mapping[str, Any]) -> bool:
         """Return whether a run waits for turrets; say for how many, once and when it changes."""
@@ -213,42 +203,6 @@ class CapacityFinder:
 _SAID = {"held": "held", "broken": "did not hold", "saturated": "could not be fired"}
 
 
-def with_config(package: bytes, config: Mapping[str, Any]) -> bytes:
-    """Return a package with another configuration; raises InvalidInput."""
-    changed = io.BytesIO()
-    with (
-        tarfile.open(fileobj=io.BytesIO(package), mode="r:*") as source,
-        tarfile.open(fileobj=changed, mode="w:gz") as target,
-    ):
-        replaced = False
-        for member in source:
-            parts = [part for part in member.name.split("/") if part not in ("", ".")]
-            if member.isfile() and parts[-1:] == [CONFIG] and len(parts) <= 2 and not replaced:
-                content = orjson.dumps(dict(config))
-                member.size, replaced = len(content), True
-                target.addfile(member, io.BytesIO(content))
-            else:
-                target.addfile(member, source.extractfile(member) if member.isfile() else None)
-    return changed.getvalue()
-
-
-@contextmanager
-def _interrupts(interrupted: asyncio.Event) -> Iterator[None]:
-    """Set an event at the first SIGINT; the second one ends the command."""
-    loop = asyncio.get_running_loop()
-
-    def interrupt() -> None:
-        loop.remove_signal_handler(signal.SIGINT)
-        printing.say("stopping; once more to leave without waiting")
-        interrupted.set()
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-
-
 async def find(
     rest: RestClient, package: bytes, options: CapacityOptions, target: Path | None, *, as_json: bool
 ) -> None:
@@ -258,20 +212,13 @@ async def find(
     result = await finder.run()
     stored = await finder.store(result)
     if target is not None:
-        await _write_report(rest, stored["report"], target)
+        await save_report(rest, stored["report"], target)
     if as_json:
         printing.print_json(stored)
     else:
         show(finder.steps, result)
     if result.held is None or (result.ending == "unfinished" and finder.interrupted):
         raise CapacityNotFound(result.words)
-
-
-async def _write_report(rest: RestClient, path: str, target: Path) -> None:
-    with output_files.replacing(target) as file:
-        async for chunk in rest.chunks(path, "text/html", max_bytes=LIMITS.report_bytes):
-            file.write(chunk)
-    printing.say(f"{target} is written")
 
 
 def show(steps: Sequence[SearchStep], result: SearchResult) -> None:

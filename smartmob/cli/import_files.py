@@ -13,12 +13,12 @@ import msgspec
 from smartmob.cli import report_sources
 from smartmob.cli.report_sources import STANDARD_INPUT, Found, OpenReport, Problem
 from smartmob.errors import InvalidInput
-from smartmob.metrics.model import RUN_TAG
 from smartmob.metrics.report_files import run_groups
 from smartmob.metrics.report_files.import_summary import ImportSummary
 from smartmob.metrics.report_files.pymon import PymonFile
 from smartmob.metrics.report_files.run_groups import ReadReport
 from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows, ReportSource
+from smartmob.metrics.session_tags import RUN_TAG
 
 _READ_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError)
 """Errors of a reader on a file with unexpected content."""

@@ -11,8 +11,9 @@ from typing import Any
 import click
 import msgspec
 
-from smartmob.cli import fire, printing, report_sources, thresholds
+from smartmob.cli import printing, report_sources, thresholds
 from smartmob.cli.report_sources import Found, NotAReport, PlainFile, Problem
+from smartmob.cli.run_lookup import RUNS
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.counts import counted
@@ -127,7 +128,7 @@ async def command(
         try:
             await _import(None if dry_run else rest, group, forced, result)
             if limits and result.run is not None:
-                summary = result.timers_found() if dry_run else await rest.get(f"{fire.RUNS}/{result.run}/summary")
+                summary = result.timers_found() if dry_run else await rest.get(f"{RUNS}/{result.run}/summary")
                 violations += [f"{result.name}: {text}" for limit in limits if (text := limit.violation(summary))]
         except NotAReport as error:
             passed_over.add("passed over", f"{result.name}: {error}")
@@ -329,7 +330,7 @@ async def _send(rest: RestClient | None, head: ImportHead, lines: Iterable[Impor
         return
     stream = _RunLines([ImportLine(head=head)], lines)
     try:
-        answer = await rest.send_lines(f"{fire.RUNS}/imports", stream.chunks())
+        answer = await rest.send_lines(f"{RUNS}/imports", stream.chunks())
     except RemoteError as error:
         if stream.error is not None:
             raise stream.error from None

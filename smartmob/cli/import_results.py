@@ -17,11 +17,11 @@ from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput, RemoteError
-from smartmob.metrics.model import RUN_TAG
 from smartmob.metrics.report_files import formats, metric_lines, run_groups
 from smartmob.metrics.report_files.import_summary import ImportSummary, Tally
 from smartmob.metrics.report_files.run_groups import ReadReport
 from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows
+from smartmob.metrics.session_tags import RUN_TAG
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

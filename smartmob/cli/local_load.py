@@ -14,6 +14,7 @@ import click
 import orjson
 
 from smartmob.cli import printing
+from smartmob.cli.project_package import with_config
 from smartmob.cli.temporary_service import trial
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.errors import StartupError
@@ -75,10 +76,10 @@ def name_of(project: Path) -> str:
     return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)[:_LONGEST_NAME]
 
 
-def named(package: bytes, project: Path, changed: Callable[[bytes, dict[str, Any]], bytes]) -> bytes:
+def named(package: bytes, project: Path) -> bytes:
     """Return a package whose configuration has a name: its own, or that of the project's folder.
 
-    `changed` returns a package with another configuration. A configuration that cannot be read stays as it is.
+    A configuration that cannot be read stays as it is.
     """
     try:
         config = orjson.loads(find_config(package))
@@ -86,7 +87,7 @@ def named(package: bytes, project: Path, changed: Callable[[bytes, dict[str, Any
         return package
     if not isinstance(config, dict) or config.get("name"):
         return package
-    return changed(package, config | {"name": name_of(project)})
+    return with_config(package, config | {"name": name_of(project)})
 
 
 def _is_default_server() -> bool:

@@ -58,11 +58,11 @@ _SECTIONS = {
     },
     "Load": {
         "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
-        "report": ("smartmob.cli.fire:report", "Write the report of a load test."),
+        "report": ("smartmob.cli.load_reports:report", "Write the report of a load test."),
         "compare-runs": ("smartmob.cli.compare_runs:command", "Compare load tests by repeated spans of seconds."),
-        "results-to-csv": ("smartmob.cli.fire:results_to_csv", "Write the results of a load test as CSV."),
+        "results-to-csv": ("smartmob.cli.load_reports:results_to_csv", "Write the results of a load test as CSV."),
         "import-results": ("smartmob.cli.import_load:command", "Import the results of JMeter, k6, Locust or Vegeta."),
-        "rebuild-results": ("smartmob.cli.fire:rebuild_results", "Compute the summary of a load test again."),
+        "rebuild-results": ("smartmob.cli.load_reports:rebuild_results", "Compute the summary of a load test again."),
         "new-project": ("smartmob.cli.load_project:new_project", "Create the project of a load test, with a script."),
         "har-to-project": (
             "smartmob.cli.har_project:command",

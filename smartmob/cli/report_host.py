@@ -131,7 +131,7 @@ def command(
 
 def _checked_name(name: str) -> str:
     """Return the name of this machine; raises SettingsError for one that the service would refuse."""
-    from smartmob.hosts.model import is_name, name_rule
+    from smartmob.hosts.client_ids import is_name, name_rule
 
     if not is_name(name):
         raise SettingsError(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import msgspec
 import orjson
 
 from smartmob.cli import output_files, printing
+from smartmob.cli.project_package import with_config
 from smartmob.errors import SettingsError
 from smartmob.turrets.conditions import KEY, OPTION, PlannedCondition, planned, results_of
 from smartmob.turrets.model import ConditionConfig
@@ -48,7 +47,7 @@ class RunConditions(msgspec.Struct, frozen=True):
             return package
         config = orjson.loads(find_config(package))
         config[KEY] = [*config.get(KEY, ()), *(each.threshold.text for each in self.added)]
-        return _with_config(package, orjson.dumps(config))
+        return with_config(package, config)
 
     def shown(self, summary: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the results of the conditions, which are put into the summary of a server that tells none."""
@@ -95,22 +94,6 @@ def _is_given_twice(config: bytes) -> bool:
 
     json.loads(config, object_pairs_hook=note)
     return twice[-1]
-
-
-def _with_config(package: bytes, config: bytes) -> bytes:
-    """Return a package whose first configuration has another content."""
-    packed, is_replaced = io.BytesIO(), False
-    with (
-        tarfile.open(fileobj=io.BytesIO(package), mode="r:*") as source,
-        tarfile.open(fileobj=packed, mode="w:gz") as target,
-    ):
-        for member in source:
-            file = source.extractfile(member) if member.isfile() else None
-            parts = [part for part in member.name.split("/") if part not in ("", ".")]
-            if file is not None and not is_replaced and parts[-1:] == [CONFIG] and len(parts) <= 2:
-                member.size, file, is_replaced = len(config), io.BytesIO(config), True
-            target.addfile(member, file)
-    return packed.getvalue()
 
 
 def print_results(results: Sequence[Mapping[str, Any]]) -> None:

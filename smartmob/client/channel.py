@@ -20,8 +20,8 @@ from aiohttp import WSMsgType
 from smartmob import __version__
 from smartmob.client import http, reservation, tls_trust
 from smartmob.client.calls import CallHandler, GatheringCall, RemoteCall, check_piece
+from smartmob.client.connection_errors import OTHER_SCHEME, handshake_refusal, reason_of
 from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
-from smartmob.client.http_answers import os_reason
 from smartmob.client.limits import LIMITS
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
@@ -35,8 +35,6 @@ _SHORT_SECONDS = 1.0
 _MAX_SHORT_CONNECTIONS = 10
 """The client gives up after this number of consecutive connections that were closed within _SHORT_SECONDS."""
 _CONNECT_SECONDS = 10.0
-_OTHER_SCHEME = (aiohttp.ClientSSLError, aiohttp.ServerDisconnectedError, aiohttp.ClientResponseError)
-"""Errors of a client that speaks http with a server of https, or the reverse."""
 _MAX_FAULTS = 3
 """The client gives up after this number of consecutive violations of the protocol."""
 
@@ -121,28 +119,18 @@ class Channel:
                 aiohttp.NonHttpUrlClientError,
                 aiohttp.ClientConnectorCertificateError,
             ) as error:
-                raise NotConnected(await self._refusal(error)) from None
+                raise NotConnected(await self._asked() or handshake_refusal(self.url, error)) from None
             except RemoteError as error:
                 raise NotConnected(str(error)) from None
             except (aiohttp.ClientError, OSError, InvalidInput) as error:
-                if isinstance(error, _OTHER_SCHEME) and (said := await self._asked()) is not None:
+                if isinstance(error, OTHER_SCHEME) and (said := await self._asked()) is not None:
                     raise NotConnected(said) from None
-                trouble = f"cannot connect to {self.url}: {_reason(error)}"
+                trouble = f"cannot connect to {self.url}: {reason_of(error)}"
                 faults += isinstance(error, InvalidInput)
                 if deadline is None or loop.time() + delay > deadline or faults >= _MAX_FAULTS:
                     raise NotConnected(trouble) from None
             await asyncio.sleep(delay)
             delay = min(2 * delay, PAUSES[1])
-
-    async def _refusal(self, error: Exception) -> str:
-        """Return why the server does not open the WebSocket, and what to do."""
-        if (said := await self._asked()) is not None:
-            return said
-        if isinstance(error, aiohttp.WSServerHandshakeError):
-            if error.status == 403:
-                return "the role read may not run commands; `smartmob token add` makes a token with another role"
-            return f"{self.url} does not offer commands: it answered {error.status}"
-        return f"{self.url!r} is not the address of a service, such as http://127.0.0.1:8080"
 
     async def _asked(self) -> str | None:
         """Return why a plain request is refused, or None."""
@@ -467,11 +455,11 @@ class Channel:
                 reason = str(error)
                 break
             except aiohttp.WSServerHandshakeError as error:
-                reason = (error.status == 404 and await self._asked()) or _reason(error)
+                reason = (error.status == 404 and await self._asked()) or reason_of(error)
                 if reason.startswith("there is no node"):
                     break
             except (aiohttp.ClientError, OSError, InvalidInput, TimeoutError, TypeError) as error:
-                reason = _reason(error)
+                reason = reason_of(error)
             await asyncio.sleep(delay)
             delay = min(2 * delay, PAUSES[1])
         self._abandon(NotConnected(f"the connection to {self.url} was lost: {reason}"))
@@ -479,22 +467,8 @@ class Channel:
         return False
 
 
-async def within(timeout: float | None, what: str, waiting: Any) -> Any:
-    """Return the result of `waiting`; raises ClientTimeout with the text `what` after `timeout` seconds."""
-    try:
-        async with asyncio.timeout(timeout):
-            return await waiting
-    except TimeoutError:
-        raise ClientTimeout(f"{what} within {timeout:g} s") from None
-
-
 def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "?"
-
-
-def _reason(error: BaseException) -> str:
-    os_error = getattr(error, "os_error", error)
-    return os_reason(os_error) if isinstance(os_error, OSError) else str(error) or type(error).__name__

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote
 
 import h11
 import orjson
 
 from smartmob import __version__
-from smartmob.client import http_answers, refusals, reservation, tls_trust
+from smartmob.client import http_answers, refusals, request_targets, reservation, tls_trust
 from smartmob.client.http_connection import Answer, Body, Closed, HttpConnection, NotHttp, Origin, answers_tls
 from smartmob.client.limits import LIMITS
 from smartmob.client.refusals import NotSmartmob
@@ -197,7 +197,7 @@ class RestClient:
         from yarl import URL
 
         timeout = aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS)
-        address = URL(self.url + _target(path, query), encoded=True)
+        address = URL(self.url + request_targets.with_query(path, query), encoded=True)
         try:
             socket = await self._sockets().ws_connect(
                 address, timeout=timeout, heartbeat=_HEARTBEAT_SECONDS, autoclose=False
@@ -296,13 +296,13 @@ class RestClient:
             # The server sent this link; appended to the host it could name another host.
             raise RemoteError(f"the server names {path[:200]!r}, which is not a path")
         silence = None if patient else LIMITS.silence_seconds
-        target = self._its_origin().path + _target(path, query)
+        target = self._its_origin().path + request_targets.with_query(path, query)
         async with self._failures():
             for _ in range(_MOST_REDIRECTS):
                 answer = await self._answer(method, target, self._headers | dict(headers or {}), body, silence)
                 try:
                     if answer.status in _REDIRECTS and "location" in answer.headers:
-                        target = self._redirected(method, target, answer)
+                        target = request_targets.redirected(self.url, self._its_origin(), method, target, answer)
                         continue
                     if answer.status >= 400:
                         raise await self._refusal(answer)
@@ -401,19 +401,6 @@ class RestClient:
             self._origin = origin
         return self._origin
 
-    def _redirected(self, method: str, target: str, answer: Answer) -> str:
-        """Return the new target of a request; raises RemoteError for a redirect that is not followed."""
-        location = answer.headers["location"]
-        to = Origin.parsed(urljoin(f"{self._its_origin().root}{target}", location))
-        if to is None or to.root != self._its_origin().root:
-            raise RemoteError(
-                f"{self._its_origin().root} redirects to another address, {location[:200]!r}; give that one if you "
-                "trust it"
-            )
-        if method != "GET":
-            raise NotSmartmob(self.url, f"it redirects to {location[:200]!r}")
-        return urljoin(f"{self._its_origin().root}{target}", location)[len(self._its_origin().root) :] or "/"
-
     @asynccontextmanager
     async def _failures(self) -> AsyncIterator[None]:
         """Replace errors of the connection by a RemoteError of one line."""
@@ -489,11 +476,3 @@ class RestClient:
         said = refusals.for_people(detail[:_LONGEST_DETAIL])
         # The log of the service tells more about its own faults. A wrong name is no more than what the text says.
         return RemoteError(f"{said} (request {request})" if status >= _FIRST_FAULT else said, status)
-
-
-def _target(path: str, query: Mapping[str, object]) -> str:
-    """Return a path with the arguments of a query added; a list repeats its key."""
-    if not query:
-        return path
-    pairs = [(key, str(one)) for key, value in query.items() for one in (value if isinstance(value, list) else [value])]
-    return f"{path}{'&' if '?' in path else '?'}{urlencode(pairs)}"

@@ -11,8 +11,9 @@ from smartmob.commands.model import RUNNING, Job
 from smartmob.console import model
 from smartmob.console.changes import changes, grouped
 from smartmob.console.services import Services
-from smartmob.hosts.model import Host, MinAvgMax, Point
-from smartmob.hosts.model import Span as HostSpan
+from smartmob.hosts.model import Host
+from smartmob.hosts.time_series import MinAvgMax, Point
+from smartmob.hosts.time_series import Span as HostSpan
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.services.service_registry import OtherService
 from smartmob.metrics.model import Run as StoredTestRun

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from smartmob.errors import Unavailable
-from smartmob.hosts.model import parse_client_id
+from smartmob.hosts.client_ids import parse_client_id
 
 COST, BLOCK, PARALLEL = 2**14, 8, 1
 """The parameters N, r and p of scrypt (RFC 7914): 16 MiB and some tens of milliseconds for each hash."""

@@ -6,11 +6,8 @@ are seconds since 1970 (UTC).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -18,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import msgspec
 
 from smartmob.errors import Fault, InvalidInput
+from smartmob.hosts.client_ids import LONGEST_NAME
 from smartmob.hosts.fields import (
     FIELDS,
     NAMES,
@@ -37,12 +35,8 @@ from smartmob.hosts.fields import (
     wrong_sizes,
 )
 
-LONGEST_NAME = 128  # characters
-LONGEST_PASSWORD = 1024  # characters
 LONGEST_DETAIL = 16 * 1024  # characters of JSON
 LONGEST_REASON = 300  # characters of the reason of a stale figure
-# Characters of base64 of a name and a password of at most four bytes a character.
-_LONGEST_CLIENT_ID = 4 * (4 * LONGEST_NAME + LONGEST_PASSWORD * 4 + 1) // 3 + 4
 
 Identity = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
@@ -292,56 +286,6 @@ def sample_fields(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-# -- the identity of a machine ----------------------------------------------------------------------------------------
-
-
-def is_name(name: str) -> bool:
-    """Return whether this is a valid name of a machine; `name_rule` says which are.
-
-    Seed 001 refuses names that do not begin with a letter. Host names that begin with a digit are accepted where they
-    cannot be meant otherwise: the id of a container, or a name with a dot or a hyphen. A colon separates the name from
-    the password in a client id. Slashes, spaces, dots and letters of any script are allowed.
-    """
-    begins = name[:1].isalpha() or _DIGIT_NAME.fullmatch(name) is not None
-    return 0 < len(name) <= LONGEST_NAME and begins and name.isprintable() and ":" not in name
-
-
-_DIGIT_NAME = re.compile(
-    r"[0-9a-f]{12}|[0-9a-f]{64}"  # the host names that Docker and Podman give, and the whole id of a container
-    r"|[0-9][0-9a-zA-Z_]*([.-][0-9a-zA-Z_]+)+\.?"  # a host name or an IPv4 address (RFC 1123, section 2.1)
-)
-
-
-def name_rule() -> str:
-    """Return in words which names of machines are valid."""
-    return (
-        "a name begins with a letter (or is a container's id, or a host name such as 01-web or 10.0.0.7), has at most "
-        f"{LONGEST_NAME} printable characters and no colon"
-    )
-
-
-def client_id(name: str, password: str) -> str:
-    """Return the id with which a client authenticates: the base64 of `name:password` (seed 001)."""
-    return base64.b64encode(f"{name}:{password}".encode()).decode()
-
-
-def parse_client_id(given: str) -> tuple[str, str] | None:
-    """Return the name and the password in a client id, or None when it is invalid."""
-    if len(given) > _LONGEST_CLIENT_ID:
-        return None
-    try:
-        name, colon, password = base64.b64decode(given.strip().encode(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeError):
-        return None
-    return (name, password) if colon and is_name(name) else None
-
-
-def authorization_id(header: str | None) -> str:
-    """Return the client id in an Authorization header: alone, or with HTTP Basic, which uses the same base64."""
-    scheme, _, rest = (header or "").strip().partition(" ")
-    return rest.strip() if scheme.lower() == "basic" else scheme
-
-
 # -- answers ----------------------------------------------------------------------------------------------------------
 
 
@@ -414,70 +358,6 @@ class Host(msgspec.Struct, frozen=True):
     registered_at: datetime
     latest: Latest | None
     clock: ClockOffset | None
-
-
-class MinAvgMax(msgspec.Struct, frozen=True):
-    """The aggregates of one field over the samples of a span."""
-
-    min: float
-    avg: float
-    max: float
-
-
-class Point(SampleValues[MinAvgMax | None], frozen=True):
-    """The samples of `width` seconds from `time` on; a raw sample has the width 0 and min, avg and max are equal."""
-
-    time: datetime
-    width: float
-    samples: int
-
-
-class HostLoad(msgspec.Struct, frozen=True):
-    """The processor load of a machine in a span, in percent."""
-
-    host: str
-    samples: int
-    cpu: MinAvgMax | None
-
-
-POINT_COLUMNS = ("time", "width", "samples", *(f"{name}_{part}" for name in NAMES for part in ("min", "avg", "max")))
-
-
-def flat(point: Point) -> Iterator[object]:
-    """Yield the cells of a point, in the order of `POINT_COLUMNS`."""
-    yield point.time.isoformat()
-    yield point.width
-    yield point.samples
-    for name in NAMES:
-        value: MinAvgMax | None = getattr(point, name)
-        yield from (None, None, None) if value is None else (value.min, value.avg, value.max)
-
-
-class Span(msgspec.Struct, frozen=True):
-    """The time from `start` (included) to `end` (excluded)."""
-
-    start: datetime
-    end: datetime
-
-    @property
-    def seconds(self) -> float:
-        """Return the length in seconds."""
-        return (self.end - self.start).total_seconds()
-
-
-WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
-"""The widths of buckets in seconds."""
-MINUTE = 60  # seconds
-
-
-def bucket_width(span: Span, points: int) -> int:
-    """Return the smallest of `WIDTHS` (or whole days) with which a span has at most `points` buckets, in seconds."""
-    for width in WIDTHS:
-        # Buckets begin at multiples of their width, so a span can touch one more than its length suggests.
-        if span.seconds / width + 1 <= points:
-            return width
-    days = math.ceil(span.seconds / (max(1, points - 1) * WIDTHS[-1]))
-    return days * WIDTHS[-1]
 
 
 def _when(time: float) -> str:

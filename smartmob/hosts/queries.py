@@ -10,8 +10,8 @@ import orjson
 from smartmob.errors import NotFound
 from smartmob.hosts import model
 from smartmob.hosts.fields import NAMES
-from smartmob.hosts.model import MinAvgMax, Point, Span
 from smartmob.hosts.store.reader import HostsReader
+from smartmob.hosts.time_series import MINUTE, HostLoad, MinAvgMax, Point, Span, bucket_width
 from smartmob.kernel.db.database import Record
 from smartmob.kernel.runtime import clock
 
@@ -57,9 +57,9 @@ class HostQueries:
         kept_since = clock.now() - timedelta(days=self._keep_days)
         if span.start >= kept_since and await self._reader.count_samples(name, span, most + 1) <= most:
             return 0.0, self.samples(name, span)
-        width = model.bucket_width(span, most)
+        width = bucket_width(span, most)
         if span.start < kept_since:
-            width = max(width, model.MINUTE)
+            width = max(width, MINUTE)
         return float(width), self._bucketed(name, span, width)
 
     async def samples(self, name: str, span: Span) -> AsyncIterator[list[Point]]:
@@ -73,19 +73,19 @@ class HostQueries:
 
     async def time_series(self, names: Sequence[str], span: Span, most: int) -> dict[str, list[Point]]:
         """Return at most `most` points of a span for each machine, all of the same width."""
-        width = model.bucket_width(span, most)
+        width = bucket_width(span, most)
         if span.start < clock.now() - timedelta(days=self._keep_days):
-            width = max(width, model.MINUTE)
+            width = max(width, MINUTE)
         found: dict[str, list[Point]] = {name: [] for name in names}
         async for rows in self._reader.buckets(names, span, width):
             for row in rows:
                 found[row["host"]].append(_bucket_point(row, width))
         return found
 
-    async def busy(self, start: datetime, end: datetime) -> list[model.HostLoad]:
+    async def busy(self, start: datetime, end: datetime) -> list[HostLoad]:
         """Return the processor load of each machine from `start` until before `end`, as far as raw samples are kept."""
         return [
-            model.HostLoad(row["host"], row["samples"], _min_avg_max(row, "cpu"))
+            HostLoad(row["host"], row["samples"], _min_avg_max(row, "cpu"))
             for row in await self._reader.host_loads(Span(start, end))
         ]
 

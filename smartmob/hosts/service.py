@@ -14,7 +14,7 @@ import msgspec
 
 from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from smartmob.feature_settings import HostsSettings
-from smartmob.hosts import model
+from smartmob.hosts import client_ids, model
 from smartmob.hosts.addresses import HostAddresses
 from smartmob.hosts.authenticator import HostAuthenticator, node_secret
 from smartmob.hosts.events import AddressSeen, HostRegistered, HostRemoved, HostSampled
@@ -92,9 +92,9 @@ class HostsService:
         Raises UnsupportableName, and NotAuthenticated when the machine exists with another password, or when it does
         not exist and the caller may not register it. Both take the same time, so that names cannot be guessed.
         """
-        if not model.is_name(name):
+        if not client_ids.is_name(name):
             raise UnsupportableName
-        client_id = model.client_id(name, password)
+        client_id = client_ids.client_id(name, password)
         if self._authenticator.known(client_id) is not None:
             return client_id, False
         if not may_register:
@@ -124,9 +124,9 @@ class HostsService:
         That is the name of the node, or if that is taken by a machine that is no node, one that ends with `-node`.
         Raises Conflict when both are taken.
         """
-        name = node if model.is_name(node) else f"node-{node}"
+        name = node if client_ids.is_name(node) else f"node-{node}"
         for candidate in (name, f"{name}-node"):
-            if self._authenticator.known(model.client_id(candidate, password)) is not None:
+            if self._authenticator.known(client_ids.client_id(candidate, password)) is not None:
                 return candidate
         secret = node_secret(password)
         for candidate in (name, f"{name}-node"):

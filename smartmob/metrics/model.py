@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.metrics.start_times import local_to_utc, moment_to_utc
 
 # In characters: a hash is a key, and an index entry of PostgreSQL holds at most 2,704 bytes.
 MAX_KEY_CHARACTERS = 256
@@ -30,7 +30,6 @@ TagValue = Annotated[str, msgspec.Meta(max_length=100_000)]
 MEASURES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
 PIPELINE_TAG = "pipeline_branch"
 BUILD_TAG = "pipeline_build_no"
-RUN_TAG = "run"
 
 
 class NewContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -275,98 +274,6 @@ def metric_row(metric: NewMetric | ImportedMetric, received_at: float | None) ->
     )
 
 
-_EPOCH = datetime(1970, 1, 1)
-_EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
-_FIRST_SECOND = -62_135_596_800.0  # 0001-01-01
-_LAST_SECOND = 253_402_300_799.0  # 9999-12-31T23:59:59
-_OFFSET_STEP_SECONDS = 900.0  # all offsets from UTC that are in use are multiples of 15 minutes
-_OFFSET_TOLERANCE_SECONDS = 120.0  # for wrong clocks and the time from the end of a test to the arrival of its metric
-_LARGEST_OFFSET_SECONDS = 14 * 3600.0  # UTC+14, Line Islands
-_LONGEST_TEST_SECONDS = 7 * 24 * 3600.0
-
-
-def local_to_utc(field: str, text: str, duration: float, received_at: float | None) -> float:
-    """Return the start of a test in seconds since 1970; `text` is a date and time, often without a time zone.
-
-    pytest-monitor sends local times without a zone, as soon as a test has ended. So the difference between the end of
-    the test by the sender's clock (`text` and `duration` in seconds) and its arrival by ours (`received_at`, seconds
-    since 1970) is the sender's offset from UTC, if it is near a multiple of 15 minutes and not too large for one.
-    Otherwise, and for metrics from files (`received_at` is None), the time is taken as local time of this machine.
-    Raises InvalidInput at `field` if `text` is no ISO 8601 date.
-    """
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput.at(field, f"expected a date and time in ISO 8601, got {text[:80]!r}") from None
-    if moment.tzinfo is not None:
-        return _within_calendar((moment - _EPOCH_UTC).total_seconds())
-    as_utc = (moment - _EPOCH).total_seconds()
-    if received_at is not None:
-        ahead = as_utc + (duration if 0.0 < duration < _LONGEST_TEST_SECONDS else 0.0) - received_at
-        if (
-            -_LARGEST_OFFSET_SECONDS - _OFFSET_TOLERANCE_SECONDS
-            <= ahead
-            <= _LARGEST_OFFSET_SECONDS + _OFFSET_TOLERANCE_SECONDS
-        ):
-            offset = round(ahead / _OFFSET_STEP_SECONDS) * _OFFSET_STEP_SECONDS
-            if (
-                -_LARGEST_OFFSET_SECONDS <= offset <= _LARGEST_OFFSET_SECONDS
-                and -_OFFSET_TOLERANCE_SECONDS <= ahead - offset <= _OFFSET_TOLERANCE_SECONDS
-            ):
-                return as_utc - offset
-    try:
-        return _within_calendar(moment.timestamp())
-    except (OverflowError, ValueError, OSError):
-        return _within_calendar(as_utc)
-
-
-def moment_to_utc(field: str, text: str, moment: datetime) -> float:
-    """Return `moment`, which the sender says that `text` means, in seconds since 1970.
-
-    Raises InvalidInput at `field` if `text` is no ISO 8601 date.
-    """
-    local_to_utc(field, text, 0.0, None)
-    return _within_calendar((moment - _EPOCH_UTC).total_seconds())
-
-
-def _within_calendar(seconds: float) -> float:
-    """Return `seconds`, limited to the years 1 to 9999, which an offset or a rounding can leave."""
-    return max(_FIRST_SECOND, min(seconds, _LAST_SECOND))
-
-
-def tags_of(description: dict[str, Any] | str) -> dict[str, str]:
-    """Return the tags in a session's description, which is an object, the JSON text of one, or any other text."""
-    if isinstance(description, str):
-        try:
-            document = msgspec.json.decode(description)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            return {"description": description} if description else {}
-        description = document
-    return {name: _text(value) for name, value in description.items()}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def tag_list(tags: dict[str, str]) -> list[Tag]:
-    """Return tags in the form in which sessions list them."""
-    return [Tag(name, value) for name, value in tags.items()]
-
-
-def run_tag(tags: dict[str, str]) -> str | None:
-    """Return the name of the run that the tags of a session give, or None."""
-    return tags.get(RUN_TAG, "")[:MAX_KEY_CHARACTERS] or None
-
-
-def run_key(scm_ref: str, tags: dict[str, str]) -> str:
-    """Return a digest of the commit and the tags, which the sessions of one run have in common."""
-    common = json.dumps([scm_ref, sorted(tags.items())])
-    return hashlib.blake2b(common.encode(), digest_size=16, person=b"smartmob-run").hexdigest()
-
-
 class ExecutedTest(msgspec.Struct, frozen=True, kw_only=True):
     """One execution of a test on the timeline; `total_time` is in seconds, null if unknown."""
 
@@ -376,72 +283,6 @@ class ExecutedTest(msgspec.Struct, frozen=True, kw_only=True):
     item: str
     item_variant: str
     total_time: float | None
-
-
-class RunMember(msgspec.Struct, frozen=True):
-    """A session with the fields that assign it to a run. `node` is the machine of its metrics, None without any."""
-
-    session_h: str
-    started_at: datetime
-    run_tag: str | None
-    run_key: str
-    node: str | None
-
-
-def group_runs(members: Iterable[RunMember], window: timedelta) -> list[list[RunMember]]:
-    """Return the runs that sessions form, the oldest run first, each with its oldest session first.
-
-    Sessions with the same tag `run` are one run. Others are one run if they have the same commit and tags, ran on the
-    same machine, and each began within `window` of the one before. A session without metrics (the controller of
-    pytest-xdist) joins the run of its commit and tags that is nearest in time and within `window`.
-    """
-    ordered = sorted(members, key=lambda member: (member.started_at, member.session_h))
-    tagged: dict[str, list[RunMember]] = {}
-    open_runs: dict[tuple[str, str], list[RunMember]] = {}
-    runs: list[list[RunMember]] = []
-    without_node = []
-    for member in ordered:
-        if member.run_tag is not None:
-            if member.run_tag not in tagged:
-                runs.append(tagged.setdefault(member.run_tag, []))
-            tagged[member.run_tag].append(member)
-        elif member.node is None:
-            without_node.append(member)
-        else:
-            key = (member.run_key, member.node)
-            if key not in open_runs or member.started_at - open_runs[key][-1].started_at > window:
-                open_runs[key] = []
-                runs.append(open_runs[key])
-            open_runs[key].append(member)
-    _assign_without_node(without_node, runs, window)
-    for run in runs:
-        run.sort(key=lambda member: (member.started_at, member.session_h))
-    return sorted(runs, key=lambda run: (run[0].started_at, run[0].session_h))
-
-
-def _assign_without_node(without_node: Sequence[RunMember], runs: list[list[RunMember]], window: timedelta) -> None:
-    """Add the sessions without metrics to the nearest run of their commit and tags, or to a new one."""
-    by_key: dict[str, list[list[RunMember]]] = {}
-    for run in runs:
-        if run[0].run_tag is None:
-            by_key.setdefault(run[0].run_key, []).append(run)
-    for member in without_node:
-        candidates = by_key.setdefault(member.run_key, [])
-        near = min(candidates, key=lambda run: _distance(member, run), default=None)
-        if near is None or _distance(member, near) > window:
-            near = []
-            runs.append(near)
-            candidates.append(near)
-        near.append(member)
-
-
-def _distance(member: RunMember, run: Sequence[RunMember]) -> timedelta:
-    return min(abs(member.started_at - other.started_at) for other in run)
-
-
-def run_id(run: Sequence[RunMember]) -> str:
-    """Return the id of a run: its tag, or the hash of its first session."""
-    return run[0].run_tag or run[0].session_h
 
 
 class RunSession(msgspec.Struct, frozen=True):

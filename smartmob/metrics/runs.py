@@ -12,7 +12,7 @@ import orjson
 
 from smartmob.errors import NotFound
 from smartmob.kernel.db.database import Record
-from smartmob.metrics import model
+from smartmob.metrics import grouping, model, session_tags
 from smartmob.metrics.sender_clock import explanation
 from smartmob.metrics.store.reader import MetricsReader, tags_from
 from smartmob.metrics.verdict.host_load import HostLoadSource
@@ -47,7 +47,7 @@ class RunFinder:
         chunk = max(_RUN_SESSIONS, 4 * limit)
         while True:
             members = await self._reader.members_before(*before, chunk)
-            runs = model.group_runs(await self._complete(members), self._window)
+            runs = grouping.group_runs(await self._complete(members), self._window)
             # Runs that began before the oldest session that was read may be incomplete.
             oldest = _position(members[-1]) if len(members) == chunk else None
             known = [
@@ -60,7 +60,7 @@ class RunFinder:
     async def between(self, start: datetime, end: datetime, limit: int) -> list[model.Run]:
         """Return the newest runs that were active in a time span and began at most a day before it, newest first."""
         members = await self._reader.members_between(_shifted(start, -_LONGEST_RUN), end, limit * _RUN_SESSIONS)
-        runs = model.group_runs(await self._complete(members), self._window)
+        runs = grouping.group_runs(await self._complete(members), self._window)
         described = await self._described(runs[: -limit - 1 : -1])
         return [run for run in described if run.started_at < end and run.ended_at >= start]
 
@@ -97,18 +97,18 @@ class RunFinder:
         """Return whether any session has the tag `run` with this value."""
         return bool(await self._reader.members_with_tags([ident]))
 
-    async def _members(self, ident: str) -> list[model.RunMember]:
+    async def _members(self, ident: str) -> list[grouping.RunMember]:
         """Return the sessions of a run by its tag, or by the hash of any of them. Raises NotFound."""
         members = await self._reader.members_with_tags([ident])
         if members:
-            return model.group_runs(members, self._window)[0]
+            return grouping.group_runs(members, self._window)[0]
         member = await self._reader.member(ident)
         if member is None:
             raise NotFound(f"there is no run {ident}")
-        runs = model.group_runs(await self._complete([member]), self._window)
+        runs = grouping.group_runs(await self._complete([member]), self._window)
         return next(run for run in runs if any(other.session_h == ident for other in run))
 
-    async def _complete(self, members: Sequence[model.RunMember]) -> list[model.RunMember]:
+    async def _complete(self, members: Sequence[grouping.RunMember]) -> list[grouping.RunMember]:
         """Return `members` and all other sessions that may belong to their runs."""
         found = {member.session_h: member for member in members}
         tags = sorted({member.run_tag for member in members if member.run_tag is not None})
@@ -127,7 +127,7 @@ class RunFinder:
             found |= {member.session_h: member for member in untagged}
         return list(found.values())
 
-    async def _described(self, runs: Sequence[Sequence[model.RunMember]]) -> list[model.Run]:
+    async def _described(self, runs: Sequence[Sequence[grouping.RunMember]]) -> list[model.Run]:
         hashes = [member.session_h for run in runs for member in run]
         rows = {row["session_h"]: row for row in await self._reader.session_summaries(hashes)}
         contexts = await self._reader.contexts_by_hash({h for row in rows.values() for h in row["contexts"] or ()})
@@ -146,7 +146,7 @@ def _sum_of_known(times: Iterable[float | None]) -> float | None:
     return math.fsum(known) if known or not given else None
 
 
-def _position(member: model.RunMember) -> tuple[datetime, str]:
+def _position(member: grouping.RunMember) -> tuple[datetime, str]:
     return member.started_at, member.session_h
 
 
@@ -167,15 +167,15 @@ def _places(rows: Sequence[Record], contexts: Mapping[str, model.Context], rules
     return list(found)
 
 
-def _run(members: Sequence[model.RunMember], found: Sequence[Record], places: list[model.Place]) -> model.Run:
+def _run(members: Sequence[grouping.RunMember], found: Sequence[Record], places: list[model.Place]) -> model.Run:
     """Return a run of some sessions, whose rows are `found`."""
     ends = [row["ended_at"] or row["started_at"] for row in found]
     return model.Run(
-        id=model.run_id(members),
+        id=grouping.run_id(members),
         started_at=found[0]["started_at"],
         ended_at=max(ends),
         scm_ref=found[0]["scm_ref"],
-        tags=model.tag_list(tags_from(found[0])),
+        tags=session_tags.tag_list(tags_from(found[0])),
         nodes=sorted({member.node for member in members if member.node is not None}),
         contexts=sorted({h for row in found for h in row["contexts"] or ()}),
         sessions=[

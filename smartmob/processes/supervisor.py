@@ -20,7 +20,7 @@ from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed
 from smartmob.kernel.subprocesses.control_groups import ControlGroups
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.kernel.subprocesses.start_errors import interpreter_hint
-from smartmob.processes import model
+from smartmob.processes import machine_events, model
 from smartmob.processes import state_machine as m
 from smartmob.processes.dependencies import Peer, Verdict
 from smartmob.processes.health.program_monitor import ExecuteCheck, Monitor
@@ -94,7 +94,7 @@ class Supervisor:
         self._ready: model.Ready | None = None
         self._program: SpawnedProgram | None = None
         self._monitor: Monitor | None = None
-        self._preparation: asyncio.Task[m.Event] | None = None
+        self._preparation: asyncio.Task[machine_events.Event] | None = None
         self._timer: asyncio.Handle | None = None
         self._lingering: tuple[asyncio.Handle, Exit] | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -139,15 +139,15 @@ class Supervisor:
 
     def start(self) -> None:
         """Start the process unless it runs."""
-        self._handle(m.StartRequested())
+        self._handle(machine_events.StartRequested())
 
     def restart(self) -> None:
         """Start the process; stop it first if it runs."""
-        self._handle(m.StartRequested(restart=True))
+        self._handle(machine_events.StartRequested(restart=True))
 
     def stop(self) -> None:
         """Begin to stop the process; `wait_stopped` returns when it has stopped."""
-        self._handle(m.StopRequested())
+        self._handle(machine_events.StopRequested())
 
     async def wait_stopped(self) -> None:
         """Wait until the process tree is gone; raises Conflict when the process is started again before."""
@@ -167,7 +167,7 @@ class Supervisor:
         """Record the progress of the preparation: its state, and (bytes received, bytes in total or None)."""
         self._downloaded = downloaded
         if self._machine.state != model.STOPPING:
-            self._handle(m.PreparationAdvanced(state))
+            self._handle(machine_events.PreparationAdvanced(state))
 
     def wrote(self, data: bytes) -> None:
         """Show output of a command of the preparation."""
@@ -176,11 +176,11 @@ class Supervisor:
     def dependencies_checked(self, found: Verdict) -> None:
         """Go on with a start that waits for dependencies, or give it up, as the verdict says."""
         if found.failed:
-            self._handle(m.DependencyFailed(found.failed))
+            self._handle(machine_events.DependencyFailed(found.failed))
         elif found.waits:
-            self._handle(m.DependenciesMissing(found.waits))
+            self._handle(machine_events.DependenciesMissing(found.waits))
         else:
-            self._handle(m.DependenciesMet())
+            self._handle(machine_events.DependenciesMet())
 
     def peer(self) -> Peer:
         """Return the process as those that depend on it see it."""
@@ -249,7 +249,7 @@ class Supervisor:
     def _child(self) -> Child | None:
         return None if self._program is None else self._program.child
 
-    def _handle(self, event: m.Event) -> None:
+    def _handle(self, event: machine_events.Event) -> None:
         """Feed the state machine an event, and carry out its actions."""
         actions = self._machine.handle(event, self._loop.time())
         if self._monitor is not None and self._machine.phase is not m.Phase.RUNNING:
@@ -272,36 +272,38 @@ class Supervisor:
             else:
                 waiter.set_result(None)
 
-    def _carry_out(self, action: m.Action) -> None:
+    def _carry_out(self, action: machine_events.Action) -> None:
         tasks, child = self._dependencies.tasks, self._child
         match action:
-            case m.Prepare():
+            case machine_events.Prepare():
                 self._preparation = tasks.start(f"prepare-{self.slug}", self._prepare())
                 # The callback, not the coroutine, reports the end: a task that is cancelled at once never begins.
                 self._preparation.add_done_callback(
-                    lambda task: self._handle(m.PreparationFailed(model.STOPPED) if task.cancelled() else task.result())
+                    lambda task: self._handle(
+                        machine_events.PreparationFailed(model.STOPPED) if task.cancelled() else task.result()
+                    )
                 )
-            case m.CancelPreparation():
+            case machine_events.CancelPreparation():
                 if self._preparation is not None:
                     self._preparation.cancel()
-            case m.CheckDependencies():
+            case machine_events.CheckDependencies():
                 pass  # `on_change` leads to it
-            case m.Spawn():
+            case machine_events.Spawn():
                 tasks.start(f"spawn-{self.slug}", self._spawn())
-            case m.Terminate():
+            case machine_events.Terminate():
                 if child is not None:
                     child.signal(signal.SIGTERM)
-            case m.Kill():
+            case machine_events.Kill():
                 if child is not None:
                     child.kill()
-            case m.StartTimer():
+            case machine_events.StartTimer():
                 if self._timer is not None:
                     self._timer.cancel()
-                self._timer = self._loop.call_at(action.at, self._handle, m.TimerFired(action.number))
-            case m.Complete():
+                self._timer = self._loop.call_at(action.at, self._handle, machine_events.TimerFired(action.number))
+            case machine_events.Complete():
                 self.redefine(wanted=False, completed=self._machine.completed)
                 self._dependencies.on_completed(self.definition)
-            case m.Report():
+            case machine_events.Report():
                 self._report(action.kind, action.text)
 
     def _report(self, kind: str, text: str) -> None:
@@ -323,20 +325,20 @@ class Supervisor:
         log.info("process", slug=self.slug, what=kind, said=text)
         self._dependencies.publish(model.ProcessEvent(slug=self.slug, at=clock.now(), kind=kind, detail=detail))
 
-    async def _prepare(self) -> m.Event:
+    async def _prepare(self) -> machine_events.Event:
         try:
             self._ready = ready = await self._dependencies.prepare(self.definition, self)
             if self.definition.digest != ready.digest and not self.deleted:
                 self.redefine(digest=ready.digest)
                 self._dependencies.on_digest(self.definition)
         except PreparationError as error:
-            return m.PreparationFailed(error.state, str(error))
+            return machine_events.PreparationFailed(error.state, str(error))
         except Exception as error:
             log.exception("process.failed", slug=self.slug)
-            return m.PreparationFailed(model.UNPACK_FAILURE, f"internal error of the service: {error!r}")
+            return machine_events.PreparationFailed(model.UNPACK_FAILURE, f"internal error of the service: {error!r}")
         finally:
             self.output.end_line()
-        return m.Prepared(ready.options.restart, depends=bool(ready.options.depends_on))
+        return machine_events.Prepared(ready.options.restart, depends=bool(ready.options.depends_on))
 
     async def _spawn(self) -> None:
         assert self._ready is not None
@@ -349,14 +351,14 @@ class Supervisor:
             program = await spawn(spawner, ready.argv, Path(ready.folder), ready.env, write, write_error, group=group)
         except (SpawnFailed, Unavailable) as error:
             self._release_limits()
-            self._handle(m.StartFailed(str(error)))
+            self._handle(machine_events.StartFailed(str(error)))
             return
         except OSError as error:
             self._release_limits()
-            self._handle(m.StartFailed(f"cannot start the program: {error.strerror}"))
+            self._handle(machine_events.StartFailed(f"cannot start the program: {error.strerror}"))
             return
         self._program = program
-        self._handle(m.Started(program.child.pid))
+        self._handle(machine_events.Started(program.child.pid))
         if self._machine.phase is m.Phase.RUNNING and (ready.options.readiness or ready.options.liveness):
             dependencies = self._dependencies
             self._monitor = Monitor(ready, dependencies.execute, dependencies.tasks, self._check_changed)
@@ -369,7 +371,7 @@ class Supervisor:
         machine = self._monitor.machines[kind]
         if kind == model.LIVENESS:
             if machine.state == model.FAILING:
-                self._handle(m.LivenessFailed(machine.detail, machine.has_passed))
+                self._handle(machine_events.LivenessFailed(machine.detail, machine.has_passed))
             return
         if machine.state == model.PASSING:
             self._report("ready", "ready")
@@ -392,7 +394,7 @@ class Supervisor:
         if ended.status == 0 and self._machine.phase is m.Phase.RUNNING and self._has_descendants:
             self._lingering = self._loop.call_later(_LINGER_SECONDS, self._end_lingering), ended
         else:
-            self._handle(m.Exited(ended.status, self._hint(ended.status)))
+            self._handle(machine_events.Exited(ended.status, self._hint(ended.status)))
 
     def _end_lingering(self) -> None:
         """Report the end of a program whose descendants were given time to end, unless that is done."""
@@ -401,7 +403,7 @@ class Supervisor:
             timer.cancel()
             self._lingering = None
             left = self._has_descendants
-            self._handle(m.Exited(ended.status, self._hint(ended.status), left_behind=left))
+            self._handle(machine_events.Exited(ended.status, self._hint(ended.status), left_behind=left))
 
     @property
     def _has_descendants(self) -> bool:
@@ -428,4 +430,4 @@ class Supervisor:
         self.output.end_line()
         self._program = self._sample = None
         self._release_limits()
-        self._handle(m.TreeGone())
+        self._handle(machine_events.TreeGone())

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import signal
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from smartmob.cli.find_capacity import with_config
-from smartmob.cli.fire import pack_project
-from smartmob.turrets.project import find_config
 from smartmob.turrets.protocol import PROTOCOL
 from tests.acceptance.commands import QUICK_PROGRAMS, environment, run
 from tests.turrets.conftest import Recruit, _lab, _recruit
@@ -36,21 +31,6 @@ def _project(tmp_path: Path) -> Path:
     (folder / "test_scripts" / "v_user.py").write_text("pass\n")
     (folder / "config.json").write_text(json.dumps({"run_time": 1, "name": "night", "turrets": [], "own": {"a": 1}}))
     return folder
-
-
-def test_a_package_with_another_configuration(project: Path) -> None:
-    """All other files stay as they are, also in the folder of a project."""
-    package = pack_project(project)
-    changed = with_config(package, {"run_time": 5})
-    assert json.loads(find_config(changed)) == {"run_time": 5}
-    with tarfile.open(fileobj=io.BytesIO(changed)) as archive:
-        file = archive.extractfile("test_scripts/v_user.py")
-        assert file is not None
-        assert file.read() == b"pass\n"
-    nested = io.BytesIO()
-    with tarfile.open(fileobj=nested, mode="w") as archive:
-        archive.add(project, "night")
-    assert json.loads(find_config(with_config(nested.getvalue(), {"run_time": 5}))) == {"run_time": 5}
 
 
 @pytest.mark.parametrize(

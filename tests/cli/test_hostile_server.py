@@ -61,7 +61,7 @@ _ALL_FORMS = ("texts", "numbers")
 
 _RUNNER = """
 import gc, json, os, resource, signal, sys
-from smartmob.cli import commands, fire, follower, main
+from smartmob.cli import commands, follower, live_run, main
 from smartmob.client import channel
 from smartmob.client.limits import LIMITS
 from tests.acceptance.fork_server import import_modules
@@ -71,7 +71,7 @@ LIMITS.listing_bytes, LIMITS.problem_bytes, LIMITS.line_bytes = 2**22, 2**18, 2*
 LIMITS.pages = 5
 channel.PAUSES = (0.01, 0.02)
 follower.PAUSES = channel.PAUSES
-fire._AGAIN_AFTER = 0.01
+live_run.RECONNECT_SECONDS = 0.01
 gc.collect()
 gc.freeze()
 # What is read ahead of its line would be lost with the copy that has read it.

@@ -16,8 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from smartmob.cli.deploy import DeploymentFailed
-from smartmob.cli.fire import pack_project
 from smartmob.cli.kubernetes_turrets import ClusterOptions, deployed, problem_of
+from smartmob.cli.project_package import pack_project
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, SettingsError
 from tests.acceptance.commands import environment

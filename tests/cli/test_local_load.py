@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from smartmob.cli import find_capacity, local_load
+from smartmob.cli import local_load
 from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError
 from smartmob.turrets.project import find_config
@@ -41,7 +41,7 @@ def test_a_package_gets_a_name(config: dict[str, Any], name: str) -> None:
             member = tarfile.TarInfo(path)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    found = local_load.named(package.getvalue(), Path("load"), find_capacity.with_config)
+    found = local_load.named(package.getvalue(), Path("load"))
     assert orjson.loads(find_config(found)) == config | {"name": name}
     with tarfile.open(fileobj=io.BytesIO(found)) as archive:
         assert archive.getnames() == ["config.json", "v_user.py"]

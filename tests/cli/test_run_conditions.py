@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from smartmob.cli import run_conditions
-from smartmob.cli.fire import pack_project
+from smartmob.cli.project_package import pack_project
 from smartmob.errors import SettingsError
 from tests.acceptance.commands import environment, run
 from tests.turrets.conftest import Recruit, _lab, _recruit

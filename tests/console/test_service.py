@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from smartmob.console.service import _align
 from smartmob.hosts.fields import NAMES
-from smartmob.hosts.model import MinAvgMax, Point
+from smartmob.hosts.time_series import MinAvgMax, Point
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 

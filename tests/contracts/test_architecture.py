@@ -97,9 +97,14 @@ ROLES = {
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
     "nodes": {"call_tap", "limited_requests", "links", "pipe", "proxy", "record_intake", "record_store", "records"},
-    "hosts": {"addresses", "authenticator", "fields", "maintenance", "queries", "sampler", "session"},
+    "hosts": {
+        *("addresses", "authenticator", "client_ids", "fields", "maintenance", "queries", "sampler", "session"),
+        *("time_series",),
+    },
     # `verdict` compares runs and decides which tests became slower; `report_files` reads files of test results.
-    "metrics": {"runs", "verdict", "report_files", "sender", "sender_clock"},
+    "metrics": {
+        *("grouping", "report_files", "runs", "sender", "sender_clock", "session_tags", "start_times", "verdict"),
+    },
     # `hq` is the headquarters, `turret` the program that runs alone on other machines; `result_files` reads files of
     # other load testing tools, `capacity` searches for a rate, and `conformance` checks
     # turrets.
@@ -110,7 +115,7 @@ ROLES = {
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
         *("dependencies", "health", "leases", "output", "ports", "preparation", "process_changes", "process_journal"),
-        *("program_limits", "recorder", "sampler"),
+        *("machine_events", "program_limits", "recorder", "sampler"),
         *("one_off_programs", "spawned_program", "supervisor", "viewer"),
     },
 }
@@ -226,6 +231,7 @@ SHARED_NAMES = VOCABULARY | {
     "handlers",  # the handlers of routes
     "host_load",  # the load of hosts that a feature asks another one for
     "keys",  # CURVE keys
+    "machine_events",  # inputs and outputs of a state machine
     "maintenance",  # retention and clean-up of tables
     "output",  # what a child process writes
     "partitions",  # the partitions of tables

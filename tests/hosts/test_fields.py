@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from smartmob.cli import hosts as cli
-from smartmob.hosts import fields, model
+from smartmob.hosts import fields, model, time_series
 from smartmob.hosts.fields import FIELDS, NAMES, Unit
 from smartmob.hosts.routes import reporting
 from smartmob.hosts.sampler import gauges
@@ -59,9 +59,9 @@ def test_sizes_that_cannot_be_stored_are_named() -> None:
 
 def test_messages_and_answers_have_all_fields() -> None:
     """Samples as sent, as described, as answered and as exported have each field under its name."""
-    for kind in (model.SampleData, reporting.Sample, model.Latest, model.Point):
+    for kind in (model.SampleData, reporting.Sample, model.Latest, time_series.Point):
         assert set(NAMES) <= set(kind.__struct_fields__), kind
-    assert model.POINT_COLUMNS[3:] == tuple(f"{name}_{part}" for name in NAMES for part in ("min", "avg", "max"))
+    assert time_series.POINT_COLUMNS[3:] == tuple(f"{name}_{part}" for name in NAMES for part in ("min", "avg", "max"))
     assert set(model.sample_fields(snapshot())) == {
         *((*field.aliases, field.name)[0] for field in FIELDS),
         *("cores", "temperatures", "totals"),
@@ -122,7 +122,7 @@ module = types.ModuleType("smartmob.hosts.fields")
 sys.modules[module.__name__] = module
 exec(compile({source!r}, "fields.py", "exec"), module.__dict__)
 from smartmob.cli import hosts as cli
-from smartmob.hosts import model
+from smartmob.hosts import model, time_series
 from smartmob.hosts.routes import reporting
 from smartmob.hosts.sampler.gauges import host_gauges
 from smartmob.hosts.sampler.sampler import Sampler
@@ -132,7 +132,7 @@ sampler = Sampler()
 sampler.newest = SnapshotReader().read(0.0)
 data = model.SampleData(time=1.0, threads=7.0)
 print(json.dumps({{
-    "kinds": [kind.__name__ for kind in (model.SampleData, model.Latest, model.Point, reporting.Sample)
+    "kinds": [kind.__name__ for kind in (model.SampleData, model.Latest, time_series.Point, reporting.Sample)
               if "threads" in kind.__struct_fields__],
     "sent": model.sample_fields(sampler.newest)["threads"],
     "row": model.sample_row("a", data, 1).values[0],

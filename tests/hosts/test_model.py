@@ -4,114 +4,18 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from smartmob.errors import InvalidInput
 from smartmob.hosts import fields, model
 from smartmob.hosts.fields import FileSystem, StaleFigure
-from smartmob.hosts.model import SampleData, Span, TimeRules
-from tests.hosts.samples import CLIENT_ID, snapshot
+from smartmob.hosts.model import SampleData, TimeRules
+from tests.hosts.samples import snapshot
 
 DISKS = {"/data": FileSystem(1.0, 2.0)}
 NOW = 1_795_400_000.0
 HOUR = 3600.0
-
-
-CONTAINERS = ("3f2a9c0d1e2f", "000000000000", "9" * 64, "01-web", "7d9f8c5b6-x2x4z", "10.0.0.7", "1.lab.example.com")
-"""Host names that begin with a digit: of Docker containers, of pods, and of machines."""
-
-
-class TestNames:
-    """Names of machines."""
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "wood",
-            "W",
-            "rack7.lab",
-            "a/b",
-            "a b",
-            "ünïcode",
-            "机器",
-            "a?b#c%2F",
-            "x" * 128,
-            "MacBook-Pro.local",
-            "Jo's Mac mini",
-            "WIN-7F3K2",
-            "my_host.lab.example.com.",
-            "RACK7",
-            *CONTAINERS,
-        ],
-    )
-    def test_valid_names(self, name: str) -> None:
-        """Letters of any script begin a name; dots, slashes and blanks may follow. Its client id contains it."""
-        assert model.is_name(name)
-        assert model.parse_client_id(model.client_id(name, "p:w")) == (name, "p:w")
-
-    @pytest.mark.parametrize(
-        "name",
-        [
-            "",
-            "1a",
-            " a",
-            "_a",
-            ".a",
-            "/a",
-            "a:b",
-            "a\0",
-            "a\n",
-            "x" * 129,
-            "\u202ea",
-            "123",
-            "1wood",
-            "12345678901",
-            "0123456789abg",
-            "fe80::1",
-            "-a",
-            "1-",
-            "1..2",
-            "10.0.0.7:80",
-        ],
-    )
-    def test_invalid_names(self, name: str) -> None:
-        """Names that begin otherwise, have a colon or are not printable are refused, in a client id as well."""
-        assert not model.is_name(name)
-        parsed = model.parse_client_id(model.client_id(name, "p"))
-        assert parsed is None or parsed[0] != name
-
-
-class TestClientIds:
-    """The base64 of name and password."""
-
-    def test_the_client_id_of_the_seed(self) -> None:
-        """It is the one of seed 001."""
-        assert model.client_id("wood", "123") == CLIENT_ID
-        assert model.parse_client_id(CLIENT_ID) == ("wood", "123")
-
-    @pytest.mark.parametrize("given", ["", "x", "d29vZDoxMjM", "d29vZA==", "/w==", "d29v ZDoxMjM=", "A" * 100_000, "é"])
-    def test_an_invalid_client_id_is_none(self, given: str) -> None:
-        """Text that is not the base64 of name, colon and password is refused."""
-        assert model.parse_client_id(given) is None
-
-    @pytest.mark.parametrize(
-        ("header", "found"),
-        [
-            (CLIENT_ID, CLIENT_ID),
-            (f"Basic {CLIENT_ID}", CLIENT_ID),
-            (f"basic   {CLIENT_ID} ", CLIENT_ID),
-            (None, ""),
-            ("", ""),
-            ("Bearer abc", "Bearer"),
-        ],
-    )
-    def test_a_client_id_in_an_authorization_header(self, header: str | None, found: str) -> None:
-        """The id may stand alone or be HTTP Basic."""
-        assert model.authorization_id(header) == found
 
 
 class TestSamples:
@@ -223,28 +127,3 @@ class TestTimes:
         """The error says how far the time is off, and what may be the reason."""
         with pytest.raises(InvalidInput, match=words):
             self.RULES.check(time, NOW)
-
-
-@given(st.floats(0.001, 4e9), st.integers(1, 100_000))
-def test_a_span_touches_at_most_the_requested_buckets(seconds: float, points: int) -> None:
-    """However a span lies, it touches at most as many buckets as requested, unless even one is too many."""
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    width = model.bucket_width(Span(start, start + timedelta(seconds=seconds)), points)
-    assert width >= 1
-    assert points == 1 or math.floor(seconds / width) + 1 <= points
-
-
-def test_wide_buckets_are_whole_minutes() -> None:
-    """From a minute on, widths are whole minutes, so that roll-ups can be used."""
-    assert all(width % model.MINUTE == 0 for width in model.WIDTHS if width >= model.MINUTE)
-
-
-def test_a_point_has_a_cell_for_each_column() -> None:
-    """Empty values have empty cells."""
-    bands: dict[str, Any] = dict.fromkeys(fields.NAMES)
-    point = model.Point(datetime.fromtimestamp(0, UTC), 0.0, 1, **(bands | {"cpu": model.MinAvgMax(1.0, 2.0, 3.0)}))
-    cells = dict(zip(model.POINT_COLUMNS, model.flat(point), strict=True))
-    assert (cells["time"], cells["cpu_min"], cells["cpu_avg"], cells["cpu_max"], cells["mem_avg"]) == (
-        *("1970-01-01T00:00:00+00:00", 1.0, 2.0, 3.0),
-        None,
-    )

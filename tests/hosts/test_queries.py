@@ -8,8 +8,9 @@ from datetime import timedelta
 import pytest
 
 from smartmob.errors import NotFound
-from smartmob.hosts.model import SampleData, Span
+from smartmob.hosts.model import SampleData
 from smartmob.hosts.service import HostsService
+from smartmob.hosts.time_series import Span
 from smartmob.kernel.runtime import clock
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from smartmob.app import build
 from smartmob.errors import Conflict, InvalidInput, NotAuthenticated, NotFound
-from smartmob.hosts import model
+from smartmob.hosts import client_ids
 from smartmob.hosts.events import HostRegistered, HostSampled, SamplesStored
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.db.database import Database
@@ -146,13 +146,13 @@ async def test_a_node_gets_a_machine_of_its_own(feature: Callable[..., HostsServ
     hashes = service.hashes
     assert await service.admit_node("rack7", "first") == "rack7"
     assert await service.admit_node("rack7", "first") == "rack7"
-    first = model.client_id("rack7", "first")
+    first = client_ids.client_id("rack7", "first")
     assert await service.verify(first) == "rack7"
     assert service.hashes == hashes, "a fleet that connects would wait for slow hashes"
     assert await service.admit_node("rack7", "second") == "rack7"
     assert await service.verify(first) is None
     assert await service.admit_node("taken", "x") == "taken-node"
-    assert await service.verify(model.client_id("taken", "theirs")) == "taken"
+    assert await service.verify(client_ids.client_id("taken", "theirs")) == "taken"
     assert await service.admit_node("own", "x") == "own-node"
     assert await service.admit_node("7rack", "x") == "node-7rack"
     await service.register("taken-node", "x", may_register=True)

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from smartmob.processes import model
+from smartmob.processes import machine_events, model
 from smartmob.processes import state_machine as m
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "process-runner.md"
@@ -45,27 +45,43 @@ class Step(NamedTuple):
     after: str
 
 
-def _events(machine: m.ProcessStateMachine, timer: int | None) -> Iterator[m.Event]:
+def _events(machine: m.ProcessStateMachine, timer: int | None) -> Iterator[machine_events.Event]:
     """Yield the events that can happen now; `timer` is the number of the running timer."""
-    yield from (m.StartRequested(), m.StartRequested(restart=True), m.StopRequested())
+    yield from (
+        machine_events.StartRequested(),
+        machine_events.StartRequested(restart=True),
+        machine_events.StopRequested(),
+    )
     match machine.phase:
         case m.Phase.PREPARING if machine.state == model.STOPPING:
-            yield from (m.PreparationFailed(model.STOPPED), m.Prepared(), m.Prepared(depends=True))
+            yield from (
+                machine_events.PreparationFailed(model.STOPPED),
+                machine_events.Prepared(),
+                machine_events.Prepared(depends=True),
+            )
         case m.Phase.PREPARING:
-            yield from map(m.PreparationAdvanced, ADVANCES.get(machine.state, ()))
-            yield from map(m.PreparationFailed, FAILURES[machine.state])
+            yield from map(machine_events.PreparationAdvanced, ADVANCES.get(machine.state, ()))
+            yield from map(machine_events.PreparationFailed, FAILURES[machine.state])
             if machine.state == model.PROCESSING:
-                yield from (m.Prepared(), m.Prepared(depends=True))
+                yield from (machine_events.Prepared(), machine_events.Prepared(depends=True))
         case m.Phase.SPAWNING:
-            yield from (m.Started(1), m.StartFailed("reason"))
+            yield from (machine_events.Started(1), machine_events.StartFailed("reason"))
         case m.Phase.WAITING:
-            yield from (m.DependenciesMet(), m.DependenciesMissing("reason"), m.DependencyFailed("reason"))
+            yield from (
+                machine_events.DependenciesMet(),
+                machine_events.DependenciesMissing("reason"),
+                machine_events.DependencyFailed("reason"),
+            )
         case m.Phase.RUNNING:
-            yield from (m.Exited(1), m.Exited(0, "hint", left_behind=True), m.LivenessFailed("reason", has_passed=True))
+            yield from (
+                machine_events.Exited(1),
+                machine_events.Exited(0, "hint", left_behind=True),
+                machine_events.LivenessFailed("reason", has_passed=True),
+            )
         case m.Phase.ENDING:
-            yield m.TreeGone() if machine.pid is None else m.Exited(1)
+            yield machine_events.TreeGone() if machine.pid is None else machine_events.Exited(1)
     if timer is not None:
-        yield m.TimerFired(timer)
+        yield machine_events.TimerFired(timer)
 
 
 @cache
@@ -86,10 +102,10 @@ def _steps() -> frozenset[Step]:
             continue
         seen.add(key)
         for event in _events(machine, timer):
-            for uptime in (0.0, m.MINIMUM_UPTIME_SECONDS) if isinstance(event, m.TreeGone) else (0.0,):
+            for uptime in (0.0, m.MINIMUM_UPTIME_SECONDS) if isinstance(event, machine_events.TreeGone) else (0.0,):
                 following = copy.copy(machine)
                 actions = following.handle(event, uptime)
-                started = [action.number for action in actions if isinstance(action, m.StartTimer)]
+                started = [action.number for action in actions if isinstance(action, machine_events.StartTimer)]
                 still_running = timer if timer == following._timer else None
                 names = ", ".join(map(_action, actions))
                 steps.add(
@@ -102,18 +118,18 @@ def _steps() -> frozenset[Step]:
     return frozenset(steps)
 
 
-def _event(event: m.Event) -> str:
+def _event(event: machine_events.Event) -> str:
     """Return the name of an event, with the argument that matters."""
     match event:
-        case m.StartRequested(restart=True):
+        case machine_events.StartRequested(restart=True):
             return "StartRequested(restart)"
-        case m.PreparationFailed(state=model.STOPPED):
+        case machine_events.PreparationFailed(state=model.STOPPED):
             return "PreparationFailed(stopped)"
     return type(event).__name__
 
 
-def _action(action: m.Action) -> str:
-    if isinstance(action, m.Report):
+def _action(action: machine_events.Action) -> str:
+    if isinstance(action, machine_events.Report):
         return f"Report({action.kind.replace('restarted', 'started')})"
     return type(action).__name__
 

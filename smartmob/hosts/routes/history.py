@@ -12,9 +12,9 @@ from aiohttp import web
 
 from smartmob import csv_cells
 from smartmob.errors import InvalidInput
-from smartmob.hosts import model
-from smartmob.hosts.model import Point, Span
+from smartmob.hosts import model, time_series
 from smartmob.hosts.service import HostsService
+from smartmob.hosts.time_series import Point, Span
 from smartmob.kernel.http import paging
 from smartmob.kernel.http.bodies import parameter, query
 from smartmob.kernel.http.json_response import json_response
@@ -132,6 +132,6 @@ async def _ndjson(batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:
 
 
 async def _csv(batches: AsyncIterator[list[Point]]) -> AsyncIterator[bytes]:
-    yield ",".join(model.POINT_COLUMNS).encode() + b"\r\n"
+    yield ",".join(time_series.POINT_COLUMNS).encode() + b"\r\n"
     async for points in batches:
-        yield csv_cells.encoded(model.flat(point) for point in points)
+        yield csv_cells.encoded(time_series.flat(point) for point in points)

@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
-from smartmob.hosts import model
+from smartmob.hosts import client_ids, model
 from smartmob.hosts.fields import Container, FileSystem, StaleFigure, message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
@@ -166,10 +166,10 @@ class Reporting:
     async def register(self, request: web.Request) -> web.StreamResponse:
         given = decode(_CREDENTIALS, _as_json(await self._bodies.read(request)))
         password = given.password if given.password is not None else given.pass_
-        if not model.is_name(given.username):
+        if not client_ids.is_name(given.username):
             raise UnsupportableName
-        if not password or len(password) > model.LONGEST_PASSWORD or "\0" in password:
-            raise InvalidInput.at("$.password", f"a text of 1 to {model.LONGEST_PASSWORD} characters is required")
+        if not password or len(password) > client_ids.LONGEST_PASSWORD or "\0" in password:
+            raise InvalidInput.at("$.password", f"a text of 1 to {client_ids.LONGEST_PASSWORD} characters is required")
         secret = f"{request.headers.get(hdrs.AUTHORIZATION)}\0{given.username}\0{password}"
         shown = Credential(request.remote, secret, "password", request.path)
         client_id, is_new = await self._tokens.tries.check(
@@ -223,7 +223,7 @@ class Reporting:
         async def has_token() -> bool:
             if self._may(request, *roles):
                 return True
-            await self._service.authenticate(model.authorization_id(given), name)
+            await self._service.authenticate(client_ids.authorization_id(given), name)
             return False
 
         shown = Credential(request.remote, f"{given}\0{cookie}\0{name}", "header", request.path)

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from smartmob.hosts import model
+from smartmob.hosts import model, time_series
 from smartmob.hosts.routes import history, monitor, reporting
 from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.routes.history import Histories
@@ -157,6 +157,6 @@ def _history(h: Histories) -> Iterator[Route]:
         h.samples,
         "host_samples",
         "The load of a machine in a span.",
-        {200: Answer("The points.", {JSON: history.History, NDJSON: model.Point, CSV: str}), 404: _NOT_FOUND},
+        {200: Answer("The points.", {JSON: history.History, NDJSON: time_series.Point, CSV: str}), 404: _NOT_FOUND},
         query=history.SamplesQuery,
     )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from smartmob.hosts.fields import query_parts
-from smartmob.hosts.model import MINUTE, Span
+from smartmob.hosts.time_series import MINUTE, Span
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database, Record, is_unavailable, unavailable
 

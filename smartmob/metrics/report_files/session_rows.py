@@ -12,12 +12,12 @@ import orjson
 from msgspec.structs import replace
 
 from smartmob.errors import InvalidInput
-from smartmob.metrics.model import RUN_TAG
 from smartmob.metrics.report_files import metric_lines
 from smartmob.metrics.report_files.import_summary import FAILED, REFUSED, SKIPPED, ImportSummary
 from smartmob.metrics.report_files.metric_lines import moment_of
 from smartmob.metrics.report_files.report import Case, Machine, Outcome, Report
 from smartmob.metrics.report_files.run_groups import ReadReport
+from smartmob.metrics.session_tags import RUN_TAG
 
 _VERSION = 2
 """The version of this conversion. Another one reads other cases from a file, so its sessions are others."""

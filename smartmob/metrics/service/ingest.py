@@ -14,7 +14,7 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.http import json_depth
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
-from smartmob.metrics import model
+from smartmob.metrics import model, session_tags, start_times
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionChanged, SessionDeleted, SessionStored
 from smartmob.metrics.sender import HostFinder, Sender, host_of
 from smartmob.metrics.sender_clock import SenderClock
@@ -83,13 +83,13 @@ class IngestService:
         now = clock.now()
         text = new.description
         deep = isinstance(text, str) and json_depth.is_too_deep(text)
-        tags = {"description": str(text)} if deep else model.tags_of(text)
+        tags = {"description": str(text)} if deep else session_tags.tags_of(text)
         scm_ref = new.scm_ref or ""
         if new.started_at is not None:
-            began = model.moment_to_utc("$.run_date", new.run_date, new.started_at)
+            began = start_times.moment_to_utc("$.run_date", new.run_date, new.started_at)
             sender = None  # a file says where its tests ran; the client that imports it does not
         else:
-            began = model.local_to_utc("$.run_date", new.run_date, 0.0, now.timestamp())
+            began = start_times.local_to_utc("$.run_date", new.run_date, 0.0, now.timestamp())
         stated = datetime.fromtimestamp(began, UTC)
         plausible = self._sender_clock.is_plausible(began, now.timestamp())
         row, is_new = await self._writer.insert_session(
@@ -100,8 +100,8 @@ class IngestService:
                 scm_ref,
                 msgspec.json.encode(new.description).decode(),
                 orjson.dumps(tags).decode(),
-                model.run_tag(tags),
-                model.run_key(scm_ref, tags),
+                session_tags.run_tag(tags),
+                session_tags.run_key(scm_ref, tags),
                 now,
             ),
             stated_at=None if plausible else stated,
@@ -165,7 +165,7 @@ class IngestService:
             kept = {name: value for name, value in tags.items() if name not in change.tags}
             kept |= {name: value for name, value in change.tags.items() if value is not None}
             commit = scm_ref if change.scm_ref is None else change.scm_ref
-            return commit, kept, model.run_tag(kept), model.run_key(commit, kept)
+            return commit, kept, session_tags.run_tag(kept), session_tags.run_key(commit, kept)
 
         row = await self._writer.change_session(session_h, changed)
         if row is None:

@@ -10,7 +10,9 @@ import orjson
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import is_unavailable, unavailable
 from smartmob.kernel.db.reading import Connection, Reading, Record
-from smartmob.metrics.model import MEASURES, Context, MetricFilter, RunMember, Session, SessionFilter, tag_list
+from smartmob.metrics.grouping import RunMember
+from smartmob.metrics.model import MEASURES, Context, MetricFilter, Session, SessionFilter
+from smartmob.metrics.session_tags import tag_list
 
 PACKAGE = "smartmob.metrics"
 

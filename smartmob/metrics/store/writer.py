@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -21,12 +20,9 @@ from smartmob.kernel.db.shards import RowShards, insert_rows
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
+from smartmob.metrics.store.block_allocator import BlockAllocator, first_block
 from smartmob.metrics.store.reader import PACKAGE, tags_from
 
-_BLOCK_METRICS = 4096  # metrics after which a new block is opened
-_BLOCK_AGE = timedelta(minutes=10)
-_BLOCK_EPOCH_MS = 1_577_836_800_000  # 2020-01-01
-_BLOCK_RANDOM_BITS = 22
 _MAX_KNOWN_ROWS = 50_000  # tests, or links, that are remembered as stored
 _KNOWN_SECONDS = 3600.0  # after which they are stored again, so that they are not removed as unused
 _EXPIRED_BLOCKS_AT_ONCE = 25  # about 100,000 metrics for each statement
@@ -429,43 +425,9 @@ class _KnownRows:
         self._links |= new_links
 
 
-class BlockAllocator:
-    """Allocates positions in the order of arrival: a block and a number within it.
-
-    The number of a block is the time at which it was opened, in milliseconds since 2020, followed by random bits that
-    keep the blocks of two services apart.
-    """
-
-    def __init__(self) -> None:
-        self.block = 0
-        self._used = 0
-        self._opened: datetime | None = None
-
-    def take(self, rows: int, now: datetime) -> tuple[int, int]:
-        """Return the block, and the first number in it, for the next `rows` metrics."""
-        if self._opened is None or self._used >= _BLOCK_METRICS or now - self._opened > _BLOCK_AGE:
-            fresh = first_block(now) | secrets.randbits(_BLOCK_RANDOM_BITS)
-            # The order of arrival stays right if the clock is set back.
-            self.block = max(fresh, self.block + 1)
-            self._used = 0
-            self._opened = now
-        position = self.block, self._used
-        self._used += rows
-        return position
-
-    def close(self) -> None:
-        """Let the next call of `take` open a new block."""
-        self._opened = None
-
-
 def _affected(status: str) -> int:
     """Return the number of rows in the status of a command, such as `DELETE 3`."""
     return int(status.rpartition(" ")[2])
-
-
-def first_block(moment: datetime) -> int:
-    """Return the least number of a block that was opened at `moment` or later."""
-    return (int(moment.timestamp() * 1000) - _BLOCK_EPOCH_MS) << _BLOCK_RANDOM_BITS
 
 
 def _records(

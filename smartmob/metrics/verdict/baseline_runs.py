@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from smartmob.metrics import model
+from smartmob.metrics import grouping
 from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader, PastSession
 from smartmob.metrics.verdict.change_detection import MIN_HISTORY
 from smartmob.metrics.verdict.verdicts import Side
@@ -147,8 +147,8 @@ class BaselineRuns:
         by_hash = {session.session_h: session for session in sessions}
         # All are of one machine, so its name does not matter.
         members = [
-            model.RunMember(session.session_h, session.started_at, session.run_tag, session.run_key, "")
+            grouping.RunMember(session.session_h, session.started_at, session.run_tag, session.run_key, "")
             for session in by_hash.values()
         ]
-        runs = model.group_runs(members, self._window)
+        runs = grouping.group_runs(members, self._window)
         return tuple(BaselineRun(tuple(by_hash[member.session_h] for member in run)) for run in runs)

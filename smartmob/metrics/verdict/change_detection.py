@@ -16,13 +16,13 @@ change that matter, and nine tenths of the history.
 from __future__ import annotations
 
 import math
-from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
+from smartmob.metrics.verdict.item_history import ItemHistory, Point
 from smartmob.metrics.verdict.robust_statistics import MAD_CONSISTENCY, MEDIAN_VARIANCE, median, middle, noise_of
+from smartmob.metrics.verdict.scales import Scale
 
 MIN_HISTORY = 5
 """Earlier runs of a test from which its own noise can be estimated. Below five a MAD is mostly chance."""
@@ -64,43 +64,6 @@ _NOTABLE_SHIFT_FACTOR = 3.0
 _UNKNOWN_SHIFT_VARIATION = 0.04
 """Variation of the shift that is assumed while it is not known, as a difference of logarithms: that of the simulated
 machines of benchmarks/histories.py."""
-
-_LARGEST_VALUE = 1e15
-"""Values beyond it, in the unit of the resource, are cut, so that every result is a finite number."""
-
-
-class Scale(NamedTuple):
-    """The scale on which the values of a resource are compared.
-
-    Below `linear_below` the logarithmic scale becomes linear. `least_change` is the change that matters by default.
-    Both are in `unit`. `has_shift` tells whether a busy machine moves the values of all tests by one factor.
-    """
-
-    unit: str
-    linear_below: float
-    least_change: float
-    has_shift: bool
-
-    def to_log(self, value: float) -> float:
-        """Return the logarithm of a value; near zero the scale is linear, so that negative values have one too."""
-        bounded = max(-_LARGEST_VALUE, min(value, _LARGEST_VALUE))
-        return math.copysign(math.log1p(abs(bounded) / self.linear_below), bounded)
-
-    def from_log(self, log: float) -> float:
-        """Return the value that has this logarithm."""
-        return math.copysign(math.expm1(abs(log)) * self.linear_below, log)
-
-
-_TIME = Scale("s", 1e-4, 0.001, has_shift=True)
-SCALES = {
-    "total_time": _TIME,
-    "user_time": _TIME,
-    "kernel_time": _TIME,
-    "cpu_usage": Scale("cores", 0.01, 0.05, has_shift=True),
-    # A busy machine does not make all tests use more memory.
-    "mem_usage": Scale("MB", 1.0, 1.0, has_shift=False),
-}
-"""The scale of each resource, by the name of the field of a metric."""
 
 ItemName = tuple[str, str, str, str]
 """item_path, item, item_variant, kind: executions with the same four are compared as the same test."""
@@ -195,63 +158,6 @@ def detect_changes(runs: RunHistory, scale: Scale, limits: Limits) -> DetectedCh
     return _ChangeDetector(runs, scale, limits).detect()
 
 
-class _Point(NamedTuple):
-    """The logarithm of a value without the shift of its run, that shift, and the name of the run."""
-
-    log: float
-    shift: float
-    run: str = ""
-
-
-class _Rise(NamedTuple):
-    """A confirmed change for the worse: the level before it, and the name of its first run."""
-
-    before: float
-    run: str
-
-
-class _ItemHistory(msgspec.Struct):
-    """The history of a test after its confirmed changes were found; all numbers are logarithms.
-
-    `points` are the values since the last change, sorted. `residuals` are the distances of earlier values from the
-    level of their time. `pending` is the last value, if it deviates. `rises` are those that were not undone.
-    """
-
-    points: list[float] = msgspec.field(default_factory=list)
-    residuals: list[float] = msgspec.field(default_factory=list)
-    pending: _Point | None = None
-    rises: list[_Rise] = msgspec.field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.points) + len(self.residuals)
-
-    @property
-    def level(self) -> float:
-        return middle(self.points)
-
-    def add(self, log: float) -> None:
-        insort(self.points, log)
-
-    def accept_pending(self) -> None:
-        """Add the pending value to the history: it was an outlier."""
-        if self.pending is not None:
-            self.add(self.pending.log)
-            self.pending = None
-
-    def restart(self, first: _Point, *later: float) -> None:
-        """Restart at a new level with the first value of it and later ones."""
-        level = self.level
-        self.residuals += [log - level for log in self.points]
-        self.points = sorted((first.log, *later))
-        self.pending = None
-        self.rises = [rise for rise in (*self.rises, _Rise(level, first.run)) if rise.before < self.level]
-
-    def distances(self) -> list[float]:
-        """Return the distances of all values from their levels, sorted."""
-        level = self.level
-        return sorted([*self.residuals, *(log - level for log in self.points)])
-
-
 class _ChangeDetector:
     """The detection of the changes of one head."""
 
@@ -323,17 +229,17 @@ class _ChangeDetector:
         usual = math.exp(noise_of(distances)) if len(distances) >= MIN_HISTORY else None
         return Shift(math.exp(head - self._usual_shift), usual, self._shift_tests)
 
-    def _points_by_test(self) -> dict[ItemName, list[_Point]]:
+    def _points_by_test(self) -> dict[ItemName, list[Point]]:
         """Return the history of each test, oldest first, without the shifts that are known so far."""
-        found: dict[ItemName, list[_Point]] = {}
+        found: dict[ItemName, list[Point]] = {}
         names = self._runs.names or [""] * len(self._runs.history)
         for values, run in zip(self._runs.history, names, strict=True):
             shift = self._shifts[id(values)]
             for name, log in self._logs[id(values)].items():
-                found.setdefault(name, []).append(_Point(log - shift, shift, run))
+                found.setdefault(name, []).append(Point(log - shift, shift, run))
         return found
 
-    def _pool_noise(self, points_by_test: Mapping[ItemName, Sequence[_Point]]) -> None:
+    def _pool_noise(self, points_by_test: Mapping[ItemName, Sequence[Point]]) -> None:
         """Compute the noise of a typical test and of a noisy one, where there are enough tests."""
         found = [
             noise_of([point.log - self._levels[name] for point in points])
@@ -354,9 +260,9 @@ class _ChangeDetector:
 
     # -- one test -----------------------------------------------------------------------------------------------------
 
-    def _replay(self, points: Iterable[_Point]) -> _ItemHistory:
+    def _replay(self, points: Iterable[Point]) -> ItemHistory:
         """Return the history of a test, restarted at each confirmed change."""
-        history = _ItemHistory()
+        history = ItemHistory()
         for point in points:
             if len(history) < MIN_HISTORY:
                 history.add(point.log)
@@ -372,7 +278,7 @@ class _ChangeDetector:
                 history.pending = point
         return history
 
-    def _deviation(self, history: _ItemHistory, point: _Point) -> int:
+    def _deviation(self, history: ItemHistory, point: Point) -> int:
         """Return 1 or -1 when a value lies above or below what the history explains, else 0."""
         level = history.level
         moved = point.log - level
@@ -406,7 +312,7 @@ class _ChangeDetector:
             change = abs(change)
         return change >= share * max(self._limits.effect * abs(before), self._limits.change)
 
-    def _noise_of(self, history: _ItemHistory) -> float | None:
+    def _noise_of(self, history: ItemHistory) -> float | None:
         """Return the noise of a test, shrunk towards that of all tests; see `_PRIOR_RUNS`.
 
         A test with too short a history counts as a noisy one. None means that there are too few tests as well.
@@ -420,7 +326,7 @@ class _ChangeDetector:
         own = noise_of(distances) if weight else 0.0
         return max(math.sqrt((weight * own**2 + _PRIOR_RUNS * prior**2) / (weight + _PRIOR_RUNS)), _MIN_NOISE)
 
-    def _change(self, name: ItemName, history: _ItemHistory, head: float, base: float | None) -> Change:
+    def _change(self, name: ItemName, history: ItemHistory, head: float, base: float | None) -> Change:
         points = [self._point(values, name) for values in self._runs.head]
         found = [point for point in points if point is not None]
         between, after = self._point(self._runs.between, name), self._point(self._runs.after, name)
@@ -452,11 +358,11 @@ class _ChangeDetector:
             since=next((rise.run for rise in history.rises if self._matters(rise.before, log, direction=1)), None),
         )
 
-    def _point(self, values: Values | None, name: ItemName) -> _Point | None:
+    def _point(self, values: Values | None, name: ItemName) -> Point | None:
         if values is None or name not in values:
             return None
         shift = self._shifts[id(values)]
-        return _Point(self._logs[id(values)][name] - shift, shift)
+        return Point(self._logs[id(values)][name] - shift, shift)
 
 
 def _confirm(deviations: Sequence[int], before: int | None, after: int | None) -> tuple[int, bool | None]:

@@ -19,12 +19,13 @@ from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.verdict import change_detection, place, renames, series, summary, verdicts
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Position
 from smartmob.metrics.verdict.cache import VerdictCache
-from smartmob.metrics.verdict.change_detection import MIN_HISTORY, SCALES, ItemName, RunHistory, Values
+from smartmob.metrics.verdict.change_detection import MIN_HISTORY, ItemName, RunHistory, Values
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder, Environments, MeasuredEnvironment, why_unfit
 from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, assess_load, cpu_of_node
 from smartmob.metrics.verdict.place import ComparedPlaces
 from smartmob.metrics.verdict.references import ReferenceResolver
 from smartmob.metrics.verdict.robust_statistics import median
+from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.verdicts import (
     ComparedContext,
     Comparison,

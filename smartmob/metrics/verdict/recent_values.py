@@ -11,8 +11,8 @@ import msgspec
 from smartmob.metrics.model import Run
 from smartmob.metrics.runs import RunFinder
 from smartmob.metrics.store.histories import HistoryReader
-from smartmob.metrics.verdict.change_detection import SCALES
 from smartmob.metrics.verdict.robust_statistics import median
+from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.verdicts import Resource, item_name
 
 MAX_RUNS = 20

@@ -15,8 +15,9 @@ from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.verdict import trends
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns
 from smartmob.metrics.verdict.cache import VerdictCache
-from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
+from smartmob.metrics.verdict.change_detection import ItemName, Limits
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
+from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.trends import MeasuredPlace, MeasuredRun, Trend, TrendPlace, TrendReport, TrendRequest
 from smartmob.metrics.verdict.verdicts import item_name
 

@@ -14,9 +14,10 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from smartmob.metrics import model
-from smartmob.metrics.verdict.change_detection import MIN_TESTS, ItemName, Limits, Scale, Values
+from smartmob.metrics.verdict.change_detection import MIN_TESTS, ItemName, Limits, Values
 from smartmob.metrics.verdict.change_points import MIN_RUNS, Matters, Step, find_changes
 from smartmob.metrics.verdict.robust_statistics import median
+from smartmob.metrics.verdict.scales import Scale
 from smartmob.metrics.verdict.verdicts import DEFAULT_EFFECT, Effect, Name, Resource
 
 ALL_TESTS: ItemName = ("", "all tests together", "", "")

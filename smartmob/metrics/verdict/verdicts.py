@@ -18,7 +18,6 @@ from smartmob.metrics import model
 from smartmob.metrics.verdict.change_detection import (
     MIN_HISTORY,
     MIN_TESTS,
-    SCALES,
     Change,
     DetectedChanges,
     ItemName,
@@ -27,6 +26,7 @@ from smartmob.metrics.verdict.change_detection import (
 )
 from smartmob.metrics.verdict.host_load import HostLoadFound
 from smartmob.metrics.verdict.place import ComparedPlaces
+from smartmob.metrics.verdict.scales import SCALES
 
 Verdict = Literal["regression", "suspect", "unfit", "improvement", "gone", "new", "noise"]
 Confidence = Literal["normal", "low"]

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from smartmob.counts import counted
@@ -41,14 +40,13 @@ from smartmob.turrets.hq.machine_events import (
     TurretLost,
 )
 from smartmob.turrets.hq.member_changes import changed, has_lower_counts, new_member, updated_member
+from smartmob.turrets.hq.tracked_turret import TrackedTurret, fires_without_run
 from smartmob.turrets.model import ENDED, Absence, Member, State
 from smartmob.turrets.protocol import (
-    FIRING,
     MOST_TURRETS,
     ORDER_SECONDS,
     PROTOCOL,
     RATES_PROTOCOL,
-    TERMINATED,
     Briefing,
     Condition,
     Order,
@@ -75,38 +73,6 @@ _TOLERANCE_SECONDS = 1e-6
 """A timer may fire early by so much: the event loop rounds times."""
 
 
-class _TrackedTurret(msgspec.Struct):
-    """A turret as the headquarters sees it; its messages up to number `acknowledged` are stored."""
-
-    member: Member
-    first_heard_at: float
-    last_heard_at: float
-    acknowledged: int = 0
-    clone_signs: int = 0
-
-    @property
-    def is_firing(self) -> bool:
-        return _condition(self.member.status) in FIRING
-
-    @property
-    def is_terminated(self) -> bool:
-        return _condition(self.member.status) in TERMINATED
-
-    @property
-    def is_idle(self) -> bool:
-        """Return whether it could begin to fire."""
-        return self.member.alive and not self.is_firing and not self.is_terminated
-
-    def is_settled(self, run: str) -> bool:
-        """Return whether no further result of a run is expected from it."""
-        if not self.member.alive or self.is_terminated:
-            return True
-        report = self.member.report
-        if report is None or report.run != run:
-            return not self.is_firing
-        return report.final and self.acknowledged >= report.sequence
-
-
 class HeadquartersStateMachine:
     """The state of the headquarters called `name`; there is at most one run at a time."""
 
@@ -114,7 +80,7 @@ class HeadquartersStateMachine:
         self.name = name
         self.timeouts = timeouts
         self.run: RunState | None = None
-        self._turrets: dict[str, _TrackedTurret] = {}
+        self._turrets: dict[str, TrackedTurret] = {}
         self._ready: set[str] = set()
         # Monotonic times in seconds.
         self._last_order_at = float("-inf")
@@ -195,7 +161,7 @@ class HeadquartersStateMachine:
         if turret is None:
             if not self.accepts(uuid):
                 return
-            turret = self._turrets[uuid] = _TrackedTurret(new_member(status, now.wall), now.steady, now.steady)
+            turret = self._turrets[uuid] = TrackedTurret(new_member(status, now.wall), now.steady, now.steady)
         run = self.active
         turret.clone_signs += has_lower_counts(turret.member.report, status.smartmob)
         if turret.clone_signs >= _CLONE_SIGNS:
@@ -385,7 +351,7 @@ class HeadquartersStateMachine:
         run = self.active
         due = now.steady + _TOLERANCE_SECONDS >= self._last_order_at + ORDER_SECONDS
         if run is None:
-            if due and any(_fires_without_run(turret) for turret in self._turrets.values()):
+            if due and any(fires_without_run(turret) for turret in self._turrets.values()):
                 yield self._order("stop", "there is no run", now)
         elif run.state == "waiting":
             yield from self._tick_waiting(run, due, now)
@@ -462,7 +428,7 @@ class HeadquartersStateMachine:
             # No turret could be heard during the restart, so its silence counts from now on.
             acknowledged = event.acknowledged.get(member.uuid, 0)
             resumed = changed(member, received=acknowledged)
-            turret = _TrackedTurret(resumed, now.steady, now.steady, acknowledged=acknowledged)
+            turret = TrackedTurret(resumed, now.steady, now.steady, acknowledged=acknowledged)
             self._turrets[member.uuid] = turret
             if turret.is_idle:
                 self._ready.add(member.uuid)
@@ -482,12 +448,3 @@ class HeadquartersStateMachine:
             yield from self._request_statuses(now)
         else:
             yield self._order("status_request", None, now)
-
-
-def _condition(status: str) -> str:
-    return status.strip().lower()
-
-
-def _fires_without_run(turret: _TrackedTurret) -> bool:
-    report = turret.member.report
-    return turret.member.alive and (turret.is_firing or (report is not None and report.run is not None))

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from smartmob.hosts.model import SampleData, SampleRow, Span, sample_row
+from smartmob.hosts.model import SampleData, SampleRow, sample_row
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
+from smartmob.hosts.time_series import Span
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Submission
 

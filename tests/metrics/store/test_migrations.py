@@ -8,7 +8,7 @@ import asyncpg
 
 from smartmob.kernel.db import migrations
 from smartmob.kernel.runtime import clock
-from smartmob.metrics.store.writer import first_block
+from smartmob.metrics.store.block_allocator import first_block
 from smartmob.stored_features import MIGRATED_FEATURES
 
 

@@ -17,8 +17,9 @@ from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Submission
 from smartmob.metrics import protocol
 from smartmob.metrics.model import MetricFilter, MetricRow, metric_row
+from smartmob.metrics.store.block_allocator import first_block
 from smartmob.metrics.store.reader import PACKAGE, MetricsReader
-from smartmob.metrics.store.writer import BlockAllocator, MetricsWriter, first_block
+from smartmob.metrics.store.writer import MetricsWriter
 from tests.metrics.samples import metric
 from tests.waiting import until
 
@@ -223,34 +224,6 @@ async def test_expired_blocks_are_deleted_in_steps(database: Database) -> None:
     )
 
     assert await writer.expire(NOW) == (0, 70)
-
-
-class TestBlockAllocator:
-    """The allocation of positions in the order of arrival."""
-
-    def test_numbers_in_a_block_are_consecutive(self) -> None:
-        """Each metric of a block has the next number."""
-        blocks = BlockAllocator()
-        assert [blocks.take(3, NOW)[1], blocks.take(2, NOW)[1], blocks.take(1, NOW)[1]] == [0, 3, 5]
-
-    def test_a_full_or_old_block_is_followed_by_a_later_one(self) -> None:
-        """After a full, an old and a closed block, the number of the next block is higher."""
-        blocks = BlockAllocator()
-        numbers = [blocks.take(4096, NOW)[0], blocks.take(1, NOW)[0], blocks.take(1, NOW + timedelta(hours=1))[0]]
-        blocks.close()
-        numbers.append(blocks.take(1, NOW + timedelta(hours=1))[0])
-        assert numbers == sorted(set(numbers))
-
-    def test_a_clock_that_is_set_back_keeps_the_order(self) -> None:
-        """The next block has a higher number even if the clock is set back."""
-        blocks = BlockAllocator()
-        later = blocks.take(4096, NOW)[0]
-        assert blocks.take(1, NOW - timedelta(days=1))[0] > later
-
-    def test_the_number_of_a_block_contains_its_time(self) -> None:
-        """Blocks that were opened before a moment have lower numbers than it."""
-        block = BlockAllocator().take(1, NOW)[0]
-        assert first_block(NOW) <= block < first_block(NOW + timedelta(milliseconds=1))
 
 
 class TestUnusedItems:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from benchmarks import verdicts as simulation
 from smartmob.metrics.verdict.change_detection import (
     MIN_HISTORY,
-    SCALES,
     Change,
     DetectedChanges,
     ItemName,
@@ -22,6 +21,7 @@ from smartmob.metrics.verdict.change_detection import (
     Values,
     detect_changes,
 )
+from smartmob.metrics.verdict.scales import SCALES
 
 TIME = SCALES["total_time"]
 USUAL = Limits()
@@ -308,13 +308,6 @@ class TestResources:
         head = {key: value + 20.0 for key, value in past[0].items()}
         changes = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0)).changes
         assert {change.direction for change in changes.values()} == {1}
-
-    @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(sorted(SCALES)))
-    def test_from_log_reverses_to_log(self, value: float, resource: str) -> None:
-        """A value comes back from its logarithm, within the bounds of the scale."""
-        scale = SCALES[resource]
-        bounded = max(-1e15, min(value, 1e15))
-        assert scale.from_log(scale.to_log(value)) == pytest.approx(bounded, rel=1e-9, abs=1e-9)
 
     @given(
         st.lists(

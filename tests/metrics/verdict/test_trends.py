@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from smartmob.metrics.verdict.change_detection import SCALES, ItemName, Limits
+from smartmob.metrics.verdict.change_detection import ItemName, Limits
+from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.trends import (
     MeasuredPlace,
     MeasuredRun,
