@@ -40,6 +40,7 @@ from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests import citus_databases, compiling, free_ports, own_server
 from tests.citus_databases import CitusDatabases
 from tests.databases import TEMPLATE, Databases
+from tests.forked_workers import fork_workers
 from tests.ordering import arranged, place
 from tests.processes.commands import lay_quick_python
 from tests.serving import ServiceServer
@@ -71,6 +72,12 @@ def pytest_configure(config: pytest.Config) -> None:
     *others, _ = structlog.get_config()["processors"]
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*others, plain])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Fork the workers, so that they need not import the tests."""
+    fork_workers(config, specs)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -59,7 +59,9 @@ def share(config: pytest.Config) -> None:
     """Create the folders once in a run, for the tests, the examples of the documentation, or both."""
     keep_bytecode()
     heed_signals()
-    if not hasattr(config, "workerinput") and not config.pluginmanager.has_plugin(_NAME):
+    # A run that only collects is often one for another run, whose folders it must leave alone.
+    runs = not hasattr(config, "workerinput") and not config.option.collectonly
+    if runs and not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(Shared(), _NAME)
 
 

@@ -39,7 +39,9 @@ def main() -> None:
     """Have the command forked, or start it as installed."""
     folder, name = os.path.split(os.path.abspath(__file__))
     kind = "service" if SERVED in os.environ else "commands"
-    if name == "python":
+    if name == "worker":
+        kind, as_installed = "workers", False
+    elif name == "python":
         kind, option = "python", "".join(sys.argv[1:2])
         as_installed = not option or (option.startswith("-") and option != "-m")
     else:

@@ -1,7 +1,7 @@
 """Imports the commands of `smartmob`, its service or other modules once, and runs each program in a fork of itself.
 
-Arguments: the folder, the process of the test run, with which the server ends, and `commands`, `service`, or `python`
-with the modules that its programs import (`forked.py`).
+Arguments: the folder, the process of the test run, with which the server ends, and `commands`, `service`, `python`
+with the modules that its programs import (`forked.py`), or `workers` with the paths of tests (`forked_workers.py`).
 """
 
 from __future__ import annotations
@@ -206,8 +206,13 @@ if __name__ == "__main__":
         if "pytest" in sys.modules:
             import_all([f"_pytest.{name}" for name in importlib.import_module("_pytest.config").default_plugins])
         sys.dont_write_bytecode = True
+    elif kind == "workers":
+        sys.path.append(str(Path(__file__).parents[2]))
+        forked_workers = importlib.import_module("tests.forked_workers")
+        forked_workers.import_tests(sys.argv[4:])
     else:
         import_modules(kind)
     gc.freeze()
     serve(door, place, run_pid)
-    run_to_end(run_python if kind == "python" else run_smartmob)
+    programs = {"python": run_python, "workers": lambda: forked_workers.run_worker()}
+    run_to_end(programs.get(kind, run_smartmob))

@@ -33,9 +33,9 @@ def programs() -> Path:
 
     def make(folder: Path) -> None:
         real = installed.programs()
-        _write(folder, real, "smartmob", "smartmob-agent")
+        write(folder, real, "smartmob", "smartmob-agent")
         for kind in ("commands", "service"):
-            _start(folder, real / "python", kind)
+            start(folder, real / "python", kind)
 
     return installed.made("forked", make) / "bin"
 
@@ -49,13 +49,13 @@ def python(real: Path, *modules: str) -> Path:
     """
 
     def make(folder: Path) -> None:
-        _write(folder, real.parent, "python")
-        _start(folder, real, "python", *modules)
+        write(folder, real.parent, "python")
+        start(folder, real, "python", *modules)
 
     return installed.made(f"forked-{real.parent.parent.name}", make) / "bin" / "python"
 
 
-def _write(folder: Path, real: Path, *names: str) -> None:
+def write(folder: Path, real: Path, *names: str) -> None:
     """Write the programs that ask for a copy."""
     bin_folder = folder / "bin"
     bin_folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ def _write(folder: Path, real: Path, *names: str) -> None:
         (bin_folder / name).chmod(0o755)
 
 
-def _start(folder: Path, python: Path, kind: str, *modules: str) -> None:
+def start(folder: Path, python: Path, kind: str, *modules: str) -> None:
     """Start a process that is copied."""
     run = (Path(os.environ[SHARED]) / "pid").read_text()
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
