@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +32,22 @@ SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ '_[
 """
 
 
+_NEWER_SETTING = re.compile(r"^SET transaction_timeout = 0;$", re.MULTILINE)
+"""A line of dumps of PostgreSQL 17 and later, which earlier servers refuse."""
+
+
 async def restore(dump: Path, url: str) -> None:
+    """Execute a stored dump, on any version of PostgreSQL that the service can use."""
     known = migrations.collect(MIGRATED_FEATURES)
-    async with reach(Settings(database=DatabaseSettings(url=url)), known) as target:
-        tools = postgres_tools.find(target)
-        options = ("-X", "-q", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={dump}")
-        async with tools.run("psql", *options, "--dbname", tools.address) as process:
-            assert process.stdout is not None
-            await process.stdout.read()
+    with tempfile.NamedTemporaryFile("w", suffix=".sql", encoding="utf-8") as script:
+        script.write(_NEWER_SETTING.sub("", dump.read_text(encoding="utf-8"), count=1))
+        script.flush()
+        async with reach(Settings(database=DatabaseSettings(url=url)), known) as target:
+            tools = postgres_tools.find(target)
+            options = ("-X", "-q", "--set=ON_ERROR_STOP=1", "--single-transaction", f"--file={script.name}")
+            async with tools.run("psql", *options, "--dbname", tools.address) as process:
+                assert process.stdout is not None
+                await process.stdout.read()
 
 
 async def _shape(url: str) -> set[str]:

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import WSServerHandshakeError
 
 from tests.each import each
+from tests.lock_waits import waits_for_lock
 from tests.metrics.samples import context, metric, session
 from tests.waiting import SECONDS, until
 
@@ -216,12 +217,7 @@ async def test_an_active_request_of_a_revoked_token_is_answered_once(guarded: An
 async def _waits(url: str) -> bool:
     connection = await asyncpg.connect(url)
     try:
-        # Of this database: the other tests of the run have theirs on the same server.
-        query = (
-            "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database "
-            "WHERE NOT granted AND datname = current_database()"
-        )
-        return bool(await connection.fetchval(query))
+        return await waits_for_lock(connection)
     finally:
         await connection.close()
 

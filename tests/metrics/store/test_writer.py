@@ -20,6 +20,7 @@ from smartmob.metrics.model import MetricFilter, MetricRow, metric_row
 from smartmob.metrics.store.block_allocator import first_block
 from smartmob.metrics.store.reader import PACKAGE, MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
+from tests.lock_waits import waits_for_lock
 from tests.metrics.samples import metric
 from tests.waiting import until
 
@@ -242,10 +243,6 @@ class TestUnusedItems:
     async def _items(self, database: Database) -> list[str]:
         return [row["item"] for row in await database.fetch("SELECT item FROM test_items ORDER BY item")]
 
-    async def _waits(self, database: Database) -> bool:
-        waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = $1)"
-        return bool(await database.fetchval(waiting, "transactionid"))
-
     async def test_unused_tests_are_deleted(self, database: Database) -> None:
         """Tests that were stored recently and tests of stored metrics remain."""
         writer = MetricsWriter(database)
@@ -300,7 +297,7 @@ class TestUnusedItems:
             values = [[row[name]] for name in tuple(row.keys())[:7]]
             await other.execute(queries.load(PACKAGE)["insert_items"], *values)
             removal = asyncio.ensure_future(writer.remove_unused_items())
-            await until(lambda: self._waits(database))
+            await until(lambda: database.run(waits_for_lock))
 
         assert (await removal, await self._items(database)) == (0, ["test_0"])
         await other.close()
@@ -315,7 +312,7 @@ class TestUnusedItems:
         async with other.transaction():
             await other.execute("DELETE FROM test_items")
             storing = asyncio.ensure_future(self._store(writer, database, _rows(1, session_h="later")))
-            await until(lambda: self._waits(database))
+            await until(lambda: database.run(waits_for_lock))
         await storing
 
         (row,) = await MetricsReader(database).metrics_page(0, 10)
