@@ -44,13 +44,28 @@ def pytest_addoption(parser: Any) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: Any, parser: Any, args: list[str]) -> None:
+    """Take the options of plugins that the project has switched off, as by `-p no:xdist`, out of the command line."""
+    optional = _plan(early_config.known_args_namespace.measures_plan).get("optional", ())
+    unknown = parser.parse_known_and_unknown_args(args)[1] if optional else ()
+    for word in optional:
+        if word in unknown:
+            args.remove(word)
+
+
+def _plan(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    with open(path, encoding="utf-8") as file:
+        plan: dict[str, Any] = json.load(file)
+    return plan
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: Any) -> None:
     """Start to measure if the option asks for it."""
     if config.getoption("measures"):
-        plan: dict[str, Any] = {}
-        if config.getoption("measures_plan"):
-            with open(config.getoption("measures_plan"), encoding="utf-8") as file:
-                plan = json.load(file)
+        plan = _plan(config.getoption("measures_plan"))
         if plan.get("plain_benchmarks") and hasattr(config.option, "benchmark_disable"):
             # Called once, as any test; on the command line this would contradict --benchmark-only in `addopts`.
             config.option.benchmark_disable, config.option.benchmark_only = True, False
@@ -69,6 +84,8 @@ class Measures:
         self._hardware = HardwareCounter() if plan.get("hardware") else None
         self._memory = MemoryPeak()
         self._slower = float(plan.get("slower") or 0.0)
+        # Libraries that set the time in tests replace the functions of `time`, also in modules that have imported them.
+        self._clocks: tuple[Any, Any] = (time.perf_counter_ns, time.thread_time_ns)
         self._number = self._calls = self._called = 0
         processor, priority = plan.get("processor"), plan.get("priority")
         if processor is not None:
@@ -153,14 +170,17 @@ class Measures:
             record["instructions"].append(self._hardware.end())
             return
         memory, held = self._memory.before() if not record["wall"] else (None, [])
+        wall_ns, cpu_ns = self._clocks
         queue = _queue_ns()
-        cpu = time.thread_time_ns()
-        wall = time.perf_counter_ns()
+        cpu = cpu_ns()
+        wall = wall_ns()
         yield
         if self._slower:
-            _compute_until(wall + int((time.perf_counter_ns() - wall) * (1 + self._slower)))
-        wall = time.perf_counter_ns() - wall
-        cpu = time.thread_time_ns() - cpu
+            end = wall + int((wall_ns() - wall) * (1 + self._slower))
+            while wall_ns() < end:
+                pass
+        wall = wall_ns() - wall
+        cpu = cpu_ns() - cpu
         queue = _queue_ns() - queue
         if memory is not None:
             record["memory"] = max(0, _status("VmHWM") - memory)
@@ -187,12 +207,6 @@ class Measures:
             os.write(descriptor, (json.dumps(record) + "\n").encode())
         finally:
             os.close(descriptor)
-
-
-def _compute_until(end: int) -> None:
-    """Keep the processor busy until a time of the clock."""
-    while time.perf_counter_ns() < end:
-        pass
 
 
 def _queue_ns() -> int:

@@ -54,6 +54,20 @@ def test_each_test_has_a_line(tmp_path: Path) -> None:
     assert found[""]["session"]["modules"] == {"work": str(suite / "work.py"), "absent": None}
 
 
+def test_tests_that_set_the_time_are_measured(tmp_path: Path) -> None:
+    """A fixture that replaces the clocks of Python for its test does not replace those of the measures."""
+    (tmp_path / "test_time.py").write_text(
+        "import time\nimport pytest\n\n@pytest.fixture\ndef frozen(monkeypatch):\n"
+        "    monkeypatch.setattr(time, 'perf_counter_ns', lambda: 7)\n"
+        "    monkeypatch.setattr(time, 'thread_time_ns', lambda: 7)\n\n"
+        "def test_frozen(frozen):\n    sum(range(1000))\n"
+    )
+    code, found = _run(tmp_path, "--measures", tmp_path / "measures")
+    assert code == 0
+    assert min(found["test_frozen"]["wall"]) > 0
+    assert min(found["test_frozen"]["cpu"]) > 0
+
+
 def test_without_its_option_nothing_is_measured(tmp_path: Path) -> None:
     """The suite runs as it does without the plugin, and no file is written; without a plan each test is called once."""
     suite = write_suite(tmp_path / "suite")

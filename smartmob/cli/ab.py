@@ -211,6 +211,9 @@ def _sides(words: Sequence[str], options: _Options, workplace: Workplace, notes:
     sides = [resolve(given, name, workplace, here) for given, name in zip(words[:_SIDES_COUNT], "ab", strict=True)]
     if any(side.kind == "revision" for side in sides) and uncommitted(here):
         notes.append("changes that are not committed are in no revision; name the folder to measure them")
+    absent = {side.given: ", ".join(side.absent) for side in sides if side.absent}
+    for given, paths in absent.items():
+        notes.append(f"{given} has submodules that are not in this clone (`git submodule update --init`): {paths}")
     printing.say("making the environments ..." if options.python is None else "looking at the environment ...")
     ready = prepare(sides, workplace, options.python, options.install)
     first, second = (side.python.version if side.python else "" for side in ready)

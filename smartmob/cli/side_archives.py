@@ -13,6 +13,7 @@ import msgspec
 
 from smartmob.errors import InvalidInput, SmartmobError
 from smartmob.experiments.sides import Side, git
+from smartmob.experiments.submodules import append, submodules
 
 _LEFT_OUT = frozenset((".git", ".hg", ".venv", "venv", ".tox", ".nox", "node_modules", "__pycache__"))
 """Folders that are not sent of a folder without git: they are made again, or belong to this machine."""
@@ -21,7 +22,8 @@ _LEFT_OUT = frozenset((".git", ".hg", ".venv", "venv", ".tox", ".nox", "node_mod
 class SentSide(msgspec.Struct, frozen=True):
     """A side without its files: how it was given, its kind, its commit, and the file name of a wheel.
 
-    `below` is the folder within the archive where its tests run; `size` is that of the archive in bytes.
+    `below` is the folder within the archive where its tests run; `size` is that of the archive in bytes, and
+    `absent` are submodules that it does not have.
     """
 
     given: str
@@ -30,6 +32,7 @@ class SentSide(msgspec.Struct, frozen=True):
     wheel: str
     below: str
     size: int
+    absent: list[str] = []
 
 
 def pack(given: str, here: Path, target: Path) -> SentSide:
@@ -55,7 +58,14 @@ def pack(given: str, here: Path, target: Path) -> SentSide:
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise InvalidInput(f"git cannot make an archive of {given}: {done.stderr.strip()}")
-    return SentSide(given, "revision", commit, "", prefix, target.stat().st_size)
+    common = git(here, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    absent = []
+    for each in submodules(Path(common or ""), commit):
+        if each.repository is None:
+            absent.append(each.path)
+        else:
+            append(target, each)
+    return SentSide(given, "revision", commit, "", prefix, target.stat().st_size, absent)
 
 
 def unpack(sent: SentSide, archive: Path, folder: Path) -> Side:
@@ -71,14 +81,19 @@ def unpack(sent: SentSide, archive: Path, folder: Path) -> Side:
     inner = folder / sent.below
     if not inner.is_dir():
         raise InvalidInput(f"the folder {sent.below} does not exist in {sent.given}")
-    return Side(sent.given, sent.kind, inner, sent.commit, folder / sent.wheel if sent.wheel else None)
+    wheel = folder / sent.wheel if sent.wheel else None
+    return Side(sent.given, sent.kind, inner, sent.commit, wheel, absent=tuple(sent.absent))
 
 
 def _files(folder: Path) -> Iterator[str]:
     """Yield the files and links of a folder: those that git would add, or all but what is made again."""
     listed = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     if listed is not None:
-        yield from (name for name in dict.fromkeys(listed.split("\0")) if name and os.path.lexists(folder / name))
+        for name in dict.fromkeys(listed.split("\0")):
+            if name and (folder / name / ".git").exists():  # a submodule
+                yield from (os.path.join(name, inner) for inner in _files(folder / name))
+            elif name and os.path.lexists(folder / name):
+                yield name
         return
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from statistics import median
 
+from smartmob.counts import counted
 from smartmob.experiments.confidence_sequence import ConfidenceSequence
 from smartmob.experiments.false_discoveries import discoveries
 from smartmob.experiments.model import Deciding, Instructions, Measure, Memory, Verdict, VerdictOnTest
@@ -98,7 +99,7 @@ class Evidence:
     def verdict(self, confidence: float = CONFIDENCE) -> VerdictOnTest:
         """Return the verdict as it stands."""
         found: Verdict = self.decided or "undecided"
-        reason = f"it failed in {self.failures} pairs" if self.failures else ""
+        reason = f"it failed in {counted(self.failures, 'pair')}" if self.failures else ""
         pairs = len(self.time.differences)
         if self.decided is None and self.set_aside >= _UNFIT_PAIRS_COUNT and self.set_aside > pairs:
             found, reason = "unfit", "other programs took the processor"

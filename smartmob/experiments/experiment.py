@@ -39,6 +39,7 @@ _BLOCKS_OF_ALL_COUNT = {"clock": 2, "instructions": 3, "both": 3}
 _COUNTED_CALLS_COUNT = 3  # the first one warms up
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
+_MARKS_OF_NODE_IDS = ("::", "[")  # a path with one of them cannot be an argument of pytest
 _RATIO_DIGITS = 6  # of the log-ratios in the report: a millionth of a time cannot be measured
 
 
@@ -301,7 +302,9 @@ class Experiment(msgspec.Struct):
         calls = {name: self._calls[name] for name in names}
         counting = {name: min(_COUNTED_CALLS_COUNT, each.most) for name, each in calls.items()}
         tests = counting if under_valgrind else shared_calls(calls)
-        files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else ()
+        files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else []
+        if any(mark in path for path in files for mark in _MARKS_OF_NODE_IDS):
+            files = []
         return Plan(seed, tests, files, under_valgrind)
 
     def _seed(self) -> int:
@@ -310,12 +313,14 @@ class Experiment(msgspec.Struct):
 
 def _check_modules(side: Side, result: RunResult) -> None:
     """Refuse a side whose tests import its modules from another place; both would be measured alike."""
-    if side.wheel is not None or side.command:
+    if side.command:
         return
     places: Mapping[str, str | None] = result.modules
+    advice = (
+        "run it in a folder without them, or add `-- --import-mode=append`"
+        if side.wheel is not None
+        else "leave it out of that environment, or install it there in a way that PYTHONPATH comes first"
+    )
     for name, path in places.items():
-        if path is not None and not os.path.realpath(path).startswith(f"{os.path.realpath(side.folder)}{os.sep}"):
-            raise InvalidInput(
-                f"the tests of {side.given} import {name} from {path}, not from {side.folder}: leave it out of that "
-                "environment, or install it there in a way that PYTHONPATH comes first"
-            )
+        if path is not None and not os.path.realpath(path).startswith(f"{os.path.realpath(side.home)}{os.sep}"):
+            raise InvalidInput(f"the tests of {side.given} import {name} from {path}, not from {side.home}: {advice}")

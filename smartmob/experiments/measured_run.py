@@ -17,7 +17,7 @@ from smartmob.environment import inherited
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
 from smartmob.experiments.model import Measure
-from smartmob.experiments.sides import Side
+from smartmob.experiments.sides import Interpreter, Side
 from smartmob.kernel.subprocesses.child import Exit
 from smartmob.kernel.subprocesses.spawner import Spawner
 
@@ -31,6 +31,7 @@ _KEPT_OUTPUT_BYTES = 16 * 1024
 _SHOWN_LINES = 20
 ENDS_OF_PYTEST = (0, 1, 5)
 """Exit codes of pytest after it has run: all passed, some failed, there were none."""
+_OPTIONS = ("-q", "-p", "no:smartmob-measures", "-p", _PLUGIN, "--tb=line", "--maxfail", "0")
 _START = (
     "import sys; sys.path[:1] = [] if sys.path[:1] == [''] else sys.path[:1]; "
     "import pytest; raise SystemExit(int(pytest.main()))"
@@ -102,6 +103,7 @@ class MeasuredRuns:
         # Paths of one length for both sides: the texts of paths are a part of what a test computes.
         place = self._folder / f"run-{self._number:06d}"
         place.mkdir()
+        optional = _options_of_plugins(side.python, plan)
         (place / "plan.json").write_bytes(
             msgspec.json.encode(
                 {
@@ -112,13 +114,14 @@ class MeasuredRuns:
                     "hardware": plan.under_valgrind and self.by_hardware,
                     "slower": plan.slower,
                     "plain_benchmarks": True,
+                    "optional": optional,
                     "processor": None if under_valgrind else self._processor_of(plan),
                     "priority": None if under_valgrind else self._priority,
                 }
             )
         )
-        argv = [side.python.path, "-c", _START, *self._options(side, plan), "-o", f"cache_dir={place}/cache"]
-        argv += plan.files or self._words
+        argv = [side.python.path, "-c", _START, *_OPTIONS, *optional]
+        argv += ["--rootdir", str(side.folder), "-o", f"cache_dir={place}/cache", *(plan.files or self._words)]
         # As one word each: before pytest knows the options of plugins, it takes a word that is a path for a place of
         # tests, and looks there for its configuration.
         argv += [f"--measures={place / 'measures'}", f"--measures-plan={place / 'plan.json'}"]
@@ -156,24 +159,6 @@ class MeasuredRuns:
     def selects_by_files(self) -> bool:
         """Return whether the arguments of pytest are places of tests only, so that files may stand for them."""
         return not any(word.startswith("-") for word in self._words)
-
-    def _options(self, side: Side, plan: Plan) -> list[str]:
-        """Return options that switch off what would distort the measures, for the plugins that are installed."""
-        options = ["-q", "-p", "no:smartmob-measures", "-p", _PLUGIN, "--tb=line"]
-        options += ["--rootdir", str(side.folder), "--maxfail", "0"]
-        assert side.python is not None
-        known = {
-            "pytest_cov": ["--no-cov"],
-            "xdist": ["-n", "0"],
-            # Plugins that are switched off as a whole would not know their options in `addopts`.
-            "pytest_randomly": ["--randomly-dont-reorganize", f"--randomly-seed={plan.seed}"],
-            "random_order": ["--random-order-bucket", "none"],
-        }
-        for name, words in known.items():
-            options += words if name in side.python.modules else []
-        if plan.under_valgrind and "pytest_timeout" in side.python.modules:
-            options += ["--timeout", "0"]
-        return options
 
     async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: Plan) -> RunResult:
         written = bytearray()
@@ -245,6 +230,22 @@ def _take_dumps(place: Path, found: dict[str, int]) -> None:
         if dump is not None:
             found[dump[0]] = dump[1]
             path.unlink()
+
+
+def _options_of_plugins(python: Interpreter, plan: Plan) -> list[str]:
+    """Return options, each of one word, that switch off what would distort the measures, for the plugins that exist.
+
+    The project may have switched a plugin off; then `pytest_measures` takes its options out of the command line.
+    """
+    known = {
+        "pytest_cov": ["--no-cov"],
+        "xdist": ["-n0"],
+        # Plugins that are switched off as a whole would not know their options in `addopts`.
+        "pytest_randomly": ["--randomly-dont-reorganize", f"--randomly-seed={plan.seed}"],
+        "random_order": ["--random-order-bucket=none"],
+        "pytest_timeout": ["--timeout=0"] if plan.under_valgrind else [],
+    }
+    return [word for name, words in known.items() if name in python.modules for word in words]
 
 
 def can_count() -> bool:

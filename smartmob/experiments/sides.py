@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,6 +18,7 @@ from msgspec.structs import replace
 from smartmob.errors import InvalidInput
 from smartmob.experiments.cleaner import Workplace
 from smartmob.experiments.model import SideReport
+from smartmob.experiments.submodules import fill, submodules
 
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 _REQUIREMENTS = ("requirements.txt", "requirements-test.txt", "requirements-tests.txt", "test-requirements.txt")
@@ -44,7 +46,11 @@ class Interpreter(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One side. `folder` is where its tests run; with `command` it is no suite but a program."""
+    """One side. `folder` is where its tests run; with `command` it is no suite but a program.
+
+    `place` is the folder to which the modules of a wheel were unpacked, or the environment in which it is installed;
+    `absent` are the submodules of a revision that are not in this clone.
+    """
 
     given: str
     kind: str
@@ -53,19 +59,33 @@ class Side(msgspec.Struct, frozen=True):
     wheel: Path | None = None
     command: tuple[str, ...] = ()
     python: Interpreter | None = None
+    place: Path | None = None
+    absent: tuple[str, ...] = ()
+
+    @property
+    def home(self) -> Path:
+        """Return the folder below which all its own modules are."""
+        return self.place or self.folder
 
     @property
     def import_path(self) -> list[Path]:
-        """Return the folders from which its own modules are imported."""
-        if self.wheel is not None or self.command:
+        """Return the folders from which its own modules are imported, before those of the environment."""
+        if self.wheel is not None:
+            return [] if self.place is None or (self.place / "pyvenv.cfg").exists() else [self.place]
+        if self.command:
             return []
         source = self.folder / "src"
         return [source, self.folder] if source.is_dir() else [self.folder]
 
     def modules(self) -> list[str]:
-        """Return the names of the packages and modules of its folders, which no other place may provide."""
+        """Return the names of its packages and modules, which no other place may provide."""
         found = set()
-        for folder in self.import_path:
+        if self.wheel is not None:
+            with _opened(self.wheel) as archive:
+                parts = [name.split("/") for name in archive.namelist()]
+            found = {first for first, *rest in parts if rest == ["__init__.py"]}
+            found |= {first.removesuffix(".py") for first, *rest in parts if not rest and first.endswith(".py")}
+        for folder in () if self.wheel is not None else self.import_path:
             found |= {path.parent.name for path in folder.glob("*/__init__.py")}
             found |= {path.stem for path in folder.glob("*.py") if path.stem not in ("setup", "conftest")}
         return sorted(name for name in found if name.isidentifier() and not name.startswith("test"))
@@ -114,10 +134,16 @@ def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: 
         os.close(awaited)
     if added.returncode:
         raise InvalidInput(f"git cannot make a worktree of {given}: {last_line(added.stderr)}")
+    absent = []
+    for each in submodules(Path(common), commit):
+        if each.repository is None:
+            absent.append(each.path)
+        else:
+            fill(target, each)
     folder = target / (prefix or "")
     if not folder.is_dir():
         raise InvalidInput(f"the folder {prefix} does not exist in {given}")
-    return Side(given, "revision", folder, commit)
+    return Side(given, "revision", folder, commit, absent=tuple(absent))
 
 
 def uncommitted(here: Path) -> bool:
@@ -129,16 +155,37 @@ def prepare(sides: Sequence[Side], workplace: Workplace, python: str | None, ext
     """Return the sides with their interpreters: `python` for both, or environments that are made for them.
 
     `extra` are words for the installation. Both get one environment if they need the same packages and neither has
-    compiled modules. Raises InvalidInput.
+    compiled modules. Wheels are unpacked for an environment that exists. Raises InvalidInput.
     """
     if python is not None:
         found = probe(python)
-        return [replace(side, python=found) for side in sides]
-    first = made_environment(sides[0], workplace.folder / "env-a", extra)
+        return [
+            replace(side, python=found, place=_unpacked(side, workplace.folder / f"wheel-{name}"))
+            for side, name in zip(sides, "ab", strict=True)
+        ]
+    environments = [workplace.folder / "env-a", workplace.folder / "env-b"]
+    found = made_environment(sides[0], environments[0], extra)
+    first = replace(sides[0], python=found, place=environments[0] if sides[0].wheel else None)
     if requirements_of(sides[0]) == requirements_of(sides[1]) and not any(map(is_compiled, sides)):
-        return [replace(side, python=first) for side in sides]
-    second = made_environment(sides[1], workplace.folder / "env-b", extra)
-    return [replace(sides[0], python=first), replace(sides[1], python=second)]
+        return [first, replace(sides[1], python=found, place=first.place)]
+    found = made_environment(sides[1], environments[1], extra)
+    return [first, replace(sides[1], python=found, place=environments[1] if sides[1].wheel else None)]
+
+
+def _unpacked(side: Side, target: Path) -> Path | None:
+    """Return the new folder with the modules of the wheel of a side, or None if it is no wheel."""
+    if side.wheel is None:
+        return None
+    with _opened(side.wheel) as archive:
+        archive.extractall(target)  # its code is run anyway; zipfile leaves out what leads elsewhere
+    return target
+
+
+def _opened(wheel: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(wheel)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InvalidInput(f"{wheel} cannot be read as a wheel: {error}") from None
 
 
 def probe(python: str) -> Interpreter:

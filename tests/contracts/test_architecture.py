@@ -93,7 +93,7 @@ ROLES = {
     "experiments": {
         *("bisection", "bisection_report", "commit_history", "commit_search", "commit_environments"),
         *("cleaner", "confidence_sequence", "decision", "experiment", "false_discoveries", "instruction_counts"),
-        *("listing", "measured_run", "measuring_machine", "next_run", "sides", "stored_experiment"),
+        *("listing", "measured_run", "measuring_machine", "next_run", "sides", "stored_experiment", "submodules"),
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
     "nodes": {"call_tap", "limited_requests", "links", "pipe", "proxy", "record_intake", "record_store", "records"},

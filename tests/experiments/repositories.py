@@ -37,3 +37,9 @@ def make_repository(folder: Path, commits: Mapping[str, Commit]) -> dict[str, st
     ).stdout  # fmt: skip
     found = dict(line.split() for line in listed.splitlines())
     return {name: found[name] for name in commits}
+
+
+def git(folder: Path, *words: str) -> str:
+    """Return the output of git, which has a user for commits."""
+    names = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")
+    return subprocess.run(["git", "-C", folder, *names, *words], capture_output=True, text=True, check=True).stdout

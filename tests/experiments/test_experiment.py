@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import zipfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,19 @@ async def test_a_failure_costs_its_pair(spawner: Spawner, tmp_path: Path) -> Non
     assert (test.verdict, test.pairs, test.reason) == ("undecided", 0, "it failed in 2 pairs")
 
 
+@pytest.mark.parametrize("name", ["inner[1]/test_one.py", "test_one::two.py"])
+async def test_paths_that_pytest_takes_for_node_ids(spawner: Spawner, tmp_path: Path, name: str) -> None:
+    """Tests in a file whose path cannot be an argument of pytest are measured with the arguments that were given."""
+    folder = tmp_path / "one"
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("def test_it():\n    pass\n")
+    one = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
+    experiment = _experiment(spawner, tmp_path / "runs", (one, one), Limits(max_seconds=800.0, max_pairs=1))
+    await experiment.run()
+    (test,) = experiment.report().tests
+    assert (test.name, test.pairs + test.set_aside, test.reason) == (f"{name}::test_it", 1, "")
+
+
 async def test_both_sides_of_a_duet_run_at_once(spawner: Spawner, tmp_path: Path) -> None:
     """After the warm-up one side waits for the other, which runs beside it."""
     os.mkfifo(tmp_path / "line")
@@ -121,6 +136,26 @@ async def test_modules_of_another_place_are_refused(spawner: Spawner, tmp_path: 
     experiment = _experiment(spawner, tmp_path / "runs", (one, one), _LONG)
     with pytest.raises(InvalidInput, match=r"import work from .*elsewhere/work\.py, not from"):
         await experiment.run()
+
+
+async def test_a_wheel_behind_the_sources_is_refused(spawner: Spawner, tmp_path: Path) -> None:
+    """Tests that import the modules of their folder in place of those of the wheel would measure neither wheel."""
+    folder = write_suite(tmp_path / "one")
+    wheel = tmp_path / "work-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("work.py", WORK)
+    place = tmp_path / "unpacked"
+    place.mkdir()
+    (place / "work.py").write_text(WORK)
+    one = Side("work", "wheel", folder, wheel=wheel, python=probe(str(python_with_pytest())), place=place)
+    with pytest.raises(InvalidInput, match=r"import work from .*one/work\.py, not from .*unpacked: run it in a folder"):
+        await _experiment(spawner, tmp_path / "runs", (one, one), _LONG).run()
+    (folder / "work.py").unlink()
+    experiment = _experiment(
+        spawner, tmp_path / "more", (one, replace(one, given="other")), replace(_LONG, max_pairs=1)
+    )
+    await experiment.run()
+    assert len(experiment.report().tests) > 1
 
 
 async def test_no_time_at_all(spawner: Spawner, tmp_path: Path) -> None:

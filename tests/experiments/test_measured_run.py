@@ -69,6 +69,19 @@ async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: P
     assert sorted(folder.rglob("*")) == before
 
 
+async def test_plugins_that_the_project_has_switched_off_stop_nothing(spawner: Spawner, tmp_path: Path) -> None:
+    """Options for a plugin are left out where the project has switched it off, and its tests are measured."""
+    folder = write_suite(tmp_path / "one")
+    side = Side("one", "folder", folder, python=probe(sys.executable))
+    assert side.python is not None
+    assert "xdist" in side.python.modules
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:xdist -p no:randomly -p no:cov\n")
+    result = await _runs(spawner, tmp_path / "runs").run(side, "a", Plan(1, {"test_work.py::test_fixture": 1}))
+    assert (result.status, list(result.measures)) == (0, ["test_work.py::test_fixture"]), result.output
+    with pytest.raises(InvalidInput, match="unrecognized arguments: --dist"):
+        await _runs(spawner, tmp_path / "more", "--dist", "loadfile").run(side, "a", Plan(1))
+
+
 async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> None:
     """The message has the last lines of pytest."""
     folder = write_suite(tmp_path / "one")

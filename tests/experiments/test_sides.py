@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from smartmob.errors import InvalidInput
 from smartmob.experiments.cleaner import Workplace
 from smartmob.experiments.sides import Side, prepare, probe, resolve, uncommitted
+from tests.experiments.repositories import git
 from tests.experiments.suites import WORK, write_suite
 
 
@@ -20,11 +21,6 @@ def _workplace(tmp_path: Path) -> Iterator[Workplace]:
     place = Workplace(tmp_path / "cache")
     yield place
     place.close()
-
-
-def git(folder: Path, *words: str) -> str:
-    names = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")
-    return subprocess.run(["git", "-C", folder, *names, *words], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture(name="repository")
@@ -104,3 +100,32 @@ def test_a_python_that_cannot_be_used(tmp_path: Path) -> None:
     bare.chmod(0o700)
     with pytest.raises(InvalidInput, match="has no pytest: install it there"):
         probe(str(bare))
+
+
+def _wheel(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("mine/__init__.py", "")
+        archive.writestr("mine/inner/__init__.py", "")
+        archive.writestr("single.py", "")
+        archive.writestr("mine-1.dist-info/METADATA", "")
+    return path
+
+
+def test_wheels_come_before_the_modules_of_a_given_python(tmp_path: Path, workplace: Workplace) -> None:
+    """They are unpacked, each into a folder of its own, from which the packages and modules in them have to come."""
+    wheels = [_wheel(tmp_path / f"mine-{number}-py3-none-any.whl") for number in (1, 2)]
+    sides = [resolve(str(wheel), name, workplace, tmp_path) for wheel, name in zip(wheels, "ab", strict=True)]
+    found = prepare(sides, workplace, sys.executable, ())
+    assert [side.modules() for side in found] == [["mine", "single"]] * 2
+    assert found[0].home != found[1].home
+    for side in found:
+        assert side.import_path == [side.home]
+        assert (side.home / "mine" / "inner" / "__init__.py").is_file()
+
+
+def test_a_file_that_is_no_wheel(tmp_path: Path, workplace: Workplace) -> None:
+    """It is refused with its name."""
+    (tmp_path / "broken.whl").write_text("not a wheel")
+    side = resolve(str(tmp_path / "broken.whl"), "a", workplace, tmp_path)
+    with pytest.raises(InvalidInput, match=r"broken\.whl cannot be read as a wheel"):
+        prepare([side, side], workplace, sys.executable, ())
