@@ -139,8 +139,9 @@ class Database(Reading):
             assert self._settings.url is not None
             database_refusals.check_files(self._settings.url)
             self._connect_arguments = {"dsn": self._settings.url}
+            if database_refusals.names_several_servers(self._settings.url):
+                self._connect_arguments["target_session_attrs"] = "read-write"
             self._pool = await self._wait_for_server()
-            await self._check_encoding()
         if self.replica is not None:
             assert self._settings.read_url is not None
             await self.replica.open(self._settings.read_url, **self._pool_arguments)
@@ -280,11 +281,6 @@ class Database(Reading):
                 log.warning("database.waiting", reason=reason(error), seconds_left=round(deadline - loop.time(), 1))
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_START_DELAY_SECONDS)
-
-    async def _check_encoding(self) -> None:
-        async with self.acquire() as connection:
-            encoding = getattr(connection.get_settings(), "server_encoding", "UTF8")
-            database_refusals.check_encoding(encoding, await connection.fetchval("SELECT current_database()"))
 
 
 async def _keep_session(_: Connection) -> None:

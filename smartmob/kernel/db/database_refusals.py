@@ -42,13 +42,29 @@ def check_files(url: str) -> None:
             raise DatabaseError(f"the file {path} cannot be read, which the database URL names as {name}")
 
 
-def check_encoding(encoding: str, name: str) -> None:
-    """Raise DatabaseError for the encoding of a database that lacks characters, so that rows would be refused."""
+def names_several_servers(url: str) -> bool:
+    """Return whether a database URL has several hosts and does not say which of them it wants: the one for writing."""
+    try:
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+    except ValueError:
+        return False
+    return "target_session_attrs" not in options and "," in (parts.netloc.rpartition("@")[2] + options.get("host", ""))
+
+
+def check_server(reported: object, name: str) -> None:
+    """Raise DatabaseError for a database that cannot be written, or whose encoding lacks characters.
+
+    `reported` are the settings that the server reports to each client, as asyncpg keeps them.
+    """
+    encoding = getattr(reported, "server_encoding", "UTF8")
     if encoding not in _ENCODINGS:
         raise DatabaseError(
             f"the database {name} has the encoding {encoding}, which cannot store all texts: make one with "
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
+    if getattr(reported, "in_hot_standby", "off") == "on":
+        raise DatabaseError(f"the server of the database {name} is a standby, which cannot store: name the primary")
 
 
 def of_connection(error: BaseException) -> str | None:

@@ -102,6 +102,9 @@ async def bring_up_to_date(
     """Apply the missing migrations of the features; return the readiness check that all are applied."""
     wanted = collect(packages)
     async with database.acquire() as connection:
+        database_refusals.check_server(
+            connection.get_settings(), await connection.fetchval("SELECT current_database()")
+        )
         try:
             await apply(connection, wanted, follower, pooled=database.pooled)
         except asyncpg.PostgresError as error:

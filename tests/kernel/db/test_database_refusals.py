@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -54,7 +55,6 @@ async def test_a_server_without_tls_is_refused_where_tls_is_demanded() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(8)  # SSLRequest of PostgreSQL's protocol
         writer.write(b"N")
-        await reader.read()
         writer.close()
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
@@ -76,10 +76,27 @@ async def test_a_database_that_cannot_store_all_texts_is_refused(postgres_url: s
     assert message.startswith(f"the database {name} has the encoding LATIN1, which cannot store all texts")
 
 
-def test_a_database_of_bytes_is_not_refused() -> None:
-    """SQL_ASCII returns each text as it was stored."""
-    database_refusals.check_encoding("SQL_ASCII", "lab")
-    database_refusals.check_encoding("UTF8", "lab")
+def test_what_the_server_reports_is_checked() -> None:
+    """SQL_ASCII returns each text as it was stored; servers before version 14 do not report that they are standbys."""
+    database_refusals.check_server(SimpleNamespace(server_encoding="SQL_ASCII"), "lab")
+    database_refusals.check_server(SimpleNamespace(server_encoding="UTF8", in_hot_standby="off"), "lab")
+    with pytest.raises(DatabaseError, match="lab is a standby"):
+        database_refusals.check_server(SimpleNamespace(server_encoding="UTF8", in_hot_standby="on"), "lab")
+
+
+@pytest.mark.parametrize(
+    ("url", "several"),
+    [
+        ("postgresql://u:a,b@one/lab", False),
+        ("postgresql://u:p@one:1,two:2/lab", True),
+        ("postgresql://u:p@/lab?host=one,two", True),
+        ("postgresql://u:p@one,two/lab?target_session_attrs=any", False),
+        ("postgresql://[::1/lab", False),
+    ],
+)
+async def test_of_several_servers_the_one_for_writing_is_wanted(url: str, several: bool) -> None:
+    """Otherwise the service would stay at a standby that comes first."""
+    assert database_refusals.names_several_servers(url) is several
 
 
 def test_the_reasons_of_tls_are_words() -> None:
