@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
@@ -18,7 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.feature_settings import DatabaseSettings
-from smartmob.kernel.db import timestamps
+from smartmob.kernel.db import database_refusals, timestamps
 from smartmob.kernel.db.reading import Reading, ReplicaReading
 from smartmob.kernel.db.replica import Replica
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
@@ -48,15 +49,21 @@ _UNAVAILABLE_ERRORS = (
     asyncpg.PostgresIOError,
     asyncpg.TransactionRollbackError,  # deadlock, serialization: the same operation may succeed now
     asyncpg.ReadOnlySQLTransactionError,  # a failover is under way
+    asyncpg.LockNotAvailableError,  # the role or the server has a lock_timeout
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
+    asyncpg.InvalidCachedStatementError,  # another service has changed a table
+    asyncpg.InvalidAuthorizationSpecificationError,  # its password is being changed
+    asyncpg.InvalidCatalogNameError,  # the database is being restored
     asyncpg.InternalClientError,  # the driver lost track of a connection that broke
 )
 _LOST_TEXTS = ("closed", "closing", "released back to the pool", "another operation is in progress")
 _PERMANENT_ERRORS = (
-    asyncpg.InvalidPasswordError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ClientConfigurationError,
 )
+"""Errors that end the start of the service, although a service that runs waits for their end."""
 
 
 def is_unavailable(error: BaseException) -> bool:
@@ -129,7 +136,11 @@ class Database(Reading):
             self._connect_arguments = {"host": address.host, "user": address.user, "database": address.database}
             self._pool = await self._create_pool()
         else:
+            assert self._settings.url is not None
+            database_refusals.check_files(self._settings.url)
             self._connect_arguments = {"dsn": self._settings.url}
+            if database_refusals.names_several_servers(self._settings.url):
+                self._connect_arguments["target_session_attrs"] = "read-write"
             self._pool = await self._wait_for_server()
         if self.replica is not None:
             assert self._settings.read_url is not None
@@ -207,6 +218,12 @@ class Database(Reading):
             try:
                 async with self._acquire_for(self._settings.query_timeout) as connection:
                     return await operation(connection)
+            except asyncpg.ReadOnlySQLTransactionError as error:
+                # The server has become a standby: new connections may find the primary.
+                assert self._pool is not None
+                await self._pool.expire_connections()
+                if asyncio.get_running_loop().time() + delay > deadline:
+                    raise unavailable(error) from error
             except Exception as error:
                 if not is_unavailable(error):
                     raise
@@ -246,10 +263,12 @@ class Database(Reading):
         while True:
             try:
                 return await self._create_pool()
-            except _PERMANENT_ERRORS as error:
-                raise DatabaseError(f"the database refuses the service: {error}") from None
             except Exception as error:
-                if not is_unavailable(error):
+                permanent = isinstance(error, _PERMANENT_ERRORS) or not is_unavailable(error)
+                refusal = database_refusals.of_connection(error)
+                if refusal is not None and (permanent or not isinstance(error, asyncpg.PostgresError)):
+                    raise DatabaseError(f"the database refuses the service: {refusal}") from None
+                if permanent:
                     # The message of Python's exception may quote a part of the password.
                     raise DatabaseError(
                         "the database URL cannot be used: it is not postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -285,6 +304,10 @@ def reason(error: BaseException) -> str:
     """Return in one line why the database is not available, without its address and secrets."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {database_refusals.tls_text(error)}"
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "no server of the database URL has the role that target_session_attrs demands"
     if isinstance(error, OSError):
         # The message of an asyncio error contains the address.
         return os.strerror(error.errno) if error.errno else "no connection"

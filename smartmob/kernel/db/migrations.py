@@ -9,10 +9,12 @@ from functools import cache
 from importlib import resources
 from typing import Protocol
 
+import asyncpg
 import msgspec
 
 from smartmob.counts import counted
 from smartmob.errors import DatabaseError, Unavailable
+from smartmob.kernel.db import database_refusals
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.observability.event_logger import get_logger
 
@@ -24,6 +26,13 @@ _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
 LEDGER = "schema_migrations"
 _LOCK = 7_330_461_120  # the key of the advisory lock: any number that other programs are unlikely to use
 _WAIT_FOR_OTHERS = "SELECT pg_advisory_xact_lock($1)"
+_WITHOUT_LIMITS = """
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 0;
+SET LOCAL transaction_isolation = 'read committed'
+"""
+"""Lets a transaction take its time, and see what others have done meanwhile, also for a role with other defaults."""
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     room text NOT NULL,
@@ -92,7 +101,13 @@ async def bring_up_to_date(
     """Apply the missing migrations of the features; return the readiness check that all are applied."""
     wanted = collect(packages)
     async with database.acquire() as connection:
-        await apply(connection, wanted, follower, pooled=database.pooled)
+        database_refusals.check_server(
+            connection.get_settings(), await connection.fetchval("SELECT current_database()")
+        )
+        try:
+            await apply(connection, wanted, follower, pooled=database.pooled)
+        except asyncpg.PostgresError as error:
+            raise database_refusals.of_migration(error) from error
 
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
@@ -117,9 +132,12 @@ async def apply(
         check(migrations, known)
         return 0
     if not pooled:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
+        async with connection.transaction():
+            await connection.execute(_WITHOUT_LIMITS)
+            await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
         async with connection.transaction():
+            await connection.execute(_WITHOUT_LIMITS)
             await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
             await connection.execute(_LEDGER)
         known = await applied(connection)
@@ -133,6 +151,7 @@ async def apply(
 async def _apply(connection: Connection, migration: Migration, follower: Follower | None) -> bool:
     """Apply a migration in a transaction; return False if another service has done so meanwhile."""
     async with connection.transaction():
+        await connection.execute(_WITHOUT_LIMITS)
         await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
         if (migration.feature, migration.number) in await applied(connection):
             return False

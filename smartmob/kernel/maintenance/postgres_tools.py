@@ -112,6 +112,8 @@ def address_of(arguments: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         else:
             # For asyncpg any other name is a setting of the server, and for libpq an error.
             options.append(f"-c {key}={_escaped(value)}")
+    if "target_session_attrs" in arguments:
+        kept.append(("target_session_attrs", arguments["target_session_attrs"]))
     env = {"PGPASSWORD": unquote(password)} if password else {}
     if options:
         env["PGOPTIONS"] = " ".join(options)

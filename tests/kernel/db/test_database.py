@@ -139,6 +139,19 @@ class TestLostConnections:
 
         assert await asking == 7
 
+    async def test_a_query_leaves_a_server_that_became_a_standby(self, opened: Any, empty_url: str) -> None:
+        """All connections to it are replaced, and new ones find the primary."""
+        name = empty_url.partition("?")[0].rpartition("/")[2]
+        before = await asyncpg.connect(empty_url)
+        await before.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        database = await opened(empty_url)
+        await before.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+        await database.run(lambda connection: connection.execute("CREATE TABLE made (n integer)"))
+
+        assert await before.fetchval("SELECT count(*) FROM made") == 0
+        await before.close()
+
     async def test_a_query_is_refused_after_the_patience(self, opened: Any, proxy: Proxy) -> None:
         """The error says when to retry, and the next query tries again."""
         database = await opened(proxy.url, patience=0.2)
@@ -266,12 +279,18 @@ class TestPermanentErrors:
             (asyncpg.DeadlockDetectedError("x"), True),
             (asyncpg.SerializationError("x"), True),
             (asyncpg.ReadOnlySQLTransactionError("x"), True),
+            (asyncpg.LockNotAvailableError("x"), True),
+            (asyncpg.IdleSessionTimeoutError("x"), True),
+            (asyncpg.IdleInTransactionSessionTimeoutError("x"), True),
+            (asyncpg.TransactionTimeoutError("x"), True),
+            (asyncpg.InvalidCachedStatementError("x"), True),
+            (asyncpg.InvalidPasswordError("x"), True),
+            (asyncpg.InvalidCatalogNameError("x"), True),
             (asyncpg.InterfaceError("connection is closed"), True),
             (asyncpg.InterfaceError("cannot perform operation: pool is closing"), True),
             (asyncpg.InterfaceError("the server expects 1 argument for this query, 0 were passed"), False),
             (asyncpg.UniqueViolationError("x"), False),
             (asyncpg.UndefinedColumnError("x"), False),
-            (asyncpg.InvalidPasswordError("x"), False),
             (ValueError("closed"), False),
             (RuntimeError("connection is closed"), False),
         ],

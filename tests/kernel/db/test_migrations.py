@@ -18,6 +18,13 @@ from smartmob.stored_features import MIGRATED_FEATURES
 ONE = Migration("feature", 1, "0001_one.sql", "CREATE TABLE one (n integer); INSERT INTO one VALUES (1)")
 TWO = Migration("feature", 2, "0002_two.sql", "INSERT INTO one VALUES (2)")
 OTHER = Migration("other", 1, "0001_other.sql", "CREATE TABLE other (n integer)")
+UNLIMITED = Migration(
+    "feature",
+    1,
+    "0001_unlimited.sql",
+    "DO $$ BEGIN ASSERT current_setting('statement_timeout') = '0'; ASSERT current_setting('lock_timeout') = '0'; "
+    "ASSERT current_setting('transaction_isolation') = 'read committed'; END $$",
+)
 BROKEN = Migration("feature", 3, "0003_broken.sql", "CREATE TABLE half (n integer); SELECT no_such_function()")
 
 _numbers = itertools.count()
@@ -135,6 +142,25 @@ class TestApply:
 
 class TestCollect:
     """Finding the migrations of features."""
+
+    async def test_limits_of_the_role_do_not_end_a_migration(self, connection: Connection, schema_url: str) -> None:
+        """It waits for another service, and takes its time."""
+        await connection.execute("SET lock_timeout = 1")
+        await connection.execute("SET statement_timeout = 800000")
+        await connection.execute("SET default_transaction_isolation = 'serializable'")
+        waits = f"SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = {connection.get_server_pid()}"
+        other = await asyncpg.connect(schema_url)
+        await other.execute("SELECT pg_advisory_lock($1)", _LOCK)
+
+        applying = asyncio.create_task(apply(connection, [UNLIMITED]))
+        while not applying.done() and not await other.fetchval(waits):
+            pass
+        for _ in range(20):  # the time of the limit passes meanwhile
+            await other.fetchval(waits)
+        await other.close()
+
+        assert await applying == 1
+        assert await connection.fetchval("SHOW lock_timeout") == "1ms"
 
     def test_the_migrations_of_each_feature_are_numbered_without_gaps(self) -> None:
         """They start with 1."""

@@ -30,6 +30,12 @@ def test_a_url_of_asyncpg_becomes_one_of_libpq_without_secrets(dsn: str, address
     assert postgres_tools.address_of({"dsn": dsn}) == (address, env)
 
 
+def test_of_several_servers_the_tools_want_the_one_that_the_service_wants() -> None:
+    """The options of asyncpg and of libpq have the same name."""
+    arguments = {"dsn": "postgresql://lab@one,two/lab", "target_session_attrs": "read-write"}
+    assert postgres_tools.address_of(arguments)[0] == "postgresql://lab@one,two/lab?target_session_attrs=read-write"
+
+
 def test_the_address_of_an_embedded_server_is_the_folder_of_its_socket() -> None:
     """It has no password."""
     arguments = {"host": "/data/a b/socket", "user": "smartmob", "database": "smartmob"}
