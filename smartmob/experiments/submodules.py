@@ -10,14 +10,14 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 _GITLINK = "160000"  # the mode of the entry of a submodule in a tree; git-ls-tree(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Submodule:
+class Submodule(msgspec.Struct, frozen=True):
     """A submodule: its path below the top of the revision, its commit, and its repository if the clone has both."""
 
     path: str

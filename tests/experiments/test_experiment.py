@@ -6,10 +6,10 @@ import os
 import random
 import zipfile
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from smartmob.errors import InvalidInput
 from smartmob.experiments.experiment import Experiment, Limits, Progress
