@@ -8,15 +8,11 @@ page are derived from the field.
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from smartmob.errors import SettingsError
 from smartmob.feature_settings import (
@@ -189,7 +185,11 @@ def default_data_dir() -> Path:
     """Return the default data directory."""
     # PostgreSQL refuses to run as root, so the database of a service that runs as root has another user, who cannot
     # reach a folder below /root.
-    return Path("/var/lib/smartmob") if os.geteuid() == 0 else Path(platformdirs.user_data_path("smartmob"))
+    if os.geteuid() == 0:
+        return Path("/var/lib/smartmob")
+    import platformdirs
+
+    return Path(platformdirs.user_data_path("smartmob"))
 
 
 def _token(flags: Mapping[str, object], env: Mapping[str, str], values: Mapping[str, Any]) -> str | None:
@@ -228,6 +228,8 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _from_file(file: Path) -> dict[str, Any]:
+    import tomllib
+
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -238,6 +240,8 @@ def _from_file(file: Path) -> dict[str, Any]:
     for key, given in _flatten(document):
         name = _BY_GROUP_AND_FIELD.get(key, key)
         if name not in _BY_NAME:
+            import difflib
+
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise SettingsError(f"{file}: there is no setting {name}{hint}")

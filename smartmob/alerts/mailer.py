@@ -7,14 +7,9 @@ conversation, so a thread ends. That costs no further dependency.
 from __future__ import annotations
 
 import asyncio
-import smtplib
 import ssl
-from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import msgspec
@@ -25,6 +20,10 @@ from smartmob.alerts.model import Message, Receiver, one_line
 from smartmob.alerts.webhook import DeliveryFailed
 from smartmob.errors import InvalidInput, SettingsError
 from smartmob.kernel.runtime import clock
+
+if TYPE_CHECKING:
+    import smtplib
+    from email.message import EmailMessage
 
 _PORTS = {"smtps": 465, "smtp": 587, "smtp+plain": 25}
 """The ports of implicit TLS and submission (RFC 8314, RFC 6409) and of unencrypted SMTP."""
@@ -73,6 +72,9 @@ def _checked_sender(sender: str, host_name: str) -> str:
 
 def addresses(text: str, where: str = "$.address") -> list[str]:
     """Return the mail addresses of `mailto:a@b,c@d` (RFC 6068). Raises InvalidInput."""
+    from email.errors import MessageError
+    from email.headerregistry import Address
+
     found = [unquote(part).strip() for part in text.removeprefix("mailto:").partition("?")[0].split(",")]
     for address in found:
         try:
@@ -86,6 +88,10 @@ def addresses(text: str, where: str = "$.address") -> list[str]:
 
 def compose(message: Message, server: MailServer, to: list[str], service: str, url: str | None) -> EmailMessage:
     """Return the mail of a message. Names of machines and tests are printable by then, so no header can be added."""
+    from email.message import EmailMessage
+    from email.policy import SMTP
+    from email.utils import format_datetime
+
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = payloads.subject(message)
     mail["From"] = server.sender
@@ -107,6 +113,8 @@ class Mailer:
 
     async def send(self, receiver: Receiver, message: Message, service: str, url: str | None) -> str:
         """Send a message; return which addresses were refused if not all were. Raises DeliveryFailed."""
+        import smtplib
+
         server = self._server
         if server is None:
             raise DeliveryFailed("the service has no mail server; set --alerts-mail-server")
@@ -120,6 +128,8 @@ class Mailer:
         return f"refused: {', '.join(refused)}" if refused else ""
 
     def _deliver(self, server: MailServer, mail: EmailMessage) -> list[str]:
+        import smtplib
+
         context = ssl.create_default_context()
         if self._ca_file is not None:
             context.load_verify_locations(self._ca_file)
@@ -137,6 +147,8 @@ class Mailer:
 
 def _failure(error: smtplib.SMTPException) -> DeliveryFailed:
     """Return what a reply of the server means: 5yz is permanent, unless it is about the login."""
+    import smtplib
+
     match error:
         case smtplib.SMTPRecipientsRefused():
             replies = list(error.recipients.values())

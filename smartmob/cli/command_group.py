@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import click
@@ -35,7 +37,7 @@ class CommandGroup(click.Group):
         if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
         module, _, name = self.lazy[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = getattr(_imported(module), name)
         return command
 
     def resolve_command(
@@ -85,6 +87,17 @@ class CommandGroup(click.Group):
         for title, commands in sections.items():
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
+
+
+def _imported(module: str) -> ModuleType:
+    """Import a module without collections of garbage meanwhile: imports make none."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _listed(names: Sequence[str]) -> str:

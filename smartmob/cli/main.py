@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import io
 import os
 import re
@@ -164,6 +165,7 @@ def _end(status: int) -> NoReturn:
             signal.signal(number, at_once)
             # When Python ends it would give signals with a handler their default action, which ends by the signal.
             atexit.register(signal.signal, number, signal.SIG_IGN)
+    gc.freeze()  # Python collects garbage once more when it ends: a quarter of the time of a command, for nothing
     sys.exit(status)
 
 

@@ -24,8 +24,7 @@ def build(dependencies: Dependencies, programs: ProgramPreparation | None = None
 
     The gateway listens only if the setting `conplyent_port` is set. `programs` prepares the programs of applications.
     """
-    from smartmob.commands.conplyent.gateway import ConplyentGateway  # a node does not load these
-    from smartmob.commands.store import JobStore
+    from smartmob.commands.store import JobStore  # a node does not load it
 
     store = JobStore(dependencies.database, output_folder_id(dependencies.settings.data_dir))
     feature = compose(
@@ -33,7 +32,12 @@ def build(dependencies: Dependencies, programs: ProgramPreparation | None = None
         dependencies.services.keeping,
     )  # fmt: skip
     service = feature.service
-    gateway = ConplyentGateway(service, dependencies.settings.conplyent, dependencies.tasks)
+    settings = dependencies.settings.conplyent
+    if settings.port is None:
+        return feature
+    from smartmob.commands.conplyent.gateway import ConplyentGateway
+
+    gateway = ConplyentGateway(service, settings, dependencies.tasks)
 
     async def start() -> None:
         await service.start()

@@ -134,6 +134,25 @@ async def test_a_signal_at_the_end() -> None:
             assert (code, output.startswith("smartmob"), errors) == (0, True, ""), (moment, number)
 
 
+_COLLECTIONS = """
+import atexit, gc
+from smartmob.cli import main
+found = []
+gc.callbacks.append(lambda phase, _: found.append(phase) if phase == "start" else None)
+atexit.register(lambda: print("frozen", gc.get_freeze_count() > 1000))
+main.group.get_command(None, "fire")
+print("collections", len(found) <= 1, gc.isenabled())  # one is due after the imports
+main.main()
+"""
+
+
+async def test_a_command_does_not_search_for_garbage_when_it_begins_and_ends() -> None:
+    """No collection runs until its modules are imported, and the last ones of Python have nothing to look at."""
+    code, output, errors = await run("-c", _COLLECTIONS, "--version", program="python")
+    assert (code, errors) == (0, "")
+    assert [*output.splitlines()[:1], *output.splitlines()[2:]] == ["collections True True", "frozen True"]
+
+
 def test_every_command_module_is_listed() -> None:
     """A command module that is missing in the list cannot be called."""
     for place, _ in main._COMMANDS.values():

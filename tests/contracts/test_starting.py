@@ -3,12 +3,74 @@
 from __future__ import annotations
 
 import ast
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
 
 from tests.contracts import sources
 from tests.contracts.test_architecture import MODULES, PACKAGE
+from tests.interop.children import clean_environment
+from tests.waiting import SECONDS
 
 _ONLY_OF_DATACLASSES = {"compare", "hash", "init", "metadata", "repr"}
 """Arguments of a field for which a Struct has nothing."""
+
+_NOT_AT_THE_START = {
+    # Templates, the text of Prometheus, mails, load tests, folders of the platform and tracebacks in colours.
+    *("jinja2", "prometheus_client", "smtplib", "zmq", "platformdirs", "rich.console", "pygments"),
+    # The report of a load test has them, statistics and charts come with other packages.
+    *("hdrh", "numpy", "plotly", "scipy", "kubernetes"),
+    # Ports and commands that few services have.
+    *("smartmob.commands.conplyent.gateway", "smartmob.turrets.hq.sockets", "smartmob.turrets.conformance"),
+}
+"""Modules that only some requests and settings need: they are imported in the function that needs them."""
+_NOT_FOR_A_WORD = {"aiohttp", "asyncio", "asyncpg", "psutil", "rich", "ssl", "smartmob.settings", "structlog", "zmq"}
+"""Modules that no command needs to say its version, or how it is used."""
+_IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
+"""A line of `python -X importtime`."""
+
+
+def test_a_service_imports_what_every_service_needs(database_url: str, tmp_path: Path) -> None:
+    """When it answers, nothing has been imported that only some requests and settings need."""
+    command = ("serve", "--port", "0", "--log-format", "kv", "--data-dir", str(tmp_path / "data"))
+    errors = tmp_path / "errors"
+    with errors.open("w") as file:
+        service = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", "smartmob", *command, "--database-url", database_url],
+            env=clean_environment(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+        )
+    try:
+        assert service.stdout is not None
+        ports = (re.search(r"event=bind .*port=(\d+)", line) for line in service.stdout)
+        port = next(found[1] for found in ports if found)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=SECONDS) as answer:
+            assert answer.status == 200
+        imported = set(_IMPORTED.findall(errors.read_text()))
+    finally:
+        service.terminate()
+        service.communicate(timeout=SECONDS)
+    assert "smartmob.app" in imported
+    assert imported & _NOT_AT_THE_START == set()
+
+
+def test_commands_that_only_say_something_import_nothing_else(tmp_path: Path) -> None:
+    """The version and the help of the command are there without the service and without a client."""
+    for words in (("--version",), ("--help",)):
+        said = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "smartmob", *words],
+            env=clean_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        imported = set(_IMPORTED.findall(said.stderr))
+        assert "smartmob.cli.main" in imported
+        assert imported & _NOT_FOR_A_WORD == set(), words
 
 
 def test_data_is_in_structs() -> None:

@@ -1,13 +1,14 @@
 """Paths and their methods for aiohttp's router, made in a tenth of the time that its own take.
 
 A service has some 360 paths. aiohttp compiles the pattern of each, and looks at the handler of each route, whenever an
-application is made; these share the pattern of a path with all applications of the process.
+application is made; these compile a pattern with the first request that may fit, once for all applications of the
+process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -55,12 +56,15 @@ class MountedRoute(web.AbstractRoute):
 
 
 class PathResource(web.AbstractResource):
-    """A path, which may have parameters with regular expressions (`{name:[^/]+}`), and its methods."""
+    """A path, which may have parameters with regular expressions (`{name:[^/]+}`), and its methods.
 
-    def __init__(self, path: str) -> None:
+    `canonical` is the path with the names of its parameters in braces, if that is known.
+    """
+
+    def __init__(self, path: str, canonical: str | None = None) -> None:
         super().__init__()
-        self._model = _model(path)
-        self._pattern = self._model.get_info().get("pattern")
+        self._path = path
+        self._canonical = _model(path).canonical if canonical is None else canonical
         self._routes: dict[str, MountedRoute] = {}
 
     def add(self, method: str, handler: Handler) -> MountedRoute:
@@ -73,18 +77,26 @@ class PathResource(web.AbstractResource):
     @property
     def canonical(self) -> str:
         """Return the path with the names of its parameters in braces."""
-        return self._model.canonical
+        return self._canonical
 
     @property
     def is_fixed(self) -> bool:
         """Return whether the path has no parameters."""
-        return self._pattern is None
+        return "{" not in self._canonical
+
+    @cached_property
+    def _model(self) -> web.Resource:
+        return _model(self._path)
+
+    @cached_property
+    def _pattern(self) -> Any:
+        return self._model.get_info()["pattern"]
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
         """Return the route of a request with its parameters, or None, and the methods that its path has here."""
         path = request.rel_url.path_safe
-        if self._pattern is None:
-            if path != self.canonical:
+        if self.is_fixed:
+            if path != self._canonical:
                 return None, set()
             parameters = {}
         elif match := self._pattern.fullmatch(path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from smartmob.kernel.http.resource import Handler as Handler
 from smartmob.kernel.http.resource import PathResource
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
+_PATTERN = re.compile(r"(?<=\w):(?:[^{}]|\{[^{}]*\})+(?=\})")  # the regular expression of a parameter, with its colon
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -120,20 +121,23 @@ def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.Abstra
         for route in table.routes:
             by_path.setdefault(route.path, []).append(route)
         for prefix in table.prefixes:
-            mounted |= _add(app, {prefix + path: routes for path, routes in by_path.items()})
+            mounted |= _add(app, by_path, prefix, prefix)
         if table.extra_prefixes is not None:
             # Behind a pattern the router tries paths in order, so a fixed segment must precede a parameter.
             ordered = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
-            mounted |= _add(
-                app, {f"/{{_extra_prefix:{table.extra_prefixes}}}{path[1:]}": by_path[path] for path in ordered}
-            )
+            ends = {path[1:]: by_path[path] for path in ordered}  # the prefix ends with the slash
+            mounted |= _add(app, ends, "/{_extra_prefix}", f"/{{_extra_prefix:{table.extra_prefixes}}}")
     return mounted
 
 
-def _add(app: web.Application, by_path: Mapping[str, Iterable[Route]]) -> dict[web.AbstractRoute, Route]:
+def _add(
+    app: web.Application, by_path: Mapping[str, Sequence[Route]], prefix: str, prefix_pattern: str
+) -> dict[web.AbstractRoute, Route]:
+    """Add the routes of paths behind a prefix, which is shown as `prefix`."""
     mounted: dict[web.AbstractRoute, Route] = {}
     for path, routes in by_path.items():
-        resource = PathResource(_pattern(path, any(route.rest for route in routes)))
+        pattern = prefix_pattern + _pattern(path, any(route.rest for route in routes))
+        resource = PathResource(pattern, prefix + _PATTERN.sub("", path))
         app.router.register_resource(resource)
         for route in routes:
             for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):

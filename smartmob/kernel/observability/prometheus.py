@@ -1,23 +1,15 @@
 """The metrics of the service in the text format of Prometheus.
 
-The service counts in plain numbers; they are converted to metrics only when GET /metrics is requested.
+The service counts in plain numbers; they are converted to metrics, and the library is imported, only when GET /metrics
+is requested.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple
-
-import prometheus_client
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from smartmob import __version__
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
@@ -27,32 +19,44 @@ from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
 from smartmob.kernel.workers.figures import added
 from smartmob.kernel.workers.worker_messages import Figures
 
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class _Collected(Collector):
-    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
-        self._collect = collect
+def _registry_of(*collects: Callable[[], Iterable[Metric]]) -> CollectorRegistry:
+    """Return a registry of the library with the metrics that these functions return."""
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.registry import Collector
 
-    def collect(self) -> Iterable[Metric]:
-        return self._collect()
+    class Collected(Collector):
+        def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+            self._collect = collect
 
-    def describe(self) -> Iterable[Metric]:
-        return ()
+        def collect(self) -> Iterable[Metric]:
+            return self._collect()
+
+        def describe(self) -> Iterable[Metric]:
+            return ()
+
+    made = CollectorRegistry()
+    for collect in collects:
+        made.register(Collected(collect))
+    return made
 
 
 class MetricsRegistry:
     """The registry of all metrics of the service."""
 
     def __init__(self) -> None:
-        self._registry = prometheus_client.CollectorRegistry()
+        self._collects: list[Callable[[], Iterable[Metric]]] = []
         self._figures_of_workers: Callable[[], Figures] | None = None
-        prometheus_client.ProcessCollector(registry=self._registry)
 
     def add(self, *collects: Callable[[], Iterable[Metric]]) -> None:
         """Add functions that return the present metrics; each is called for every request."""
-        for collect in collects:
-            self._registry.register(_Collected(collect))
+        self._collects += collects
 
     def add_figures(self, of_workers: Callable[[], Figures]) -> None:
         """Add the figures of the workers to those of this process from now on."""
@@ -61,7 +65,7 @@ class MetricsRegistry:
     def figures(self, gauges: Container[str]) -> Figures:
         """Return what grows in this process, and these gauges."""
         found = Figures({}, {})
-        for family in self._registry.collect():
+        for family in self._collect():
             grows = family.type in ("counter", "histogram") and not family.name.startswith("process_")
             if grows or family.name in gauges:
                 kept = found.counters if grows else found.gauges
@@ -70,15 +74,32 @@ class MetricsRegistry:
 
     def text(self) -> bytes:
         """Return all metrics in the text format, version 0.0.4."""
+        from prometheus_client import generate_latest
+
         if self._figures_of_workers is None:
-            return prometheus_client.generate_latest(self._registry)
-        figures, summed = self._figures_of_workers(), prometheus_client.CollectorRegistry()
-        summed.register(_Collected(lambda: _with_figures(self._registry.collect(), figures)))
-        return prometheus_client.generate_latest(summed)
+            return generate_latest(_registry_of(self._collect))
+        figures = self._figures_of_workers()
+        return generate_latest(_registry_of(lambda: _with_figures(self._collect(), figures)))
+
+    def _collect(self) -> Iterator[Metric]:
+        yield from self._of_process.collect()
+        for collect in self._collects:
+            yield from collect()
+
+    @cached_property
+    def _of_process(self) -> CollectorRegistry:
+        """Return the library's own registry of the figures of this process."""
+        from prometheus_client import CollectorRegistry, ProcessCollector
+
+        made = CollectorRegistry()
+        ProcessCollector(registry=made)
+        return made
 
 
 def _with_figures(families: Iterable[Metric], figures: Figures) -> Iterator[Metric]:
     """Yield the families of this process, with the figures of its workers added to them."""
+    from prometheus_client.samples import Sample
+
     of_workers = figures.counters | figures.gauges
     for family in families:
         own = [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]
@@ -92,6 +113,8 @@ def http_metrics(request_stats: RequestStats) -> Callable[[], Iterator[Metric]]:
     """Return a function that yields the metrics of finished requests."""
 
     def collect() -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
         info = GaugeMetricFamily("smartmob_info", "The running version.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -115,6 +138,8 @@ def writer_metrics(*writers: RowWriter[Any]) -> Callable[[], Iterator[Metric]]:
     """Return a function that yields the metrics of group commit."""
 
     def collect() -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
         for name, text in (
             ("rows", "Rows committed."),
             ("batches", "Commits."),
@@ -148,6 +173,8 @@ def gauges(read: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterator[Metric]
     """Return a function that yields the gauges that `read` returns; a gauge without a label has the only key ""."""
 
     def collect() -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
         for gauge in read():
             family = GaugeMetricFamily(gauge.name, gauge.text, labels=[gauge.label] if gauge.label else [])
             for key, value in gauge.values.items():
@@ -161,6 +188,8 @@ def auth_metrics(attempts: AttemptLimit) -> Callable[[], Iterator[Metric]]:
     """Return a function that yields the metrics of failed authentication attempts."""
 
     def collect() -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily
+
         text = "Wrong tokens, passwords and client ids; repetitions from one address count once."
         yield CounterMetricFamily("smartmob_auth_refused", text, value=attempts.refused)
         text = "Tokens, passwords and client ids that were not checked, after too many wrong ones from their address."
@@ -173,6 +202,8 @@ def task_metrics(tasks: TaskRegistry, lag: LoopLag) -> Callable[[], Iterator[Met
     """Return a function that yields the metrics of background tasks and of the event loop."""
 
     def collect() -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
         yield GaugeMetricFamily("smartmob_tasks", "Background tasks that are running.", value=len(tasks.names()))
         text = "The longest delay of a timer on the event loop in the last minute, in seconds."
         yield GaugeMetricFamily("smartmob_loop_lag_seconds", text, value=lag.worst)

@@ -11,6 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -49,10 +51,12 @@ from smartmob.turrets.hq.machine_events import (
 )
 from smartmob.turrets.hq.run_recorder import ResumableRun, RunRecorder
 from smartmob.turrets.hq.run_snapshot import RunSnapshot, RunStateChanged, RunStored
-from smartmob.turrets.hq.sockets import HeadquartersSockets
 from smartmob.turrets.hq.state_machine import HeadquartersStateMachine
 from smartmob.turrets.model import ENDED, Counters, Member
 from smartmob.turrets.protocol import MOST_TURRETS, encode_order
+
+if TYPE_CHECKING:
+    from smartmob.turrets.hq.sockets import HeadquartersSockets
 
 log = get_logger()
 
@@ -94,7 +98,8 @@ class Headquarters:
     ) -> None:
         self._name = name
         self._services = services
-        self._sockets = HeadquartersSockets(settings, insecure, self._receive)
+        self._settings = settings
+        self._insecure = insecure
         self._collector = ResultCollector(self._log_malformed)
         timeouts = Timeouts(settings.lost_after, settings.quiet, settings.drain, settings.wait)
         self._machine = HeadquartersStateMachine(name, timeouts)
@@ -112,6 +117,13 @@ class Headquarters:
         self._last_logged_at = float("-inf")
         self._evaluated_at = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
+
+    @cached_property
+    def _sockets(self) -> HeadquartersSockets:
+        """Return the sockets; ZeroMQ is imported with the first load test."""
+        from smartmob.turrets.hq.sockets import HeadquartersSockets
+
+        return HeadquartersSockets(self._settings, self._insecure, self._receive)
 
     # -- start and end --------------------------------------------------------------------------------------------
 
@@ -194,7 +206,7 @@ class Headquarters:
     @property
     def paused(self) -> bool:
         """Return whether results are not read, because too many rows wait."""
-        return self._sockets.paused
+        return bool(self._tasks) and self._sockets.paused
 
     def _run(self) -> RunState | None:
         if self._ended_run is not None:

@@ -9,7 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from yarl import URL
 
+from smartmob.app import build
 from smartmob.kernel.http.resource import PathResource
+from smartmob.settings import Settings
 
 
 async def _answer(_: web.Request) -> web.StreamResponse:
@@ -86,3 +88,12 @@ def test_the_resource_of_a_router_is_reused_by_its_path() -> None:
     assert resource.raw_match("/{name:[^/]+}") and not resource.raw_match("/{name}")
     with pytest.raises(TypeError, match="/prefix: "):
         resource.add_prefix("/prefix")
+
+
+def test_the_given_names_of_parameters_are_those_of_the_pattern(settings: Settings) -> None:
+    """The paths of the service are shown as aiohttp would show them; no pattern is compiled for that."""
+    resources = [each for each in build(settings).app.router.resources() if isinstance(each, PathResource)]
+    patterns = {each.canonical: each.get_info().get("formatter", each.canonical) for each in resources}
+    assert len(patterns) > 300
+    assert {shown: pattern for shown, pattern in patterns.items() if shown != pattern} == {}
+    assert [each.canonical for each in resources if each.is_fixed != ("path" in each.get_info())] == []
