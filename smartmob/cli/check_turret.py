@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import msgspec
 from smartmob.cli import printing
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import as_json
+from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.errors import InvalidInput
 
 _STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "not supported": "dim"}
@@ -62,7 +62,7 @@ def command(
         CheckOptions(command=turret_command, limit=timeout, target=not no_target, **options),
         lambda text: None if as_json else printing.say(text),
     )
-    checks = asyncio.run(_cancelled_by_signals(check))
+    checks = asyncio.run(_interruptible(check))
     if junit is not None:
         _write_junit(junit, turret_command, checks)
     failed = [one for one in checks if one.result == "failed"]
@@ -73,14 +73,11 @@ def command(
     return 1 if failed else 0
 
 
-async def _cancelled_by_signals(check: Any) -> Any:
-    """Run the check; SIGTERM and SIGHUP cancel it like CTRL-C, so that it leaves no folder."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+async def _interruptible(check: Any) -> Any:
+    """Run the check and return its result; a signal ends it like CTRL-C, so that it leaves no folder."""
     try:
-        return await check.run()
+        with cancelled_by_signals():
+            return await check.run()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

@@ -24,8 +24,8 @@ from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
 from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
-from smartmob.kernel.workers.figures import added
-from smartmob.kernel.workers.worker_messages import Figures
+from smartmob.kernel.workers.worker_messages import WorkerMetrics
+from smartmob.kernel.workers.worker_metrics import added
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,7 +46,7 @@ class MetricsRegistry:
 
     def __init__(self) -> None:
         self._registry = prometheus_client.CollectorRegistry()
-        self._figures_of_workers: Callable[[], Figures] | None = None
+        self._metrics_of_workers: Callable[[], WorkerMetrics] | None = None
         prometheus_client.ProcessCollector(registry=self._registry)
 
     def add(self, *collects: Callable[[], Iterable[Metric]]) -> None:
@@ -54,13 +54,13 @@ class MetricsRegistry:
         for collect in collects:
             self._registry.register(_Collected(collect))
 
-    def add_figures(self, of_workers: Callable[[], Figures]) -> None:
-        """Add the figures of the workers to those of this process from now on."""
-        self._figures_of_workers = of_workers
+    def add_workers(self, of_workers: Callable[[], WorkerMetrics]) -> None:
+        """Add the metrics of the workers to those of this process from now on."""
+        self._metrics_of_workers = of_workers
 
-    def figures(self, gauges: Container[str]) -> Figures:
+    def shared(self, gauges: Container[str]) -> WorkerMetrics:
         """Return what grows in this process, and these gauges."""
-        found = Figures({}, {})
+        found = WorkerMetrics({}, {})
         for family in self._registry.collect():
             grows = family.type in ("counter", "histogram") and not family.name.startswith("process_")
             if grows or family.name in gauges:
@@ -70,16 +70,16 @@ class MetricsRegistry:
 
     def text(self) -> bytes:
         """Return all metrics in the text format, version 0.0.4."""
-        if self._figures_of_workers is None:
+        if self._metrics_of_workers is None:
             return prometheus_client.generate_latest(self._registry)
-        figures, summed = self._figures_of_workers(), prometheus_client.CollectorRegistry()
-        summed.register(_Collected(lambda: _with_figures(self._registry.collect(), figures)))
+        metrics, summed = self._metrics_of_workers(), prometheus_client.CollectorRegistry()
+        summed.register(_Collected(lambda: _with_metrics(self._registry.collect(), metrics)))
         return prometheus_client.generate_latest(summed)
 
 
-def _with_figures(families: Iterable[Metric], figures: Figures) -> Iterator[Metric]:
-    """Yield the families of this process, with the figures of its workers added to them."""
-    of_workers = figures.counters | figures.gauges
+def _with_metrics(families: Iterable[Metric], metrics: WorkerMetrics) -> Iterator[Metric]:
+    """Yield the families of this process, with the metrics of its workers added to them."""
+    of_workers = metrics.counters | metrics.gauges
     for family in families:
         own = [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]
         if family.name in of_workers:
