@@ -35,7 +35,7 @@ _LONGEST_PATIENCE = 600  # seconds
 @click.option("--run-time", type=Number(0.5, 600), default=2.0, show_default=True, metavar="SECONDS",
               help="Least duration of the first run.")  # fmt: skip
 @click.option("--patience", type=Number(1, _LONGEST_PATIENCE), default=15.0, show_default=True,
-              metavar="SECONDS", help="Time that the turret has for each thing that it has to do.")  # fmt: skip
+              metavar="SECONDS", help="Time limit for each step of the turret.")  # fmt: skip
 @click.option("--timeout", type=Number(1, 3600), default=180.0, show_default=True, metavar="SECONDS",
               help="Time after which the check ends as failed.")  # fmt: skip
 @click.option("--no-target", is_flag=True, help="The transactions of the script do not ask for {url}.")
@@ -53,8 +53,8 @@ def command(
     variables TURRET_CONFIG, TURRET_TAR and so on. Options of check-turret come before COMMAND. Each transaction is to
     be one GET of {url}.
 
-    Ends with 0 if all rules are followed, 1 if one is broken, 2 if COMMAND cannot be started. Parts of the protocol
-    that a turret need not have are not supported, and no failure.
+    Ends with 0 if all rules are followed, 1 if one is broken, 2 if COMMAND cannot be started. Optional parts of the
+    protocol that are missing are listed as not supported, and are no failure.
     """
     from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
 

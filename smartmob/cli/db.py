@@ -196,14 +196,16 @@ async def _sizes(place: Any, tables: Any) -> tuple[dict[str, int], int]:
 
 @command.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace what is there, and do not mind others who are connected.")
+@click.option(
+    "--force", is_flag=True, help="Replace the tables that are there, also while other clients are connected."
+)
 @has_database
 @as_json
 def restore_command(file: Path, force: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Restore a backup, into a new data directory or an empty database.
 
-    Only rows are taken from the file, the tables are made anew: a file from elsewhere runs nothing. The whole of it is
-    one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked first. The service
+    Only rows are read from the file and the tables are created anew, so the file cannot run code. Everything happens in
+    one transaction: after a failure the database is unchanged. A FILE.sha256 beside it is checked first. The service
     that uses the database must be stopped.
     """
     from smartmob.distribution import DISTRIBUTOR

@@ -88,7 +88,7 @@ ROLES = {
         "timeline_spans",
         "usage",
     },
-    # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them. A
+    # Two versions are measured alternately: `sides` are the versions, `cleaner` removes what was made for them. A
     # bisection measures the commits of a history, in the order of the search.
     "experiments": {
         *("bisection", "bisection_report", "commit_history", "commit_search", "commit_environments"),
