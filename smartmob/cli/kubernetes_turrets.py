@@ -146,7 +146,7 @@ def _packed(project: Path, turret: Mapping[str, Any], temporary: Path) -> bytes:
 @asynccontextmanager
 async def _job(cluster: Cluster, plan: JobPlan) -> AsyncIterator[None]:
     """Create the Job and its Secret, and delete both at the end of the block, also when that is cancelled."""
-    kubernetes_job.secret(plan)  # a fault of the project is told before anything is created
+    kubernetes_job.secret(plan)  # a fault of the project is reported before anything is created
     try:
         uid = await asyncio.shield(asyncio.to_thread(cluster.create_job, kubernetes_job.job(plan)))
         await asyncio.shield(asyncio.to_thread(cluster.create_secret, kubernetes_job.secret(plan, uid)))
