@@ -83,7 +83,7 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
 def _turret_keys(path: Path) -> Any:
     """Check that the list of turret keys can be read, contains keys, and can be written by its owner only."""
     from smartmob.kernel.maintenance.checks import Finding
-    from smartmob.turrets.hq.authenticator import read_keys
+    from smartmob.turrets.hq.key_list import read_keys
 
     name = "keys of turrets"
     try:

@@ -32,7 +32,7 @@ from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, SettingsError, SmartmobError
 from smartmob.turrets.model import ENDED
-from smartmob.turrets.project import CONFIG, find_config
+from smartmob.turrets.project_archive import CONFIG, find_config
 
 _SEARCH_ALONE = (
     "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"

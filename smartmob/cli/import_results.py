@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import click
 
-from smartmob.cli import import_files, printing, report_sources
-from smartmob.cli.import_files import Rows, Survey
+from smartmob.cli import import_files, printing, report_rows, report_sources
+from smartmob.cli.import_files import Survey
+from smartmob.cli.report_rows import Rows
 from smartmob.cli.report_sources import Found, NotAReport, Problem
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
@@ -159,7 +160,7 @@ async def _import(
     """Read a file of a run and send what is not stored yet; without a client only read it. Raises InvalidInput."""
     with (
         report_sources.opened(found, forced) as file,
-        import_files.rows_of(file, options, survey.rows_of(found, file)) as rows,
+        report_rows.rows_of(file, options, survey.rows_of(found, file)) as rows,
     ):
         result.name, result.summary = file.name, rows.summary
         if result.run is not None and isinstance(rows, ReportRows):

@@ -47,6 +47,7 @@ ROLES = {
             "deliverer",
             "evaluator",
             "host_observer",
+            "mail_addresses",
             "mailer",
             "observation",
             "observers",
@@ -110,7 +111,7 @@ ROLES = {
     # turrets.
     "turrets": {
         *("capacity", "conditions", "conformance", "har_script", "host_load", "hq", "load_plan", "names", "outcomes"),
-        *("project", "report", "result_files", "scripting", "slices", "turret"),
+        *("project", "project_archive", "report", "result_files", "scripting", "slices", "turret"),
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {
