@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure_rate(run: Run, options: argparse.Namespace) -> Section:
-    """Send results to each candidate, in turns; the rate is that from the first PUSH to the last committed row."""
+    """Send results to each candidate, alternately; the rate is that from the first PUSH to the last committed row."""
     rates: dict[str, list[float]] = {}
     missing = 0
     with run.place() as folder, _headquarters(folder) as service:

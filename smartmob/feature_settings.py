@@ -295,12 +295,12 @@ class AlertsSettings:
     secret_file: Path | None = setting(
         None, "File with the secret by which webhooks to receivers of these settings are signed."
     )
-    tick: float = setting(10.0, "Seconds between two looks at the subjects of rules.", low=0.05, high=3600)
+    tick: float = setting(10.0, "Seconds between two evaluations of the rules.", low=0.05, high=3600)
     settle: float = setting(
         60.0, "Seconds without a further measure after which a test run is judged.", low=0, high=3600
     )
     group_wait: float = setting(
-        5.0, "Seconds that a notification waits for others, with which it is sent as one message.", low=0, high=3600
+        5.0, "Seconds that a notification waits for others, to be sent with them as one message.", low=0, high=3600
     )
     timeout: float = setting(15.0, "Seconds that one attempt to send a message may take.", low=0.1, high=600)
     keep_days: float = setting(

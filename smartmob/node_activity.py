@@ -1,4 +1,4 @@
-"""The programs and the running jobs of this machine, as its service is told of them."""
+"""The programs and the running jobs of this machine, as they are reported to its service."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Settings:
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     workers: int = setting(
-        1, "Processes that take in and list measures and samples; with 1 the service is one process.", low=1, high=16
+        1, "Processes that receive and list measures and samples; with 1 the service is one process.", low=1, high=16
     )
     data_dir: Path = setting(
         Path(),
@@ -89,7 +89,7 @@ class Settings:
     )
     viewers: int = setting(
         1_000,
-        "Clients at the same time that watch a console, a load test, a job or the pages, or run a command over HTTP.",
+        "Concurrent clients that watch a console, a load test, a job or the pages, or run a command over HTTP.",
         low=1,
     )
     viewers_by_address: int = setting(500, "Clients that watch from one address (an IPv6 /64 counts as one).", low=1)

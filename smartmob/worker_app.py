@@ -46,7 +46,7 @@ from smartmob.kernel.workers.forker import Forker
 from smartmob.kernel.workers.owner_access import WorkerClients
 from smartmob.kernel.workers.owner_link import Handle, OwnerLink
 from smartmob.kernel.workers.pool import WorkerPool
-from smartmob.kernel.workers.worker_messages import Figures, Welcome
+from smartmob.kernel.workers.worker_messages import Welcome, WorkerMetrics
 from smartmob.metrics import feature as metrics
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored, VerdictsOutdated
 from smartmob.settings import Settings
@@ -81,7 +81,7 @@ def owner(
     )  # fmt: skip
     service.bus.subscribe(HostRegistered, lambda event: found.forget(event.host))
     service.app.middlewares.append(pool.middleware)
-    service.metrics.add_figures(pool.figures)
+    service.metrics.add_workers(pool.metrics)
     service.readiness.add("workers", pool.check, quiet=True)
     return service, pool
 
@@ -112,9 +112,9 @@ class Worker(msgspec.Struct, frozen=True):
         handlers: dict[type, Handle] = dict.fromkeys(TO_WORKERS, nothing)
         return handlers | {HostRegistered: forget, HostRemoved: forget, TokensChanged: load_tokens}
 
-    def figures(self) -> Figures:
-        """Return the figures of this process that count for the service."""
-        return self.metrics.figures(SUMMED_GAUGES)
+    def shared_metrics(self) -> WorkerMetrics:
+        """Return the metrics of this process that count for the service."""
+        return self.metrics.shared(SUMMED_GAUGES)
 
     async def drain(self, seconds: float) -> None:
         """Close the WebSockets, and wait until all active requests are answered, at most `seconds`."""
@@ -206,7 +206,7 @@ async def work(
             link.share(worker.bus, FROM_WORKERS)
             link.ready()
             ordered = await link.follow(
-                worker.bus, worker.attempts, worker.handlers(), worker.figures,
+                worker.bus, worker.attempts, worker.handlers(), worker.shared_metrics,
                 lambda: server.reload_certificate(certificate),
             )  # fmt: skip
             if not ordered:

@@ -1,4 +1,4 @@
-"""The programs and running jobs of a machine, as its service is told of them, and as that one shows them."""
+"""The programs and running jobs of a machine, as they are reported to its service, and as that one shows them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ import socket
 from smartmob.alerts import routes
 from smartmob.alerts.deliverer import Deliverer
 from smartmob.alerts.evaluator import Evaluator
-from smartmob.alerts.mailer import Mailer, MailServer, parse_server
+from smartmob.alerts.mail_addresses import MailServer, parse_server
+from smartmob.alerts.mailer import Mailer
 from smartmob.alerts.observers import Observers
 from smartmob.alerts.rule_lines import parse_receiver, parse_rule
 from smartmob.alerts.service import AlertsService

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from smartmob.alerts import conditions, mailer, payloads, webhook
+from smartmob.alerts import conditions, mail_addresses, payloads, webhook
 from smartmob.alerts.evaluator import Evaluator
 from smartmob.alerts.model import (
     Alert,
@@ -204,7 +204,7 @@ def _rule(name: str, new: NewRule, source: Source) -> Rule:
 def _receiver(name: str, new: NewReceiver, source: Source) -> Receiver:
     is_mail = new.address.startswith("mailto:")
     if is_mail:
-        mailer.addresses(new.address)
+        mail_addresses.addresses(new.address)
     else:
         webhook.check_address(new.address)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
-import os
 import socket
 import ssl
 from datetime import UTC
@@ -24,6 +23,7 @@ from smartmob.alerts import payloads
 from smartmob.alerts.model import Message, Receiver, one_line
 from smartmob.errors import InvalidInput, SmartmobError
 from smartmob.kernel.http.address_filter import ForbiddenAddress, create_socket
+from smartmob.kernel.http.connection_faults import connection_fault
 from smartmob.kernel.runtime import clock
 
 MAX_ANSWER_BYTES = 2_048
@@ -160,25 +160,14 @@ class WebhookSender:
         return create_socket(address)
 
     def _reason(self, error: Exception) -> str:
-        match error:
-            case TimeoutError():
-                return f"no answer within {self._timeout:g} s"
-            case aiohttp.ClientConnectorDNSError():
-                return f"the host {error.host!r} is unknown"
-            case aiohttp.ClientSSLError():
-                return one_line(f"no secure connection: {error}")
-            case aiohttp.ClientConnectorError(os_error=ForbiddenAddress() as cause):
-                return str(cause.strerror)
-            case aiohttp.ClientConnectorError(os_error=cause):
-                return f"no connection: {os.strerror(cause.errno) if cause.errno else cause}"
-            case aiohttp.ServerDisconnectedError():
-                return "the receiver closed the connection without an answer"
-            case aiohttp.ClientPayloadError():
-                return "the connection ended before the answer was complete"
-            case aiohttp.ClientResponseError():
-                return "the answer is not valid HTTP"
-            case OSError():
-                return one_line(error.strerror or type(error).__name__)
+        if isinstance(error, TimeoutError):
+            return f"no answer within {self._timeout:g} s"
+        if (fault := connection_fault(error, "receiver")) is not None:
+            return one_line(fault)
+        if isinstance(error, aiohttp.ClientResponseError):
+            return "the answer is not valid HTTP"
+        if isinstance(error, OSError):
+            return one_line(error.strerror or type(error).__name__)
         return type(error).__name__  # texts of other errors may contain the address, which is secret
 
 

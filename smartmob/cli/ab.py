@@ -1,4 +1,4 @@
-"""`smartmob ab`: two versions of a project are measured in turns, until each test is known to be slower or not."""
+"""`smartmob ab`: two versions of a project are measured alternately, until each test is known to be slower or not."""
 
 from __future__ import annotations
 
@@ -67,23 +67,25 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.option("--python", metavar="PATH",
               help="Python of an environment that has what the tests of both sides need.")  # fmt: skip
 @click.option("--install", multiple=True, metavar="WORD",
-              help="Also install this in the environments that are made; repeatable.")  # fmt: skip
+              help="Argument of `pip install` for the environments that are made; repeatable.")  # fmt: skip
 @click.option("--witness", type=click.Choice(("clock", "instructions", "both")), default="both", show_default=True,
-              help="Measure times, count instructions (by Valgrind), or count what is left open.")  # fmt: skip
+              help="Measure times, count instructions (with Valgrind), or count only what times leave "
+              "undecided.")  # fmt: skip
 @click.option("--duet", is_flag=True,
               help="Run both sides at once, each on a core of its own; needs four processors.")  # fmt: skip
 @click.option("--min-effect", default="3%", show_default=True, metavar="SHARE", callback=share,
-              help="Smaller changes do not count.")  # fmt: skip
+              help="Ignore smaller changes.")  # fmt: skip
 @click.option("--max-time", default="10m", show_default=True, metavar="DURATION", help="Stop after this time.")
 @click.option("--max-pairs", type=click.IntRange(1, 10_000), default=200, show_default=True,
-              help="Stop after so many pairs of runs.")  # fmt: skip
+              help="Stop after this number of pairs of runs.")  # fmt: skip
 @click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_alarms,
-              help="End with 1 on: slower, memory (more of it), undecided, busy (a machine). Repeatable.")  # fmt: skip
+              help="End with 1 if there is any: slower, memory (more memory), undecided, busy (the machine). "
+              "Repeatable.")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(experiment_formats.FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--all", "everything", is_flag=True, help="Also show the tests without a change in the table.")
-@click.option("--seed", type=click.IntRange(0), help="Draw the orders and the hash seeds from this number.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the random orders and of the hash seeds.")
 @click.option("--priority/--no-priority", default=True, show_default=True,
               help="Raise the priority of the tests where that is allowed.")  # fmt: skip
 @click.option("--selftest", is_flag=True,
@@ -109,11 +111,11 @@ def command(
     selftest: bool,
     destination: Destination | None,
 ) -> int:
-    """Tell which tests are slower in HEAD than in BASE, by measuring both in turns on this machine.
+    """Show which tests are slower in HEAD than in BASE, by measuring both alternately on this machine.
 
-    BASE and HEAD are git revisions, folders or wheels. What follows `--` goes to pytest. Only tests that are not
-    decided run again. CTRL-C shows the verdicts so far. It ends with 0, with 1 if --fail-on applies, with 2 if a word
-    or an option is wrong, and with 130 after CTRL-C.
+    BASE and HEAD are git revisions, folders or wheels. Arguments after `--` go to pytest. Only undecided tests run
+    again. CTRL-C shows the verdicts so far. Exit codes: 0, 1 if --fail-on applies, 2 for a wrong argument, 130 after
+    CTRL-C.
     """
     if commands and (len(commands) != _SIDES_COUNT or words):
         raise click.UsageError("--command is given twice, for base and head, and without other words")

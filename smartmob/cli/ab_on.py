@@ -55,7 +55,7 @@ def with_machine(command: Callable[..., int]) -> Callable[..., int]:
     @click.option("--on", metavar="MACHINE",
                   help="Measure on a node of --server, or on the machine of the `service`.")  # fmt: skip
     @click.option("--smartmob", "program", metavar="COMMAND", default="smartmob", show_default=True,
-                  help="With --on: the command there.")  # fmt: skip
+                  help="With --on: the command that starts smartmob there.")  # fmt: skip
     @click.option("--from-input", is_flag=True, hidden=True)  # the far end of --on
     @wraps(command)
     def run(*, on: str | None, program: str, from_input: bool, **given: Any) -> int:

@@ -25,7 +25,7 @@ from smartmob.kernel.runtime import clock
 _API = "/api/v1/alerts"
 _SEVERITIES = ("critical", "warning", "info")
 
-replace = click.option("--replace", is_flag=True, help="Replace the one of this name.")
+replace = click.option("--replace", is_flag=True, help="Replace a rule or receiver of this name.")
 
 
 @click.group("alerts", cls=CommandGroup)
@@ -38,7 +38,7 @@ def command() -> None:
 @as_json
 @with_rest_client
 async def ls(rest: RestClient, check: bool, as_json: bool) -> None:
-    """List what fires, and what is bad but not yet for long enough."""
+    """List the alerts that fire and those that are pending: true, but not yet for long enough."""
     found = await rest.get(_API)
     if as_json:
         printing.print_json(found)
@@ -58,7 +58,7 @@ async def ls(rest: RestClient, check: bool, as_json: bool) -> None:
 
 @command.command()
 @click.option("--last", default="7d", show_default=True, metavar="SPAN", help="How far back: 90s, 15m, 6h or 14d.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000), help="At most so many.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000), help="Alerts to list.")
 @as_json
 @with_rest_client
 async def history(rest: RestClient, last: str, limit: int, as_json: bool) -> None:
@@ -86,9 +86,11 @@ async def history(rest: RestClient, last: str, limit: int, as_json: bool) -> Non
 @click.argument("condition")
 @click.option("--on", "subjects", multiple=True, metavar="PATTERN", help="Subject, such as rack*; repeatable.")
 @click.option("--to", "receivers", multiple=True, metavar="RECEIVER", help="Receiver; repeatable.  [default: all]")
-@click.option("--severity", type=click.Choice(_SEVERITIES), default="warning", show_default=True, help="How bad it is.")
-@click.option("--repeat", metavar="SPAN", help="Tell a firing alert again after 1h, 1d, …; without it, once.")
-@click.option("--no-resolved", is_flag=True, help="Do not tell the end of an alert.")
+@click.option(
+    "--severity", type=click.Choice(_SEVERITIES), default="warning", show_default=True, help="Severity of its alerts."
+)
+@click.option("--repeat", metavar="SPAN", help="Notify again every 1h, 1d, … while the alert fires; without it, once.")
+@click.option("--no-resolved", is_flag=True, help="Send no notification when an alert ends.")
 @replace
 @with_rest_client
 async def add(
@@ -212,7 +214,7 @@ async def silence(
 
 
 @command.command()
-@click.option("--failed", is_flag=True, help="Only those that were given up.")
+@click.option("--failed", is_flag=True, help="Only notifications that were given up.")
 @as_json
 @with_rest_client
 async def messages(rest: RestClient, failed: bool, as_json: bool) -> None:
@@ -250,8 +252,14 @@ def receiver() -> None:
 @receiver.command("add")
 @click.argument("name")
 @click.argument("address")
-@click.option("--format", "form", type=click.Choice(("json", "slack")), default="json", help="Form of a webhook.")
-@click.option("--secret-file", type=click.Path(path_type=Path), help="File with the secret by which it is signed.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("json", "slack")),
+    default="json",
+    help="Format of the messages to a webhook.",
+)
+@click.option("--secret-file", type=click.Path(path_type=Path), help="File with the secret that signs its messages.")
 @replace
 @with_rest_client
 async def receiver_add(

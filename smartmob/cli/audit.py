@@ -28,7 +28,7 @@ async def command(
 ) -> None:
     """List who has changed what, where and when, newest first.
 
-    It has commands, programs, transfers, tokens and nodes, with their outcome. Results that are sent are not in it.
+    It lists commands, programs, transfers, tokens and nodes, with their outcome, but not the results that clients send.
     """
     asked: dict[str, Any] = {name: value for name, value in (("node", node), ("who", who)) if value is not None}
     if since is not None:

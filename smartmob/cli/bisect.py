@@ -65,18 +65,18 @@ class _BisectOptions(msgspec.Struct, frozen=True):
               help="Measure a program, run in the folder of each commit, instead of a test.")  # fmt: skip
 @click.option("--python", metavar="PATH", help="Python of an environment that has what the test needs.")
 @click.option("--install", multiple=True, metavar="WORD",
-              help="Also install this in the environments that are made; repeatable.")  # fmt: skip
+              help="Argument of `pip install` for the environments that are made; repeatable.")  # fmt: skip
 @click.option("--witness", type=click.Choice(("clock", "instructions", "both")), default="both", show_default=True,
-              help="Measure times, count instructions, or count what the clock leaves open.")  # fmt: skip
+              help="Measure times, count instructions, or count only what times leave undecided.")  # fmt: skip
 @click.option("--min-effect", default="3%", show_default=True, metavar="SHARE", callback=share,
-              help="Smaller differences of GOOD and BAD do not count.")  # fmt: skip
+              help="Ignore smaller differences between GOOD and BAD.")  # fmt: skip
 @click.option("--max-time", default="30m", show_default=True, metavar="DURATION", help="Stop after this time.")
 @click.option("--max-pairs", type=click.IntRange(1, 10_000), default=200, show_default=True,
-              help="Stop measuring a commit after so many pairs of runs.")  # fmt: skip
+              help="Stop measuring a commit after this number of pairs of runs.")  # fmt: skip
 @click.option("--first-parent", is_flag=True, help="Of merges, follow the first parent only.")
 @click.option("--skip", multiple=True, metavar="REVISION", help="Do not measure this commit or range; repeatable.")
-@click.option("--json", "as_json", is_flag=True, help="Print a document of JSON.")
-@click.option("--seed", type=click.IntRange(0), help="Draw the orders and the hash seeds from this number.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the random orders and of the hash seeds.")
 @click.option("--priority/--no-priority", default=True, show_default=True,
               help="Raise the priority of the test where that is allowed.")  # fmt: skip
 def command(
@@ -98,10 +98,10 @@ def command(
 ) -> int:
     """Find the commit between GOOD and BAD that made TEST slower, or faster.
 
-    Each commit that is tried is measured in turns with GOOD, as by `smartmob ab`. Commits that cannot be built, or on
-    which TEST does not pass, are skipped. One wrong answer does not lead to a wrong commit. CTRL-C prints the commits
-    that are left. It ends with 0 when the commit was found (or those that cannot be told apart), with 1 when it was
-    not, with 2 if a word or an option is wrong, and with 130 after CTRL-C.
+    Each commit that is tried is measured alternately with GOOD, as by `smartmob ab`. Commits that cannot be built, or
+    on which TEST does not pass, are skipped. One wrong answer does not lead to a wrong commit. CTRL-C prints the
+    commits that are left. Exit codes: 0 if the commit was found (or those that cannot be told apart), 1 if not, 2 for a
+    wrong argument, 130 after CTRL-C.
     """
     if (program is None) == (not words):
         raise click.UsageError("give a TEST, as tests/test_x.py::test_y, or --command")
@@ -159,7 +159,7 @@ async def _bisect(options: _BisectOptions) -> tuple[BisectionReport, bool]:
 
 @dataclass(slots=True)
 class _Measurer:
-    """Measures commits in turns with the good one."""
+    """Measures commits alternately with the good one."""
 
     options: _BisectOptions
     here: Path

@@ -121,15 +121,19 @@ class CapacityOptions(msgspec.Struct, frozen=True):
 
 _FURTHER = {
     "start_rate": ("10", "RATE", "The lowest rate to try, in transactions per second."),
-    "max_rate": ("10000", "RATE", "The highest rate to try; nothing above is fired."),
+    "max_rate": ("10000", "RATE", "The highest rate to try."),
     "growth": ("2", "FACTOR", "Factor between the rates until the conditions break."),
-    "resolution": ("5%", "SHARE", "Distance of the rates that held and did not, at which the search ends."),
-    "repeats": ("3", "COUNT", "Steps at the rate that is reported, to confirm it."),
-    "step_time": ("10s", "TIME", "Time of a step that counts."),
-    "step_warm_up": ("2s", "TIME", "Time of a step before, at the same rate."),
+    "resolution": ("5%", "SHARE", "End when the lowest rate that failed is this close to the highest that held."),
+    "repeats": ("3", "COUNT", "Number of steps that confirm the reported rate."),
+    "step_time": ("10s", "TIME", "Duration of each step."),
+    "step_warm_up": ("2s", "TIME", "Warm-up before each step, at the same rate."),
     "cool_down": ("2s", "TIME", "Time without load after a step."),
     "max_time": ("15m", "TIME", "Time after which the search ends with the result so far."),
-    "target_host": (None, "NAME", "Machine of the target, as it reports to the service, to tell whose limit it was."),
+    "target_host": (
+        None,
+        "NAME",
+        "Machine of the target, by its name in the service, to decide whose limit was reached.",
+    ),
 }
 """The further options: default, metavar and help. Without --find-capacity none of them may be given."""
 
@@ -150,7 +154,9 @@ def with_capacity_options(command: F) -> F:
     for name, (usual, metavar, text) in reversed(_FURTHER.items()):
         shown = f"  [default: {usual}]" if usual is not None else ""
         flag = f"--{name.replace('_', '-')}"
-        run = click.option(flag, f"capacity_{name}", metavar=metavar, help=f"Of a search: {text}{shown}")(run)
+        run = click.option(
+            flag, f"capacity_{name}", metavar=metavar, help=f"With {OPTION}: {text[0].lower()}{text[1:]}{shown}"
+        )(run)
     return run  # type: ignore[return-value]  # click keeps the type of what it decorates
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import msgspec
 from smartmob.cli import printing
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import as_json
+from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.errors import InvalidInput
 
 _STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow", "not supported": "dim"}
@@ -35,7 +35,7 @@ _LONGEST_PATIENCE = 600  # seconds
 @click.option("--run-time", type=Number(0.5, 600), default=2.0, show_default=True, metavar="SECONDS",
               help="Least duration of the first run.")  # fmt: skip
 @click.option("--patience", type=Number(1, _LONGEST_PATIENCE), default=15.0, show_default=True,
-              metavar="SECONDS", help="Time that the turret has for each thing that it has to do.")  # fmt: skip
+              metavar="SECONDS", help="Time limit for each step of the turret.")  # fmt: skip
 @click.option("--timeout", type=Number(1, 3600), default=180.0, show_default=True, metavar="SECONDS",
               help="Time after which the check ends as failed.")  # fmt: skip
 @click.option("--no-target", is_flag=True, help="The transactions of the script do not ask for {url}.")
@@ -53,8 +53,8 @@ def command(
     variables TURRET_CONFIG, TURRET_TAR and so on. Options of check-turret come before COMMAND. Each transaction is to
     be one GET of {url}.
 
-    Ends with 0 if all rules are followed, 1 if one is broken, 2 if COMMAND cannot be started. Parts of the protocol
-    that a turret need not have are not supported, and no failure.
+    Ends with 0 if all rules are followed, 1 if one is broken, 2 if COMMAND cannot be started. Optional parts of the
+    protocol that are missing are listed as not supported, and are no failure.
     """
     from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
 
@@ -62,7 +62,7 @@ def command(
         CheckOptions(command=turret_command, limit=timeout, target=not no_target, **options),
         lambda text: None if as_json else printing.say(text),
     )
-    checks = asyncio.run(_cancelled_by_signals(check))
+    checks = asyncio.run(_interruptible(check))
     if junit is not None:
         _write_junit(junit, turret_command, checks)
     failed = [one for one in checks if one.result == "failed"]
@@ -73,14 +73,11 @@ def command(
     return 1 if failed else 0
 
 
-async def _cancelled_by_signals(check: Any) -> Any:
-    """Run the check; SIGTERM and SIGHUP cancel it like CTRL-C, so that it leaves no folder."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+async def _interruptible(check: Any) -> Any:
+    """Run the check and return its result; a signal ends it like CTRL-C, so that it leaves no folder."""
     try:
-        return await check.run()
+        with cancelled_by_signals():
+            return await check.run()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

@@ -51,7 +51,7 @@ async def _on_hosts(
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
 @click.option("--keep", is_flag=True, help="Keep the job when this command ends: by a closed pipe, TERM or HUP.")
 @click.option(
-    "-d", "--detach", is_flag=True, help="Start the job without input, tell how to come back, and end at once."
+    "-d", "--detach", is_flag=True, help="Start the job without input, print how to follow it, and end at once."
 )
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @with_answer_timeout
@@ -63,10 +63,10 @@ async def exec_command(
     """Run a command on a machine, pass input and output, and end with its exit code.
 
     One word is a command line for the shell of the machine, several are a program and its arguments. CTRL-C interrupts
-    the command; a second CTRL-C detaches and prints how to come back. A signal N gives the exit code 128 + N.
+    the command; a second CTRL-C detaches and prints how to follow the job. A signal N gives the exit code 128 + N.
 
     The job is ended when the reader of the output closes it, as `head` does, and when this command gets TERM or HUP.
-    With --keep it goes on.
+    With --keep it continues.
 
     --on runs it on nodes, or on services at other addresses. On several machines it gets no input, and each line begins
     with its machine.
@@ -217,7 +217,7 @@ def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
 async def output_command(rest: RestClient, job: int, follow: bool, offset: int, stream: str | None) -> int | None:
     """Print the output of a job, from its beginning or from a byte on.
 
-    Both streams are printed to standard output, in their order. With --stream only one is, if the job was started by
+    Both streams are printed to standard output, in their order. --stream selects one, if the job was started by
     `smartmob exec` or `smartmob run`, which tell them apart.
     """
     asked = {"from": offset, "follow": str(follow).lower(), **({"stream": stream} if stream else {})}

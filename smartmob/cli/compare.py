@@ -82,10 +82,9 @@ async def command(
 
     BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one. `run:`, `commit:` or `session:`
     before it says which. `latest` is the newest run and `latest~1` the one before. Without BASE it is the last run of
-    another commit on the branch of HEAD, as the tag pipeline_branch says. A test must be slower in two
-    runs in a row to be called slower; before that it is maybe slower, so run again. It ends with 0, with 1 if --fail-on
-    applies or there is no run of a name, with 2 if an option is wrong or a name means
-    several runs, and with 3 if the server does not answer.
+    another commit on the branch of HEAD, as the tag pipeline_branch says. A test must be slower in two runs in a row to
+    be called slower; before that it is maybe slower, so run again. Exit codes: 0, 1 if --fail-on applies or a run does
+    not exist, 2 for a wrong option or an ambiguous name, 3 if the server does not answer.
     """
     note = None
     if base is None:

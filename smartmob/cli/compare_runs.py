@@ -52,7 +52,7 @@ def _option(key: str) -> str:
 @click.argument("first", metavar="A")
 @click.argument("others", metavar="B...", nargs=-1, required=True)
 @click.option("--skip", type=Number(0, 31 * 86_400), default=0.0, metavar="SECONDS",
-              help="Leave out so many seconds at the begin of each run, for its warm-up.")  # fmt: skip
+              help="Exclude this number of seconds at the start of each run, for its warm-up.")  # fmt: skip
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes of latencies and rates.")  # fmt: skip
 @click.option("--fail-on", multiple=True, metavar="WORD[,WORD…]", callback=_words,
@@ -76,9 +76,9 @@ async def command(
 ) -> int:
     """Compare each of the load tests B... with A (ids of runs, or "last").
 
-    Latencies of successes, rate and errors of each timer are judged by spans of seconds of both runs, since seconds
-    that follow each other are no independent measurements. It ends with 0, with 1 if --fail-on applies or there
-    is no such run, with 2 for a wrong option or the same run twice, and with 3 if the server does not answer.
+    Latencies of successes, rate and errors of each timer are judged by spans of seconds of both runs, because
+    consecutive seconds are not independent measurements. Exit codes: 0, 1 if --fail-on applies or a run
+    does not exist, 2 for a wrong option or the same run twice, 3 if the server does not answer.
     """
     base = await run_lookup.find_run(rest, first)
     found = []

@@ -50,20 +50,20 @@ def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
     from smartmob.kernel.db.cluster_status import cluster_status
     from smartmob.kernel.maintenance import tables
 
-    async def use(place: Any) -> int:
-        connection = await place.database.connect()
+    async def use(target: Any) -> int:
+        connection = await target.database.connect()
         try:
-            status = await tables.status(connection, place.migrations)
+            status = await tables.status(connection, target.migrations)
             cluster = await cluster_status(connection, PLACEMENTS)
         finally:
             await connection.close()
-        replica = await _replica(place.database)
+        replica = await _replica(target.database)
         good = not status.missing and status.wrong is None
         if as_json:
-            known = {"database": place.name, "serving": place.serving, **msgspec.to_builtins(status)}
+            known = {"database": target.name, "serving": target.serving, **msgspec.to_builtins(status)}
             printing.print_json({**known, "replica": replica, "cluster": msgspec.to_builtins(cluster)})
         else:
-            _print_status(place, status, {} if cluster is None else cluster.table_bytes, replica)
+            _print_status(target, status, {} if cluster is None else cluster.table_bytes, replica)
             if cluster is not None:
                 db_cluster.print_cluster(cluster)
         return 0 if good else 1
@@ -86,9 +86,9 @@ def _of_replica(replica: Mapping[str, Any]) -> str:
     return str(replica["problem"] or f"{replica['behind_seconds']:.1f} s behind")
 
 
-def _print_status(place: Any, status: Any, distributed: Mapping[str, int], replica: Mapping[str, Any] | None) -> None:
+def _print_status(target: Any, status: Any, distributed: Mapping[str, int], replica: Mapping[str, Any] | None) -> None:
     """Print the state of a database; `distributed` are the bytes of tables of which the database itself has no rows."""
-    backup, embedded = status.backup, " with a service running on it" if place.serving else ""
+    backup, embedded = status.backup, " with a service running on it" if target.serving else ""
     missing = f", missing: {', '.join(status.missing)} (smartmob db migrate)" if status.missing else ""
     last = "none that was made by smartmob db dump"
     if backup is not None:
@@ -98,7 +98,7 @@ def _print_status(place: Any, status: Any, distributed: Mapping[str, int], repli
         "",
         ("", ""),
         (
-            ("database", f"{place.name}{embedded}"),
+            ("database", f"{target.name}{embedded}"),
             ("PostgreSQL", status.server),
             ("size", printing.size(status.bytes)),
             ("migrations", f"{status.applied} applied{missing}"),
@@ -130,17 +130,17 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
     from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.db import migrations
 
-    async def use(place: Any) -> None:
-        connection = await place.database.connect()
+    async def use(target: Any) -> None:
+        connection = await target.database.connect()
         try:
-            done = await migrations.apply(connection, place.migrations, DISTRIBUTOR)
+            done = await migrations.apply(connection, target.migrations, DISTRIBUTOR)
         finally:
             await connection.close()
         if as_json:
-            printing.print_json({"applied": done, "migrations": len(place.migrations)})
+            printing.print_json({"applied": done, "migrations": len(target.migrations)})
         else:
             said = f"{counted(done, 'migration')} applied" if done else "nothing to do"
-            printing.say(f"{said}: all {len(place.migrations)} are in {place.name}")
+            printing.say(f"{said}: all {len(target.migrations)} are in {target.name}")
 
     return run(config, flags, use, make=True)
 
@@ -161,10 +161,10 @@ def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: 
         raise SettingsError("a backup on standard output needs a pipe or a file there, and has no room for --json")
     path = None if file == "-" else Path(file or f"smartmob-{clock.local(clock.now()):%Y%m%d-%H%M%S}.dump")
 
-    async def use(place: Any) -> None:
+    async def use(target: Any) -> None:
         with printing.progress() as bar:
             task = bar.add_task("looking", total=None)
-            sizes, total = await _sizes(place, tables)
+            sizes, total = await _sizes(target, tables)
             bar.update(task, total=total)
             seen: set[str] = set()
 
@@ -173,7 +173,7 @@ def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: 
                 done = sum(sizes.get(name, 0) for name in seen if name != table)
                 bar.update(task, completed=done, description=f"{table or 'structure'} ({printing.size(written)})")
 
-            made = await backup.dump(place, path, sys.stdout.buffer, show)
+            made = await backup.dump(target, path, sys.stdout.buffer, show)
             bar.update(task, completed=total, description="done")
         if as_json:
             printing.print_json(msgspec.to_builtins(made))
@@ -183,11 +183,11 @@ def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: 
     return run(config, flags, use)
 
 
-async def _sizes(place: Any, tables: Any) -> tuple[dict[str, int], int]:
+async def _sizes(target: Any, tables: Any) -> tuple[dict[str, int], int]:
     """Return the bytes of each table and partition, and their sum, for the progress."""
-    connection = await place.database.connect()
+    connection = await target.database.connect()
     try:
-        sizes = await tables.sizes(connection, place.migrations)
+        sizes = await tables.sizes(connection, target.migrations)
     finally:
         await connection.close()
     return sizes, sum(sizes.values())
@@ -195,25 +195,27 @@ async def _sizes(place: Any, tables: Any) -> tuple[dict[str, int], int]:
 
 @command.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace what is there, and do not mind others who are connected.")
+@click.option(
+    "--force", is_flag=True, help="Replace the tables that are there, also while other clients are connected."
+)
 @has_database
 @as_json
 def restore_command(file: Path, force: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Restore a backup, into a new data directory or an empty database.
 
-    Only rows are taken from the file, the tables are made anew: a file from elsewhere runs nothing. The whole of it is
-    one transaction: after a failure the database is as it was. A FILE.sha256 beside it is checked first. The service
+    Only rows are read from the file and the tables are created anew, so the file cannot run code. Everything happens in
+    one transaction: after a failure the database is unchanged. A FILE.sha256 beside it is checked first. The service
     that uses the database must be stopped.
     """
     from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.maintenance import restore
     from smartmob.stored_features import PARTITIONS
 
-    async def use(place: Any) -> None:
+    async def use(target: Any) -> None:
         with printing.progress() as bar:
             task = bar.add_task("checking", total=None)
             done = await restore.restore(
-                place,
+                target,
                 file,
                 PARTITIONS,
                 force=force,
@@ -224,7 +226,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
         if as_json:
             printing.print_json(msgspec.structs.asdict(done))
         else:
-            printing.say(f"{_restored(done)} into {place.name}" + _replaced(done))
+            printing.say(f"{_restored(done)} into {target.name}" + _replaced(done))
 
     return run(config, flags, use, make=True)
 
@@ -239,17 +241,17 @@ def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
     """
     from smartmob.kernel.maintenance import tables
 
-    async def use(place: Any) -> None:
-        connection = await place.database.connect()
+    async def use(target: Any) -> None:
+        connection = await target.database.connect()
         try:
-            before = await tables.tables(connection, place.migrations)
+            before = await tables.tables(connection, target.migrations)
             with printing.progress() as bar:
                 task = bar.add_task("", total=len(before))
                 for table in before:
                     bar.update(task, description=table.name)
                     await connection.execute(f"VACUUM (ANALYZE) {table.quoted}")
                     bar.advance(task)
-            after = {table.name: table for table in await tables.tables(connection, place.migrations)}
+            after = {table.name: table for table in await tables.tables(connection, target.migrations)}
         finally:
             await connection.close()
         _print_vacuumed(before, after, as_json)

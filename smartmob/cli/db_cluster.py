@@ -42,10 +42,10 @@ def distribute_command(shards: int | None, dry_run: bool, as_json: bool, config:
     from smartmob.distribution import PLACEMENTS
     from smartmob.kernel.db import citus
 
-    async def use(place: Any) -> None:
-        connection = await place.database.connect()
+    async def use(target: Any) -> None:
+        connection = await target.database.connect()
         try:
-            await citus.require_ready(connection, place.migrations)
+            await citus.require_ready(connection, target.migrations)
             steps = await citus.plan(connection, PLACEMENTS)
             if not dry_run:
                 with citus.one_line():
@@ -56,14 +56,14 @@ def distribute_command(shards: int | None, dry_run: bool, as_json: bool, config:
         if as_json:
             printing.print_json({"dry_run": dry_run, "tables": [_described(step) for step in steps]})
         elif not steps:
-            printing.say(f"nothing to do: all tables are where they belong in {place.name}")
+            printing.say(f"nothing to do: all tables are where they belong in {target.name}")
         elif dry_run:
             rows = [tuple(_described(step).values()) for step in steps]
             printing.print_table(
                 "", ("Table", "Placement", "Key", ">To move"), [(*r[:3], printing.size(r[3])) for r in rows]
             )
         else:
-            printing.say(f"{counted(len(steps), 'table')} distributed over the nodes of {place.name}")
+            printing.say(f"{counted(len(steps), 'table')} distributed over the nodes of {target.name}")
 
     return run(config, flags, use)
 
@@ -116,10 +116,10 @@ def rebalance_command(dry_run: bool, block_writes: bool, as_json: bool, config: 
     """
     from smartmob.kernel.db import citus
 
-    async def use(place: Any) -> None:
-        connection = await place.database.connect()
+    async def use(target: Any) -> None:
+        connection = await target.database.connect()
         try:
-            await citus.require_ready(connection, place.migrations)
+            await citus.require_ready(connection, target.migrations)
             with citus.one_line():
                 moves = await citus.moves(connection)
                 if moves and not dry_run:
@@ -129,7 +129,7 @@ def rebalance_command(dry_run: bool, block_writes: bool, as_json: bool, config: 
         if as_json:
             printing.print_json({"dry_run": dry_run, "moves": [asdict(move) for move in moves]})
         elif not moves:
-            printing.say(f"nothing to move: the shards of {place.name} are even")
+            printing.say(f"nothing to move: the shards of {target.name} are even")
         elif dry_run:
             _print_moves(moves)
         else:

@@ -35,7 +35,7 @@ _RUN_WINDOW_SECONDS = 120
 @click.option("--no-open", is_flag=True, help="Do not open the console in a browser.")
 @click.option("--once", is_flag=True, help="End after the summary instead of staying until CTRL-C.")
 @click.option("--with-plugin", is_flag=True, help="Also measure a real suite with the pytest-monitor plugin.")
-@click.option("--keep", is_flag=True, hidden=True, help="Stay until CTRL-C, as it does without this option.")
+@click.option("--keep", is_flag=True, hidden=True, help="Stay until CTRL-C; this is the default.")
 def command(no_open: bool, once: bool, with_plugin: bool, keep: bool) -> None:
     """Start a service with examples, show what it says of them, and open its console in a browser, until CTRL-C.
 

@@ -33,9 +33,9 @@ _STYLES = {"good": "green", "warning": "yellow", "bad": "bold red"}
 @as_json
 @with_settings
 def command(server: str | None, config: Path | None, on: tuple[str, ...], as_json: bool, **flags: Any) -> int:
-    """Check whether a service can run here, and tell what to do where it cannot.
+    """Check whether a service can run here, and say what to do if it cannot.
 
-    Takes the options of `smartmob serve`, to look with the same ones: ports, data directory, disk, files of secrets,
+    Takes the options of `smartmob serve`, and checks with them: ports, data directory, disk, files of secrets,
     database, programs, file descriptors, clock. It changes nothing. Ends with 1 when something is bad.
 
     With --on it checks nodes, as the service of --server or SMARTMOB_SERVER sees them: whether they are connected and
@@ -83,7 +83,7 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
 def _turret_keys(path: Path) -> Any:
     """Check that the list of turret keys can be read, contains keys, and can be written by its owner only."""
     from smartmob.kernel.maintenance.checks import Finding
-    from smartmob.turrets.hq.authenticator import read_keys
+    from smartmob.turrets.hq.key_list import read_keys
 
     name = "keys of turrets"
     try:

@@ -26,7 +26,7 @@ from smartmob.turrets.capacity.model import SearchRequest, SearchResult, SearchS
 from smartmob.turrets.capacity.search import CapacitySearch
 from smartmob.turrets.capacity.step_evaluation import StepLoad, cannons_needed, evaluate_step
 from smartmob.turrets.model import ENDED
-from smartmob.turrets.project import find_config
+from smartmob.turrets.project_archive import find_config
 from smartmob.turrets.protocol import RATES_PROTOCOL, TERMINATED
 
 SEARCHES = "/capacity-searches"

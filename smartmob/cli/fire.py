@@ -32,7 +32,7 @@ from smartmob.cli.server_options import with_rest_client
 from smartmob.client.http import RestClient
 from smartmob.errors import InvalidInput, SettingsError, SmartmobError
 from smartmob.turrets.model import ENDED
-from smartmob.turrets.project import CONFIG, find_config
+from smartmob.turrets.project_archive import CONFIG, find_config
 
 _SEARCH_ALONE = (
     "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
@@ -51,19 +51,19 @@ class RunFailed(SmartmobError):
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION",
               help="End with 1 if it is met: 'p99>200ms', 'errors>1%', 'TIMER:avg>1s'; repeatable.")  # fmt: skip
 @click.option("-o", "--report", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write the report there.")  # fmt: skip
+              help="Write the report to this file.")  # fmt: skip
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write the conditions as JUnit XML there.")  # fmt: skip
+              help="Write the conditions as JUnit XML to this file.")  # fmt: skip
 @click.option("--on", "services", metavar="MACHINES", multiple=True,
               help="Bring the project's turrets to these machines, and remove them at the end: HOST:PORT,... of "
               "services, or nodes by NAME,... or label=KEY[=VALUE],... or all; repeatable.")  # fmt: skip
-@click.option("--hq-address", metavar="HOST", help="Where turrets brought with --on find the headquarters.")
+@click.option("--hq-address", metavar="HOST", help="Address at which turrets of --on reach the headquarters.")
 @click.option("--lease", metavar="DURATION", default=f"{LEASE_SECONDS:g}s", show_default=True,
-              help="Machines of --on remove turrets when this command is gone for so long.")  # fmt: skip
+              help="With --on: remove the turrets when this command has been silent for this long.")  # fmt: skip
 @click.option(
     WARM_UP,
     metavar="DURATION",
-    help="Leave out the first seconds of the run, such as 30s, of all figures; 0s for none.",
+    help="Exclude the first part of the run, such as 30s, from all statistics; 0s excludes nothing.",
 )
 @with_capacity_options
 @with_cluster_options

@@ -43,10 +43,10 @@ def _names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tup
               help="Copy this header although it may have a secret; repeatable.")  # fmt: skip
 @click.option("--think/--no-think", default=True, show_default=True, help="Wait between requests as recorded.")
 @click.option("--most-think", type=Number(0, 86_400), default=10.0, show_default=True, metavar="SECONDS",
-              help="Wait at most so long between two requests.")  # fmt: skip
+              help="The longest wait between two requests.")  # fmt: skip
 @click.option("--cannons", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Users.")
 @click.option("--run-time", type=Number(1, LONGEST_RUN_SECONDS), default=30, show_default=True, metavar="SECONDS",
-              help="How long it fires.")  # fmt: skip
+              help="Duration of the load.")  # fmt: skip
 def command(
     recording: Path,
     folder: Path,

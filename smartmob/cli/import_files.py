@@ -3,75 +3,18 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import msgspec
 
 from smartmob.cli import report_sources
+from smartmob.cli.report_rows import rows_of
 from smartmob.cli.report_sources import STANDARD_INPUT, Found, OpenReport, Problem
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import run_groups
-from smartmob.metrics.report_files.import_summary import ImportSummary
-from smartmob.metrics.report_files.pymon import PymonFile
 from smartmob.metrics.report_files.run_groups import ReadReport
-from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows, ReportSource
+from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows
 from smartmob.metrics.session_tags import RUN_TAG
-
-_READ_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, AttributeError)
-"""Errors of a reader on a file with unexpected content."""
-
-
-class Rows(Protocol):
-    """The content of a file as rows for the REST API."""
-
-    summary: ImportSummary
-
-    def contexts(self) -> Iterator[dict[str, Any]]:
-        """Yield contexts."""
-
-    def sessions(self) -> Iterator[dict[str, Any]]:
-        """Yield sessions."""
-
-    def counts(self) -> dict[str, int]:
-        """Return the number of metrics by session hash."""
-
-    def metrics(self, session_h: str, offset: int) -> Iterator[bytes]:
-        """Yield the metrics of a session as lines of JSON, beginning with number `offset`."""
-
-
-@contextmanager
-def rows_of(file: OpenReport, options: ImportOptions, read: ReportRows | None = None) -> Iterator[Rows]:
-    """Yield the rows of a file, or those that were `read` before. Raises InvalidInput."""
-    if read is not None:
-        yield read
-        return
-    try:
-        if file.format_ is None:
-            database = PymonFile(file.path)
-            if options.given():
-                said = f"{', '.join(options.given())}: a database names its sessions itself; use `smartmob tests retag`"
-                database.summary.remarks.add("unused option", said)
-        else:
-            source = ReportSource(_short_name(file.name), file.digest, file.modified)
-            report = ReportRows(file.format_.open(file.path), source, options)
-    except (InvalidInput, OSError):
-        raise
-    except sqlite3.Error as error:
-        raise InvalidInput(f"cannot be read: {error}") from None
-    except _READ_ERRORS as error:
-        raise InvalidInput(f"cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:300]})") from error
-    if file.format_ is not None:
-        yield report
-        return
-    with closing(database):
-        yield database
-
-
-def _short_name(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2] or name
 
 
 class Survey(msgspec.Struct):

@@ -85,8 +85,8 @@ class LoadFile(msgspec.Struct):
 
 @click.command("import-results")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|-...")
-@click.option("--format", "forced", type=click.Choice(result_formats.NAMES), help="Format of the files, if it is not "
-              "found.")  # fmt: skip
+@click.option("--format", "forced", type=click.Choice(result_formats.NAMES),
+              help="Format of the files, if it is not recognised.")  # fmt: skip
 @click.option("--name", default="", help="Name of the run; the default is that of the file.")
 @click.option("--fail-if", "conditions", multiple=True, metavar="CONDITION",
               help="End with 1 if a run meets it: 'p99>200ms', 'errors>1%', 'TIMER:avg>1s'; repeatable.")  # fmt: skip
@@ -108,7 +108,7 @@ async def command(
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Store results of other load testing tools as runs, with the report, conditions and comparison of one's own.
+    """Store results of other load testing tools as runs, which have reports, conditions and comparisons like any run.
 
     Reads JMeter's JTL (CSV and XML), k6's JSON and CSV, Vegeta's JSON and CSV (of `vegeta encode`), and the tables that
     Locust writes with --csv, which are one run together. Files may be packed with gzip. A file that was imported before

@@ -10,8 +10,9 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from smartmob.cli import import_files, printing, report_sources
-from smartmob.cli.import_files import Rows, Survey
+from smartmob.cli import import_files, printing, report_rows, report_sources
+from smartmob.cli.import_files import Survey
+from smartmob.cli.report_rows import Rows
 from smartmob.cli.report_sources import Found, NotAReport, Problem
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
@@ -75,16 +76,16 @@ def _start_time(_: click.Context, parameter: click.Parameter, value: str | None)
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, metavar="FILE|FOLDER|PATTERN|-...")
 @click.option("--format", "forced", type=click.Choice(formats.NAMES), metavar="FORMAT",
-              help=f"Format of the files, if it is not found: {', '.join(formats.NAMES)}.")  # fmt: skip
+              help=f"Format of the files, if it is not recognised: {', '.join(formats.NAMES)}.")  # fmt: skip
 @click.option("--scm-ref", default="", metavar="COMMIT", help="Commit that the report is about.")
 @click.option("--tag", "tags", multiple=True, metavar="NAME=VALUE", help="Tag of the session; repeatable.")
 @click.option("--component", default="", help="Component of the tests.")
-@click.option("--machine", default="", metavar="NAME", help="Machine that measured, whatever the report says.")
+@click.option("--machine", default="", metavar="NAME", help="Machine that measured, instead of the one in the report.")
 @click.option(
     "--started-at",
     metavar="TIME",
     callback=_start_time,
-    help="Begin of the run, in ISO 8601; without a zone in local time.",
+    help="Start of the run in ISO 8601; local time if it has no offset.",
 )
 @click.option("--dry-run", is_flag=True, help="Only read: say what would be stored, and ask no service.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if anything was not understood.")
@@ -158,7 +159,7 @@ async def _import(
     """Read a file of a run and send what is not stored yet; without a client only read it. Raises InvalidInput."""
     with (
         report_sources.opened(found, forced) as file,
-        import_files.rows_of(file, options, survey.rows_of(found, file)) as rows,
+        report_rows.rows_of(file, options, survey.rows_of(found, file)) as rows,
     ):
         result.name, result.summary = file.name, rows.summary
         if result.run is not None and isinstance(rows, ReportRows):

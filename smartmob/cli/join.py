@@ -47,8 +47,9 @@ _PATH = click.Path(path_type=Path)
 def command(url: str, config: Path | None, **given: Any) -> None:
     """Make this machine a node of the service at URL until CTRL-C, SIGINT or SIGTERM.
 
-    Programs and commands run here as the service asks. While the service is away they go on, and what happened is
-    delivered later. Settings of programs and commands are those of `smartmob serve`, as SMARTMOB_* or in --config.
+    Programs and commands run here as the service asks. They continue while the service cannot be reached, and their
+    results are delivered later. Settings of programs and commands are those of `smartmob serve`, as SMARTMOB_* or in
+    --config.
     """
     from smartmob.kernel.subprocesses import umask
 
@@ -125,7 +126,7 @@ async def _run(settings: Settings, access_log: Any) -> None:
 
 
 async def _refusal(work: Awaitable[None]) -> SmartmobError | None:
-    """Return the reason for which a task ends, which is told in one line, and not logged as a failure."""
+    """Return the reason for which a task ends, which is printed in one line, and not logged as a failure."""
     try:
         await work
     except SmartmobError as error:

@@ -61,7 +61,7 @@ def allow(file: Path, key: str, name: str) -> None:
 @click.argument("turret")
 def revoke(file: Path, turret: str) -> None:
     """Remove the TURRET with this public key or name from the list in FILE; it is rejected a second later."""
-    from smartmob.turrets.hq.authenticator import KEY_LENGTH, read_keys
+    from smartmob.turrets.hq.key_list import KEY_LENGTH, read_keys
 
     gone = [key for key, name in read_keys(file).items() if turret in (key, name)]
     if not gone:
@@ -76,7 +76,7 @@ def revoke(file: Path, turret: str) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def list_keys(file: Path) -> None:
     """Print the keys and names of the turrets in the list FILE."""
-    from smartmob.turrets.hq.authenticator import read_keys
+    from smartmob.turrets.hq.key_list import read_keys
 
     for key, name in read_keys(file).items():
         click.echo(f"{key} {name}".rstrip())
@@ -96,7 +96,7 @@ def public(file: Path) -> None:
 
 def _allow(file: Path, key: str, name: str) -> None:
     """Add a key to a list unless it is there already."""
-    from smartmob.turrets.hq.authenticator import is_key, read_keys
+    from smartmob.turrets.hq.key_list import is_key, read_keys
     from smartmob.turrets.protocol import printable
 
     if not is_key(key):

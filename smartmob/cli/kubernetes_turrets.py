@@ -83,13 +83,13 @@ def with_cluster_options(command: F) -> F:
 
     for option in reversed((
         click.option("--kubernetes", is_flag=True, help="Run the turrets as pods of a Job, on the cluster of kubectl."),
-        click.option("--namespace", default="default", show_default=True, help="With --kubernetes: where the Job is."),
+        click.option("--namespace", default="default", show_default=True, help="With --kubernetes: its namespace."),
         click.option(
             "--image", default=f"smartmob:{__version__}", show_default=True, help="With --kubernetes: their image."
         ),
         click.option("--pods", type=click.IntRange(1, _MOST_PODS), metavar="N",
                      help="With --kubernetes: turrets in all.  [default: one of each of PROJECT]"),
-        click.option("--render", is_flag=True, help="With --kubernetes: print the Secret and the Job, and do nothing."),
+        click.option("--render", is_flag=True, help="With --kubernetes: print the Secret and the Job, create nothing."),
     )):  # fmt: skip
         run = option(run)
     return run  # type: ignore[return-value]  # click keeps the type of what it decorates
@@ -145,7 +145,7 @@ def _packed(project: Path, turret: Mapping[str, Any], temporary: Path) -> bytes:
 @asynccontextmanager
 async def _job(cluster: Cluster, plan: JobPlan) -> AsyncIterator[None]:
     """Create the Job and its Secret, and delete both at the end of the block, also when that is cancelled."""
-    kubernetes_job.secret(plan)  # a fault of the project is told before anything is created
+    kubernetes_job.secret(plan)  # a fault of the project is reported before anything is created
     try:
         uid = await asyncio.shield(asyncio.to_thread(cluster.create_job, kubernetes_job.job(plan)))
         await asyncio.shield(asyncio.to_thread(cluster.create_secret, kubernetes_job.secret(plan, uid)))

@@ -51,9 +51,9 @@ def _address(_: click.Context, __: click.Parameter, text: str) -> str:
 @click.command("new-project", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
 @click.option("--url", default="http://127.0.0.1:8080/health", show_default=True, callback=_address,
-              help="What the script asks for.")  # fmt: skip
+              help="URL that the script requests.")  # fmt: skip
 @click.option("--run-time", type=Number(1, LONGEST_RUN_SECONDS), default=30, show_default=True, metavar="SECONDS",
-              help="How long it fires.")  # fmt: skip
+              help="Duration of the load.")  # fmt: skip
 def new_project(folder: Path, url: str, run_time: float) -> None:
     """Create the folder NAME with a project: config.json and test_scripts/v_user.py, ready to be fired."""
     if folder.exists():

@@ -45,7 +45,8 @@ def warm_up_query(text: str | None) -> dict[str, str]:
 @click.option("-o", "--output", "target", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the page there; the default is report-RUN.html.")  # fmt: skip
 @click.option(WARM_UP, metavar="DURATION",
-              help="Leave out the first seconds, such as 30s or 0s, instead of the warm-up of the run.")  # fmt: skip
+              help="Exclude the first part of the run, such as 30s or 0s, instead of the run's own "
+              "warm-up.")  # fmt: skip
 @with_rest_client
 async def report(rest: RestClient, run: str, against: str | None, target: Path | None, warm_up: str | None) -> None:
     """Write the report of RUN (its id, or "last") as one self-contained page."""

@@ -18,7 +18,7 @@ from smartmob.cli.project_package import with_config
 from smartmob.cli.temporary_service import trial
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.errors import StartupError
-from smartmob.turrets.project import find_config
+from smartmob.turrets.project_archive import find_config
 
 _OWN_PORTS = ("--hq", "--hq-publish-port", "0", "--hq-rc-port", "0", "--hq-external-port", "0")
 _SUFFIXES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")

@@ -28,7 +28,7 @@ _NOT_FOUND_STATUS = 404
 _SECTIONS = {
     "Tests": {
         "tests": ("smartmob.cli.tests:command", "Results of test suites: list, show, import, export."),
-        "ab": ("smartmob.cli.ab:command", "Measure two versions in turns, and tell which tests became slower."),
+        "ab": ("smartmob.cli.ab:command", "Measure two versions alternately, and show which tests became slower."),
         "bisect": ("smartmob.cli.bisect:command", "Find the commit that made a test slower or faster."),
         "experiments": ("smartmob.cli.experiments:command", "Stored results of the command ab: list, show, send."),
         "compare": ("smartmob.cli.compare:command", "Show which tests became slower, and which only vary as usual."),
@@ -74,14 +74,14 @@ _SECTIONS = {
             "Try the script of a load test: one user, no headquarters.",
         ),
         "turret": ("smartmob.cli.turret:command", "Run a turret, which fires for a headquarters."),
-        "keys": ("smartmob.cli.keys:command", "Keys that encrypt what turrets and their headquarters send."),
+        "keys": ("smartmob.cli.keys:command", "Keys that encrypt the messages of turrets and headquarters."),
         "pack-turrets": ("smartmob.cli.load_project:pack_turrets", "Make the packages of a project's turrets."),
         "check-turret": ("smartmob.cli.check_turret:command", "Check whether a program follows the turret protocol."),
     },
     "Service": {
         "serve": ("smartmob.cli.serve:command", "Run the service."),
         "demo": ("smartmob.cli.demo:command", "Show the service with examples, in the browser, until CTRL-C."),
-        "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and tell what to do."),
+        "doctor": ("smartmob.cli.doctor:command", "Check whether a service can run here, and say what to do."),
         "install-service": ("smartmob.cli.install_service:command", "Have systemd start the service or the agent."),
         "token": ("smartmob.cli.token:command", "Tokens with a role: add, list, revoke."),
         "audit": ("smartmob.cli.audit:command", "Show who has changed what, where and when."),

@@ -96,10 +96,10 @@ async def label(rest: RestClient, name: str, labels: tuple[str, ...]) -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--undo", is_flag=True, help="Let the node get new work again.")
+@click.option("--undo", is_flag=True, help="Send new work to the node again.")
 @with_rest_client
 async def drain(rest: RestClient, name: str, undo: bool) -> None:
-    """Give a node no new work by label; what runs there goes on."""
+    """Send no new work by label to a node; what runs there continues."""
     async with _meant(rest, name):
         await rest.patch(_path(name), {"drained": not undo})
     printing.say(f"{name} gets {'new work again' if undo else 'no new work by label'}.")
@@ -109,7 +109,7 @@ async def drain(rest: RestClient, name: str, undo: bool) -> None:
 @click.argument("name")
 @with_rest_client
 async def rm(rest: RestClient, name: str) -> None:
-    """Remove a node; its key is not valid any more."""
+    """Remove a node; its key becomes invalid."""
     async with _meant(rest, name):
         await rest.delete(_path(name))
     printing.say(f"The node {name} is removed.")

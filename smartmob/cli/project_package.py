@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.project import CONFIG
+from smartmob.turrets.project_archive import CONFIG
 
 _LEFT_OUT = ("results", "__pycache__", "templates")
 _MAX_PACKAGE_BYTES = 12 * 1024 * 1024

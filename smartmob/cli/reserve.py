@@ -28,16 +28,18 @@ _SHOWN_NAMES_COUNT = 10
 @click.command("reserve")
 @click.argument("node", default="", metavar="[NODE]")
 @click.option("--for", "span", default="30m", show_default=True, metavar="DURATION", help="How long, at most 7 days.")
-@click.option("--reason", default="", help="The reason that others are told.")
-@click.option("--wait", default=None, metavar="DURATION", help="Wait this long for a machine that others have.")
+@click.option("--reason", default="", help="Reason that other clients see.")
+@click.option(
+    "--wait", default=None, metavar="DURATION", help="Wait this long for a machine that others have reserved."
+)
 @as_json
 @with_rest_client
 async def command(rest: RestClient, node: str, span: str, reason: str, wait: str | None, as_json: bool) -> None:
-    """Reserve a machine: programs, jobs and load tests of others are refused there until the end.
+    """Reserve a machine: programs, jobs and load tests of other clients are refused there.
 
-    Without NODE it is the machine of the service. What runs there goes on, and is listed. The reservation is that of
-    the token; with the service's own token, or without any, set SMARTMOB_RESERVATION to the id that is printed, in the
-    shells that shall use the machine. The same command again prolongs it.
+    Without NODE it is the machine of the service. Work that runs there continues, and is listed. The reservation
+    belongs to the token of this command; with the service's own token, or without a token, set SMARTMOB_RESERVATION to
+    the printed id in each shell that uses the machine. Repeat the command to extend the reservation.
     """
     seconds = duration_seconds("--for", span)
     patience = 0.0 if wait is None else duration_seconds("--wait", wait)

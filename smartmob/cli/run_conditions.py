@@ -17,7 +17,7 @@ from smartmob.cli.project_package import with_config
 from smartmob.errors import SettingsError
 from smartmob.turrets.conditions import KEY, OPTION, PlannedCondition, planned, results_of
 from smartmob.turrets.model import ConditionConfig
-from smartmob.turrets.project import CONFIG, find_config
+from smartmob.turrets.project_archive import CONFIG, find_config
 
 _SOURCE = f"{CONFIG}: {KEY}"
 _MARKS = {"passed": "ok", "failed": "FAILED", "open": "open"}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import re
 import select
 import stat
-from collections.abc import AsyncGenerator
 
 STREAM = "-"
 """The name of standard input or output as a source or target."""
 
-_READ_BYTES = 256 * 1024
+READ_BYTES = 256 * 1024
 _PIPE_BYTES = 4096
 """Bytes that a pipe takes without blocking once it can be written, see PIPE_BUF in pipe(7)."""
 _OWN = re.compile(r"/(?:dev/fd|proc/self/fd)/(\d+)")
@@ -100,53 +98,3 @@ async def write_all(descriptor: int, data: bytes) -> None:
             rest = rest[os.write(descriptor, rest if quick else rest[:_PIPE_BYTES]) :]
         except BlockingIOError:
             await ready(descriptor, write=True)
-
-
-class PipeReader:
-    """Reads a stream to its end; `offset` is not possible, because what was read is gone."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.size = 0
-        self._descriptor = descriptor
-        self._digest = hashlib.sha256()
-
-    @property
-    def sha256(self) -> bytes:
-        """Return the digest of the bytes that were read so far."""
-        return self._digest.digest()
-
-    async def parts(self, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
-        """Yield the content, in parts with their offsets."""
-        assert offset == 0
-        while True:
-            await ready(self._descriptor, write=False)
-            try:
-                data = os.read(self._descriptor, _READ_BYTES)
-            except BlockingIOError:
-                continue
-            if not data:
-                return
-            self._digest.update(data)
-            start, self.size = self.size, self.size + len(data)
-            yield start, data
-
-
-class PipeWriter:
-    """Writes received content to a stream."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._digest = hashlib.sha256()
-
-    @property
-    def sha256(self) -> bytes:
-        """Return the digest of the bytes that were written."""
-        return self._digest.digest()
-
-    async def write(self, data: bytes) -> None:
-        """Write `data`; raises OSError."""
-        await write_all(self._descriptor, data)
-        self._digest.update(data)
-
-    async def flush(self) -> None:
-        """Do nothing: all data is written at once."""

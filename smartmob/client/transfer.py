@@ -22,7 +22,7 @@ from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.safe_paths import SafePath
-from smartmob.client.streams import PipeReader, PipeWriter
+from smartmob.client.stream_pipes import PipeReader, PipeWriter
 from smartmob.commands import tree_entries
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
 from smartmob.commands.partial_file import PartialFile, part_name

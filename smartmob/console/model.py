@@ -87,7 +87,7 @@ class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine that has joined, or another service, with its programs and running jobs as it has told them last."""
+    """A machine that has joined, or another service, with the programs and running jobs that it has reported last."""
 
     name: str
     labels: dict[str, str]

@@ -64,7 +64,7 @@ def duet_processors() -> tuple[int, int]:
     if len(found) < _FEWEST_TO_PIN_COUNT or not hasattr(os, "sched_setaffinity"):
         raise InvalidInput(
             f"--duet needs {_FEWEST_TO_PIN_COUNT} processors, and this process may use {len(found)}: both sides and "
-            "all other programs would share them; without --duet the sides run in turns"
+            "all other programs would share them; without --duet the sides run alternately"
         )
     siblings = {each: _text(_CPU / f"cpu{each}/topology/thread_siblings_list") or str(each) for each in found}
     return separate_cores(siblings)

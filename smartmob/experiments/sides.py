@@ -91,7 +91,7 @@ class Side(msgspec.Struct, frozen=True):
         return sorted(name for name in found if name.isidentifier() and not name.startswith("test"))
 
     def report(self) -> SideReport:
-        """Return what people are told about this side."""
+        """Return the notes about this side, for people."""
         return SideReport(self.given, self.kind, self.commit, "" if self.python is None else self.python.version)
 
 

@@ -131,9 +131,9 @@ def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
     if time is None:
         raise InvalidInput.at("time", "this field is required: seconds since 1970")
     values = _read_values(data)
-    for place, alias in _ALIASES:
+    for index, alias in _ALIASES:
         if (value := getattr(data, alias)) is not None:
-            values = (*values[:place], value, *values[place + 1 :])
+            values = (*values[:index], value, *values[index + 1 :])
     for value in (time, *values):
         # Comparisons with a NaN are false.
         if value is not None and not 0 <= value < VALUE_BOUND:
@@ -143,7 +143,7 @@ def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
 
 
 _read_values: Callable[[SampleData], tuple[float | None, ...]] = attrgetter(*NAMES)
-_ALIASES = [(place, alias) for place, field in enumerate(FIELDS) for alias in reversed(field.aliases)]
+_ALIASES = [(index, alias) for index, field in enumerate(FIELDS) for alias in reversed(field.aliases)]
 
 
 def _out_of_range(time: float, values: tuple[float | None, ...]) -> InvalidInput:

@@ -34,7 +34,7 @@ _Seconds = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
 MAX_LINE = 300
 """Characters of a text in the activity of a node; longer ones are cut by the node."""
 MOST_SHOWN = 500
-"""Programs and jobs of a node that the service is told of; a message of the link has space for more."""
+"""Programs and jobs that a node reports to the service; a message of the link has space for more."""
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +128,7 @@ class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node as it is stored. `service` is the id of the service that holds its connection, or None.
 
-    `activity` is what the node has told last.
+    `activity` is what the node has reported last.
     """
 
     name: str

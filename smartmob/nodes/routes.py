@@ -206,7 +206,7 @@ def _management(h: _Handlers) -> tuple[Route, ...]:
             "/nodes/{name}",
             h.remove,
             "remove_node",
-            "Remove a node; its key is not valid any more.",
+            "Remove a node; its key becomes invalid.",
             {204: Answer("The node was removed."), 404: _NOT_FOUND},
         ),
     )

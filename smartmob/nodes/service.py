@@ -157,7 +157,7 @@ class NodesService:
         raise NotFound(f"there is no other service {name.removeprefix(SERVICE_PREFIX)} on this database")
 
     async def keep_activity(self, link: Link, activity: NodeActivity) -> None:
-        """Record what a node has told of its programs and jobs. Raises Unavailable."""
+        """Record the programs and jobs that a node has reported. Raises Unavailable."""
         link.activity = activity
         await self._store.set_activity(link.node, activity)
 

@@ -56,7 +56,7 @@ class NodeStore:
         await self._database.fetch(self._sql["connected"], name, self._services.id, now, _json(facts))
 
     async def set_activity(self, name: str, activity: NodeActivity) -> None:
-        """Record what a node has told of its programs and jobs."""
+        """Record the programs and jobs that a node has reported."""
         await self._database.fetch(self._sql["set_activity"], name, _json(activity))
 
     async def touch(self, names: Sequence[str], now: datetime) -> None:

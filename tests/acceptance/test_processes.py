@@ -233,7 +233,7 @@ async def test_a_thousand_processes_run_with_the_usual_limit_of_open_files(
         assert service.memory_info().rss < 400 * 1024 * 1024
         await asyncio.gather(*(client.delete(f"app.web.{number}") for number in range(programs)))
         assert await client.states() == {}
-        # A last keeper is left, which waits for the next program.
+        # A last subreaper is left, which waits for the next program.
         await until(lambda: len(living(started)) == 1)
         assert [psutil.Process(pid).ppid() for pid in living(started)] == [watchdog]
         assert set(limit.read_text().split()) == {"1024"}

@@ -15,9 +15,9 @@ import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult
 
-from smartmob.alerts.mailer import Mailer, MailServer, addresses, compose, parse_server
+from smartmob.alerts.mail_addresses import MailServer
+from smartmob.alerts.mailer import Mailer, compose
 from smartmob.alerts.webhook import DeliveryFailed
-from smartmob.errors import InvalidInput, SettingsError
 from tests.alerts.samples import alert, message, receiver
 
 TEAM = receiver("team", "mailto:ann@example.com,bob@example.com", format="mail")
@@ -175,43 +175,3 @@ def test_no_name_adds_a_header(subject: str) -> None:
     assert parsed["To"] == "ann@example.com" and parsed["Bcc"] is None
     body = parsed.get_body()
     assert body is not None and subject.isprintable() == (subject[:400] in body.get_content().replace("\n", ""))
-
-
-def test_mail_addresses_are_read() -> None:
-    """Several addresses are separated by commas."""
-    assert addresses("mailto:ann@example.com,bob+x@example.com") == ["ann@example.com", "bob+x@example.com"]
-
-
-@pytest.mark.parametrize(
-    "text", ["mailto:", "mailto:ann", "mailto:ann@", "mailto:a@b,", "mailto:a@b%0d%0aBcc:c@d", "mailto:Ann <a@b.c>"]
-)
-def test_a_text_that_is_no_mail_address_is_refused(text: str) -> None:
-    """Neither a name without a host, nor one that would add a header."""
-    with pytest.raises(InvalidInput, match="is no mail address"):
-        addresses(text)
-
-
-def test_the_server_of_the_settings_is_read() -> None:
-    """Each scheme has its port; the sender has a host name."""
-    assert parse_server("smtps://me@mail.example", "", "pw", "lab") == MailServer(
-        "smtps", "mail.example", 465, "me", "pw", "smartmob@lab.invalid"
-    )
-    assert parse_server("smtp://mail.example:2525", "a@b.example", "", "lab").port == 2525
-
-
-@pytest.mark.parametrize(
-    ("text", "sender", "reason"),
-    [
-        ("mail.example", "", "expected smtps://"),
-        ("http://mail.example", "", "expected smtps://"),
-        ("smtps://", "", "expected smtps://"),
-        ("smtps://mail.example:x", "", "expected smtps://"),
-        ("smtps://me:hunter2@mail.example", "", "--alerts-mail-password-file"),
-        ("smtps://mail.example", "nobody", "--alerts-mail-from"),
-    ],
-)
-def test_a_server_that_is_none_is_refused(text: str, sender: str, reason: str) -> None:
-    """The message names the setting and never the password."""
-    with pytest.raises(SettingsError, match=reason) as caught:
-        parse_server(text, sender, "", "lab")
-    assert "hunter2" not in str(caught.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from smartmob.cli import import_files, report_sources
+from smartmob.cli import import_files, report_rows, report_sources
 from smartmob.cli.import_files import Survey
 from smartmob.metrics.report_files.session_rows import ImportOptions
 
@@ -33,7 +33,7 @@ def test_reports_of_a_folder_form_a_run_and_are_kept(tmp_path: Path) -> None:
     with report_sources.opened(found, None) as file:
         kept = survey.rows_of(found, file)
         assert kept is not None
-        with import_files.rows_of(file, ImportOptions(), kept) as rows:
+        with report_rows.rows_of(file, ImportOptions(), kept) as rows:
             assert rows is kept
         assert survey.rows_of(found, file) is None
 

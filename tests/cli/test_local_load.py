@@ -13,7 +13,7 @@ import pytest
 from smartmob.cli import local_load
 from smartmob.client.http import RestClient
 from smartmob.errors import RemoteError
-from smartmob.turrets.project import find_config
+from smartmob.turrets.project_archive import find_config
 
 
 @pytest.mark.parametrize(

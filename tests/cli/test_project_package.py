@@ -12,7 +12,7 @@ import pytest
 
 from smartmob.cli.project_package import pack_project, with_config
 from smartmob.errors import InvalidInput
-from smartmob.turrets.project import find_config
+from smartmob.turrets.project_archive import find_config
 from tests.cli.firing import _project
 
 __all__ = ["_project"]

@@ -27,19 +27,6 @@ def test_kinds(tmp_path: Path) -> None:
                 opening(str(tmp_path / "socket"))
 
 
-async def test_a_fifo_is_read_to_its_end(tmp_path: Path) -> None:
-    """The reader waits for a writer, and ends with it."""
-    os.mkfifo(tmp_path / "fifo")
-    descriptor = streams.open_source(str(tmp_path / "fifo"))
-    assert descriptor is not None
-    writing = os.open(tmp_path / "fifo", os.O_WRONLY)
-    os.write(writing, b"content")
-    os.close(writing)
-    reader = streams.PipeReader(descriptor)
-    assert b"".join([part async for _, part in reader.parts()]) == b"content"
-    os.close(descriptor)
-
-
 async def test_a_closed_pipe_is_an_error() -> None:
     """As for any program that writes to it."""
     reading, writing = os.pipe()

@@ -47,6 +47,7 @@ ROLES = {
             "deliverer",
             "evaluator",
             "host_observer",
+            "mail_addresses",
             "mailer",
             "observation",
             "observers",
@@ -88,7 +89,7 @@ ROLES = {
         "timeline_spans",
         "usage",
     },
-    # Two versions are measured in turns: `sides` are the versions, `cleaner` removes what was made for them. A
+    # Two versions are measured alternately: `sides` are the versions, `cleaner` removes what was made for them. A
     # bisection measures the commits of a history, in the order of the search.
     "experiments": {
         *("bisection", "bisection_report", "commit_history", "commit_search", "commit_environments"),
@@ -110,7 +111,7 @@ ROLES = {
     # turrets.
     "turrets": {
         *("capacity", "conditions", "conformance", "har_script", "host_load", "hq", "load_plan", "names", "outcomes"),
-        *("project", "report", "result_files", "scripting", "slices", "turret"),
+        *("project", "project_archive", "report", "result_files", "scripting", "slices", "turret"),
     },
     # `preparation` leads from the address of a source to the command that starts it.
     "processes": {

@@ -17,7 +17,7 @@ from tests.turrets.conftest import Recruit
 from tests.turrets.messages import stock_result
 from tests.turrets.runs import ask, get, post, until_over
 from tests.turrets.scripted import OwnTurret
-from tests.turrets.test_project import CONFIG, package
+from tests.turrets.test_project_archive import CONFIG, package
 from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)

@@ -47,7 +47,7 @@ async function show() {
       { name: "On", cell: (rule) => rule.subjects.join(", ") || "all" },
       { name: "To", cell: (rule) => rule.receivers.join(", ") || "all" },
       { name: "Severity", cell: (rule) => rule.severity },
-    ], rules.rules, emptyState("No rule yet. To be told of a silent machine, run:", "smartmob alerts add gone 'silent for 5m'")));
+    ], rules.rules, emptyState("No rule yet. To be notified of a silent machine, run:", "smartmob alerts add gone 'silent for 5m'")));
     update("receivers", table([
       { name: "Receiver", cell: (receiver) => receiver.name },
       { name: "Address", wide: true, cell: (receiver) => receiver.address },

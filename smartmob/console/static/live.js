@@ -25,7 +25,7 @@ export function openSocket(path, handler, { showStatus = true, ended = null } = 
     });
     opened.addEventListener("close", (event) => {
       if (left || over || opened !== socket) return;
-      // Attempts to reconnect that fail are not told again.
+      // Attempts to reconnect that fail are not reported again.
       if (!away) over = Boolean(ended?.(event));
       away = true;
       if (over) return;

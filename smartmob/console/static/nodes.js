@@ -39,7 +39,7 @@ export function programCounts(node) {
   return [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "none";
 }
 
-// A table of the programs of some nodes. What a node that is away has told last is marked.
+// A table of the programs of some nodes. What a node that is away has reported last is marked.
 export function programTable(nodes, { single = false } = {}) {
   const rows = nodes.flatMap((node) => node.activity.programs.map((program) => ({ ...program, node, slug: null, id: `${node.name} ${program.slug}`, program: program.slug })));
   return table([
@@ -53,7 +53,7 @@ export function programTable(nodes, { single = false } = {}) {
   ].filter(Boolean), rows, "No program runs there.", { key: single ? "programs of a node" : "programs of nodes", rowClass: (row) => (row.node.connected ? null : "stale") });
 }
 
-// A table of the running jobs of another service, as it has told them.
+// A table of the running jobs of another service, as it has reported them.
 export function runningJobTable(node) {
   return table([
     { name: "Job", right: true, cell: (row) => link(String(row.id), jobPage(node.name, row.id)) },

@@ -26,7 +26,7 @@ function limited(used, name, shown) {
   return limit === null ? used : `${used} of ${shown(limit)}${details.limits_enforced[name] === "none" ? " (not limited)" : ""}`;
 }
 
-// A program of a node: what the node has told, and its other figures from when something happened last.
+// A program of a node: what the node has reported, and its other figures from when something happened last.
 function ofNode(frame) {
   const told = joinedMachines(frame).find((one) => one.name === node)?.activity.programs.find((one) => one.slug === slug);
   return told && { uptime: null, last_status: null, cpu: null, memory: null, next_try_at: null, ready_detail: "", ...details, ...told };

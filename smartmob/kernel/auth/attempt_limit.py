@@ -192,7 +192,7 @@ class AttemptLimit:
             entry.limit_logged = False
         return entry.attempts_left
 
-    def note(self, address: str, digest: bytes, *, accepted: bool) -> None:
+    def record(self, address: str, digest: bytes, *, accepted: bool) -> None:
         """Count an attempt that another process of the service has seen, as if it had been made here."""
         if accepted:
             self._keep_accepted(address, digest)

@@ -16,8 +16,8 @@ from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.http.gate import BUCKET_SECONDS, RequestStats
 from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
-from smartmob.kernel.workers.figures import added
-from smartmob.kernel.workers.worker_messages import Figures
+from smartmob.kernel.workers.worker_messages import WorkerMetrics
+from smartmob.kernel.workers.worker_metrics import added
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -52,19 +52,19 @@ class MetricsRegistry:
 
     def __init__(self) -> None:
         self._collects: list[Callable[[], Iterable[Metric]]] = []
-        self._figures_of_workers: Callable[[], Figures] | None = None
+        self._metrics_of_workers: Callable[[], WorkerMetrics] | None = None
 
     def add(self, *collects: Callable[[], Iterable[Metric]]) -> None:
         """Add functions that return the present metrics; each is called for every request."""
         self._collects += collects
 
-    def add_figures(self, of_workers: Callable[[], Figures]) -> None:
-        """Add the figures of the workers to those of this process from now on."""
-        self._figures_of_workers = of_workers
+    def add_workers(self, of_workers: Callable[[], WorkerMetrics]) -> None:
+        """Add the metrics of the workers to those of this process from now on."""
+        self._metrics_of_workers = of_workers
 
-    def figures(self, gauges: Container[str]) -> Figures:
+    def shared(self, gauges: Container[str]) -> WorkerMetrics:
         """Return what grows in this process, and these gauges."""
-        found = Figures({}, {})
+        found = WorkerMetrics({}, {})
         for family in self._collect():
             grows = family.type in ("counter", "histogram") and not family.name.startswith("process_")
             if grows or family.name in gauges:
@@ -76,10 +76,10 @@ class MetricsRegistry:
         """Return all metrics in the text format, version 0.0.4."""
         from prometheus_client import generate_latest
 
-        if self._figures_of_workers is None:
+        if self._metrics_of_workers is None:
             return generate_latest(_registry_of(self._collect))
-        figures = self._figures_of_workers()
-        return generate_latest(_registry_of(lambda: _with_figures(self._collect(), figures)))
+        metrics = self._metrics_of_workers()
+        return generate_latest(_registry_of(lambda: _with_metrics(self._collect(), metrics)))
 
     def _collect(self) -> Iterator[Metric]:
         yield from self._of_process.collect()
@@ -88,7 +88,7 @@ class MetricsRegistry:
 
     @cached_property
     def _of_process(self) -> CollectorRegistry:
-        """Return the library's own registry of the figures of this process."""
+        """Return the library's own registry of the metrics of this process."""
         from prometheus_client import CollectorRegistry, ProcessCollector
 
         made = CollectorRegistry()
@@ -96,11 +96,11 @@ class MetricsRegistry:
         return made
 
 
-def _with_figures(families: Iterable[Metric], figures: Figures) -> Iterator[Metric]:
-    """Yield the families of this process, with the figures of its workers added to them."""
+def _with_metrics(families: Iterable[Metric], metrics: WorkerMetrics) -> Iterator[Metric]:
+    """Yield the families of this process, with the metrics of its workers added to them."""
     from prometheus_client.samples import Sample
 
-    of_workers = figures.counters | figures.gauges
+    of_workers = metrics.counters | metrics.gauges
     for family in families:
         own = [(sample.name, dict(sample.labels), sample.value) for sample in family.samples]
         if family.name in of_workers:

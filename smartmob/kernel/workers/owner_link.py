@@ -24,7 +24,6 @@ from smartmob.kernel.workers.worker_messages import (
     TO_WORKER,
     Attempt,
     Failed,
-    Figures,
     Ping,
     Pong,
     Published,
@@ -33,6 +32,7 @@ from smartmob.kernel.workers.worker_messages import (
     Stop,
     ToOwner,
     Welcome,
+    WorkerMetrics,
     line,
 )
 
@@ -86,7 +86,7 @@ class OwnerLink:
 
     async def follow(
         self, bus: EventBus, attempts: AttemptLimit, handlers: Mapping[type, Handle],
-        figures: Callable[[], Figures], reload: Callable[[], object],
+        metrics: Callable[[], WorkerMetrics], reload: Callable[[], object],
     ) -> bool:  # fmt: skip
         """Handle messages until the order to stop, and return True; return False when the owner has ended.
 
@@ -105,9 +105,9 @@ class OwnerLink:
                         self._applying = False
                     await handlers[kinds[kind]](event)
                 case Attempt(address=address, digest=digest, accepted=accepted):
-                    attempts.note(address, bytes.fromhex(digest), accepted=accepted)
+                    attempts.record(address, bytes.fromhex(digest), accepted=accepted)
                 case Ping(number=number):
-                    self._send(Pong(number, figures()))
+                    self._send(Pong(number, metrics()))
                 case Reload():
                     reload()
                 case Stop():

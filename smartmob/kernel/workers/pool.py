@@ -20,20 +20,20 @@ from smartmob.kernel.http.server import Accept
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.workers.figures import Sums
 from smartmob.kernel.workers.forker import ENDED, Forker
 from smartmob.kernel.workers.worker_messages import (
     TO_OWNER,
     Attempt,
     Failed,
-    Figures,
     Pong,
     Published,
     Reload,
     Started,
     Stop,
     Welcome,
+    WorkerMetrics,
 )
+from smartmob.kernel.workers.worker_metrics import Sums
 from smartmob.kernel.workers.worker_process import WorkerProcess
 
 log = get_logger()
@@ -42,7 +42,7 @@ _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _STEP_SECONDS = 1.0
 """The longest time that a request of the owner waits for a worker that does not answer."""
 _HEARTBEAT_SECONDS = 2.0
-"""The most that the figures of a worker are behind when it is killed."""
+"""The most that the metrics of a worker are behind when it is killed."""
 _MOST_MISSED_HEARTBEATS = 15
 """Heartbeats in a row without an answer after which a worker counts as hung: 30 s, as long as gunicorn waits.
 
@@ -142,9 +142,9 @@ class WorkerPool:
             for worker in self._workers.values():
                 worker.check_answered(late)
 
-    def figures(self) -> Figures:
-        """Return the sums of the figures of all workers that ran, as they were when they last answered."""
-        return self._sums.total(worker.figures for worker in self._workers.values())
+    def metrics(self) -> WorkerMetrics:
+        """Return the sums of the metrics of all workers that ran, as they were when they last answered."""
+        return self._sums.total(worker.metrics for worker in self._workers.values())
 
     def reload(self) -> None:
         """Have the workers read the certificate again."""
@@ -169,13 +169,13 @@ class WorkerPool:
             worker.close()
 
     async def _run_heartbeat(self) -> None:
-        """Background task: keep the figures of the workers fresh, and replace hung workers."""
+        """Background task: keep the metrics of the workers fresh, and replace hung workers."""
         while True:
             await asyncio.sleep(_HEARTBEAT_SECONDS)
             await self.heartbeat()
 
     async def heartbeat(self) -> None:
-        """Ask all workers for their figures, and kill those that have not answered for long, so that they are replaced.
+        """Ask all workers for their metrics, and kill those that have not answered for long, so that they are replaced.
 
         Such a worker answers no request, and the system would go on giving it its share of the connections.
         """
@@ -203,7 +203,7 @@ class WorkerPool:
     async def _follow(self, worker: WorkerProcess) -> None:
         async for data in worker.lines():
             self._handle(worker, TO_OWNER.decode(data))
-        self._sums.retire(worker.figures)
+        self._sums.retire(worker.metrics)
         was_ready = worker.ready
         worker.close()
         if self._stopping:
@@ -263,10 +263,10 @@ class WorkerPool:
             case Published(kind=kind, value=value):
                 self._publish_here(worker, msgspec.json.decode(value, type=self._events[kind]))
             case Attempt(address=address, digest=digest, accepted=accepted):
-                self._attempts.note(address, bytes.fromhex(digest), accepted=accepted)
+                self._attempts.record(address, bytes.fromhex(digest), accepted=accepted)
                 self._send(message, but=worker)
-            case Pong(number=number, figures=figures):
-                worker.answered(number, figures)
+            case Pong(number=number, metrics=metrics):
+                worker.answered(number, metrics)
 
     def _publish_here(self, worker: WorkerProcess, event: object) -> None:
         """Publish an event of a worker; it is sent to the other workers only."""

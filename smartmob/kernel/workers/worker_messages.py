@@ -7,11 +7,11 @@ from typing import TypeAlias
 import msgspec
 
 Sample: TypeAlias = tuple[str, dict[str, str], float]
-"""A figure of Prometheus: its name, its labels and its value."""
+"""A sample of a Prometheus metric: its name, its labels and its value."""
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """The figures of a worker by the name of their family. `counters` only grow; `gauges` count what there is now."""
+class WorkerMetrics(msgspec.Struct, frozen=True):
+    """The samples of a worker by the name of their metric. `counters` only grow; `gauges` count what there is now."""
 
     counters: dict[str, list[Sample]] = {}
     gauges: dict[str, list[Sample]] = {}
@@ -67,7 +67,7 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to a `Ping`."""
 
     number: int
-    figures: Figures
+    metrics: WorkerMetrics
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
@@ -85,7 +85,7 @@ TO_WORKER = msgspec.json.Decoder(ToWorker)
 TO_OWNER = msgspec.json.Decoder(ToOwner)
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""Bytes of one message: more than the figures of a service with all statuses and methods have."""
+"""Bytes of one message: more than the metrics of a service with all statuses and methods have."""
 
 
 def line(message: ToWorker | ToOwner) -> bytes:

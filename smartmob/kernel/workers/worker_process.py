@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from smartmob.kernel.workers.stream_socket import StreamReceiver
-from smartmob.kernel.workers.worker_messages import MAX_LINE_BYTES, Figures, Ping, ToWorker, line
+from smartmob.kernel.workers.worker_messages import MAX_LINE_BYTES, Ping, ToWorker, WorkerMetrics, line
 
 
 class WorkerProcess:
@@ -27,7 +27,7 @@ class WorkerProcess:
         self._pid: int | None = None
         self._missed = 0
         self.reason: str | None = None
-        self.figures = Figures()
+        self.metrics = WorkerMetrics()
         self.started: asyncio.Future[str | None] = loop.create_future()
         """Done with None when the worker answers requests, or with the reason why it cannot."""
         self.status: asyncio.Future[int] = loop.create_future()
@@ -71,9 +71,9 @@ class WorkerProcess:
         self.send(Ping(self._number))
         return answered
 
-    def answered(self, number: int, figures: Figures) -> None:
+    def answered(self, number: int, metrics: WorkerMetrics) -> None:
         """Keep the answer to a ping."""
-        self.figures, self.responsive, self._missed = figures, True, 0
+        self.metrics, self.responsive, self._missed = metrics, True, 0
         for given in [waiting for waiting in self._pings if waiting <= number]:
             self._settle(self._pings.pop(given))
 

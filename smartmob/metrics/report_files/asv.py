@@ -79,12 +79,12 @@ class AsvReport:
             return
         values = result.values if isinstance(result.values, list) else None
         combinations = itertools.islice(itertools.product(*levels), _MOST_COMBINATIONS)
-        for place, combination in enumerate(combinations):
-            if values is not None and place >= len(values):
+        for position, combination in enumerate(combinations):
+            if values is not None and position >= len(values):
                 said = f"{name} has {len(values)} results for more combinations of parameters"
                 self.header.remarks.append(Remark("missing result", said))
                 return
-            yield "(" + ", ".join(map(str, combination)) + ")", None if values is None else values[place]
+            yield "(" + ", ".join(map(str, combination)) + ")", None if values is None else values[position]
 
 
 def _result(document: _CommitResults, name: str, given: Any) -> _BenchmarkResult:

@@ -39,9 +39,9 @@ def shortened(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:
 class CaseValues:
     """Reads values of the test case `path` and `name`, and keeps the remarks."""
 
-    def __init__(self, place: ElementPosition, path: str, name: str) -> None:
+    def __init__(self, position: ElementPosition, path: str, name: str) -> None:
         self.remarks: list[Remark] = []
-        self._where = shortened(f"line {place.line}, {path}{'.' if path else ''}{name}", EXAMPLE_CHARACTERS // 2)
+        self._where = shortened(f"line {position.line}, {path}{'.' if path else ''}{name}", EXAMPLE_CHARACTERS // 2)
 
     def remark(self, kind: str, text: str) -> None:
         """Add a remark."""
@@ -94,13 +94,13 @@ class CaseValues:
         return None
 
 
-def take_start(header: Header, text: str, place: ElementPosition) -> datetime | None:
+def take_start(header: Header, text: str, position: ElementPosition) -> datetime | None:
     """Return the start of a run, and keep the earliest in the header; None without one, with a remark if unreadable."""
     start = moment(text)
     if start is not None:
         header.started_at = earliest(header.started_at, start)
     elif text:
-        add_remark(header, REPLACED_TIMESTAMP, f'line {place.line}: start="{text}"')
+        add_remark(header, REPLACED_TIMESTAMP, f'line {position.line}: start="{text}"')
     return start
 
 

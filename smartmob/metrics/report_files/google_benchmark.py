@@ -99,10 +99,10 @@ class GoogleBenchmarkReport:
         executable = text(context.get("executable")) or ""
         self.header.properties = {} if build is None else {"library_build_type": build}
         runs = []
-        for place, raw in enumerate(document.benchmarks, 1):
+        for position, raw in enumerate(document.benchmarks, 1):
             run = json_document.row(raw, _BenchmarkRow)
             if run is None:
-                self.header.remarks.append(Remark("unread row", f"benchmark {place} cannot be read"))
+                self.header.remarks.append(Remark("unread row", f"benchmark {position} cannot be read"))
             else:
                 runs.append(run)
         for run in _executions(runs):

@@ -53,10 +53,10 @@ class HyperfineReport:
         """Yield the commands. Raises InvalidInput."""
         document = json_document.read(self._path, _CommandResults)
         self.header = Header(suites=1)
-        for place, raw in enumerate(document.results, 1):
+        for position, raw in enumerate(document.results, 1):
             found = json_document.row(raw, _CommandResult)
             if found is None:
-                self.header.remarks.append(Remark("unread row", f"result {place} cannot be read"))
+                self.header.remarks.append(Remark("unread row", f"result {position} cannot be read"))
                 continue
             yield _case(found)
 
@@ -98,8 +98,8 @@ def _case(found: _CommandResult) -> Case:
     )
 
 
-def _mean(times: Sequence[Any], places: Sequence[int]) -> float | None:
-    known = [value for place in places if (value := seconds(times[place])) is not None]
+def _mean(times: Sequence[Any], positions: Sequence[int]) -> float | None:
+    known = [value for position in positions if (value := seconds(times[position])) is not None]
     return statistics.fmean(known) if known else None
 
 

@@ -82,7 +82,7 @@ class _OpenCase(msgspec.Struct):
     """A `<testcase>` whose end has not been read."""
 
     attributes: Mapping[str, str]
-    place: ElementPosition
+    position: ElementPosition
     outcome: Outcome | None = None
 
 
@@ -107,7 +107,7 @@ class _JUnitReading:
         self._others = False
         """True if there was an element outside suites and cases that JUnit XML does not have."""
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Take the start of an element."""
         self._root = self._root or tag
         if self._opaque:
@@ -116,9 +116,9 @@ class _JUnitReading:
                 self._property(attributes)
         elif tag == "testcase":
             self._any_suite = True
-            self._cases.append(_OpenCase(attributes, place))
+            self._cases.append(_OpenCase(attributes, position))
         elif tag in _SUITES:
-            self._start_suite(tag, attributes, place)
+            self._start_suite(tag, attributes, position)
         elif tag in _OPAQUE:
             self._opaque = 1
             self._suites[-1].reruns += tag in _RERUNS
@@ -152,17 +152,17 @@ class _JUnitReading:
         self._header.properties = self._properties.tags()
         self._header.scm_ref = self._properties.scm_ref()
 
-    def _start_suite(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def _start_suite(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         self._any_suite = self._any_suite or tag == "testsuite"
         outer = self._suites[-1]
-        suite = outer.inner(tag, attributes, place.line)
+        suite = outer.inner(tag, attributes, position.line)
         self._suites.append(suite)
         self._header.suites += tag == "testsuite"
         text = next(filter(None, (attributes.get(name, "").strip() for name in _STARTS)), "")
         if text:
             begun = moment(text)
             if begun is None:
-                where = f"line {place.line}, suite {suite.name!r}"
+                where = f"line {position.line}, suite {suite.name!r}"
                 add_remark(self._header, REPLACED_TIMESTAMP, f'{where}: timestamp="{text}"')
             else:
                 if begun.tzinfo is None:
@@ -183,14 +183,14 @@ class _JUnitReading:
         path = attributes.get("classname") or attributes.get("class") or suite.name
         given_name = attributes.get("name", "")
         name = given_name if given_name.strip() else path or "unnamed"
-        values = CaseValues(case.place, path, name)
+        values = CaseValues(case.position, path, name)
         found = [case.outcome] if case.outcome is not None else []
         if any(is_yes(attributes.get(attribute, "")) for attribute in _YES_ATTRIBUTES):
             found.append(Outcome.SKIPPED)
         outcome = values.outcome(attributes, _WORD_ATTRIBUTES, found)
         if name != given_name and outcome is Outcome.PASSED:
             values.remark(MISSING_NAME, "the test case has no name")
-        if case.place.altered & {"name", "classname", "class"}:
+        if case.position.altered & {"name", "classname", "class"}:
             values.remark(ALTERED_NAME, "characters that XML forbids are shown as escapes")
         seconds = values.seconds(self._durations, attributes, ("time", "duration"), outcome)
         begun = values.start(attributes, _STARTS, suite.zone)
@@ -230,7 +230,7 @@ class _CommaEvidence:
     def __init__(self) -> None:
         self.meanings: set[str] = set()
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Take the start of an element."""
         if tag == "testcase" or tag in _SUITES:
             self.meanings |= comma_evidence(attributes.get("time", ""))

@@ -50,13 +50,13 @@ class _NUnitReading:
         """The full name of each open suite that is a class, and "" for other suites."""
         self._machine = UNKNOWN_MACHINE
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
             check_root(tag, _ROOTS, NUnitReport.format_name)
         if tag in _ROOTS:
-            self._start_run(attributes, place)
+            self._start_run(attributes, position)
         elif tag == "environment":
             self._machine = _machine(attributes)
         elif tag == "test-suite":
@@ -64,24 +64,24 @@ class _NUnitReading:
             is_class = attributes.get("type") == "TestFixture"
             self._fixtures.append((attributes.get("fullname") or attributes.get("name", "")) if is_class else "")
         elif tag == "test-case":
-            self._case(attributes, place)
+            self._case(attributes, position)
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
         if tag == "test-suite":
             self._fixtures.pop()
 
-    def _start_run(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def _start_run(self, attributes: Mapping[str, str], position: ElementPosition) -> None:
         text = attributes.get("start-time", "")
         date = attributes.get("run-date") or attributes.get("date")
         if date:
             # NUnit 2 and the first versions of NUnit 3 have date and time apart, without a zone.
             text = f"{date} {text or attributes.get('time', '')}".strip()
-        take_start(self._header, text, place)
+        take_start(self._header, text, position)
 
-    def _case(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def _case(self, attributes: Mapping[str, str], position: ElementPosition) -> None:
         path, name = self._names(attributes)
-        values = CaseValues(place, path, name)
+        values = CaseValues(position, path, name)
         found = [Outcome.SKIPPED] if attributes.get("executed", "").lower() in _NO else []
         if not attributes.get("result") and attributes.get("success", "").lower() in _NO:
             # NUnit 2.4 has no word for the outcome.

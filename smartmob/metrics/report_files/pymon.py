@@ -126,13 +126,13 @@ class PymonFile:
     def metrics(self, session_h: str, offset: int) -> Iterator[bytes]:
         """Yield the metrics of a session as lines of JSON, beginning with number `offset`."""
         query = "SELECT rowid, * FROM TEST_METRICS WHERE SESSION_H = ? ORDER BY rowid"
-        place = 0
+        position = 0
         for row in self._rows(query, (session_h,)):
             if row["rowid"] in self._refused:
                 continue
-            if place >= offset:
+            if position >= offset:
                 yield orjson.dumps(_metric(row), option=orjson.OPT_APPEND_NEWLINE)
-            place += 1
+            position += 1
 
     def _scan(self) -> None:
         """Count the metrics and check each of them."""

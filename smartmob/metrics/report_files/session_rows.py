@@ -125,13 +125,13 @@ class ReportRows:
         """Yield the metrics of a session as lines of JSON, beginning with number `offset`."""
         if session_h != self._session_h:
             return
-        place = 0
+        position = 0
         for index, row in self._rows():
             if index in self._refused:
                 continue
-            if place >= offset:
+            if position >= offset:
                 yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
-            place += 1
+            position += 1
 
     def _first_start(self) -> tuple[str, datetime]:
         return _StartSequence(self._origin, self._shift, self._is_shifted).next(self._origin, None)

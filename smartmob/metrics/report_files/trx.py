@@ -81,7 +81,7 @@ class _Definitions:
         self._root = ""
         self._id = ""
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
@@ -106,7 +106,7 @@ class _OpenResult(msgspec.Struct):
     """A result whose end has not been read. One with inner results, the rows of its data, is only their sum."""
 
     attributes: Mapping[str, str]
-    place: ElementPosition
+    position: ElementPosition
     has_inner: bool = False
 
 
@@ -125,16 +125,16 @@ class _TrxReading:
         self._sums = 0
         self._outermost = 0
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Take the start of an element."""
         if tag in _RESULTS:
             if self._open:
                 self._open[-1].has_inner = True
             else:
                 self._outermost += 1
-            self._open.append(_OpenResult(attributes, place))
+            self._open.append(_OpenResult(attributes, position))
         elif tag == "Times":
-            take_start(self._header, attributes.get("start", ""), place)
+            take_start(self._header, attributes.get("start", ""), position)
         elif tag == "Counters" and attributes.get("total", "").isdigit():
             self._total = int(attributes["total"][:9])
         elif tag == "TestRun":
@@ -165,8 +165,8 @@ class _TrxReading:
             path, _, last = head.rpartition(".")
             name = last + bracket + rest if path else name
         name = name.removeprefix(f"{path}.") or name
-        values = CaseValues(result.place, path, name)
-        if result.place.altered & {"testName"}:
+        values = CaseValues(result.position, path, name)
+        if result.position.altered & {"testName"}:
             values.remark(ALTERED_NAME, "characters that XML forbids are shown as escapes")
         # Visual Studio leaves the outcome out where it is the default, "Error".
         outcome = values.outcome(attributes, ("outcome",)) if attributes.get("outcome") else Outcome.FAILED

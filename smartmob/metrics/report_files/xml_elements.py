@@ -54,7 +54,7 @@ _AT_END = {
 class Elements(Protocol):
     """A receiver of elements. Names of tags have no namespace."""
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Take the start of an element."""
 
     def end(self, tag: str) -> None:
@@ -62,7 +62,7 @@ class Elements(Protocol):
 
 
 class ElementPosition:
-    """The place of a start tag: its line, and the names of attributes with characters that XML forbids."""
+    """The position of a start tag: its line, and the names of attributes with characters that XML forbids."""
 
     __slots__ = ("altered", "line")
 
@@ -168,41 +168,41 @@ class _Documents:
 
     def _find_document(self, text: str, *, final: bool) -> str:
         """Return `text` from the beginning of a document on, with a new parser; or "", and keep what may begin one."""
-        self._skipped, place = "", 0
+        self._skipped, position = "", 0
         while True:
             # A declaration says nothing that is not known, and output of a program can follow it.
-            prolog = _PROLOG.match(text, place)
-            place = prolog.end() if prolog is not None else place
-            is_declaration = text.startswith("<?xml", place)
-            left = len(text) - place
+            prolog = _PROLOG.match(text, position)
+            position = prolog.end() if prolog is not None else position
+            is_declaration = text.startswith("<?xml", position)
+            left = len(text) - position
             if not left or (not final and left < (_DECLARATION_CHARACTERS if is_declaration else _BEGIN_CHARACTERS)):
-                return self._keep(text, place)
-            if not self._outside and _BEGIN.match(text, place):
+                return self._keep(text, position)
+            if not self._outside and _BEGIN.match(text, position):
                 break
-            self._report_outside(text, place)
+            self._report_outside(text, position)
             self._outside = True
-            found = _ROOT.search(text, place)
+            found = _ROOT.search(text, position)
             if found is None:
-                return self._keep(text, len(text) if final else max(place, len(text) - _BEGIN_CHARACTERS))
-            place = found.start()
+                return self._keep(text, len(text) if final else max(position, len(text) - _BEGIN_CHARACTERS))
+            position = found.start()
             self._outside = False
-            if not text.startswith("<?xml", place):
+            if not text.startswith("<?xml", position):
                 break
-        self._lines_before += text.count("\n", 0, place)
+        self._lines_before += text.count("\n", 0, position)
         self._new_parser()
-        return text[place:]
+        return text[position:]
 
-    def _keep(self, text: str, place: int) -> str:
-        """Keep `text` from `place` on, which may begin a document, until more of it is there."""
-        self._lines_before += text.count("\n", 0, place)
-        self._skipped = text[place:]
+    def _keep(self, text: str, position: int) -> str:
+        """Keep `text` from `position` on, which may begin a document, until more of it is there."""
+        self._lines_before += text.count("\n", 0, position)
+        self._skipped = text[position:]
         return ""
 
-    def _report_outside(self, text: str, place: int) -> None:
+    def _report_outside(self, text: str, position: int) -> None:
         if not self._reported_outside:
             self._reported_outside = True
-            line = text[place : place + 80].splitlines()[0]
-            number = self._lines_before + text.count("\n", 0, place) + 1
+            line = text[position : position + 80].splitlines()[0]
+            number = self._lines_before + text.count("\n", 0, position) + 1
             self._remarks.append(Remark(OUTSIDE, f"line {number}: {visible(line)!r} was skipped"))
 
     def _new_parser(self) -> None:
@@ -264,8 +264,8 @@ class _Documents:
             altered = frozenset(name for name, value in shown.items() if value != attributes[name])
             attributes = shown
         assert self._parser is not None
-        place = ElementPosition(self._lines_before + self._parser.CurrentLineNumber, altered)
-        self._elements.start(tag.rpartition(":")[2], attributes, place)
+        position = ElementPosition(self._lines_before + self._parser.CurrentLineNumber, altered)
+        self._elements.start(tag.rpartition(":")[2], attributes, position)
 
     def _end(self, tag: str) -> None:
         self._levels -= 1

@@ -50,34 +50,34 @@ class _XUnitReading:
         """The start of the open assembly. Its tests run in parallel, so that no test has a start of its own."""
         self._machine = UNKNOWN_MACHINE
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Take the start of an element."""
         if not self._root:
             self._root = tag
             check_root(tag, _ROOTS, XUnitReport.format_name)
         if tag in _ROOTS:
-            self._start_assembly(attributes, place)
+            self._start_assembly(attributes, position)
             self._header.suites += tag == "assembly"
         elif tag == "test":
-            self._case(attributes, place)
+            self._case(attributes, position)
 
     def end(self, tag: str) -> None:
         """Take the end of an element."""
 
-    def _start_assembly(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def _start_assembly(self, attributes: Mapping[str, str], position: ElementPosition) -> None:
         if attributes.get("computer"):
             self._machine = Machine(node=attributes["computer"])
         text = attributes.get("start-rtf", "")
         if not text and attributes.get("run-date"):
             text = f"{attributes['run-date']} {attributes.get('run-time', '')}".strip()
         if text:
-            self._start = take_start(self._header, text, place)
+            self._start = take_start(self._header, text, position)
 
-    def _case(self, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def _case(self, attributes: Mapping[str, str], position: ElementPosition) -> None:
         path = attributes.get("type", "")
         name = attributes.get("name", "").strip() or attributes.get("method", "") or "unnamed"
         name = name.removeprefix(f"{path}.") or name
-        values = CaseValues(place, path, name)
+        values = CaseValues(position, path, name)
         outcome = values.outcome(attributes, ("result",))
         self.ready.append(
             Case(

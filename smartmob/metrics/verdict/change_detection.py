@@ -53,7 +53,7 @@ _SHIFT_FLOOR = 10.0
 """Tests count for the shift from this multiple of `Scale.linear_below` on: below it a value is no factor of another."""
 
 _SHIFT_ROUNDS = 2
-"""Rounds in which shifts and levels are estimated in turns: a level without the shifts is a better one."""
+"""Rounds in which shifts and levels are estimated alternately: a level without the shifts is a better one."""
 
 _NOTABLE_SHIFT = 0.03
 """Least shift that is reported as a slower or faster machine, as a share of the usual time: a choice."""

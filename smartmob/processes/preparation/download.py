@@ -21,7 +21,8 @@ from yarl import URL
 
 from smartmob import __version__
 from smartmob.errors import SmartmobError, TooLarge
-from smartmob.kernel.http.address_filter import ForbiddenAddress, create_socket
+from smartmob.kernel.http.address_filter import create_socket
+from smartmob.kernel.http.connection_faults import connection_fault
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.disk import Floor, check_free
 
@@ -274,6 +275,8 @@ def _too_large(limit: int) -> str:
 
 def _reason(error: Exception, limits: DownloadLimits) -> str:
     """Return the reason of a failed download, for people."""
+    if not isinstance(error, TimeoutError) and (fault := connection_fault(error, message="body")) is not None:
+        return fault
     match error:
         case aiohttp.ConnectionTimeoutError():
             return f"no connection within {limits.connect_seconds:g} s"
@@ -283,18 +286,6 @@ def _reason(error: Exception, limits: DownloadLimits) -> str:
             return "the address is invalid"
         case TimeoutError():
             return f"not complete after {limits.total_seconds:g} s"
-        case aiohttp.ClientConnectorDNSError():
-            return f"the host {error.host!r} is unknown"
-        case aiohttp.ClientSSLError():
-            return f"no secure connection: {error}"
-        case aiohttp.ClientConnectorError(os_error=ForbiddenAddress() as cause):
-            return str(cause.strerror)
-        case aiohttp.ClientConnectorError(os_error=cause):
-            return f"no connection: {os.strerror(cause.errno) if cause.errno else cause}"
-        case aiohttp.ServerDisconnectedError():
-            return "the server closed the connection without an answer"
-        case aiohttp.ClientPayloadError():
-            return "the connection ended before the body was complete"
         case aiohttp.ClientResponseError() if (encoding := _missing_encoding(error.message)) is not None:
             return (
                 f"the answer is encoded with {encoding}, which needs smartmob[encodings] on the machine of the service"

@@ -34,7 +34,7 @@ _DIGITS = 4  # significant digits of a rate
 class SearchBounds(msgspec.Struct, frozen=True):
     """The bounds of a search: rates in transactions per second; `resolution` is a share, such as 0.05.
 
-    `growth` is the factor between the steps of the first phase; `repeats` are the steps at the rate that is reported.
+    `growth` is the factor between the steps of the first phase; `repeats` steps confirm the result.
     """
 
     lowest: float

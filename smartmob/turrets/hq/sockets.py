@@ -19,7 +19,8 @@ from smartmob.errors import SettingsError, StartupError
 from smartmob.feature_settings import TurretsSettings
 from smartmob.kernel.auth.authenticator import is_loopback
 from smartmob.settings import secret
-from smartmob.turrets.hq.authenticator import KEY_LENGTH, Authenticator, KeyList
+from smartmob.turrets.hq.authenticator import Authenticator
+from smartmob.turrets.hq.key_list import KEY_LENGTH, KeyList
 from smartmob.turrets.hq.peer_connections import PeerConnections
 from smartmob.turrets.protocol import LONGEST_MESSAGE
 

@@ -13,7 +13,7 @@ from smartmob import duration_text
 from smartmob.turrets.model import Doubt
 
 LEAST_SECONDS = 30
-"""Seconds without a request under way from which a span is told: longer than a pause between two steps of a load."""
+"""Seconds without an active request from which a span is reported: longer than a pause between two steps of a load."""
 MOSTLY_IDLE = 0.5
 """Share of the time of a file above which its rates say nothing about the load."""
 BACK_SECONDS = 60.0

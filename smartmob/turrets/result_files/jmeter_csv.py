@@ -137,7 +137,9 @@ def _places(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
     wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage", _USERS)
     places = {name: columns.index(name) for name in wanted if name in columns}
     if "success" not in places and "responseCode" not in places:
-        raise InvalidInput("has neither a column success nor responseCode, so failures cannot be told from successes")
+        raise InvalidInput(
+            "has neither a column success nor responseCode, so failures cannot be distinguished from successes"
+        )
     if "success" not in places:
         account.note(
             "The file has no column success: codes from 400 on, and codes that are no numbers, count as failed."

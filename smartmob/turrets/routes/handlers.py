@@ -17,7 +17,8 @@ from smartmob.kernel.http.json_response import json_response
 from smartmob.kernel.http.routing import CSV, HTML, NDJSON
 from smartmob.kernel.http.stream_response import stream
 from smartmob.turrets.model import LiveFrame, RunList, Seconds
-from smartmob.turrets.project import DECODER, Project, check_conditions, check_warm_up, find_config
+from smartmob.turrets.project import DECODER, Project, check_conditions, check_warm_up
+from smartmob.turrets.project_archive import find_config
 from smartmob.turrets.report.run_comparison import LEAST_EFFECT
 from smartmob.turrets.result_files.imported_run import LINE, LINES, ImportLine
 from smartmob.turrets.routes import csv_tables, single_results

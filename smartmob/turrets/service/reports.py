@@ -28,7 +28,7 @@ from smartmob.turrets.model import (
     Summary,
     TurretConfig,
 )
-from smartmob.turrets.project import script_digests
+from smartmob.turrets.project_archive import script_digests
 from smartmob.turrets.report.charts import Chart
 from smartmob.turrets.report.evidence import Evidence
 from smartmob.turrets.report.findings import Findings

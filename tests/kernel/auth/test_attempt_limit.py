@@ -294,7 +294,7 @@ def test_processes_that_share_attempts_limit_an_address_together() -> None:
     """Each new attempt is told once, with the same digest everywhere; an accepted one is accepted everywhere."""
     here, there = _Route(2), _Route(2)
     there.tries.key = here.tries.key
-    here.bus.subscribe(AttemptMade, lambda made: there.tries.note(made.address, made.digest, accepted=made.accepted))
+    here.bus.subscribe(AttemptMade, lambda made: there.tries.record(made.address, made.digest, accepted=made.accepted))
     assert here.attempt(RIGHT)
     assert not here.attempt("wrong")
     assert not here.attempt("wrong")

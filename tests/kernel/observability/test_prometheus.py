@@ -27,10 +27,10 @@ from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
 
 
 def _read(*collectors: Callable[[], Iterable[Any]]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    figures = MetricsRegistry()
+    metrics = MetricsRegistry()
     for collector in collectors:
-        figures.add(collector)
-    families = text_string_to_metric_families(figures.text().decode())
+        metrics.add(collector)
+    families = text_string_to_metric_families(metrics.text().decode())
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families
@@ -157,7 +157,7 @@ def test_gauges_are_read_for_every_scrape() -> None:
     assert _read(gauges(read))["level", ()] == 2.0
 
 
-def test_figures_of_workers_are_added_to_those_of_the_owner() -> None:
+def test_metrics_of_workers_are_added_to_those_of_the_owner() -> None:
     """Counters, histograms and some gauges are sums; all other gauges are the owner's."""
     worker, owner = MetricsRegistry(), MetricsRegistry()
     for registry, count in ((worker, 2), (owner, 3)):
@@ -167,7 +167,7 @@ def test_figures_of_workers_are_added_to_those_of_the_owner() -> None:
         registry.add(http_metrics(stats))
         values = [Gauge("kept", "Kept.", {"": float(count)}), Gauge("summed", "Summed.", {"a": float(count)}, "label")]
         registry.add(gauges(lambda values=values: values))
-    owner.add_figures(lambda: worker.figures({"summed"}))
+    owner.add_workers(lambda: worker.shared({"summed"}))
     lines = owner.text().decode().splitlines()
     for line in (
         'smartmob_http_requests_total{method="GET",status="200"} 5.0',

@@ -18,7 +18,7 @@ from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.workers import worker_messages as messages
 from smartmob.kernel.workers.owner_link import OwnerLink
-from smartmob.kernel.workers.worker_messages import Attempt, Figures, Ping, Pong, Published, Reload, Stop, Welcome
+from smartmob.kernel.workers.worker_messages import Attempt, Ping, Pong, Published, Reload, Stop, Welcome, WorkerMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,12 @@ async def test_events_and_attempts_reach_the_other_side_once() -> None:
             Attempt("192.0.2.1", "00" * 16, accepted=False),
             Ping(7), Reload(), Stop(),
         )  # fmt: skip
-        figures = Figures({"requests": []}, {})
-        assert await link.follow(bus, attempts, {_Stored: handle}, lambda: figures, lambda: reloaded.append(1))
+        metrics = WorkerMetrics({"requests": []}, {})
+        assert await link.follow(bus, attempts, {_Stored: handle}, lambda: metrics, lambda: reloaded.append(1))
         assert await owner.received() == Published("_Stored", msgspec.Raw(b'{"count":1}'))
         told = await owner.received()
         assert (told.address, told.accepted) == ("192.0.2.1", False)
-        assert await owner.received() == Pong(7, figures)
+        assert await owner.received() == Pong(7, metrics)
     assert published == [_Stored(1), _Stored(2)]
     assert (handled, reloaded) == ([_Stored(2)], [1])
     with pytest.raises(TooManyTries):  # one attempt was made here and one elsewhere
@@ -103,7 +103,7 @@ async def test_a_worker_without_an_owner_ends() -> None:
         await link.failed("no disk is left")
         assert await owner.received() == messages.Failed("no disk is left")
         owner._writer.close()
-        assert not await link.follow(EventBus(), AttemptLimit(), {}, Figures, lambda: None)
+        assert not await link.follow(EventBus(), AttemptLimit(), {}, WorkerMetrics, lambda: None)
     async with _linked() as (link, owner):
         owner._writer.close()
         with pytest.raises(StartupError, match="which database"):

@@ -21,7 +21,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.workers import forker
 from smartmob.kernel.workers import worker_messages as messages
 from smartmob.kernel.workers.pool import _MOST_MISSED_HEARTBEATS, WorkerPool
-from smartmob.kernel.workers.worker_messages import Failed, Figures, Ping, Pong, Published, Started, Stop, Welcome
+from smartmob.kernel.workers.worker_messages import Failed, Ping, Pong, Published, Started, Stop, Welcome, WorkerMetrics
 from tests.waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -54,7 +54,7 @@ def _work(number: int, connection: socket.socket, _streams: socket.socket, _list
                     return 3
                 _send(connection, Published("_Told", msgspec.Raw(msgspec.json.encode(_Told(number)))))
             case Ping(number=asked):
-                _send(connection, Pong(asked, Figures({"handled": [("handled_total", {}, float(handled))]}, {})))
+                _send(connection, Pong(asked, WorkerMetrics({"handled": [("handled_total", {}, float(handled))]}, {})))
             case Stop():
                 return 0
     return 1
@@ -83,7 +83,7 @@ def _collect(bus: EventBus) -> list[_Told]:
 
 
 async def test_events_of_one_worker_reach_the_owner_and_the_other_worker() -> None:
-    """After `in_step` each has had its effect, and the figures are those of all workers."""
+    """After `in_step` each has had its effect, and the metrics are those of all workers."""
     async with _pool() as (pool, bus):
         found = _collect(bus)
         await pool.start(_refuse_streams, _ignore)
@@ -92,10 +92,10 @@ async def test_events_of_one_worker_reach_the_owner_and_the_other_worker() -> No
         await pool.in_step()
         # Each worker has answered, and each answer was given to the other worker, which answered that in turn.
         assert {told.number for told in found} == {0, 1, 2}
-        assert pool.figures().counters["handled"][0][2] >= 2
+        assert pool.metrics().counters["handled"][0][2] >= 2
 
 
-async def test_a_worker_that_ends_is_replaced_and_its_figures_stay() -> None:
+async def test_a_worker_that_ends_is_replaced_and_its_metrics_stay() -> None:
     """Its exit code is known; until the successor answers, the check of /ready says what is missing."""
     async with _pool() as (pool, bus):
         await pool.start(_refuse_streams, _ignore)

@@ -6,12 +6,12 @@ import asyncio
 import socket
 
 from smartmob.kernel.workers import worker_messages as messages
-from smartmob.kernel.workers.worker_messages import Figures, Ping
+from smartmob.kernel.workers.worker_messages import Ping, WorkerMetrics
 from smartmob.kernel.workers.worker_process import WorkerProcess
 
 
 async def test_an_answer_counts_for_all_questions_before_it() -> None:
-    """Its figures are kept, and the end of the worker answers what is left."""
+    """Its metrics are kept, and the end of the worker answers what is left."""
     worker = WorkerProcess(1, 0.0)
     ours, theirs = socket.socketpair()
     streams, their_streams = socket.socketpair()
@@ -21,11 +21,11 @@ async def test_an_answer_counts_for_all_questions_before_it() -> None:
         reader, writer = await asyncio.open_connection(sock=theirs)
         assert messages.TO_WORKER.decode(await reader.readline()) == Ping(1)
         assert messages.TO_WORKER.decode(await reader.readline()) == Ping(2)
-        figures = Figures({"requests": []}, {})
-        worker.answered(2, figures)
+        metrics = WorkerMetrics({"requests": []}, {})
+        worker.answered(2, metrics)
         assert first.done()
         assert second.done()
-        assert worker.figures == figures
+        assert worker.metrics == metrics
 
         third = worker.ping()
         worker.check_answered({third})

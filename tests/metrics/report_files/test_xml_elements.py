@@ -21,10 +21,10 @@ class Recorder:
         self.starts: list[tuple[str, int]] = []
         self.altered: list[frozenset[str]] = []
 
-    def start(self, tag: str, attributes: Mapping[str, str], place: ElementPosition) -> None:
+    def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
         """Keep a start."""
-        self.starts.append((tag, place.line))
-        self.altered.append(place.altered)
+        self.starts.append((tag, position.line))
+        self.altered.append(position.altered)
 
     def end(self, tag: str) -> None:
         """Ignore an end."""

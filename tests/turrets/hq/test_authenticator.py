@@ -17,7 +17,7 @@ from smartmob.app import build
 from smartmob.errors import SettingsError
 from smartmob.settings import Settings
 from smartmob.turrets.hq import authenticator
-from smartmob.turrets.hq.authenticator import KeyList, read_keys
+from smartmob.turrets.hq.key_list import KeyList
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 from tests.conftest import running
 from tests.turrets.conftest import QUICK
@@ -147,21 +147,6 @@ async def test_a_list_without_a_key_of_the_headquarters_is_refused(keyed: Any) -
     """Without encryption the keys of turrets prove nothing."""
     with pytest.raises(SettingsError, match="--hq-curve-key-file"):
         HeadquartersSockets(replace(keyed, hq_curve_key_file=None), False, lambda _: None).open()
-
-
-@pytest.mark.parametrize("text", ["short name", "x" * 41, "\u00e9" * 40, '"' * 40])
-def test_a_line_without_a_key_is_an_error(text: str, tmp_path: Path) -> None:
-    """The error names the line."""
-    file = tmp_path / "turrets"
-    file.write_text(f"# keys\n{text}\n")
-    with pytest.raises(SettingsError, match="line 2"):
-        read_keys(file)
-
-
-def test_a_missing_list_is_an_error(tmp_path: Path) -> None:
-    """The error says that the file does not exist."""
-    with pytest.raises(SettingsError, match="cannot be read: No such file"):
-        read_keys(tmp_path / "nothing")
 
 
 async def test_a_list_that_changes_is_read_again(keyed: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,27 +1,27 @@
-"""The sums of the figures of all workers, also of those that have ended. No I/O."""
+"""The sums of the metrics of all workers, also of those that have ended. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from smartmob.kernel.workers.worker_messages import Figures, Sample
+from smartmob.kernel.workers.worker_messages import Sample, WorkerMetrics
 
 
 class Sums:
-    """Adds figures. Counters of workers that have ended stay in the sum, so that no counter ever falls."""
+    """Adds metrics. Counters of workers that have ended stay in the sum, so that no counter ever falls."""
 
     def __init__(self) -> None:
         self._retired: dict[str, list[Sample]] = {}
 
-    def retire(self, figures: Figures) -> None:
+    def retire(self, metrics: WorkerMetrics) -> None:
         """Keep the counters of a worker that has ended."""
-        self._retired = added((self._retired, figures.counters))
+        self._retired = added((self._retired, metrics.counters))
 
-    def total(self, running: Iterable[Figures]) -> Figures:
-        """Return the sums of these figures and of the counters that were kept."""
+    def total(self, running: Iterable[WorkerMetrics]) -> WorkerMetrics:
+        """Return the sums of these metrics and of the counters that were kept."""
         each = list(running)
-        counters = added((self._retired, *(figures.counters for figures in each)))
-        return Figures(counters, added(figures.gauges for figures in each))
+        counters = added((self._retired, *(metrics.counters for metrics in each)))
+        return WorkerMetrics(counters, added(metrics.gauges for metrics in each))
 
 
 def added(families: Iterable[dict[str, list[Sample]]]) -> dict[str, list[Sample]]:
