@@ -40,6 +40,7 @@ from smartmob.turrets.store.partitions import Partitions as TurretPartitions
 from tests import citus_databases, compiling, free_ports, own_server
 from tests.citus_databases import CitusDatabases
 from tests.databases import TEMPLATE, Databases
+from tests.folding import folded
 from tests.forked_workers import fork_workers
 from tests.ordering import arranged, place
 from tests.processes.commands import lay_quick_python
@@ -57,6 +58,9 @@ PATIENCE_SECONDS = 120.0
 
 _GARBAGE_THRESHOLDS = (20_000, 10, 20)
 """Of `gc.set_threshold`: each service of a test is some 20,000 objects, which Python's own 700 would look at thrice."""
+
+_FIXTURES_OF_ALL = {"event_loop_policy", "_cheap_hashes", "_keep_umask"}
+"""The fixtures that each test uses, of which several cases can share one."""
 
 _TRUE_HASH_COST = hosts_authenticator.COST
 _HASH_COST = 2**4
@@ -90,6 +94,17 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> pytest.Item | None:
+    """Let the workers of a run make one test of all cases of a table (`folding.py`)."""
+    if not hasattr(collector.config, "workerinput") or not name.startswith("test"):
+        return None
+    run = folded(obj, collector.obj if isinstance(collector, pytest.Class) else None)
+    item = None if run is None else pytest.Function.from_parent(collector, name=name, callobj=run)
+    # The fixtures of a module that all of its tests use are made anew for each case.
+    return item if item is not None and _FIXTURES_OF_ALL.issuperset(item.fixturenames) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,11 +7,11 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-Test = Callable[..., Awaitable[None]]
+Test = Callable[..., Awaitable[None] | None]
 
 
 def each(names: str, values: Iterable[Any]) -> Callable[[Test], Test]:
-    """Call an asynchronous test for all values with the same fixtures, and fail with all values that failed.
+    """Call a test for all values with the same fixtures, and fail with all values that failed.
 
     It is used like `pytest.mark.parametrize`. No call may leave anything that the next one would notice.
     """
@@ -24,9 +24,14 @@ def each(names: str, values: Iterable[Any]) -> Callable[[Test], Test]:
             faults = []
             for row in rows:
                 try:
-                    await test(*arguments, **fixtures, **row)
+                    ended = test(*arguments, **fixtures, **row)
+                    if ended is not None:
+                        await ended
                 except AssertionError as error:
                     faults.append(f"{row}: {error}")
+                except Exception as error:
+                    error.add_note(f"The values: {row}")
+                    raise
             assert rows
             assert not faults, "\n".join(faults)
 

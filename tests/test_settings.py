@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from smartmob.errors import SettingsError
 from smartmob.options import Option
 from smartmob.settings import OPTIONS, Settings, default_data_dir, load, secret
+from tests.each import each
 
 BY_NAME = {option.name: option for option in OPTIONS}
-every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
-grouped_option = pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option.group], ids=lambda option: option.name
-)
+every_option = each("option", OPTIONS)
+grouped_option = each("option", [option for option in OPTIONS if option.group])
 
 
 @pytest.fixture(name="file")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.each import each
 from tests.kernel.raw import Reply
 from tests.loop_stalls import Stall
 from tests.security.services import REPEATS, STALL, TOKEN, Target
@@ -315,20 +316,20 @@ async def _attack(target: Target, data: bytes, allowed: Iterable[int | None]) ->
     assert _bugs(target, since) == []
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@each("name", ATTACKS)
 async def test_hostile_requests_to_an_open_service_are_refused(open_one: Target, name: str) -> None:
     """A service without a token refuses every hostile request with its specific error."""
     await _attack(open_one, *ATTACKS[name])
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@each("name", ATTACKS)
 async def test_hostile_requests_with_the_token_are_refused(guarded: Target, name: str) -> None:
     """With the token every hostile request gets the same error."""
     data, allowed = ATTACKS[name]
     await _attack(guarded, _as(guarded, data), allowed)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@each("name", ATTACKS)
 async def test_hostile_requests_without_the_token_get_401(guarded: Target, name: str) -> None:
     """Without the token every request to a route that is not public is refused."""
     data, allowed = ATTACKS[name]
