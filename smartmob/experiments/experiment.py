@@ -37,6 +37,7 @@ _BLOCKS_OF_ALL_COUNT = {"clock": 2, "instructions": 3, "both": 3}
 """The blocks of two pairs in which all tests run, by witness; the instructions need what the first five pairs say."""
 
 _COUNTED_CALLS_COUNT = 3  # the first one warms up
+_CONFIRMING_CALLS_COUNT = 8  # of short tests with another hash seed, one of which may be unlike the others
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
 _MARKS_OF_NODE_IDS = ("::", "[")  # a path with one of them cannot be an argument of pytest
@@ -265,19 +266,22 @@ class Experiment(msgspec.Struct):
             return
         if not tests:
             return
-        first = await self._counts([test.name for test in tests], "")
+        first = await self._counts([test.name for test in tests], _COUNTED_CALLS_COUNT, "")
         unsure = [name for name, counts in first.items() if instruction_counts.needs_other_seed(counts)]
         # What is clear is decided first: the time may be up before the rest is counted again.
         judged = {test.name: Instructions("not counted") for test in tests}
         judged |= {name: instruction_counts.judge(counts) for name, counts in first.items()}
         decide_by_instructions(tests, judged, self.limits.min_effect)
         if unsure:
-            other = await self._counts(unsure, " with another hash seed")
+            other = await self._counts(unsure, _CONFIRMING_CALLS_COUNT, " with another hash seed")
             again = {name: instruction_counts.judge(first[name], counts) for name, counts in other.items()}
             decide_by_instructions(tests, again, self.limits.min_effect)
 
-    async def _counts(self, names: Sequence[str], remark: str) -> dict[str, instruction_counts.Counts]:
-        """Return the instructions of both sides with a new hash seed, of those tests that pass on both."""
+    async def _counts(self, names: Sequence[str], calls: int, remark: str) -> dict[str, instruction_counts.Counts]:
+        """Return the instructions of both sides with a new hash seed, of those tests that pass on both.
+
+        A test that may be called so often has this number of calls in each run.
+        """
         if self.runs.by_hardware and not await self._can_count_by_hardware(names):
             self.runs.by_hardware = False
             self.notes.append("the counters of the processor cannot be used here")
@@ -286,7 +290,7 @@ class Experiment(msgspec.Struct):
         found, seed = [], self._seed()
         for label, side in (("a", self.base), ("b", self.head)):
             self._progress(f"instructions of {side.given}{remark}, {counted(len(names), 'test')}")
-            plan = self._plan(names, seed, under_valgrind=True)
+            plan = self._plan(names, seed, counted_calls=calls)
             result = await self.runs.run(side, label, plan)
             found.append(result.counts)
             if not result.counts:
@@ -295,17 +299,18 @@ class Experiment(msgspec.Struct):
         return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}
 
     async def _can_count_by_hardware(self, names: Sequence[str]) -> bool:
-        result = await self.runs.run(self.base, "a", self._plan(names[:1], self._seed(), under_valgrind=True))
+        result = await self.runs.run(self.base, "a", self._plan(names[:1], self._seed(), counted_calls=1))
         return bool(result.counts)
 
-    def _plan(self, names: Sequence[str], seed: int, *, under_valgrind: bool = False) -> Plan:
+    def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> Plan:
+        """Return the plan of a run that measures times, or counts the instructions of so many calls."""
         calls = {name: self._calls[name] for name in names}
-        counting = {name: min(_COUNTED_CALLS_COUNT, each.most) for name, each in calls.items()}
-        tests = counting if under_valgrind else shared_calls(calls)
+        counting = {name: min(counted_calls, each.most) for name, each in calls.items()}
+        tests = counting if counted_calls else shared_calls(calls)
         files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else []
         if any(mark in path for path in files for mark in _MARKS_OF_NODE_IDS):
             files = []
-        return Plan(seed, tests, files, under_valgrind)
+        return Plan(seed, tests, files, under_valgrind=counted_calls > 0)
 
     def _seed(self) -> int:
         return self.lot.randint(1, _HIGHEST_SEED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from statistics import median
 
 from smartmob.experiments.model import Instructions
 
@@ -17,6 +18,7 @@ SMALLEST_EFFECT = 0.01
 
 _EXACT = 0.001  # the share that one call without a second one may differ by and be called equal
 _SPREAD_SHARE = 0.25  # of the smallest effect, or of the difference: calls that disagree by more "vary"
+_MANY_CALLS_COUNT = 5  # from which on their median counts, and one call may be unlike the others
 _TOTALS = re.compile(rb"^totals: (\d+)", re.M)
 _TRIGGER = re.compile(rb"^desc: Trigger: Client Request: (\w+)", re.M)
 
@@ -39,10 +41,12 @@ def needs_other_seed(counts: Counts) -> bool:
 def judge(counts: Counts, other: Counts | None = None) -> Instructions:
     """Return the verdict on the counts of both sides, `other` being those with another hash seed.
 
-    The ratio is the one of both seeds that is nearer to 1.
+    The ratio is the one of both seeds that is nearer to 1. The spread is that of the seed with more calls.
     """
-    ratios = [_difference(each) for each in (counts, other) if each is not None]
-    spreads = [spread for each in (counts, other) if each is not None and (spread := _spread(each)) is not None]
+    known_counts = [each for each in (counts, other) if each is not None]
+    ratios = [_difference(each) for each in known_counts]
+    most = max(len(each[0]) for each in known_counts)
+    spreads = [spread for each in known_counts if len(each[0]) == most and (spread := _spread(each)) is not None]
     if not spreads and len(ratios) > 1:
         spreads = [abs(ratios[0] - ratios[1])]
     spread = max(spreads, default=None)
@@ -62,20 +66,34 @@ def judge(counts: Counts, other: Counts | None = None) -> Instructions:
 
 
 def _difference(counts: Counts) -> float:
-    """Return the logarithm of head / base of the last calls."""
-    return math.log(counts[1][-1] / counts[0][-1])
+    """Return the logarithm of head / base: of the last calls, or the median if there are many calls."""
+    differences = _differences(counts)
+    return median(differences) if len(differences) >= _MANY_CALLS_COUNT else math.log(counts[1][-1] / counts[0][-1])
+
+
+def _differences(counts: Counts) -> list[float]:
+    """Return the logarithms of head / base by call, or nothing where one side has fewer calls.
+
+    The second call of base is compared with the second one of head, and so on: an interpreter that adapts itself to a
+    test changes the counts of both sides alike, call by call.
+    """
+    base, head = counts
+    if len(base) != len(head):
+        return []
+    return [math.log(after / before) for before, after in zip(base, head, strict=True)]
 
 
 def _spread(counts: Counts) -> float | None:
     """Return how far the differences of single calls lie apart, or None when there was one call only.
 
-    The second call of base is compared with the second one of head, and so on: an interpreter that adapts itself to a
-    test changes the counts of both sides alike, call by call. Where one side has fewer calls, the calls of each side
-    are compared with each other.
+    Of many calls the least and the greatest are left out: a dictionary or a heap that grows costs one call so much that
+    a test of 100,000 instructions has 1 % more, and a change of the code moves that to another call. Where one side
+    has fewer calls, the calls of each side are compared with each other.
     """
-    base, head = counts
-    if len(base) == len(head) > 1:
-        differences = [math.log(after / before) for before, after in zip(base, head, strict=True)]
-        return max(differences) - min(differences)
+    differences = sorted(_differences(counts))
+    if len(differences) >= _MANY_CALLS_COUNT:
+        differences = differences[1:-1]
+    if len(differences) > 1:
+        return differences[-1] - differences[0]
     several = [each for each in counts if len(each) > 1]
     return max((math.log(max(each) / min(each)) for each in several), default=None)
