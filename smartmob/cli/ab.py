@@ -20,7 +20,7 @@ from smartmob.cli.experiment_selftest import INJECTED
 from smartmob.cli.experiment_store import Destination, with_store_options
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.counts import counted
-from smartmob.errors import SettingsError
+from smartmob.errors import InvalidInput, SettingsError
 from smartmob.experiments import measuring_machine
 from smartmob.experiments.cleaner import Workplace
 from smartmob.experiments.experiment import Experiment, Limits, Progress, Witness
@@ -209,7 +209,10 @@ def _sides(words: Sequence[str], options: _Options, workplace: Workplace, notes:
         if not all(split):
             raise SettingsError("--command is empty")
         return [Side(text, "command", here, command=one) for text, one in zip(options.commands, split, strict=True)]
-    sides = [resolve(given, name, workplace, here) for given, name in zip(words[:_SIDES_COUNT], "ab", strict=True)]
+    try:
+        sides = [resolve(given, name, workplace, here) for given, name in zip(words[:_SIDES_COUNT], "ab", strict=True)]
+    except InvalidInput as error:
+        raise SettingsError(str(error)) from None  # 1 is for --fail-on, 2 for a wrong word
     if any(side.kind == "revision" for side in sides) and uncommitted(here):
         notes.append("changes that are not committed are in no revision; name the folder to measure them")
     printing.say("making the environments ..." if options.python is None else "looking at the environment ...")

@@ -17,6 +17,7 @@ import smartmob
 from smartmob.environment import inherited
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
+from smartmob.experiments.git_repository import without_repository
 from smartmob.experiments.model import Measure
 from smartmob.experiments.sides import Side
 from smartmob.kernel.subprocesses.child import Exit
@@ -203,7 +204,7 @@ class MeasuredRuns:
 
     def _variables(self, side: Side, label: str, plan: Plan) -> dict[str, str]:
         """Return the environment of a run."""
-        variables = inherited()
+        variables = without_repository(inherited())
         own = [str(self._folder / "plugin"), *map(str, side.import_path)]
         before = variables.get("PYTHONPATH", "")
         return variables | {
