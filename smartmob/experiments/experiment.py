@@ -165,7 +165,10 @@ class Experiment:
             self._progress(f"warm-up of {side.given}")
             result = await self.runs.run(side, label, Plan(seed, calls=WARM_CALLS_COUNT))
             _check_modules(side, result)
-            found.append((result, await self._once(side, label, result)))
+            once = await self._once(side, label, result)
+            if ended := once.early_end():
+                self.notes.append(f"{side.given} is measured in part: {ended}")
+            found.append((result, once))
         (base_again, base), (head_again, head) = found
         names = [name for name in base.measures if name in head.measures]
         self._note("only in one side", base.measures.keys() ^ head.measures.keys())

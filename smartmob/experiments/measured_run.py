@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import shutil
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 import smartmob
+from smartmob.counts import counted
 from smartmob.environment import inherited
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
@@ -60,7 +62,10 @@ class Plan:
 
 @dataclass(slots=True)
 class RunResult:
-    """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules."""
+    """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules.
+
+    `collected` are the tests that a run of all has begun with, in their order.
+    """
 
     status: int | None
     exit: Exit | None = None
@@ -69,6 +74,18 @@ class RunResult:
     modules: dict[str, str | None] = field(default_factory=dict)
     counts: dict[str, list[int]] = field(default_factory=dict)
     output: str = ""
+    collected: Sequence[str] = ()
+
+    def early_end(self) -> str | None:
+        """Return in which test the process ended before all were run, with the number of those after it, or None."""
+        missing = [name for name in self.collected if name not in self.measures]
+        if not missing:
+            return None
+        how = (
+            signal.Signals(-self.status).name if self.status is not None and self.status < 0 else f"with {self.status}"
+        )
+        later = f", so {counted(len(missing) - 1, 'later test')} did not run" if len(missing) > 1 else ""
+        return f"the process ended ({how}) in {missing[0]}{later}"
 
 
 class MeasuredRuns:
@@ -222,6 +239,8 @@ class MeasuredRuns:
                 found: Any = msgspec.json.decode(line)
                 if "session" in found:
                     result.modules = found["session"]["modules"]
+                elif "collected" in found:
+                    result.collected = found["collected"]
                 else:
                     measure = msgspec.convert(found, Measure)
                     result.measures[measure.test] = measure
@@ -231,9 +250,9 @@ class MeasuredRuns:
             if measure.outcome == "passed" and measure.instructions and min(measure.instructions) > 0:
                 result.counts[name] = measure.instructions[1:] or measure.instructions
         for name, measure in result.measures.items():
-            counted = [dumps[label] for label in measure.counts if label in dumps]
-            if measure.outcome == "passed" and len(counted) == len(measure.counts) > 0:
-                result.counts[name] = counted
+            labelled = [dumps[label] for label in measure.counts if label in dumps]
+            if measure.outcome == "passed" and len(labelled) == len(measure.counts) > 0:
+                result.counts[name] = labelled
 
 
 async def _take_dumps_meanwhile(place: Path, found: dict[str, int]) -> None:

@@ -69,6 +69,26 @@ async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: P
     assert sorted(folder.rglob("*")) == before
 
 
+async def test_a_test_that_ends_the_process_is_named(spawner: Spawner, tmp_path: Path) -> None:
+    """The exit code alone does not tell that later tests did not run, as after `os._exit(0)`."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
+    text = "import os, signal\n\ndef test_good(): pass\n\ndef test_ends(): {}\n\ndef test_later(): pass\n"
+    ends = {
+        "pass": None,
+        "os._exit(0)": "the process ended (with 0) in test_it.py::test_ends, so 1 later test did not run",
+        "os.kill(os.getpid(), signal.SIGSEGV)": "the process ended (SIGSEGV) in test_it.py::test_ends, so 1 later test "
+        "did not run",
+    }
+    runs = _runs(spawner, tmp_path / "runs")
+    for number, (call, said) in enumerate(ends.items()):
+        (folder / "test_it.py").write_text(text.format(call) + f"# {'x' * number}\n")
+        result = await runs.run(side, "a", Plan(1))
+        assert result.early_end() == said
+        assert (await runs.run(side, "a", Plan(1, {"test_it.py::test_good": 1}))).early_end() is None
+
+
 async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> None:
     """The message has the last lines of pytest."""
     folder = write_suite(tmp_path / "one")
