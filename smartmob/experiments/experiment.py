@@ -98,7 +98,10 @@ class Experiment:
         except TimeoutError:
             self.ended = "the time was up"
             if not self.tests:
-                raise InvalidInput("the time was up before both sides had run once; raise --max-time") from None
+                running = "" if self.runs.stopped_in is None else f", in {self.runs.stopped_in}"
+                raise InvalidInput(
+                    f"the time was up{running} before both sides had run once; raise --max-time"
+                ) from None
 
     async def _measure(self) -> None:
         await self._warm_up()

@@ -105,6 +105,8 @@ class MeasuredRuns:
         self._words = list(words)
         self._processor, self._priority = processor, priority
         self._number = 0
+        self.stopped_in: str | None = None
+        """The test that was running when a run of all tests was cancelled."""
         self.by_hardware = measuring_machine.has_counters()
         plugins = folder / "plugin"
         plugins.mkdir()
@@ -149,6 +151,11 @@ class MeasuredRuns:
         reading = asyncio.get_running_loop().create_task(_take_dumps_meanwhile(place, dumps))
         try:
             result = await self._execute(argv, side, label, plan)
+        except asyncio.CancelledError:
+            stopped = RunResult(None)
+            self._read(place, stopped, dumps)
+            self.stopped_in = next((name for name in stopped.collected if name not in stopped.measures), None)
+            raise
         finally:
             reading.cancel()
         _take_dumps(place, dumps)
