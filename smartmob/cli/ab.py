@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.experiment_selftest import INJECTED
 from smartmob.cli.experiment_store import Destination, with_store_options
+from smartmob.cli.program_words import program_words
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput, SettingsError
@@ -205,9 +205,7 @@ def _sides(words: Sequence[str], options: _Options, workplace: Workplace, notes:
     """Return the sides, ready to run; `notes` gets what people should know of them."""
     here = Path.cwd()
     if options.commands:
-        split = [tuple(shlex.split(text)) for text in options.commands]
-        if not all(split):
-            raise SettingsError("--command is empty")
+        split = [tuple(program_words("--command", text)) for text in options.commands]
         return [Side(text, "command", here, command=one) for text, one in zip(options.commands, split, strict=True)]
     try:
         sides = [resolve(given, name, workplace, here) for given, name in zip(words[:_SIDES_COUNT], "ab", strict=True)]
