@@ -14,7 +14,8 @@ with Python 3.8 and pytest 7.
 | `counts` | labels of the dumps of Valgrind that have the instructions of each call |
 | `instructions` | the instructions of each call by the counters of the processor, if the plan asks for them |
 
-The last line has the key `session` instead: the files from which the watched modules were imported.
+The last line has the key `session` instead: the files from which the watched modules were imported. In a run of all
+tests the first line has the key `collected`: their node ids, so that one which ends the process is known.
 """
 
 from __future__ import annotations
@@ -108,8 +109,10 @@ class Measures:
                 config.hook.pytest_deselected(items=left_out)
                 items[:] = kept
 
-    def pytest_collection_finish(self) -> None:
+    def pytest_collection_finish(self, session: Any) -> None:
         """Set the modules of the tests aside, so that collecting garbage before each call costs little."""
+        if self._tests is None:
+            self._write({"collected": [item.nodeid for item in session.items]})
         gc.collect()
         gc.freeze()
 

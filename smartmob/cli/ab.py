@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,9 +17,10 @@ from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.experiment_selftest import INJECTED
 from smartmob.cli.experiment_store import Destination, with_store_options
+from smartmob.cli.program_words import program_words
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.counts import counted
-from smartmob.errors import SettingsError
+from smartmob.errors import InvalidInput, SettingsError
 from smartmob.experiments import measuring_machine
 from smartmob.experiments.cleaner import Workplace
 from smartmob.experiments.experiment import Experiment, Limits, Progress, Witness
@@ -206,11 +206,12 @@ def _sides(words: Sequence[str], options: _Options, workplace: Workplace, notes:
     """Return the sides, ready to run; `notes` gets what people should know of them."""
     here = Path.cwd()
     if options.commands:
-        split = [tuple(shlex.split(text)) for text in options.commands]
-        if not all(split):
-            raise SettingsError("--command is empty")
+        split = [tuple(program_words("--command", text)) for text in options.commands]
         return [Side(text, "command", here, command=one) for text, one in zip(options.commands, split, strict=True)]
-    sides = [resolve(given, name, workplace, here) for given, name in zip(words[:_SIDES_COUNT], "ab", strict=True)]
+    try:
+        sides = [resolve(given, name, workplace, here) for given, name in zip(words[:_SIDES_COUNT], "ab", strict=True)]
+    except InvalidInput as error:
+        raise SettingsError(str(error)) from None  # 1 is for --fail-on, 2 for a wrong word
     if any(side.kind == "revision" for side in sides) and uncommitted(here):
         notes.append("changes that are not committed are in no revision; name the folder to measure them")
     absent = {side.given: ", ".join(side.absent) for side in sides if side.absent}

@@ -7,7 +7,6 @@ this command runs, so that nothing is left when it is killed.
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,6 +22,7 @@ from smartmob.cli import ab_there, experiment_formats, experiment_store, printin
 from smartmob.cli.ab_there import BEAT_SECONDS, SILENCE_SECONDS, Task
 from smartmob.cli.commands import CONNECT_SECONDS
 from smartmob.cli.node_selection import find_node
+from smartmob.cli.program_words import program_words
 from smartmob.cli.reserve import listed, released, reserved
 from smartmob.cli.server_options import DEFAULT_SERVER, address, with_server_options
 from smartmob.cli.side_archives import pack
@@ -33,7 +33,7 @@ from smartmob.client.http import RestClient
 from smartmob.client.listener import Listener
 from smartmob.client.messages import StandardErrorBytes
 from smartmob.client.reservation import SHOWN
-from smartmob.errors import NotFound, RemoteError, SettingsError
+from smartmob.errors import NotFound, RemoteError
 from smartmob.experiments.model import Report
 from smartmob.options import PREFIX
 
@@ -128,8 +128,7 @@ async def _measure_there(
     kept: bytearray | None,
 ) -> int:
     """Reserve the machine, measure there, and return the exit code. `kept` gets the result in place of the output."""
-    if not shlex.split(program):
-        raise SettingsError("--smartmob is empty")
+    program_words("--smartmob", program)
     words = arguments["words"]
     given = () if arguments["commands"] else words[: 1 if arguments["selftest"] else _SIDES_COUNT]
     with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="smartmob-ab-") as folder:
@@ -200,7 +199,7 @@ async def _run(
     url: str, rest: RestClient, program: str, task: Task, archives: Sequence[Path], kept: bytearray | None
 ) -> int:
     """Run the far end, and pass its output on. CTRL-C ends it with the verdicts so far."""
-    words = shlex.split(program)
+    words = program_words("--smartmob", program)
     async with CommandClient(url, rest.token, ca_file=rest.ca_file, timeout=CONNECT_SECONDS) as client:
         listener = client.start(
             "exec", [*words, "ab", "--from-input"], binary=True, apart=client.takes("exec", "apart")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,8 +20,8 @@ from msgspec.structs import replace
 from smartmob.cli import bisection_formats, printing
 from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
+from smartmob.cli.program_words import program_words
 from smartmob.cli.stopping_signals import cancelled_by_signals
-from smartmob.errors import SettingsError
 from smartmob.experiments import commit_history, measuring_machine
 from smartmob.experiments.bisection import Bisection
 from smartmob.experiments.bisection_report import BisectionReport, Step, half_way
@@ -107,9 +106,7 @@ def command(
         raise click.UsageError("give a TEST, as tests/test_x.py::test_y, or --command")
     if min_effect <= 0:
         raise click.UsageError("--min-effect must be above 0: no number of pairs can show that times are equal")
-    split = () if program is None else tuple(shlex.split(program))
-    if program is not None and not split:
-        raise SettingsError("--command is empty")
+    split = () if program is None else tuple(program_words("--command", program))
     limits = Limits(min_effect, duration_seconds("--max-time", max_time), max_pairs)
     options = _BisectOptions(
         good=good, bad=bad, words=words, command=split, python=python, install=install, witness=witness, limits=limits,

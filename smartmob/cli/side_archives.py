@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from smartmob.errors import InvalidInput, SmartmobError
+from smartmob.experiments.git_repository import commit_of_side
 from smartmob.experiments.sides import Side, git
 from smartmob.experiments.submodules import append, submodules
 
@@ -38,7 +39,7 @@ class SentSide(msgspec.Struct, frozen=True):
 def pack(given: str, here: Path, target: Path) -> SentSide:
     """Write the archive of the folder, the wheel or the git revision that a side is given by. Raises InvalidInput."""
     path = Path(given)
-    if path.is_dir():
+    if given and path.is_dir():
         with tarfile.open(target, "w") as archive:
             for name in _files(path.resolve()):
                 archive.add(path.resolve() / name, name, recursive=False)
@@ -49,9 +50,7 @@ def pack(given: str, here: Path, target: Path) -> SentSide:
         with tarfile.open(target, "w") as archive:
             archive.add(path, path.name)
         return SentSide(given, "wheel", "", path.name, "", target.stat().st_size)
-    commit = git(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}")
-    if commit is None:
-        raise InvalidInput(f"{given!r} is no folder, no wheel, and no revision of a git repository at {here}")
+    commit = commit_of_side(here, given)
     top = git(here, "rev-parse", "--show-toplevel") or str(here)
     prefix = git(here, "rev-parse", "--show-prefix") or ""
     words = ["git", "-C", top, "archive", "--format=tar", f"--output={target}", commit]

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.experiments.git_repository import commit_of, why_none
 from smartmob.experiments.sides import git
 
 MOST_COMMITS_COUNT = 20_000
@@ -50,9 +51,7 @@ def read(here: Path, good: str, bad: str, *, first_parent: bool = False) -> Comm
         raise InvalidInput(f"{good} and {bad} are the same commit")
     bases = (git(here, "merge-base", "--all", first, last) or "").split()
     if not bases:
-        shallow = git(here, "rev-parse", "--is-shallow-repository") == "true"
-        advice = ": this clone is shallow, `git fetch --unshallow` gets the rest" if shallow else ""
-        raise InvalidInput(f"{good} and {bad} have no common history{advice}")
+        raise InvalidInput(f"{good} and {bad} have no common history{why_none(here)}")
     if last in bases:
         raise InvalidInput(f"{bad} is an ancestor of {good}: give the older revision first")
     options = ["--first-parent"] if first_parent else []
@@ -67,14 +66,6 @@ def read(here: Path, good: str, bad: str, *, first_parent: bool = False) -> Comm
             f"{MOST_COMMITS_COUNT:,} between them, or use --first-parent"
         )
     return CommitHistory(here, first, last, found, [] if first in bases else bases)
-
-
-def commit_of(here: Path, given: str) -> str:
-    """Return the commit that a revision names; raises InvalidInput."""
-    found = git(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}")
-    if found is None:
-        raise InvalidInput(f"{given!r} is no revision of a git repository at {here}")
-    return found
 
 
 def commits_of(here: Path, given: Sequence[str]) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -99,7 +100,10 @@ class Experiment(msgspec.Struct):
         except TimeoutError:
             self.ended = "the time was up"
             if not self.tests:
-                raise InvalidInput("the time was up before both sides had run once; raise --max-time") from None
+                running = "" if self.runs.stopped_in is None else f", in {self.runs.stopped_in}"
+                raise InvalidInput(
+                    f"the time was up{running} before both sides had run once; raise --max-time"
+                ) from None
 
     async def _measure(self) -> None:
         await self._warm_up()
@@ -166,14 +170,17 @@ class Experiment(msgspec.Struct):
             self._progress(f"warm-up of {side.given}")
             result = await self.runs.run(side, label, Plan(seed, calls=WARM_CALLS_COUNT))
             _check_modules(side, result)
-            found.append((result, await self._once(side, label, result)))
+            once = await self._once(side, label, result)
+            if ended := once.early_end():
+                self.notes.append(f"{side.given} is measured in part: {ended}")
+            found.append((result, once))
         (base_again, base), (head_again, head) = found
         names = [name for name in base.measures if name in head.measures]
         self._note("only in one side", base.measures.keys() ^ head.measures.keys())
         usable = [name for name in names if base.measures[name].is_usable and head.measures[name].is_usable]
         self._note("did not pass on both sides", set(names).difference(usable))
         if not usable:
-            raise InvalidInput(f"no test passes on both sides:\n{head_again.output}")
+            raise InvalidInput(_none_passes((self.base, base_again), (self.head, head_again)))
         for name in usable:
             self.tests[name] = Evidence(name)
             again = [each.measures.get(name) for each in (base_again, head_again)]
@@ -314,6 +321,16 @@ class Experiment(msgspec.Struct):
 
     def _seed(self) -> int:
         return self.lot.randint(1, _HIGHEST_SEED)
+
+
+def _none_passes(*sides: tuple[Side, RunResult]) -> str:
+    """Return why nothing can be measured, with the last lines of the first side in which nothing passes."""
+    side, result = next((each for each in sides if not any(m.is_usable for m in each[1].measures.values())), sides[-1])
+    what = "no test passes on both sides"
+    if side.command and result.status is not None:
+        how = f"with {result.status}" if result.status >= 0 else f"by {signal.Signals(-result.status).name}"
+        what = f"the program {side.given} ended {how}, and must end with 0"
+    return f"{what}:\n{result.output}" if result.output.strip() else what
 
 
 def _check_modules(side: Side, result: RunResult) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import shutil
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import msgspec
 
 import smartmob
+from smartmob.counts import counted
 from smartmob.environment import inherited
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
+from smartmob.experiments.git_repository import without_repository
 from smartmob.experiments.model import Measure
 from smartmob.experiments.sides import Interpreter, Side
 from smartmob.kernel.subprocesses.child import Exit
@@ -57,7 +60,10 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class RunResult(msgspec.Struct):
-    """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules."""
+    """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules.
+
+    `collected` are the tests that a run of all has begun with, in their order.
+    """
 
     status: int | None
     exit: Exit | None = None
@@ -66,6 +72,18 @@ class RunResult(msgspec.Struct):
     modules: dict[str, str | None] = msgspec.field(default_factory=dict)
     counts: dict[str, list[int]] = msgspec.field(default_factory=dict)
     output: str = ""
+    collected: Sequence[str] = ()
+
+    def early_end(self) -> str | None:
+        """Return in which test the process ended before all were run, with the number of those after it, or None."""
+        missing = [name for name in self.collected if name not in self.measures]
+        if not missing:
+            return None
+        how = (
+            signal.Signals(-self.status).name if self.status is not None and self.status < 0 else f"with {self.status}"
+        )
+        later = f", so {counted(len(missing) - 1, 'later test')} did not run" if len(missing) > 1 else ""
+        return f"the process ended ({how}) in {missing[0]}{later}"
 
 
 class MeasuredRuns:
@@ -85,6 +103,8 @@ class MeasuredRuns:
         self._words = list(words)
         self._processor, self._priority = processor, priority
         self._number = 0
+        self.stopped_in: str | None = None
+        """The test that was running when a run of all tests was cancelled."""
         self.by_hardware = measuring_machine.has_counters()
         plugins = folder / "plugin"
         plugins.mkdir()
@@ -131,6 +151,11 @@ class MeasuredRuns:
         reading = asyncio.get_running_loop().create_task(_take_dumps_meanwhile(place, dumps))
         try:
             result = await self._execute(argv, side, label, plan)
+        except asyncio.CancelledError:
+            stopped = RunResult(None)
+            self._read(place, stopped, dumps)
+            self.stopped_in = next((name for name in stopped.collected if name not in stopped.measures), None)
+            raise
         finally:
             reading.cancel()
         _take_dumps(place, dumps)
@@ -185,7 +210,7 @@ class MeasuredRuns:
 
     def _variables(self, side: Side, label: str, plan: Plan) -> dict[str, str]:
         """Return the environment of a run."""
-        variables = inherited()
+        variables = without_repository(inherited())
         own = [str(self._folder / "plugin"), *map(str, side.import_path)]
         before = variables.get("PYTHONPATH", "")
         return variables | {
@@ -203,6 +228,8 @@ class MeasuredRuns:
                 found: Any = msgspec.json.decode(line)
                 if "session" in found:
                     result.modules = found["session"]["modules"]
+                elif "collected" in found:
+                    result.collected = found["collected"]
                 else:
                     measure = msgspec.convert(found, Measure)
                     result.measures[measure.test] = measure
@@ -212,9 +239,9 @@ class MeasuredRuns:
             if measure.outcome == "passed" and measure.instructions and min(measure.instructions) > 0:
                 result.counts[name] = measure.instructions[1:] or measure.instructions
         for name, measure in result.measures.items():
-            counted = [dumps[label] for label in measure.counts if label in dumps]
-            if measure.outcome == "passed" and len(counted) == len(measure.counts) > 0:
-                result.counts[name] = counted
+            labelled = [dumps[label] for label in measure.counts if label in dumps]
+            if measure.outcome == "passed" and len(labelled) == len(measure.counts) > 0:
+                result.counts[name] = labelled
 
 
 async def _take_dumps_meanwhile(place: Path, found: dict[str, int]) -> None:

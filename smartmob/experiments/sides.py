@@ -15,7 +15,9 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from smartmob.environment import environment
 from smartmob.errors import InvalidInput
+from smartmob.experiments import git_repository
 from smartmob.experiments.cleaner import Workplace
 from smartmob.experiments.model import SideReport
 from smartmob.experiments.submodules import fill, submodules
@@ -103,16 +105,13 @@ def resolve(given: str, name: str, workplace: Workplace, here: Path) -> Side:
     if given in SENT.get():
         return SENT.get()[given]
     path = Path(given)
-    if path.is_dir():
+    if given and path.is_dir():
         return Side(given, "folder", path.resolve())
     if path.suffix == ".whl":
         if not path.is_file():
             raise InvalidInput(f"there is no wheel {given}")
         return Side(given, "wheel", here, wheel=path.resolve())
-    commit = git(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{given}^{{commit}}")
-    if commit is None:
-        raise InvalidInput(f"{given!r} is no folder, no wheel, and no revision of a git repository at {here}")
-    return checked_out(given, commit, name, workplace, here)
+    return checked_out(given, git_repository.commit_of_side(here, given), name, workplace, here)
 
 
 def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: Path) -> Side:
@@ -128,8 +127,8 @@ def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: 
     # git writes into the repository: that is removed after git has ended, also when this process is killed.
     awaited = workplace.awaited()
     try:
-        command = ["git", "-C", str(here), "worktree", "add", "--detach", "--force", str(target), commit]
-        added = _run(command, passed=(awaited,))
+        words = ("worktree", "add", "--detach", "--force", str(target), commit)
+        added = git_repository.run(here, *words, passed=(awaited,))
     finally:
         os.close(awaited)
     if added.returncode:
@@ -243,18 +242,17 @@ def is_compiled(side: Side) -> bool:
 
 def git(here: Path, *words: str) -> str | None:
     """Return the output of git without spaces around it, or None when it fails or does not exist."""
-    done = _run(["git", "-C", str(here), *words])
+    done = git_repository.run(here, *words)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _run(
-    command: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None, passed: Sequence[int] = ()
-) -> subprocess.CompletedProcess[str]:
+def _run(command: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end without input; one that does not exist ends with 127, as in a shell."""
+    env = git_repository.without_repository(environment())
     try:
         return subprocess.run(
             command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            check=False, pass_fds=passed,
+            check=False,
         )  # fmt: skip
     except OSError as error:
         return subprocess.CompletedProcess(list(command), 127, "", f"{command[0]}: {os.strerror(error.errno or 0)}")

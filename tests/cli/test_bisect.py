@@ -72,7 +72,8 @@ def test_the_commit_is_found(tmp_path: Path) -> None:
         (("c0", "c1", "--command", "true", "--skip", "c7"), "'c7' is no revision"),
         (("c0", "c1", "test_x", "--python", "/absent"), "there is no Python at /absent"),
         (("c0", "c1", "--command", "/absent/program"), "no such file"),
-        (("c0", "c1", "--command", "false"), "no test passes on both sides"),
+        (("c0", "c1", "--command", "false"), "ended with 1, and must end with 0"),
+        (("c0", "c1", "--command", "echo 'open"), "is no command: no closing quotation"),
     ],
 )
 def test_mistakes(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

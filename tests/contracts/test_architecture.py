@@ -92,7 +92,7 @@ ROLES = {
     # Two versions are measured alternately: `sides` are the versions, `cleaner` removes what was made for them. A
     # bisection measures the commits of a history, in the order of the search.
     "experiments": {
-        *("bisection", "bisection_report", "commit_history", "commit_search", "commit_environments"),
+        *("bisection", "bisection_report", "commit_history", "git_repository", "commit_search", "commit_environments"),
         *("cleaner", "confidence_sequence", "decision", "experiment", "false_discoveries", "instruction_counts"),
         *("listing", "measured_run", "measuring_machine", "next_run", "sides", "stored_experiment", "submodules"),
     },

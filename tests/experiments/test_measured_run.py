@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -80,6 +81,43 @@ async def test_plugins_that_the_project_has_switched_off_stop_nothing(spawner: S
     assert (result.status, list(result.measures)) == (0, ["test_work.py::test_fixture"]), result.output
     with pytest.raises(InvalidInput, match="unrecognized arguments: --dist"):
         await _runs(spawner, tmp_path / "more", "--dist", "loadfile").run(side, "a", Plan(1))
+
+
+async def test_a_test_that_ends_the_process_is_named(spawner: Spawner, tmp_path: Path) -> None:
+    """The exit code alone does not tell that later tests did not run, as after `os._exit(0)`."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
+    text = "import os, signal\n\ndef test_good(): pass\n\ndef test_ends(): {}\n\ndef test_later(): pass\n"
+    ends = {
+        "pass": None,
+        "os._exit(0)": "the process ended (with 0) in test_it.py::test_ends, so 1 later test did not run",
+        "os.kill(os.getpid(), signal.SIGSEGV)": "the process ended (SIGSEGV) in test_it.py::test_ends, so 1 later test "
+        "did not run",
+    }
+    runs = _runs(spawner, tmp_path / "runs")
+    for number, (call, said) in enumerate(ends.items()):
+        (folder / "test_it.py").write_text(text.format(call) + f"# {'x' * number}\n")
+        result = await runs.run(side, "a", Plan(1))
+        assert result.early_end() == said
+        assert (await runs.run(side, "a", Plan(1, {"test_it.py::test_good": 1}))).early_end() is None
+
+
+async def test_a_test_that_hangs_is_known_when_its_run_is_ended(spawner: Spawner, tmp_path: Path) -> None:
+    """So people see which one has used up the time."""
+    folder, began = tmp_path / "one", tmp_path / "began"
+    folder.mkdir()
+    (folder / "test_it.py").write_text(
+        "import pathlib, time\n\ndef test_good(): pass\n\n"
+        f"def test_hangs():\n    pathlib.Path({str(began)!r}).touch()\n    time.sleep(1000)\n"
+    )
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
+    runs = _runs(spawner, tmp_path / "runs")
+    running = asyncio.create_task(runs.run(side, "a", Plan(1)))
+    await until(began.exists)
+    running.cancel()
+    await asyncio.wait([running])
+    assert runs.stopped_in == "test_it.py::test_hangs"
 
 
 async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> None:
