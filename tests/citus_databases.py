@@ -33,6 +33,20 @@ _SHARDS = 4  # of each group: as few as show what several nodes do, since each h
 
 _DELETIONS = [f"DELETE FROM {name}" for name in PLACEMENTS if name != migrations.LEDGER]  # our own names
 """Empty all tables: a TRUNCATE of the partitions of all shards would take seconds for each test."""
+_EVENT_TRIGGERS = (
+    "SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger WHERE evtname NOT LIKE 'citus%'"
+)
+_LEFT_BEHIND = """
+SELECT format('DROP %s IF EXISTS %s CASCADE', CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+              WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass)
+FROM pg_class AS c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    AND NOT relispartition AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
+UNION ALL
+SELECT format('DROP FUNCTION IF EXISTS %s CASCADE', oid::regprocedure) FROM pg_proc AS p
+WHERE pronamespace = 'public'::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+"""
+"""The statements that remove what tests have made beside our tables."""
 _ROWS_OF_MIGRATIONS = (
     "INSERT INTO command_numbers (name, next) VALUES ('request', 1)",
     "INSERT INTO host_progress (name, until) VALUES ('minutes', '-infinity')",
@@ -74,7 +88,7 @@ class CitusDatabases:
                 await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES))
             return name
         async with self._connected(self._name) as connection:
-            if self._as_made is None or await connection.fetchrow(STATE) != self._as_made:
+            if self._as_made is None or await self._changed(connection):
                 await self._make(connection)
             for statement in (*_DELETIONS, *_ROWS_OF_MIGRATIONS):
                 await connection.execute(statement)
@@ -113,10 +127,22 @@ class CitusDatabases:
         finally:
             await connection.close()
 
+    async def _changed(self, connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+        """Return whether a test has changed some tables."""
+        try:
+            return await connection.fetchrow(STATE) != self._as_made
+        except asyncpg.UndefinedTableError:
+            return True
+
     async def _make(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         """Make the tables, anew after a test that has changed some: that takes seconds."""
+        for row in await connection.fetch(_EVENT_TRIGGERS):
+            await connection.execute(row[0])
         for name in PLACEMENTS:
             await connection.execute(f"DROP TABLE IF EXISTS {name} CASCADE")
+        # Of a distributed table that was dropped, the shards are gone, too.
+        for row in await connection.fetch(_LEFT_BEHIND):
+            await connection.execute(row[0])
         await migrations.apply(connection, migrations.collect(MIGRATED_FEATURES), DISTRIBUTOR)
         await DISTRIBUTOR.distribute_all(connection, _SHARDS)
         await citus.set_visibility(connection)

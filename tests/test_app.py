@@ -159,6 +159,7 @@ class TestRunning:
                 return status == 503 and checks["migrations"] != "ok" and checks["database"] == "ok"
 
             await until(told)
+        await admin.execute("DROP SCHEMA public; ALTER SCHEMA away RENAME TO public")
 
     async def test_metrics_with_and_without_a_slash_differ(self, client: Any) -> None:
         """`/metrics` is for Prometheus and `/metrics/` for the clients of the test metrics."""

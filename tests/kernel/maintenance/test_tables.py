@@ -42,7 +42,7 @@ async def test_changed_and_unknown_migrations_are_reported_as_wrong(filled: Any)
     """In a database that is up to date nothing is missing."""
     status = await tables.status(filled, KNOWN)
     assert (status.applied, status.missing, status.wrong) == (len(KNOWN), [], None)
-    assert status.server.startswith("18")
+    assert status.server == await filled.fetchval("SHOW server_version")
     changed = [replace(KNOWN[0], sql="SELECT 1"), *KNOWN[1:]]
     assert "was changed" in str((await tables.status(filled, changed)).wrong)
     await filled.execute("INSERT INTO schema_migrations VALUES ('marks', 9, '0009_x.sql', 'x')")
