@@ -343,8 +343,8 @@ class HardwareCounter:
     """
 
     HARDWARE, INSTRUCTIONS = 0, 1  # PERF_TYPE_HARDWARE and PERF_COUNT_HW_INSTRUCTIONS of linux/perf_event.h
-    _DISABLED, _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HYPERVISOR = 1 << 0, 1 << 1, 1 << 5, 1 << 6
-    _CLOSE_ON_EXEC = 8
+    _DISABLED, _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HYPERVISOR = 1 << 0, 1 << 1, 1 << 5, 1 << 6  # bits of attr
+    _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC of linux/perf_event.h
     _ENABLE, _DISABLE, _RESET = 0x2400, 0x2401, 0x2403  # requests of ioctl
     _ATTRIBUTES = struct.Struct("=IIQQQQQIIQ")  # perf_event_attr in its first version, 64 bytes
 

@@ -36,7 +36,7 @@ _TESTS = {
     "test_export": 0.93, "test_import": 1.21, "test_mail": 0.09,
 }  # fmt: skip
 """Tests and their usual seconds."""
-_SLOWER, _BUSIER, _SPREAD = 1.45, 1.6, 0.01
+_SLOWER, _BUSIER, _SPREAD = 1.45, 1.6, 0.01  # factors of the usual time, and its relative deviation
 _SEED = 20_261_123  # of the random figures, no unit
 _LOAD_SECONDS, _LOAD_KNEE, _LOAD_LAST = 60, 40, 80  # seconds of the run, transactions per second
 _LOAD_BASE = 0.05  # seconds of a transaction without load

@@ -25,7 +25,7 @@ _MOST_LISTED = 1_000  # that the service lists at once
 _LATEST = "latest"
 _STANDARD_INPUT = "-"
 _COMMIT = 9  # characters of a commit
-_NOT_ALLOWED = (401, 403)
+_NOT_ALLOWED = (401, 403)  # statuses
 _FIRST_FAULT = 500  # the least status of an error of the service itself
 
 

@@ -39,7 +39,7 @@ _FIRST_FAULT = 500  # the least status of an error of the service itself
 _LONGEST_DETAIL = 4_000  # characters
 _LONGEST_ID = 200  # characters
 _MOST_REDIRECTS = 10  # of one request
-_REDIRECTS = (301, 302, 303, 307, 308)
+_REDIRECTS = (301, 302, 303, 307, 308)  # statuses (RFC 9110, section 15.4)
 _UNKNOWN_ROUTE = "There is nothing at this address"
 """The beginning of the problem of a path that the service does not have, as opposed to one of an unknown name."""
 _UNKNOWN_ARGUMENT = "this address has no such query argument"

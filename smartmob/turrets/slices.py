@@ -49,7 +49,7 @@ _LAST_SHIFT_BITS = 56
 _ROUNDING = 1e-9  # keeps 99.9 % of 1000 values at the rank 999
 
 _OUTER, _INNER = struct.Struct(">II"), struct.Struct(">IIIIQQ")
-_OUTER_COOKIE, _INNER_COOKIE = 0x1C849304, 0x1C849303
+_OUTER_COOKIE, _INNER_COOKIE = 0x1C849304, 0x1C849303  # of HdrHistogram V2, compressed and not
 _WORD_SIZE = 0x10
 """The bits of the word size of V2 in a cookie."""
 _RATIO = struct.pack(">d", 1.0)  # of integer to double values

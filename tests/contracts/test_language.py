@@ -68,7 +68,7 @@ _PERHAPS_HEADLESS = re.compile(rf'"""\s*{HEADLESS.pattern}')
 
 UNITS = re.compile(
     r"(SECONDS?|MINUTES?|HOURS?|DAYS?|MS|NS|BYTES?|KB|MB|GB|CHARACTERS?|CHARS|ROWS?|LINES?|LEVELS?|FILES?|PERCENT|PORT|"
-    r"BITS?|HZ|ROUNDS?|COUNT|ITEMS?|CONNECTIONS?|MESSAGES?|SAMPLES?|POINTS?|TRIES|WIDTH|HEIGHT|PIXELS|VERSION|STATUS|CODE|FLAGS?)(_|$)"
+    r"BITS?|HZ|PERCENTILES?|ROUNDS?|COUNT|ITEMS?|CONNECTIONS?|MESSAGES?|SAMPLES?|POINTS?|TRIES|WIDTH|HEIGHT|PIXELS|VERSION|STATUS|CODE|FLAGS?)(_|$)"
 )
 
 
@@ -205,22 +205,56 @@ def test_numbers_tell_their_unit() -> None:
     assert [_at(path, line, name) for path in SOURCES for line, name in _without_unit(path)] == []
 
 
+def test_each_form_of_a_constant_without_a_unit_is_found(tmp_path: Path) -> None:
+    """Also in a tuple, as a tuple, and in a class; a comment above a block stands for all of it."""
+    file = tmp_path / "constants.py"
+    file.write_text(
+        "_A, _B_SECONDS = 1, 2\n_C = (3, 4)\nclass K:\n    _D = 5\n    value = 6\n\n# Bytes.\n_E = 7\n_F = 8\n\n"
+        '_G = 9\n_H = 10\n"""Rows."""\n_I: int = 2 * 6  # in a dozen\n'
+    )
+    assert [name for _, name in _without_unit(file)] == ["_A", "_C", "_G", "_D"]
+
+
 def _without_unit(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the numeric constants of a file that do not tell their unit, with their lines."""
+    """Yield the numeric constants of a file and its classes that do not tell their unit, with their lines."""
     lines = sources.text(path).splitlines()
     tree = sources.tree(path)
-    for number, node in enumerate(tree.body):
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not _is_number(node.value):
-            continue
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        following = tree.body[number + 1] if number + 1 < len(tree.body) else None
-        described = (
-            "#" in lines[node.lineno - 1]
-            or lines[node.lineno - 2].startswith("#")
-            or (isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant))
-        )
-        if isinstance(target, ast.Name) and not described and not UNITS.search(target.id.upper()):
-            yield node.lineno, target.id
+    for part in (tree, *(node for node in sources.definitions(path) if isinstance(node, ast.ClassDef))):
+        for number, node in enumerate(part.body):
+            if isinstance(node, ast.Assign) or (isinstance(node, ast.AnnAssign) and part is tree):
+                following = part.body[number + 1] if number + 1 < len(part.body) else None
+                is_described = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+                for name, value in _assigned(node):
+                    is_constant = part is tree or name.isupper()
+                    has_unit = is_described or UNITS.search(name.upper()) or _has_comment(lines, node.lineno - 1)
+                    if is_constant and _is_numeric(value) and not has_unit:
+                        yield node.lineno, name
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.expr | None]]:
+    """Yield the names that an assignment gives values to, each with its own value."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+        pairs = list(zip(target.elts, node.value.elts, strict=False))
+    else:
+        pairs = [(target, node.value)] if node.value is not None else []
+    yield from ((name.id, value) for name, value in pairs if isinstance(name, ast.Name))
+
+
+def _has_comment(lines: list[str], index: int) -> bool:
+    """Return whether a line has a comment, or stands in a block of assignments below one."""
+    if "#" in lines[index]:
+        return True
+    while index and re.match(r"\s*[A-Z_, ]+ = ", lines[index]):
+        index -= 1
+    return lines[index].lstrip().startswith("#")
+
+
+def _is_numeric(node: ast.expr | None) -> bool:
+    """Return whether an expression is a number or a tuple of numbers."""
+    if isinstance(node, ast.Tuple):
+        return bool(node.elts) and all(map(_is_number, node.elts))
+    return _is_number(node)
 
 
 def _is_number(node: ast.expr | None) -> bool:

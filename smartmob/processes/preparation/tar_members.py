@@ -19,7 +19,7 @@ _METADATA_BYTES = 1024 * 1024
 """Limit of the headers between two members of a tar archive."""
 _GNU_MAGIC = b"ustar  \0"
 """Magic of GNU's own format, in which the prefix of ustar is other data (GNU tar manual, "Basic Tar Format")."""
-_MAGIC_AT, _NAME_BYTES = 257, 100
+_MAGIC_AT, _NAME_BYTES = 257, 100  # offset and length in a header, in bytes (POSIX, pax, "ustar Interchange Format")
 _DUMP_FOLDER, _VOLUME_LABEL, _CONTINUED = b"D", b"V", b"M"
 """Types of members of GNU tar: a folder of an incremental dump, a label, and the rest of a file of another volume."""
 _MOST_GLOBAL_HEADERS = 64  # keywords of the global headers of a tar archive, which tarfile keeps in memory

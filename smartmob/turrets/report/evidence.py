@@ -20,7 +20,7 @@ FEW_TRANSACTIONS = 100
 """With fewer transactions, the p99 is the longest one."""
 BEHIND, FAR_BEHIND = 0.98, 0.9
 """Shares of the planned transactions below which there is a warning, and below which the run is not trusted."""
-_SHOWN = (99.0, 99.9, 99.99)
+_SHOWN = (99.0, 99.9, 99.99)  # percentiles
 _MOST_NAMES = 3  # timers that a doubt names
 
 
