@@ -128,21 +128,6 @@ class TestApply:
         corrected = Migration("feature", 3, BROKEN.name, "CREATE TABLE half (n integer)")
         assert await apply(connection, [ONE, TWO, corrected]) == 1
 
-    async def test_services_that_start_at_once_apply_each_migration_once(self, schema_url: str) -> None:
-        """One applies them, and the others wait for it."""
-        connections = [await asyncpg.connect(schema_url) for _ in range(4)]
-
-        done = await asyncio.gather(*(apply(connection, [OTHER, ONE, TWO]) for connection in connections))
-
-        assert sorted(done) == [0, 0, 0, 3]
-        assert await _rows(connections[0]) == [1, 2]
-        for connection in connections:
-            await connection.close()
-
-
-class TestCollect:
-    """Finding the migrations of features."""
-
     async def test_limits_of_the_role_do_not_end_a_migration(self, connection: Connection, schema_url: str) -> None:
         """It waits for another service, and takes its time."""
         await connection.execute("SET lock_timeout = 1")
@@ -161,6 +146,21 @@ class TestCollect:
 
         assert await applying == 1
         assert await connection.fetchval("SHOW lock_timeout") == "1ms"
+
+    async def test_services_that_start_at_once_apply_each_migration_once(self, schema_url: str) -> None:
+        """One applies them, and the others wait for it."""
+        connections = [await asyncpg.connect(schema_url) for _ in range(4)]
+
+        done = await asyncio.gather(*(apply(connection, [OTHER, ONE, TWO]) for connection in connections))
+
+        assert sorted(done) == [0, 0, 0, 3]
+        assert await _rows(connections[0]) == [1, 2]
+        for connection in connections:
+            await connection.close()
+
+
+class TestCollect:
+    """Finding the migrations of features."""
 
     def test_the_migrations_of_each_feature_are_numbered_without_gaps(self) -> None:
         """They start with 1."""
