@@ -68,6 +68,31 @@ def test_tests_that_set_the_time_are_measured(tmp_path: Path) -> None:
     assert min(found["test_frozen"]["cpu"]) > 0
 
 
+@pytest.mark.parametrize("leads", [True, False])
+def test_the_priority_is_that_of_its_own_session(tmp_path: Path, leads: bool) -> None:
+    """A nice value counts among sessions where the process leads one; the session of the caller keeps its own.
+
+    A higher value, which everybody may set, stands for the lower one of an administrator.
+    """
+    (tmp_path / "test_nice.py").write_text(
+        "import os, pathlib\n\ndef test_nice():\n    group = pathlib.Path('/proc/self/autogroup')\n"
+        "    print('nice', os.nice(0), group.read_text() if group.exists() else '- nice 3')\n"
+    )
+    (tmp_path / "plan.json").write_text(json.dumps({"priority": 3}))
+    words = ["--measures", tmp_path / "measures", "--measures-plan", tmp_path / "plan.json", "-s"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "smartmob.pytest_measures", *words]
+    variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    # `setsid` makes a session for the program below, so that this test changes no session of its own.
+    inner = ["sh", "-c", 'if [ "$1" = no ]; then shift; "$@"; exit $?; fi; shift; exec "$@"', "sh"]
+    done = subprocess.run(
+        ["setsid", "--wait", *inner, "yes" if leads else "no", *command],
+        cwd=tmp_path, env=variables, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    line = next(line for line in done.stdout.splitlines() if "nice 3" in line)
+    if Path("/proc/self/autogroup").exists():
+        assert line.endswith("nice 3" if leads else "nice 0")
+
+
 def test_without_its_option_nothing_is_measured(tmp_path: Path) -> None:
     """The suite runs as it does without the plugin, and no file is written; without a plan each test is called once."""
     suite = write_suite(tmp_path / "suite")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import wraps
@@ -131,7 +130,7 @@ async def _measure_there(
     program_words("--smartmob", program)
     words = arguments["words"]
     given = () if arguments["commands"] else words[: 1 if arguments["selftest"] else _SIDES_COUNT]
-    with cancelled_by_signals(), tempfile.TemporaryDirectory(prefix="smartmob-ab-") as folder:
+    with cancelled_by_signals(), ab_there.working_folder() as folder:
         async with RestClient(server, token, ca_file) as rest:
             node = "" if machine == "service" else machine
             found = await find_node(rest, node) if node else None
@@ -139,7 +138,7 @@ async def _measure_there(
                 raise NotFound(f"there is no node {node}; `smartmob nodes ls` lists them")
             if found is not None and found.problem:
                 raise RemoteError(f"the node {node} is {found.problem}")
-            task, archives = await asyncio.to_thread(_packed, given, Path(folder), arguments)
+            task, archives = await asyncio.to_thread(_packed, given, folder, arguments)
             try:
                 async with _reserved(rest, node, " ".join([_REASON, *given])):
                     return await _run(rest.url if found is None else found.url, rest, program, task, archives, kept)
@@ -218,9 +217,10 @@ async def _run(
         finally:
             feeding.cancel()
             showing.cancel()
-        if listener.exit_code is None:
-            raise RemoteError("the command there was ended by a signal")
-        return listener.exit_code
+        code = listener.exit_code
+        if code is None or code < 0:
+            raise RemoteError(f"the command there was ended by {'a signal' if code is None else f'signal {-code}'}")
+        return code
 
 
 async def _feed(listener: Listener, task: Task, archives: Sequence[Path]) -> None:

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ import platformdirs
 from smartmob.cli import printing
 from smartmob.cli.side_archives import SentSide, unpack
 from smartmob.errors import InvalidInput
+from smartmob.experiments.cleaner import Workplace
 from smartmob.experiments.sides import SENT, Side
 
 SILENCE_SECONDS = 120.0
@@ -55,8 +55,8 @@ def _unpacked(task: Task, data: BinaryIO, folder: Path) -> dict[str, Side]:
 
 def measure(command: Callable[..., int]) -> int:
     """Call the function of `smartmob ab` for the task on standard input, and return its exit code."""
-    with tempfile.TemporaryDirectory(prefix="smartmob-ab-", ignore_cleanup_errors=True) as name:
-        folder, data = Path(name), sys.stdin.buffer
+    data = sys.stdin.buffer
+    with working_folder() as folder:
         try:
             task = msgspec.json.decode(data.readline(_LONGEST_LINE_BYTES), type=Task)
         except msgspec.MsgspecError as error:
@@ -66,6 +66,16 @@ def measure(command: Callable[..., int]) -> int:
         threading.Thread(target=_watch, args=(data.fileno(),), daemon=True).start()
         with _alone():
             return command(**task.arguments)
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """Make a folder for the block, which is removed at the end, also when this process is killed."""
+    place = Workplace(Path(platformdirs.user_cache_path("smartmob")) / "experiments")
+    try:
+        yield place.folder
+    finally:
+        place.close()
 
 
 @contextmanager

@@ -7,11 +7,13 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.acceptance.installed import python_with_pytest
 from tests.cli.conftest import Command, Start
 from tests.experiments.suites import write_suite
+from tests.waiting import until
 
 _HERE = f"{sys.executable} -m smartmob"
 
@@ -63,6 +65,25 @@ async def test_ctrl_c_ends_it_there(start: Start, smartmob: Command, tmp_path: P
         assert (found["verdict"], found["ended"]) == ("undecided", "it was interrupted")
     assert (await smartmob("exec", "true"))[0] == 0
     assert os.listdir(tmp_path / "files") == []
+
+
+async def test_a_killed_far_end_leaves_nothing(start: Start, smartmob: Command, tmp_path: Path) -> None:
+    """When the command there gets SIGKILL, this is told with code 3, its files are removed, and the machine is free."""
+    side = str(write_suite(tmp_path / "one"))
+    words = ("ab", side, side, "--python", str(python_with_pytest()), "--witness", "clock", "--no-store")
+    async with start(*words, "--on", "service", "--smartmob", _HERE, "--", "-k", "fixture") as typed:
+        await typed.says("pair 2")
+        (there,) = (
+            each for each in psutil.process_iter(["cmdline", "environ"])
+            if "--from-input" in (each.info["cmdline"] or ())
+            and (each.info["environ"] or {}).get("TMPDIR") == str(tmp_path / "files")
+        )  # fmt: skip
+        there.kill()
+        assert await typed.wait() == 3
+        assert "the command there was ended by signal 9" in typed.errors
+    assert (await smartmob("exec", "true"))[0] == 0
+    assert os.listdir(tmp_path / "files") == []
+    assert await until(lambda: not list((tmp_path / "cache" / "smartmob" / "experiments").iterdir()))
 
 
 @pytest.mark.parametrize(
