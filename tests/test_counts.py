@@ -36,7 +36,7 @@ _AT_LEAST_TWO = {
     "turrets/har_script.py": 1,
     "turrets/hq/collector.py": 3,
     "turrets/hq/headquarters.py": 1,
-    "turrets/project.py": 1,
+    "turrets/project_archive.py": 1,
     "turrets/report/evidence.py": 1,
     "turrets/report/run_comparison.py": 1,
     "turrets/result_files/imported_run.py": 1,

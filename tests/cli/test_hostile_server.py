@@ -74,6 +74,7 @@ follower.PAUSES = channel.PAUSES
 live_run.RECONNECT_SECONDS = 0.01
 gc.collect()
 gc.freeze()
+gc.freeze = int  # a command freezes all objects before it ends, but here others follow it in the same process
 # What is read ahead of its line would be lost with the copy that has read it.
 lines, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "w")
 

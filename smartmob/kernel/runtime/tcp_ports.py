@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_OUTGOING_FROM = 32_768
+"""The first port that Linux gives to outgoing connections by default (ip-sysctl, `ip_local_port_range`)."""
+_LOWEST_PORT = 10_240  # below are those of well-known services
+_TRIES = 100  # ports
 
 
 def is_listened_on(port: int) -> bool:
@@ -20,3 +30,17 @@ def is_listened_on(port: int) -> bool:
             if error.errno == errno.EADDRINUSE:
                 return True
     return False
+
+
+def lasting_ports(count: int) -> list[int]:
+    """Return free ports that stay free while nothing listens on them, or zeros where there are none.
+
+    A port that the system chooses for a listener can be given to an outgoing connection in the meantime, even to one
+    of the client that tries to reach it again.
+    """
+    first = _OUTGOING_FROM
+    with suppress(OSError, ValueError):
+        first = int(_OUTGOING.read_text().split()[0])
+    tried = random.sample(range(_LOWEST_PORT, first), _TRIES) if first >= _LOWEST_PORT + _TRIES else []
+    found = islice((port for port in tried if not is_listened_on(port)), count)
+    return [*found, *[0] * count][:count]

@@ -10,6 +10,7 @@ import msgspec
 
 from smartmob.feature_settings import TurretsSettings
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.tcp_ports import lasting_ports
 from smartmob.turrets.conformance import frame_rules
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
 from smartmob.turrets.conformance.frame_rules import Configured, Message
@@ -33,22 +34,22 @@ class PrivateHeadquarters:
         self.extended = False
         self._configured, self._findings, self._changes = configured, findings, changes
         self._key_file = key_file
-        self._ports = (0, 0, 0)
+        self._ports: tuple[int, int] | None = None
         self._sockets: HeadquartersSockets | None = None
 
     def open(self) -> None:
         """Listen; after the first time, on the same ports."""
-        publish, results, external = self._ports
+        publish, results = self._ports or lasting_ports(2)
         settings = TurretsSettings(
             hq=True,
             hq_publish_port=publish,
             hq_rc_port=results,
-            hq_external_port=external,
+            hq_external_port=0,
             hq_curve_key_file=self._key_file,
         )
         self._sockets = HeadquartersSockets(settings, False, self._receive)
         self._sockets.open()
-        self._ports = self._sockets.ports
+        self._ports = self._sockets.ports[:2]
 
     async def close(self) -> None:
         """Stop listening, and end the connections."""
@@ -59,7 +60,8 @@ class PrivateHeadquarters:
     @property
     def ports(self) -> tuple[int, int]:
         """Return the port of orders and that of results."""
-        return self._ports[:2]
+        assert self._ports is not None
+        return self._ports
 
     def publish(self, frame: bytes) -> None:
         """Send a frame to the port of orders."""

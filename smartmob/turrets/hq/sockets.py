@@ -86,6 +86,7 @@ class HeadquartersSockets:
             if self._authenticator is not None:
                 self._authenticator.close()
             self._context.destroy(linger=0)
+            self._context = None  # nothing is left to close
             raise
         loop = asyncio.get_running_loop()
         for socket, purpose in ((self._orders, "orders"), (self._results, "results")):

@@ -149,12 +149,14 @@ async def test_only_peers_with_the_public_key_are_heard(tmp_path: Path) -> None:
 
 
 async def test_a_port_in_use_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    """The error names the port and the options, and the ports that were bound before are free again."""
+    """The error names the port and the options, the ports bound before are free again, and nothing is left to close."""
     caplog.set_level(logging.ERROR)
     async with _opened() as place:
         taken = replace(QUICK, hq_rc_port=place.channel.ports[1])
+        refused = HeadquartersSockets(taken, False, lambda _: None)
         with pytest.raises(StartupError, match=rf"127\.0\.0\.1:{taken.hq_rc_port}.*--hq-rc-port"):
-            HeadquartersSockets(taken, False, lambda _: None).open()
+            refused.open()
+        await refused.close()
 
 
 async def test_an_open_address_without_keys_is_refused() -> None:
