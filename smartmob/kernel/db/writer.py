@@ -5,14 +5,14 @@ timer. So a single caller waits for one commit, and a thousand concurrent caller
 available, submissions wait until their deadline and then fail. A submission that the database refuses for its content
 fails alone.
 
-Rows of a distributed table are written in batches of one node each, several at a time (`submission_queue.py`).
+Rows of a distributed table are written in batches of one shard each, several at a time: each commits on one node alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +21,6 @@ import asyncpg
 from smartmob.errors import Unavailable
 from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
 from smartmob.kernel.db.shards import RowShards
-from smartmob.kernel.db.submission_queue import Shard, SubmissionQueue
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.row_writer import WriterStats
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -33,7 +32,7 @@ R = TypeVar("R")
 _FIRST_DELAY_SECONDS = 0.02  # before a retry; doubled each time
 _LONGEST_DELAY_SECONDS = 0.5
 _LANES = 8
-"""Batches of a distributed table that are written at a time, each to another node and on a connection of its own."""
+"""Batches of a distributed table that are written at a time, each on a connection of its own."""
 _SHORTEST_ATTEMPT_SECONDS = 1.0  # an attempt gets at least this time, however short the patience is
 
 
@@ -53,7 +52,7 @@ class Submission(Generic[R]):
         self.deadline = deadline
         self.commit_key: Any = None
         self.uncertain = False
-        self.shard: Shard | None = None
+        self.shard: Hashable = None
 
 
 class _Callback:
@@ -108,12 +107,14 @@ class GroupCommitWriter(Generic[R]):
         self._database = database
         self._commit = commit
         self._committed = committed
+        self._max_batch = max_batch
         self._max_waiting = max_waiting
-        self._queue: SubmissionQueue[R] = SubmissionQueue(max_batch, 0 if shards is None else shards.most_together)
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[Submission[R]] = deque()
+        self._submitted = asyncio.Event()
         self._space_freed = asyncio.Event()
         self._closing = False
         self._shards = shards
+        self._busy: set[Hashable] = set()
         self._lanes: list[asyncio.Task[None]] = []
         self._add_lane: Callable[[], None] = lambda: None
         self._connections: dict[int, asyncpg.Connection[Record]] = {}
@@ -136,7 +137,7 @@ class GroupCommitWriter(Generic[R]):
     async def close(self) -> None:
         """Accept no more rows, commit or refuse what is waiting, and stop."""
         self._closing = True
-        self._wake_all()
+        self._submitted.set()
         await asyncio.gather(*self._lanes, return_exceptions=True)
         for connection in self._connections.values():
             await connection.close()
@@ -170,12 +171,10 @@ class GroupCommitWriter(Generic[R]):
     def _enqueue(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
         if self._closing:
             raise Unavailable("the service is stopping; nothing was stored")
-        submission = Submission(rows, done, deadline)
-        if self._shards is not None and self._shards.active:
-            submission.shard = self._shards.of(rows)
+        self._queue.append(Submission(rows, done, deadline))
         self.stats.waiting += len(rows)
-        if self._queue.put(submission):
-            self._wake()
+        if not self._submitted.is_set():
+            self._submitted.set()
 
     async def _wait_for_space(self, deadline: float) -> None:
         while self.full:
@@ -187,36 +186,23 @@ class GroupCommitWriter(Generic[R]):
                 self.stats.refused += 1
                 raise Unavailable("too many writes are waiting; nothing was stored. Try again in a moment.") from None
 
-    def _wake(self) -> None:
-        """Wake one lane, if any is idle."""
-        while self._idle:
-            waiter = self._idle.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def _wake_all(self) -> None:
-        while self._idle:
-            self._wake()
-
     async def _write_until_closed(self, lane: int) -> None:
         while True:
-            batch = self._queue.take()
+            batch = self._next_batch()
             if not batch:
                 if self._closing and not self._queue:
                     return
-                waiter = asyncio.get_running_loop().create_future()
-                self._idle.append(waiter)
-                await waiter
+                self._submitted.clear()
+                await self._submitted.wait()
                 continue
             if batch[0].shard is None and await self._find_shards(lane, batch):
                 continue
-            if self._idle and self._queue.ready:
-                self._wake()
+            shard = batch[0].shard
+            self._busy.add(shard)
             try:
                 await self._store(batch, lane)
             finally:
-                self._queue.finish(batch)
+                self._busy.discard(shard)
                 # After an unexpected exception, too, no caller may wait for an answer that never comes.
                 rows = 0
                 for submission in batch:
@@ -228,7 +214,7 @@ class GroupCommitWriter(Generic[R]):
                 self.stats.waiting -= rows
                 self._space_freed.set()
                 if self._closing:
-                    self._wake_all()
+                    self._submitted.set()
 
     async def _find_shards(self, lane: int, batch: list[Submission[R]]) -> bool:
         """Put a batch back with the shard of each submission; return False where there are none, or on an error."""
@@ -246,14 +232,43 @@ class GroupCommitWriter(Generic[R]):
         for submission in batch:
             submission.shard = self._shards.of(submission.rows)
         if any(submission.shard is None for submission in batch):
-            for submission in batch:
-                submission.shard = None
             return False
-        for submission in batch:
-            self._queue.put(submission)
+        self._queue.extendleft(reversed(batch))
         while len(self._lanes) < _LANES:
             self._add_lane()
+        self._submitted.set()
         return True
+
+    def _next_batch(self) -> list[Submission[R]]:
+        """Return the oldest submissions, with at most `max_batch` rows unless the first one has more.
+
+        Those of a distributed table belong to one shard, to which no other batch is being written.
+        """
+        if self._shards is not None and self._shards.active:
+            return self._next_of_shard()
+        batch: list[Submission[R]] = []
+        rows = 0
+        while self._queue and (not batch or rows + len(self._queue[0].rows) <= self._max_batch):
+            submission = self._queue.popleft()
+            batch.append(submission)
+            rows += len(submission.rows)
+        return batch
+
+    def _next_of_shard(self) -> list[Submission[R]]:
+        """Return the oldest submissions of one shard; those whose shard is not known yet come first, and alone."""
+        batch: list[Submission[R]] = []
+        left: deque[Submission[R]] = deque()
+        rows = 0
+        for submission in self._queue:
+            shard = submission.shard
+            fits = not batch or (shard == batch[0].shard and rows + len(submission.rows) <= self._max_batch)
+            if fits and (shard is None or shard not in self._busy):
+                batch.append(submission)
+                rows += len(submission.rows)
+            else:
+                left.append(submission)
+        self._queue = left
+        return batch
 
     async def _store(self, batch: list[Submission[R]], lane: int) -> None:
         """Commit `batch`, with retries until it is committed or the deadline of each submission has passed."""
@@ -304,7 +319,7 @@ class GroupCommitWriter(Generic[R]):
         if connection is None or connection.is_closed():
             connection = self._connections[lane] = await self._database.connect()
             if self._shards is not None:
-                await self._shards.look(connection, pooled=self._database.pooled)
+                await self._shards.look(connection)
         return connection
 
     async def _disconnect(self, lane: int) -> None:

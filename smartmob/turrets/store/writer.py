@@ -52,7 +52,7 @@ class TurretsWriter:
         self._database = database
         self._sql = queries.load(PACKAGE)
         self._partitions = Partitions()
-        self.shards: RowShards[Batch] = RowShards("turret_batches", lambda batch: batch.run, most_together=1)
+        self.shards: RowShards[Batch] = RowShards("turret_batches", lambda batch: batch.run)
         self._connections: WeakSet[Connection] = WeakSet()
 
     # -- runs -----------------------------------------------------------------------------------------------------

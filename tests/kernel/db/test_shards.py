@@ -9,27 +9,24 @@ import pytest
 
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.db.shards import MIXED, RowShards, insert_rows
-from smartmob.kernel.db.submission_queue import Shard
 from smartmob.kernel.db.writer import GroupCommitWriter, Submission
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from tests.waiting import until
 
 
 class _Shards(RowShards[str]):
-    """The first letter of a row is its shard, on a node of its own or on one of two; the server knows nothing of it."""
+    """The first letter of a row is its shard; the server knows nothing of that."""
 
-    def __init__(self, nodes: int = 256, **options: int) -> None:
-        super().__init__("marks", lambda row: row[0], **options)
+    def __init__(self) -> None:
+        super().__init__("marks", lambda row: row[0])
         self.asked: list[list[str]] = []
-        self._nodes = nodes
 
-    async def look(self, connection: Connection, *, pooled: bool) -> None:
+    async def look(self, connection: Connection) -> None:
         self.active = True
 
     async def learn(self, connection: Connection, batches: Iterable[Sequence[str]]) -> None:
         found = sorted({row[0] for rows in batches for row in rows} - self._known.keys())
         self.asked += [found] if found else []
-        self._known |= {name: Shard(ord(name), 1 + ord(name) % self._nodes) for name in found}
+        self._known |= {name: ord(name) for name in found}
 
 
 class _Commits:
@@ -48,8 +45,8 @@ class _Commits:
         await self.gate.wait()
 
 
-async def test_batches_of_several_nodes_are_written_at_a_time(database: Database) -> None:
-    """Each has rows of one node, in the order of submission, and one at a time of a node; mixed rows are alone."""
+async def test_batches_of_several_shards_are_written_at_a_time(database: Database) -> None:
+    """Each has rows of one shard, in the order of submission, and one at a time of a shard; mixed rows are alone."""
     commits, shards, tasks = _Commits(), _Shards(), TaskRegistry()
     writer = GroupCommitWriter("marks", database, commits, shards=shards)
     await writer.start(tasks)
@@ -71,33 +68,11 @@ async def test_batches_of_several_nodes_are_written_at_a_time(database: Database
     assert (writer.stats.rows, writer.stats.batches, writer.stats.waiting) == (9, 5, 0)
 
 
-async def test_few_rows_of_a_node_are_written_together(database: Database) -> None:
-    """Shards of one node share a batch up to the number of rows of one INSERT; more rows of a shard are alone."""
-    commits, shards, tasks = _Commits(), _Shards(nodes=2, most_together=4), TaskRegistry()
-    writer = GroupCommitWriter("marks", database, commits, shards=shards)
-    await writer.start(tasks)
-    # The codes of a, c and e are odd, and that of b is even.
-    puts = [asyncio.create_task(writer.put([row])) for row in ("a1", "c1", "b1", "a2", "e1", "c2")]
-    for _ in range(2):
-        await commits.begun.acquire()
-    later = [asyncio.create_task(writer.put(rows)) for rows in (["a3"], ["c3"] * 9, ["c4"], ["e2"])]
-    await until(lambda: writer.stats.waiting == 18)
-    commits.gate.set()
-
-    await asyncio.gather(*puts, *later)
-    await writer.close()
-    await tasks.close()
-
-    assert sorted(commits.batches[:2]) == [["a1", "a2", "c1", "c2"], ["b1"]]
-    assert commits.batches[2:] == [["e1", "e2", "a3"], ["c3"] * 9 + ["c4"]]
-    assert (writer.stats.rows, writer.stats.waiting) == (18, 0)
-
-
 async def test_a_table_that_is_not_distributed_has_no_shards(database: Database) -> None:
     """Its rows go in one batch on one connection, as without Citus."""
     shards: RowShards[str] = RowShards("marks", lambda row: row)
     async with database.acquire() as connection:
-        await shards.look(connection, pooled=False)
+        await shards.look(connection)
 
     assert not shards.active
     assert shards.of(["x"]) is None
@@ -121,7 +96,7 @@ async def test_the_server_tells_the_shards_of_keys(database: Database) -> None:
     shards: RowShards[str] = RowShards("test_metrics", lambda row: row)
     rows = [f"session-{number}" for number in range(40)]
     async with database.acquire() as connection:
-        await shards.look(connection, pooled=False)
+        await shards.look(connection)
         await shards.learn(connection, [rows])
 
     assert shards.active
