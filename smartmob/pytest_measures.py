@@ -35,6 +35,8 @@ import pytest
 
 _RESET_PEAK = "5"  # written to /proc/PID/clear_refs, it sets the peak of the resident memory to its size; proc(5)
 _NS_PER_SECOND = 1_000_000_000
+_TESTS_BETWEEN_FREEZES = 50
+"""Tests after which the objects that exist are set aside: a search for garbage would go through all earlier reports."""
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -87,7 +89,7 @@ class Measures:
         self._slower = float(plan.get("slower") or 0.0)
         # Libraries that set the time in tests replace the functions of `time`, also in modules that have imported them.
         self._clocks: tuple[Any, Any] = (time.perf_counter_ns, time.thread_time_ns)
-        self._number = self._calls = self._called = 0
+        self._number = self._calls = self._called = self._begun = 0
         processor, priority = plan.get("processor"), plan.get("priority")
         if processor is not None:
             os.sched_setaffinity(0, {processor})
@@ -124,6 +126,9 @@ class Measures:
             self._record[name] = []
         self._record["memory"] = None
         self._calls, self._called = calls, 0
+        self._begun += 1
+        if self._begun % _TESTS_BETWEEN_FREEZES == 0:
+            gc.freeze()
         for _ in range(calls - 1):
             # With the parent as the next item, pytest ends the fixtures of the test itself and keeps all others.
             runtestprotocol(item, log=False, nextitem=item.parent)

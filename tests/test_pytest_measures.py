@@ -68,6 +68,19 @@ def test_tests_that_set_the_time_are_measured(tmp_path: Path) -> None:
     assert min(found["test_frozen"]["cpu"]) > 0
 
 
+def test_a_search_for_garbage_does_not_grow_with_the_tests_before(tmp_path: Path) -> None:
+    """The objects that pytest keeps for each test are set aside, so that thousands of tests are measured in seconds."""
+    (tmp_path / "test_many.py").write_text(
+        "import gc, pathlib, pytest\n\n@pytest.mark.parametrize('number', range(400))\ndef test_it(number):\n"
+        "    if number in (49, 399):\n"
+        "        pathlib.Path(f'seen-{number}').write_text(str(len(gc.get_objects())))\n"
+    )
+    code, found = _run(tmp_path, "--measures", tmp_path / "measures")
+    assert (code, len(found)) == (0, 401)
+    early, late = (int((tmp_path / f"seen-{number}").read_text()) for number in (49, 399))
+    assert late < 2 * early
+
+
 @pytest.mark.parametrize("leads", [True, False])
 def test_the_priority_is_that_of_its_own_session(tmp_path: Path, leads: bool) -> None:
     """A nice value counts among sessions where the process leads one; the session of the caller keeps its own.
