@@ -13,8 +13,8 @@ from smartmob.kernel.runtime import clock
 
 R = TypeVar("R")
 
-_MAX_KNOWN_KEYS = 100_000  # some 10 MB; then all are asked for again
-_KNOWN_SECONDS = 600.0  # after which the nodes are asked for again, since shards can be moved
+_MAX_KNOWN_KEYS = 100_000  # some 10 MB; above this, all are asked for again
+_KNOWN_SECONDS = 600.0  # until the nodes are asked for again, because shards can be moved
 MOST_VALUES = 64
 """Rows up to which one INSERT is faster on Citus than a COPY, which always commits in two phases."""
 
@@ -26,7 +26,7 @@ FROM (
 GROUP BY k.key, k.shard
 """
 _ONE_CONNECTION = "SET citus.multi_shard_modify_mode TO 'sequential'"
-"""Let a statement use one connection to a node: opening further ones takes longer than a batch."""
+"""Let a statement use one connection to a node, because opening further ones takes longer than writing a batch."""
 
 MIXED = Shard(0, 0)
 """The shard of rows of one caller that belong to several."""
@@ -36,7 +36,7 @@ class RowShards(Generic[R]):
     """The shards of the rows of a table, by their keys. A table that is not distributed has none.
 
     `key` returns the key of a row, the column by which `table` is distributed. Call `look` with each new connection.
-    Up to `most_together` rows of several shards of a node are written in one statement.
+    One statement writes up to `most_together` rows of several shards of the same node.
     """
 
     def __init__(self, table: str, key: Callable[[R], Hashable], *, most_together: int = MOST_VALUES) -> None:
@@ -50,7 +50,7 @@ class RowShards(Generic[R]):
     async def look(self, connection: Connection, *, pooled: bool) -> None:
         """Find out whether the table is distributed, and prepare the connection for it.
 
-        A session of the server that is `pooled` serves others as well, so it gets no settings.
+        A `pooled` session of the server also serves other clients, so its settings are not changed.
         """
         self.active = self._table in await citus.placed(connection)
         if self.active and not pooled:
@@ -84,7 +84,7 @@ class RowShards(Generic[R]):
 async def insert_rows(
     connection: Connection, table: str, columns: Sequence[str], records: Sequence[Sequence[Any]], *, sharded: bool
 ) -> None:
-    """Write rows by a COPY, or few rows of a distributed table by one INSERT; more go to one node in one phase."""
+    """Write rows by COPY, or up to `MOST_VALUES` rows of a distributed table by one INSERT."""
     if not sharded or not records or len(records) > MOST_VALUES:
         await connection.copy_records_to_table(table, records=records, columns=columns)
         return

@@ -1,7 +1,7 @@
 """The rows that wait for a group-commit writer: in one queue, or in one for each shard of a distributed table.
 
-Batches of several lanes are written at a time, but one batch at a time for each node: it takes all few rows that wait
-for the shards of its node, so that a node commits once for many callers.
+Several lanes write batches at the same time, but only one batch for each node. A batch takes the rows that wait for all
+shards of its node, so that a node commits once for many callers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Group commit: the rows of concurrent callers are written in one transaction, and acknowledged after its commit.
 
-A batch begins when the last one has been committed, and contains everything that was submitted meanwhile; there is no
-timer. So a single caller waits for one commit, and a thousand concurrent callers share one. While the database is not
+A batch begins when the last one has been committed, and contains everything that was submitted meanwhile. No timer is
+used: a single caller waits for one commit, and a thousand concurrent callers share one. While the database is not
 available, submissions wait until their deadline and then fail. A submission that the database refuses for its content
 fails alone.
 
@@ -33,12 +33,12 @@ R = TypeVar("R")
 _FIRST_DELAY_SECONDS = 0.02  # before a retry; doubled each time
 _LONGEST_DELAY_SECONDS = 0.5
 _LANES = 8
-"""Batches of a distributed table that are written at a time, each to another node and on a connection of its own."""
+"""Batches of a distributed table that are written at the same time, each to another node on its own connection."""
 _SHORTEST_ATTEMPT_SECONDS = 1.0  # an attempt gets at least this time, however short the patience is
 
 
 class Submission(Generic[R]):
-    """Rows of one caller that are committed together; in a distributed table, `shard` is where they belong.
+    """Rows of one caller that are committed together; in a distributed table, `shard` is the shard of the rows.
 
     `commit_key` belongs to the commit function. It stores there the keys that it chose at the first attempt, and finds
     them at the next. `uncertain` is whether the rows may be stored, because an attempt ended without an answer of the
@@ -164,7 +164,7 @@ class GroupCommitWriter(Generic[R]):
 
     @property
     def full(self) -> bool:
-        """Return whether so many rows are waiting that further callers must wait, too."""
+        """Return whether the limit of waiting rows is reached, so that further callers must wait."""
         return self.stats.waiting >= self._max_waiting
 
     def _enqueue(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
@@ -188,7 +188,7 @@ class GroupCommitWriter(Generic[R]):
                 raise Unavailable("too many writes are waiting; nothing was stored. Try again in a moment.") from None
 
     def _wake(self) -> None:
-        """Wake one lane, if any is idle."""
+        """Wake one idle lane, if there is one."""
         while self._idle:
             waiter = self._idle.popleft()
             if not waiter.done():
@@ -231,7 +231,7 @@ class GroupCommitWriter(Generic[R]):
                     self._wake_all()
 
     async def _find_shards(self, lane: int, batch: list[Submission[R]]) -> bool:
-        """Put a batch back with the shard of each submission; return False where there are none, or on an error."""
+        """Put a batch back with the shard of each submission; return False if the table has no shards, or on error."""
         if self._shards is None:
             return False
         try:
@@ -240,7 +240,7 @@ class GroupCommitWriter(Generic[R]):
                 return False
             await self._shards.learn(connection, [submission.rows for submission in batch])
         except Exception:
-            # To store the batch as it is tells the callers the same, with retries.
+            # The attempt to store the batch as it is meets the same error, with retries, and reports it to the callers.
             await self._disconnect(lane)
             return False
         for submission in batch:
