@@ -76,15 +76,15 @@ class Workers:
                 raise RuntimeError(reason)
 
     def stop(self, *, at_once: bool) -> None:
-        """Let all processes start no more transactions."""
+        """Make all processes start no more transactions."""
         self._send_to_all(worker_pipe.StopMessage(at_once))
 
     def pause(self) -> None:
-        """Let all processes start no transaction until `resume`."""
+        """Make all processes start no transaction until `resume`."""
         self._send_to_all(worker_pipe.PauseMessage(paused=True))
 
     def resume(self) -> None:
-        """Let all processes end their pause."""
+        """End the pause of all processes."""
         self._send_to_all(worker_pipe.PauseMessage(paused=False))
 
     def take(self, *, everything: bool = False) -> ResultBatch:
