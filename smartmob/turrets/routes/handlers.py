@@ -65,7 +65,7 @@ class FireQuery(msgspec.Struct, frozen=True):
 
 
 class ComparisonQuery(msgspec.Struct, frozen=True):
-    """The id of the run to compare with, the seconds to leave out at the begin, and the least effect, as a share."""
+    """The id of the run to compare with, the seconds to leave out at the start, and the least effect, as a share."""
 
     against: str
     skip: Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)] = 0.0

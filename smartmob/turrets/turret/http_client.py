@@ -64,7 +64,7 @@ class Answer:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers by their names in lower case. Of several headers with one name it is the last."""
+        """Return the headers by their names in lower case. If several have the same name, the last one counts."""
         lines = self._head.decode("latin-1").split("\r\n")[1:]
         pairs = (line.partition(":") for line in lines if line)
         return {name.strip().lower(): value.strip() for name, _, value in pairs}

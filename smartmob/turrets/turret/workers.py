@@ -64,7 +64,7 @@ class Workers:
                 raise ScriptError(reason)
 
     async def fire(self, plan: FiringPlan) -> None:
-        """Fire until `cease`; return when all processes have. Raises RuntimeError when one fails or dies."""
+        """Fire until `stop`; return when no process fires any more. Raises RuntimeError when one fails or dies."""
         loop = asyncio.get_running_loop()
         for child in self._children:
             child.counts, child.ended = TurretCounts(), loop.create_future()
