@@ -33,7 +33,7 @@ _OPERATORS = (">", ">=", "<", "<=")
 
 
 AT_ONCE = Timing()
-"""The times of events: they fire and resolve as soon as they are known."""
+"""The times of events: events fire and resolve as soon as they are known."""
 
 
 class Silent(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class Silent(msgspec.Struct, frozen=True):
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """A figure beyond a limit. It is over once it is back beyond `clear`, which is `limit` if none was given."""
+    """A figure beyond a limit. The alert is over once the figure is back beyond `clear`, by default `limit`."""
 
     figure: str
     operator: str
@@ -69,7 +69,7 @@ class Regression(msgspec.Struct, frozen=True):
 
 
 class LoadTestFailed(msgspec.Struct, frozen=True):
-    """A load test that ended as failed, or with a larger share of errors than `errors` if that is given."""
+    """A load test that failed, or ended with a share of errors above `errors` if that is set."""
 
     errors: float | None = None
     timing: Timing = AT_ONCE
@@ -110,7 +110,7 @@ EXAMPLES = (
 
 
 def parse(text: str, where: str = "$.condition") -> Condition:
-    """Return the condition of a text. Raises InvalidInput at `where`, with what was expected."""
+    """Return the condition of a text. Raises InvalidInput, which names `where` and the expected words."""
     try:
         return _parse(text)
     except _Unreadable as error:
@@ -125,7 +125,7 @@ def seconds_of(text: str) -> float:
 
 
 class _Unreadable(ValueError):
-    """The text is no condition; the message says what was expected."""
+    """The text is not a condition; the message says what was expected."""
 
 
 class _Words:
@@ -232,7 +232,7 @@ def _share(words: _Words) -> float:
 
 
 def _size(number: float, unit: str, kind: Unit, figure: str) -> float:
-    """Return a size in the unit in which the figure is stored; without a unit it is in that one."""
+    """Return a size in the unit in which the figure is stored, which is also the unit of a bare number."""
     if not unit:
         return number
     if unit not in _BYTES:

@@ -1,4 +1,4 @@
-"""Observes times in which the database could not be used. They are known once they are over. No I/O."""
+"""Observes times in which the database could not be used. They become known when they are over. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.state_machine import Health
 
 BACK = "the database is back"
-"""The reason of an alert about a lost database; receivers are notified once, as it is over by then."""
+"""The reason of an alert about a lost database; receivers are notified once, because it is over by then."""
 
 
 class _Outage(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Delivers notifications: claims those that are due, sends them, and tries again what could not be sent.
+"""Delivers notifications: claims those that are due, sends them, and retries those that could not be sent.
 
 A notification is stored before it is sent and marked after it, so it is sent at least once. While one service sends
 it, a lease keeps the others on the same database away; after a kill the lease ends, and any service sends it under the
@@ -25,12 +25,12 @@ log = get_logger()
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 900.0
 JITTER = 0.2
-"""Share of a pause by which it varies in either direction."""
+"""The random variation of a pause in either direction, as a share of it."""
 GIVE_UP_SECONDS = 86_400.0
-"""A message that could not be sent for so long is given up; `smartmob alerts retry` sends it again."""
+"""The time after which a message that could not be sent is given up; `smartmob alerts retry` sends it again."""
 MAX_AT_ONCE = 8  # messages that are sent at the same time, so that a slow receiver does not hold up the others
 _IDLE_SECONDS = 30.0
-"""The pause after which the table is looked through again, for messages that another service left behind."""
+"""The pause after which the table is read again, for messages that another service left behind."""
 _SHORTEST_IDLE_SECONDS = 0.05
 _LEASE_SECONDS = 30.0  # on top of the time that one attempt may take
 _MOST_DOUBLINGS = 16  # far above log2(LONGEST_PAUSE_SECONDS / FIRST_PAUSE_SECONDS); keeps the power finite
@@ -44,10 +44,10 @@ def pause(attempts: int, random: float, after: float | None = None) -> float:
 
 
 class Deliverer:
-    """Sends what is due until it is cancelled. `wake` makes it look at once; `counts` are for the metrics.
+    """Sends due messages until it is cancelled. `wake` makes it check for them at once; `counts` are for the metrics.
 
-    `timeout` is the longest time of one attempt in seconds, `service` the name that messages give as their sender, and
-    `url` the address of the page of alerts, or None.
+    `timeout` is the longest time of one attempt in seconds, `service` the name of the sender in messages, and `url` the
+    address of the page of alerts, or None.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Deliverer:
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Look for due messages at once."""
+        """Check for due messages at once."""
         self._woken.set()
 
     async def close(self) -> None:
@@ -80,7 +80,7 @@ class Deliverer:
         await self._webhooks.close()
 
     async def run(self) -> None:
-        """Background task: send what is due, and wait for more, until cancelled."""
+        """Background task: send due messages, and wait for more, until cancelled."""
         slots = asyncio.Semaphore(MAX_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             while True:
@@ -112,7 +112,7 @@ class Deliverer:
         return min(_IDLE_SECONDS, max(_SHORTEST_IDLE_SECONDS, left))
 
     async def _deliver(self, message: Message, slots: asyncio.Semaphore) -> None:
-        """Send a message and store the outcome. Whatever goes wrong, the lease ends and it is sent again."""
+        """Send a message and store the outcome. After any failure, the lease ends and the message is sent again."""
         try:
             await self.send(message)
         except Unavailable as error:

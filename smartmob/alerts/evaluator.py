@@ -1,8 +1,8 @@
-"""Evaluates the rules: observes their subjects, advances the state machines, and stores what follows.
+"""Evaluates the rules: observes their subjects, advances the state machines, and stores the resulting changes.
 
-It looks at a slow rate, and at once after an event of another feature. The active alerts are read from the database at
-each look, so several services on one database share them, and a restart forgets none. So is what is pending, by each
-service for itself.
+It evaluates them at a slow rate, and at once after an event of another feature. Each evaluation (a *look*) reads the
+active alerts from the database, so several services on one database share them, and a restart loses none. Pending
+alerts are stored as well, by each service for itself.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ from smartmob.kernel.runtime.events import EventBus
 log = get_logger()
 
 _SHORTEST_PAUSE_SECONDS = 0.5
-"""The least pause between two looks, so that a stream of events costs a bounded number of them."""
+"""The shortest pause between two looks, so that a stream of events causes a bounded number of looks."""
 _EXPIRE_SECONDS = 3_600.0
-"""The time between two removals of old rows."""
+"""The interval at which old rows are removed."""
 
 _NEW = timedelta(days=7)
 NO_LONGER_NEW = "it is no longer new"
@@ -70,7 +70,7 @@ Key = tuple[str, str]
 
 
 class _Look(msgspec.Struct, frozen=True):
-    """The data of one look: the time, by the steady clock and by the calendar, and who is notified."""
+    """The data of one look: the time, by the steady clock and by the calendar, and the receivers and silences."""
 
     now: float
     at: datetime
@@ -79,17 +79,17 @@ class _Look(msgspec.Struct, frozen=True):
     active: dict[Key, Alert] = msgspec.field(default_factory=dict)
 
     def names(self, rule: Rule) -> list[str]:
-        """Return the names of the receivers of a rule, as far as there are such receivers."""
+        """Return the names of the receivers of a rule, as far as these receivers exist."""
         known = [receiver.name for receiver in self.receivers]
         return [name for name in known if not rule.receivers or name in rule.receivers]
 
     def silenced(self, rule: Rule, subject: str) -> bool:
-        """Return whether no notification is made now; without a receiver it waits for one."""
+        """Return whether notifications are held back now; without a receiver they wait for one."""
         return not self.names(rule) or any(silence.covers(rule.name, subject) for silence in self.silences)
 
 
 class Evaluator:
-    """Evaluates all rules until it is cancelled. `deliver` is called when there is something to send.
+    """Evaluates all rules until it is cancelled. `deliver` is called when a message is ready to be sent.
 
     `own_id` returns the id of the data directory of this service, which owns some alerts.
     """
@@ -125,7 +125,7 @@ class Evaluator:
         self._woken.set()
 
     def lost(self) -> None:
-        """Note that the database cannot be used, from the first of several such looks on."""
+        """Record that the database cannot be used, beginning with the first of several failed looks."""
         if self._lost_since is None:
             self._lost_since = clock.steady(), clock.now()
 
@@ -152,7 +152,7 @@ class Evaluator:
                 continue
 
     async def look(self) -> None:
-        """Observe the subjects of all rules once, and store what follows. Raises Unavailable."""
+        """Observe the subjects of all rules once, and store the resulting changes. Raises Unavailable."""
         rules = await self._store.rules()
         now, at = clock.steady(), clock.now()
         stored = await self._store.active()
@@ -178,7 +178,7 @@ class Evaluator:
         self.looks += 1
 
     def _judge_interruption(self) -> None:
-        """Tell the observers that looks have failed, or that too much time has passed since the last one."""
+        """Notify the observers that looks have failed, or that too much time has passed since the last one."""
         now = clock.steady()
         if self._lost_since is not None:
             since, at = self._lost_since
@@ -188,7 +188,7 @@ class Evaluator:
             self._observers.interrupted()
 
     async def _take_over_pending(self, look: _Look, rules: Sequence[Rule]) -> None:
-        """Take over what was pending before a restart, by rules that have not changed since."""
+        """Take over the pending alerts from before a restart, for rules that have not changed since."""
         known = {(rule.name, rule.condition) for rule in rules}
         for row in await self._store.pending(self._own_id(), look.at - PENDING_OUTAGE):
             key = (row["rule"], row["subject"])
@@ -199,7 +199,7 @@ class Evaluator:
         self._kept = []
 
     async def _keep_pending(self, look: _Look) -> None:
-        """Store what is pending, so that a restart does not count its time anew."""
+        """Store the pending alerts, so that their time goes on after a restart."""
         pending = sorted(
             (rule, subject, self._conditions[rule], look.at - timedelta(seconds=look.now - state.bad_since))
             for (rule, subject), state in self._states.items()
@@ -211,7 +211,7 @@ class Evaluator:
         self._kept = pending
 
     def _share(self, look: _Look) -> None:
-        """Take over the active alerts of the database: those of another service, and of the time before a restart."""
+        """Take over the active alerts of the database: those of other services and those from before a restart."""
         for key, alert in look.active.items():
             state = self._states.get(key)
             if state is None or state.phase is not Phase.FIRING or state.cause != alert.cause:
@@ -223,7 +223,7 @@ class Evaluator:
                 del self._states[key]
 
     def _condition(self, rule: Rule) -> Condition | None:
-        """Return the condition of a rule. What is pending by its former text is forgotten."""
+        """Return the condition of a rule. Pending alerts of its former text are forgotten."""
         if self._conditions.get(rule.name) != rule.condition:
             self._conditions[rule.name] = rule.condition
             for key, state in list(self._states.items()):
@@ -237,7 +237,7 @@ class Evaluator:
             return None
 
     async def _close_orphans(self, look: _Look, alerts: Sequence[Alert], names: set[str]) -> None:
-        """Resolve the alerts of rules that were removed, also those of other services, which may not run any more."""
+        """Resolve the alerts of rules that were removed, including those of other services, which may have stopped."""
         for alert in alerts:
             if alert.rule in names:
                 continue
@@ -276,7 +276,7 @@ class Evaluator:
         after, actions = handle(before, event, timing, look.now)
         for action in actions:
             if not await self._carry_out(action, look, rule, seen):
-                # Another service was faster, or this cause is known: its alert is read at the next look.
+                # Another service was faster, or the cause is already known: the next look reads its alert.
                 after = AlertState()
         if after.phase is Phase.OK:
             self._states.pop(key, None)
@@ -347,7 +347,7 @@ class Evaluator:
         return True
 
     def _owner(self, rule: Rule) -> str:
-        """Return the owner of the alerts of a rule: this service if no other can see their subjects."""
+        """Return the owner of the alerts of a rule: this service if no other service can see their subjects."""
         condition = conditions.parse(rule.condition)
         own = isinstance(condition, ProcessCrashing | DatabaseLost) or (
             isinstance(condition, Threshold) and condition.figure == SERVICE_FREE
@@ -361,7 +361,7 @@ class Evaluator:
 
 
 def _removed_rule(alert: Alert) -> Rule:
-    """Return the rule of an alert, as far as it is known after its removal."""
+    """Return the rule of an alert, as far as it is still known after its removal."""
     return Rule(
         name=alert.rule,
         condition=alert.condition,

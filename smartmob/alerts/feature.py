@@ -49,7 +49,7 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
     receivers = [parse_receiver(text, "--alerts-receivers", key) for text in settings.receivers]
 
     async def start() -> None:
-        _ = directory.value  # its file is made now: later the disk may be full
+        _ = directory.value  # create its file now: later the disk may be full
         try:
             await service.load_settings(rules, receivers)
         except InvalidInput as error:
@@ -74,7 +74,7 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
 
 
 def _subscribe(bus: EventBus, observers: Observers, evaluator: Evaluator) -> None:
-    """Look soon after what may fire an alert; all else is seen at the next look."""
+    """Look soon after events that may fire an alert; all other changes are seen at the next regular look."""
     bus.subscribe(SessionStored, lambda event: observers.session_arrived(event.session_h))
     bus.subscribe(MetricsStored, lambda _: observers.measures_arrived())
     bus.subscribe(RunFinished, lambda _: evaluator.wake())

@@ -1,8 +1,8 @@
 """Observes machines: which are silent, and which figures are beyond a limit.
 
-A machine counts as heard when its newest sample changed from one look to the next, or when any sample of it has arrived
-since: the newest one does not change for a while if the machine's clock was ahead and is set back. So neither its clock
-nor the time during which the service did not listen makes it silent.
+A machine is heard if its newest sample has changed since the last look, or if any sample of it has arrived since then:
+after the machine's clock is set back, its newest sample does not change for a while. So neither its clock nor a pause
+of the service makes a machine silent.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from smartmob.hosts.fields import FIELDS, Unit
 from smartmob.hosts.model import Host, Latest
 
 FRESH_SECONDS = 120.0
-"""A figure counts for so long after it was new; then it is unknown, so a silent machine neither fires nor resolves."""
+"""Seconds for which a figure counts; then it is unknown, so a silent machine neither fires nor resolves an alert."""
 _SETTLING_SECONDS = 10.0
-"""On top of the time since the last look: a sample may be committed some seconds after it arrived."""
+"""Added to the time since the last look: a sample may be committed some seconds after it arrived."""
 _PAGE_HOSTS = 1_000  # machines that one query reads
 _UNITS = {field.name: field.unit for field in FIELDS}
 
@@ -70,7 +70,7 @@ class HostObserver:
         self._seen, self._hosts, self._now = seen, hosts, now
 
     def interrupted(self) -> None:
-        """Count the silence of all machines anew: for a while nothing of theirs could be stored."""
+        """Restart counting the silence of all machines: for a while none of their samples could be stored."""
         self._seen = {
             name: replace(seen, new_at=self._now, heard_at=self._now, heard=False) for name, seen in self._seen.items()
         }
@@ -83,7 +83,7 @@ class HostObserver:
         return before if before.latest == latest else _Seen(latest, now, now, heard=True)
 
     def silent(self, rule: Rule, condition: Silent) -> Observations:
-        """Return which machines of a rule are silent. A machine that never sent anything is not expected to."""
+        """Return which machines of a rule are silent. A machine that has never sent a sample does not count."""
         found = tuple(self._silence(host, condition) for host in self._watched(rule))
         return Observations(found, complete=True, gone=_GONE)
 
@@ -121,7 +121,7 @@ _GONE = "the machine was removed, or is no longer meant by the rule"
 
 
 def figure_of(latest: Latest, figure: str) -> float | None:
-    """Return a figure of a sample, or None where it is not known."""
+    """Return a figure of a sample, or None if it is not known."""
     if figure == TEMPERATURE or figure.startswith(f"{TEMPERATURE}."):
         sensors = latest.temperatures or {}
         return max(sensors.values(), default=None) if figure == TEMPERATURE else sensors.get(figure.partition(".")[2])

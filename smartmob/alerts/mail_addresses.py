@@ -15,7 +15,7 @@ _PORTS = {"smtps": 465, "smtp": 587, "smtp+plain": 25}
 
 
 class MailServer(msgspec.Struct, frozen=True):
-    """A server that takes mails. `scheme` is `smtps`, `smtp` (STARTTLS is required) or `smtp+plain`."""
+    """A mail server. `scheme` is `smtps`, `smtp` (STARTTLS is required) or `smtp+plain`."""
 
     scheme: str
     host: str
@@ -26,7 +26,7 @@ class MailServer(msgspec.Struct, frozen=True):
 
 
 def parse_server(text: str, sender: str, password: str, host_name: str) -> MailServer:
-    """Return the server of the setting `alerts_mail_server`; raises SettingsError."""
+    """Return the server from the setting `alerts_mail_server`; raises SettingsError."""
     try:
         url = URL(text)
         port = url.port

@@ -1,7 +1,7 @@
 """Sends a message as a mail, by the standard library's smtplib in a thread.
 
-smtplib is blocking, and one mail at a time for each message is all that is needed; the timeout bounds each step of the
-conversation, so a thread ends. That costs no further dependency.
+smtplib blocks, which is good enough for one mail at a time for each message. The timeout limits each step of the
+conversation, so the thread always ends. No further dependency is needed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def compose(message: Message, server: MailServer, to: list[str], service: str, u
 
 
 class Mailer:
-    """Sends mails by one server; `server` is None if the settings name none. `timeout` is in seconds."""
+    """Sends mails through one server; `server` is None if the settings name none. `timeout` is in seconds."""
 
     def __init__(self, server: MailServer | None, timeout: float, ca_file: Path | None = None) -> None:
         self._server = server
@@ -51,7 +51,7 @@ class Mailer:
         self._ca_file = ca_file
 
     async def send(self, receiver: Receiver, message: Message, service: str, url: str | None) -> str:
-        """Send a message; return which addresses were refused if not all were. Raises DeliveryFailed."""
+        """Send a message; return the refused addresses if only some were refused. Raises DeliveryFailed."""
         import smtplib
 
         server = self._server
@@ -85,7 +85,7 @@ class Mailer:
 
 
 def _failure(error: smtplib.SMTPException) -> DeliveryFailed:
-    """Return what a reply of the server means: 5yz is permanent, unless it is about the login."""
+    """Return the failure that a reply of the server means: 5yz is permanent, unless it is about the login."""
     import smtplib
 
     match error:

@@ -59,15 +59,15 @@ class Rule(NewRule, frozen=True, kw_only=True):
     made_at: datetime
 
     def matches(self, subject: str) -> bool:
-        """Return whether the rule is about a subject."""
+        """Return whether the rule applies to a subject."""
         return not self.subjects or any(fnmatchcase(subject, pattern) for pattern in self.subjects)
 
 
 class NewReceiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A receiver to store: an address that begins with https:// or http://, or mailto: with mail addresses.
 
-    `format` is that of a webhook: `json`, or `slack` for services that take `{"text": …}` only. With `secret`, requests
-    are signed as the Standard Webhooks specification says.
+    `format` is that of a webhook: `json`, or `slack` for services that accept only `{"text": …}`. With `secret`,
+    requests are signed as the Standard Webhooks specification says.
     """
 
     address: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ADDRESS_CHARACTERS)]
@@ -87,7 +87,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShownReceiver(msgspec.Struct, frozen=True, kw_only=True):
-    """A receiver without its secrets: `address` ends behind the host, `signed` is whether it has a secret."""
+    """A receiver without its secrets: `address` ends after the host; `signed` is whether the receiver has a secret."""
 
     name: str
     address: str
@@ -98,7 +98,7 @@ class ShownReceiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A silence to store: no notifications for the `seconds` to come where both patterns fit."""
+    """A silence to store: no notifications for the next `seconds` where both patterns match."""
 
     seconds: Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
     rule: Pattern = "*"
@@ -126,7 +126,7 @@ class Silence(msgspec.Struct, frozen=True, kw_only=True):
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """An alert that fired. `notified_at` is null if all notifications were silenced, `resolved_at` while it is active.
 
-    `cause` names the event that it is about, such as the id of a run; it is "" if its condition goes on. `reason` says
+    `cause` names the event that it is about, such as the id of a run; it is "" if its condition lasts. `reason` says
     why it is over. `owner` is the id of the data directory of the service that alone can see the subject, such as one
     of its processes; it is "" for subjects that every service on the database sees.
     """
@@ -147,7 +147,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A subject that has been bad for some `seconds`, which is not yet as long as its rule says."""
+    """A subject that has been bad for `seconds`, which is shorter than its rule demands."""
 
     rule: str
     subject: str
@@ -156,7 +156,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 ConfiguredRule = tuple[str, NewRule]
 ConfiguredReceiver = tuple[str, NewReceiver]
-"""The name of a rule or a receiver of the settings, and what it says."""
+"""The name of a receiver in the settings, and the receiver."""
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Observations: what was seen of the subjects of a rule. No I/O."""
+"""Observations of the subjects of a rule. No I/O."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ class Observation(msgspec.Struct, frozen=True):
 class Observations(msgspec.Struct, frozen=True):
     """All observations for one rule.
 
-    If `complete`, `found` names all subjects there are, and an alert on any other is over for the reason
-    `gone`.
+    If `complete`, `found` names all existing subjects, and an alert on any other subject is over for the reason `gone`.
     """
 
     found: tuple[Observation, ...]

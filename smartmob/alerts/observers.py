@@ -73,7 +73,7 @@ class Observers:
         self._database.lost(since, seconds)
 
     def interrupted(self) -> None:
-        """Count silence anew: for a while nothing that machines sent could be stored or seen."""
+        """Restart counting silence: for a while no samples could be stored or seen."""
         self._hosts.interrupted()
 
     def commit(self, now: float) -> None:
@@ -84,7 +84,7 @@ class Observers:
         self.regressions.commit(now)
 
     def observe(self, rule: Rule, condition: Condition) -> Observations:
-        """Return what was seen of the subjects of a rule."""
+        """Return the observations of the subjects of a rule."""
         match condition:
             case Silent():
                 return self._hosts.silent(rule, condition)

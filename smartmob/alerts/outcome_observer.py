@@ -23,11 +23,11 @@ from smartmob.turrets.model import ABORTED, ENDED, Run
 
 FIRST_SPAN = timedelta(days=1)
 """The time before the first look from which the newest outcomes are read."""
-MAX_OUTCOMES = 1_000  # read by one look
+MAX_OUTCOMES = 1_000  # outcomes read by one look
 _OVERLAP = timedelta(minutes=5)
-"""The part of the span before that is read again, for what was stored late."""
+"""The part of the previous span that is read again, for outcomes that were stored late."""
 _DECISION = timedelta(minutes=2)
-"""The time after an end in which the verdict of conditions is waited for; it is there in a second unless that fails."""
+"""The longest wait for the verdict of conditions after an end; it arrives within a second unless that fails."""
 _MAX_KNOWN_OUTCOMES = 10_000  # ids that are remembered, so that none is seen twice
 _COMMAND_CHARACTERS = 200
 
@@ -115,7 +115,7 @@ def load_tests(source: LoadTestsSource) -> Read:
 
     async def read(start: datetime, end: datetime) -> list[Outcome]:
         runs = await source.concluded_between(start, end, MAX_OUTCOMES)
-        # An imported run is news when it is imported, however long ago it was fired.
+        # An imported run counts as new at its import, however long ago it was fired.
         ends = [(run, run.ended_at if run.source is None else run.created_at) for run in runs if run.state in ENDED]
         return [_load_test(run, at) for run, at in ends if at is not None]
 

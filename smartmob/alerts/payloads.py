@@ -92,7 +92,7 @@ def signature(secret: str, ident: str, timestamp: int, body: bytes) -> str:
 
 
 def secret_key(secret: str) -> bytes:
-    """Return the bytes of a secret: base64 behind `whsec_`, else the text itself. Raises ValueError."""
+    """Return the bytes of a secret: base64 after `whsec_`, otherwise the text itself. Raises ValueError."""
     if secret.startswith(_SECRET_PREFIX):
         return base64.b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)
     return secret.encode()

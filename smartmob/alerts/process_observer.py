@@ -9,7 +9,7 @@ from smartmob.alerts.state_machine import Health
 from smartmob.processes.model import BACKOFF, FAILURES, RUNNING, STOPPED, Snapshot
 
 HEALTHY_SECONDS = 60.0
-"""The uptime from which a process counts as recovered; one that ends every minute goes on to be an alert."""
+"""The uptime from which a process counts as recovered; one that ends every minute stays an alert."""
 
 
 class ProcessObserver:

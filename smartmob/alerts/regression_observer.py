@@ -1,8 +1,8 @@
 """Observes test runs: which tests became slower in a run, confirmed by the run before it.
 
-A run is judged when no measure has arrived for a while, and again if more of it arrives. A confirmed change restarts
-the history of its test, so one change is one regression in one run, and the run after it is judged by the new level.
-Old runs that are imported are history, and cause no alert.
+A run is judged when no measure of it has arrived for a while, and again if more measures arrive. A confirmed change
+restarts the history of its test, so one change is one regression in one run, and the run after it is judged by the new
+level. Old runs that are imported are history, and cause no alert.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from smartmob.metrics.verdict.verdicts import Comparison, ItemVerdict
 
 RECENT = timedelta(days=1)
 """A run that ended earlier is history."""
-MAX_RUNS = 50  # judged by one look
+MAX_RUNS = 50  # runs judged by one look
 MAX_SESSIONS = 1_000
-"""Sessions that are watched for further measures, the newest ones; each belongs to one run that was judged."""
+"""The most (newest) sessions that are watched for further measures; each belongs to one judged run."""
 
 
 class RegressionObserver:
@@ -47,7 +47,7 @@ class RegressionObserver:
         self._changed_at = now
 
     def measures_arrived(self, now: float) -> None:
-        """Judge the watched runs again once no more measures arrive."""
+        """Judge the watched runs again when no more measures arrive."""
         self._changed_at = now
 
     async def look(self, now: float, at: datetime) -> None:
@@ -88,7 +88,7 @@ class RegressionObserver:
     def observe(self, rule: Rule, condition: Regression) -> Observations:
         """Return the tests of a rule that became slower, or faster again.
 
-        At the start of the service, runs of the time before the rule are left out; later ones have just arrived.
+        At the start of the service, runs from before the rule are left out; later ones have just arrived.
         """
         found = [
             observation
@@ -112,7 +112,7 @@ class RegressionObserver:
 
 
 def _observation(run: Run, verdict: Comparison, row: ItemVerdict, condition: Regression) -> Observation | None:
-    """Return what a verdict says of a test, or None if that is nothing new. A verdict of low confidence is none."""
+    """Return the observation of a verdict on a test, or None if it is not new or has low confidence."""
     if row.verdict not in ("regression", "improvement") or row.confidence == "low":
         return None
     nodes = {context.context_h: context.machine_node for context in verdict.contexts}

@@ -99,7 +99,7 @@ class Notifications(msgspec.Struct, frozen=True):
 
 
 class TestSent(msgspec.Struct, frozen=True):
-    """The id of the notification of a test."""
+    """The id of the test notification."""
 
     notification: UUID
 

@@ -1,4 +1,4 @@
-"""The texts by which the settings and the command line give rules and receivers. No I/O.
+"""The texts of rules and receivers in the settings and on the command line. No I/O.
 
 A rule is `NAME: CONDITION [on PATTERN…] [to RECEIVER…] [severity LEVEL] [repeat DURATION] [without resolved]`.
 """
@@ -36,7 +36,7 @@ def parse_rule(text: str, source: str) -> ConfiguredRule:
 def parse_receiver(text: str, source: str, secret: str = "") -> ConfiguredReceiver:
     """Return the receiver of NAME=ADDRESS; raises SettingsError. The address may be secret, so no error shows it.
 
-    NAME may have `+slack` behind it, for services that take `{"text": …}` only.
+    NAME may end with `+slack`, for services that accept only `{"text": …}`.
     """
     name, equals, address = text.partition("=")
     if not equals or not address.strip():

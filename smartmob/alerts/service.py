@@ -1,4 +1,4 @@
-"""The use cases of the feature `alerts`: rules, receivers, silences, and what fires and fired."""
+"""The use cases of the feature `alerts`: rules, receivers, silences, and present and past alerts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = get_logger()
 
 
 class AlertsService:
-    """The use cases of the feature. `deliver` is called when there is something to send."""
+    """The use cases of the feature. `deliver` is called when a message is ready to be sent."""
 
     def __init__(self, store: AlertStore, evaluator: Evaluator, deliver: Callable[[], None]) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class AlertsService:
     # -- receivers ----------------------------------------------------------------------------------------------------
 
     async def receivers(self) -> list[ShownReceiver]:
-        """Return all receivers, without what is secret of them."""
+        """Return all receivers, without their secrets."""
         return [_shown(receiver) for receiver in await self._store.receivers()]
 
     async def put_receiver(self, name: str, new: NewReceiver, *, replace: bool = False) -> ShownReceiver:
@@ -83,7 +83,7 @@ class AlertsService:
         return _shown(receiver)
 
     async def delete_receiver(self, name: str) -> None:
-        """Delete a receiver; what waits for it is given up. Raises NotFound."""
+        """Delete a receiver; notifications that wait for it are given up. Raises NotFound."""
         await self._refuse_settings(name, "receiver", await self._store.receivers())
         if not await self._store.delete_receiver(name):
             raise NotFound(f"there is no receiver {name}; GET /api/v1/alerts/receivers lists them")
@@ -149,7 +149,7 @@ class AlertsService:
         return await self._store.active()
 
     def pending(self) -> list[Pending]:
-        """Return what is bad, but not yet for as long as its rule says."""
+        """Return the subjects that are bad, but not yet for as long as their rule demands."""
         return [Pending(rule, subject, seconds) for (rule, subject), seconds in self._evaluator.pending().items()]
 
     async def history(
@@ -163,7 +163,7 @@ class AlertsService:
         return await self._store.notifications(failed=failed, limit=limit)
 
     async def retry(self) -> int:
-        """Send again what was given up; return the number of notifications."""
+        """Send the notifications that were given up again; return their number."""
         revived = await self._store.revive(clock.now())
         self._deliver()
         return revived

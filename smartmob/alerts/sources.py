@@ -1,4 +1,4 @@
-"""The methods that the feature calls of other features. The composition root passes their services, which have them."""
+"""The methods of other features that this feature calls. The composition root passes the services that have them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class HostsSource(Protocol):
         """Return up to `limit` machines in the order of their names, beginning after the name `after`."""
 
     async def heard_within(self, names: Sequence[str], seconds: float) -> set[str]:
-        """Return those of some machines of which a sample was stored within the last `seconds`."""
+        """Return those of the machines whose samples were stored within the last `seconds`."""
 
 
 class MachinesSource(Protocol):
@@ -46,7 +46,7 @@ class LoadTestsSource(Protocol):
         """Return the newest load tests that were active at some time of a span, or imported in it, newest first."""
 
     async def failed_conditions(self, ident: str) -> list[str] | None:
-        """Return how a run that has ended met conditions of its project; None while that is not decided."""
+        """Return the conditions of its project that an ended run has met; None while that is not decided."""
 
 
 class JobsSource(Protocol):

@@ -4,8 +4,8 @@ Times are seconds of any steady clock and are passed in. The table of phases and
 docs/reference/alerts.md. The state is a frozen value: the caller keeps the old one until the actions are stored, so a
 failed write loses nothing.
 
-An alert does not flap: a bad subject fires after it was bad for `pending_for` seconds in a row, and resolves only after
-it was good for `recover_for` seconds in a row; anything unknown in between changes neither.
+An alert does not flap: a bad subject fires after it has been bad for `pending_for` seconds in a row, and resolves only
+after it has been good for `recover_for` seconds in a row; anything unknown in between changes neither.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Phase(StrEnum):
 class Health(StrEnum):
     """One observation of a subject.
 
-    `BETWEEN` is too good to fire and not good enough to resolve (hysteresis). `UNKNOWN` means that there is no news.
+    `BETWEEN` is neither bad enough to fire nor good enough to resolve (hysteresis). `UNKNOWN` means that nothing new is
+    known.
     """
 
     BAD = "bad"
@@ -51,7 +52,7 @@ class Timing(msgspec.Struct, frozen=True):
 class AlertState(msgspec.Struct, frozen=True):
     """The state of one alert.
 
-    `bad_since` is the begin of the row of bad observations while pending, `good_since` that of the good ones while
+    `bad_since` is the beginning of the present bad observations while pending, `good_since` that of the good ones while
     firing. `notified_at` is the time of the newest notification of this alert, None if there was none.
     """
 
@@ -68,8 +69,8 @@ class AlertState(msgspec.Struct, frozen=True):
 class Observed(msgspec.Struct, frozen=True):
     """The subject was observed.
 
-    `cause` names a single event such as one failed run; a second cause replaces the first. It is "" for conditions
-    that go on. `silenced` means that a person wants no notification now.
+    `cause` names a single event such as one failed run; a second cause replaces the first. It is "" for conditions that
+    last. `silenced` means that a person wants no notification now.
     """
 
     health: Health
@@ -160,7 +161,7 @@ def _observed_firing(state: AlertState, event: Observed, timing: Timing, now: fl
 
 
 def _reminded(state: AlertState, event: Observed, timing: Timing, now: float) -> tuple[AlertState, list[Action]]:
-    """Notify of a firing alert that a silence held back, or whose time to be repeated has come."""
+    """Notify of a firing alert that a silence held back, or that is due to be repeated."""
     if event.silenced:
         return state, []
     late = state.notified_at is None

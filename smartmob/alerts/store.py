@@ -1,7 +1,7 @@
 """The tables of the feature `alerts`.
 
-What an alert does and the notifications that follow are written in one transaction, so that a notification that was
-decided is neither lost nor made twice, whichever service on the database decides it.
+A change of an alert and its notifications are written in one transaction, so that a notification is neither lost nor
+made twice, whichever service on the database decides it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Known(Exception):
 
 
 class NewNotification(msgspec.Struct, frozen=True):
-    """A notification to store with the change of the alert that it tells of; `document` is what is sent of it."""
+    """A notification to store with the change of its alert; `document` is sent to the receiver."""
 
     receiver: str
     kind: str
@@ -164,15 +164,15 @@ class AlertStore:
         return await self._change(alert, "touch_alert", (now, alert.notified_at), notifications)
 
     async def pending(self, owner: str, seen_after: datetime) -> list[Record]:
-        """Return rule, subject, condition and `bad_since` of what a service saw pending after a time."""
+        """Return rule, subject, condition and `bad_since` of the alerts that a service saw pending after a time."""
         return await self._database.fetch(self._sql["select_pending"], owner, seen_after)
 
     async def keep_pending(
         self, owner: str, pending: Sequence[tuple[str, str, str, datetime]], now: datetime, *, same: bool
     ) -> None:
-        """Store what a service sees pending, as rule, subject, condition and begin, in place of what it saw before.
+        """Replace the pending alerts of a service by these: rule, subject, condition and beginning.
 
-        If it is the `same` as before, only the time of the look is stored.
+        If they are the `same` as before, only the time of the look is stored.
         """
 
         async def operation(connection: Connection) -> None:
@@ -187,7 +187,7 @@ class AlertStore:
         await self._database.run(operation)
 
     async def notified_receivers(self, alert: UUID) -> list[str]:
-        """Return the receivers that were, or will be, notified that an alert fires."""
+        """Return the receivers that were or will be notified that an alert fires."""
         return [row["receiver"] for row in await self._database.fetch(self._sql["select_notified"], alert)]
 
     async def add_notification(self, alert: UUID, notification: NewNotification) -> UUID:
@@ -258,7 +258,7 @@ class AlertStore:
         return found
 
     async def sent(self, batch: UUID, now: datetime, note: str = "") -> None:
-        """Store that a message was sent; `note` tells what its receiver did not take of it."""
+        """Store that a message was sent; `note` names the receivers that refused it."""
         await self._execute("mark_sent", batch, now, note)
 
     async def failed(self, batch: UUID, now: datetime, error: str) -> None:
@@ -285,7 +285,7 @@ class AlertStore:
         return Counts(*row.values())
 
     async def expire(self, before: datetime, now: datetime) -> None:
-        """Delete ended silences, and notifications and resolved alerts of the time before `before`."""
+        """Delete ended silences, and notifications and resolved alerts from before `before`."""
         await self._execute("expire_notifications", before)
         await self._execute("expire_alerts", before)
         await self._execute("expire_silences", now)

@@ -1,4 +1,4 @@
-"""Sends a message to a webhook: one POST with limits of time and size, signed as Standard Webhooks says."""
+"""Sends a message to a webhook: one POST with limits of time and size, signed according to Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def check_address(text: str, where: str = "$.address") -> str:
 
 
 def shown_address(address: str) -> str:
-    """Return an address without what may be secret: user, password, path, query."""
+    """Return an address without its possibly secret parts: user, password, path, query."""
     if address.startswith("mailto:"):
         return address
     url = URL(address)
@@ -186,7 +186,7 @@ async def _refusal(response: aiohttp.ClientResponse, address: str) -> DeliveryFa
 
 
 def shown_target(location: str) -> str:
-    """Return the target of a redirect without what may be secret."""
+    """Return the target of a redirect without its possibly secret parts."""
     try:
         return shown_address(location) if URL(location).host else "another path of the same host"
     except ValueError:

@@ -49,7 +49,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is used: the modules of this package are imported by commands that need few."""
+    """Import a public name when it is used: commands import modules of this package, and need only a few of them."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"smartmob.client.{module}"), name)

@@ -1,4 +1,4 @@
-"""A queue of samples on disk, for the time in which the server cannot be reached.
+"""A queue of samples on disk, for times when the server cannot be reached.
 
 The queue is a limited number of files; when it is full, the oldest file is removed. A sample is one line of JSON. A
 file is removed when all its samples have been delivered, so a crash may deliver some of them twice. The server
@@ -38,7 +38,7 @@ class Backlog:
 
     @property
     def size(self) -> int:
-        """Return the number of bytes that wait."""
+        """Return the number of waiting bytes."""
         return sum(path.stat().st_size for path in self._files) - self._offset
 
     def add(self, samples: Sequence[bytes]) -> None:
@@ -49,7 +49,7 @@ class Backlog:
             number = _number(self._files[-1]) + 1 if self._files else 1
             self._files.append(self._folder / f"{number:08d}{_SUFFIX}")
         with self._files[-1].open("ab") as file:
-            # A line that a crash has cut off must not run into the next one.
+            # A line that a crash has cut off must not merge with the next one.
             start = b"\n" if file.tell() and not self._ends_whole() else b""
             file.write(start + b"\n".join(samples) + b"\n")
         while len(self._files) > _MAX_FILES:
@@ -73,7 +73,7 @@ class Backlog:
                 if line.endswith(b"\n") and line.startswith(b"{"):
                     lines.append(line[:-1])
         if not lines:
-            # Only lines that a crash has cut off.
+            # The file has only lines that a crash has cut off.
             self.done()
             return self.take(max_samples, max_bytes) if self._files else []
         return lines

@@ -16,7 +16,7 @@ from smartmob.errors import InvalidInput
 
 
 class CallHandler(Protocol):
-    """Callbacks for what the server sends about a call, called in the event loop of the connection."""
+    """Callbacks for the messages of the server about a call, called in the event loop of the connection."""
 
     def started(self, number: int, job: bool) -> None:
         """Called when the server has accepted the command."""

@@ -133,7 +133,7 @@ class Channel:
             delay = min(2 * delay, PAUSES[1])
 
     async def _asked(self) -> str | None:
-        """Return why a plain request is refused, or None."""
+        """Return the reason why a plain request is refused, or None."""
         return await http.refusal_of(self.url, self._token, self._ca_file, "/commands")
 
     async def disconnect(self) -> None:
@@ -281,13 +281,13 @@ class Channel:
         call.begin(call_id)
 
     def _answered(self, call_id: int) -> RemoteCall | GatheringCall | None:
-        """Return the call that the server has sent something about, if it is still open."""
+        """Return the call to which a message of the server belongs, if the call is still open."""
         if (timer := self._unanswered.pop(call_id, None)) is not None:
             timer.cancel()
         return self._calls.get(call_id)
 
     def _give_up(self, call_id: int) -> None:
-        """End a call of which the server, though connected, has said nothing."""
+        """End a call to which the server, although connected, has not reacted."""
         del self._unanswered[call_id]
         if (call := self._calls.get(call_id)) is not None:
             self.send(protocol.Cancel(call_id))

@@ -12,7 +12,7 @@ from smartmob.client import tls_trust
 from smartmob.errors import RemoteError
 
 _EXCHANGES = 5
-"""The number of exchanges; the quickest one counts."""
+"""The number of exchanges; the fastest one counts."""
 _ANSWER_SECONDS = 10.0
 
 
@@ -26,7 +26,7 @@ def exchange_result(sent: float, received: float, answered: float, back: float) 
 
 
 async def measure(url: str, wall: Callable[[], float]) -> tuple[float, float]:
-    """Return the delay and the offset, in seconds, of the quickest exchange with a service; raises RemoteError.
+    """Return the delay and the offset, in seconds, of the fastest exchange with a service; raises RemoteError.
 
     No token is needed.
     """

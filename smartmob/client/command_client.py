@@ -16,10 +16,10 @@ from smartmob.client.messages import ServerMethod
 from smartmob.client.tls_trust import CAFile
 
 if TYPE_CHECKING:
-    from smartmob.client.channel import Channel  # it imports aiohttp, which commands without it leave out
+    from smartmob.client.channel import Channel  # it imports aiohttp, which other commands do not need
 
 _STREAMS = ("attach", "get", "put")
-"""Commands whose bytes are not messages, so that a listener must take them."""
+"""Commands whose bytes are not messages, so that a listener must receive them."""
 _LISTENER_OPTIONS = {"binary", "max_interval", "partial"}
 
 
@@ -27,7 +27,7 @@ class CommandClient:
     """The commands of a service for asyncio: after `connect` each of them is a method.
 
     A background command returns its Listener as soon as the server has accepted it, any other command the list of its
-    messages. `complete=True` or `False` asks for the other.
+    messages. `complete=True` or `False` requests the other one.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class CommandClient:
         """Connect; raises NotConnected."""
         await self.channel.open(timeout)
         for name in self.channel.commands:
-            self.__dict__.pop(name, None)  # made again when used: the command may have changed
+            self.__dict__.pop(name, None)  # it is recreated when used: the command may have changed
 
     async def disconnect(self) -> None:
         """Disconnect. Jobs continue, and their listeners continue after the next `connect`."""
@@ -103,7 +103,7 @@ class CommandClient:
     ) -> dict[str, Any]:
         """Send a file to the server, check its SHA-256, and return its size and digest.
 
-        The folders of `dest` are created. A repeated transfer continues where the one before was cut off. Raises
+        The folders of `dest` are created. A repeated transfer continues where the previous one was cut off. Raises
         ClientTimeout after `timeout` seconds. `chunk` and `raise_error` are those of conplyent: the size of the pieces
         is chosen by the client, and errors are raised in any case.
         """
@@ -122,7 +122,7 @@ class CommandClient:
     ) -> dict[str, Any]:
         """Get a file from the server, check its SHA-256, and return its size and digest.
 
-        A link at `dest` is followed. A repeated transfer continues where the one before was cut off.
+        A link at `dest` is followed. A repeated transfer continues where the previous one was cut off.
         """
         try:
             entry = await transfer.describe(self, src)

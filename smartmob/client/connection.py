@@ -69,11 +69,11 @@ _pool: dict[int, ClientConnection] = {}
 
 
 class ConnectionListener:
-    """A listener of one command. The server holds back output that is not read, so none is lost.
+    """A listener of one command. The server holds back unread output, so none is lost.
 
-    With `partial`, a line without its end, as a prompt, is returned within 0.1 seconds, and the rest of it as a further
-    text.
-    Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
+    With `partial`, a line without its end, such as a prompt, is returned within 0.1 seconds, and the rest of it as a
+    further text. Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how
+    many.
     """
 
     def __init__(self, name: str, max_interval: float | None, *, partial: bool = False) -> None:
@@ -124,7 +124,7 @@ class ConnectionListener:
 
     @property
     def max_interval(self) -> float | None:
-        """Return how many seconds `next` waits for a message; None means without a limit."""
+        """Return the seconds for which `next` waits for a message; None means without a limit."""
         return self._max_interval
 
     @max_interval.setter
@@ -178,7 +178,7 @@ class ConnectionListener:
         self._call = call
 
     def _wait_for_line(self) -> None:
-        """Wait for the end of a line for QUIET_SECONDS, and then hold what has come of it."""
+        """Wait for the end of a line for QUIET_SECONDS, and then hold its incomplete text."""
         until = background.loop.time() + QUIET_SECONDS
         try:
             while not self._held and not self._done:
@@ -223,7 +223,7 @@ class ConnectionListener:
 
 
 class _QueueHandler:
-    """The callbacks of a call, which put what arrives into the queue of a listener."""
+    """The callbacks of a call, which put arriving messages into the queue of a listener."""
 
     def __init__(
         self, arrived: queue.SimpleQueue[tuple[str, Any]], gaps: list[tuple[int, int]], waiting: Backpressure
@@ -255,10 +255,10 @@ class _QueueHandler:
 class ClientConnection:
     """A connection to one server; after `connect` the server's commands are methods of it.
 
-    Each of them takes, besides its own parameters: `complete` (True: wait for the end and return the list of
+    Each of them accepts, besides its own parameters: `complete` (True: wait for the end and return the list of
     messages; False: return the listener at once), `timeout` (seconds until the end of the command), `echo_response`
-    (print messages as they arrive), `max_interval` (seconds between messages, else ClientTimeout), `raise_error`
-    (raise here what the command raised there) and `partial` (output without a line end, as a prompt, is a message too).
+    (print messages as they arrive), `max_interval` (seconds between messages, else ClientTimeout), `raise_error` (raise
+    the exception of the command here) and `partial` (output without a line end, such as a prompt, is also a message).
     """
 
     def __init__(
@@ -324,7 +324,7 @@ class ClientConnection:
     ) -> dict[str, Any]:
         """Send a file to the server, check its SHA-256, and return its size and digest.
 
-        The folders of `dest` are created. A repeated transfer continues where the one before was cut off. Raises
+        The folders of `dest` are created. A repeated transfer continues where the previous one was cut off. Raises
         ClientTimeout after `timeout` seconds. `chunk` and `raise_error` are those of conplyent: the size of the pieces
         is chosen by the client, and errors are raised in any case.
         """

@@ -21,6 +21,6 @@ def handshake_refusal(url: str, error: Exception) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a connection failed: the words of the system where it is the cause."""
+    """Return why a connection failed: in the words of the system if that is the cause."""
     os_error = getattr(error, "os_error", error)
     return os_reason(os_error) if isinstance(os_error, OSError) else str(error) or type(error).__name__

@@ -30,15 +30,15 @@ _FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _FINISH_SECONDS = 5.0
 """Seconds to set the modes and times of folders after a copy was stopped."""
 _TOP = ("", ".", "..")
-"""Last parts of a path that name no new folder: the content is copied, as `cp` does."""
+"""Last parts of a path that do not name a new folder: the content is copied, as `cp` does."""
 
 
 class Copy:
     """One copy between this machine and a server.
 
-    `problems` are what was left out, each with the reason. `count` is how many entries were copied, folders included,
-    `files` how many that are no folders, and `bytes` how many bytes they have. `listed` is how many entries there are.
-    The folder of the copy must exist, and is created with `make_path`.
+    `problems` are the entries that were left out, each with the reason. `count` is the number of copied entries with
+    folders, `files` the number without folders, and `bytes` their size. `listed` is the number of all entries. The
+    folder of the copy must exist, and is created with `make_path`.
     """
 
     def __init__(self, client: CommandClient, progress: Progress, *, make_path: bool = False) -> None:
@@ -100,7 +100,7 @@ class Copy:
         raise missing_folder(dest)
 
     async def _need_folder_there(self, dest: str) -> None:
-        """Raise InvalidInput if the folder of a path on the server does not exist, unless it is to be created."""
+        """Raise InvalidInput if the folder of a path on the server does not exist, unless it will be created."""
         folder = os.path.dirname(dest.rstrip("/"))
         if self._make_path or not folder:
             return
@@ -178,7 +178,7 @@ class Copy:
                 raise missing_folder(dest)
             if target.name in _TOP:
                 raise ClientError("the server names a file without a name")
-            # A link that the user has named leads to the file that is meant.
+            # If the user names a link, its target is meant.
             chosen = safe_paths.chosen(Path(os.path.realpath(target)))
             done = self._file_progress()
             await transfer.download(self._client, src, chosen, done, entries[0], times=True)
@@ -232,12 +232,13 @@ class Copy:
     async def _each(
         self, entries: Iterable[FileEntry], copy: Callable[[FileEntry], Any], finish: Callable[[FileEntry], Any]
     ) -> None:
-        """Copy each entry, and finish the folders after their content; tell what fails."""
+        """Copy each entry, and finish the folders after their content; report failures."""
         folders: list[FileEntry] = []
         try:
             await self._copy(entries, copy, folders)
         except BaseException:
-            # It was stopped, or cannot go on. The next copy continues; until then the folders are as they should be.
+            # The copy was stopped, or cannot go on. The next copy continues it; until then the folders have their modes
+            # and times.
             with suppress(Exception):
                 async with asyncio.timeout(_FINISH_SECONDS):
                     for entry in reversed(folders):
@@ -319,7 +320,7 @@ def missing_folder(folder: str) -> InvalidInput:
 
 
 def _not_a_folder(path: str) -> NotADirectoryError:
-    """Return the error of a path that ends with a slash and names a file, as `cp` and `scp` have it."""
+    """Return the error of a path that ends with a slash and names a file, as in `cp` and `scp`."""
     return NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
 
 

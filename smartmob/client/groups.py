@@ -146,9 +146,9 @@ class Group:
     ) -> dict[str, Result]:
         """Run a command on all servers within the running loop, and call `say` with each message as it arrives.
 
-        Without `keep` results have no messages. With it LIMITS says how many of a server are kept at most; one that
-        sends more has an error as its result. With `end_jobs` a job is ended when this is cancelled.
-        With `apart` the servers that can tell what was written to standard error.
+        Without `keep` results have no messages. With it, LIMITS sets the most messages of a server that are kept; a
+        server that sends more has an error as its result. With `end_jobs` a job is ended when this call is cancelled.
+        With `apart`, servers that can do so mark the text that was written to standard error.
         """
 
         async def one(host: str, client: CommandClient) -> Result:
@@ -196,7 +196,7 @@ class Group:
 
 
 def _label(url: str, urls: tuple[str, ...]) -> str:
-    """Return the name of a server: its host, with the port where another one has the same host."""
+    """Return the name of a server: its host, with the port if another server has the same host."""
     host = urlsplit(url).hostname or url
     alone = sum((urlsplit(other).hostname or other) == host for other in urls) == 1
     return host if alone else urlsplit(url).netloc.rpartition("@")[2]

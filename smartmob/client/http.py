@@ -35,7 +35,7 @@ PROBLEM = "application/problem+json"
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _HEARTBEAT_SECONDS = 30.0
-_FIRST_FAULT = 500  # the least status of an error of the service itself
+_FIRST_FAULT = 500  # the lowest status of an error of the service itself
 _LONGEST_DETAIL = 4_000  # characters
 _LONGEST_ID = 200  # characters
 _MOST_REDIRECTS = 10  # of one request
@@ -52,9 +52,9 @@ class ConnectionBroken(RemoteError):
 
 
 async def refusal_of(url: str, token: str | None, ca_file: tls_trust.CAFile, path: str) -> str | None:
-    """Return why the service at `url` refuses a plain request to `path`; None where it does not, or cannot be reached.
+    """Return why the service at `url` refuses a plain request to `path`; None if it does not, or cannot be reached.
 
-    The answer to a WebSocket that is not opened says less.
+    The answer to a refused WebSocket says less.
     """
     try:
         async with asyncio.timeout(_CONNECT_SECONDS), RestClient(url, token, ca_file) as rest:
@@ -250,7 +250,7 @@ class RestClient:
             yield bytes(rest)
 
     async def documents(self, path: str, **query: object) -> AsyncIterator[Any]:
-        """Yield the documents of a listing that the caller keeps as a whole, and which LIMITS therefore bounds."""
+        """Yield the documents of a listing that the caller keeps as a whole, so that LIMITS bounds it."""
         size = 0
         async for line in self.lines(path, **query):
             size += len(line)
@@ -291,7 +291,7 @@ class RestClient:
         *,
         patient: bool = False,
     ) -> AsyncIterator[Answer]:
-        """Send a request, and give its answer, which is no refusal, to the block."""
+        """Send a request, and yield its answer, which is not a refusal."""
         if not path.startswith("/"):
             # The server sent this link; appended to the host it could name another host.
             raise RemoteError(f"the server names {path[:200]!r}, which is not a path")
@@ -330,10 +330,10 @@ class RestClient:
                 raise
 
     async def _watched(self, request: Coroutine[Any, Any, Answer]) -> Answer:
-        """Return the answer to a request; raises RemoteError where the server never answered and is not alive.
+        """Return the answer to a request; raises RemoteError if the server never answered and is not alive.
 
-        A service may calculate for minutes, but it answers `/health` meanwhile. A port of another protocol takes a
-        connection and then says nothing.
+        A service may calculate for minutes, but it answers `/health` meanwhile. A port of another protocol accepts a
+        connection and then sends nothing.
         """
         task = asyncio.get_running_loop().create_task(request)
         try:
@@ -356,7 +356,7 @@ class RestClient:
         except TimeoutError:
             raise RemoteError(refusals.says_nothing(self.url)) from None
         except (Closed, NotHttp, ConnectionError):
-            return  # the request that waits tells more
+            return  # the waiting request gives a better reason
         finally:
             await connection.close()
 
@@ -420,12 +420,12 @@ class RestClient:
             raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
 
     async def _check_tls(self) -> None:
-        """Raise RemoteError where a server at an http:// address begins TLS."""
+        """Raise RemoteError if a server at an http:// address begins TLS."""
         if self._its_origin().scheme == "http" and await answers_tls(self._its_origin(), _CONNECT_SECONDS):
             raise RemoteError(refusals.speaks(self.url, tls=True)) from None
 
     async def _check_service(self) -> None:
-        """Raise NotSmartmob where another web server answers: it may reset a connection whose body it has not read."""
+        """Raise NotSmartmob if another web server answers: it may reset a connection whose body it has not read."""
         if self._answered:
             return
         self._answered = True
@@ -434,10 +434,10 @@ class RestClient:
         except NotSmartmob:
             raise
         except RemoteError:
-            return  # the failed request tells more
+            return  # the failed request gives a better reason
 
     async def versions(self) -> str:
-        """Return the versions of the service and of this client where they differ; empty where they do not."""
+        """Return the versions of the service and of this client if they differ, otherwise ""."""
         if self._asked_version:
             return ""
         self._asked_version = True
@@ -474,5 +474,5 @@ class RestClient:
                 return RemoteError(refusals.wrong_path(self.url, versions), UNKNOWN_REQUEST)
             return RemoteError(f"the service is of another version and cannot do this ({versions})", UNKNOWN_REQUEST)
         said = refusals.for_people(detail[:_LONGEST_DETAIL])
-        # The log of the service tells more about its own faults. A wrong name is no more than what the text says.
+        # For faults of the service, its log says more. For a wrong name, the text already says everything.
         return RemoteError(f"{said} (request {request})" if status >= _FIRST_FAULT else said, status)

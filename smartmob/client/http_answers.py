@@ -69,7 +69,7 @@ def counted(size: int, chunk: bytes, max_bytes: int) -> int:
 
 
 def json_of(text: bytes | str) -> Any:
-    """Return the document that a text is; raises RemoteError."""
+    """Return the document in a text; raises RemoteError."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -77,7 +77,7 @@ def json_of(text: bytes | str) -> Any:
 
 
 def parsed(answer: Answer, body: bytes, url: str) -> Any:
-    """Return the document that the answer of the server at `url` has; raises RemoteError."""
+    """Return the document in the answer of the server at `url`; raises RemoteError."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

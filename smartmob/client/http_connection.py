@@ -1,4 +1,4 @@
-"""One connection to an HTTP server, for the commands: requests one after the other, each with its answer.
+"""One connection to an HTTP server, for the commands: one request after the other, each with its answer.
 
 It uses h11 over asyncio's streams, because importing aiohttp's client takes 0.15 s of processor time, most of it for
 TLS settings that a command for http:// never uses, and importing h11 takes 0.01 s. A command should start in 0.2 s.
@@ -149,7 +149,7 @@ class HttpConnection:
     ) -> Answer:
         """Send a request and return the head of its answer; the server may be silent for `silence` seconds.
 
-        Raises RemoteError for a target that no request can have.
+        Raises RemoteError for an invalid target.
         """
         self.used, self._silence, self._received = True, silence, False
         try:
@@ -179,7 +179,7 @@ class HttpConnection:
             async with asyncio.timeout(self._silence):
                 await self._writer.drain()
         except ConnectionError:
-            pass  # an answer may have come before; reading tells
+            pass  # an answer may have arrived before; reading shows it
 
     async def _stream(self, body: AsyncIterable[bytes]) -> None:
         async for chunk in body:
@@ -261,7 +261,7 @@ class HttpConnection:
         return not self._reader.at_eof()
 
     def is_open(self) -> bool:
-        """Return whether the server has not closed the connection, as far as is known."""
+        """Return whether the connection is open, as far as is known."""
         return not self._reader.at_eof() and not self._writer.is_closing()
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Limits of what a client takes from a server: bytes, messages and pages, all settable in one place.
+"""Limits on the data that a client accepts from a server: bytes, messages and pages, all settable in one place.
 
 from smartmob.client.limits import LIMITS
 
@@ -11,7 +11,7 @@ import msgspec
 
 
 class Limits(msgspec.Struct):
-    """The most that a client takes from a server. A command ends with one line when a server sends more."""
+    """The most data that a client accepts from a server. A command ends with one line when a server sends more."""
 
     line_bytes: int = 4 * 1024 * 1024
     """A line of a listing, or a message of a WebSocket other than `/commands`."""
@@ -24,18 +24,18 @@ class Limits(msgspec.Struct):
     report_bytes: int = 256 * 1024 * 1024
     """The report of a load test."""
     listing_bytes: int = 64 * 1024 * 1024 * 1024
-    """A listing that is passed on as it comes."""
+    """A listing that is passed on as it arrives."""
     pages: int = 10_000
     """Pages of a list."""
     silence_seconds: float = 600.0
     """Seconds without a byte within an answer."""
     first_answer_seconds: float = 10.0
-    """Seconds until the first answer of a server, after which it is asked whether it is alive."""
+    """Seconds until the first answer of a server, after which its health is requested."""
     health_seconds: float = 30.0
     """Seconds that this answer may take; a service on a busy machine answers within a few."""
     answer_seconds: float = 120.0
-    """Seconds until the first answer to a command, which says that the server has accepted it. An accepted command may
-    run without output for any time."""
+    """Seconds until the first answer to a command, which confirms that the server has accepted it. An accepted command
+    may run without output for any time."""
     transfer_seconds: float = 600.0
     """Seconds without progress of a transfer of a file."""
     gathered_messages: int = 1_000_000
@@ -49,7 +49,7 @@ class Limits(msgspec.Struct):
     gaps: int = 1_000
     """Gaps in the output of a job that are listed."""
     output_line_characters: int = 16 * 1024 * 1024
-    """Characters of a line of a job's output; a longer one comes in parts."""
+    """Characters of a line of a job's output; a longer one arrives in parts."""
 
 
 LIMITS = Limits()

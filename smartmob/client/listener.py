@@ -19,10 +19,10 @@ _END = object()
 class Listener:
     """A listener of one command: `async for` yields its lines of output and its messages as they arrive.
 
-    With `binary`, output arrives as bytes, in pieces of any size. With `partial`, a line without its end, as a prompt,
-    arrives within 0.1 seconds, and the rest of it as a further text. A command that is called with `apart=True` sends
-    standard error as StandardErrorText, or as StandardErrorBytes. The server holds back output that is not read.
-    Messages that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
+    With `binary`, output arrives as bytes, in pieces of any size. With `partial`, a line without its end, such as a
+    prompt, arrives within 0.1 seconds, and the rest of it as a further text. A command that is called with `apart=True`
+    sends standard error as StandardErrorText, or as StandardErrorBytes. The server holds back unread output. Messages
+    that are not read are left out beyond LIMITS; an exception `LeftOut` in their place says how many.
     """
 
     def __init__(self, name: str, *, max_interval: float | None, binary: bool = False, partial: bool = False) -> None:
@@ -155,7 +155,7 @@ class Listener:
 
     def values(self, values: list[Any], size: int) -> None:
         held = self._waiting.add([messages.presented(value) for value in values], size)
-        # A negative size is that of a message; only output has credit to return.
+        # A negative size is the size of a message; credit is returned only for output.
         self._held += [(value, ~share) for value, share in held]
         self._news.set()
 
@@ -176,12 +176,12 @@ class Listener:
         self._news.set()
 
     def _hold(self, text: str) -> None:
-        """Hold a text for the reader, with the credit of all bytes that came up to its end."""
+        """Hold a text for the reader, with the credit of all bytes that arrived up to its end."""
         self._held.append((text, self._owed_bytes))
         self._owed_bytes = 0
 
     def _release(self) -> None:
-        """Return the credit of bytes that no text has."""
+        """Return the credit of bytes that belong to no text."""
         if self._owed_bytes and self.call is not None:
             self.call.taken(self._owed_bytes)
         self._owed_bytes = 0
@@ -191,7 +191,7 @@ class Listener:
             self._showing = asyncio.get_running_loop().call_later(QUIET_SECONDS, self._show_rest)
 
     def _show_rest(self) -> None:
-        """Hold what has come of a line without its end for the reader."""
+        """Hold the text of an incomplete line for the reader."""
         self._showing = None
         while self.ended is None and self._lines is not None and self._lines.has_rest:
             self._hold(self._lines.take_rest())

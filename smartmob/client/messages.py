@@ -112,11 +112,11 @@ class LineSplitter:
 
     @property
     def has_rest(self) -> bool:
-        """Return whether there is a line without its line end."""
+        """Return whether an incomplete line is held."""
         return bool(self._rest)
 
     def take_rest(self) -> str:
-        """Return what has come of a line without its line end; only what follows is returned later."""
+        """Return the text of an incomplete line; only the rest of the line is returned later."""
         text, self._rest = self._rest, ""
         return text
 
@@ -127,7 +127,7 @@ class LineSplitter:
 
 
 class StreamLines:
-    """Splits the output of a program into lines; those of standard error, if it is separate, are by themselves."""
+    """Splits the output of a program into lines; those of standard error are kept apart if it is separate."""
 
     def __init__(self) -> None:
         self._output, self._errors = LineSplitter(), LineSplitter()
@@ -140,11 +140,11 @@ class StreamLines:
 
     @property
     def has_rest(self) -> bool:
-        """Return whether there is a line without its line end."""
+        """Return whether an incomplete line is held."""
         return self._output.has_rest or self._errors.has_rest
 
     def take_rest(self) -> str:
-        """Return what has come of a line without its line end; of two such lines, the one of standard output."""
+        """Return the text of an incomplete line; of two such lines, that of standard output."""
         return self._output.take_rest() or StandardErrorText(self._errors.take_rest())
 
     def end(self) -> list[str]:
@@ -173,10 +173,10 @@ def error_of(done: Done) -> BaseException | None:
 
 
 def raise_for(done: Done, error: BaseException | None, messages: list[Any]) -> None:
-    """Raise the exception of the command, or ValueError for a bad parameter, as `raise_error` asks for."""
+    """Raise the exception of the command, or ValueError for a bad parameter, as `raise_error` requests."""
     if error is not None:
         raise error
-    # A server of an earlier release tells it only by the exit code of a command that is no job.
+    # A server of an earlier release shows it only by the exit code of a command that is not a job.
     if done.bad_parameter or (done.exit_code == BAD_PARAMETER and done.state is None):
         raise ValueError(messages[-1] if messages else "bad parameter")
 
@@ -186,7 +186,7 @@ def arguments(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return the arguments as they are sent; raises TypeError for a text where bytes are expected, and the reverse.
 
-    Raises InvalidInput for a text that is no UTF-8, which the server would get with other characters.
+    Raises InvalidInput for a text that is not UTF-8, which would reach the server with other characters.
     """
     for value in (*args, *kwargs.values()):
         if (found := _not_utf8(value)) is not None:

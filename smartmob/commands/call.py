@@ -1,7 +1,7 @@
 """A running command as its function sees it, and the interfaces on both of its sides.
 
 A function gets a `CallContext`. Replies to the client go through a `ReplySink`; each way to call a command (WebSocket,
-HTTP, conplyent's wire) has one of its own. `CommandServices` is the part of the service that commands may use.
+HTTP, conplyent's wire) has its own. `CommandServices` is the part of the service that commands may use.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ReplySink(InlineReplySink, Protocol):
         """Report that the command has started, with its number, which is the id of a job if `job` is true."""
 
     async def drain(self) -> None:
-        """Wait until the client can take more."""
+        """Wait until the client can receive more."""
 
     async def send_output(self, offset: int, data: bytes | memoryview, stream: int = STDOUT) -> None:
         """Send the bytes at `offset` of a job's output or of a file, at the pace of the client."""
@@ -49,11 +49,11 @@ class ReplySink(InlineReplySink, Protocol):
         """Report that the bytes from offset `first` up to `last` are no longer kept."""
 
     async def receive(self) -> bytes | None:
-        """Return the next bytes that the client sends to the command, or None at their end."""
+        """Return the next bytes that the client sends to the command, or None after the last ones."""
 
 
 class RunningJobs(Protocol):
-    """The jobs that run."""
+    """The running jobs."""
 
     def __iter__(self) -> Iterator[RunningJob]:
         """Iterate over all running jobs."""
@@ -87,7 +87,7 @@ class CommandServices(Protocol):
 
     @property
     def jobs(self) -> RunningJobs:
-        """Return the jobs that run."""
+        """Return the running jobs."""
 
     @property
     def transfers(self) -> TransferLocks:
@@ -128,7 +128,7 @@ class CallContext:
         self._loop: tuple[asyncio.AbstractEventLoop, int] | None = None
 
     def path(self, text: str) -> Path:
-        """Return an absolute path. A relative one begins at the client's working directory, `~` is the user's home."""
+        """Return an absolute path. A relative path begins at the client's working directory; `~` is the user's home."""
         return self.session.path(text)
 
     def leave(self) -> None:
@@ -140,7 +140,7 @@ class CallContext:
         self._loop = (loop, threading.get_ident())
 
     def emit(self, value: object) -> None:
-        """Send a message to the client. A thread waits until the client can take more; the loop never waits.
+        """Send a message to the client. A thread waits until the client can receive more; the loop never waits.
 
         In a thread it raises ConnectionAbortedError when the client has left, so that the thread ends.
         """
@@ -152,7 +152,7 @@ class CallContext:
             asyncio.run_coroutine_threadsafe(self.emit_and_drain(value), self._loop[0]).result()
 
     async def emit_and_drain(self, value: object) -> None:
-        """Send a message to the client, and wait until it can take more."""
+        """Send a message to the client, and wait until it can receive more."""
         self._emit(value)
         if self.job is None:
             await self._sink.drain()
@@ -167,7 +167,7 @@ class CallContext:
         await self._sink.send_output(offset, data)
 
     async def receive(self) -> bytes | None:
-        """Return the next bytes that the client sends, or None at their end."""
+        """Return the next bytes that the client sends, or None after the last ones."""
         return await self._sink.receive()
 
     async def follow(self, job_id: int, offset: int, *, hold: bool = False, apart: bool = False) -> Outcome:

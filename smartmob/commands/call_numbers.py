@@ -8,7 +8,7 @@ from smartmob.commands.job_records import JobRecords
 
 
 class CallNumbers:
-    """Numbers from blocks that the database reserves, so that no number is used twice, also after a restart."""
+    """Numbers from blocks that the database reserves, so that no number is used twice, even after a restart."""
 
     def __init__(self, store: JobRecords) -> None:
         self._store = store
@@ -20,7 +20,7 @@ class CallNumbers:
         self._unused = await self._store.reserve()
 
     async def give_back(self) -> None:
-        """Give back the numbers that were not used, so that those of jobs stay short over many restarts."""
+        """Give back the numbers that were not used, so that the numbers of jobs stay short over many restarts."""
         unused, self._unused = self._unused, range(0)
         if unused:
             await self._store.give_back(unused)

@@ -54,7 +54,7 @@ class CallRunner:
         self._jobs_by_key: dict[str, int] = {}
 
     def check(self, name: str, arguments: Arguments) -> None:
-        """Raise NotFound when there is no such command, InvalidInput when it does not take these arguments.
+        """Raise NotFound for an unknown command, InvalidInput for arguments that it does not accept.
 
         Raises Conflict when another client has reserved the machine.
         """
@@ -73,9 +73,9 @@ class CallRunner:
     ) -> None:
         """Run a command to its end, and report everything to `sink`, errors included.
 
-        A job goes on when this is cancelled. A background command that was called before with the same `key` is not
-        run again; the output of its job is sent from the beginning. `native` arguments are Python values, others are
-        JSON values.
+        A job goes on when this is cancelled. A background command that was called before with the same `key` is not run
+        again; instead, the output of its job is sent from the beginning. `native` arguments are Python values, others
+        are JSON values.
         """
         number = await self._numbers.next()
         try:
@@ -164,7 +164,7 @@ class CallRunner:
         record = _record(number, session, command, values)
         starting = self._supervisor.start(record, lambda job: self._run_job(job, session, command, values, sink))
         try:
-            # Shielded: a client that disconnects now finds its job again by the key or in the list of jobs.
+            # Shielded: a client that disconnects now can find its job again by the key or in the list of jobs.
             job = await asyncio.shield(self._services.tasks.start(f"job-{number}-start", starting))
         except Exception:
             self._jobs_by_key.pop(key or "", None)

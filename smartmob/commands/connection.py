@@ -18,7 +18,7 @@ from smartmob.kernel.http import json_depth
 
 
 class FrameWriter(Protocol):
-    """The WebSocket as far as a connection needs it: writing frames."""
+    """The part of a WebSocket that a connection needs: writing frames."""
 
     async def write_text(self, content: bytes) -> None:
         """Write a text frame, and wait until more can be written."""
@@ -28,7 +28,7 @@ class FrameWriter(Protocol):
 
 
 class Connection:
-    """Handles the frames of one client. Frames are written in the order in which they are made.
+    """Handles the frames of one client. Frames are written in the order of their creation.
 
     `held_bytes` is the content of the frames that wait to be written.
     """
@@ -49,7 +49,7 @@ class Connection:
 
     async def handle_text(self, content: str) -> None:
         """Handle a text frame."""
-        # Replies that are ready at once are written from here, which is quicker than to wake the sender.
+        # Replies that are ready at once are written here, which is faster than waking the sender.
         self._handling_text = True
         try:
             json_depth.check(content)
@@ -137,7 +137,7 @@ class Connection:
     async def flush(self) -> None:
         """Wait until all queued frames are written, at the pace of the client."""
         while self._outgoing and not self._broken:
-            # Several tasks may be here; each writes its frame before it waits, so the order is kept.
+            # Several tasks may be at this point; each writes its frame before it waits, so the order is kept.
             binary, content = self._outgoing.popleft()
             self.held_bytes -= len(content)
             try:

@@ -20,7 +20,7 @@ _PROBLEMS: tuple[tuple[type[BaseException], str], ...] = (
     (TypeError, "invalid-input"),
     (LookupError, "invalid-input"),
 )
-"""The HTTP problems of built-in exceptions. The first class that matches counts, so subclasses come first."""
+"""The HTTP problems of built-in exceptions. The first matching class counts, so subclasses come first."""
 
 _EXCEPTION_FOR: dict[str, type[BaseException]] = {
     "invalid-input": TypeError,
@@ -38,7 +38,7 @@ def problem_name(error: BaseException) -> str:
 
 
 def serialise(error: BaseException) -> Failure:
-    """Return `error` as it is sent to clients. Arguments that JSON does not have become texts."""
+    """Return `error` as it is sent to clients. Arguments that JSON cannot represent become texts."""
     if isinstance(error, OSError) and isinstance(error.filename, bytes):
         error = OSError(error.errno, error.strerror, os.fsdecode(error.filename))
     arguments: Sequence[Any] = error.args

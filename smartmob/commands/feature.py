@@ -1,4 +1,4 @@
-"""Puts the feature `commands` together."""
+"""The composition of the feature `commands` from its dependencies."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def compose(
 ) -> Feature[CommandsService]:
     """Return the feature with this store and its writer; `programs` prepares the programs of applications.
 
-    `keeping` returns the other running service that has the output of jobs in the folder of an id.
+    `keeping` returns the other running service whose jobs have their output in the folder of an id.
     """
     hashed_file.use_umask(umask.of_programs())
     settings = dependencies.settings

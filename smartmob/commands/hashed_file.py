@@ -23,7 +23,7 @@ PART_BYTES = 1024 * 1024
 
 
 def mode_of(mode: int) -> int:
-    """Return the mode for a received file: that of the original without setuid, setgid, sticky bit and umask.
+    """Return the mode for a received file: the original's mode without setuid, setgid, sticky bit and umask.
 
     The umask is that of `use_umask`, or else that of this process.
     """
@@ -33,7 +33,8 @@ def mode_of(mode: int) -> int:
 def use_umask(umask: int) -> None:
     """Use this umask for files that are received from now on; -1 means that of this process.
 
-    A service has the umask with which it was started, as for its programs; its own keeps its files private.
+    A service passes the umask with which it was started, as for its programs; its present umask keeps its files
+    private.
     """
     global _umask_of_files
     _umask_of_files = umask
@@ -61,7 +62,8 @@ def _umask() -> int:
         with open("/proc/self/status", encoding="ascii", errors="replace") as file:
             return next(int(line.removeprefix(_UMASK), 8) for line in file if line.startswith(_UMASK))
     except (OSError, StopIteration):
-        # Without /proc it can only be read by setting it; a file made by another thread meanwhile is private.
+        # Without /proc, the umask can only be read by setting it; files that another thread makes meanwhile are
+        # private.
         found = os.umask(0o077)
         os.umask(found)
         return found
@@ -83,7 +85,7 @@ class Reader:
     async def parts(self, offset: int = 0) -> AsyncGenerator[tuple[int, memoryview]]:
         """Yield the content from `offset` on, in parts with their offsets; the digest covers the whole file.
 
-        A part is valid until the next one is requested: its memory is used again.
+        A part is valid only until the next one is requested, because its memory is reused.
         """
         buffers = memoryview(bytearray(PART_BYTES)), memoryview(bytearray(PART_BYTES))
         loop = asyncio.get_running_loop()
@@ -101,14 +103,14 @@ class Reader:
 
     def _read(self, buffer: memoryview) -> int:
         size: int | None = self._file.readinto(buffer)
-        if size is None:  # as /proc/kmsg, whose content comes later
+        if size is None:  # such as /proc/kmsg, whose content comes later
             raise BlockingIOError(errno.EAGAIN, "it has nothing to read now")
         self.digest.update(buffer[:size])
         return size
 
 
 class Writer:
-    """Appends received data to an open file. Await `flush` before the file is closed, also after an error.
+    """Appends received data to an open file. Await `flush` before the file is closed, even after an error.
 
     `allow` is called in the thread with the number of bytes before they are written; it raises OSError to refuse them.
     `name` is the file in the errors of a write.
@@ -168,7 +170,7 @@ class Writer:
             # The waiting task may be cancelled; the thread goes on.
             await asyncio.shield(writing)
         except OSError:
-            self._held, self._size = [], 0  # data behind a hole is useless
+            self._held, self._size = [], 0  # data after a hole is useless
             raise
         finally:
             if writing.done():

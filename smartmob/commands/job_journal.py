@@ -67,7 +67,7 @@ class JobJournal:
             yield JOB, job
 
     async def reserve(self) -> range:
-        """Reserve a block of numbers and return it. No number is returned twice, also after a restart."""
+        """Reserve a block of numbers and return it. No number is returned twice, even after a restart."""
         first = self._next
         await self._journal.put([(NUMBERS, first + _NUMBERS_BLOCK_COUNT)])
         return range(first, first + _NUMBERS_BLOCK_COUNT)
@@ -104,7 +104,7 @@ class JobJournal:
         return [job for job in self._jobs.values() if job.running]
 
     async def expire(self, before: datetime) -> list[int]:
-        """Remove the jobs that ended before a moment, and the oldest of too many; return their numbers."""
+        """Remove the jobs that ended before a moment, and the oldest ones above the limit; return their numbers."""
         ended = [job for job in self._newest_first() if job.ended_at is not None]
         removed = [job.id for job in ended if job.ended_at is not None and job.ended_at < before]
         removed += [job.id for job in ended[_KEPT_JOBS:] if job.id not in set(removed)]

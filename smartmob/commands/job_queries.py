@@ -1,4 +1,4 @@
-"""Finds jobs: those that run, and those whose records are stored."""
+"""Finds jobs: running ones, and those with stored records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of the place where the records of jobs are stored: tables, or a node's journal."""
+"""The interface of the storage of job records: tables, or a node's journal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class JobRecords(Protocol):
         """Return the id of the data directory with the output of the jobs; it is read at the first use."""
 
     async def reserve(self) -> range:
-        """Reserve a block of numbers and return it. No number is returned twice, also after a restart."""
+        """Reserve a block of numbers and return it. No number is returned twice, even after a restart."""
 
     async def give_back(self, unused: range) -> None:
         """Give back reserved numbers that were not used, unless numbers after them were reserved meanwhile."""

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-# Exit codes of the commands that run no program: those of conplyent's server (seed 003).
+# Exit codes of commands that do not run a program: those of conplyent's server (seed 003).
 SUCCESS = 0  # the command has done its work
 ERROR = 1  # it raised an exception
-BAD_PARAMETER = -1  # an argument does not fit, as a path that does not exist
+BAD_PARAMETER = -1  # an argument is wrong, such as a path that does not exist
 
 # States of a job.
 RUNNING = "running"
@@ -36,9 +36,9 @@ Offset = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """A command that was started and goes on without its client.
 
-    `exit_code` is the program's own, negative for a signal; it is None while the job runs and where it is not known.
+    `exit_code` is the program's own, negative for a signal; it is None while the job runs and if it is not known.
     `kept_from` is the first offset of the output that is still kept, `output_bytes` the length of the whole output.
-    `apart` says whether standard output and standard error are kept apart in it.
+    `apart` is whether the output has standard output and standard error separately.
     """
 
     id: int

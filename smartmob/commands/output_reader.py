@@ -27,10 +27,10 @@ class OutputReader:
     async def read(
         self, job_id: int, offset: int | None, *, follow: bool, stream: int | None = None
     ) -> tuple[int, AsyncIterator[bytes]]:
-        """Return the offset of the first byte from `offset` on that is kept, and the output from there.
+        """Return the offset of the first kept byte at or after `offset`, and the output from there.
 
         With `follow` the output goes on until the job ends. `stream` is the only stream that is returned. Raises
-        NotFound, and Conflict when a job did not tell its streams apart.
+        NotFound, and Conflict if a job did not keep its streams separate.
         """
         if stream is not None and not (await self._jobs.get(job_id)).apart:
             raise Conflict(
@@ -66,10 +66,10 @@ class OutputReader:
     async def follow(
         self, job_id: int, offset: int, sink: ReplySink, *, hold: bool = False, apart: bool = False
     ) -> Outcome:
-        """Send the output of a job to `sink` from `offset` on until the job ends; return how. Raises NotFound.
+        """Send the output of a job to `sink` from `offset` on until the job ends; return its outcome. Raises NotFound.
 
         With `hold` the job waits for this reader before output is dropped that it has not received. With `apart` the
-        streams are kept apart, if the job does so.
+        streams are sent separately, if the job keeps them so.
         """
         running = self._supervisor.find(job_id)
         if running is not None:
@@ -87,7 +87,7 @@ class OutputReader:
     async def follow_running(
         self, job: RunningJob, offset: int, sink: ReplySink, *, hold: bool, apart: bool
     ) -> Outcome:
-        """Send the output of a running job to `sink` from `offset` on until the job ends; return how."""
+        """Send the output of a running job to `sink` from `offset` on until the job ends; return its outcome."""
         spool = job.spool
         try:
             while True:

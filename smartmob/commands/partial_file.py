@@ -1,4 +1,4 @@
-"""Content that arrives, under a temporary name beside the final one, which it gets when all of it is there."""
+"""Arriving content, under a temporary name beside the final one, which the file gets when it is complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TRIES = 3  # another transfer may rename or remove a part between its opening a
 
 
 def part_name(*identity: object) -> str:
-    """Return the temporary name of the transfer with this identity; it is short, whatever the final name is."""
+    """Return the temporary name of the transfer with this identity; it is short, regardless of the final name."""
     text = "\0".join(str(part) for part in identity)
     return f".{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:24]}{PART}"
 
@@ -45,7 +45,7 @@ class PartialFile:
         self.file: BufferedRandom = os.fdopen(found, "a+b")
 
     def _opened(self, part: str, flags: int) -> int:
-        """Return the descriptor of a part. An error names the file that was asked for, not its temporary name."""
+        """Return the descriptor of a part. An error names the requested file, not its temporary name."""
         try:
             return os.open(part, flags, 0o600, dir_fd=self._folder)
         except OSError as error:
@@ -112,13 +112,13 @@ class PartialFile:
             empty = os.fstat(self.file.fileno()).st_size == 0
             self.file.close()
         except OSError:
-            empty = False  # what is buffered does not fit; the error of its write has been raised before
+            empty = False  # the buffered data does not fit; the error of its write has been raised before
         if not self._finished and (empty or not self._kept):
             self.remove()
 
 
 def check_replaceable(folder: int, name: str) -> None:
-    """Raise FileExistsError if something else than a regular file or a link has a name."""
+    """Raise FileExistsError if anything but a regular file or a link has a name."""
     try:
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:

@@ -51,7 +51,7 @@ class PreparedProgram(Protocol):
         """Record that the program has started."""
 
     def cause(self) -> str:
-        """Return by which limit the program was ended, or ""."""
+        """Return the limit by which the program was ended, or ""."""
 
 
 class ProgramPreparation(Protocol):
@@ -62,12 +62,13 @@ class ProgramPreparation(Protocol):
     ) -> AbstractAsyncContextManager[PreparedProgram]:
         """Prepare a program, and release its folder at the end of the block.
 
-        `on_output` is called with the output of what the preparation runs, and raises nothing. Raises SmartmobError.
+        `on_output` is called with the output of the programs of the preparation, and must not raise. Raises
+        SmartmobError.
         """
 
 
 class PreparedRun:
-    """One run of a program that is prepared first. It is the control of the job from the beginning of the preparation.
+    """One run of a program that is prepared first. It controls the job from the beginning of the preparation.
 
     `options` are those of `ProgramSpec` that the preparation does not know. Call `run` once.
     """
@@ -160,7 +161,7 @@ class PreparedRun:
             self.signal(_TERM)
 
     async def write(self, data: bytes) -> None:
-        """Write to the program's input once it runs; raises Conflict when it takes none."""
+        """Write to the program's input once it runs; raises Conflict when it accepts none."""
         await self._settled.wait()
         if self._program is None:
             raise Conflict("the job takes no more input")
@@ -186,10 +187,10 @@ class PreparedRun:
         return model.STDERR if self._apart else model.STDOUT
 
     def _show(self, job: RunningJob, data: bytes) -> None:
-        """Add output of the preparation; what does not fit on the disk is dropped."""
+        """Add output of the preparation; output that does not fit on the disk is dropped."""
         with suppress(OSError):
             job.append(self._text(data), self._stream)
 
     def _text(self, data: bytes) -> bytes:
-        """Return lines as a terminal needs them."""
+        """Return text with the line ends that a terminal needs."""
         return data if self._terminal is None else data.replace(b"\n", b"\r\n")

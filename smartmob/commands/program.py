@@ -37,8 +37,8 @@ class ProgramSpec(msgspec.Struct, frozen=True):
     """A program and how to run it.
 
     `timeout` and `grace` are seconds; `stdin` is the whole input, None leaves the input open; `terminal` is the size of
-    a pseudo-terminal, None means pipes. With `apart`, standard output and standard error are two pipes; their order is
-    that in which they are read, where both have something at the same time.
+    a pseudo-terminal, None means pipes. With `apart`, standard output and standard error are two pipes; if both have
+    output at the same time, its order is that of reading.
     """
 
     argv: Sequence[str]
@@ -219,10 +219,10 @@ class Program:
 
 
 class _OutputPipe:
-    """Our end of a pipe or terminal that the program writes to.
+    """Our end of a pipe or terminal to which the program writes.
 
     It is read only as fast as the job can store it, so a full disk or a slow reader that must not miss anything blocks
-    the program, and no byte is lost. (`Spawner` has a reader of its own, which drops output instead of waiting.)
+    the program, and no byte is lost. (`Spawner` has its own reader, which drops output instead of waiting.)
     """
 
     def __init__(self, fd: int) -> None:
@@ -274,7 +274,7 @@ def _output_pipe() -> tuple[_OutputPipe, int]:
 
 
 class _InputPipe:
-    """Our end of a pipe or terminal that the program reads from."""
+    """Our end of a pipe or terminal from which the program reads."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -321,7 +321,7 @@ class _InputPipe:
 
 
 def _check(spec: ProgramSpec) -> None:
-    """Raise an OSError whose class says why the program cannot be started, where that can be seen before."""
+    """Raise an OSError whose class says why the program cannot be started, if that can be found out beforehand."""
     if not spec.cwd.is_dir():
         number = errno.ENOTDIR if spec.cwd.exists() else errno.ENOENT
         raise OSError(number, os.strerror(number), str(spec.cwd))

@@ -1,6 +1,6 @@
 """The messages of the WebSocket `/commands`, for both of its ends, and the flow control of a call. No I/O.
 
-Text frames are JSON objects of which `type` names the kind. Binary frames have a head of 13 bytes, big-endian: the kind
+Text frames are JSON objects; their `type` names the kind. Binary frames have a head of 13 bytes, big-endian: the kind
 (1 byte), the id of the call (4 bytes, chosen by the client) and the offset of the first byte (8 bytes); then the bytes.
 
 Each direction of a call is flow-controlled by credit, as in HTTP/2 (RFC 9113, section 5.2): the end that sends holds a
@@ -26,7 +26,7 @@ WINDOW_BYTES = 1024 * 1024
 PIECE_BYTES = 120 * 1024
 """The most content of one binary frame. From 128 KiB on, malloc maps fresh memory for each copy."""
 QUIET_SECONDS = 0.05
-"""Longest delay of output without a line end where lines are sent; a prompt is to be seen within 0.1 seconds."""
+"""Longest delay of output without a line end if lines are sent; a prompt must be visible within 0.1 seconds."""
 LONGEST_TEXT_BYTES = 4 * 1024 * 1024
 """The longest text frame."""
 MOST_OPEN_CALLS = 1_000
@@ -35,8 +35,8 @@ MOST_OPEN_CALLS = 1_000
 # The kinds of binary frames.
 OUTPUT = 1  # bytes from a command to the client
 INPUT = 2  # bytes from the client to a command
-VALUE = 3  # a message of a command that is bytes
-ERRORS = 4  # standard error of a program, for a client that has asked to have it apart
+VALUE = 3  # a message of a command that consists of bytes
+ERRORS = 4  # standard error of a program, for a client that has requested it separately
 
 _HEAD = struct.Struct(">BIQ")
 
@@ -61,7 +61,7 @@ class Call(msgspec.Struct, frozen=True, tag="call", omit_defaults=True):
 
 
 class Credit(msgspec.Struct, frozen=True, tag="credit", omit_defaults=True):
-    """The sender of this message can take `bytes` more bytes of the call."""
+    """The sender of this message can receive `bytes` more bytes of the call."""
 
     id: CallId
     bytes: Annotated[int, msgspec.Meta(ge=1, le=2**40)]
@@ -80,7 +80,7 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel", omit_defaults=True):
 
 
 class Ping(msgspec.Struct, frozen=True, tag="ping", omit_defaults=True):
-    """A question whether the other end is alive; it answers with `Pong` and the same number."""
+    """A request that checks whether the other end is alive, which answers with `Pong` and the same number."""
 
     n: int = 0
 
@@ -173,7 +173,7 @@ def encode(message: FromClient | FromServer) -> bytes:
 
 
 def without_surrogates(value: Any) -> Any:
-    """Return a JSON value whose texts can be encoded; each wrong byte of a file's name that is no UTF-8 is U+FFFD."""
+    """Return a JSON value whose texts can be encoded; each byte of a file's name that is not UTF-8 becomes U+FFFD."""
     if isinstance(value, str):
         return "".join("\ufffd" if "\ud800" <= mark <= "\udfff" else mark for mark in value)
     if isinstance(value, list | tuple):
@@ -230,7 +230,7 @@ def decode_value(value: object) -> object:
 
 
 class SendWindow:
-    """The sending end of one direction of a call. It never sends more bytes than it has credit for."""
+    """The sending end of one direction of a call. It never sends more bytes than its credit allows."""
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset

@@ -46,7 +46,7 @@ _CHECK = "__smartmob_check__"
 
 
 class ExecutionMode(Enum):
-    """The way a command runs: without a task of its own, as a task of the event loop, or in a thread."""
+    """The way in which a command runs: without its own task, as a task of the event loop, or in a thread."""
 
     INLINE = "inline"
     LOOP = "loop"
@@ -98,7 +98,7 @@ register_command, register_background_command = command, background_command
 
 
 def update_client(call: Any, value: object) -> None:
-    """Send a message to the client. A thread waits until the client can take more."""
+    """Send a message to the client. A thread waits until the client can receive more."""
     call.emit(value)
 
 

@@ -15,7 +15,7 @@ class ClientSession:
         self.cwd = home
 
     def path(self, text: str) -> Path:
-        """Return an absolute path. A relative one begins at the client's working directory, `~` is the user's home.
+        """Return an absolute path. A relative path begins at the client's working directory; `~` is the user's home.
 
         Raises FileNotFoundError for the home of a user that does not exist.
         """

@@ -18,7 +18,7 @@ _SURELY_SMALL_CHARACTERS = 100_000
 
 
 class FrameQueue(Protocol):
-    """The connection as far as a sink needs it: queueing frames."""
+    """The part of a connection that a sink needs: queueing frames."""
 
     def send(self, message: protocol.FromServer) -> None:
         """Queue a message; this never blocks."""
@@ -185,7 +185,7 @@ def _done(call_id: int, outcome: Outcome, values: list[Any]) -> Done:
 
 
 def _encodable(value: object) -> object:
-    """Return a message as a JSON value, or as a text when it is none; raises TooLarge."""
+    """Return a message as a JSON value, or as a text if it is not one; raises TooLarge."""
     if type(value) is str and len(value) < _SURELY_SMALL_CHARACTERS:
         return value
     try:

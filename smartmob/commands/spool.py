@@ -25,7 +25,7 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 """The most bytes of one file."""
 _SEGMENT_NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
 _MARKS_SUFFIX = ".streams"
-"""The end of the name of a file that tells which bytes of the segment came from standard error."""
+"""The end of the name of a file that records which bytes of the segment came from standard error."""
 
 
 class Spool:

@@ -16,7 +16,7 @@ from smartmob.kernel.runtime.datadir import DirectoryId
 
 PACKAGE = "smartmob.commands"
 _NUMBERS_BLOCK_COUNT = 100
-"""Numbers that are reserved at a time; a restart leaves out fewer, so people can still read the numbers of jobs."""
+"""Numbers that are reserved at a time; a restart skips fewer, so the numbers of jobs stay readable."""
 _TEXTS = msgspec.json.Decoder(list[str])
 
 
@@ -24,7 +24,7 @@ class JobStore:
     """The records of jobs.
 
     Several services may share a database. Each has the output of its own jobs in its data directory, which has the id
-    `data_directory_id`; lost and expired jobs are looked for among those only.
+    `data_directory_id`; lost and expired jobs are searched only among those.
     """
 
     def __init__(self, database: Database, directory: DirectoryId) -> None:

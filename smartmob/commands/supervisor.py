@@ -26,7 +26,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 log = get_logger()
 
 _RETRY_SECONDS = 1.0
-"""Seconds between attempts to record how a job has ended, while the database is not there."""
+"""Seconds between attempts to record how a job has ended, while the database is unavailable."""
 
 JobFunction = Callable[[RunningJob], Awaitable[Outcome]]
 """Runs a job to its end."""

@@ -57,7 +57,7 @@ def _own_files() -> dict[str, bytes]:
 def plotly_styles() -> tuple[str, ...]:
     """Return the SHA-256 hashes of the style sheets that the chart library adds to a page, for the policy of the page.
 
-    Its maps add one, which the file contains although it has no maps. Without the hash a browser refuses the style
+    Its maps add one, which is present even in this build without maps. Without the hash a browser refuses the style
     sheet and logs an error.
     """
     sheets = _STYLE.findall(chart_library.script())

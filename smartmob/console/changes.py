@@ -37,7 +37,7 @@ _PROCESS_LEVELS = {
 }
 """The level of each kind of process event; other kinds are not shown."""
 _REPEATED = ("started", "restarted", "exited", "backoff", "ready", "not ready", "unhealthy")
-"""The kinds of process events that a program which is restarted repeats."""
+"""The kinds of process events that repeat when a program is restarted."""
 _LEVELS = ("plain", "good", "warning", "bad")
 MANY = 8
 """Changes of one topic from which on one stands for all: a program that was restarted twice has seven events."""
@@ -49,7 +49,7 @@ _EXPECTED_STATUSES = (0, None, -signal.SIGTERM, -signal.SIGINT)
 
 
 async def changes(services: Services, alerts: AlertsService, start: datetime, end: datetime, most: int) -> list[Change]:
-    """Return the changes from `start` until before `end`: of each feature the newest `most`."""
+    """Return the changes from `start` until before `end`: the newest `most` of each feature."""
     events, runs, loads, jobs, hosts, marks = await asyncio.gather(
         process_events(services, start, end, most),
         services.metrics.runs.between(start, end, most),
@@ -72,9 +72,9 @@ async def changes(services: Services, alerts: AlertsService, start: datetime, en
 
 
 def grouped(found: Sequence[Change]) -> list[Change]:
-    """Return changes in the order of time, in which one stands for all with its topic if they are `MANY` or more.
+    """Return changes in the order of time; `MANY` or more of the same topic are replaced by one.
 
-    It has the time of the newest, and the worst level of all.
+    That one has the time of the newest and the worst level of all.
     """
     topics: dict[str, list[Change]] = {}
     for change in found:

@@ -14,13 +14,13 @@ from smartmob.kernel.runtime import clock
 
 MAX_TEXT_CHARACTERS = 200
 _MAX_ENTRIES = 20  # of each kind
-_MAX_LOOKED_AT = 500  # the newest test runs, jobs and load tests
+_MAX_LOOKED_AT = 500  # the newest test runs, jobs and load tests that are searched
 _MAX_MACHINES = 10_000  # more than a service watches
-_NEWEST_JOB = 2**62  # behind each number of a job
+_NEWEST_JOB = 2**62  # above every job number
 
 
 async def find(services: Services, text: str) -> model.Found:
-    """Return the things of each kind in whose names a text occurs, in upper or lower case; nothing for no text."""
+    """Return the things of each kind in whose names a text occurs, in any case; an empty text finds nothing."""
     wanted = text.strip().casefold()
     if not wanted:
         return model.Found(text=text, groups=[])

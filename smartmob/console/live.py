@@ -1,4 +1,4 @@
-"""Sends the current state of the lab to all viewers: it is read and encoded once a second for all of them."""
+"""Sends the current state of the lab to all viewers: it is read and encoded only once a second for all of them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Live:
             if self._of_nodes is not None:
                 self._something_happened(None)
             self._of_nodes = of_nodes
-        # What has happened while the state was read may be in it, so the number is that of now.
+        # Events that happened while the state was read may be in it, so the present number is used.
         return msgspec.json.encode(msgspec.structs.replace(now, news=self.news)).decode()
 
     def _something_happened(self, _: object) -> None:

@@ -19,8 +19,9 @@ from smartmob.nodes.records import NodeJob
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     """A machine with its newest sample, whose time is `at`; all values are None before the first one.
 
-    `stale` has the figures that could not be measured, with their last value, and `unread` what the machine sends and
-    the service does not store. `totals` has how much memory, swap and storage there is, `file_systems` its parts.
+    `stale` has the figures that could not be measured, with their last value, and `unread` the fields that the machine
+    sends but the service does not store. `totals` has the total sizes of memory, swap and storage, `file_systems` the
+    parts of the storage.
     """
 
     name: str
@@ -87,7 +88,7 @@ class LoadNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine that has joined, or another service, with the programs and running jobs that it has reported last."""
+    """A machine that has joined, or another service, with the programs and running jobs of its last report."""
 
     name: str
     labels: dict[str, str]
@@ -108,9 +109,9 @@ class NodeJobs(msgspec.Struct, frozen=True):
 class Now(msgspec.Struct, frozen=True, kw_only=True):
     """The current state of the lab; each viewer gets one such frame a second.
 
-    `news` changes whenever something happened because of which a page may want to load its other documents again.
-    `services` are the other services on the database, in the form of nodes; their names begin with @.
-    `node_records` changes when a record of any node is stored, whichever service it is connected to.
+    `news` changes after each event that is a reason for a page to load its other documents again. `services` are the
+    other services on the database, in the form of nodes; their names begin with @. `node_records` changes when a record
+    of any node is stored, whichever service it is connected to.
     """
 
     at: datetime
@@ -127,8 +128,8 @@ class Now(msgspec.Struct, frozen=True, kw_only=True):
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """An event. `kind` is process, tests, load, job, host, mark or alert; `href` is the page with the details.
 
-    Events of the same `topic` repeat each other. `count` is how many of them this one stands for, and `since` the time
-    of the first of them, null for a single one.
+    Events of the same `topic` repeat each other. `count` is the number of events that this one replaces, and `since`
+    the time of the first of them, null for a single event.
     """
 
     at: datetime
@@ -144,7 +145,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 class TestRun(msgspec.Struct, frozen=True, kw_only=True):
     """A test run, with the verdict from its comparison with earlier runs, and its word.
 
-    `since` tells that tests are still slower than before an earlier run.
+    `since` is set if tests are still slower than before an earlier run.
     """
 
     id: str
@@ -162,7 +163,7 @@ class TestRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FoundEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A thing that a search found: its name, what else is known of it, and its page."""
+    """An item that a search found: its name, further facts about it, and its page."""
 
     name: str
     detail: str
@@ -170,7 +171,7 @@ class FoundEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FoundGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """The things of one kind that a search found; `more` tells that there are others."""
+    """The items of one kind that a search found; `more` is whether further ones exist."""
 
     kind: str
     entries: list[FoundEntry]
@@ -178,7 +179,7 @@ class FoundGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """The results of a search, by kind; kinds without any are left out."""
+    """The results of a search, by kind; kinds without results are left out."""
 
     text: str
     groups: list[FoundGroup]

@@ -24,9 +24,9 @@ _LABEL = 200  # characters
 def event_spans(
     node: str, events: Sequence[NodeEvent], activity: NodeActivity | None, start: datetime, end: datetime
 ) -> list[Span]:
-    """Return the spans in which the programs of a node ran, each program in a lane of its own.
+    """Return the spans in which the programs of a node ran, each program in its own lane.
 
-    `activity` is that of now, or None if the span has ended before.
+    `activity` is the present one, or None if the span has already ended.
     """
     programs = () if activity is None else activity.programs
     running = {program.slug: (None, f"pid {program.pid}") for program in programs if program.pid is not None}

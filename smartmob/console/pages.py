@@ -1,4 +1,4 @@
-"""The rendering of pages from templates, and the headers that limit what a browser does with them."""
+"""The rendering of pages from templates, and the headers that restrict browsers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NAVIGATION = (
 
 
 _BELOW = ("item.html",)
-"""Pages of one thing that has no id in their address."""
+"""Pages of one item whose id is not in their address."""
 
 
 def headers(*, charts: bool) -> dict[str, str]:
@@ -54,7 +54,7 @@ def headers(*, charts: bool) -> dict[str, str]:
 def render(template: str, section: str, title: str, **values: Any) -> str:
     """Return a page as HTML; `section` is the name of its entry in the navigation.
 
-    A page below that entry, which shows one thing by its id, has a way back to it.
+    A page below that entry, which shows one item by its id, has a link back to the entry.
     """
     below = values.get("id") is not None or template in _BELOW
     parent = next((entry for entry in NAVIGATION if entry.name == section and below), None)

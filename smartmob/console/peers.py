@@ -26,7 +26,7 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 class Peers:
-    """Runs commands on the services in the settings, and on no others."""
+    """Runs commands only on the services in the settings."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._addresses = [_checked(address) for address in settings.peers]
@@ -73,7 +73,7 @@ def _authorization(token_file: Path | None) -> dict[str, str]:
 
 
 async def _refusal(address: str, response: aiohttp.ClientResponse) -> str:
-    """Return the error message for an answer that is no output of a command."""
+    """Return the error message for an answer that is not the output of a command."""
     text = (await response.content.read(_CHUNK_BYTES)).decode(errors="replace")
     try:
         reason = msgspec.json.decode(text).get("detail") or text

@@ -13,5 +13,5 @@ def run_name(ident: str, scm_ref: str) -> str:
 
 
 def run_machines(run: Run | model.TestRun) -> list[str]:
-    """Return the machines of a test run: those that were found, or else the host names that its sessions sent."""
+    """Return the machines of a test run: the identified ones, or else the host names that its sessions sent."""
     return list(dict.fromkeys(place.name for place in run.places)) or run.nodes

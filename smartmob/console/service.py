@@ -40,7 +40,7 @@ class ConsoleService:
         self.alerts = alerts
 
     async def now(self, news: int) -> model.Now:
-        """Return the current state of the lab; `news` goes into the document."""
+        """Return the current state of the lab; `news` becomes a part of the document."""
         services = self.services
         hosts, jobs, nodes, others, records = await asyncio.gather(
             services.hosts.queries.hosts("", MAX_HOSTS),
@@ -113,7 +113,7 @@ class ConsoleService:
 
 
 def _align(found: dict[str, list[Point]]) -> model.Courses:
-    """Return the points of several machines at all times at which any of them has one."""
+    """Return the points of several machines at all times at which any of them has a point."""
     all_points = [point for points in found.values() for point in points]
     width = all_points[0].width if all_points else 0.0
     times = sorted({point.time.timestamp() for point in all_points})
@@ -135,7 +135,7 @@ def _course(name: str, points: Iterable[Point], positions: dict[float, int]) -> 
             _average(point.net_sent),
         )
         for column, value in zip(columns, values, strict=True):
-            # More digits cannot be seen, and would double the size of the document.
+            # More digits would not be visible, and would double the size of the document.
             column[index] = None if value is None else round(value, 2)
     cpu, cpu_max, mem, received, sent = columns
     return model.Course(host=name, cpu=cpu, cpu_max=cpu_max, mem=mem, received=received, sent=sent)

@@ -24,7 +24,7 @@ from smartmob.metrics.model import Run as TestRun
 from smartmob.turrets.model import Run as LoadRun
 
 TESTS_SPAN = timedelta(hours=2)
-"""The longest span in which single tests are shown: in a longer one they are too short to be seen."""
+"""The longest span in which single tests are shown: in a longer span they are too short to be visible."""
 
 # The largest number of items of each kind; beyond it only the newest are included.
 MAX_RUNS = 200  # test runs
@@ -93,7 +93,7 @@ async def timeline(
 async def _of_machines(
     service: ConsoleService, start: datetime, end: datetime, points: int, machines: Collection[str]
 ) -> Timeline:
-    """Return the timeline with what was on some machines, of which the own one has programs and jobs of its own."""
+    """Return the timeline of some machines; the own one also has its programs and jobs."""
     own = {host.name for host in await service.services.hosts.queries.hosts("", MAX_HOSTS) if host.own}
     whole = await timeline(service, start, end, points)
     kept = bool(own & set(machines))

@@ -14,11 +14,11 @@ from smartmob.processes.model import ProcessEvent, Snapshot
 _START_KINDS = ("started", "restarted")
 
 Running = Mapping[str, tuple[datetime | None, str]]
-"""The programs that run: since when, None where that is not known, and a detail."""
+"""The programs that run: their start, None if unknown, and a detail."""
 
 
 def running_programs(present: Iterable[Snapshot]) -> Running:
-    """Return the programs that run by their slugs."""
+    """Return the running programs by their slugs."""
     return {
         snapshot.definition.slug: (snapshot.started_at, f"pid {snapshot.pid}")
         for snapshot in present
@@ -47,7 +47,7 @@ def process_spans(events: Iterable[ProcessEvent], running: Running, start: datet
         since = started.pop(slug, None) or known or (start if slug not in seen else None)
         if since is not None and since < end:
             spans.append(_process_span(slug, since, None, detail, "good"))
-    # If the service was killed, there is no event for the exit.
+    # If the service was killed, no event records the exit.
     spans += [_process_span(slug, since, since, "ended with the service", "warning") for slug, since in started.items()]
     return spans
 

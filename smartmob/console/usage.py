@@ -40,14 +40,14 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class UsageRecorder:
-    """Notes what the programs use, once every `STEP_SECONDS`."""
+    """Records the resource use of the programs, once every `STEP_SECONDS`."""
 
     def __init__(self, processes: ProcessesService) -> None:
         self._processes = processes
         self._points: dict[str, deque[_Point]] = {}
 
     async def run(self) -> None:
-        """Note what the programs use until it is cancelled."""
+        """Record the resource use of the programs until it is cancelled."""
         while True:
             self.note(self._processes.processes(), clock.epoch())
             await asyncio.sleep(STEP_SECONDS)

@@ -1,4 +1,4 @@
-"""The course of a bisection: the ends, the merge bases, then commit after commit until the changed one is known."""
+"""The course of a bisection: measure the ends, the merge bases, then single commits until the changed one is known."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from smartmob.experiments.commit_history import CommitHistory
 from smartmob.experiments.commit_search import CommitSearch
 from smartmob.experiments.model import VerdictOnTest
 
-_LEAST_SECONDS = 60.0  # for the measurement of a commit, unless less is left
-_SHARE = 0.25  # of the seconds that are left, which one commit may take: another one may tell more
+_LEAST_SECONDS = 60.0  # the least time for the measurement of a commit, unless less is left
+_SHARE = 0.25  # the largest share of the remaining seconds for one commit: another one may tell more
 
 Measure = Callable[[str, VerdictOnTest | None, float], Awaitable[list[VerdictOnTest]]]
-"""Measures a commit beside the good one for some seconds at most, the test of the ends or all; raises InvalidInput."""
+"""Measures the test (None: all) of a commit beside the good one within some seconds at most; raises InvalidInput."""
 
 
 @dataclass(slots=True)
 class Bisection:
-    """One bisection. `show` gets each step; `skip` are commits that are not to be measured.
+    """One bisection. `show` is called with each step; commits in `skip` are not measured.
 
     After `run` has raised CancelledError, `report` returns the interval so far.
     """
@@ -64,7 +64,7 @@ class Bisection:
             self._ended = "the time was up"
 
     def report(self) -> BisectionReport:
-        """Return the result as it stands."""
+        """Return the present result."""
         commits = self._candidates()
         probabilities = self._search.probabilities()
         notes = [(commit, self.history.note(commit)) for commit in commits]
@@ -91,7 +91,7 @@ class Bisection:
         )
 
     def _candidates(self) -> list[str]:
-        """Return the commits of which one is the changed one, as far as that is known."""
+        """Return the commits that can still be the changed one."""
         if self._verdict not in ("found", "several", "interrupted"):
             return []
         result = None if self._verdict == "interrupted" else self._search.result()
@@ -119,7 +119,7 @@ class Bisection:
         return True
 
     async def _bases_are_unchanged(self) -> bool:
-        """Measure the merge bases if good is on another branch: it may be good by a commit that bad never had."""
+        """Measure the merge bases if good is on another branch: it may be good because of a commit that bad lacks."""
         for commit in self.history.bases:
             if await self._ask(commit) is True:
                 short = self.history.note(commit).short
@@ -144,7 +144,7 @@ class Bisection:
             self._verdict, self._ended = "several", "no commit between them can be measured"
 
     async def _ask(self, commit: str) -> bool | None:
-        """Measure a commit; return whether it has the change, or None when that cannot be told."""
+        """Measure a commit; return whether it has the change, or None if it cannot be decided."""
         assert self.ends is not None
         began = time.monotonic()
         left = self._started + self.max_seconds - began

@@ -14,7 +14,7 @@ Outcome = Literal["found", "several", "not found", "same", "undecided", "only in
 
 
 class Step(msgspec.Struct, frozen=True):
-    """The measurement of a commit beside the good one; `ratio` is commit / good of what `witness` has measured."""
+    """The measurement of a commit beside the good one; `ratio` is commit / good, measured by `witness`."""
 
     commit: str
     answer: Answer
@@ -41,9 +41,9 @@ class Candidate(msgspec.Struct, frozen=True):
 class BisectionReport(msgspec.Struct, frozen=True):
     """The result of a bisection.
 
-    `direction` is that of the change from good to bad, `confidence` the probability that one of the `candidates` is
-    the changed commit. With `found` there is one candidate, with `several` those that cannot be told apart, since they
-    cannot be measured, and with `interrupted` those that are left.
+    `direction` is the direction of the change from good to bad; `confidence` is the probability that one of the
+    `candidates` is the changed commit. With `found` it has one candidate; with `several`, those that cannot be
+    distinguished because they cannot be measured; with `interrupted`, those that are left.
     """
 
     verdict: Outcome
@@ -69,17 +69,17 @@ def measured_ratio(found: VerdictOnTest, witness: str) -> float | None:
 
 
 def half_way(ends: VerdictOnTest) -> float:
-    """Return the logarithm of the ratio from which on a commit counts as changed: half of that of the ends."""
+    """Return the logarithm of the ratio above which a commit counts as changed: half of the logarithm for the ends."""
     ratio = measured_ratio(ends, ends.witness)
     assert ratio is not None
     return math.log(ratio) / 2
 
 
 def is_changed(found: VerdictOnTest, ends: VerdictOnTest) -> bool | None:
-    """Return whether a commit has the change of the ends, or None when that cannot be told.
+    """Return whether a commit has the change of the ends, or None if it cannot be decided.
 
-    The decision is that of an experiment; one that has found a difference is asked how large it is, since other commits
-    between may have changed the test as well.
+    The decision is that of an experiment. The size of a difference counts too, because other commits in between may
+    also have changed the test.
     """
     if found.verdict == "same":
         return False

@@ -1,8 +1,8 @@
-"""The removal of an experiment's folder and git worktrees, by a process that outlives the experiment.
+"""The removal of an experiment's folder and git worktrees, in a process that outlives the experiment.
 
-`Workplace` makes the folder. Its cleaner waits for the end of its standard input, which comes when the experiment
-closes it or is killed, and removes the folder. Should it be killed as well, the next experiment does it: a folder whose
-lock is free has no owner.
+`Workplace` makes the folder. The cleaner waits for the end of its standard input, which the experiment closes, also by
+being killed, and then removes the folder. If the cleaner is killed as well, the next experiment removes the folder: a
+free lock means that it has no owner.
 
 The cleaner is run as a file by `python -I -S`, so this module imports the standard library only.
 """
@@ -21,14 +21,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-_REPOSITORIES = "repositories"  # the file that lists the folders of git in which there are worktrees
+_REPOSITORIES = "repositories"  # the file that lists the git folders that have worktrees
 _PREFIX = "ab-"
 _TRIES, _PAUSE_SECONDS = 100, 0.1
 """Tries to remove a folder into which processes that are being killed may still write."""
 
 
 class Workplace:
-    """A folder for one experiment, which is removed at the end, also when this process is killed."""
+    """A folder for one experiment, which is removed at the end, even when this process is killed."""
 
     def __init__(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -40,8 +40,8 @@ class Workplace:
         self.folder = Path(name).with_suffix("")
         self.folder.mkdir(mode=0o700)
         command = [sys.executable, "-I", "-S", os.path.abspath(__file__), str(self.folder)]
-        # It inherits the signals that are blocked here, so that none ends it from its first moment on, and keeps the
-        # lock by the descriptor.
+        # The cleaner inherits the blocked signals, so none can end it, not even at its start; by the inherited
+        # descriptor it keeps the lock.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
         try:
             self._cleaner = subprocess.Popen(
@@ -52,24 +52,24 @@ class Workplace:
             os.close(descriptor)
 
     def add_repository(self, common_folder: Path) -> None:
-        """Note that git will have worktrees of this experiment in the folder of a repository."""
+        """Record that git will have worktrees of this experiment in the folder of a repository."""
         with (self.folder / _REPOSITORIES).open("a", encoding="utf-8") as file:
             file.write(f"{common_folder}\n")
 
     def awaited(self) -> int:
-        """Return a descriptor for a child: nothing is removed before the child has ended. The caller closes it."""
+        """Return a descriptor for a child, which the caller closes: nothing is removed before the child has ended."""
         assert self._cleaner.stdin is not None
         return os.dup(self._cleaner.stdin.fileno())
 
     def close(self) -> None:
-        """Have the cleaner remove everything, and wait for it."""
+        """Let the cleaner remove everything, and wait for it."""
         assert self._cleaner.stdin is not None
         self._cleaner.stdin.close()
         self._cleaner.wait()
 
 
 def remove(folder: Path) -> None:
-    """Remove the folder of an experiment, what git knows of its worktrees, and its lock."""
+    """Remove the folder of an experiment, git's entries of its worktrees, and its lock."""
     with contextlib.suppress(OSError):
         for line in (folder / _REPOSITORIES).read_text(encoding="utf-8").splitlines():
             _forget_worktrees(Path(line), folder)

@@ -12,7 +12,7 @@ from smartmob.experiments.sides import Interpreter, Side, is_compiled, made_envi
 
 
 class Environments(msgspec.Struct):
-    """Makes environments below `folder`, or finds that of `python` for all sides. `extra` are words for pip."""
+    """Makes environments below `folder`, or uses that of `python` for all sides. `extra` are arguments for pip."""
 
     folder: Path
     python: str | None
@@ -23,7 +23,8 @@ class Environments(msgspec.Struct):
     def interpreter(self, side: Side) -> Interpreter:
         """Return the interpreter for a side; commits with the same requirements share one.
 
-        A side with compiled modules gets its own. Raises InvalidInput, again for requirements that have failed before.
+        A side with compiled modules gets its own. Raises InvalidInput, and raises it again for requirements that have
+        failed before.
         """
         if self.python is not None:
             if self._found is None:
@@ -32,7 +33,7 @@ class Environments(msgspec.Struct):
         wanted = requirements_of(side)
         known = None if is_compiled(side) else next((made for key, made in self._made if key == wanted), None)
         if known is None:
-            # Paths of one length: the texts of paths are a part of what a test computes.
+            # All paths have the same length, because tests also compute with the texts of paths.
             target = self.folder / f"env-{len(self._made):04d}"
             try:
                 known = made_environment(side, target, self.extra)

@@ -1,4 +1,4 @@
-"""The commits between two revisions of a git repository, as a search for the changed one needs them."""
+"""The commits between two revisions of a git repository, for the search for the changed one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smartmob.experiments.git_repository import commit_of, why_none
 from smartmob.experiments.sides import git
 
 MOST_COMMITS_COUNT = 20_000
-"""Candidates of a search: the ancestors of all of them take MOST_COMMITS_COUNT ** 2 / 8 bytes, which is 50 MB."""
+"""The most candidates of a search: their sets of ancestors take MOST_COMMITS_COUNT ** 2 / 8 bytes, which is 50 MB."""
 
 _FORMAT = "%h%x00%an%x00%aI%x00%s"
 
@@ -29,7 +29,7 @@ class CommitNote(msgspec.Struct, frozen=True):
 class CommitHistory(msgspec.Struct, frozen=True):
     """The history from `good` to `bad` in the repository at `here`: commits with their parents, parents first.
 
-    `bases` are the merge bases if `good` is no ancestor of `bad`; they have to be measured first, as with git bisect.
+    `bases` are the merge bases if `good` is not an ancestor of `bad`; they must be measured first, as with git bisect.
     """
 
     here: Path
@@ -39,13 +39,16 @@ class CommitHistory(msgspec.Struct, frozen=True):
     bases: list[str]
 
     def note(self, commit: str) -> CommitNote:
-        """Return what people know a commit by."""
+        """Return the description of a commit for people."""
         found = (git(self.here, "show", "--no-patch", f"--format={_FORMAT}", commit) or "").split("\0")
         return CommitNote(*found) if len(found) == 4 else CommitNote(commit[:10], "", "", "")
 
 
 def read(here: Path, good: str, bad: str, *, first_parent: bool = False) -> CommitHistory:
-    """Return the history between two revisions; with `first_parent`, of merges only themselves. Raises InvalidInput."""
+    """Return the history between two revisions. Raises InvalidInput.
+
+    With `first_parent`, commits that merges brought in are left out.
+    """
     first, last = commit_of(here, good), commit_of(here, bad)
     if first == last:
         raise InvalidInput(f"{good} and {bad} are the same commit")

@@ -1,14 +1,14 @@
-"""The search for the commit that changed a test, by answers of which some are wrong. No I/O.
+"""The search for the commit that changed a test, with answers that are sometimes wrong. No I/O.
 
 The first changed commit is unknown: each candidate is a hypothesis, and one more says that no commit has changed
-anything. A commit is expected to be changed if the hypothetical one is among its ancestors or is itself, as `git
-bisect` assumes for histories with merges. An answer that contradicts a hypothesis divides its weight by
-`(1 - ERROR_RATE) / ERROR_RATE`, and the next question is the commit whose answer is most uncertain.
+anything. Under a hypothesis, a commit is expected to be changed if it is the hypothetical commit or one of its
+descendants, as `git bisect` assumes for histories with merges. An answer that contradicts a hypothesis divides its
+weight by `(1 - ERROR_RATE) / ERROR_RATE`, and the next question is the commit whose answer is most uncertain.
 
 Sources: M. Horstein, *Sequential transmission using noiseless feedback*, IEEE Transactions on Information Theory 9
 (1963), for the search by weights; E. Emamjomeh-Zadeh, D. Kempe and V. Singhal, *Deterministic and probabilistic binary
-search in graphs*, STOC 2016, for histories that are no line; A. Pelc, *Solution of Ulam's problem on searching with a
-lie*, Journal of Combinatorial Theory A 44 (1987), for the lead: with one wrong answer at most, the true commit has at
+search in graphs*, STOC 2016, for histories that are not linear; A. Pelc, *Solution of Ulam's problem on searching with
+a lie*, Journal of Combinatorial Theory A 44 (1987), for the lead: with one wrong answer at most, the true commit has at
 most one contradiction, so no other can be ahead by `LEAD_COUNT`.
 """
 
@@ -18,13 +18,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 ERROR_RATE = 0.05
-"""The assumed probability of a wrong answer: an interval of 95 % is what "the same" is decided by."""
+"""The assumed probability of a wrong answer; "the same" is decided by an interval of 95 %."""
 
 CONFIDENCE = 0.99
 """The probability of a result at which the search ends."""
 
 LEAD_COUNT = 2
-"""Contradictions that a result has less than all others; with it, one wrong answer cannot lead to a wrong result."""
+"""The lead of a result over all others in contradictions; with it, one wrong answer cannot lead to a wrong result."""
 
 _ODDS = ERROR_RATE / (1 - ERROR_RATE)  # the factor of a contradiction
 _UNSURE_COUNT = 2  # answers "cannot be told" after which a commit is not asked again
@@ -32,7 +32,7 @@ _UNSURE_COUNT = 2  # answers "cannot be told" after which a commit is not asked 
 
 @dataclass(slots=True)
 class CommitSearch:
-    """The state of a search. `parents` has the candidates, parents before children, with those among them.
+    """The state of a search. `parents` maps the candidates, parents before children, to their parents among them.
 
     The last candidate is the changed end; its change was measured, which is the first answer. Sets of candidates are
     the bits of an integer; bit `len(parents)` is the hypothesis that there is no changed commit.
@@ -60,7 +60,7 @@ class CommitSearch:
         self.add(self.commits[-1], changed=True)
 
     def add(self, commit: str, *, changed: bool) -> None:
-        """Take an answer."""
+        """Add an answer."""
         self.answers.append((commit, changed))
         ancestors = self._ancestors[self._places[commit]]
         agreeing = ancestors if changed else ~ancestors
@@ -71,17 +71,17 @@ class CommitSearch:
         self._by_contradictions = after if after[-1] else after[:-1]
 
     def skip(self, commit: str) -> None:
-        """Note that a commit cannot be measured; it may still be the changed one."""
+        """Record that a commit cannot be measured; it may still be the changed one."""
         self.skipped.add(commit)
 
     def unsure(self, commit: str) -> None:
-        """Note that a measurement could not tell; after the second one the commit is skipped."""
+        """Record that a measurement gave no answer; after the second one the commit is skipped."""
         self._unsure[commit] = self._unsure.get(commit, 0) + 1
         if self._unsure[commit] >= _UNSURE_COUNT:
             self.skip(commit)
 
     def probability(self, candidates: int) -> float:
-        """Return the probability that the changed commit is in a set; before any answer all are alike."""
+        """Return the probability that the changed commit is in a set; before any answer all are equally likely."""
         return self._weight(candidates) / self._weight(-1)
 
     def probabilities(self) -> dict[str, float]:
@@ -102,9 +102,10 @@ class CommitSearch:
         return best
 
     def result(self) -> list[str] | None:
-        """Return the commits of which one is the changed one, as soon as that is sure enough.
+        """Return the commits that include the changed one, once that is sure enough; until then None.
 
-        There are several only if those between them cannot be measured; without any, nothing has changed.
+        Several commits are returned only if those between them cannot be measured; an empty list means that nothing has
+        changed.
         """
         first, leaders = next((number, each) for number, each in enumerate(self._by_contradictions) if each)
         group = self._group((leaders & -leaders).bit_length() - 1)
@@ -128,7 +129,7 @@ class CommitSearch:
         return next(number for number, each in enumerate(self._by_contradictions) if each & bit)
 
     def _group(self, place: int) -> int:
-        """Return the candidates that no commit which can be measured tells from this one."""
+        """Return the candidates that no measurable commit distinguishes from this one."""
         group = (1 << len(self.commits) + 1) - 1
         for other, ancestors in enumerate(self._ancestors):
             if self.commits[other] not in self.skipped:

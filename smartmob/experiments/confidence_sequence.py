@@ -1,14 +1,14 @@
-"""A confidence sequence: an interval for the centre of paired differences that may be looked at after each pair.
+"""A confidence sequence: an interval for the centre of paired differences that may be checked after each pair.
 
-A fixed-sample test that is repeated after each pair finds a difference sooner or later, also where there is none. This
+A fixed-sample test that is repeated after each pair finds a difference sooner or later, even between equal sides. This
 is a test by betting: capital starts at 1 and is multiplied, for each difference x, by
 
     2 / (1 + exp(-2 b u)),   u = x / scale, limited to CLIP on both sides,
 
 which is 1 + tanh(b u). If x is as probable as -x, whatever came before, the mean of this factor is 1 for each bet b and
-each scale that depend on earlier pairs only: the capital is a martingale, and by the inequality of J. Ville (1939) the
-probability that it ever reaches 1 / a is at most a. Which of the two sides of a pair runs first is drawn by lot, so two
-equal sides have exactly this symmetry, for any distribution of times, and outliers need no special treatment.
+each scale that depend only on earlier pairs. So the capital is a martingale, and by the inequality of J. Ville (1939)
+the probability that it ever reaches 1 / a is at most a. Which of the two sides of a pair runs first is drawn by lot, so
+two equal sides have exactly this symmetry, for any distribution of times, and outliers need no special treatment.
 
 Sources: J. Ville, *Etude critique de la notion de collectif* (1939); I. Waudby-Smith and A. Ramdas, *Estimating means
 of bounded random variables by betting*, JRSS B 86 (2024), for sequences by betting and mixtures of bets; S. R. Howard,
@@ -33,7 +33,7 @@ WEIGHTS = (0.8, 0.14, 0.06)
 large difference needs log2(1000 * 2 / 0.8), 12 pairs; with equal shares it needs 13, and in the median two more."""
 
 INTERVAL_WEIGHTS = (1 / 3, 1 / 3, 1 / 3)
-"""The shares for intervals, which become narrow by the small bets: with them "the same" needs fewer pairs."""
+"""The shares for intervals, which the small bets make narrow: with these shares, "the same" needs fewer pairs."""
 
 CLIP = 3.0
 """Differences beyond so many scales count as this many, so that an outlier does not cost the capital of many pairs."""
@@ -41,7 +41,7 @@ CLIP = 3.0
 NOISE = 0.12
 """The scale before there are differences: the robust spread of log-ratios of a pair on shared machines."""
 
-_WEIGHT_COUNT = 3  # pairs that the assumed scale counts as
+_WEIGHT_COUNT = 3  # the weight of the assumed scale, in pairs
 _MAD_CONSISTENCY = 1.4826  # from the median absolute deviation to the standard deviation of normal noise
 _LOG_2 = math.log(2.0)
 _STEPS_COUNT = 40  # of a bisection
@@ -61,7 +61,7 @@ class ConfidenceSequence:
         self._below = [0.0] * len(BETS)
 
     def add(self, difference: float) -> None:
-        """Take the difference of the next pair."""
+        """Add the difference of the next pair."""
         scale = self._scale()  # of the earlier pairs: a scale that knows this one would spoil the martingale
         self.differences.append(difference)
         self._scales.append(scale)
@@ -77,7 +77,7 @@ class ConfidenceSequence:
 
     @property
     def direction(self) -> int:
-        """Return 1 when the bets on positive differences have more, -1 otherwise."""
+        """Return 1 if the bets on positive differences have more capital, else -1."""
         return 1 if sum(self._above) >= sum(self._below) else -1
 
     def excludes(self, centre: float, direction: int, level: float) -> bool:
@@ -85,7 +85,7 @@ class ConfidenceSequence:
         return self._capital(centre, direction) >= 1 / (1 - level)
 
     def interval(self, confidence: float) -> tuple[float, float]:
-        """Return the bounds of the centre, each infinite as long as the pairs allow none."""
+        """Return the bounds of the centre, each infinite as long as the pairs give no bound."""
         level = (1 + confidence) / 2
         return self._bound(1, level), self._bound(-1, level)
 
@@ -94,7 +94,7 @@ class ConfidenceSequence:
         return hodges_lehmann(self.differences)
 
     def _scale(self) -> float:
-        """Return the scale for the next bet: the MAD of the earlier differences, which counts more and more."""
+        """Return the scale for the next bet: the MAD of the earlier differences, whose weight grows with the pairs."""
         number = len(self.differences)
         if number < 2:
             return self._noise
@@ -131,7 +131,7 @@ class ConfidenceSequence:
 
 
 def hodges_lehmann(values: Sequence[float]) -> float:
-    """Return the median of the means of all pairs of values, each with itself too; 0 without values.
+    """Return the median of the means of all pairs of values, including each value with itself; 0 without values.
 
     J. L. Hodges and E. L. Lehmann, *Estimates of location based on rank tests*, Annals of Mathematical Statistics 34
     (1963).

@@ -1,10 +1,10 @@
 """The decision of an experiment: which tests are slower, faster or the same, after any number of pairs. No I/O.
 
-A test is *slower* or *faster* when both hold: its capital against "no difference" is at least 1,000, so that a test
-that has not changed raises one false alarm in 1,000 at most however often it is looked at; and it is a discovery among
-all tests of the experiment at a false discovery rate of 5 %. The estimate must reach the smallest effect of interest as
-well. It is *the same* when the interval of 95 % lies within the smallest effect on both sides. Decided tests are final:
-their capital stays as it was when they were decided, which is what keeps the rate for all of them together.
+A test is *slower* or *faster* when both hold: its capital against "no difference" is at least 1,000, so that at most
+one unchanged test in 1,000 raises a false alarm, however often it is checked; and it is a discovery among all tests of
+the experiment at a false discovery rate of 5 %. The estimate must reach the smallest effect of interest as well. It is
+*the same* when the interval of 95 % lies within the smallest effect on both sides. Decided tests are final: their
+capital stays as it was at the decision, which keeps the rate for all of them together.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ CONFIDENCE = 0.95
 FEWEST_PAIRS_COUNT = 5
 
 BUSY_SHARE = 0.8
-"""The share of its calls in which a test waited for a processor, from which on the pair is set aside for this test. The
-waiting itself is subtracted from its time; what remains is that other programs have emptied the caches."""
+"""The share of calls in which a test waited for a processor, at which the pair is set aside for this test. The waiting
+itself is subtracted from its time, but other programs have also emptied the caches."""
 
-_UNFIT_PAIRS_COUNT = 5  # set aside, from which on a test without a verdict is unfit if they are the most
+_UNFIT_PAIRS_COUNT = 5  # pairs set aside, at which a test without a verdict is unfit if they are the majority
 
 _MEMORY_NOISE_BYTES = 128 * 1024
-"""The spread of the peak of the memory of a call that is assumed at first."""
+"""The spread of a call's memory peak that is assumed at first."""
 
 MEMORY_BYTES = 512 * 1024
 """The smallest difference of memory that counts."""
 
 IDLE_SHARE = 0.1
-"""The share of waiting above which equal instructions do not mean equal time."""
+"""The share of waiting above which equal instruction counts do not mean equal time."""
 
 _WAIT_SHARE = 0.5
 """The share of the smallest effect by which the sides may differ in waiting where equal instructions mean equal time.
 
-The rest of it is for the instructions, which are equal up to 1 %.
+The rest of the effect is for the instruction counts, which are equal up to 1 %.
 """
 
 _WAIT_NS = 2_000.0
-"""The smallest difference in waiting that counts: reading both clocks takes a part of that."""
+"""The smallest difference in waiting that counts; reading both clocks takes a part of it."""
 
 
 class Evidence:
-    """The evidence on one test: its pairs, and what they have decided."""
+    """The evidence on one test: its pairs, and the decisions that follow from them."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -67,14 +67,14 @@ class Evidence:
         self.instructions: Instructions | None = None
         self.set_aside = 0
         self.failures = 0
-        self.is_left_to_the_clock = False  # its instructions are equal, but it waits
+        self.is_left_to_the_clock = False  # its instruction counts are equal, but it waits
         self._cpu: list[float] = []
         self._idle: list[float] = []
         self._longer_waits: list[float] = []  # ns by which head waits longer than base
         self._seconds: tuple[list[float], list[float]] = ([], [])
 
     def add(self, base: Measure, head: Measure) -> float | None:
-        """Take the measures of a pair; return its log-ratio, or None when the pair is set aside."""
+        """Add the measures of a pair; return its log-ratio, or None when the pair is set aside."""
         if max(base.queue_share, head.queue_share) > BUSY_SHARE:
             self.set_aside += 1
             return None
@@ -90,14 +90,14 @@ class Evidence:
         return ratio
 
     def waits(self, min_effect: float) -> bool:
-        """Return whether the test waits so much, or so differently, that its instructions do not tell its time."""
+        """Return whether the test waits so much, or so differently, that instruction counts do not tell its time."""
         if not self._idle:
             return True
         limit = max(_WAIT_NS, _WAIT_SHARE * min_effect * median(self._seconds[0]) * 1e9)
         return median(self._idle) > IDLE_SHARE or abs(median(self._longer_waits)) > limit
 
     def verdict(self, confidence: float = CONFIDENCE) -> VerdictOnTest:
-        """Return the verdict as it stands."""
+        """Return the present verdict."""
         found: Verdict = self.decided or "undecided"
         reason = f"it failed in {counted(self.failures, 'pair')}" if self.failures else ""
         pairs = len(self.time.differences)
@@ -125,7 +125,7 @@ class Evidence:
         )
 
     def memory_verdict(self) -> Memory | None:
-        """Return the verdict on the memory, or None where none was measured."""
+        """Return the verdict on the memory, or None if no memory was measured."""
         if not self.memory.differences:
             return None
         difference = self.memory.estimate()
@@ -138,7 +138,7 @@ class Evidence:
 
 
 def decide(tests: Iterable[Evidence], min_effect: float) -> list[Evidence]:
-    """Decide what the clock can decide by now, and return the tests that it has decided in this call."""
+    """Decide the tests that the clock can decide by now, and return those that this call has decided."""
     every = list(tests)
     found = discoveries([each.time.evidence for each in every], FALSE_DISCOVERY_RATE)
     limit = math.log1p(min_effect)
@@ -159,9 +159,9 @@ def decide(tests: Iterable[Evidence], min_effect: float) -> list[Evidence]:
 def decide_by_instructions(
     tests: Iterable[Evidence], counted: Mapping[str, Instructions], min_effect: float
 ) -> list[Evidence]:
-    """Add what was counted to the tests; decide those that the clock has not, and return them.
+    """Add instruction counts to the tests; decide those that the clock has not decided, and return them.
 
-    Equal instructions decide only for a test that computes: one that sleeps longer executes no more of them.
+    Equal counts decide only a test that computes: a test that sleeps longer does not execute more instructions.
     """
     fresh = []
     for test in tests:
@@ -181,7 +181,7 @@ def decide_by_instructions(
 
 
 def overall(verdicts: Iterable[VerdictOnTest]) -> Verdict:
-    """Return the verdict on the experiment: that of its tests which needs most attention."""
+    """Return the verdict on the experiment: that of the test that needs most attention."""
     found = {each.verdict for each in verdicts}
     order: tuple[Verdict, ...] = ("slower", "unfit", "undecided", "faster", "same")
     return next((each for each in order if each in found), "undecided")

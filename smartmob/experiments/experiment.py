@@ -1,4 +1,4 @@
-"""The course of an experiment: warm-up, pairs in random order, instructions for what the clock leaves open, the report.
+"""The course of an experiment: warm-up, pairs in random order, instructions where the clock leaves it open, the report.
 
 Pairs come in blocks of two, as ABBA or as BAAB by lot, so that a machine that becomes slower and slower hits both sides
 alike. Both processes of a pair have one hash seed, which the next pair does not have. Decided tests are not run again.
@@ -32,16 +32,18 @@ from smartmob.kernel.runtime import clock, ids
 Witness = Literal["clock", "instructions", "both"]
 
 CLOCK_PAIRS_COUNT = 5
-"""Pairs after which the instructions are counted of what the clock has not decided."""
+"""Pairs after which the instructions of tests that the clock has not decided are counted."""
 
 _BLOCKS_OF_ALL_COUNT = {"clock": 2, "instructions": 3, "both": 3}
-"""The blocks of two pairs in which all tests run, by witness; the instructions need what the first five pairs say."""
+"""The blocks of two pairs in which all tests run, by witness; instruction counts need the results of the first five
+pairs.
+"""
 
 _COUNTED_CALLS_COUNT = 3  # the first one warms up
-_CONFIRMING_CALLS_COUNT = 8  # of short tests with another hash seed, one of which may be unlike the others
+_CONFIRMING_CALLS_COUNT = 8  # counted calls of short tests with another hash seed; one may differ from the others
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
-_MARKS_OF_NODE_IDS = ("::", "[")  # a path with one of them cannot be an argument of pytest
+_MARKS_OF_NODE_IDS = ("::", "[")  # a path that contains one of them cannot be an argument of pytest
 _RATIO_DIGITS = 6  # of the log-ratios in the report: a millionth of a time cannot be measured
 
 
@@ -67,7 +69,7 @@ class Experiment(msgspec.Struct):
     """One experiment. `lot` draws orders and seeds, `show` gets the progress; head is longer by the share `slower`.
     `duet` are the processors on which the sides of a pair run at once.
 
-    After `run` has raised, also KeyboardInterrupt, `report` returns the verdicts as they stand.
+    After `run` has raised an exception, even KeyboardInterrupt, `report` returns the present verdicts.
     """
 
     base: Side
@@ -122,7 +124,7 @@ class Experiment(msgspec.Struct):
         self.ended = reason
 
     def report(self) -> Report:
-        """Return the verdicts as they stand."""
+        """Return the present verdicts."""
         verdicts = [test.verdict() for test in self.tests.values()]
         machine = measuring_machine.description()
         notes = [*self.notes, *measuring_machine.remarks(machine)]
@@ -226,7 +228,7 @@ class Experiment(msgspec.Struct):
         at = max(0.0, began - self._started)
         self.pairs.append(Pair(len(self.pairs) + 1, first, seed, seconds, ratios, others.shares(seconds), at))
         decide(self.tests.values(), self.limits.min_effect)
-        # Tests whose instructions were counted before the first pair are decided once it is known if they wait.
+        # Tests whose instructions were counted before the first pair are decided once it is known whether they wait.
         known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
         decide_by_instructions(known, {}, self.limits.min_effect)
 
@@ -241,7 +243,7 @@ class Experiment(msgspec.Struct):
         return results
 
     async def _at_once(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
-        """Run both sides at once, each on a processor that the lot chooses; return the results by label."""
+        """Run both sides at the same time, each on a processor that the lot chooses; return the results by label."""
         assert self.duet is not None
         first, second = self.duet if base_first else self.duet[::-1]
         loop = asyncio.get_running_loop()
@@ -275,7 +277,7 @@ class Experiment(msgspec.Struct):
             return
         first = await self._counts([test.name for test in tests], _COUNTED_CALLS_COUNT, "")
         unsure = [name for name, counts in first.items() if instruction_counts.needs_other_seed(counts)]
-        # What is clear is decided first: the time may be up before the rest is counted again.
+        # Clear cases are decided first: the time may be up before the others are counted again.
         judged = {test.name: Instructions("not counted") for test in tests}
         judged |= {name: instruction_counts.judge(counts) for name, counts in first.items()}
         decide_by_instructions(tests, judged, self.limits.min_effect)
@@ -285,9 +287,9 @@ class Experiment(msgspec.Struct):
             decide_by_instructions(tests, again, self.limits.min_effect)
 
     async def _counts(self, names: Sequence[str], calls: int, remark: str) -> dict[str, instruction_counts.Counts]:
-        """Return the instructions of both sides with a new hash seed, of those tests that pass on both.
+        """Return the instructions of both sides with a new hash seed, for the tests that pass on both.
 
-        A test that may be called so often has this number of calls in each run.
+        A test that may be repeated is called `calls` times in each run.
         """
         if self.runs.by_hardware and not await self._can_count_by_hardware(names):
             self.runs.by_hardware = False
@@ -310,7 +312,7 @@ class Experiment(msgspec.Struct):
         return bool(result.counts)
 
     def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> Plan:
-        """Return the plan of a run that measures times, or counts the instructions of so many calls."""
+        """Return the plan of a run that measures times, or counts the instructions of `counted_calls` calls."""
         calls = {name: self._calls[name] for name in names}
         counting = {name: min(counted_calls, each.most) for name, each in calls.items()}
         tests = counting if counted_calls else shared_calls(calls)
@@ -324,7 +326,7 @@ class Experiment(msgspec.Struct):
 
 
 def _none_passes(*sides: tuple[Side, RunResult]) -> str:
-    """Return why nothing can be measured, with the last lines of the first side in which nothing passes."""
+    """Return why nothing can be measured, with the last lines of the first side on which no test passes."""
     side, result = next((each for each in sides if not any(m.is_usable for m in each[1].measures.values())), sides[-1])
     what = "no test passes on both sides"
     if side.command and result.status is not None:

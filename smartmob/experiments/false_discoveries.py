@@ -1,4 +1,4 @@
-"""The e-BH procedure: which of many tests have changed, so that few of those that are reported have not."""
+"""The e-BH procedure: which of many tests have changed, with few unchanged ones among those that are reported."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 
 def discoveries(evidence: Sequence[float], rate: float) -> set[int]:
-    """Return the places of the e-values that are discoveries at a false discovery rate.
+    """Return the indices of the e-values that are discoveries at a false discovery rate.
 
-    The k largest are, for the largest k of which each is at least n / (k rate). This holds for e-values that depend on
-    each other, which those of tests of one process do, and for capitals that were stopped at any time. R. Wang and A.
-    Ramdas, *False discovery rate control with e-values*, JRSS B 84 (2022).
+    The discoveries are the k largest of the n e-values, for the largest k at which each of them is at least n / (k
+    rate). This holds for dependent e-values, such as those of tests in one process, and for capitals that were stopped
+    at any time. R. Wang and A. Ramdas, *False discovery rate control with e-values*, JRSS B 84 (2022).
     """
     order = sorted(range(len(evidence)), key=lambda place: -evidence[place])
     number = 0

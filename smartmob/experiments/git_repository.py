@@ -1,4 +1,4 @@
-"""Calls of git: what a revision names, and why it names nothing."""
+"""Calls of git: the commit that a revision names, or why it names none."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _OF_A_HOOK = (
     *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"),
     *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH"),
 )
-"""Variables that git sets for a hook, and that name a repository whatever the folder is; see `git rev-parse
---local-env-vars`."""
+"""Variables that git sets for a hook, which name a repository regardless of the folder; see
+`git rev-parse --local-env-vars`."""
 
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
-"""Keeps hooks of the user from running in a worktree that is removed again; one that fails would end the experiment."""
+"""Keeps hooks of the user from running in a worktree that is removed again; a failing hook would end the experiment."""
 
 
 def command(here: Path, *words: str) -> list[str]:
@@ -26,7 +26,7 @@ def command(here: Path, *words: str) -> list[str]:
 
 
 def without_repository(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which the folder tells the repository, also where a hook of git has started this."""
+    """Return an environment in which the folder determines the repository, even within a hook of git."""
     return {name: value for name, value in variables.items() if name not in _OF_A_HOOK}
 
 
@@ -36,7 +36,7 @@ def run(here: Path, *words: str, passed: Sequence[int] = ()) -> subprocess.Compl
 
 
 def commit_of(here: Path, given: str) -> str:
-    """Return the commit that a revision names; raises InvalidInput, which tells why there is none."""
+    """Return the commit that a revision names; raises InvalidInput with the reason if it names none."""
     # Two steps, since `:/text^{commit}` would look for a message with this text.
     found = run(here, "rev-parse", "--verify", "--quiet", "--end-of-options", given) if given else None
     if found is not None and found.returncode == 0 and found.stdout.strip().isalnum():  # not as in ^HEAD

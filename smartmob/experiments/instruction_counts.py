@@ -1,7 +1,7 @@
-"""Instructions of tests: what Valgrind has counted, and what it says about both sides. No I/O.
+"""Instruction counts of tests by Valgrind, and the verdict on both sides that follows. No I/O.
 
-A count does not feel the machine. The difference of both sides is not the same in each call only where a test itself is
-not deterministic, and a difference counts only if it is there with another hash seed as well.
+The load of the machine does not affect a count. The difference of both sides varies between calls only if the test
+itself is not deterministic. A difference counts only if another hash seed shows it as well.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from smartmob.experiments.model import Instructions
 SMALLEST_EFFECT = 0.01
 """The smallest share of instructions that counts as a difference. Another layout of memory alone moves some 0.1 %."""
 
-_EXACT = 0.001  # the share that one call without a second one may differ by and be called equal
+_EXACT = 0.001  # the largest share by which single calls may differ and count as equal
 _SPREAD_SHARE = 0.25  # of the smallest effect, or of the difference: calls that disagree by more "vary"
-_MANY_CALLS_COUNT = 5  # from which on their median counts, and one call may be unlike the others
+_MANY_CALLS_COUNT = 5  # calls from which their median counts, and one call may differ from the others
 _TOTALS = re.compile(rb"^totals: (\d+)", re.M)
 _TRIGGER = re.compile(rb"^desc: Trigger: Client Request: (\w+)", re.M)
 
 Counts = tuple[Sequence[int], Sequence[int]]
-"""The instructions of the calls of base and of head, those of a first call left out if there were more."""
+"""The instructions of the calls of base and of head, without the first call if there were more."""
 
 
 def parsed(dump: bytes) -> tuple[str, int] | None:
-    """Return label and instructions of a dump of callgrind, or None for one that was not asked for."""
+    """Return label and instructions of a dump of callgrind, or None for a dump that was not requested."""
     label, totals = _TRIGGER.search(dump), _TOTALS.findall(dump)
     return (label[1].decode(), int(totals[-1])) if label and totals else None
 
 
 def needs_other_seed(counts: Counts) -> bool:
-    """Return whether the counts of both sides differ so much that another hash seed has to confirm it."""
+    """Return whether the counts of both sides differ so much that another hash seed has to confirm the difference."""
     difference, spread = abs(_difference(counts)), _spread(counts)
     return difference > (math.log1p(SMALLEST_EFFECT) if spread is not None else _EXACT)
 
@@ -41,7 +41,7 @@ def needs_other_seed(counts: Counts) -> bool:
 def judge(counts: Counts, other: Counts | None = None) -> Instructions:
     """Return the verdict on the counts of both sides, `other` being those with another hash seed.
 
-    The ratio is the one of both seeds that is nearer to 1. The spread is that of the seed with more calls.
+    The ratio is that of the seed whose ratio is nearer to 1. The spread is that of the seed with more calls.
     """
     known_counts = [each for each in (counts, other) if each is not None]
     ratios = [_difference(each) for each in known_counts]
@@ -72,7 +72,7 @@ def _difference(counts: Counts) -> float:
 
 
 def _differences(counts: Counts) -> list[float]:
-    """Return the logarithms of head / base by call, or nothing where one side has fewer calls.
+    """Return the logarithms of head / base by call, or an empty list if one side has fewer calls.
 
     The second call of base is compared with the second one of head, and so on: an interpreter that adapts itself to a
     test changes the counts of both sides alike, call by call.
@@ -84,11 +84,11 @@ def _differences(counts: Counts) -> list[float]:
 
 
 def _spread(counts: Counts) -> float | None:
-    """Return how far the differences of single calls lie apart, or None when there was one call only.
+    """Return how far the differences of single calls lie apart, or None if there was only one call.
 
-    Of many calls the least and the greatest are left out: a dictionary or a heap that grows costs one call so much that
-    a test of 100,000 instructions has 1 % more, and a change of the code moves that to another call. Where one side
-    has fewer calls, the calls of each side are compared with each other.
+    Of many calls the least and the greatest are left out: a growing dictionary or heap makes one call of a test of
+    100,000 instructions 1 % more expensive, and a change of the code moves that to another call. Where one side has
+    fewer calls, the calls of each side are compared with each other.
     """
     differences = sorted(_differences(counts))
     if len(differences) >= _MANY_CALLS_COUNT:

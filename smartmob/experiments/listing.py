@@ -47,7 +47,7 @@ CSV_HEADER = (
 
 
 def csv_row(test: VerdictOnTest) -> list[object]:
-    """Return the cells of a test; a value that is missing is an empty one."""
+    """Return the cells of a test; a missing value is an empty cell."""
     counts, memory = test.instructions, test.memory
     cells: list[object] = [test.name, test.verdict, test.witness, test.clock, test.ratio, test.low, test.high]
     cells += [test.cpu_ratio, test.pairs, test.set_aside, test.base_seconds, test.head_seconds]

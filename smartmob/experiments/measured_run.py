@@ -25,11 +25,11 @@ from smartmob.kernel.subprocesses.child import Exit
 from smartmob.kernel.subprocesses.spawner import Spawner
 
 COMMAND = "command"
-"""The name of the only measure of a command that is no suite of tests."""
+"""The name of the only measure of a command that is not a test suite."""
 
 _PLUGIN = "smartmob_measures"
 _DUMPS_SECONDS = 1.0
-"""Pauses between two looks for dumps of Valgrind, which take some 100 KiB of disk for each call."""
+"""Seconds between two searches for dumps of Valgrind, which take some 100 KiB of disk for each call."""
 _KEPT_OUTPUT_BYTES = 16 * 1024
 _SHOWN_LINES = 20
 ENDS_OF_PYTEST = (0, 1, 5)
@@ -39,15 +39,15 @@ _START = (
     "import sys; sys.path[:1] = [] if sys.path[:1] == [''] else sys.path[:1]; "
     "import pytest; raise SystemExit(int(pytest.main()))"
 )
-"""Runs pytest without the current folder among the places of modules, which would hide those of a wheel."""
+"""Runs pytest without the current folder on the module search path, which would hide those of a wheel."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """The task of one run: the tests with their number of calls, or None for all, and the seed of hashes.
 
-    `under_valgrind` asks for a count of instructions, which the processor's counters make where there are some.
-    `slower` is the share by which each call is made longer, to try what can be found. `processor` replaces that of all
-    runs. Without `tests` each is called `calls` times.
+    `under_valgrind` asks for a count of instructions, by the processor's counters if it has some. `slower` is the share
+    by which each call is made longer, to test which changes can be found. `processor` replaces the processor of all
+    runs. Without `tests`, each test is called `calls` times.
     """
 
     seed: int
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True):
 class RunResult(msgspec.Struct):
     """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules.
 
-    `collected` are the tests that a run of all has begun with, in their order.
+    `collected` are the tests with which a run of all tests began, in their order.
     """
 
     status: int | None
@@ -75,7 +75,7 @@ class RunResult(msgspec.Struct):
     collected: Sequence[str] = ()
 
     def early_end(self) -> str | None:
-        """Return in which test the process ended before all were run, with the number of those after it, or None."""
+        """Return the test in which the process ended early, with the number of tests after it, as a text; or None."""
         missing = [name for name in self.collected if name not in self.measures]
         if not missing:
             return None
@@ -111,16 +111,16 @@ class MeasuredRuns:
         shutil.copy(Path(smartmob.__file__).with_name("pytest_measures.py"), plugins / f"{_PLUGIN}.py")
 
     async def run(self, side: Side, label: str, plan: Plan) -> RunResult:
-        """Run a side as the plan says. `label` is a letter; what belongs to both sides has paths of one length.
+        """Run a side as the plan says. `label` is a letter, so that paths of both sides have the same length.
 
-        Raises InvalidInput when a run of all tests has none, because pytest could not run them.
+        Raises InvalidInput when a run of all tests yields none, because pytest could not run them.
         """
         if side.command:
             return await self._run_command(side, label, plan)
         assert side.python is not None
         self._number += 1
         under_valgrind = plan.under_valgrind and not self.by_hardware
-        # Paths of one length for both sides: the texts of paths are a part of what a test computes.
+        # Paths of both sides have the same length, because tests also compute with the texts of paths.
         place = self._folder / f"run-{self._number:06d}"
         place.mkdir()
         optional = _options_of_plugins(side.python, plan)
@@ -142,8 +142,8 @@ class MeasuredRuns:
         )
         argv = [side.python.path, "-c", _START, *_OPTIONS, *optional]
         argv += ["--rootdir", str(side.folder), "-o", f"cache_dir={place}/cache", *(plan.files or self._words)]
-        # As one word each: before pytest knows the options of plugins, it takes a word that is a path for a place of
-        # tests, and looks there for its configuration.
+        # Each option is one word: until pytest knows the options of plugins, it takes a word that is a path for a
+        # folder of tests, and looks for its configuration there.
         argv += [f"--measures={place / 'measures'}", f"--measures-plan={place / 'plan.json'}"]
         if under_valgrind:
             argv = ["valgrind", *valgrind_options(place), *argv]
@@ -161,13 +161,13 @@ class MeasuredRuns:
         _take_dumps(place, dumps)
         self._read(place, result, dumps)
         shutil.rmtree(place)
-        # Later a crash costs its pair only.
+        # In a later run, a crash costs only its pair.
         if plan.tests is None and not result.measures and result.status not in ENDS_OF_PYTEST:
             raise InvalidInput(f"the tests of {side.given} cannot be run:\n{result.output}")
         return result
 
     async def _run_command(self, side: Side, label: str, plan: Plan) -> RunResult:
-        """Run a program once; its one measure is of all of it. A status other than 0 is a failure."""
+        """Run a program once; its only measure is of the whole program. A status other than 0 is a failure."""
         began = time.perf_counter_ns()
         result = await self._execute(side.command, side, label, plan)
         assert result.exit is not None
@@ -182,7 +182,7 @@ class MeasuredRuns:
 
     @property
     def selects_by_files(self) -> bool:
-        """Return whether the arguments of pytest are places of tests only, so that files may stand for them."""
+        """Return whether the arguments of pytest name only places of tests, so that files can replace them."""
         return not any(word.startswith("-") for word in self._words)
 
     async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: Plan) -> RunResult:
@@ -199,7 +199,7 @@ class MeasuredRuns:
             end = await child.exited()
             ended_ns = time.perf_counter_ns()
         finally:
-            # Nothing that a test has started goes on beside the next run.
+            # No program that a test has started may run on beside the next run.
             child.kill()
             await asyncio.shield(child.gone())
             for pipe in pipes:
@@ -221,7 +221,7 @@ class MeasuredRuns:
         }
 
     def _read(self, place: Path, result: RunResult, dumps: Mapping[str, int]) -> None:
-        """Read what the plugin has written; a line that was cut off is left out. `dumps` are counts by label."""
+        """Read the output of the plugin; an incomplete line is left out. `dumps` are counts by label."""
         lines = (place / "measures").read_bytes().splitlines() if (place / "measures").exists() else []
         for line in lines:
             try:
@@ -260,7 +260,7 @@ def _take_dumps(place: Path, found: dict[str, int]) -> None:
 
 
 def _options_of_plugins(python: Interpreter, plan: Plan) -> list[str]:
-    """Return options, each of one word, that switch off what would distort the measures, for the plugins that exist.
+    """Return options of one word each, which make the installed plugins not distort the measures.
 
     The project may have switched a plugin off; then `pytest_measures` takes its options out of the command line.
     """

@@ -1,4 +1,6 @@
-"""The machine of an experiment: its settings that change times, and the programs that take its processors meanwhile."""
+"""The machine of an experiment: its settings that affect times, and the other programs that use its processors
+meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ _SHOWN_COUNT = 3  # programs
 
 
 def description() -> dict[str, Fact]:
-    """Return what is known about the machine; a value that it does not have is left out."""
+    """Return what is known about the machine; an unknown value is left out."""
     found: dict[str, Fact] = {"name": platform.node(), "processors": len(processors()), "system": platform.platform()}
     with suppress(OSError, StopIteration):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -59,7 +61,7 @@ def processor_to_pin() -> int | None:
 
 
 def duet_processors() -> tuple[int, int]:
-    """Return the processors for two sides that run at once; raises InvalidInput where there are too few."""
+    """Return the processors for two sides that run at the same time; raises InvalidInput where there are too few."""
     found = processors()
     if len(found) < _FEWEST_TO_PIN_COUNT or not hasattr(os, "sched_setaffinity"):
         raise InvalidInput(
@@ -90,7 +92,7 @@ def priority() -> int | None:
 _COUNTERS = Path("/sys/bus/event_source/devices")
 _COUNTER_NAMES = ("cpu", "cpu_core", "armv8_*")
 """The names of counters of processors: x86, those of several kinds of cores, and ARM."""
-_MOST_PARANOID = 2  # of kernel.perf_event_paranoid, at which programs may count their own instructions; proc(5)
+_MOST_PARANOID = 2  # the highest kernel.perf_event_paranoid at which programs may count their own instructions; proc(5)
 
 
 def has_counters() -> bool:
@@ -108,7 +110,7 @@ class OtherPrograms:
         self._before = self._times()
 
     def shares(self, seconds: float) -> dict[str, float]:
-        """Return the processors that the busiest programs have used since the last call, by name."""
+        """Return the number of processors that the busiest programs have used since the last call, by name."""
         now = self._times()
         used: dict[str, float] = {}
         for key, (name, spent) in now.items():

@@ -16,7 +16,7 @@ import msgspec
 _LARGEST_INTEGER = 2**63 - 1  # of 64 bits, beyond which numbers cannot be written as JSON by all writers
 
 Name = Annotated[str, msgspec.Meta(max_length=20_000)]
-"""The name of a test: a node id of pytest, which has the values of its parameters."""
+"""The name of a test: a node id of pytest, with the values of its parameters."""
 Text = Annotated[str, msgspec.Meta(max_length=20_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST_INTEGER)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -58,13 +58,13 @@ class Measure(msgspec.Struct, frozen=True):
 
     @property
     def queue_share(self) -> float:
-        """Return the share of its time that a call has waited for a processor, the median of those that count."""
+        """Return the share of its time that a call has waited for a processor; the median of the calls that count."""
         shares = [queue / max(1, wall) for wall, queue in zip(self.wall, self.queue, strict=True)]
         return median(shares[_COLD_CALLS_COUNT:] or shares)
 
     @property
     def idle_share(self) -> float:
-        """Return the share of its own time in which the test waited for something else than a processor."""
+        """Return the share of its own time in which the test waited for anything but a processor."""
         return max(0.0, 1.0 - self.cpu_ns / self.own_ns)
 
     @property
@@ -76,7 +76,7 @@ class Measure(msgspec.Struct, frozen=True):
 class Instructions(msgspec.Struct, frozen=True):
     """The instructions of one call on both sides.
 
-    `spread` is how far the differences of single calls lie apart, as a share.
+    `spread` is the spread of the differences of single calls, as a share.
     """
 
     verdict: Counted
@@ -98,8 +98,8 @@ class Memory(msgspec.Struct, frozen=True):
 class VerdictOnTest(msgspec.Struct, frozen=True):
     """The verdict on one test.
 
-    `ratio` is head / base of the times, with the interval `low` to `high`, None where there is no bound yet. `witness`
-    is what decided: `clock`, `instructions`, or nothing. `clock` is the verdict of the clock alone.
+    `ratio` is head / base of the times, with the interval `low` to `high`, each None until it has a bound. `witness` is
+    the measure that decided: `clock`, `instructions`, or nothing. `clock` is the verdict of the clock alone.
     """
 
     name: Name
@@ -135,7 +135,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class SideReport(msgspec.Struct, frozen=True):
-    """A side as it was given, and what it was found to be."""
+    """A side: the text that names it, and what this stands for."""
 
     given: Text
     kind: Text

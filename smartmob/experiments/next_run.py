@@ -1,7 +1,8 @@
 """The tests of the next runs, and how often a process calls each of them. No I/O.
 
-Tests whose capital has grown run alone for some blocks: a change is found after a few short runs, not after as many of
-the whole suite. The choice depends on earlier pairs only, so no capital grows by it on average.
+Tests whose capital has grown run without the others for some blocks, so a change is found after a few short runs
+instead of as many runs of the whole suite. The choice depends only on earlier pairs, so on average it makes no capital
+grow.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ _CALL_SECONDS = 0.02  # of calls that a short test gets in one process
 _MOST_CALLS_COUNT = 20
 _MOST_FIXTURE_SECONDS = 0.2  # of the fixtures of all calls of a test in one process
 _AROUND_SECONDS = 0.001  # of pytest, around each call
-_CALLS_OF_ALL_COUNT = 2  # of many tests, so that a run takes at most twice as long as without measures
+_CALLS_OF_ALL_COUNT = 2  # calls of each of many tests, so that a run takes at most twice as long as without measures
 _FREE_SECONDS = 0.5  # of a run, which short tests may always use
 
 _CAPITAL = 2.0
-"""The capital from which on a test runs alone with others of the kind. Of unchanged tests it is one in two at most."""
+"""The capital from which a test runs only with others like it. At most one in two unchanged tests reaches it."""
 _BLOCKS_COUNT = 8
-"""Of so many blocks of pairs one has all tests again: a change below the smallest effect may keep its capital."""
+"""One in so many blocks of pairs has all tests again: a change below the smallest effect may keep its capital."""
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -38,9 +39,9 @@ class Calls(msgspec.Struct, frozen=True):
 
 
 def chosen(tests: Sequence[Evidence], block: int, first_blocks: int, *, memory_counts: bool = False) -> list[Evidence]:
-    """Return those of the open tests that run in a block; in the first ones all do, and always if memory counts.
+    """Return those of the open tests that run in a block; all of them in the first blocks, or if memory counts.
 
-    Capital on times says nothing about memory, which would wait for pairs that others get.
+    Capital on times says nothing about memory, and tests decided by memory need pairs as well.
     """
     if memory_counts or block < first_blocks or block % _BLOCKS_COUNT == 0:
         return list(tests)
@@ -59,12 +60,12 @@ def calls_of(measures: Sequence[Measure]) -> Calls:
     if not measures or not all(each.is_usable and len(each.wall) == WARM_CALLS_COUNT for each in measures):
         return Calls(1, seconds)
     wanted = min(_CALL_SECONDS / max(call, 1e-9), _MOST_FIXTURE_SECONDS / max(around, 1e-9), _MOST_CALLS_COUNT)
-    # Two calls, of which the second counts, also of tests that take longer: their first call is another thing.
+    # Even long tests get two calls, of which the second counts: a first call differs from later ones.
     return Calls(max(2 if call < 1.0 and around < 1.0 else 1, int(wanted)), seconds)
 
 
 def shared_calls(tests: Mapping[str, Calls]) -> dict[str, int]:
-    """Return how often each test is called in a run of all of these, which bounds the length of the run."""
+    """Return how often each test is called in a run of all of these, so that the length of the run is bounded."""
     allowed = max(_FREE_SECONDS, _CALLS_OF_ALL_COUNT * sum(each.seconds for each in tests.values()))
     limit = _MOST_CALLS_COUNT
     while (

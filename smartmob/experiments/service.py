@@ -70,7 +70,7 @@ class ExperimentsService:
         return _known(ident, await self._store.pairs(ident))
 
     async def report(self, ident: UUID) -> Report:
-        """Return all of an experiment; raises NotFound."""
+        """Return the whole report of an experiment; raises NotFound."""
         return report_of(await self.details(ident), await self.tests(ident), await self.pairs(ident))
 
     async def delete(self, ident: UUID) -> None:

@@ -27,7 +27,7 @@ _REQUIREMENTS = ("requirements.txt", "requirements-test.txt", "requirements-test
 _SHOWN_LINES = 15  # of a command that failed
 
 SENT: ContextVar[Mapping[str, Side]] = ContextVar("sent", default={})  # noqa: B039  # it is never changed in place
-"""The sides that another machine has sent, by the words that they were given by there."""
+"""The sides that another machine has sent, by the texts that name them there."""
 
 PROBE = """
 import importlib.util, json, platform, sys
@@ -36,11 +36,11 @@ names = ("pytest", "pytest_cov", "xdist", "pytest_randomly", "pytest_benchmark",
 print(json.dumps({"python": sys.executable, "version": platform.python_version(),
                   "modules": [name for name in names if found(name)]}))
 """
-"""Prints what an interpreter is, and which plugins its environment has."""
+"""A program that describes its interpreter and lists the known plugins of its environment."""
 
 
 class Interpreter(msgspec.Struct, frozen=True):
-    """The Python of a side: its path, version, and those of the known plugins that are installed."""
+    """The Python of a side: its path, version, and the known plugins that are installed."""
 
     path: str
     version: str
@@ -48,7 +48,7 @@ class Interpreter(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One side. `folder` is where its tests run; with `command` it is no suite but a program.
+    """One side. `folder` is where its tests run; with `command` it is a program instead of a test suite.
 
     `place` is the folder to which the modules of a wheel were unpacked, or the environment in which it is installed;
     `absent` are the submodules of a revision that are not in this clone.
@@ -98,7 +98,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 def resolve(given: str, name: str, workplace: Workplace, here: Path) -> Side:
-    """Return the side that a folder, a wheel or a git revision names; a revision gets a worktree.
+    """Return the side of a folder, a wheel or a git revision; a revision gets a worktree.
 
     Raises InvalidInput.
     """
@@ -115,7 +115,7 @@ def resolve(given: str, name: str, workplace: Workplace, here: Path) -> Side:
 
 
 def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: Path) -> Side:
-    """Return the side of a commit in a new worktree, in place of the one that had this name. Raises InvalidInput."""
+    """Return the side of a commit in a new worktree, which replaces the one of this name. Raises InvalidInput."""
     common = git(here, "rev-parse", "--path-format=absolute", "--git-common-dir")
     prefix = git(here, "rev-parse", "--show-prefix")
     assert common is not None
@@ -124,7 +124,7 @@ def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: 
     if target.exists():
         git(here, "worktree", "remove", "--force", "--force", str(target))
         shutil.rmtree(target, ignore_errors=True)
-    # git writes into the repository: that is removed after git has ended, also when this process is killed.
+    # git writes into the repository, so the folder is removed only after git has ended, even if this process is killed.
     awaited = workplace.awaited()
     try:
         words = ("worktree", "add", "--detach", "--force", str(target), commit)
@@ -146,14 +146,14 @@ def checked_out(given: str, commit: str, name: str, workplace: Workplace, here: 
 
 
 def uncommitted(here: Path) -> bool:
-    """Return whether files that git knows have changes that are in no revision."""
+    """Return whether files that are tracked by git have uncommitted changes."""
     return bool(git(here, "status", "--porcelain", "--untracked-files=no"))
 
 
 def prepare(sides: Sequence[Side], workplace: Workplace, python: str | None, extra: Sequence[str]) -> list[Side]:
-    """Return the sides with their interpreters: `python` for both, or environments that are made for them.
+    """Return the sides with their interpreters: `python` for both, or new environments.
 
-    `extra` are words for the installation. Both get one environment if they need the same packages and neither has
+    `extra` are arguments for the installation. Both get one environment if they need the same packages and neither has
     compiled modules. Wheels are unpacked for an environment that exists. Raises InvalidInput.
     """
     if python is not None:
@@ -172,11 +172,11 @@ def prepare(sides: Sequence[Side], workplace: Workplace, python: str | None, ext
 
 
 def _unpacked(side: Side, target: Path) -> Path | None:
-    """Return the new folder with the modules of the wheel of a side, or None if it is no wheel."""
+    """Return the new folder with the modules of the wheel of a side, or None if it is not a wheel."""
     if side.wheel is None:
         return None
     with _opened(side.wheel) as archive:
-        archive.extractall(target)  # its code is run anyway; zipfile leaves out what leads elsewhere
+        archive.extractall(target)  # its code is run anyway; zipfile leaves out paths that lead elsewhere
     return target
 
 
@@ -188,7 +188,7 @@ def _opened(wheel: Path) -> zipfile.ZipFile:
 
 
 def probe(python: str) -> Interpreter:
-    """Return what an interpreter is; raises InvalidInput when it cannot be run or has no pytest."""
+    """Return the description of an interpreter; raises InvalidInput when it cannot be run or has no pytest."""
     path = shutil.which(python)
     if path is None:
         raise InvalidInput(f"there is no Python at {python}")
@@ -228,7 +228,7 @@ def made_environment(side: Side, target: Path, extra: Sequence[str]) -> Interpre
 
 
 def requirements_of(side: Side) -> dict[str, bytes]:
-    """Return the files that say what a side needs, with their content; a wheel needs an environment of its own."""
+    """Return the files with the requirements of a side, and their content; a wheel needs an environment of its own."""
     if side.wheel is not None:
         return {str(side.wheel): b""}
     paths = (side.folder / name for name in (*_PROJECT_FILES, *_REQUIREMENTS))
@@ -236,7 +236,7 @@ def requirements_of(side: Side) -> dict[str, bytes]:
 
 
 def is_compiled(side: Side) -> bool:
-    """Return whether the modules of a side are compiled in part, so that an environment has those of one side only."""
+    """Return whether some modules of a side are compiled, so that an environment can only have those of one side."""
     return any(next(side.folder.rglob(pattern), None) for pattern in ("*.so", "*.pyx", "*.c", "Cargo.toml"))
 
 
@@ -247,7 +247,7 @@ def git(here: Path, *words: str) -> str | None:
 
 
 def _run(command: Sequence[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end without input; one that does not exist ends with 127, as in a shell."""
+    """Run a command to its end without input; a missing one ends with 127, as in a shell."""
     env = git_repository.without_repository(environment())
     try:
         return subprocess.run(

@@ -24,7 +24,7 @@ class ExperimentStore:
         self._sql = queries.load(PACKAGE)
 
     async def insert(self, report: Report, summary: Summary, digest: bytes) -> bool:
-        """Store an experiment; return False, and change nothing, if there is one with this id."""
+        """Store an experiment; return False, and change nothing, if one with this id exists."""
         parts = (summary, details_of(report, summary), report.tests, report.pairs)
         row = (
             *(summary.id, summary.started_at, summary.ended_at, summary.stored_at, summary.machine, digest),

@@ -37,7 +37,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Details(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment without its single tests and pairs."""
+    """An experiment without its tests and pairs."""
 
     summary: Summary
     min_effect: float
@@ -48,14 +48,14 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerdictsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tests of an experiment, those that need most attention first; `total` is the number of those that fit."""
+    """Tests of an experiment, those that need most attention first; `total` is the number of matching tests."""
 
     tests: list[VerdictOnTest]
     total: Count
 
 
 class PairOfTest(msgspec.Struct, frozen=True, kw_only=True):
-    """A pair in time. `ratio` is head / base of one test, or the median of all; null where it was set aside.
+    """A pair in time. `ratio` is head / base of one test, or the median of all; null if it was set aside.
 
     `others` are the processors that other programs took meanwhile, by name.
     """
@@ -123,7 +123,7 @@ def details_of(report: Report, summary: Summary) -> Details:
 
 
 def report_of(details: Details, tests: list[VerdictOnTest], pairs: list[Pair]) -> Report:
-    """Return the report of which these are the parts."""
+    """Return the report that consists of these parts."""
     found = details.summary
     return Report(
         verdict=found.verdict,
@@ -161,7 +161,7 @@ def pairs_of(pairs: Iterable[Pair], test: str | None) -> PairsOfTest:
 
 
 def _ratio(pair: Pair, test: str | None) -> float | None:
-    """Return the ratio of a test in a pair, or the median of all; None without one, or if no float holds it."""
+    """Return the ratio of a test in a pair, or the median of all; None without one, or if it exceeds a float."""
     found = [ratio for name, ratio in pair.ratios.items() if test in (None, name)]
     try:
         return math.exp(median(found)) if found else None
@@ -170,7 +170,7 @@ def _ratio(pair: Pair, test: str | None) -> float | None:
 
 
 def fitted(report: Report) -> tuple[bytes, str]:
-    """Return a report as JSON, and what was left out since it was too large with it, or ""."""
+    """Return a report as JSON, and the name of the part that was left out because of its size, or ""."""
     encoded = msgspec.json.encode(report)
     left_out = ""
     open_tests = {test.name for test in report.tests if test.verdict != "same"}

@@ -1,7 +1,7 @@
-"""The submodules of a revision, as the clone that it is in has them.
+"""The submodules of a revision, as far as its clone has them.
 
-A worktree has empty folders for them, and so has an archive. Their files are taken from the repositories that git keeps
-in `modules` below its own folder (gitrepository-layout(5)), so no network is used.
+Worktrees and archives have empty folders for them. Their files are taken from the repositories that git keeps in
+`modules` below its own folder (gitrepository-layout(5)), so no network is used.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Submodule(msgspec.Struct, frozen=True):
 
 
 def submodules(repository: Path, commit: str, below: str = "") -> Iterator[Submodule]:
-    """Yield the submodules of a commit, and theirs. `repository` is a folder of git."""
+    """Yield the submodules of a commit, and their submodules. `repository` is a folder of git."""
     names = _names(repository, commit)
     for line in _git(repository, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
         entry, _, path = line.partition("\t")
@@ -72,7 +72,7 @@ def _names(repository: Path, commit: str) -> dict[str, str]:
 
 
 def _git(repository: Path | None, *words: str) -> str:
-    """Return the output of git in its own folder, or nothing if it fails."""
+    """Return the output of git in its own folder, or an empty text if it fails."""
     command = ["git", f"--git-dir={repository}", *words]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return done.stdout.decode(errors="surrogateescape") if done.returncode == 0 else ""

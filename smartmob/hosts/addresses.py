@@ -1,12 +1,12 @@
-"""The addresses from which machines report, so that what else comes from there can be linked to them. No I/O."""
+"""The addresses from which machines report, so that sessions from the same address can be linked to them. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-_FRESH_SECONDS = 24 * 3600.0  # after which an address may have been given to another machine
-_AGAIN_SECONDS = 600.0  # after which the same address counts as news
-_MAX_MACHINES = 100_000  # whose addresses are kept: some 20 MB
+_FRESH_SECONDS = 24 * 3600.0  # after which another machine may have got an address
+_AGAIN_SECONDS = 600.0  # after which the same address is reported again
+_MAX_MACHINES = 100_000  # machines whose addresses are kept: some 20 MB
 
 
 class HostAddresses:
@@ -34,7 +34,7 @@ class HostAddresses:
             self._on_change(name, address)
 
     def keep(self, name: str, address: str | None) -> bool:
-        """Keep an address, as `seen`; return whether other processes of the service should hear of it."""
+        """Keep an address, as `seen`; return whether other processes of the service should be notified."""
         if address is None:
             return self._by_name.pop(name, None) is not None
         before = self._by_name.get(name)
@@ -46,7 +46,7 @@ class HostAddresses:
         return news
 
     def host_at(self, address: str, *, is_local: bool) -> str | None:
-        """Return the name of the only machine that reports from an address, or None if there is none or more.
+        """Return the name of the only machine that reports from an address, or None if none or several do.
 
         `is_local` means that the address is one of the machine of the service.
         """

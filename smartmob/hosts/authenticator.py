@@ -1,7 +1,7 @@
 """Authentication of machines by client id: passwords as salted scrypt, and a cache of verified client ids.
 
 A password is hashed in a thread, at most two at a time, and once for each client id: valid client ids are cached (as
-keyed digests) and wrong ones for a minute, so that a sample does not cost a hash.
+keyed digests) and wrong ones for a minute, so that samples need no hashing.
 
 The password of a node is derived from its random key and cannot be guessed, so it needs no slow hash: a fleet that
 connects again after a restart of the service would keep both threads busy for minutes. Such a row has no salt.
@@ -57,7 +57,7 @@ class HostAuthenticator:
         self.hashes = 0
         """Passwords hashed since the start."""
         self.generation = 0
-        """A number that changes when client ids that were verified before may be invalid."""
+        """A number that changes when previously verified client ids may have become invalid."""
 
     def known(self, client_id: str) -> str | None:
         """Return the name of the machine if the client id is in the cache of valid ones, else None."""
@@ -137,7 +137,7 @@ class HostAuthenticator:
             self._wrong.popitem(last=False)
 
     def _drop(self, digest: bytes, name: str) -> None:
-        """Remove a digest, which has left the cache, from those of its name."""
+        """Remove a digest, which has left the cache, from the digests of its name."""
         of_name = self._known_of[name]
         of_name.discard(digest)
         if not of_name:

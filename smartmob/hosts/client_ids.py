@@ -1,4 +1,4 @@
-"""The names of machines, and the ids with which they authenticate."""
+"""The names of machines, and the client ids with which they authenticate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _LONGEST_CLIENT_ID = 4 * (4 * LONGEST_NAME + LONGEST_PASSWORD * 4 + 1) // 3 + 4
 
 
 def is_name(name: str) -> bool:
-    """Return whether this is a valid name of a machine; `name_rule` says which are.
+    """Return whether this is a valid name of a machine; `name_rule` describes them.
 
     Seed 001 refuses names that do not begin with a letter. Host names that begin with a digit are accepted where they
-    cannot be meant otherwise: the id of a container, or a name with a dot or a hyphen. A colon separates the name from
-    the password in a client id. Slashes, spaces, dots and letters of any script are allowed.
+    have no other meaning: the id of a container, or a name with a dot or a hyphen. A colon separates the name from the
+    password in a client id. Slashes, spaces, dots and letters of any script are allowed.
     """
     begins = name[:1].isalpha() or _DIGIT_NAME.fullmatch(name) is not None
     return 0 < len(name) <= LONGEST_NAME and begins and name.isprintable() and ":" not in name
@@ -30,7 +30,7 @@ _DIGIT_NAME = re.compile(
 
 
 def name_rule() -> str:
-    """Return in words which names of machines are valid."""
+    """Return the rule for valid names of machines in words."""
     return (
         "a name begins with a letter (or is a container's id, or a host name such as 01-web or 10.0.0.7), has at most "
         f"{LONGEST_NAME} printable characters and no colon"

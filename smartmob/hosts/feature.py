@@ -31,7 +31,7 @@ PARTITIONS = {series.table: series.form for series in (SAMPLES, MINUTES)}
 def build(dependencies: Dependencies, *, worker_of: str | None = None) -> Feature[HostsService]:
     """Return the feature, which samples the service's own machine each second.
 
-    In a worker, which gets the name of that machine by `worker_of`, it samples for its subscribers only: the owner
+    In a worker, which gets the name of that machine by `worker_of`, it samples only for its subscribers: the owner
     stores the samples, and maintains the tables.
     """
     settings, database, in_worker = dependencies.settings.hosts, dependencies.database, worker_of is not None

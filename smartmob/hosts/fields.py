@@ -1,6 +1,6 @@
 """The table of the fields of a host sample, and what is derived from it: messages, columns, aggregates. No I/O.
 
-The feature's queries, its gauges, the tables of `smartmob hosts` and the documentation are made from it, too. To add a
+The feature's queries, its gauges, the tables of `smartmob hosts` and the documentation are also made from it. To add a
 field, add a `SampleField` to `FIELDS` and a line to `SampleValues`, and write a migration that adds a column to
 `host_samples` and the columns of `MINUTE_PARTS` to `host_minutes`.
 """
@@ -22,7 +22,7 @@ MEGABYTE = 2**20
 PROCESSORS, LOAD, MEMORY, SWAP, STORAGE, DISKS, NETWORKS, TEMPERATURES = (
     *("processors", "load", "memory", "swap", "storage", "disks", "networks", "temperatures"),
 )
-"""The sources of figures. Each is read on its own: one that fails or hangs leaves the others as they are."""
+"""The sources of figures. Each is read separately, so one that fails or hangs does not affect the others."""
 
 T = TypeVar("T")
 
@@ -64,21 +64,21 @@ class StaleFigure(msgspec.Struct, frozen=True):
 
 
 class Container(msgspec.Struct, frozen=True):
-    """The limits of the container that the figures are those of: memory in bytes, and processors; None is no limit."""
+    """The limits of the container to which the figures belong: memory in bytes, and processors; None means no limit."""
 
     memory: int | None = None
     cpus: float | None = None
 
 
 class FileSystem(msgspec.Struct, frozen=True):
-    """The use of a file system that is measured, in MB."""
+    """The use of a measured file system, in MB."""
 
     used: float
     total: float
 
 
 def container_text(container: Container) -> str:
-    """Return in words whose processors and memory the figures are."""
+    """Return in words to which machine or container the figures of processors and memory belong."""
     limits = [] if container.memory is None else [f"{container.memory / 1e6:,.0f} MB of memory"]
     limits += [] if container.cpus is None else [f"{container.cpus:g} processor{'' if container.cpus == 1 else 's'}"]
     figures = ["memory"] * (container.memory is not None) + ["processor load"] * (container.cpus is not None)
@@ -86,13 +86,13 @@ def container_text(container: Container) -> str:
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One reading of the machine that this program runs on. What could not be measured is None.
+    """One reading of the machine on which this program runs. Figures that could not be measured are None.
 
     `at` is in seconds since 1970. Loads are percentages, sizes are bytes, rates are bytes per second since the snapshot
     before, temperatures are degrees Celsius. `measured` has the values of the fields that have a `measure`. `stale` has
     the figures that could not be measured, by the names of fields. In a `container` with limits, the processor load and
-    the memory are those of the container. `file_systems` has the use of each one that `storage` is the sum of, by the
-    folder that was asked for.
+    the memory are those of the container. `storage` is the sum of the `file_systems`, which have the use of each one by
+    its configured folder.
     """
 
     at: float
@@ -128,8 +128,8 @@ class SampleField(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is its key in messages and its column. `title` heads it in tables, `help` describes it. The value comes from
     a snapshot by `read`, or is measured by `measure`, which may do I/O; sizes are read in bytes and stored in MB.
-    `source` is what `read` takes it from, which is read as a whole: when that fails, all its fields are stale.
-    `gauge` is the name in Prometheus (sizes in bytes). `aliases` are further keys in messages, which have precedence.
+    `source` is the source of `read`, which is read as a whole: when that fails, all its fields are stale. `gauge` is
+    the name in Prometheus (sizes in bytes). `aliases` are further keys in messages, which have precedence.
     """
 
     name: str
@@ -153,7 +153,8 @@ class SampleField(msgspec.Struct, frozen=True, kw_only=True):
     def raw(self, snapshot: Snapshot) -> float | None:
         """Return the value in a snapshot, sizes in bytes, or None when it could not be measured or is impossible.
 
-        Some containers show more free swap space than there is. A service would refuse the whole sample.
+        Some containers show more free swap space than exists. With such a value a service would refuse the whole
+        sample.
         """
         value = snapshot.measured.get(self.name) if self.read is None else self.read(snapshot)
         return value if value is not None and 0 <= value < VALUE_BOUND else None
@@ -301,7 +302,7 @@ MINUTE_PARTS = {"min": "min({0})", "max": "max({0})", "sum": "sum({0})", "n": "c
 
 
 def query_parts() -> dict[str, str]:
-    """Return the SQL that queries.sql takes for its placeholders."""
+    """Return the SQL for the placeholders in queries.sql."""
     columns = [f"{name}_{part}" for name in NAMES for part in MINUTE_PARTS]
     arrays = [f"${number}::{field.column_type}[]" for number, field in enumerate(FIELDS, start=4)]
     return {
@@ -334,7 +335,7 @@ def totals_of(snapshot: Snapshot) -> dict[str, float]:
 
 
 def file_systems_of(snapshot: Snapshot) -> dict[str, FileSystem]:
-    """Return the use of each file system that is measured, by its folder."""
+    """Return the use of each measured file system, by its folder."""
     return {
         folder: FileSystem(each.used // MEGABYTE, each.total // MEGABYTE)
         for folder, each in snapshot.file_systems.items()
@@ -353,12 +354,12 @@ def wrong_sizes(totals: Mapping[str, float], file_systems: Mapping[str, FileSyst
 
 
 def printable(name: str) -> str:
-    """Return a text in which each character that is not printable is replaced."""
+    """Return a text in which each unprintable character is replaced."""
     return "".join(character if character.isprintable() else "\ufffd" for character in name)
 
 
 def printable_texts(value: Any) -> Any:
-    """Return a JSON document in which each character of a text that is not printable is replaced."""
+    """Return a JSON document in which each unprintable character of a text is replaced."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):

@@ -91,7 +91,7 @@ else:
 class SampleRow(NamedTuple):
     """A sample as it is stored.
 
-    `at` is in seconds since 1970, `n` distinguishes samples of the same moment, `values` are in the order of
+    `at` is in seconds since 1970, `n` distinguishes samples of the same moment; `values` are in the order of
     `fields.FIELDS`, `detail` is JSON.
     """
 
@@ -159,7 +159,7 @@ DETAILS = ("unread", "stale", "container", "totals", "file_systems", "cores", "t
 
 
 def _detail(data: SampleData) -> str:
-    """Return the details as JSON; the least important that do not fit are left out and named in `unread`."""
+    """Return the details as JSON; the least important ones that do not fit are left out and named in `unread`."""
     detail = {name: value for name in DETAILS if (value := getattr(data, name)) is not None}
     while len(text := msgspec.json.encode(detail).decode()) > LONGEST_DETAIL:
         left_out, _ = detail.popitem()
@@ -180,18 +180,18 @@ def _converted(document: object) -> tuple[SampleData, Mapping[str, object]]:
             data = msgspec.convert(document, SampleData, strict=False)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"value error: {error}", (Fault("$", str(error)),)) from None
-    assert isinstance(document, dict)  # anything else does not fit
+    assert isinstance(document, dict)  # any other value does not fit the type
     return data, document
 
 
 def read_sample(document: object) -> SampleData:
     """Return the sample of a JSON object as Python's `json` read it; raises InvalidInput.
 
-    Keys that are not known and figures that are no number (NaN, infinite) are left out and named in `unread`.
+    Unknown keys, and figures that are not numbers (NaN, infinite), are left out and named in `unread`.
     """
     not_numbers = {}
     if isinstance(document, dict):
-        # Not in the sender's document: it is returned as it came.
+        # The sender's document is not changed, because it is returned to the sender.
         not_numbers = {name: None for name, value in document.items() if _is_no_number(value) and name in _FIGURES}
         document = {**document, **not_numbers}
     data, read = _converted(document)
@@ -263,7 +263,7 @@ def as_numbers(data: SampleData) -> dict[str, Any]:
 
 _REMARKS = ("stale", "container", "totals", "file_systems", "unread")
 _FRACTIONS = frozenset(name for field in FIELDS if field.unit is Unit.PERCENT for name in (*field.aliases, field.name))
-"""The keys whose values stay fractions when they are whole, as in seed 001."""
+"""The keys whose values stay fractions even when they are whole, as in seed 001."""
 
 
 def plain_number(value: float) -> float | int:
@@ -306,9 +306,9 @@ class _DetailedValues(SampleValues[float | None], frozen=True, kw_only=True):
 class Latest(_DetailedValues, frozen=True):
     """The newest sample of a machine, `age` seconds old.
 
-    A figure that could not be measured is null; `stale` has its last value with the reason. `ages` has for each figure
-    how many seconds ago it was measured. `container` has the limits of the container that processor load and memory are
-    those of. `totals` and `file_systems` have sizes in MB. `unread` names what is sent and not stored.
+    A figure that could not be measured is null; `stale` has its last value with the reason. `ages` has the age of each
+    figure in seconds. `container` has the limits of the container to which processor load and memory belong. `totals`
+    and `file_systems` have sizes in MB. `unread` names fields that are sent but not stored.
     """
 
     time: datetime

@@ -1,4 +1,4 @@
-"""The echo protocol: a state machine that takes the JSON messages of a client and returns actions. No I/O.
+"""The echo protocol: a state machine that handles the JSON messages of a client and returns actions. No I/O.
 
 The messages are those of seed 001. Three are added for the reporting agent: `BACKFILL` (many samples in one message),
 `CLOCK` (the server's part of an exchange of four timestamps, RFC 5905 section 8) and `CLOCK_OFFSET` (its result).
@@ -163,7 +163,7 @@ Action = Send | Pause | Store | StoreOffset | Start | Stop | SendWorkTime | Send
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """A subscription to `kinds` every `interval` seconds; `request_id` is JSON as it was received."""
+    """A subscription to `kinds` every `interval` seconds; `request_id` is the JSON as received."""
 
     request_id: bytes
     kinds: tuple[str, ...]
@@ -240,7 +240,7 @@ def event(subscription: Subscription, parts: dict[str, str]) -> str:
 
 
 def storage_in(storage: Storage, unit: int) -> dict[str, Any]:
-    """Return the sizes of a disk in a unit (of so many bytes), rounded down, as the server of seed 001 does."""
+    """Return the sizes of a disk in a unit of `unit` bytes, rounded down, as the server of seed 001 does."""
     return {
         "total": storage.total // unit,
         "percent": storage.percent,
@@ -318,7 +318,7 @@ class Echo:
                 return _DATA_TYPE_ACTION
 
     def forget(self, request_id: bytes) -> None:
-        """Release a request id whose subscription was refused."""
+        """Release the id of a request whose subscription was refused."""
         self._subscribed.discard(request_id)
 
     def _unreadable(self, failed: Exception) -> Sequence[Action]:
@@ -405,7 +405,7 @@ def refusal(failed: InvalidInput) -> str:
 def _is_request_id(text: bytes) -> bool:
     if not 0 < len(text) <= _LONGEST_REQUEST_ID:
         return False
-    # A number that overflows would be sent back as it is, and many JSON parsers cannot read it.
+    # An overflowing number would be sent back unchanged, and many JSON parsers cannot read it.
     return text[:1] == b'"' or ((text[:1] == b"-" or text[:1].isdigit()) and math.isfinite(float(text)))
 
 
@@ -414,7 +414,7 @@ class _WrongField(ValueError):
 
 
 def _decode(text: str) -> Message:
-    """Return a message; raises _WrongField, or another ValueError when this is no message of the protocol."""
+    """Return a message; raises _WrongField, or another ValueError if the text is not a message of the protocol."""
     try:
         return _MESSAGE.decode(text)
     except msgspec.ValidationError as failed:
@@ -423,7 +423,7 @@ def _decode(text: str) -> Message:
         raise ValueError("no type") from None
     except msgspec.DecodeError:
         pass
-    # Not strict JSON, but maybe what Python's json writes.
+    # Not strict JSON, but possibly JSON as Python's json writes it.
     document = json.loads(text)
     kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(kind, str) or kind not in _TYPES:

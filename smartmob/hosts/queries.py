@@ -31,7 +31,7 @@ class HostQueries:
         return [_host(row) for row in await self._reader.hosts(after, limit)]
 
     async def heard_within(self, names: Sequence[str], seconds: float) -> set[str]:
-        """Return those of some machines of which a sample was stored within the last `seconds`, of any time."""
+        """Return those of some machines whose samples, of any time, were stored within the last `seconds`."""
         return await self._reader.heard_within(names, seconds)
 
     async def host(self, name: str) -> model.Host:

@@ -1,4 +1,4 @@
-"""The use cases of the feature `hosts`: register machines, check who reports, and store their samples."""
+"""The use cases of the feature `hosts`: register machines, authenticate those that report, and store their samples."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class HostsService:
             if await self._authenticator.verify(client_id) is None:
                 raise NotAuthenticated
             return client_id, False
-        # The existence is checked before the password: another request may register the name in between.
+        # The existence is checked before the password: another request may register the name meanwhile.
         if await self._reader.secret(name) is not None:
             if await self._authenticator.verify(client_id) is None:
                 raise NotAuthenticated
@@ -110,7 +110,7 @@ class HostsService:
         added = await self._writer.insert_host(name, clock.now(), own=False, salt=salt, secret=secret)
         self._authenticator.forget(name)
         if not added:
-            # Another request registered the name at the same moment, maybe with the same password.
+            # Another request registered the name at the same moment, possibly with the same password.
             if await self._authenticator.verify(client_id) is None:
                 raise NotAuthenticated
             return client_id, False
@@ -119,10 +119,10 @@ class HostsService:
         return client_id, True
 
     async def admit_node(self, node: str, password: str) -> str:
-        """Let a node report with this password; return the name of its machine.
+        """Allow a node to report with this password; return the name of its machine.
 
-        That is the name of the node, or if that is taken by a machine that is no node, one that ends with `-node`.
-        Raises Conflict when both are taken.
+        That is the name of the node, or one that ends with `-node` if a machine that is not a node has the name. Raises
+        Conflict when both are taken.
         """
         name = node if client_ids.is_name(node) else f"node-{node}"
         for candidate in (name, f"{name}-node"):
@@ -198,7 +198,7 @@ class HostsService:
         return True
 
     async def backfill(self, name: str, samples: Sequence[SampleData]) -> tuple[int, list[str]]:
-        """Store the valid ones of some samples; return their number and the error text of each other one."""
+        """Store the valid ones of some samples; return their number and the error texts of the others."""
         rows, refused = [], []
         now = clock.epoch()
         for data in samples:
@@ -211,7 +211,7 @@ class HostsService:
         return len(rows), refused
 
     def log_unread(self, name: str, samples: Iterable[SampleData], logged: set[str] | None = None) -> None:
-        """Log once for a connection what a machine sends and the service does not store.
+        """Log, once for a connection, the fields that a machine sends and the service does not store.
 
         `logged` has what was logged for the connection; without it, once for the machine since the service started.
         """
@@ -246,7 +246,7 @@ class HostsService:
             try:
                 await self._live.put([self._own_row(snapshot) for snapshot in queued])
             except Unavailable:
-                # They are stored with the next snapshot; the writer has logged the reason.
+                # The samples are stored with the next snapshot; the writer has logged the reason.
                 continue
             except Exception as error:
                 log.error("hosts.own_samples_failed", samples=len(queued), exc_info=error)

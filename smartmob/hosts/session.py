@@ -134,7 +134,7 @@ class EchoSession:
 
     `rate`: messages a second. `tries` limits wrong client ids from the address `client`. `address` is the one from
     which the machine reports, None if it is not known. `on_check` is called before a client id is verified, which may
-    take long when many are.
+    take long if many are waiting.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class EchoSession:
     async def receive(self, message: str | bytes) -> None:
         """Handle a message; raises ConnectionError when the connection is closed.
 
-        A sample is answered once it is stored, which may be after this returns. A message that comes before waits, so
+        A sample is answered once it is stored, which may be after this returns. Messages that arrive meanwhile wait, so
         that the answers are in the order of the messages.
         """
         if self._answer is not None:

@@ -32,11 +32,11 @@ S_co = TypeVar("S_co", covariant=True)
 
 
 def _no_event(_: int) -> None:
-    """Make no event."""
+    """Return no event."""
 
 
 class KernelParts(msgspec.Struct, frozen=True):
-    """The parts of the kernel that a feature may use also on a node, which has no database."""
+    """The parts of the kernel that a feature may also use on a node, which has no database."""
 
     settings: Settings
     bus: EventBus

@@ -34,9 +34,9 @@ from smartmob.metrics.verdict.trend_service import TrendService
 def build(
     dependencies: Dependencies, host_load: HostLoadSource, host_finder: HostFinder, *, in_worker: bool = False
 ) -> Feature[MetricsService]:
-    """Return the feature; `host_load` tells how busy machines were, `host_finder` from where they report.
+    """Return the feature; `host_load` returns the load of machines, `host_finder` finds a machine by its address.
 
-    In a worker it has no background tasks, and tells the owner which verdicts it has made invalid.
+    In a worker it has no background tasks, and notifies the owner of the verdicts that it has made invalid.
     """
     settings = dependencies.settings.metrics
     reader, writer = MetricsReader(dependencies.database.reader), MetricsWriter(dependencies.database)
@@ -49,7 +49,7 @@ def build(
         settings.shared_names,
     )
     runs = RunFinder(reader, window, rules, host_load)
-    # Verdicts are kept until something arrives that changes them: they may not be made of older rows.
+    # Verdicts are cached until new data changes them, so they must not be computed from older rows.
     newest = RunFinder(MetricsReader(dependencies.database), window, rules, host_load)
     histories, cache = HistoryReader(dependencies.database), VerdictCache[Any]()
     environments = EnvironmentFinder(histories, rules)

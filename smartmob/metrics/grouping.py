@@ -1,4 +1,4 @@
-"""Sessions grouped to runs."""
+"""The grouping of sessions into runs."""
 
 from __future__ import annotations
 

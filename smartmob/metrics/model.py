@@ -33,7 +33,7 @@ BUILD_TAG = "pipeline_build_no"
 
 
 class NewContext(msgspec.Struct, frozen=True, kw_only=True):
-    """The machine and the Python that tests run on, as pytest-monitor describes it."""
+    """The machine and the Python on which tests run, as pytest-monitor describes it."""
 
     h: Hash
     cpu_count: Int
@@ -49,7 +49,7 @@ class NewContext(msgspec.Struct, frozen=True, kw_only=True):
     python_info: str
 
     def memory(self) -> int:
-        """Return the memory in MB, by the plugin's field or the seed's misspelt one. Raises InvalidInput."""
+        """Return the memory in MB, from the plugin's field or the seed's misspelt one. Raises InvalidInput."""
         value = self.ram_total if self.ram_total is not None else self.ram_tota
         if value is None:
             raise InvalidInput.at("$.ram_total", "this field is required")
@@ -57,7 +57,7 @@ class NewContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """A stored context. `h` and `context_h` are equal, because each of two clients reads another one."""
+    """A stored context. `h` and `context_h` are equal, because each of two clients reads a different one."""
 
     h: str
     context_h: str
@@ -86,16 +86,16 @@ ENVIRONMENT_FIELDS = (
 )
 """The fields that describe an environment: a machine with a Python; `verdict.place` decides which are the same.
 
-`cpu_frequency` is not among them. The plugin sends its value of the moment, so that on many machines each session has a
-context of its own.
+`cpu_frequency` is not among them. The plugin sends its momentary value, so on many machines each session has its own
+context.
 """
 
 
 class Place(msgspec.Struct, frozen=True):
-    """The machine and the Python of a measure, with the rule that decided it, and why.
+    """The machine and the Python of a measure, with the rule that decided it, and its reason.
 
-    `doubt` says why it may be several machines, null if it is one. `host` is the name under which the machine reports
-    its load, null if it is not known.
+    `doubt` says why it may be several machines; null if it is certainly one. `host` is the name under which the machine
+    reports its load, null if it is not known.
     """
 
     name: str
@@ -109,8 +109,8 @@ class Place(msgspec.Struct, frozen=True):
 class NewSession(msgspec.Struct, frozen=True, kw_only=True):
     """One pytest process. `description` is an object of tags from the plugin, and a text in the seed.
 
-    `started_at` is the moment that `run_date` means. It is sent for sessions from files, which are no news: without it
-    the zone of `run_date` is derived from the time of arrival.
+    `started_at` is the moment that `run_date` means. It is sent for sessions from files, which are not recent; without
+    it, the zone of `run_date` is derived from the time of arrival.
     """
 
     session_h: Hash
@@ -170,8 +170,8 @@ class NewMetric(Execution, frozen=True, kw_only=True):
 class ImportedMetric(Execution, frozen=True, kw_only=True):
     """A metric from a file; a measure that the file does not have is null.
 
-    `started_at` is the moment that `item_start_time` means; without it a time without a zone is one of the service's
-    machine.
+    `started_at` is the moment that `item_start_time` means; without it, a time without a zone is in the zone of the
+    service's machine.
     """
 
     total_time: float | None
@@ -219,7 +219,7 @@ class MetricFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """A selection of sessions. `tags` are pairs of name and value; an empty value matches any that is not empty."""
+    """A selection of sessions. `tags` are pairs of name and value; an empty value matches any non-empty value."""
 
     prefix: str | None = None
     scm_prefix: str | None = None
@@ -253,7 +253,7 @@ def item_id(key: ItemKey) -> uuid.UUID:
 
 
 def metric_row(metric: NewMetric | ImportedMetric, received_at: float | None) -> MetricRow:
-    """Return the row to write for `metric`; see `local_to_utc` for `received_at`. Raises InvalidInput."""
+    """Return the row to write for `metric`(see `local_to_utc` for `received_at`). Raises InvalidInput."""
     component = metric.component or ""
     moment = metric.started_at if isinstance(metric, ImportedMetric) else None
     if moment is not None:
@@ -288,7 +288,7 @@ class ExecutedTest(msgspec.Struct, frozen=True, kw_only=True):
 class RunSession(msgspec.Struct, frozen=True):
     """A session of a run, with the number of its metrics and the sum of their `total_time` in seconds.
 
-    Times that are unknown are not counted; the sum is null if all are.
+    Unknown times are not counted; the sum is null if all are.
     """
 
     session_h: str
@@ -300,9 +300,9 @@ class RunSession(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """The sessions of one test run. `id` is its tag `run`, or the hash of its first session.
 
-    `clock` says why the run is ordered by its arrival, null if it is ordered by the time that its sender gave.
-    `unlinked` says of a single run why no machine that reported its load is linked to it, and how to link one; null if
-    one is.
+    `clock` says why the run is ordered by its arrival, null if it is ordered by its sender's time. In the answer for a
+    single run, `unlinked` says why no machine that reported its load is linked to it, and how to link one; null if one
+    is linked.
     """
 
     id: str

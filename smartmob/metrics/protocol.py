@@ -134,7 +134,7 @@ class Orphans(msgspec.Struct, frozen=True):
 class HistoryEntry(msgspec.Struct, frozen=True):
     """One execution in the history of a test; `scm_ref` and `machine_node` are null until they arrive.
 
-    `machine` is the name of the machine that it is taken to have run on, which `machine_node` may not tell.
+    `machine` is the name of the machine on which it presumably ran, which may differ from `machine_node`.
     """
 
     session_h: str
@@ -163,7 +163,7 @@ class History(msgspec.Struct, frozen=True):
 
 
 class PageQuery(msgspec.Struct, frozen=True):
-    """`page` counts from 1, a negative number from the end; a text that is no number means 1."""
+    """`page` counts from 1, a negative number from the end; a text that is not a number means 1."""
 
     page: str = "1"
 
@@ -208,13 +208,13 @@ class SeriesQuery(msgspec.Struct, frozen=True):
 
 
 class AppendQuery(msgspec.Struct, frozen=True):
-    """The number of metrics that the session has already."""
+    """The number of metrics that the session already has."""
 
     offset: model.Offset
 
 
 class PageBody(msgspec.Struct, frozen=True):
-    """The body of a GET request, in which monitor-server-api takes the number of a page too."""
+    """The body of a GET request, in which monitor-server-api also sends the number of a page."""
 
     page: int | float | str | None = None
 

@@ -18,7 +18,7 @@ from smartmob.metrics.store.reader import MetricsReader, tags_from
 from smartmob.metrics.verdict.host_load import HostLoadSource
 from smartmob.metrics.verdict.place import Origin, PlaceRules, place_of, unlinked
 
-_RUN_SESSIONS = 200  # sessions that are read for one run at least
+_RUN_SESSIONS = 200  # the minimum number of sessions that are read for one run
 _LONGEST_RUN = timedelta(days=1)
 _NEAR = timedelta(seconds=30)
 """Time around a run in which its machine must have reported: a short run may lie between two samples."""
@@ -27,7 +27,7 @@ _NEAR = timedelta(seconds=30)
 class RunFinder:
     """Finds the runs whose sessions begin within `window` of each other.
 
-    `host_load` tells which machines reported their load meanwhile; it is None if nothing watches machines.
+    `host_load` returns the machines that reported their load meanwhile; it is None if machines are not watched.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class RunFinder:
 
 
 def _sum_of_known(times: Iterable[float | None]) -> float | None:
-    """Return the sum of the times that are known, 0 if there are none, or None if all are unknown."""
+    """Return the sum of the known times, 0 if there are none, or None if all are unknown."""
     given = list(times)
     known = [time for time in given if time is not None]
     return math.fsum(known) if known or not given else None

@@ -7,14 +7,14 @@ from typing import Protocol
 import msgspec
 
 LIVE_SECONDS = 600.0
-"""Seconds between the time of a session and its arrival up to which it counts as sent by the machine that measured.
+"""The longest delay in seconds at which a session counts as sent by the machine that measured.
 
 The plugin sends a session as it begins; ten minutes allow for a clock that is wrong. Files are imported from anywhere.
 """
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """The address of a client. `is_local` tells that it runs on the machine of the service."""
+    """The address of a client. `is_local` is whether it runs on the machine of the service."""
 
     address: str
     is_local: bool

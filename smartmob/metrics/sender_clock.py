@@ -17,7 +17,8 @@ OLDEST = datetime(2001, 1, 1, tzinfo=UTC)
 """Times before this are those of clocks that were never set.
 
 Such clocks begin at 1970-01-01 (Unix), 1980-01-01 (FAT file systems), 1980-01-06 (GPS) or 2000-01-01 (the DS1307 and
-other clock chips; a year is left for the time since they began). pytest and JUnit XML are younger or hardly older.
+other clock chips; one year is allowed for the time since they began). pytest and JUnit XML are younger or hardly older
+than this.
 """
 _OLDEST_SECONDS = OLDEST.timestamp()
 _SECONDS_PER_DAY = 86_400
@@ -40,7 +41,7 @@ class SenderClock(msgspec.Struct, frozen=True):
 
 
 def explanation(stated_at: datetime | None, arrived_at: datetime) -> str | None:
-    """Return in words why a session is ordered by its arrival, or None if `stated_at` is None: it is not."""
+    """Return in words why a session is ordered by its arrival, or None if `stated_at` is None, because it is not."""
     if stated_at is None:
         return None
     days = (stated_at - arrived_at).total_seconds() / _SECONDS_PER_DAY

@@ -1,4 +1,4 @@
-"""The tags of a session, from the description that its sender gives."""
+"""The tags of a session, from the description that its sender writes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tag_list(tags: dict[str, str]) -> list[Tag]:
 
 
 def run_tag(tags: dict[str, str]) -> str | None:
-    """Return the name of the run that the tags of a session give, or None."""
+    """Return the name of the run in the tags of a session, or None."""
     return tags.get(RUN_TAG, "")[:MAX_KEY_CHARACTERS] or None
 
 

@@ -1,4 +1,4 @@
-"""The start of a test in seconds since 1970, from the date and time that its sender gives."""
+"""The start of a test in seconds since 1970, from the date and time that its sender writes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def local_to_utc(field: str, text: str, duration: float, received_at: float | No
     the test by the sender's clock (`text` and `duration` in seconds) and its arrival by ours (`received_at`, seconds
     since 1970) is the sender's offset from UTC, if it is near a multiple of 15 minutes and not too large for one.
     Otherwise, and for metrics from files (`received_at` is None), the time is taken as local time of this machine.
-    Raises InvalidInput at `field` if `text` is no ISO 8601 date.
+    Raises InvalidInput at `field` if `text` is not an ISO 8601 date.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -66,14 +66,14 @@ def local_to_utc(field: str, text: str, duration: float, received_at: float | No
 
 
 def moment_to_utc(field: str, text: str, moment: datetime) -> float:
-    """Return `moment`, which the sender says that `text` means, in seconds since 1970.
+    """Return `moment`, the sender's own meaning of `text`, in seconds since 1970.
 
-    Raises InvalidInput at `field` if `text` is no ISO 8601 date.
+    Raises InvalidInput at `field` if `text` is not an ISO 8601 date.
     """
     local_to_utc(field, text, 0.0, None)
     return _within_calendar((moment - _EPOCH_UTC).total_seconds())
 
 
 def _within_calendar(seconds: float) -> float:
-    """Return `seconds`, limited to the years 1 to 9999, which an offset or a rounding can leave."""
+    """Return `seconds`, limited to the years 1 to 9999, because an offset or a rounding can exceed them."""
     return max(_FIRST_SECOND, min(seconds, _LAST_SECOND))

@@ -22,7 +22,7 @@ class CallTap:
     def of(self, node: str, client: str) -> Callable[[str], str | None]:
         """Return the function that publishes the calls among the messages for the commands of a node.
 
-        It returns the answer to a call that is refused, since another client has reserved the node.
+        For a call that is refused because another client has reserved the node, it returns the answer.
         """
 
         def look(text: str) -> str | None:

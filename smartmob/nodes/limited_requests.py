@@ -1,4 +1,4 @@
-"""The requests to nodes of tokens that may use nodes with some labels only, while they are being answered."""
+"""The active requests to nodes whose tokens may use only nodes with certain labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class LimitedRequests:
 
     @contextmanager
     def track(self, request: web.Request, node: str, only: Mapping[str, str | None]) -> Iterator[None]:
-        """Keep a request to a node until the end of the block; `only` are the labels that its token needs."""
+        """Track a request to a node until the end of the block; `only` are the labels that its token requires."""
         if not only:
             yield
             return

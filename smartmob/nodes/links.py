@@ -17,9 +17,9 @@ from smartmob.nodes.model import NodeActivity, NodeFacts
 from smartmob.nodes.pipe import pipe
 
 _DIAL_SECONDS = 15.0
-"""Seconds that a node gets to dial a stream back."""
+"""Seconds within which a node must dial a stream back."""
 _MOST_STREAMS = 1_000
-"""Streams of one node at the same time: each is a connection of its own at both ends."""
+"""Streams of one node at the same time; each is a separate connection at both ends."""
 REPLACED = 4001
 """Close code of a link whose node has connected again."""
 

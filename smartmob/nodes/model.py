@@ -14,7 +14,7 @@ KEY_PREFIX = "smn_"
 """The beginning of the key of a node, by which people and secret scanners recognise it."""
 
 SERVICE_PREFIX = "@"
-"""The beginning of the name by which another service on the database is used like a node; no name of a node has it."""
+"""The beginning of names by which other services on the database are used like nodes; no node's name has it."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$(?!\n)")]
 """The name of a node: like a host name, so it fits into an address. `$` alone would allow a line break at the end."""
@@ -28,7 +28,7 @@ Labels = Annotated[dict[LabelKey, LabelValue], msgspec.Meta(max_length=64)]
 _Text = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00-\x1f]*$(?!\n)")]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 _Seconds = Annotated[float, msgspec.Meta(ge=-1e10, le=1e10)]
-"""Three centuries either way: a clock may be wrong, but not a number that no column could hold."""
+"""Three centuries in either direction: a clock may be wrong, but its time must fit into a column."""
 
 
 MAX_LINE = 300
@@ -94,7 +94,7 @@ class NodeActivity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A node, or by `@` and its id another service on the database, that has a program or job."""
+    """A node that has a program or job, or another service on the database (`@` and its id)."""
 
     name: str
     connected: bool
@@ -128,7 +128,7 @@ class NodeUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node as it is stored. `service` is the id of the service that holds its connection, or None.
 
-    `activity` is what the node has reported last.
+    `activity` is the last report of the node.
     """
 
     name: str
@@ -143,7 +143,7 @@ class StoredNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """A node for clients. It is `connected` if a service holds its connection."""
+    """A node as clients see it. It is `connected` if a service holds its connection."""
 
     name: str
     labels: dict[str, str]
@@ -160,7 +160,7 @@ def make_key() -> str:
 
 
 def digest(key: str) -> bytes:
-    """Return the SHA-256 of a key, which is stored in its place."""
+    """Return the SHA-256 of a key, which is stored instead of the key."""
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
@@ -170,7 +170,7 @@ def matches(labels: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool
 
 
 def has(activity: NodeActivity, program: str | None, job: int | None) -> bool:
-    """Return whether a machine has this program or one of this application, or runs this job."""
+    """Return whether a machine has this program, has a program of this application, or runs this job."""
     beginning = f"{program}."
     return any(
         each.slug == program or each.slug.startswith(beginning) for each in activity.programs if program is not None

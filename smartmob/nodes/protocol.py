@@ -1,12 +1,12 @@
 """The messages of the link, the WebSocket between a node and its service. They are JSON texts with a `type`.
 
-The node sends `facts` first, and again when they have changed. The service answers with `welcome`. To use the node, the
-service sends `open` with the id of a stream; the node dials back the WebSocket of that stream, whose binary messages
-are the bytes of an HTTP/1.1 connection with the node's server. The node sends `clock` with its time, and the service
-answers with `clock_answer`, for the exchange of four timestamps of RFC 5905, section 8. The node sends `account` with
-the password of the machine as which it reports its load, and the service answers with the `host`. The node sends its
-oldest `records`, and the next ones when the service has answered that they are `stored`. It sends its `activity` when
-that has changed. Unknown types are ignored.
+The node sends `facts` first, and again whenever they have changed. The service answers with `welcome`. To use the node,
+the service sends `open` with the id of a stream; the node dials back the WebSocket of that stream, whose binary
+messages are the bytes of an HTTP/1.1 connection with the node's server. The node sends `clock` with its time, and the
+service answers with `clock_answer`, for the exchange of four timestamps of RFC 5905, section 8. The node sends
+`account` with the password of the machine as which it reports its load, and the service answers with the `host`. The
+node sends its oldest `records`, and the next ones when the service has answered that they are `stored`. It sends its
+`activity` whenever that has changed. Unknown types are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_TEXT = 4_096
 STREAM_MESSAGE_BYTES = 1024 * 1024
 """Bytes of a message of a stream; a sender makes smaller ones."""
 HEARTBEAT_SECONDS = 15.0
-"""Silence after which either side sends a ping; without an answer within half of that time the link is dead."""
+"""Seconds of silence after which a side sends a ping; without an answer within half of this time the link is dead."""
 
 
 class Facts(msgspec.Struct, tag_field="type", tag="facts", frozen=True):
@@ -39,7 +39,7 @@ class Facts(msgspec.Struct, tag_field="type", tag="facts", frozen=True):
 
 
 class Clock(msgspec.Struct, tag_field="type", tag="clock", frozen=True):
-    """A question for the time: `sent` is the time of the one who asks, in seconds since 1970."""
+    """A request for the time; `sent` is the sender's time in seconds since 1970."""
 
     sent: float
 
@@ -51,7 +51,7 @@ class Account(msgspec.Struct, tag_field="type", tag="account", frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A record of the node: its number, which grows, its kind (`process_event` or `job`), and its value."""
+    """A record of the node: its ascending number, its kind (`process_event` or `job`), and its value."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=2**62)]
     kind: str
@@ -61,7 +61,8 @@ class Record(msgspec.Struct, frozen=True):
 class Records(msgspec.Struct, tag_field="type", tag="records", frozen=True):
     """The oldest records that the node still has, in the order of their numbers.
 
-    `journal` is the id of the file that numbers them, `dropped` how many the node has dropped since it was made.
+    `journal` is the id of the file that numbers them. `dropped` is the number of records that were dropped since the
+    file was made.
     """
 
     journal: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern="^[0-9A-Za-z-]+$")]
@@ -76,7 +77,7 @@ class Activity(msgspec.Struct, tag_field="type", tag="activity", frozen=True):
 
 
 class Host(msgspec.Struct, tag_field="type", tag="host", frozen=True):
-    """The machine as which the node reports its load: another name than its own if that one is taken."""
+    """The machine as which the node reports its load; its name differs from the node's own if that is taken."""
 
     name: str
 
@@ -88,7 +89,7 @@ class Stored(msgspec.Struct, tag_field="type", tag="stored", frozen=True):
 
 
 class Open(msgspec.Struct, tag_field="type", tag="open", frozen=True):
-    """A stream that the node is to dial back."""
+    """A request to dial a stream back."""
 
     stream: str
 
@@ -101,7 +102,7 @@ class Welcome(msgspec.Struct, tag_field="type", tag="welcome", frozen=True):
 
 
 class ClockAnswer(msgspec.Struct, tag_field="type", tag="clock_answer", frozen=True):
-    """The answer to `clock`: its `sent`, and when the question was received and answered, in seconds since 1970."""
+    """The answer to `clock`: its `sent`, and the times at which it was received and answered, in seconds since 1970."""
 
     sent: float
     received: float
@@ -143,7 +144,7 @@ class _CallId(msgspec.Struct, frozen=True):
 
 
 def refused_call(text: str, reason: str) -> str | None:
-    """Return the answer by which a call of a command is refused as conflicting, or None for a call without an id.
+    """Return the answer that refuses a command's call because of a conflict, or None for a call without an id.
 
     It is the message `refused` of the WebSocket of commands.
     """

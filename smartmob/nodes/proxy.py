@@ -22,9 +22,9 @@ FORWARDED = "X-Smartmob-Forwarded"
 
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-"""Another service that has vanished, so that nothing ends its connections, is missed after half a minute (tcp(7)).
+"""Options that detect a vanished service, whose connections nothing else would end, after half a minute (tcp(7)).
 
-Pings of WebSockets would also end the connection of a console that its client does not read for a while.
+Pings of WebSockets would also end the connection of a console if its client does not read for a while.
 """
 
 
@@ -34,7 +34,7 @@ def service_connector() -> aiohttp.BaseConnector:
 
 
 def _kept_alive(address: aiohttp.AddrInfoType) -> sockets.socket:
-    """Return a new socket for an address, which notices when the other machine has vanished."""
+    """Return a new socket for an address; it notices when the other machine has vanished."""
     family, kind, protocol, _, _ = address
     made = sockets.socket(family, kind, protocol)
     made.setsockopt(sockets.SOL_SOCKET, sockets.SO_KEEPALIVE, 1)
@@ -50,13 +50,13 @@ class NodeProxy:
     def __init__(
         self, connector: aiohttp.BaseConnector, secret: str, base: str = "http://localhost", name: str = "the node"
     ) -> None:
-        """`name` is that of the other side in errors."""
+        """`name` is the name of the other side in error messages."""
         self._secret = secret
         self._base = base
         self._relay = Relay(connector, name)
 
     async def close(self) -> None:
-        """Close all connections, when the last request has ended."""
+        """Close all connections after the last request has ended."""
         await self._relay.close()
 
     async def pass_on(

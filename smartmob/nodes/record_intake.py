@@ -1,4 +1,4 @@
-"""The intake of the records of nodes: it stores what nodes send, and deletes what is old."""
+"""The intake of the records of nodes: it stores the records that nodes send, and deletes old ones."""
 
 from __future__ import annotations
 

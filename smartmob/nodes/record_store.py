@@ -29,9 +29,9 @@ class RecordStore:
         self._sql = queries.load(PACKAGE)
 
     async def put(self, node: str, journal: str, records: Sequence[Record], dropped: int, offset: float | None) -> int:
-        """Store the records that are not stored yet, in one transaction; return the number up to which all are.
+        """Store new records in one transaction; return the number up to which all records are stored.
 
-        A record that is not valid is logged and passed over, since the node would send it again and again.
+        A record that is not valid is logged and skipped, because the node would otherwise send it repeatedly.
         """
 
         async def write(connection: Connection) -> int:
@@ -80,7 +80,7 @@ class RecordStore:
         return {row["node"] for row in await self._database.fetch(self._sql["select_nodes_of_job"], job)}
 
     async def progress(self, node: str) -> tuple[int, int]:
-        """Return the number up to which the records of a node are stored, and how many the node has dropped."""
+        """Return the number up to which the records of a node are stored, and the number that the node has dropped."""
         row = await self._database.fetchrow(self._sql["select_progress"], node)
         return (0, 0) if row is None else (row["number"], row["dropped"])
 

@@ -13,7 +13,7 @@ from smartmob.errors import InvalidInput
 from smartmob.nodes.protocol import MAX_TEXT, Record
 
 PROCESS_EVENT, JOB = "process_event", "job"
-"""The kinds of records that are stored; others are of a later version, and are passed over."""
+"""The kinds of records that are stored; other kinds are of a later version, and are skipped."""
 
 _MAX_LIST = 50
 """Items of a list or object of a record that is shortened."""
@@ -58,7 +58,7 @@ class _Job(msgspec.Struct, frozen=True):
 
 
 def shortened(value: bytes) -> bytes:
-    """Return a record whose longest texts and lists are cut, since a message has a bound."""
+    """Return a record with its longest texts and lists cut, because the size of a message is limited."""
     return msgspec.json.encode(_cut(msgspec.json.decode(value)))
 
 
@@ -83,7 +83,7 @@ class Batch:
         self._offset = timedelta(seconds=offset or 0.0)
 
     def add(self, record: Record) -> None:
-        """Add a record; of several ones of a job the last one counts. Raises InvalidInput."""
+        """Add a record; if a job has several, the last one counts. Raises InvalidInput."""
         # PostgreSQL stores no zero bytes in texts.
         value = bytes(record.value).replace(b"\\u0000", b"\\ufffd")
         try:

@@ -38,7 +38,7 @@ _CALLS = "/commands/"
 _FIRST_SECONDS = 30.0
 """Seconds that a node has to describe itself after it has connected."""
 _REASON_BYTES = 123
-"""The most that the reason of a close frame has (RFC 6455, section 5.5)."""
+"""The maximum size of the reason in a close frame (RFC 6455, section 5.5)."""
 _REASON_CHARACTERS = 500
 
 
@@ -60,7 +60,7 @@ class RecordQuery(msgspec.Struct, frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1_000
 
     def span(self) -> tuple[datetime | None, datetime | None]:
-        """Return both times; None is no bound. Raises InvalidInput."""
+        """Return both times; None means no limit. Raises InvalidInput."""
         now = clock.now()
         return (
             moment("since", self.since, now) if self.since else None,

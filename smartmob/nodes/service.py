@@ -41,13 +41,13 @@ from smartmob.nodes.store import NodeStore
 log = get_logger()
 
 _REFRESH_SECONDS = 10.0
-"""The interval at which connected nodes are recorded, and what another service has changed is noticed here."""
+"""The interval at which connected nodes are recorded, and changes by other services are read."""
 REMOVED = 4003
 """Close code of the link of a node that was removed: its key is not valid any more."""
 
 
 class Hosts(Protocol):
-    """The feature `hosts`, as far as nodes need it."""
+    """The feature `hosts`, with the methods that nodes need."""
 
     async def admit_node(self, node: str, password: str) -> str:
         """Let a node report its load with this password; return the name of its machine. Raises Conflict."""
@@ -68,7 +68,7 @@ class NodesService:
         token: str | None = None,
         guard: ReservationGuard | None = None,
     ) -> None:
-        """`token` is that of this service, which the other services on the database have, too."""
+        """`token` is that of this service; the other services on the database have the same token."""
         self.guard = guard or ReservationGuard()
         self.call_tap = CallTap(self.guard, bus)
         self.links = NodeLinks()
@@ -83,7 +83,7 @@ class NodesService:
         self._service_proxies: dict[str, tuple[str, NodeProxy]] = {}
 
     async def join(self, request: JoinRequest) -> Joined:
-        """Make a node with a key of its own; raises Conflict when the name is taken, unless it is by this key."""
+        """Make a node with a key of its own; raises Conflict if a node with another key has the name."""
         key = request.key or make_key()
         if request.key is not None and (known := await self._store.name_of(digest(key))) is not None:
             if known != request.name:
@@ -107,7 +107,7 @@ class NodesService:
     async def authenticate_stream(self, key: str) -> str:
         """Return the name of the connected node that has this key; raises NotAuthenticated.
 
-        The link knows the key of its node, so that a stream costs no query.
+        The link knows the key of its node, so a stream needs no query of the database.
         """
         name = self.links.node_of(digest(key))
         return await self.authenticate(key) if name is None else name
@@ -134,9 +134,9 @@ class NodesService:
         ]
 
     async def holders(self, program: str | None, job: int | None, only: Mapping[str, str | None]) -> list[Holder]:
-        """Return the nodes, and the other services, that have this program, application or job, by their names.
+        """Return the nodes and other services that have this program, application or job, in the order of their names.
 
-        With labels `only`, the nodes that have them.
+        With labels `only`, only nodes that have these labels.
         """
         recorded = set() if job is None else await self.records.nodes_of_job(job)
         found = [
@@ -192,7 +192,7 @@ class NodesService:
         return await self._hosts.admit_node(link.node, password)
 
     async def connected(self, link: Link) -> None:
-        """Use a new link; the one that the node had before is closed."""
+        """Use a new link, and close the previous one of the node."""
         await self.links.add(link)
         await self._store.connected(link.node, link.facts, clock.now())
         log.info("node.connected", node=link.node, version=link.facts.version)
@@ -248,7 +248,7 @@ class NodesService:
         return found[1]
 
     async def run_refresh(self) -> None:
-        """Background task: record which nodes are connected, and apply what another service has removed or changed."""
+        """Background task: record which nodes are connected, and apply removals and changes by other services."""
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             try:

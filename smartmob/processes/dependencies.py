@@ -55,7 +55,7 @@ class Peers:
             self._by_type.setdefault(peer.process_type, []).append(peer)
 
     def members(self, name: str) -> Sequence[Peer]:
-        """Return the processes that `name` means: the node of that name, else all of that type."""
+        """Return the processes that `name` means: the node of that name, or else all nodes of that type."""
         node = self._by_node.get(name)
         return self._by_type.get(name, ()) if node is None else (node,)
 
@@ -64,14 +64,15 @@ class Peers:
         return self._by_node.keys() | self._by_type.keys()
 
     def cycle(self, slug: str) -> list[str]:
-        """Return a way from a process along its dependencies back to it, as `cycle` does."""
+        """Return a path from a process along its dependencies back to itself, as `cycle` does."""
         return [name for is_process, name in cycle((True, slug), self._graph) if is_process]
 
     @cached_property
     def _graph(self) -> dict[tuple[bool, str], list[tuple[bool, str]]]:
         """Return the dependencies, as far as the options are known: from (True, SLUG) to (False, NAME) to (True, SLUG).
 
-        A name is a place of its own, so that many processes that depend on many cost their sum.
+        A name is a vertex of its own, so that the edges between many processes and many dependencies grow with their
+        sum, not their product.
         """
         wanted = {peer.slug: () if peer.options is None else tuple(peer.options.depends_on) for peer in self.all}
         graph = {(True, slug): [(False, name) for name in names] for slug, names in wanted.items()}
@@ -97,7 +98,7 @@ def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
 
 
 def _failure(peer: Peer) -> Verdict | None:
-    """Return why a process will not run without a change by a client, or None."""
+    """Return why a process cannot run unless a client changes something, or None."""
     if peer.state in model.FAILURES:
         return Verdict(failed=f"{peer.slug} cannot be started: {peer.state}")
     return None
@@ -148,7 +149,7 @@ _Place = TypeVar("_Place", bound=Hashable)
 
 
 def cycle(start: _Place, graph: Mapping[_Place, Iterable[_Place]]) -> list[_Place]:
-    """Return a shortest way from `start` along the edges of `graph` back to it, [] if there is none.
+    """Return a shortest path from `start` along the edges of `graph` back to it, or [] without one.
 
     `start` is at both ends.
     """
@@ -173,7 +174,7 @@ def shown_cycle(way: Sequence[str]) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the known names, and the one that may be meant by an unknown one, for people."""
+    """Return the known names, and the most similar one to an unknown name, for people."""
     names = sorted(set(known))[:_MOST_SUGGESTED]
     near = [each for each in names if each.casefold() == name.casefold()] or difflib.get_close_matches(
         name, names, 1, 0.5

@@ -1,4 +1,4 @@
-"""Composition of the feature `processes` from its dependencies."""
+"""The composition of the feature `processes` from its dependencies."""
 
 from __future__ import annotations
 
@@ -58,6 +58,6 @@ def _gauges(service: ProcessesService) -> Iterator[Gauge]:
 
 
 def _own_ports(settings: Settings) -> set[int]:
-    """Return the ports that the service itself listens on."""
+    """Return the ports on which the service itself listens."""
     turrets = settings.turrets
     return {settings.port, *((turrets.hq_publish_port, turrets.hq_rc_port, turrets.hq_external_port) * turrets.hq)}

@@ -1,4 +1,4 @@
-"""The leases of programs: one that has a lease is deleted when no client has renewed it for that long."""
+"""The leases of programs: a program with a lease is deleted when no client has renewed it for that time."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Leases:
         self._changed = asyncio.Event()
 
     def begin(self, slug: str, seconds: float | None) -> None:
-        """Begin a lease of so many seconds, or none for None."""
+        """Begin a lease of some seconds; with None, begin no lease."""
         if seconds is not None:
             self._ends[slug] = seconds, self._now() + seconds
             self._changed.set()
 
     def renew(self, slug: str) -> None:
-        """Begin the lease of a program anew, if it has one."""
+        """Restart the lease of a program, if it has one."""
         if slug in self._ends:
             self.begin(slug, self._ends[slug][0])
 
@@ -47,7 +47,7 @@ class Leases:
         return [slug for slug, (_, end) in self._ends.items() if end <= now]
 
     async def run(self, delete: Delete) -> None:
-        """Background task: delete the programs whose leases are over, each at its time."""
+        """Background task: delete the programs whose leases are over, each at its end."""
         while True:
             self._changed.clear()
             await asyncio.gather(*(self._delete(slug, delete) for slug in self.over()))

@@ -47,7 +47,7 @@ class DependenciesMet(msgspec.Struct, frozen=True):
 
 
 class DependenciesMissing(msgspec.Struct, frozen=True):
-    """Dependencies of the process are not met yet; `detail` says which, for people."""
+    """Dependencies of the process are not met yet; `detail` names them, for people."""
 
     detail: str
 
@@ -81,8 +81,8 @@ class Exited(msgspec.Struct, frozen=True):
     """The program has ended; its descendants may still run.
 
     `status` is the exit status, the negative number of a signal, or None when it is unknown. `hint` is a probable cause
-    for people, or "". `left_behind` is whether it succeeded and its descendants go on, as a program does that puts
-    itself into the background.
+    for people, or "". `left_behind` is whether it succeeded and its descendants go on running, as with a program that
+    puts itself into the background.
     """
 
     status: int | None
@@ -160,7 +160,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Complete(msgspec.Struct, frozen=True):
-    """Record that the program has ended by itself and is not wanted any more."""
+    """Record that the program has ended by itself and is no longer wanted."""
 
 
 Action: TypeAlias = (

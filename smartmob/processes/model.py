@@ -42,7 +42,7 @@ FAILURES = frozenset(
         START_FAILURE,
     }
 )
-# When a program that has ended by itself is started again.
+# The cases in which a program that has ended by itself is started again.
 ALWAYS: Final = "always"
 ON_FAILURE: Final = "on-failure"  # unless its exit status was 0
 NEVER: Final = "never"
@@ -50,7 +50,7 @@ RestartPolicy: TypeAlias = Literal["always", "on-failure", "never"]
 
 STATES = (*sorted(PREPARING), *sorted(FAILURES), WAITING, RUNNING, BACKOFF, STOPPING, STOPPED)
 
-# What a process waits for before it is started.
+# The conditions for which a process waits before it is started.
 STARTED: Final = "started"
 READY: Final = "ready"
 COMPLETED: Final = "completed"  # ended by itself with exit status 0, and not started again
@@ -73,8 +73,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """A health check of a running program: exactly one of `http`, `tcp` and `command`; times are in seconds.
 
     `http` is a path of the program's own port or an address, `tcp` a port or `HOST:PORT`, `command` a command as in a
-    Procfile. The defaults are those of Kubernetes (Probe v1), but for `timeout`: a machine under test is busy. Raises
-    ValueError for a combination that is not possible.
+    Procfile. The defaults are those of Kubernetes (Probe v1), except `timeout`, because a machine under test is busy.
+    Raises ValueError for a combination that is not possible.
     """
 
     http: _Text | None = None
@@ -122,7 +122,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 CGROUP: Final = "cgroup"  # by the kernel
-SAMPLING: Final = "sampling"  # compared with each sample: a program above its limit is killed
+SAMPLING: Final = "sampling"  # each sample is compared with the limits: a program above a limit is killed
 NOT_ENFORCED: Final = "none"
 Enforcement: TypeAlias = Literal["cgroup", "sampling", "none"]
 """The means that hold a program to a limit."""
@@ -133,11 +133,11 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
 
     `slug` is `app.node`. `grace` is the number of seconds between SIGTERM and SIGKILL. `digest` is the SHA-256 of the
     source archive, or None before the first download; with it a stored archive is found without another download.
-    `wanted` is whether the process should run. `command`, unless None, is run in place of the line of the Procfile.
-    `restart`, `readiness`, `liveness` and `depends_on` are those of `Options`, or None for what the file of the source
-    says. `completed` is whether the program has ended by itself with exit status 0 and is not started again. `limits`
-    are those of the program with all its descendants. `lease` is the number of seconds after which the program is
-    deleted when no client renews it, or None.
+    `wanted` is whether the process should run. `command`, unless None, is run instead of the line of the Procfile.
+    `restart`, `readiness`, `liveness` and `depends_on` are those of `Options`, or None for the values in the file of
+    the source. `completed` is whether the program has ended by itself with exit status 0 and is not started again.
+    `limits` are those of the program with all its descendants. `lease` is the number of seconds after which the program
+    is deleted when no client renews it, or None.
     """
 
     slug: str
@@ -188,7 +188,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a preparation: everything that is needed to start a process."""
+    """The result of a preparation: the data needed to start a process."""
 
     argv: list[str]
     env: dict[str, str]
@@ -215,8 +215,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     `downloaded` is (bytes received, bytes in total or None) during a download, else None. `uptime` is in seconds.
     `last_status` is the exit status of the last program that ended, or the negative number of the signal. `ready` is
-    whether the program runs and its readiness check, if there is one, passes.
-    `enforcement` is what holds the program to its limits, by their names.
+    whether the program runs and its readiness check, if there is one, passes. `enforcement` has the means that enforce
+    each limit of the program, by the names of the limits.
     """
 
     definition: Definition

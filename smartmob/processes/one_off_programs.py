@@ -1,4 +1,4 @@
-"""Programs that run once, in the prepared folder of an application, for the feature `commands`."""
+"""Programs that run once in the prepared folder of an application, for the feature `commands`."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ class OneOffProgram(msgspec.Struct):
         self.child = child
 
     def cause(self) -> str:
-        """Return by which limit the program was ended, or ""."""
+        """Return the limit by which the program was ended, or ""."""
         return self.limits.cause()
 
     def measured(self, sample: model.Sample) -> None:
-        """End the program when a sample is above a limit."""
+        """End the program if a sample is above a limit."""
         if self.limits.exceeded(sample) and self.child is not None:
             self.child.kill()
 
 
 class _Listener(msgspec.Struct, frozen=True):
-    """Passes the output of a preparation on; its progress is shown nowhere."""
+    """Passes the output of a preparation on; its progress is not shown."""
 
     wrote: Callable[[bytes], None]
 
@@ -144,7 +144,7 @@ class OneOffPrograms:
 
 
 def _request(source: RequestedSource, command: str, env: Mapping[str, str]) -> protocol.CreateRequest:
-    """Return the create request of a program; raises InvalidInput for what such a request may not have."""
+    """Return the create request of a program; raises InvalidInput for fields that such a request may not have."""
     fields = {
         "app": source.app,
         "node": f"{NODE}.{secrets.token_hex(4)}",

@@ -1,11 +1,11 @@
 """The output of one process: a bounded ring of the newest chunks, and WebSocket frames for the viewers.
 
-Without viewers a chunk goes into the ring as it is, and its lines are not searched. With viewers it is split into lines
-and framed once for each form that viewers have asked for, and all viewers of a form get the same bytes: a server's
+Without viewers a chunk goes into the ring unchanged, and its lines are not searched. With viewers it is split into
+lines and framed once for each form that viewers have requested. All viewers of a form get the same bytes: a server's
 frames are not masked (RFC 6455, section 5.1) and, without compression, do not depend on the connection.
 
-Each stream has lines of its own: a line is in the order at the place where it was completed, and an incomplete line of
-one stream is never joined with text of the other.
+Each stream has its own lines: lines are ordered by the time at which they were completed, and an incomplete line of one
+stream is never joined with text of the other.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from smartmob.processes.protocol import (
 _COALESCED_BYTES = 4096
 """A chunk is appended to the one before it while that has fewer bytes."""
 _BYTES_OF_A_CHUNK = 64
-"""The ring has at most one chunk for so many bytes of its limit: streams that alternate make many small chunks."""
+"""The ring has at most one chunk for this many bytes of its limit: streams that alternate make many small chunks."""
 Later: TypeAlias = Callable[[float, Callable[[], None]], object]
 QUIET_SECONDS = 0.05
-"""Longest delay of a line that is not complete; a prompt is to be seen within 0.1 seconds."""
+"""Longest delay of a line that is not complete; a prompt must be visible within 0.1 seconds."""
 _REST_OF_LINE = re.compile(rb"[^\n]*\n?")
 _Line: TypeAlias = tuple[int, bytes]
 """A complete line without its end, and its source: STDOUT, STDERR or NOTES."""
@@ -85,7 +85,7 @@ class ProcessOutput:
         self._open_lines = {STDOUT: _OpenLine(), STDERR: _OpenLine()}  # filled only while there are viewers
         self._last = {STDOUT: b"\n", STDERR: b"\n"}  # the last byte of each stream
         self._later = later
-        self._waiting = False  # for _show_open_lines to be called
+        self._waiting = False  # whether _show_open_lines will be called
         self._closed: int | None = None
 
     @property
@@ -152,7 +152,7 @@ class ProcessOutput:
                 line.text.clear()
 
     def tail(self, count: int) -> list[str]:
-        """Return the last `count` lines of output, without notes, as text."""
+        """Return the last `count` lines of output as text, without notes."""
         if count <= 0:
             return []
         lines, rest = self._lines({STDOUT, STDERR})
@@ -160,7 +160,7 @@ class ProcessOutput:
         return [text.decode(errors="replace") for text in texts[-count:]]
 
     def close(self, code: int) -> None:
-        """Disconnect all viewers, those to come included, with the close code of a WebSocket."""
+        """Disconnect all present and future viewers with the close code of a WebSocket."""
         self._closed = code
         for viewer in tuple(self._viewers):
             viewer.end(code)
@@ -184,7 +184,7 @@ class ProcessOutput:
         self._show_open_lines_soon()
 
     def _deliver(self, stream: int, text: bytes, line_end: bytes) -> None:
-        """Deliver lines: to viewers of partial lines only what they have not got yet of the first one."""
+        """Deliver lines: viewers of partial lines get only the missing part of the first one."""
         line = self._open_lines[stream]
         shown, line.shown = line.shown, 0
         made: dict[tuple[bool, bool], tuple[bytes, int]] = {}
@@ -220,7 +220,7 @@ class ProcessOutput:
     def _keep(self, source: int, chunk: bytes) -> None:
         ring = self._ring
         if ring and source != NOTES and ring[-1][0] == source and len(ring[-1][1]) < _COALESCED_BYTES:
-            # Saves memory when a program writes byte by byte: not one object for each.
+            # Saves memory when a program writes byte by byte: bytes do not become one object each.
             ring[-1] = (source, ring[-1][1] + chunk)
         else:
             ring.append((source, chunk))

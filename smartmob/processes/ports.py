@@ -1,4 +1,4 @@
-"""Assigning the ports that processes get in the variable PORT."""
+"""The assignment of the ports that processes get in the variable PORT."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Collection
 
 _NUMBER = re.compile(r"(\d{1,5})$")
-_PORTS_PER_TYPE = 100  # as foreman does it
+_PORTS_PER_TYPE = 100  # as in foreman
 _HIGHEST_PORT = 65535  # the largest number of 16 bits
-_MOST_TAKEN = 1_000  # ports in a row that are passed over
+_MOST_TAKEN = 1_000  # taken ports in a row that are skipped
 
 
 class Ports:

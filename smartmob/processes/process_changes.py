@@ -12,7 +12,7 @@ from smartmob.processes.model import Definition, ProcessEvent
 
 
 class UpdateProcess(msgspec.Struct, frozen=True):
-    """A change of a stored definition; a field that is None stays as it is.
+    """A change of a stored definition; a field that is None stays unchanged.
 
     It has no effect unless the definition of `slug` with this `created_at` is still stored.
     """

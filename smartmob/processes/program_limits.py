@@ -1,7 +1,8 @@
-"""The limits of one running program: what holds it to them, and whether they have ended it.
+"""The limits of one running program: the means that enforce them, and whether they have ended the program.
 
 A delegated control group enforces all limits. Without one, memory and tasks are compared with each sample of the
-program, and processor time is not limited: a lower limit of one process (setrlimit(2)) would be none of the program.
+program, and processor time is not limited: a lower limit of one process (setrlimit(2)) would not limit the whole
+program.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _MIB = 1024 * 1024  # bytes
 
 
 def enforcement(limits: Limits, controllers: Collection[str]) -> dict[str, Enforcement]:
-    """Return what holds a program to each of its limits, by name; `controllers` are those of its control group."""
+    """Return the means that enforce each limit of a program, by name; `controllers` are those of its control group."""
     found: dict[str, Enforcement] = {}
     for name, controller in _CONTROLLERS.items():
         if getattr(limits, name) is not None:
@@ -60,7 +61,7 @@ class ProgramLimits:
         return True
 
     def cause(self) -> str:
-        """Return by which limit the program was ended, or ""."""
+        """Return the limit by which the program was ended, or ""."""
         if self._group is None or self._exceeded:
             return self._exceeded
         events = self._group.events()

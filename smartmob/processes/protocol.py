@@ -64,13 +64,13 @@ _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100, description="W
 
 
 class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A process to create (seed 002); `grace` and all fields behind it are additions.
+    """A process to create (seed 002); `grace` and all fields after it are additions.
 
-    `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` is when a program that has ended is started
-    again, and `command` is run in place of the line of the Procfile. `restart`, `readiness`, `liveness` and
-    `depends_on` replace what smartmob.toml of the source says. A limit that is null is that of the settings. A program
-    with a `lease` is deleted when it is not renewed for so many seconds. A field of another name is refused, because a
-    misspelt one would be lost silently.
+    `grace` is the number of seconds between SIGTERM and SIGKILL, `restart` says when an ended program is started again,
+    and `command` is run instead of the line of the Procfile. `restart`, `readiness`, `liveness` and `depends_on`
+    replace the values in smartmob.toml of the source. A limit that is null is that of the settings. A program with a
+    `lease` is deleted when it is not renewed for that number of seconds. Unknown fields are refused, because a misspelt
+    field would be lost silently.
     """
 
     app: _Name
@@ -284,7 +284,8 @@ def listed(process: Snapshot, base: str, now: datetime) -> Process:
     """Return the document of a process in the listing at the time `now`.
 
     Seed 002 lists a process right after its creation and prints `pending`, so a new process that no client has stopped
-    is listed so for NEW_SECONDS, whatever its preparation has reached. Its status is exact from the beginning.
+    is listed as `pending` for NEW_SECONDS, regardless of the progress of its preparation. Its status is exact from the
+    beginning.
     """
     new = now - process.definition.created_at < timedelta(seconds=NEW_SECONDS)
     state = PENDING if new and process.state not in (STOPPING, STOPPED) else process.state

@@ -16,7 +16,7 @@ from smartmob.processes.process_changes import Change, StoredEvent, UpdateProces
 log = get_logger()
 
 _QUEUED_ITEMS = 100_000
-"""Bound of the queue while the database is unavailable."""
+"""The maximum length of the queue while the database is unavailable."""
 _BATCH_ITEMS = 1_000
 _RETRY_SECONDS = 0.5
 
@@ -30,7 +30,7 @@ class Recorder:
         self._queue: deque[Change] = deque()
         self._added = asyncio.Event()
         self._closing = False
-        self._single = 0  # so many of the next changes are written one by one
+        self._single = 0  # the number of next changes that are written one by one
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,7 +73,8 @@ class Recorder:
                 if len(batch) == 1:
                     log.error("process.event_refused", exc_info=error)
                     continue
-                # The database refuses one of them for its content: write them one by one to lose only that one.
+                # The database refuses one of them for its content: write them one by one, so that only that change is
+                # lost.
                 self._queue.extendleft(reversed(batch))
                 self._single = len(batch)
 

@@ -273,7 +273,7 @@ class _Handlers:
 
 
 def _uncached(document: Any, status: int = 200) -> web.StreamResponse:
-    """Return an uncacheable response: `document` has addresses made of the Host header of the request."""
+    """Return an uncacheable response: `document` has addresses made from the Host header of the request."""
     response = json_response(document, status)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -97,7 +97,7 @@ class ProcessesService:
     async def stop(self) -> None:
         """Stop all processes in parallel and wait until they have ended.
 
-        They stay wanted, so the next start of the service restores them.
+        The processes stay wanted, so the next start of the service restores them.
         """
         self._stopping = True
         supervisors = tuple(self._supervisors.values())
@@ -170,7 +170,7 @@ class ProcessesService:
         return self._find(slug).snapshot()
 
     def renew(self, slug: str) -> model.Snapshot:
-        """Begin the lease of a process anew; raises NotFound, and Conflict when the process is being deleted."""
+        """Restart the lease of a process; raises NotFound, and Conflict when the process is being deleted."""
         supervisor = self._find(slug)
         _refuse_deleted(supervisor)
         self._leases.renew(slug)
@@ -255,7 +255,7 @@ class ProcessesService:
         supervisor = self._find(slug)
         _refuse_deleted(supervisor)
         if supervisor.definition.wanted != wanted:
-            # One that runs again has not completed; one that has completed stays so when it is stopped.
+            # A process that runs again has not completed; a completed one stays completed when it is stopped.
             created_at, completed = supervisor.definition.created_at, supervisor.definition.completed and not wanted
             await self._writer.put([UpdateProcess(slug, created_at, wanted=wanted, completed=completed)])
             supervisor.redefine(wanted=wanted, completed=completed)
@@ -313,13 +313,13 @@ class ProcessesService:
             if not begins and not any((app, name) in changes for name in options.depends_on):
                 continue
             peers = known.get(app) or known.setdefault(app, self._peers(app))
-            # Later it cannot come into a cycle without another process that begins to wait.
+            # Later it can become part of a cycle only if another process begins to wait.
             way = peers.cycle(supervisor.slug) if begins else []
             failed = dependencies.Verdict(failed=dependencies.shown_cycle(way)) if way else None
             supervisor.dependencies_checked(failed or dependencies.verdict(options.depends_on, peers))
 
     def _limits(self, asked: model.Limits) -> model.Limits:
-        """Return the limits of a request, and those of the settings where it has none."""
+        """Return the limits of a request, or those of the settings if it has none."""
         settings = self._settings
         return model.Limits(
             memory=settings.memory_limit if asked.memory is None else asked.memory,

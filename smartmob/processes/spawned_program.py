@@ -59,7 +59,7 @@ async def run_to_end(
 ) -> int | None:
     """Run a command and return its exit status, as `Exit` has it; its whole process tree ends before this returns.
 
-    So it does when this is cancelled. Raises as `spawn` does.
+    The same holds when this call is cancelled. Raises as `spawn` does.
     """
     program = await spawn(spawner, argv, cwd, env, on_output)
     child = program.child

@@ -48,11 +48,11 @@ from smartmob.processes.machine_events import (
 )
 
 MINIMUM_UPTIME_SECONDS = 10.0
-"""A program that has run for so long counts as healthy and is restarted without a pause."""
+"""A program that has run for this time counts as healthy and is restarted without a pause."""
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 JITTER = 0.2
-"""Share of a pause by which it varies in either direction."""
+"""The random variation of a pause in either direction, as a share of it."""
 _MOST_DOUBLINGS = 16  # far above log2(LONGEST_PAUSE_SECONDS / FIRST_PAUSE_SECONDS); keeps the power finite
 
 
@@ -77,7 +77,7 @@ class ProcessStateMachine:
     """The state machine of one process.
 
     `grace` is the number of seconds between SIGTERM and SIGKILL. `random` returns a number from 0 to 1 for each jitter.
-    `restart` is when a program that has ended by itself is started again.
+    `restart` is the policy for programs that have ended by themselves.
     """
 
     def __init__(self, grace: float, random: Callable[[], float], restart: model.RestartPolicy = model.ALWAYS) -> None:
@@ -91,13 +91,13 @@ class ProcessStateMachine:
         self.next_try: float | None = None
         self.started_at: float | None = None
         self.ended = False  # whether the program has ended by itself and is not started again
-        self.completed = False  # whether it has ended so with exit status 0
+        self.completed = False  # whether it has ended by itself with exit status 0
         self._grace = grace
         self._random = random
         self._restart = restart
         self._depends = False
         self._prepared = False
-        self._unhealthy = ""  # why the running program is ended, until it has
+        self._unhealthy = ""  # why the running program is being ended, until it has ended
         self._has_been_healthy = False
         self._left_behind = False  # whether the program that has ended has put itself into the background
         self._early_exits = 0
@@ -105,12 +105,12 @@ class ProcessStateMachine:
 
     @property
     def restarts(self) -> int:
-        """Return how often the program was started again."""
+        """Return the number of restarts of the program."""
         return max(0, self.starts - 1)
 
     @property
     def idle(self) -> bool:
-        """Return whether nothing runs and nothing is under way."""
+        """Return whether no program runs and no action is under way."""
         return self.phase is Phase.IDLE
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -150,7 +150,7 @@ class ProcessStateMachine:
         if self.phase is Phase.RUNNING and restart:
             return self._end(now, "restarting")
         if self.phase is not Phase.IDLE:
-            return []  # what is under way ends in a start, because the process is wanted
+            return []  # the action under way leads to a start, because the process is wanted
         return self._begin()
 
     def _begin(self) -> list[Action]:
@@ -273,7 +273,7 @@ class ProcessStateMachine:
             self.detail = unhealthy
             if self._restart == model.NEVER:
                 return self._complete(unhealthy)
-            # One that was never healthy would be started at this rate without end, however long its check takes.
+            # A program that was never healthy would be restarted endlessly at this rate, however long its check takes.
             early = not self._has_been_healthy or self._is_early(now)
             return self._start_again(now, early=early)
         if requested:

@@ -51,7 +51,7 @@ _LINGER_SECONDS = 0.5
 
 
 class PrepareProcess(Protocol):
-    """The preparation, as a supervisor calls it."""
+    """The preparation of a process, as a supervisor calls it."""
 
     async def __call__(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
         """Prepare the start of a process; report to `listener`. Raises PreparationError."""
@@ -63,7 +63,7 @@ class SupervisorDependencies(msgspec.Struct, frozen=True):
     `publish` is called with each process event. `on_digest` is called with the definition when the digest of its source
     has become known or has changed, `on_completed` when the program has ended and is not started again. `on_change` is
     called with the supervisor when the state of its process or of its checks may have changed, and `execute` executes a
-    check. `groups` and the samples, one each `sample_seconds`, hold programs to their limits.
+    check. `groups` and the samples, one each `sample_seconds`, are used to enforce the limits of programs.
     """
 
     spawner: Spawner
@@ -174,7 +174,7 @@ class Supervisor:
         self.output.write(data)
 
     def dependencies_checked(self, found: Verdict) -> None:
-        """Go on with a start that waits for dependencies, or give it up, as the verdict says."""
+        """Continue a start that waits for dependencies, or give it up, according to the verdict."""
         if found.failed:
             self._handle(machine_events.DependencyFailed(found.failed))
         elif found.waits:
@@ -183,7 +183,7 @@ class Supervisor:
             self._handle(machine_events.DependenciesMet())
 
     def peer(self) -> Peer:
-        """Return the process as those that depend on it see it."""
+        """Return the process as its dependents see it."""
         machine, definition = self._machine, self.definition
         return Peer(
             slug=definition.slug,
@@ -262,7 +262,7 @@ class Supervisor:
             self._wake_waiters()
 
     def _wake_waiters(self) -> None:
-        """End the calls of `wait_stopped`: with Conflict when the process is wanted again."""
+        """End the calls of `wait_stopped`: with Conflict if the process is wanted again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if waiter.done():
@@ -411,7 +411,7 @@ class Supervisor:
         return self._child is not None and not self._child.is_gone
 
     def _hint(self, status: int | None) -> str:
-        """Return the probable cause of an exit, or "" when there is none that can be seen from outside."""
+        """Return the probable cause of an exit, or "" if none can be seen from outside."""
         assert self._ready is not None
         if self._limits is not None and (cause := self._limits.cause()):
             return cause

@@ -1,4 +1,4 @@
-"""The data of the feature `reservations`: machines that one client has for a time. No I/O."""
+"""The data of the feature `reservations`: machines that one client holds for a time. No I/O."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Annotated
 import msgspec
 
 LONGEST_SECONDS = 7 * 86_400
-"""The longest reservation: one that is forgotten blocks a machine for a week at most."""
+"""The longest reservation; a forgotten one blocks a machine for a week at most."""
 
 _ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)"  # without control characters, which could act on a terminal
 
 
 class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A machine to reserve from now on: the node of that name, or without one the machine of the service.
+    """A machine to reserve from now on: the node of this name, or the machine of the service if it is empty.
 
     `holder` is the name by which people know the client.
     """
@@ -26,7 +26,7 @@ class NewReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ReservationEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A reservation in a list; `mine` tells if the client holds it. An empty `node` is the machine of the service."""
+    """A reservation in a list; `mine` is whether the client holds it. An empty `node` is the machine of the service."""
 
     node: str
     token: str | None

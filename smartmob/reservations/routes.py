@@ -18,7 +18,7 @@ _MAX_BYTES = 16 * 1024
 
 
 class ReleaseQuery(msgspec.Struct, frozen=True):
-    """The machine to release: a node, or the machine of the service. With `force` also if another client has it."""
+    """The machine to release: a node, or the machine of the service. With `force`, even if another client has it."""
 
     node: str = ""
     force: bool = False

@@ -1,4 +1,4 @@
-"""The use cases of reservations: reserve, list and release machines, and tell the guard which are in force."""
+"""The use cases of reservations: reserve, list and release machines, and pass the current ones to the guard."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from smartmob.reservations.store import ReservationStore
 log = get_logger()
 
 _REFRESH_SECONDS = 2.0
-"""The interval at which the reservations that other services on the database have stored are read."""
+"""The interval at which reservations of other services on the database are read."""
 
 
 class Nodes(Protocol):
-    """The feature `nodes`, as far as reservations need it."""
+    """The feature `nodes`, with the method that reservations need."""
 
     async def node(self, name: str, only: Mapping[str, str | None]) -> object:
         """Return a node; raises NotFound, also for one without the labels `only`."""
@@ -67,7 +67,7 @@ class ReservationsService:
         return await self._store.reservations(clock.now())
 
     async def release(self, node: str, *, force: bool) -> None:
-        """Release a machine that the client of the request has reserved, or with `force` any one.
+        """Release a machine that the client of the request has reserved, or any reserved machine with `force`.
 
         Raises NotFound when the machine is not reserved, and Conflict when another client has it.
         """
@@ -80,7 +80,7 @@ class ReservationsService:
         await self.start()
 
     async def run_refresh(self) -> None:
-        """Background task: notice the reservations that another service has stored or released."""
+        """Background task: read the reservations that other services have stored or released."""
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             try:

@@ -37,7 +37,7 @@ class ReservationStore:
         return Reservation(**dict(rows[0])) if rows else None
 
     async def delete(self, found: Reservation) -> bool:
-        """Delete a reservation; return whether it was still there."""
+        """Delete a reservation; return whether it still existed."""
         values = (found.node, self._service(found.node), found.id)
         return bool(await self._database.fetch(self._sql["delete_reservation"], *values))
 

@@ -22,7 +22,7 @@ from smartmob.turrets.names import ALL_TRANSACTIONS, counted_name
 
 ALL = ALL_TRANSACTIONS
 OPTION = "--fail-if"
-"""The option of the command line that gives conditions."""
+"""The option of the command line for conditions."""
 KEY = "fail_if"
 """The key of a project's configuration that has its conditions."""
 UNTRUSTED = "untrusted"
@@ -37,12 +37,12 @@ _DURATIONS = ("avg", "max", "min", "stdev")
 _SHARES = ("errors", "late")
 _KEPT = tuple(f"p{share:g}" for share in PERCENTILES)
 RATE_SECONDS = 15.0
-"""A condition on the rate is not decided in so many seconds after the start and the rampup of all turrets."""
+"""Seconds after the start and the rampup of all turrets before a condition on the rate is decided."""
 _MOST_NAMES_SHOWN = 10  # timers that an error names
 _REQUIRED = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 """The comparison that must hold, by the one that must not."""
 LEAST_SAMPLES = 10
-"""A run is aborted by no statistic of fewer values."""
+"""The smallest number of values with which a statistic may abort a run."""
 _SMALLEST_SHARE = 0.005
 """A smaller distance would be shown as 0 %."""
 _MOST_SAMPLES = 10_000
@@ -52,8 +52,8 @@ _MOST_SAMPLES = 10_000
 class Threshold(msgspec.Struct, frozen=True):
     """A condition: a statistic of a timer, compared with a number (seconds, a count, or a share of all).
 
-    Durations are those of the transactions that succeeded. What cannot be evaluated counts as met, so that the command
-    fails: a run in which nothing succeeded says nothing about the latency.
+    Durations are those of the transactions that succeeded. A condition that cannot be evaluated counts as met, so that
+    the command fails: a run without successes says nothing about the latency.
     """
 
     text: str
@@ -117,7 +117,7 @@ class Threshold(msgspec.Struct, frozen=True):
         return self.figure in _KEPT
 
     def doubt(self) -> str | None:
-        """Return a warning if the condition is met by what a test should reach, such as short times; None otherwise."""
+        """Return a warning if good results, such as short times, meet the condition; None otherwise."""
         low = self.is_time or self.figure in _SHARES
         if self.figure == UNTRUSTED or low == (self.sign[0] == ">") or self.figure in ("count", "transactions"):
             return None
@@ -135,10 +135,10 @@ class Threshold(msgspec.Struct, frozen=True):
         return None
 
     def least_samples(self) -> int:
-        """Return of how many values the statistic must be before it can abort a run.
+        """Return the number of values that the statistic needs before it can abort a run.
 
-        One value in a hundred is above p99, and one error in fifty is the smallest share above 1 % that is no accident:
-        before, a single slow or failed transaction would decide.
+        One value in a hundred is above p99, and one error in fifty is the smallest share above 1 % that is not an
+        accident: with fewer values, a single slow or failed transaction would decide.
         """
         if self.is_percentile:
             apart = 1 - float(self.figure[1:]) / 100
@@ -149,13 +149,13 @@ class Threshold(msgspec.Struct, frozen=True):
         return max(LEAST_SAMPLES, min(_MOST_SAMPLES, math.ceil(1 / apart - 1e-9)))
 
     def _samples(self, figures: Mapping[str, Any]) -> int:
-        """Return of how many values the statistic is: successes for a time, all for a count or a share."""
+        """Return the number of values behind the statistic: successes for a time, all for a count or a share."""
         if not self.is_time:
             return int(figures["count"])
         return int(figures.get("samples") or max(figures["count"] - figures["errors"], 0))
 
     def _result_text(self, value: float | None, left: float | None, samples: int, failed: str | None) -> str:
-        """Return the result in one line: the value, the comparison, the distance, and of how many values it is."""
+        """Return the result in one line: the value, the comparison, the distance, and the number of values."""
         if self.figure == UNTRUSTED:
             return "trusted" if failed is None else failed
         if value is None:
@@ -191,7 +191,7 @@ class Threshold(msgspec.Struct, frozen=True):
 
 
 class PlannedCondition(msgspec.Struct, frozen=True):
-    """A condition of a run, which may abort it from `abort_after` seconds after its start on."""
+    """A condition of a run, which may abort it beginning `abort_after` seconds after its start."""
 
     threshold: Threshold
     abort: bool = False
@@ -201,7 +201,7 @@ class PlannedCondition(msgspec.Struct, frozen=True):
 def results_of(
     conditions: Iterable[PlannedCondition], summary: Mapping[str, Any], reason: str | None = None
 ) -> list[ConditionResult]:
-    """Return how a summary compares with all conditions; `reason` is why the run ended before its time, if it did."""
+    """Return how a summary compares with all conditions; `reason` says why the run ended early, if it did."""
     made = []
     for each in conditions:
         found = each.threshold.result(summary)
@@ -219,7 +219,7 @@ def not_evaluated(conditions: Iterable[PlannedCondition]) -> list[ConditionResul
 
 
 def abort_reason(condition: PlannedCondition, text: str) -> str:
-    """Return the reason of a run that a condition has aborted; `text` is how it was met."""
+    """Return the reason of a run that a condition has aborted; `text` says how it was met."""
     return f"{_abort_begin(condition)}{text}"
 
 
@@ -228,7 +228,7 @@ def _abort_begin(condition: PlannedCondition) -> str:
 
 
 def parse(text: str, source: str = OPTION) -> Threshold:
-    """Return the condition in `text`, which stands in `source`; raises SettingsError that says how to write one."""
+    """Return the condition in `text`, which comes from `source`; raises SettingsError that explains the syntax."""
     if text.strip() == UNTRUSTED:
         return Threshold(text, ALL, UNTRUSTED, ">", 0.0, share=False)
     match = _FORM.fullmatch(text.strip())
@@ -279,8 +279,8 @@ def planned(
     """Return the conditions of one source; raises SettingsError.
 
     Two conditions on the same statistic are refused, since one of them would never decide. Of two limits one may abort
-    the run, so that a smaller one fails it only. An abort not before `run_time` seconds is refused. With `may_repeat`
-    the conditions come from two sources: both decide.
+    the run, while the smaller one only fails it. An abort that could not happen before `run_time` seconds is refused.
+    With `may_repeat` the conditions come from two sources: both decide.
     """
     found: dict[tuple[str, str, str, bool, bool], Threshold] = {}
     made: list[PlannedCondition] = []
@@ -311,7 +311,7 @@ _OF_K6 = re.compile(
 )
 """A threshold as k6 documents it ("Thresholds": `p(95)<500`), with the metric before it as its summary has it."""
 _METRICS_OF_K6 = ("http_req_duration", "http_req_failed", "http_req_waiting", "http_reqs", "iteration_duration")
-"""Metrics of k6 that are taken for no timers here."""
+"""Metrics of k6 that are not interpreted as timers here."""
 _OTHER_FIGURES = {
     **{"med": "p50", "median": "p50", "mean": "avg", "average": "avg", "maximum": "max", "minimum": "min"},
     **{"fails": "errors", "failed": "errors", "failures": "errors", "error": "errors", "stddev": "stdev"},
@@ -327,7 +327,7 @@ def _for_k6(text: str) -> str:
     sign, number = match["sign"], match["number"]
     high_is_bad = match["metric"] == "http_req_failed" or match["figure"] not in ("rate", "count")
     if high_is_bad == (sign[0] == "<"):
-        sign = _REQUIRED[sign]  # it says what must hold
+        sign = _REQUIRED[sign]  # k6 states what must hold
     if match["metric"] == "http_req_failed":
         own = f"errors{sign}{float(number) * 100:g}%"
     elif match["figure"] in ("rate", "count"):
@@ -339,7 +339,7 @@ def _for_k6(text: str) -> str:
 
 
 def _with_known_figure(text: str) -> str:
-    """Return how a condition is written whose figure has another name elsewhere, or ""."""
+    """Return the correct form of a condition whose statistic has another name in other tools, or ""."""
     match = _FORM.fullmatch(text.strip())
     if match is None or match["figure"] not in _OTHER_FIGURES:
         return ""

@@ -23,7 +23,7 @@ class RunFinished(msgspec.Struct, frozen=True):
 
 
 class TurretSilent(msgspec.Struct, frozen=True):
-    """A turret of a run was silent for too long, and is regarded as lost."""
+    """A turret of a run was silent for too long, and counts as lost."""
 
     run_id: str
     uuid: str

@@ -18,7 +18,7 @@ PARTITIONS = FORMATS
 
 
 def build(dependencies: Dependencies, host_load: HostLoadSource) -> Feature[TurretsService]:
-    """Return the feature; the headquarters listens if the setting `hq` is on. `host_load` tells the load of hosts."""
+    """Return the feature; the headquarters listens if the setting `hq` is on. `host_load` returns the load of hosts."""
     settings = dependencies.settings
     reader, writer = TurretsReader(dependencies.database.reader), TurretsWriter(dependencies.database)
     batches = dependencies.writer("turrets", writer.commit, shards=writer.shards)

@@ -20,7 +20,7 @@ from smartmob.tally import Tally
 from smartmob.turrets.names import timer_name
 
 MOST_REQUESTS = 5_000  # of a script
-CONFIG_PREFIX = "secret_"  # begins the keys of the configuration that have the values of secrets
+CONFIG_PREFIX = "secret_"  # the beginning of the keys of the configuration that hold secrets
 MARK = "{{%s}}"
 """The mark of a secret in a text of the script, by the key of its value."""
 
@@ -135,7 +135,7 @@ class Recording(msgspec.Struct):
 def read(
     data: bytes, *, all_hosts: bool = False, hosts: Collection[str] = (), keep_headers: Iterable[str] = ()
 ) -> Recording:
-    """Return the requests of a HAR file in the order of their begin. Raises InvalidInput."""
+    """Return the requests of a HAR file in the order of their start. Raises InvalidInput."""
     try:
         entries = _DECODER.decode(data.removeprefix(b"\xef\xbb\xbf")).log.entries
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -221,7 +221,7 @@ def _address(request: _Request, found: Recording) -> tuple[str, str, str] | None
 
 
 def _absolute(request: _Request) -> str:
-    """Return the address of a request; some proxies write only its path beside the headers that have the rest."""
+    """Return the address of a request; some proxies write only the path, and the headers have the rest."""
     url = request.url.strip()
     given = {pair.name.lower(): pair.value or "" for pair in request.headers or ()}
     host = given.get(":authority") or given.get("host")
@@ -339,7 +339,7 @@ def _quoted(text: str) -> str:
 
 
 def _value(name: str, value: str, found: Recording) -> str:
-    """Return a value, or a mark if its name or its form says that it is a secret."""
+    """Return a value, or a mark if its name or form shows that it is a secret."""
     if value and _SECRET.search(name):
         return _mark(name, found)
     return _JWT.sub(lambda _: _mark("jwt", found), value)

@@ -1,4 +1,4 @@
-"""The load of hosts while a run fires: the source that the composition root provides, and its use in a run."""
+"""The load of hosts while a run fires: the source that the composition root provides, and how it is used in a run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class HostLoadSource(Protocol):
 
 
 def loads_in_run(hosts: Iterable[HostLoad], members: Iterable[Member]) -> list[MachineLoad]:
-    """Return the load of the hosts in a run, and on which of them its turrets ran, by the names that they report."""
+    """Return the load of the hosts in a run, and which hosts ran turrets, by the names that turrets report."""
     turret_hosts = [member.report.host for member in members if member.report is not None]
     return [
         MachineLoad(

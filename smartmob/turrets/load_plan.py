@@ -22,13 +22,13 @@ _OPEN = "Open model: transactions start by the planned rate, whether or not the 
 _CLOSED = "Closed model: each cannon starts its next transaction when the one before is over."
 _MIXED = "Both models: some turrets start transactions by a planned rate, others when the one before is over."
 _CLOSED_TOOLS = ("Locust",)
-"""Tools that have users only, of which each waits for its answer. Others can fire by a rate, too."""
+"""Tools that only have users, each of which waits for its answer. Other tools can also fire by a rate."""
 _NO_TURRET = "The model is known when a turret takes part."
 _NO_WAIT = "Think time: none between transactions, except what the script waits for in setup and tear_down."
 
 
 def plan_of(config: RunConfig, document: Mapping[str, Any], members: Sequence[Member]) -> LoadPlan:
-    """Return the plan of a run from its configuration, as `document` as it was received, and its turrets."""
+    """Return the plan of a run from its turrets and its configuration; `document` is the configuration as received."""
     if isinstance(source := document.get("source"), dict):
         return _of_import(config, source)
     turrets = _turrets(config, document, members)
@@ -55,7 +55,7 @@ def _ends(config: RunConfig, document: Mapping[str, Any]) -> list[str]:
 
 
 def _of_total_rate(config: RunConfig, rate: float, document: Mapping[str, Any], turrets: Sequence[_Turret]) -> LoadPlan:
-    """Return the plan of a rate that the headquarters gives to all turrets, in place of their own rates."""
+    """Return the plan of a rate that the headquarters sets for all turrets together, in place of their own rates."""
     alike: list[_Turret] = [(name, cannons, 0.0, None) for name, cannons, *_ in turrets]
     words = [_OPEN, f"Planned rate: {rate:g}/s by all turrets together, in equal shares."]
     words += [_line(*turret, shared=True) for turret in _counted(alike)]
@@ -64,7 +64,7 @@ def _of_total_rate(config: RunConfig, rate: float, document: Mapping[str, Any], 
 
 
 def _of_import(config: RunConfig, source: Mapping[str, Any]) -> LoadPlan:
-    """Return what is known of the plan of a run that another tool fired, from the `source` in its configuration."""
+    """Return the known parts of the plan of a run that another tool fired, from the `source` in its configuration."""
     tool = str(source.get("format", "another tool")).partition(" ")[0]
     closed = tool in _CLOSED_TOOLS
     words = [f"Closed model: a user of {tool} starts its next request when the one before is over." if closed else (
@@ -205,7 +205,7 @@ def _rate_at(stages: Sequence[RateStage], at: float, inside: float) -> float:
 
 
 def _targets(document: Mapping[str, Any]) -> list[str]:
-    """Return the targets that a configuration names, without what may be secret in them."""
+    """Return the targets that a configuration names, without their possibly secret parts."""
     extra = document.get("extra_turret_config")
     places = [*_given(document), *([extra] if isinstance(extra, dict) else [])]
     texts = [next((place[key] for key in _TARGETS if isinstance(place.get(key), str)), None) for place in places]

@@ -27,7 +27,7 @@ MOST_CONDITIONS = 100
 """Conditions of a run."""
 
 ABORTED = "aborted by the condition "
-"""The begin of the reason of a run that a condition of its project has stopped."""
+"""The beginning of the reason of a run that a condition of its project has stopped."""
 
 State = Literal["waiting", "running", "draining", "finished", "failed", "stopped"]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=366 * 86_400)]
@@ -83,7 +83,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def visible_name(given: str, created_at: datetime) -> str:
-    """Return the name under which a run is shown: the given one if it can be seen, otherwise one from its creation."""
+    """Return the name under which a run is shown: the given one if it is visible, otherwise one from its creation."""
     if any(char.isprintable() and not char.isspace() and char not in INVISIBLE for char in given):
         return given
     return f"Load test {created_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -129,7 +129,7 @@ class Counters(msgspec.Struct, kw_only=True):
     `malformed`: messages that could not be read; `stale`: results of an earlier run; `again`: repeated numbered
     messages; `dropped`: results that could not be stored; `restarts`: restarts of the headquarters during the run.
     `clock_offset`: the largest difference of a turret's clock from that of the headquarters in seconds, negative if it
-    is behind, as far as results show it.
+    is behind, as far as results show this.
     """
 
     malformed: int = 0
@@ -150,9 +150,9 @@ class Doubt(msgspec.Struct, frozen=True):
 class Source(msgspec.Struct, frozen=True):
     """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
 
-    `notes` tell what the file says about its validity, `doubts` why its rates may be wrong. `aggregated` files have
-    statistics instead of samples. `users` is their number over time, as pairs of seconds after the start and users, if
-    the file tells it.
+    `notes` are statements of the file about its validity; `doubts` are reasons why its rates may be wrong. `aggregated`
+    files have statistics instead of samples. `users` is the number of users over time, if known, as pairs of seconds
+    after the start and users.
     """
 
     format: str
@@ -195,8 +195,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The load that a run is to put on its target, as sentences in `words`.
 
-    In an open `model`, transactions start by a planned rate; in a closed one, when the one before of the same cannon is
-    over. `rates` are the corners of the line of the planned rate: seconds after the start, and per second.
+    In an open `model`, transactions start at a planned rate; in a closed one, when the previous transaction of the same
+    cannon is over. `rates` are the corners of the line of the planned rate: seconds after the start, and per second.
     """
 
     model: Literal["open", "closed", "mixed", "unknown"]
@@ -234,9 +234,9 @@ class FailedStats(msgspec.Struct, frozen=True, kw_only=True):
 class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of one timer: `count` values, of which `errors` failed, and `rate` values a second.
 
-    The durations are those of the `samples` successes; those of failures are in `failed`. `mixed` failures are among
-    the successes all the same: their turret, or the version that stored them, does not keep them apart. `late` counts
-    late starts, whose delay is part of their latency.
+    The durations are those of the `samples` successes; those of failures are in `failed`. `mixed` failures are
+    nevertheless counted among the successes, because their turret, or the version that stored them, does not separate
+    them. `late` counts late starts, whose delay is part of their latency.
     """
 
     count: int
@@ -309,8 +309,8 @@ class ConditionResult(msgspec.Struct, frozen=True, kw_only=True):
     """A condition of a run: `text` says in one line how the measured `value` compares with its `limit`.
 
     `left` is the distance to the limit as a share of it, negative beyond it. `unit` is `s` for a time, `share` (1 is
-    100 %) or empty for a number; `samples` is of how many values the statistic is. While the run fires, `open` means
-    that it is not decided yet.
+    100 %) or empty for a number; `samples` is the number of values behind the statistic. While the run fires, `open`
+    means that it is not decided yet.
     """
 
     condition: str
@@ -328,7 +328,7 @@ class ConditionResult(msgspec.Struct, frozen=True, kw_only=True):
 class MachineLoad(msgspec.Struct, frozen=True):
     """The load of a machine while the run fired: its processors in percent, on average and at most.
 
-    `fired` means that a turret of the run was on it, as far as turrets report the names of their machines.
+    `fired` means that a turret of the run ran on it, as far as turrets report the names of their machines.
     """
 
     host: str
@@ -340,7 +340,7 @@ class MachineLoad(msgspec.Struct, frozen=True):
 class Trust(msgspec.Struct, frozen=True):
     """The verdict whether a run can be trusted: `yes`, `with care` or `no`, with the reasons against it.
 
-    It is `not yet` until the run has ended. `facts` are sentences about the data that the verdict rests on.
+    It is `not yet` until the run has ended. `facts` are sentences about the data behind the verdict.
     """
 
     verdict: Literal["yes", "with care", "no", "not yet"]
@@ -419,8 +419,8 @@ class LiveTimer(msgspec.Struct, frozen=True, kw_only=True):
 class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a run, once a second: `elapsed` since its start, `rate` and `error_rate` of the last second.
 
-    `second` is the second after the start of which these are, and `codes` counts its failures by code, or by kind
-    without one. `other_timers` is the number of timers left out.
+    `second` is that second, counted from the start; `codes` counts its failures by code, or by kind without one.
+    `other_timers` is the number of timers left out.
     """
 
     id: str
@@ -443,7 +443,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ports(msgspec.Struct, frozen=True):
-    """The address and ports of the headquarters: of orders, of results, and of republished results."""
+    """The address and ports of the headquarters: for orders, for results, and for republished results."""
 
     host: str
     publish_port: int
@@ -452,7 +452,7 @@ class Ports(msgspec.Struct, frozen=True):
 
 
 class TurretList(msgspec.Struct, frozen=True):
-    """The headquarters, or null if the service is none, and the turrets that it heard lately."""
+    """The headquarters, or null if the service is not one, and the turrets that it heard lately."""
 
     headquarters: Ports | None
     turrets: list[Member]

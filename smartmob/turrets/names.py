@@ -23,7 +23,7 @@ UNNAMED = "(unnamed)"
 """The name of a timer whose name is empty, blank or invisible."""
 
 LONGEST_TIMER_NAME = 200
-"""Characters of a name; a longer one ends with a hash, so that two long names stay apart."""
+"""Characters of a name; a longer one ends with a hash, so that two long names stay different."""
 
 INVISIBLE = "\u00ad\u115f\u1160\u2800\u3164\uffa0 "
 """Characters that are drawn as an empty space, besides those that are unprintable."""
@@ -33,7 +33,7 @@ _SUFFIX = " (timer)"
 UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff]")
 _MOST_REMEMBERED = 4096  # names
 _unchanged_names: set[str] = set()
-"""Names that `timer_name` has returned as they were, at most `_MOST_REMEMBERED`."""
+"""Names that `timer_name` has returned unchanged, at most `_MOST_REMEMBERED`."""
 
 
 @lru_cache(_MOST_REMEMBERED)

@@ -1,4 +1,4 @@
-"""Outcomes: the values of a timer that succeeded and those that failed, apart. No I/O."""
+"""Outcomes: the values of a timer, with successes and failures separate. No I/O."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from smartmob.turrets.slices import NO_KIND, Distribution
 
 MOST_CODES = 20  # codes of errors of a point of time
 OTHER_CODES, UNKNOWN_KIND = "(others)", "(unknown)"
-"""The names of the codes beyond this limit, and of errors of which only the text is known, as those of OCT."""
+"""The names of the codes beyond this limit, and of errors with only a known text, such as those of OCT."""
 
 
 class Outcomes:
     """The distributions `ok` and `failed` of one timer.
 
-    All errors are counted in `failed`. `mixed` is how many values of failures are in `ok` all the same, because slices
-    of version 1 of the protocol do not keep them apart.
+    All errors are counted in `failed`. `mixed` is the number of failures whose values are nevertheless in `ok`, because
+    slices of version 1 of the protocol do not separate them.
     """
 
     __slots__ = ("failed", "mixed", "ok")
@@ -29,7 +29,7 @@ class Outcomes:
 
     @property
     def count(self) -> int:
-        """Return how many were counted: successes, failures, and failures without a duration."""
+        """Return the total count: successes, failures, and failures without a duration."""
         return self.ok.count + self.failed.count + self.failed.untimed
 
     @property
@@ -83,8 +83,8 @@ class Outcomes:
 def in_version_1(parts: Iterable[Slice]) -> list[Slice]:
     """Return slices as a headquarters with version 1 of the protocol reads them.
 
-    It adds up the slices of one timer, counts errors only of the timer "", and knows no failures without a duration:
-    these become values of 0 seconds.
+    It adds up the slices of one timer, counts only errors of the timer "", and does not know failures without a
+    duration: these become values of 0 seconds.
     """
     made: list[Slice] = []
     for part in parts:

@@ -38,7 +38,7 @@ def check_conditions(config: RunConfig, where: str) -> None:
 
 
 def check_warm_up(config: RunConfig, where: str) -> None:
-    """Raise InvalidInput if the warm-up, in whole seconds as the statistics have it, leaves nothing of the run."""
+    """Raise InvalidInput if the warm-up, in whole seconds as in the statistics, leaves nothing of the run."""
     if config.warm_up and math.ceil(config.warm_up) >= config.run_time:
         raise InvalidInput.at(
             f"{where}.warm_up",

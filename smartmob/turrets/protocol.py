@@ -57,10 +57,10 @@ ORDER_SECONDS = 1.0
 """The time between two repetitions of an order. It is not shorter, since turrets of OCT answer each order."""
 
 STATUS_SECONDS = 2.0
-"""A turret sends a status at least once in so many seconds, also without an order."""
+"""The longest time between two statuses of a turret, even without an order."""
 
 REPEAT_SECONDS = 5.0
-"""A turret repeats unacknowledged messages when the acknowledged number has not changed for so long."""
+"""A turret repeats unacknowledged messages when the acknowledged number has not changed for this time."""
 
 LONGEST_NAME = 300
 """Characters of a name that is read: of a turret, a timer, a uuid. Timers are counted by `names.timer_name`."""
@@ -87,7 +87,7 @@ LONGEST_HISTOGRAM = 300_000
 """Characters of a histogram: 9 bytes for each of its 23,552 counters take fewer as base64."""
 
 MOST_ERROR_TEXTS = 200
-"""Different error texts of one slice."""
+"""The maximum number of different error texts in one slice."""
 
 Results = Literal["slices", "raw"]
 
@@ -100,16 +100,16 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 ArrivalRate = Annotated[float, msgspec.Meta(ge=0, le=10_000_000)]
 """Transactions that start per second."""
 Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-"""A number that a peer measured, in seconds or cores. NaN, which is within no bounds, is refused like infinity."""
+"""A number that a peer measured, in seconds or cores. NaN is outside any bounds, so it is refused like infinity."""
 
 
 class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The run in a briefing. `starts_in` is in seconds from the sending of the order; negative after the start.
 
-    `run_time` is for how many seconds it fires; `stopped` stops it now (its results are still delivered). `context` is
-    passed to the transactions, like that of `set_transaction_context`. `rates` has the arrivals per second of each
-    turret by its uuid, in place of its own rate; a turret that is not in it starts none. Without it, each keeps its
-    own.
+    `run_time` is the time for which it fires, in seconds; `stopped` stops it now (its results are still delivered).
+    `context` is passed to the transactions, like that of `set_transaction_context`. `rates` has the arrivals per second
+    of each turret by its uuid, in place of its own rate; a turret that is not in it starts no transactions. Without
+    `rates`, each turret keeps its own rate.
     """
 
     id: str
@@ -121,7 +121,7 @@ class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     rates: dict[str, ArrivalRate] | None = None
 
     def rate_of(self, uuid: str) -> float | None:
-        """Return the rate that a turret is given, or None if it keeps its own."""
+        """Return the rate that the briefing sets for a turret, or None if the turret keeps its own."""
         return None if self.rates is None else self.rates.get(uuid, 0.0)
 
 
@@ -275,7 +275,7 @@ class Condition:
 
 
 FIRING = ("running", "runing")
-"""The conditions of a turret that fires: its status in lower case. Seed 004 spells the second one so."""
+"""The conditions of a turret that fires: its status in lower case. The second spelling is that of seed 004."""
 
 TERMINATED = ("aborted", "killed")
 """The conditions of a turret whose process ends. With any other condition, a turret can begin to fire."""
@@ -355,7 +355,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def total_count(self) -> int:
-        """Return how many transactions or parts of them are counted, with and without a duration."""
+        """Return the number of counted transactions or parts of them, with and without a duration."""
         return self.count + self.untimed
 
 
@@ -379,7 +379,7 @@ class _Incoming(Result, kw_only=True, gc=False):
     slices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-# Not strict: numbers may come as texts.
+# Not strict: numbers may be sent as texts.
 _INCOMING = msgspec.json.Decoder(_Incoming, strict=False)
 _STATUS = msgspec.json.Decoder(Status, strict=False)
 _SLICES = msgspec.json.Decoder(Slices, strict=False)
@@ -459,7 +459,7 @@ def decode_order(frame: bytes) -> tuple[str, Order]:
 def encode_order(order: Order) -> bytes:
     """Return the frame of an order to all turrets: the empty channel, a blank and JSON.
 
-    Turrets of OCT end with an error at an order with a channel.
+    An order with a channel makes turrets of OCT end with an error.
     """
     return b" " + _ENCODER.encode(order)
 

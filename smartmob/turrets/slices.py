@@ -38,7 +38,7 @@ _EXACT_BITS = 11
 """Values of so many bits are counted exactly: 2 * 10**3 needs 11 bits."""
 _HIGHEST_COUNTED = HIGHEST >> HIGHEST.bit_length() - _EXACT_BITS << HIGHEST.bit_length() - _EXACT_BITS
 _LONGEST_SECONDS = 1e9
-"""Longer durations count as this, so that sums of squares stay finite."""
+"""Longer durations count as this one, so that sums of squares stay finite."""
 _DOUBLE, _WORD = struct.Struct("=d"), struct.Struct("=Q")
 _DROPPED_BITS = 52 - (_EXACT_BITS - 1)
 """The bits of a float that are dropped: of its 52 bits (IEEE 754, binary64) without the implicit first one."""
@@ -120,7 +120,7 @@ class Distribution:
         self._prefixes.update([number >> _DROPPED_BITS for number in bits])
 
     def fail(self, error: str, times: int = 1, kind: ErrorKind = NO_KIND) -> None:
-        """Count an error by its text, and by its kind where two kinds have the same text."""
+        """Count an error by its text, and by its kind if two kinds have the same text."""
         if kind is not NO_KIND and self.kinds.setdefault(error, kind) != kind:
             error = f"{error[:_LONGEST_BEFORE_KIND]} ({kind.kind} {kind.code}".rstrip() + ")"
             self.kinds[error] = kind
@@ -264,7 +264,7 @@ def write_histogram(counts: Mapping[int, int]) -> str:
         found[place] = found.get(place, 0) + count
     for place in sorted(found):
         if place - last > 1:
-            _append(counters, 2 * (place - last - 1) - 1)  # so many zeros, as a negative number in ZigZag
+            _append(counters, 2 * (place - last - 1) - 1)  # the number of zeros, as a negative number in ZigZag
         _append(counters, 2 * found[place])
         last = place
     head = _INNER.pack(_INNER_COOKIE | _WORD_SIZE, len(counters), 0, DIGITS, LOWEST, HIGHEST) + _RATIO

@@ -220,7 +220,7 @@ def _kind(target: Path, follow: bool) -> str | None:
 
 
 def _mode(target: Path) -> int:
-    """Return the mode of a file whose content comes without one: its own, or that of a file which programs create."""
+    """Return the mode of a file whose content comes without one: its own, or the mode of files that programs create."""
     try:
         about = target.lstat().st_mode
     except OSError:
@@ -251,7 +251,7 @@ def _open(folder: int, target: Path, name: str | None, *, sole: bool) -> Partial
 async def _receive_checked(
     call: CallContext, writer: Writer, missing: int | None, sha256: str | None, target: Path
 ) -> tuple[int, OSError | None]:
-    """Write what the client sends; return its size, and the error if the content is not what was sent."""
+    """Write the client's bytes; return their size, and an error if the content differs from the one that was sent."""
     if missing is None:
         size, trailer = await _receive_open(call, writer)
     else:
@@ -290,10 +290,10 @@ async def _receive_trailer(call: CallContext, trailer: bytes) -> bytes:
 
 
 async def _receive_open(call: CallContext, writer: Writer) -> tuple[int, bytes]:
-    """Write all that the client sends but the last 32 bytes; return the size of what was written, and these bytes.
+    """Write all bytes of the client except the last 32; return the size of the written content, and these 32 bytes.
 
-    Pieces are held until 32 bytes have come after them, and are passed on whole: a copy of each would cost a quarter of
-    the time of a transfer.
+    Pieces are held until 32 bytes have arrived after them, and are passed on whole: a copy of each would cost a quarter
+    of the time of a transfer.
     """
     size, held, held_size = 0, deque[bytes](), 0
     try:

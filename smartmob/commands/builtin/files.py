@@ -153,7 +153,7 @@ def _open_to_write(target: Path, append: bool) -> int:
     try:
         return _create(target, append)
     except FileExistsError:
-        pass  # also a link to nothing
+        pass  # or a broken link
     try:
         descriptor = os.open(target, _WRITE | (os.O_APPEND if append else os.O_TRUNC), mode_of(0o666))
     except OSError as error:

@@ -29,7 +29,7 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=10_000_000)]
 
 
 def _check(arguments: Mapping[str, Any]) -> None:
-    """Raise InvalidInput for values that no program can get: NUL, half characters, names that are none."""
+    """Raise InvalidInput for values that cannot be passed to a program: NUL, half characters, invalid names."""
     cmd = arguments["cmd"]
     for word in cmd if isinstance(cmd, list) else [cmd]:
         variables.check_text(word, "cmd", "a command")

@@ -1,8 +1,8 @@
 """Decodes the pickles of conplyent's clients without an unpickler. No I/O.
 
-The decoder builds plain values and stand-ins for two classes, and imports nothing. It knows those opcodes that Python 3
-writes for a message of plain values in the protocols 2 to 5, and no others. Opcodes, their arguments and the stack
-machine are defined in PEP 307 (protocol 2), PEP 3154 (protocol 4), PEP 574 (protocol 5), and in the comments of
+The decoder builds plain values and stand-ins for two classes, and imports nothing. It knows only the opcodes that
+Python 3 writes for a message of plain values in the protocols 2 to 5. Opcodes, their arguments and the stack machine
+are defined in PEP 307 (protocol 2), PEP 3154 (protocol 4), PEP 574 (protocol 5), and in the comments of
 Lib/pickletools.py, which is the only source for protocol 3.
 
 The cost is linear in the length of a message, whatever it contains: keys of dictionaries are texts, items of sets are
@@ -27,7 +27,7 @@ MOST_VALUES_COUNT = 50_000
 """The most values that a message may have, and the most that it may copy into sets."""
 _LONGEST_INTEGER_BYTES = 32
 _LARGEST_SET_ITEM = 2**60
-"""Bound of numbers in sets. CPython hashes an int modulo 2**61 - 1, so larger ones could all have one hash."""
+"""The limit of numbers in sets. CPython hashes an int modulo 2**61 - 1, so larger ones could all have one hash."""
 _LONGEST_NAME_CHARACTERS = 120
 _NEWEST_PROTOCOL_VERSION = 5
 _SMALL_COPIES_BYTES = 4096
@@ -139,7 +139,7 @@ class Decoder:
     # -- arguments of opcodes -----------------------------------------------------------------------------------
 
     def _take(self, size: int) -> bytes:
-        """Return the next bytes; raises InvalidPickle when the message or its frame ends before."""
+        """Return the next bytes; raises InvalidPickle when the message or its frame ends too early."""
         start, end = self._position, self._position + size
         if end > (self._frame_end or len(self._data)):
             raise InvalidPickle("the message is cut off, or a length in it is wrong")
@@ -305,11 +305,11 @@ class Decoder:
             raise InvalidPickle(f"the message calls {named.name} in another way than a conplyent client")
 
     def _bytes_of(self, named: _Global, arguments: tuple[Any, ...]) -> bytes:
-        """Return the bytes that a call makes: from bytes, or in protocol 2 from a text in Latin-1."""
+        """Return the bytes that a call creates: from bytes, or in protocol 2 from a text in Latin-1."""
         if not arguments:
             return b""
         source = arguments[0]
-        # A number as the argument is refused: bytearray(n) takes n bytes of memory.
+        # A number as the argument is refused: bytearray(n) allocates n bytes of memory.
         if type(source) is bytes and len(arguments) == 1 and named is _BYTEARRAY:
             self._count_copied(len(source))
             return source
@@ -361,7 +361,7 @@ def _fill_set(target: set[Any], items: list[Any]) -> set[Any]:
 _PROTO = b"\x80"
 _STOP = b"."[0]
 
-# The names behind the opcodes are those of pickletools, where each is described.
+# The names after the opcodes are those of pickletools, where each is described.
 _HANDLERS: dict[int, Callable[[Decoder], object]] = {
     ord(code): handle
     for code, handle in {

@@ -1,7 +1,7 @@
-"""The gateway for clients of conplyent: many at once, each with its own working directory, on a port of its own.
+"""The gateway for clients of conplyent: many at once, each with its own working directory, on a separate port.
 
-A client that connects again is where it was, since the directory of conplyent's server stays. The wire has neither
-authentication nor encryption, so the port is closed by default.
+A client that reconnects is in its former directory, because the directory of conplyent's server is kept. The wire has
+neither authentication nor encryption, so the port is closed by default.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _GREETING_SECONDS = 30.0
 """Seconds in which a client must have completed the handshake of ZMTP."""
 _MOST_CONNECTIONS = 1_000
 _MOST_WAITING_COUNT = 1_000
-"""Requests of one client that wait until reading from it is paused; it is resumed at half of them."""
+"""The number of waiting requests at which reading from a client is paused; it is resumed at half of it."""
 _WRITE_BUFFER_BYTES = 1024 * 1024
-"""Bytes that wait to be written until commands must wait for the client."""
+"""The number of bytes waiting to be written at which commands must wait for the client."""
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _STREAM_COMMANDS = ("get", "put")
 """Commands that are not offered, because this wire has no messages for streams of bytes."""
 _OUTPUT_COMMANDS = ("exec", "attach")
-"""Commands that send the output of a job, and take the option `partial` of this wire."""
+"""Commands that send the output of a job, and accept the option `partial` of this wire."""
 
 
 class ConplyentGateway:
@@ -115,7 +115,7 @@ class ConplyentGateway:
 class _Peer(asyncio.Protocol):
     """One client. Its commands are started in the order of their arrival, as by conplyent's server.
 
-    A command that is no job must end before the next one is started; jobs run side by side.
+    A command that is not a job must end before the next one is started; jobs run side by side.
     """
 
     def __init__(self, gateway: ConplyentGateway) -> None:
@@ -190,7 +190,7 @@ class _Peer(asyncio.Protocol):
         except InvalidPickle as error:
             log.warning("conplyent.refused", client=self._client, reason=str(error))
             if isinstance(error, UnsupportedValue):
-                # An honest client passed a value that is not accepted; it waits for an answer.
+                # An honest client has passed a value that is not accepted, and waits for an answer.
                 self._enqueue(error)
             else:
                 self.transport.abort()
@@ -250,8 +250,8 @@ class _Peer(asyncio.Protocol):
 class _ConplyentSink:
     """Sends the answer to one command. `next_may_start` is set when the client's next command may start.
 
-    With `partial`, which the client asks for by an argument of this name, a line without its end, as a prompt, is sent
-    within 0.1 seconds, and the rest of it in a further message. Without it only whole lines are sent.
+    With `partial`, which the client requests by an argument of this name, a line without its end, such as a prompt, is
+    sent within 0.1 seconds, and the rest of it in a further message. Without it only whole lines are sent.
     """
 
     def __init__(self, peer: _Peer, item: CommandRequest | Exception) -> None:

@@ -1,6 +1,6 @@
 """The pickles of conplyent's wire: read without an unpickler, and written. No I/O.
 
-A pickle is a program, so none is ever run: the `decoder` builds the value, and then its types, depth and size are
+A pickle is a program, so it is never run: the `decoder` builds the value, and then its types, depth and size are
 checked.
 """
 
@@ -25,12 +25,12 @@ DEEPEST_LEVELS = 32
 _LONGEST_INTEGER_BITS = 256
 _SMALL_MESSAGE_BYTES = 4096
 """Bytes of texts that even the shortest message may have when it is written out."""
-_LONGEST_REPLY_BYTES = 1 << 40  # replies are not bounded here, only checked for their types
+_LONGEST_REPLY_BYTES = 1 << 40  # the size of replies is not limited here; only their types are checked
 _LONGEST_EXCEPTION_BYTES = 1 << 20
 
-# The values of MSGType (conplyent 0.2.17, `conplyent/_msg.py`): 1-tuples, but for SYNC.
+# The values of MSGType (conplyent 0.2.17, `conplyent/_msg.py`): 1-tuples, except SYNC.
 _TUPLE_NUMBERS = frozenset(range(5))
-_SYNC = 5  # no tuple
+_SYNC = 5  # not a tuple
 
 
 def decode(data: bytes) -> tuple[Any, bool, dict[str, Any]]:
@@ -94,7 +94,7 @@ def exception(error: BaseException) -> BaseException:
 
 
 class _Checker:
-    """Counts the values and bytes of a value as a tree: a value that is shared counts wherever it is used.
+    """Counts the values and bytes of a value as a tree: a shared value counts at each place where it is used.
 
     A few bytes can build a list that contains another one twice, and so on: it is small in memory, but walking or
     printing it takes exponential time.
@@ -132,7 +132,7 @@ _TAIL = b"ub."  # SETITEMS, BUILD, STOP
 
 
 def _head(number: int, *, tuple_value: bool, request: bool) -> bytes:
-    """Return the beginning of a message up to its fields: PROTO, then MSG.__new__, then its state but for `_kwargs`.
+    """Return the beginning of a message up to its fields: PROTO, then MSG.__new__, then its state except `_kwargs`.
 
     It uses no memo slots, so that those of the fields, which a pickler has numbered from 0 on, stay valid.
     """

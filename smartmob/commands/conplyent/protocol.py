@@ -1,6 +1,6 @@
 """The messages of conplyent's wire, in the form that keeps its client alive. No I/O.
 
-The rules were observed on the client of release 0.2.17: request ids begin at 1 (0 makes it throw its queue away),
+The rules were observed on the client of release 0.2.17: request ids begin at 1 (0 makes the client discard its queue),
 details are never None (which would end its listener), and errors are built-in exceptions (it can import no others).
 """
 
@@ -16,13 +16,13 @@ from smartmob.commands.conplyent import pickles
 from smartmob.commands.conplyent.decoder import InvalidPickle
 from smartmob.commands.conplyent.zmtp import frame
 
-# The values of MSGType (conplyent 0.2.17, `conplyent/_msg.py`): 1-tuples, but for SYNC.
+# The values of MSGType (conplyent 0.2.17, `conplyent/_msg.py`): 1-tuples, except SYNC.
 ACKNOWLEDGE = (0,)
 HEARTBEAT = (1,)
 COMMAND = (2,)
 DETAILS = (3,)
 COMPLETE = (4,)
-SYNC = 5  # the type of a message, no tuple
+SYNC = 5  # the type of a message, not a tuple
 
 _LONGEST_LINE_CHARACTERS = 1024 * 1024
 """A longer line is sent in parts, so that memory stays bounded."""
@@ -30,7 +30,7 @@ _LONGEST_ECHO_CHARACTERS = 2_000
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """A request whether the server is alive."""
+    """A request that checks whether the server is alive."""
 
 
 class Sync(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ def sync(names: list[str]) -> bytes:
 
 
 def echo(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Return the first detail of each command, which conplyent's client drops. Long arguments are cut off."""
+    """Return the first detail of each command, which conplyent's client drops. Long arguments are cut."""
     parts = [name]
     for arguments in (args, kwargs):
         large = sum(len(value) for value in _texts(arguments)) > _LONGEST_ECHO_CHARACTERS
@@ -114,7 +114,7 @@ class AnswerEncoder:
         return b"".join(frames)
 
     def rest(self) -> bytes:
-        """Return the frame of what has come of a line without its line end, nothing if there is none."""
+        """Return the frame of an incomplete line, or empty bytes if there is none."""
         text, self._rest = self._rest, ""
         return self._detail(text) if text else b""
 

@@ -1,7 +1,7 @@
 """ZMTP 3.0, the wire protocol of ZeroMQ, for the server's side of PAIR sockets with the mechanism NULL. No I/O.
 
 Sections in this module are those of ZeroMQ RFC 23, https://rfc.zeromq.org/spec/23/ ("23/ZMTP"). libzmq's own PAIR
-socket serves one peer only and leaves every other one waiting, so this module serves the clients of many machines.
+socket serves only one peer and leaves all others waiting, so this module serves the clients of many machines.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Wire:
         return messages
 
     def _greet(self) -> bool:
-        """Return whether the greeting is complete. Raises WireError at its first wrong byte."""
+        """Return whether the greeting is complete. Raises WireError at the first wrong byte."""
         held = self._held
         if held[:1] != b"\xff"[: len(held)] or (len(held) >= 10 and held[9] & 1 == 0):
             raise WireError("this is not ZeroMQ")

@@ -24,7 +24,7 @@ _NAMES: dict[int, Literal["stderr"] | None] = {STDOUT: None, STDERR: "stderr"}
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A line of an answer: first the number of the call, then the messages and the output, at last the outcome.
+    """A line of an answer: first the number of the call, then the messages and the output, finally the outcome.
 
     Output is in `text` where it is UTF-8 and in `base64` where it is not; `offset` is the offset of its first byte.
     `stream` is "stderr" for standard error where the command was called with `apart`.
@@ -56,7 +56,7 @@ class LineSink:
         self._added, self._taken = asyncio.Event(), asyncio.Event()
         self._done = False
         self._decoders = {stream: codecs.getincrementaldecoder("utf-8")() for stream in (STDOUT, STDERR)}
-        self._ends = {STDOUT: 0, STDERR: 0}  # offsets behind the newest bytes of each stream
+        self._ends = {STDOUT: 0, STDERR: 0}  # offsets after the newest bytes of each stream
 
     def acknowledge(self, number: int, job: bool) -> None:
         self._add(Line(number=number, job=job))

@@ -35,7 +35,8 @@ class TimelineQuery(msgspec.Struct, frozen=True):
     """A time span, by default the last hour, and the largest number of points in a curve.
 
     Times are seconds since 1970, or ISO 8601 with an offset. `machines` are the names of those whose curves, programs
-    and jobs are included, separated by commas; without it the curves of all, and what was on the service's own machine.
+    and jobs are included, separated by commas; without it, the curves of all machines, and the programs and jobs of the
+    service's own machine.
     """
 
     start: str = msgspec.field(default="", name="from")
@@ -45,7 +46,7 @@ class TimelineQuery(msgspec.Struct, frozen=True):
 
 
 class RecentQuery(msgspec.Struct, frozen=True):
-    """The run up to which the values are listed, and what was measured."""
+    """The run up to which the values are listed, and the measured resource."""
 
     run: str
     resource: Resource = "total_time"

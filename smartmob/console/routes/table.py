@@ -36,7 +36,7 @@ _PAGE_QUERIES = {
     "/console/load-comparison": LoadComparisonPageQuery,
     "/console/search": SearchQuery,
 }
-"""The query arguments of pages, which mostly the scripts of the pages read."""
+"""The query arguments of pages, which are mostly read by the scripts of the pages."""
 
 
 def table(

@@ -42,7 +42,7 @@ class TestsPageQuery(msgspec.Struct, frozen=True):
 
 
 class LoadComparisonPageQuery(msgspec.Struct, frozen=True):
-    """The ids of the load tests to compare, separated by commas; the first one is what the others are compared with."""
+    """The ids of the load tests to compare, separated by commas; the others are compared with the first one."""
 
     runs: str = ""
 
@@ -56,7 +56,7 @@ class ItemPageQuery(msgspec.Struct, frozen=True):
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
-    """The text to look for."""
+    """The text to search for."""
 
     q: str = ""
 
@@ -154,7 +154,7 @@ class PageHandlers:
         return self._page("job", "Machines", f"Job {int(text)} on {node}", id=int(text), node=node)
 
     async def _node(self, name: str, missing: NotFound | None = None) -> None:
-        """Raise NotFound, or the error `missing`, unless there is a node or another service of this name."""
+        """Raise NotFound, or the error `missing`, unless a node or another service has this name."""
         try:
             if name.startswith(SERVICE_PREFIX):
                 await self._services.nodes.other_service(name)
@@ -173,7 +173,7 @@ class PageHandlers:
         raise NotFound(f"there is no page {request.path[:200]}")
 
     def or_missing(self, handler: Handler) -> Handler:
-        """Return a handler that answers a browser with a page if what it asks for does not exist."""
+        """Return a handler that answers a browser with a page if the requested item does not exist."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             try:

@@ -68,7 +68,7 @@ class EchoRoute:
 
     @property
     def connections(self) -> int:
-        """Return how many clients are connected."""
+        """Return the number of connected clients."""
         return len(self._open)
 
     async def echo(self, request: web.Request) -> web.StreamResponse:

@@ -147,7 +147,7 @@ class Monitor:
 
 
 def _processors() -> Processors:
-    """Return the processors; what psutil cannot read on this platform is unknown."""
+    """Return the processors; values that psutil cannot read on this platform are unknown."""
     frequency: Any = None
     with suppress(OSError, NotImplementedError, psutil.Error, ValueError):
         frequency = psutil.cpu_freq()  # None on some platforms

@@ -142,7 +142,7 @@ def _refusal(status: int, text: str) -> web.StreamResponse:
 
 
 class Reporting:
-    """Handlers of the routes below /client. `registration` None means: open unless the service has a token."""
+    """Handlers of the routes below /client. With `registration` None, it is open unless the service has a token."""
 
     def __init__(
         self, service: HostsService, bodies: BodyReader, tokens: TokenAuthenticator, registration: bool | None
@@ -240,11 +240,11 @@ def _sample(body: bytes) -> model.SampleData:
     """Return the sample in a JSON body, read as Python's `json` reads it (NaN is allowed). Raises InvalidInput."""
     json_depth.check(body)
     if b"\\u0000" in body:
-        decode(_SAMPLE, body)  # refuses it
+        decode(_SAMPLE, body)  # decoding refuses it
     try:
         return model.read_sample(json.loads(body.decode().removeprefix("\ufeff")))
     except InvalidInput:
-        decode(_SAMPLE, body)  # names the field by its path
+        decode(_SAMPLE, body)  # the error names the field by its path
         raise
     except (ValueError, RecursionError) as error:
         decode(_SAMPLE, body)
@@ -265,7 +265,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def _as_json(body: bytes) -> bytes:
-    """Return the fields of a form as JSON; a body that is JSON is returned as it is."""
+    """Return the fields of a form as JSON; a body that is JSON is returned unchanged."""
     return msgspec.json.encode(form(body)) if _is_form(body) and body.strip() else body
 
 

@@ -1,7 +1,7 @@
-"""The limits and the use of the container that this program runs in, from cgroups of version 1 and 2.
+"""The limits and the use of the container in which this program runs, from cgroups of version 1 and 2.
 
-Outside a container there is none: a limit of a systemd unit is not one of the machine. Inside, the figures of memory
-are those that `docker stats` shows: the inactive page cache does not count as used.
+Outside a container no limits are returned: a limit of a systemd unit is not a limit of the machine. Inside, the figures
+of memory are those that `docker stats` shows: the inactive page cache does not count as used.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _cpuset(roots: Roots) -> tuple[int, ...] | None:
 
 
 def _ranges(text: str) -> tuple[int, ...]:
-    """Return the numbers of a list such as `0-2,5` (cpuset(7)); none when it is not one."""
+    """Return the numbers of a list such as `0-2,5` (cpuset(7)); or no numbers if it is not such a list."""
     numbers: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -125,7 +125,7 @@ def _ranges(text: str) -> tuple[int, ...]:
 
 
 def _folders(roots: Roots, version: int, controller: str, name: str) -> Iterator[Path]:
-    """Yield the folders with the file `name` that say something about this container, the innermost first.
+    """Yield the folders with the file `name` that apply to this container, the innermost first.
 
     In a cgroup namespace the mount shows the container's own cgroup at its top. The root cgroup of a machine has no
     limits of version 2, and unlimited ones of version 1. Without a namespace the path in /proc/self/cgroup leads to the

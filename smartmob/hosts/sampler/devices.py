@@ -1,8 +1,9 @@
 """The disks and network interfaces whose traffic is counted, and the rates of that traffic.
 
-By default each byte counts once: disks are whole physical disks, without partitions, loop devices and what is stacked
-on other disks (dm, md, bcache); interfaces are physical ones, with a bond in place of its slaves, and without loopback,
-bridges, veth, VLANs and tunnels. In a container, where no interface is physical, they are those that are left.
+By default each byte counts once: disks are whole physical disks, without partitions, loop devices and devices that are
+stacked on other disks (dm, md, bcache). Interfaces are physical ones, with a bond in place of its slaves, and without
+loopback, bridges, veth, VLANs and tunnels. In a container, where no interface is physical, the remaining interfaces
+count.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ _PATIENCE_SECONDS = 2.0
 """Seconds that the check of a folder may take; a network mount can hang."""
 _LOOPBACK_FLAG = 0x8  # IFF_LOOPBACK of netdevice(7)
 _NO_DISK = re.compile(r"(loop|ram|zram|dm-|md|sr|fd|nbd|zd|bcache|drbd)\d+\w*")
-"""Disks that do not count by default where /sys does not say what they are."""
+"""Disks that do not count by default if /sys does not show what they are."""
 _NO_INTERFACE = re.compile(
     r"(lo\d*|loopback.*|(br-|docker|veth|virbr|vnet|cni|flannel|cali|tun|tap|utun|wg|dummy|ifb|bridge|awdl|llw|gif|stf)"
     r"[\w-]*)",
     re.IGNORECASE,
 )
-"""Interfaces that do not count by default where /sys does not say what they are."""
+"""Interfaces that do not count by default if /sys does not show what they are."""
 _VIRTUAL_TYPES = {"bridge", "vlan", "vxlan", "gre", "gretap", "wireguard", "macvlan", "ipvlan", "macvtap", "vti"}
-"""Types of interfaces (DEVTYPE in their uevent) whose traffic passes another interface, too."""
+"""Types of interfaces (DEVTYPE in their uevent) whose traffic also passes another interface."""
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """A choice of what to measure: names or patterns of disks and of interfaces, and folders on file systems.
+    """A choice of what to measure: names or patterns of disks and of interfaces, and the folders of file systems.
 
     An empty tuple means the default.
     """
@@ -95,14 +96,14 @@ def wrong_choice(chosen: Choice, roots: Roots) -> tuple[str, str, str] | None:
         except Unreadable as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 return "disk", name, "there is no such folder; name one on the file system to be measured, or a disk"
-            # One that hangs or cannot be entered now may be read later; until then it is stale.
+            # A folder that hangs or cannot be entered now may be readable later; until then its figures are stale.
     return None
 
 
 class Traffic:
     """The rates of the chosen devices together. `read` returns the counters of all devices.
 
-    A device that was not there before begins at its first counters; counters that went backwards began again at zero.
+    A new device begins at its first counters; counters that went backwards were restarted at zero.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class Traffic:
         self._read_at = time.monotonic()
         try:
             self._before = read()
-        except Exception:  # the first reading says why
+        except Exception:  # the first reading reports the reason
             self._before = {}
 
     def rates(self) -> tuple[float, float]:
@@ -211,7 +212,7 @@ def default_interfaces(there: list[str], roots: Roots) -> list[str]:
 
 
 def _counted_master(folder: Path, name: str) -> str | None:
-    """Return the bond or team that an interface belongs to; None for ports of bridges and of routing domains (VRF)."""
+    """Return the bond or team to which an interface belongs; None for ports of bridges and of routing domains (VRF)."""
     master = link_name(folder / name / "master")
     if master is None or not (folder / master).is_dir() or master == "ovs-system":
         return None

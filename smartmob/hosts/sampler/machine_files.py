@@ -1,4 +1,4 @@
-"""Reads the small files in which the kernel shows the machine: /proc, /sys and the marks of containers."""
+"""Reads the small files in which the kernel describes the machine: /proc, /sys and the marks of containers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def text_of(path: Path) -> str | None:
 
 
 def number_of(path: Path) -> int | None:
-    """Return the whole number in a small file, or None when it cannot be read or is none."""
+    """Return the whole number in a small file, or None if it cannot be read or is not a number."""
     try:
         return int(text_of(path) or "")
     except ValueError:
@@ -40,7 +40,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def link_name(path: Path) -> str | None:
-    """Return the last name of the target of a symbolic link, or None when this is none."""
+    """Return the last name of the target of a symbolic link, or None if it is not a link."""
     try:
         return path.readlink().name
     except OSError:

@@ -1,7 +1,7 @@
 """A reading of the machine that may fail or hang, such as `statvfs` of a network mount whose server is gone.
 
-Each reading runs in a thread of its own, at most one at a time, and is waited for only so long: it cannot be cancelled,
-and must hold up neither the other readings nor the end of the program.
+Each reading runs in a thread of its own, at most one at a time, and is waited for only for a limited time: it cannot be
+cancelled, and must delay neither the other readings nor the end of the program.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _FAST_SECONDS = 0.2
-"""A reading that takes longer is not waited for the next time; its result is taken when it is there."""
+"""A reading that takes longer is not waited for the next time; its result is used when it is available."""
 _OLDEST_SECONDS = 5.0
 """Seconds for which the result of a reading that was not waited for can be used."""
 
@@ -47,8 +47,8 @@ class _Call(Generic[T]):
 class Probe(Generic[T]):
     """Reads with `function`. Use `begin` and then `take`, so that several probes read at the same time.
 
-    With `reads_ahead`, the next reading of one that is slow begins at once. It is not for rates, which are averages
-    since the reading before.
+    With `reads_ahead`, the next reading of a slow probe begins at once. It is not for rates, which are averages since
+    the reading before.
     """
 
     def __init__(self, function: Callable[[], T], *, reads_ahead: bool = False) -> None:
@@ -81,7 +81,7 @@ class Probe(Generic[T]):
             self._is_slow = True
             raise Unreadable(f"no answer for {time.monotonic() - call.started:.0f} s")
         self._is_slow = self._reads_ahead and call.ended - call.started > _FAST_SECONDS
-        # The next reading of a slow one begins now, so that it may be there the next time.
+        # The next reading of a slow probe begins now, so that its result may be available the next time.
         self._call = None
         if self._is_slow:
             self._start()

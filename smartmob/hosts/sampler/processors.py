@@ -1,4 +1,4 @@
-"""The load of the processors: of the machine, or of the container that this program runs in."""
+"""The load of the processors: of the machine, or of the container in which this program runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from smartmob.hosts.sampler.probe import Unreadable
 
 
 class ProcessorLoads:
-    """Reads loads, which are averages since the last reading; the first one is since the construction."""
+    """Reads loads, which are averages since the last reading; the first one covers the time since the construction."""
 
     def __init__(self, roots: Roots) -> None:
         self._roots = roots
@@ -27,7 +27,7 @@ class ProcessorLoads:
             self._times = psutil.cpu_times(percpu=True)
             self._loads = [0.0] * len(self._times)
             self._container_load()
-        except Exception:  # the first reading says why
+        except Exception:  # the first reading reports the reason
             self._times = []
 
     def read(self) -> tuple[float, list[float]]:
@@ -47,7 +47,7 @@ class ProcessorLoads:
         return container, cores if numbers is None else [cores[number] for number in numbers if number < len(cores)]
 
     def _container_load(self) -> float | None:
-        """Return the load of the container in percent of what it may use, or None without a limit."""
+        """Return the load of the container in percent of its limit, or None without a limit."""
         self.limit = cgroups.processor_limit(self._roots, len(self._times))
         if self.limit is None:
             self._used = None

@@ -20,9 +20,9 @@ log = get_logger()
 SECOND = 1.0
 """Seconds between two snapshots without subscriptions."""
 _SHORTEST_SECONDS = 0.01
-"""Seconds that a snapshot may come before it is due."""
+"""Seconds by which a snapshot may be read before it is due."""
 _STALE_SECONDS = 10.0
-"""Seconds after which the newest snapshot is not the present load any more."""
+"""Seconds after which the newest snapshot no longer counts as the present load."""
 
 
 class Sampler:
@@ -72,7 +72,7 @@ class Sampler:
     def subscribe(self, on_snapshot: Callable[[Snapshot, float], None]) -> None:
         """Call `on_snapshot` with each snapshot and the event loop time.
 
-        Subscribers come after the sampler: they tell it how often it must read.
+        Subscribers are built after the sampler, and set how often it must read.
         """
         self._subscribers.append(on_snapshot)
 
@@ -85,7 +85,7 @@ class Sampler:
 
     async def read(self) -> Snapshot:
         """Read a snapshot now."""
-        # In a thread: it waits for the probes, of which one may hang.
+        # In a thread: it waits for the probes, and one of them may hang.
         snapshot = self.newest = await asyncio.to_thread(self._reader.read, clock.epoch())
         self._read_at = time.monotonic()
         self._log_changes(snapshot)

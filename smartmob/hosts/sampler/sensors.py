@@ -1,4 +1,4 @@
-"""The temperatures of the machine. Each sensor is read on its own: one that fails leaves the others as they are."""
+"""The temperatures of the machine. Each sensor is read separately, so one that fails does not affect the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INPUT = re.compile(r"temp\d+_input")
 
 
 class _Sensor(msgspec.Struct, frozen=True):
-    """A sensor: its chip and label, the device that tells it from others with the same ones, and its file."""
+    """A sensor: its chip and label, the device that distinguishes it from others with the same names, and its file."""
 
     name: str
     device: str
@@ -29,8 +29,8 @@ class _Sensor(msgspec.Struct, frozen=True):
 def temperatures(roots: Roots) -> tuple[dict[str, float], dict[str, str]]:
     """Return the temperatures in degrees Celsius by sensor, and for each sensor that cannot be read the reason.
 
-    A sensor is called after its chip and its label, such as `nvme Composite`; where several have the same name, each
-    also has its device, such as `nvme Composite (nvme1)`.
+    A sensor is called after its chip and its label, such as `nvme Composite`; if several have the same name, the device
+    is added, such as `nvme Composite (nvme1)`.
     """
     hwmon = roots.sysfs / "class" / "hwmon"
     zones = roots.sysfs / "class" / "thermal"

@@ -1,7 +1,7 @@
-"""Reads snapshots of the machine that this program runs on.
+"""Reads snapshots of the machine on which this program runs.
 
-The service uses it for its own machine, and the reporting agent on other machines. Each source of figures is read by a
-probe of its own; the figures of one that fails or hangs are stale, and the others are as always.
+The service uses it for its own machine, and the reporting agent on other machines. Each source of figures is read by
+its own probe. If one fails or hangs, its figures are stale, and the others are not affected.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from smartmob.hosts.sampler.processors import ProcessorLoads
 _PATIENCE_SECONDS = 2.0
 """Seconds that a snapshot waits for a source that was fast before."""
 _FORGET_SECONDS = 3600.0
-"""Seconds after which a temperature that cannot be read any more is not mentioned any more."""
+"""Seconds after which an unreadable temperature is no longer mentioned."""
 ROOT_FOLDER = "/"
 _FILE_SYSTEMS = "file systems"
 """The key of the results that has the file systems that could be read."""
@@ -102,7 +102,7 @@ class SnapshotReader:
         return msgspec.structs.replace(snapshot, stale=stale, container=self._container())
 
     def _results(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return the result of each source that could be read, and the reason of each other one."""
+        """Return the result of each source that could be read, and for each other source the reason."""
         probes: dict[str, Probe[Any]] = {
             **self._probes,
             **{f"{STORAGE} {name}": p for name, p in self._folders.items()},
@@ -198,7 +198,7 @@ class _FolderUsage:
         device = os.stat(self._folder).st_dev
         is_mounted = os.path.ismount(self._folder)
         if self._was_mounted and not is_mounted:
-            # What is seen now is the file system below.
+            # The folder now shows the underlying file system.
             raise Unreadable(f"{self._folder} is not mounted any more")
         self._was_mounted = is_mounted
         usage = psutil.disk_usage(self._folder)
@@ -210,6 +210,6 @@ def _total(parts: list[Storage]) -> Storage:
     if len(parts) == 1:
         return parts[0]
     used, free = sum(part.used for part in parts), sum(part.free for part in parts)
-    # As `df`: without the blocks that are reserved for the administrator.
+    # As with `df`: without the blocks that are reserved for the administrator.
     percent = round(100 * used / (used + free), 1) if used + free else 0.0
     return Storage(sum(part.total for part in parts), percent, used, free)

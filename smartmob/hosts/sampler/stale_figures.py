@@ -12,7 +12,7 @@ _QUIET_SECONDS = 600.0
 
 
 def stale_text(snapshot: Snapshot) -> str:
-    """Return in one line which figures are stale, for how long and why; an empty text when none is.
+    """Return in one line which figures are stale, for how long and why; an empty text without any.
 
     Sensors that never had a value are left out: many machines have one.
     """

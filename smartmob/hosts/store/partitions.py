@@ -63,7 +63,7 @@ class Partitions:
         """Create the partitions needed soon and drop those that end before `before`; return the names of both."""
 
         async def keep(connection: Connection) -> tuple[list[str], list[str]]:
-            # Most of the time there is nothing to do, which needs no lock to be seen.
+            # Usually nothing needs to be done, and no lock is needed to find that out.
             if not any(_due(series, await self._there(connection, series), now, before)):
                 return [], []
             async with connection.transaction():

@@ -102,7 +102,7 @@ class HostsWriter:
     async def roll_up(self, lag: float) -> int:
         """Update the minutes of samples that arrived until `lag` seconds ago; return how many minutes changed.
 
-        A row lock lets one of several services on a database do it at a time.
+        With a row lock, only one of several services on a database does this at a time.
         """
 
         async def step(connection: Connection, width: timedelta) -> tuple[int, bool]:

@@ -17,7 +17,7 @@ _UNRECORDED = frozenset(
 )
 """Commands that change nothing and read no content of a file, or belong to a job that is recorded."""
 _LONGEST_BYTES = 1024 * 1024
-"""Bytes of a message that is read here; the beginning of a longer one is not looked at."""
+"""Bytes of a message that is read here; longer messages are not read at all."""
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ def words(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
 
 
 def read(text: str) -> tuple[str, str] | None:
-    """Return the name and the words of the call in a message of the WebSocket, or None if none is to be recorded."""
+    """Return the name and words of the call in a WebSocket message, or None if no call is to be recorded."""
     if '"call"' not in text[:_LONGEST_BYTES]:
         return None
     if len(text) > _LONGEST_BYTES:

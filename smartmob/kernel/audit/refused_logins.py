@@ -7,7 +7,7 @@ from collections import OrderedDict
 WINDOW_SECONDS = 3_600.0
 """The time in which the refused logins of an address are counted together."""
 MOST_RECORDED = 100
-"""The most that are recorded in such a time, of all addresses."""
+"""The most refused logins of all addresses that are recorded within `WINDOW_SECONDS`."""
 _MOST_ADDRESSES = 4_096
 """Addresses that are counted; the one that began first is forgotten first."""
 
@@ -21,7 +21,7 @@ class RefusedLogins:
         self._recorded = 0
 
     def count(self, address: str, now: float) -> int | None:
-        """Count one; return how many the address has now if it is to be recorded: the first, 10th, 100th and so on."""
+        """Count a refused login; return the count of the address if it is to be recorded (1, 10, 100, …), else None."""
         began, before = self._counts.get(address, (now, 0))
         if now - began >= WINDOW_SECONDS:
             began, before = now, 0

@@ -38,7 +38,7 @@ _RENEWALS = "/renew-process/"
 
 
 class AuditService:
-    """Records events with a writer. When the writer is full or the database is away for long, events are lost."""
+    """Records events with a writer. Events are lost while the writer is full or the database stays unavailable."""
 
     def __init__(self, store: AuditStore, writer: GroupCommitWriter[AuditEvent], keep_days: float) -> None:
         self._store = store
@@ -70,7 +70,7 @@ class AuditService:
         self._record(who, called.node, called.name, called.words, called.client, called.outcome)
 
     def record_refusal(self, refused: CredentialRefused) -> None:
-        """Record that a credential was refused, unless its address, or all, have had enough records."""
+        """Record that a credential was refused, unless the limit of its address or of all addresses is reached."""
         count = self._refused_logins.count(refused.client, self._seconds())
         if count is not None:
             many = f", number {count} of this address within an hour" if count > 1 else ""
@@ -118,7 +118,7 @@ class AuditService:
 
 
 def _path_of(location: str) -> str:
-    """Return the path of the address of something new."""
+    """Return the path of the header Location of a new resource."""
     try:
         return urlsplit(location).path
     except ValueError:

@@ -112,7 +112,7 @@ class AttemptLimit:
     async def check(self, credential: Credential, check: Callable[[], Awaitable[T]]) -> T:
         """Return the result of `check`, as `check_now`, for checks that take time.
 
-        An address has no more checks active than it has attempts left; the others wait.
+        An address has at most as many running checks as it has attempts left; further checks wait.
         """
         address, digest = _network(credential.client), self._digest(credential)
         entry = await self._begin(address, digest, credential)

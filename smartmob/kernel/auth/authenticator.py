@@ -40,7 +40,7 @@ OWNER = Principal(None, CONTROL)
 
 
 def check_bind(host: str, token: str | None, insecure: bool) -> None:
-    """Raise StartupError, with ways to go on, for a service that other machines can reach without a token."""
+    """Raise StartupError, with possible solutions, for a service that other machines can reach without a token."""
     if token is not None or insecure or is_loopback(host):
         return
     raise StartupError(
@@ -279,7 +279,7 @@ class HostRules:
 
 
 def _split(netloc: str) -> tuple[str, str] | None:
-    """Return host and port of `netloc`, in lower case and without brackets, or None if it is not valid."""
+    """Return the host (in lower case, without brackets) and the port of `netloc`, or None if it is not valid."""
     match = _NETLOC.fullmatch(netloc.strip().lower())
     if match is None:
         return None

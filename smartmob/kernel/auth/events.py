@@ -24,7 +24,7 @@ class Credential:
 
 
 class CredentialRefused(msgspec.Struct, frozen=True):
-    """A credential of a client was refused for the first time, of which kind, at which path; not the secret itself.
+    """A credential of a client was refused for the first time. The event has its kind and the path, not the secret.
 
     Repeated ones are not published. `client` is empty if it has no address.
     """

@@ -1,4 +1,4 @@
-"""The authorization of requests that a service passes on to a node: a secret of the link, and the role of the client.
+"""The authorisation of requests that a service passes on to a node: a secret of the link, and the role of the client.
 
 The service has checked the client's token, which the node does not know. The header is
 `Authorization: Node SECRET ROLE`.
@@ -28,19 +28,19 @@ def authorization(secret: str, principal: Principal) -> str:
 
 
 def service_secret(token: str, service: str) -> str:
-    """Return the secret with which a service of this id is used by others that were started with the same token."""
+    """Return the secret with which other services that have the same token may use the service of this id."""
     return hmac.new(token.encode(), f"service {service}".encode(), hashlib.sha256).hexdigest()
 
 
 class NodeAccess:
-    """The secrets for requests that others pass on: of the present link of this node, and of this service; or None."""
+    """The secrets that authorise passed-on requests: of the node's present link, and of this service; or None."""
 
     def __init__(self) -> None:
         self._secret: str | None = None
         self._of_service: str | None = None
 
     def set_secret(self, secret: str | None) -> None:
-        """Accept this secret of a link only, or with None no secret."""
+        """Accept only this secret of a link; None accepts no secret."""
         self._secret = secret
 
     def set_service_secret(self, secret: str) -> None:

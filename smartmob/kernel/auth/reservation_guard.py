@@ -37,14 +37,14 @@ _HARMLESS_CALLS = frozenset(
         *("ps", "resize", "send_input", "user_name", "kill", "signal", "rdfile", "get"),
     )
 )
-"""Commands that read, or belong to a job that runs already: others may still end theirs."""
+"""Commands that only read, or that belong to a running job: other clients may still end their own jobs."""
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """A reserved machine: a node, or `OWN`. `token` is the name of the token that reserved it, or None.
 
-    `holder` is the name that the client gave. It is in force until before `until`. By its `id` the holder goes on to
-    use the machine, so only the answer to the holder contains it.
+    `holder` is the name that the client gave. It is in force until before `until`. The holder uses the machine by this
+    `id`, so only the answer to the holder contains the id.
     """
 
     id: UUID
@@ -57,7 +57,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_mine(self) -> bool:
-        """Return whether the client of the present request holds it."""
+        """Return whether the client of the present request holds the reservation."""
         principal = PRINCIPAL.get()
         by_token = principal is not None and principal.token is not None and principal.token == self.token
         return by_token or RESERVATION.get() == str(self.id)
@@ -74,13 +74,13 @@ class ReservationGuard:
     """Refuses new work for machines that others have reserved."""
 
     def __init__(self, routes: Mapping[web.AbstractRoute, Route] | None = None) -> None:
-        """`routes` has our route of each of aiohttp's; they may be added later."""
+        """`routes` maps each route of aiohttp to our own route; it may be filled later."""
         self._by_node: dict[str, Reservation] = {}
         self._routes = {} if routes is None else routes
         self._starting: list[tuple[str, re.Pattern[str]]] = []
 
     def replace(self, reservations: Iterable[Reservation]) -> None:
-        """Take these reservations instead of the ones before."""
+        """Replace all reservations by these."""
         self._by_node = {each.node: each for each in reservations}
 
     def find(self, node: str = OWN) -> Reservation | None:
@@ -95,7 +95,7 @@ class ReservationGuard:
             raise Conflict(f"{found}; `smartmob reserve` waits for it with --wait")
 
     def check_call(self, name: str, node: str = OWN) -> None:
-        """Raise Conflict for the call of a command that works, if another client has reserved the machine."""
+        """Raise Conflict for a call that starts work, if another client has reserved the machine."""
         if name not in _HARMLESS_CALLS:
             self.check(node)
 

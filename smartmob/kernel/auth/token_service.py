@@ -29,11 +29,11 @@ class TokenService:
         self._revision = 0
 
     async def load(self) -> None:
-        """Read the tokens from the store and hand them to the authenticator."""
+        """Read the tokens from the store and pass them to the authenticator."""
         while True:
             revision = self._revision
             found = await self._store.tokens()
-            # Tokens that were read before a change here are read again: they may contain a revoked token.
+            # Read the tokens again if one was changed meanwhile: the list may contain a revoked token.
             if revision == self._revision:
                 self._tokens.set_stored(found)
                 return
@@ -86,7 +86,7 @@ class TokenService:
         ]
 
     async def run_refresh(self) -> None:
-        """Read the tokens again and again, because other services on the same database change them."""
+        """Read the tokens at regular intervals, because other services on the same database change them."""
         while True:
             await asyncio.sleep(_REFRESH_SECONDS)
             try:

@@ -31,11 +31,11 @@ class UnauthenticatedConnection:
         self.close = close
         self.timer: asyncio.TimerHandle | None = None
         self.seconds_left: float | None = None
-        """The rest of its time while the timer is stopped; None before the timer was started first."""
+        """The seconds until its deadline while the timer is stopped; None before the first start of the timer."""
 
 
 class UnauthenticatedConnections:
-    """Counts unauthenticated connections. At a limit the oldest one is closed, so that a new client gets its chance."""
+    """Counts unauthenticated connections. When a limit is reached, the oldest connection is closed for the new one."""
 
     def __init__(self, seconds: float, total: int, by_address: int) -> None:
         self._seconds = seconds
@@ -56,7 +56,7 @@ class UnauthenticatedConnections:
         return connection
 
     def start_timer(self, connection: UnauthenticatedConnection) -> None:
-        """Count a connection again and let the rest of its time run."""
+        """Count a connection again and start its timer with the time that is left."""
         if connection in self._all:
             return
         same_network = self._by_network.setdefault(connection.network, OrderedDict())
@@ -66,12 +66,12 @@ class UnauthenticatedConnections:
             self._close(next(iter(self._all)))
         self._all[connection] = None
         self._by_network.setdefault(connection.network, same_network)[connection] = None
-        # Time that the connection has used before is not granted again.
+        # The connection gets only the time that it has left.
         seconds = self._seconds if connection.seconds_left is None else connection.seconds_left
         connection.timer = asyncio.get_running_loop().call_later(seconds, self._close, connection)
 
     def remove(self, connection: UnauthenticatedConnection) -> None:
-        """Stop the timer of a connection and count it no more: its client is authenticated, being checked, or gone."""
+        """Stop the timer of a connection and its count: its client is authenticated, being checked, or gone."""
         if connection not in self._all:
             return
         del self._all[connection]

@@ -17,7 +17,7 @@ from smartmob.kernel.db.migrations import Migration
 from smartmob.kernel.db.placement import LOCAL, REFERENCE, Placement, Sharded, groups
 
 DEFAULT_SHARDS = 32
-"""Shards of each group of tables: the number that Citus takes by itself (`citus.shard_count`)."""
+"""Shards of each group of tables: the default of Citus (`citus.shard_count`)."""
 
 _INSTALLED = "SELECT extversion FROM pg_extension WHERE extname = 'citus'"
 _WORKERS = "SELECT count(*) FROM pg_dist_node WHERE shouldhaveshards AND isactive AND noderole = 'primary'"
@@ -47,7 +47,7 @@ _SEQUENTIAL = "SET LOCAL citus.multi_shard_modify_mode TO 'sequential'"
 
 
 class Step(msgspec.Struct, frozen=True):
-    """The distribution of one table; `bytes` are to be moved, and the table is closed to writers meanwhile."""
+    """The distribution of one table; `bytes` is the size of the data to move; writers of the table wait meanwhile."""
 
     table: str
     placement: Placement
@@ -106,10 +106,10 @@ def one_line() -> Iterator[None]:
 
 
 async def set_visibility(connection: Connection) -> None:
-    """Let catalogs show shards in new connections to the database, which must be owned by the role.
+    """Let catalogs show shards in new connections to the database, which the role must own.
 
-    Citus hides them by a function that it calls for each row of pg_class: with it the driver takes seconds to look up
-    a type.
+    Citus hides them with a function that it calls for each row of pg_class, which makes a type look-up of the driver
+    take seconds.
     """
     await connection.execute(await connection.fetchval(_SHOW_SHARDS))
 
@@ -128,7 +128,7 @@ async def plan(connection: Connection, placements: Mapping[str, Placement]) -> l
     sizes = {row["name"]: row["bytes"] for row in await connection.fetch(_BYTES, wanted)}
     steps = [Step(name, REFERENCE, None, sizes[name]) for name in sizes if placements[name] is REFERENCE]
     for tables in groups(placements).values():
-        # All tables of a group follow the one that has been distributed first.
+        # All tables of a group are colocated with the one that was distributed first.
         first = next((table for table in tables if table in done), tables[0])
         for table in (first, *(table for table in tables if table != first)):
             if table in sizes:
@@ -138,7 +138,7 @@ async def plan(connection: Connection, placements: Mapping[str, Placement]) -> l
 
 
 async def distribute(connection: Connection, step: Step, shards: int, *, online: bool = True) -> None:
-    """Distribute one table with its rows and partitions; with `online` while it is written to, if Citus can."""
+    """Distribute one table with its rows and partitions; with `online`, writers go on if Citus can do that."""
     table = step.table
     if not isinstance(step.placement, Sharded):
         await connection.execute("SELECT create_reference_table($1::text::regclass)", table)
@@ -146,14 +146,15 @@ async def distribute(connection: Connection, step: Step, shards: int, *, online:
         call = f"SELECT create_distributed_table($1::text::regclass, $2, {_colocation(step, shards)})"
         await connection.execute(call, table, step.placement.column)
     if step.bytes:
-        # The rows that were moved still lie in the table on the coordinator, hidden.
+        # The table on the coordinator still has hidden copies of the moved rows.
         await connection.execute("SELECT truncate_local_data_after_distributing_table($1::text::regclass)", table)
 
 
 async def _distribute_online(connection: Connection, step: Step, shards: int) -> bool:
     """Distribute a table while it is written to; return False if Citus cannot.
 
-    It cannot with partitions, without a key or logical replication, or where the server forbids its output plugin.
+    Citus cannot do this for a table with partitions or without a key, without logical replication, or where the server
+    forbids its output plugin.
     """
     assert isinstance(step.placement, Sharded)
     call = f"SELECT create_distributed_table_concurrently($1::text::regclass, $2, {_colocation(step, shards)})"
@@ -162,14 +163,14 @@ async def _distribute_online(connection: Connection, step: Step, shards: int) ->
     except (
         asyncpg.FeatureNotSupportedError,
         asyncpg.ObjectNotInPrerequisiteStateError,
-        asyncpg.InternalServerError,  # the code with which errors of other connections of the cluster arrive
+        asyncpg.InternalServerError,  # the code of errors that come from other connections of the cluster
     ):
         return False
     return True
 
 
 def _colocation(step: Step, shards: int) -> str:
-    """Return the arguments that put a table beside the others of its group, or begin a group."""
+    """Return the arguments that colocate a table with the others of its group, or begin a new group."""
     if step.colocated_with is None:
         return f"colocate_with => 'none', shard_count => {shards}"
     return f"colocate_with => '{step.colocated_with}'"
@@ -182,9 +183,9 @@ class Distributor:
         self._placements = placements
 
     async def begin(self, connection: Connection) -> bool:
-        """Prepare a transaction that changes tables: one connection to each node sees what was changed before.
+        """Prepare a transaction that changes tables: each node gets one connection, which sees earlier changes.
 
-        Returns whether there is Citus, which takes changes of distributed tables only as single statements.
+        Returns whether the database has Citus, which accepts changes of distributed tables only as single statements.
         """
         if await version(connection) is None:
             return False
@@ -197,7 +198,7 @@ class Distributor:
             await self.distribute_all(connection, await shards(connection))
 
     async def distribute_all(self, connection: Connection, shards: int) -> None:
-        """Distribute all tables that are there, in the caller's transaction."""
+        """Distribute all existing tables, in the caller's transaction."""
         for step in await plan(connection, self._placements):
             await distribute(connection, step, shards, online=False)
 
@@ -218,7 +219,7 @@ async def moves(connection: Connection) -> list[Move]:
 
 
 async def start_rebalance(connection: Connection, *, block_writes: bool) -> None:
-    """Let the rebalancer work in the background of the server, unless it does already."""
+    """Start the rebalancer in the background of the server, unless it is running."""
     state, _ = await _rebalancer(connection)
     if state not in _RUNNING:
         # Results of load tests have no key, for which Citus refuses `auto`.

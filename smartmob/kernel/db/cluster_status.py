@@ -1,4 +1,4 @@
-"""The nodes of a distributed database, and how its shards are spread over them; read from the catalogs of Citus."""
+"""The nodes of a distributed database, and how its shards are spread over them, from the catalogs of Citus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEFT JOIN citus_shards AS s ON s.nodename = n.nodename AND s.nodeport = n.nodepo
 WHERE n.noderole = 'primary'
 GROUP BY n.groupid, n.nodename, n.nodeport, n.isactive ORDER BY n.groupid
 """
-# The same range of hashes of all tables of a group is one unit, which the rebalancer moves as a whole.
+# The shards of a group's tables with the same range of hashes are one unit, which the rebalancer moves as a whole.
 _UNITS = """
 SELECT coalesce(i.inhparent, s.table_name)::regclass::text AS name, coalesce(p.shardminvalue, '') AS range,
        max(s.colocation_id) AS colocation, sum(s.shard_size)::bigint AS bytes
@@ -39,7 +39,7 @@ class Node(msgspec.Struct, frozen=True):
 
 
 class ShardGroup(msgspec.Struct, frozen=True):
-    """The tables that share their shards. `skew` is the bytes of the largest shard over the mean: 1 is even."""
+    """The tables that share their shards. `skew` is the size of the largest shard divided by the mean; 1 is even."""
 
     name: str
     tables: list[str]
@@ -51,7 +51,7 @@ class ShardGroup(msgspec.Struct, frozen=True):
 class ClusterStatus(msgspec.Struct, frozen=True):
     """The state of a distributed database. `waiting` are tables that are not distributed yet.
 
-    `table_bytes` are those of the distributed tables, by name, each copy counted.
+    `table_bytes` has the bytes of each distributed table, by name, with all copies counted.
     """
 
     citus: str
@@ -62,7 +62,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
 
     @property
     def bytes(self) -> int:
-        """Return the bytes of all distributed tables, each copy counted."""
+        """Return the bytes of all distributed tables, with all copies counted."""
         return sum(node.bytes for node in self.nodes)
 
 

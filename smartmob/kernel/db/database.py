@@ -75,7 +75,7 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 def is_duplicate(error: BaseException) -> bool:
-    """Return whether a row with the same key is stored already; a node of Citus says it with a code of its own."""
+    """Return whether a row with the same key is stored already; a node of Citus has its own code for it."""
     of_node = isinstance(error, asyncpg.InternalServerError) and "duplicate key value" in str(error)
     return of_node or isinstance(error, asyncpg.UniqueViolationError)
 
@@ -93,17 +93,17 @@ class Database(Reading):
 
     @property
     def reader(self) -> Reading:
-        """Return what reads from the replica, if there is one, in requests that allow it."""
+        """Return the reader, which uses the replica, if there is one, in requests that allow it."""
         if self.replica is None:
             return self
         return ReplicaReading(self, self.replica, self._settings.query_timeout)
 
     def replica_reads(self) -> ReplicaReads | None:
-        """Return what decides which requests may be answered from the replica, or None without one."""
+        """Return the rules on which requests may be answered from the replica, or None without a replica."""
         return None if self.replica is None else ReplicaReads(self._settings.read_lag)
 
     async def note(self) -> str | None:
-        """Return why the replica is not read, if there is one, for the health of the service."""
+        """Return why the replica is not read, for the health of the service; None if it is read or does not exist."""
         return None if self.replica is None else await self.replica.note()
 
     @property
@@ -121,7 +121,7 @@ class Database(Reading):
 
     @property
     def pool_size(self) -> int:
-        """Return the most connections that the pool has."""
+        """Return the maximum number of connections in the pool."""
         return self._settings.pool_size
 
     @property
@@ -238,7 +238,7 @@ class Database(Reading):
             return await connection.fetchrow(query)
 
     async def execute_at_once(self, query: str, *arguments: object, seconds: float = 1.0) -> None:
-        """Execute a `query` within `seconds`, without retries; raises Unavailable if the server does not do that."""
+        """Execute a `query` within `seconds`, without retries; raises Unavailable if that fails."""
         try:
             async with self._acquire_for(seconds) as connection:
                 await connection.execute(query, *arguments)
@@ -284,15 +284,15 @@ class Database(Reading):
 
 
 async def _keep_session(_: Connection) -> None:
-    """Leave the session of a returned connection as it is: to reset it would take as long as a short query.
+    """Leave the session of a returned connection as it is; a reset would take as long as a short query.
 
-    asyncpg ends a transaction that is still open before this. Nothing else may be left behind on a connection of the
-    pool: a lock is released where it is taken, and a setting belongs on a connection of its own (`Database.connect`).
+    asyncpg has already ended a transaction that was still open. The user of a connection of the pool must leave nothing
+    else behind: it releases its locks, and changes settings only on a connection of its own (`Database.connect`).
     """
 
 
 def unavailable(error: BaseException, *, uncertain: bool = False) -> Unavailable:
-    """Return the exception that says that the database is not available because of `error`.
+    """Return the exception for a database that is not available because of `error`.
 
     `uncertain` means that a commit was sent and no answer came, so that the rows may be stored.
     """

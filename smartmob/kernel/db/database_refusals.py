@@ -1,4 +1,4 @@
-"""The reasons for which a database cannot be used as it is set up, each in one line that says what to do."""
+"""The reasons why a database cannot be used with its present setup, each in one line that says what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENCODINGS = ("UTF8", "SQL_ASCII")
 """Encodings in which each text can be stored; SQL_ASCII stores the bytes of UTF-8 as they come."""
 
 _PASSING_TLS_ERRORS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
-"""Errors of TLS that a connection which was cut off raises."""
+"""TLS errors that are raised when a connection is cut."""
 
 _PLACE = re.compile(r"^\[[^]]*\] ?| \([^()]*\.c:\d+\)$")
 """The place in the source of OpenSSL, in the message of an error."""
@@ -43,7 +43,7 @@ def check_files(url: str) -> None:
 
 
 def names_several_servers(url: str) -> bool:
-    """Return whether a database URL has several hosts and does not say which of them it wants: the one for writing."""
+    """Return whether a database URL has several hosts, but does not ask for the one that can be written."""
     try:
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))

@@ -32,7 +32,7 @@ SET LOCAL lock_timeout = 0;
 SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL transaction_isolation = 'read committed'
 """
-"""Lets a transaction take its time, and see what others have done meanwhile, also for a role with other defaults."""
+"""Removes the time limits of a transaction and lets it see the commits of others, whatever the role's defaults are."""
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     room text NOT NULL,
@@ -60,7 +60,7 @@ class Migration(msgspec.Struct, frozen=True):
 
     @property
     def statements(self) -> list[str]:
-        """Return the statements of the file without comments; no text in a migration has two hyphens or a semicolon."""
+        """Return the statements of the file without comments; no string in it has two hyphens or a semicolon."""
         statements = _COMMENT.sub("", self.sql).split(";")
         return [statement.strip() for statement in statements if statement.strip()]
 
@@ -86,10 +86,10 @@ def _collect(feature: str, package: str) -> tuple[Migration, ...]:
 
 
 class Follower(Protocol):
-    """Puts the tables that a migration makes where they belong, in the migration's transaction."""
+    """Distributes the tables that a migration makes, in the migration's transaction."""
 
     async def begin(self, connection: Connection) -> bool:
-        """Prepare the transaction; return whether each statement must be sent alone, as to Citus."""
+        """Prepare the transaction; return whether each statement must be sent alone, as Citus demands."""
 
     async def follow(self, connection: Connection) -> None:
         """Place the tables that are new."""
@@ -122,11 +122,11 @@ async def apply(
 ) -> int:
     """Apply the missing migrations, each in its own transaction; return their number.
 
-    Of services that start together one applies all; with `pooled`, for a connection on which each transaction may be of
-    another session, they share them. Raises DatabaseError when an applied migration was edited, or the database is
-    newer than this program.
+    When services start together, one of them applies all. With `pooled` (each transaction may be in another session of
+    the server) they share the work. Raises DatabaseError when an applied migration was edited, or the database is newer
+    than this program.
     """
-    # Most services start on a database that is up to date, which needs no lock to be seen.
+    # Most services start on a database that is up to date, and no lock is needed to find that out.
     known = await applied(connection)
     if known and not _missing(migrations, known):
         check(migrations, known)

@@ -39,7 +39,7 @@ def groups(placements: Mapping[str, Placement]) -> dict[str, list[str]]:
 
 
 def distributed(placements: Mapping[str, Placement]) -> Iterator[str]:
-    """Yield the tables that are not local: first the reference tables, which the others are joined with."""
+    """Yield the tables that are not local: first the reference tables, because the others are joined with them."""
     yield from (table for table, placement in placements.items() if placement is REFERENCE)
     for tables in groups(placements).values():
         yield from tables

@@ -47,7 +47,7 @@ class Reading(ABC):
 
 
 class ReplicaReading(Reading):
-    """Reads from the replica in requests that allow it, as long as it can be read; `database` answers all others."""
+    """Reads from the replica in requests that allow it, while it can be read; otherwise from `database`."""
 
     def __init__(self, database: Database, replica: Replica, query_timeout: float) -> None:
         self._database = database
@@ -55,7 +55,7 @@ class ReplicaReading(Reading):
         self._query_timeout = query_timeout
 
     async def run(self, operation: Callable[[Connection], Awaitable[T]]) -> T:
-        """Call `operation` with a connection to the replica; if that fails, to the database itself."""
+        """Call `operation` with a connection to the replica; if that fails, with one to the database itself."""
         if await self._allowed():
             try:
                 async with asyncio.timeout(self._query_timeout), self._replica.acquire(self._query_timeout) as found:
@@ -74,7 +74,7 @@ class ReplicaReading(Reading):
             yield connection
 
     async def _from_replica(self, stack: AsyncExitStack, seconds: float) -> Connection | None:
-        """Return a connection to the replica that answers, or None; `stack` gives it back."""
+        """Return a connection to the replica that answers, or None; `stack` returns it to the pool."""
         if not await self._allowed():
             return None
         try:
@@ -90,11 +90,11 @@ class ReplicaReading(Reading):
         return replica_reads.ALLOWED.get() and await self._replica.usable()
 
     def _heed(self, error: Exception) -> None:
-        """Raise an error that the database itself would raise, too; note one that the replica alone has."""
+        """Raise an error that the database itself would raise, too; record one that only the replica has."""
         from smartmob.kernel.db.database import is_unavailable
 
         if not is_unavailable(error):
             raise error
-        # Changes that arrive cancel queries of a replica; it is still there.
+        # Replayed changes may cancel a query on a replica, which itself still works.
         if not isinstance(error, asyncpg.TransactionRollbackError | TimeoutError):
             self._replica.failed(one_line(error))

@@ -20,7 +20,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 log = get_logger()
 
 _CHECK_SECONDS = 1.0
-"""Time for which the result of a check holds, and longest time of one."""
+"""Seconds for which the result of a check is valid, and the longest duration of a check."""
 _KEPT_POSITIONS = 600
 _POSITION = """
 SELECT (SELECT system_identifier FROM pg_control_system()) AS system, current_database()::text AS name,
@@ -38,14 +38,14 @@ class _Primary(Protocol):
 class ReplayDelay:
     """Computes how long a replica is behind from positions in the write-ahead log of both servers.
 
-    The replica's own figures are no help: it takes itself for up to date while it is cut off.
+    The replica's own figures cannot be used: while it is disconnected, it considers itself up to date.
     """
 
     def __init__(self) -> None:
         self._written: deque[tuple[float, int]] = deque(maxlen=_KEPT_POSITIONS)
 
     def seconds(self, now: float, written: int, replayed: int) -> float | None:
-        """Return the seconds, or None if the replica lacks what was written before the first call."""
+        """Return the delay in seconds, or None if the replica lacks changes from before the first call."""
         self._written.append((now, written))
         # Only the newest position that has been replayed matters from now on.
         while len(self._written) > 1 and self._written[1][1] <= replayed:
@@ -55,7 +55,7 @@ class ReplayDelay:
 
 
 class ReplicaState(msgspec.Struct, frozen=True):
-    """The result of a check. `behind` is in seconds, if it is known; `problem` is why the replica is not read."""
+    """The result of a check. `behind` is the delay in seconds, if known; `problem` says why the replica is not read."""
 
     problem: str | None
     behind: float | None = None
@@ -64,7 +64,7 @@ class ReplicaState(msgspec.Struct, frozen=True):
 class Replica:
     """The connections to a replica. After `open` you must `close`.
 
-    It is not read while it does not answer, is behind for more than `most_behind` seconds, or is no replica.
+    It is not read while it does not answer, is more than `most_behind` seconds behind, or is not a replica.
     """
 
     def __init__(self, primary: _Primary, most_behind: float) -> None:
@@ -79,7 +79,7 @@ class Replica:
         self._checking: asyncio.Task[ReplicaState] | None = None
 
     async def open(self, url: str, **arguments: Any) -> None:
-        """Check the address and the replica, which may be away. Raises DatabaseError for an address with a mistake."""
+        """Check the address and the replica, which may be unavailable. Raises DatabaseError for an invalid address."""
         self._pool = await asyncpg.create_pool(url, min_size=0, **arguments)
         await self.check()
         if self._wrong_url:
@@ -94,7 +94,7 @@ class Replica:
             self._pool.terminate()
 
     async def usable(self) -> bool:
-        """Return whether the replica may be read now; one that was away is looked at in the background."""
+        """Return whether the replica may be read now; one that was unavailable is checked in the background."""
         if clock.steady() - self._checked > _CHECK_SECONDS:
             checking = self._start_check()
             if self._state is None or self._state.problem is None:
@@ -109,7 +109,7 @@ class Replica:
             yield connection
 
     async def check(self) -> ReplicaState:
-        """Look at the replica, and return its state."""
+        """Check the replica, and return its state."""
         return await self._start_check()
 
     async def note(self) -> str | None:
@@ -118,7 +118,7 @@ class Replica:
         return None if state.problem is None else f"the replica is not read: {state.problem}"
 
     def failed(self, problem: str) -> None:
-        """Read the replica no more until the next check, because a query has lost its connection."""
+        """Stop reading the replica until the next check, because a query has lost its connection."""
         self._set(ReplicaState(problem))
 
     def _start_check(self) -> asyncio.Task[ReplicaState]:
@@ -139,7 +139,7 @@ class Replica:
         return state
 
     async def _looked_at(self) -> ReplicaState:
-        # The database itself comes first: what it has written by now is what the replica is measured by.
+        # Ask the database itself first: the replica is compared with the position that it has written by now.
         primary = await self._primary.fetchrow_at_once(_POSITION, _CHECK_SECONDS)
         async with self.acquire(_CHECK_SECONDS) as connection:
             replica = await connection.fetchrow(_POSITION)

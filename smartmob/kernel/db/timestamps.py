@@ -1,7 +1,7 @@
 """The codec for `timestamptz`: every time that is read is an aware datetime in UTC; no stored value raises an error.
 
-asyncpg returns a time without a zone for `infinity` and `-infinity`, as which it also stores the first and the last
-moment that Python knows, and raises OverflowError for years before 1 and after 9999.
+asyncpg returns a time without a zone for `infinity` and `-infinity`, and raises OverflowError for years before 1 and
+after 9999. It stores the first and the last moment of Python as `-infinity` and `infinity`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # timestamps of PostgreSQL count microseconds from here
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # timestamps of PostgreSQL count microseconds from this moment
 FIRST = datetime.min.replace(tzinfo=UTC)
 """The first moment of Python, which is stored as `-infinity`."""
 LAST = datetime.max.replace(tzinfo=UTC)
@@ -35,7 +35,7 @@ def encode(moment: datetime) -> tuple[int]:
 
 
 def decode(value: tuple[int]) -> datetime:
-    """Return the time of some microseconds since 2000, limited to the years 1 to 9999."""
+    """Return the time of a number of microseconds since 2000, limited to the years 1 to 9999."""
     try:
         return _EPOCH + timedelta(microseconds=value[0])
     except OverflowError:

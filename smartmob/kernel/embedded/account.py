@@ -1,7 +1,7 @@
 """The system user that owns and runs the embedded PostgreSQL.
 
 PostgreSQL refuses to run as root, so a service that is started as root runs it as a system user without a shell and
-without a password. Any other service runs it as itself.
+without a password. Any other service runs it as its own user.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ class EmbeddedPostgres:
             running = (
                 process.name().startswith("postgres")
                 and process.status() != psutil.STATUS_ZOMBIE
-                # The id may belong to a server of another folder meanwhile.
+                # By now, the id may belong to a server of another folder.
                 and os.path.samefile(process.cwd(), self.home / "cluster")
             )
         except (OSError, ValueError, psutil.Error):
@@ -183,7 +183,7 @@ class EmbeddedPostgres:
         self._bin = binaries.find(account, folders=(self.home.parent, Path("/var/lib/smartmob")))
         self._folder = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         # A folder that the account cannot reach (below a folder of root with mode 0700), or whose path is too long for
-        # a socket, is addressed by its open descriptor. So no permission has to be widened.
+        # a socket, is addressed by its open descriptor, so no permission has to be widened.
         through_descriptor = f"/proc/self/fd/{self._folder}"
         long_name = self._has_long_name()
         if long_name or not self._reachable():
@@ -256,7 +256,7 @@ class EmbeddedPostgres:
             self._pg_ctl("reload")
 
     def _reap_earlier(self) -> None:
-        """Reap a server that has ended and is a child of this process, as it happens in process 1 of a container.
+        """Reap an ended server that is a child of this process, as in process 1 of a container.
 
         PostgreSQL takes such a zombie for a running server.
         """
@@ -265,7 +265,7 @@ class EmbeddedPostgres:
             if pid > 0:
                 os.waitpid(pid, os.WNOHANG)
         except (OSError, ValueError, OverflowError):
-            pass  # there is no such file, or the server is not a child of this process
+            pass  # the file does not exist, or the server is not a child of this process
 
     def _shut_down(self) -> None:
         with self._pg_ctl_lock:

@@ -1,6 +1,6 @@
 """The addresses to which the service sends no requests of its own: link-local ones and metadata services of clouds.
 
-They hold the secrets of the machine, and a client could make the service fetch them for it.
+Such addresses serve the secrets of the machine, and a client could make the service fetch these secrets.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def create_socket(address: tuple[Any, ...]) -> socket.socket:
 
 
 def is_forbidden(host: str) -> bool:
-    """Return whether an address is link-local or belongs to the metadata service of a cloud, which has secrets.
+    """Return whether an address is link-local or belongs to the metadata service of a cloud.
 
     The IPv4 addresses that are embedded in an IPv6 address are checked, too.
     """

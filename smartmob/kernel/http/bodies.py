@@ -77,7 +77,7 @@ class BodyReader:
         return self.limit if own is None else min(own, self.limit)
 
     async def _unpacked(self, request: web.Request, max_packed: int | None) -> AsyncIterator[bytes]:
-        """Yield the unpacked body; raises TooLarge if the packed one has more than `max_packed` bytes."""
+        """Yield the unpacked body; raises TooLarge if the packed body has more than `max_packed` bytes."""
         unpacker = unpacking.unpacker(request.headers.get(hdrs.CONTENT_ENCODING, ""))
         size = 0
         async for chunk in self._raw(request):
@@ -203,7 +203,7 @@ def query(request: web.Request, kind: type[T]) -> T:
 
 
 def parameter(request: web.Request, name: str) -> str:
-    """Return the part of the path called `name`; raises InvalidInput if it contains a NUL character."""
+    """Return the path parameter called `name`; raises InvalidInput if it contains a NUL character."""
     value = request.match_info[name]
     _refuse_nul(value, name)
     return value

@@ -29,7 +29,7 @@ class _Subscriber(Generic[T]):
 
 
 class Broadcast(Generic[T]):
-    """The subscribers of one source of values. It is false when there are none."""
+    """The subscribers of one source of values. Its truth value is False while it has no subscribers."""
 
     def __init__(self) -> None:
         self._subscribers: set[_Subscriber[T]] = set()
@@ -38,10 +38,7 @@ class Broadcast(Generic[T]):
         return len(self._subscribers)
 
     async def subscribe(self, first: T | None = None) -> AsyncIterator[T]:
-        """Yield `first`, if there is one, and then each published value that the subscriber is in time for.
-
-        Ends after `close`.
-        """
+        """Yield `first`, if there is one, and then each published value that is read before it is replaced."""
         subscriber = _Subscriber[T]()
         if first is not None:
             subscriber.publish(first)

@@ -21,16 +21,16 @@ from smartmob.kernel.http.ws_frames import FramePosition
 
 TURN_BYTES = 8 * 1024
 WEBSOCKET_TURN_BYTES = 4 * 1024
-"""Bytes of input after whose parsing others get a turn of the event loop; asyncio reads up to 256 KiB at once.
+"""Bytes of input that are parsed before other tasks get a turn of the event loop; asyncio reads up to 256 KiB at once.
 
 The smallest chunk of a body and the smallest frame of a WebSocket have six bytes. A chunk costs about 5 µs, and a ping
-with its answer 30 µs, so that a turn takes up to 20 ms. Input that is parsed quickly gets more than one part in a turn,
-and the payload of one large frame, which is only copied, is one part: in parts of 4 KiB, a file that was sent to the
-service cost it 1.7 times the processor time.
+with its answer 30 µs, so that a turn takes up to 20 ms. Input that is parsed quickly gets more than one part in a turn.
+The payload of one large frame, which is only copied, is one part: with parts of 4 KiB, receiving a file took 1.7 times
+the processor time.
 """
 _TURN_SECONDS = 0.0002
 _TURN_PARTS = 8
-"""Parts of input after which a turn ends, even if they took less than these seconds."""
+"""Parts of input after which a turn ends, even if they took less time than a turn may take."""
 MAX_FRAMING_BYTES = 24 * 1024
 """Bytes of framing that a chunked body may have besides one byte for each eight of its content (RFC 9112, section 7.1).
 
@@ -55,7 +55,7 @@ class Connection(web.RequestHandler):
         super().__init__(server, **options)
         self._gate = gate
         self._input = b""
-        """Received bytes that were not all parsed; while there are any the transport does not read."""
+        """Received bytes that are not fully parsed; the transport does not read while there are any."""
         self._input_offset = 0
         """The number of these bytes that were parsed."""
         self._frames = FramePosition()
@@ -63,9 +63,9 @@ class Connection(web.RequestHandler):
         self._body: StreamReader | None = None
         """The chunked body that is being measured."""
         self._body_start = 0
-        """Bytes of its content that had been parsed when the measurement began."""
+        """Bytes of the body's content that had been parsed when the measurement began."""
         self._received = 0
-        """Bytes that were received since then, framing included."""
+        """Bytes received since the measurement began, with the framing."""
         self._is_refused = False
         self._lost = asyncio.Event()
 
@@ -77,7 +77,7 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes, of many only the first ones now."""
+        """Parse received bytes; if there are many, parse only the first ones now."""
         if self._is_refused:
             return
         if not data:  # aiohttp continues with what its parser has kept
@@ -96,7 +96,7 @@ class Connection(web.RequestHandler):
             self._parse(data)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Read on after a pause. A body that has arrived with its head, as most have, was never paused."""
+        """Resume reading after a pause. A body that arrived together with its head, as most do, was never paused."""
         if self._reading_paused or self._buffer_paused or self._input:
             super().resume_reading(resume_parser)
 
@@ -114,7 +114,7 @@ class Connection(web.RequestHandler):
 
     @property
     def _part_bytes(self) -> int:
-        """Return how many bytes may be parsed without a turn for others."""
+        """Return how many bytes may be parsed before other tasks get a turn."""
         return max(WEBSOCKET_TURN_BYTES, self._frames.payload_left) if self._upgraded else TURN_BYTES
 
     def _drop_input(self) -> None:
@@ -153,7 +153,7 @@ class Connection(web.RequestHandler):
             self._turn = None
 
     def _is_within_plain_body(self, size: int) -> bool:
-        """Return whether so many bytes belong to a body of known length, which is only copied."""
+        """Return whether the next `size` bytes belong to a body of known length, which is only copied."""
         content = None if self._current_request is None else self._current_request.content
         if content is None or content.is_eof() or self._current_request is None:
             return False
@@ -177,7 +177,7 @@ class Connection(web.RequestHandler):
             self._refuse(content)
 
     def _refuse(self, content: StreamReader) -> None:
-        """Let reading the body fail, and drop all further input; the connection is closed after the answer."""
+        """Make reading the body fail, and drop all further input; the connection is closed after the answer."""
         self._is_refused = True
         self._drop_input()
         self._cancel_turn()
@@ -217,7 +217,7 @@ class Connection(web.RequestHandler):
             self.close()
         sent = await super().finish_response(request, resp, start_time)
         if self._input and not self._upgraded:
-            self._resume_transport_reading()  # a handshake was declined, and what waited for it is HTTP
+            self._resume_transport_reading()  # a handshake was declined, so the waiting input is HTTP
         if self._is_refused:
             await self._end_refused()
             return sent
@@ -241,7 +241,7 @@ class Connection(web.RequestHandler):
 
 
 def _has_faulty_framing(request: web.BaseRequest) -> bool:
-    """Return whether the end of a request is doubtful: HTTP/1.0 has no chunks, so proxies may read it otherwise.
+    """Return whether the end of a request is ambiguous: HTTP/1.0 has no chunks, so proxies may find another end.
 
     The connection is closed after the answer (RFC 9112, section 6.1), and what follows is never read as a request.
     """

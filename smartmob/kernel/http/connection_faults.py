@@ -1,4 +1,4 @@
-"""Reasons why a request of the service to another server failed, for people."""
+"""Texts for people that say why a request of the service to another server failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from smartmob.kernel.http.address_filter import ForbiddenAddress
 
 
 def connection_fault(error: Exception, server: str = "server", message: str = "answer") -> str | None:
-    """Return why there was no connection or why it ended; None if `error` says something else.
+    """Return why no connection was made or why it ended; None for any other kind of `error`.
 
     The texts contain no address. `server` and `message` are the words for the peer and for what it sends.
     """

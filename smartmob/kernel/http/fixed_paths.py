@@ -1,9 +1,8 @@
-"""A shorter way to the handlers of paths without parameters, which are a part of most requests of a busy service.
+"""A short cut to the handlers of paths without parameters, which get most requests of a busy service.
 
-aiohttp's router looks for each request at all beginnings of its path, describes what it found in a new object, and
-calls the handler by way of a middleware of its own that serves applications within applications. Here one look-up
-finds all of this, made once. It uses internals of aiohttp: tests/kernel/http/test_aiohttp_internals.py fails when they
-change.
+For each request, aiohttp's router tries all prefixes of the path, describes the result in a new object, and calls the
+handler through its own middleware for nested applications. Here one look-up finds all of this, made once. It uses
+internals of aiohttp: tests/kernel/http/test_aiohttp_internals.py fails when they change.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class FixedPaths:
 
 
 def _behind(app: web.Application, handler: Any) -> Handle:
-    """Return a handler behind the middlewares of an application, of which the first one is the outermost."""
+    """Return a handler wrapped in the middlewares of an application, the first one outermost."""
     for middleware in reversed(app.middlewares):
         handler = partial(middleware, handler=handler)
     found: Handle = handler

@@ -30,7 +30,7 @@ class ForwardedEntry(msgspec.Struct, frozen=True):
 def x_forwarded_entries(headers: CIMultiDictProxy[str]) -> Iterator[ForwardedEntry]:
     """Yield the entries of `X-Forwarded-For`, the last one first.
 
-    Schemes and hosts are at the same places of their own lists. A shorter list was replaced by a proxy: its first
+    Schemes and hosts stand at the same positions of their own lists. A shorter list was replaced by a proxy: its first
     value counts for all entries before it.
     """
     schemes, hosts = _values(headers, "X-Forwarded-Proto"), _values(headers, "X-Forwarded-Host")
@@ -41,7 +41,7 @@ def x_forwarded_entries(headers: CIMultiDictProxy[str]) -> Iterator[ForwardedEnt
 
 
 def _values(headers: CIMultiDictProxy[str], name: str) -> Iterator[str]:
-    """Yield the values of a list, the last one first; of a long line only the end is divided."""
+    """Yield the values of a list, the last one first; only the end of a long line is split."""
     lines = reversed(headers.getall(name, []))
     return chain.from_iterable(
         (value.strip() for value in reversed(line.rsplit(",", MAX_ENTRIES)) if value.strip()) for line in lines

@@ -1,8 +1,8 @@
 """The client behind a trusted reverse proxy: its address, its scheme and its Host, as the proxy's headers give them.
 
-Only headers of connections that come from a trusted proxy are read, and only those that this proxy is known to write:
-a proxy that writes `X-Forwarded-For` usually passes a client's own `Forwarded` on unchanged, and the other way round.
-A client can send such a header too, so the proxies' entries are at its end, and it is read from there.
+Only headers of connections that come from a trusted proxy are read, and only those that this proxy is known to write: a
+proxy that writes `X-Forwarded-For` usually passes a client's own `Forwarded` on unchanged, and the other way round. A
+client can send such a header too. The proxies add their entries at its end, so it is read from there.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from smartmob.kernel.http.forwarded_header import (
 
 X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 
-_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik gives those of WebSockets
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}  # Traefik sends the schemes of WebSockets
 
 
 class ForwardedClient(msgspec.Struct, frozen=True):
-    """The client of a request as trusted proxies describe it; None stands for what they do not tell."""
+    """The client of a request as trusted proxies describe it; a field that they do not state is None."""
 
     address: str
     scheme: str | None = None
@@ -47,7 +47,7 @@ class TrustedProxies:
         self._entries = forwarded_entries if header == FORWARDED else x_forwarded_entries
 
     def client(self, peer: str | None, headers: CIMultiDictProxy[str]) -> ForwardedClient | None:
-        """Return the client of a request that came from the address `peer`, or None if that is no trusted proxy."""
+        """Return the client of a request that came from the address `peer`, or None if that is not a trusted proxy."""
         if not self._networks or peer is None:
             return None
         address = address_of(peer)

@@ -103,7 +103,7 @@ _LONGEST_SHOWN_NAME = 100
 
 
 class Proxies(Protocol):
-    """The reverse proxies, or what else stands between a client and this process."""
+    """The reverse proxies or workers between a client and this process."""
 
     def client(self, peer: str | None, headers: CIMultiDictProxy[str]) -> ForwardedClient | None:
         """Return the client of a request that came from the address `peer`, or None if that is the client itself."""
@@ -118,15 +118,15 @@ def _not_audited(_: web.Request, __: Route, ___: web.StreamResponse) -> None:
 
 
 def trusted_proxies(settings: Settings) -> TrustedProxies:
-    """Return the reverse proxies that the settings name."""
+    """Return the reverse proxies that are named in the settings."""
     return TrustedProxies(settings.trusted_proxy, settings.proxy_header)
 
 
 class RequestGate(msgspec.Struct, frozen=True):
     """Decides whether a request reaches its handler, and answers it if not.
 
-    `public` holds the paths that need no token, `routes` our route of each of aiohttp's, and `proxies` the reverse
-    proxies that are believed. `replica_reads` are there if the database has a replica.
+    `public` holds the paths that need no token, `routes` maps each route of aiohttp to our own, and `proxies` are the
+    reverse proxies that are trusted. `replica_reads` is None unless the database has a replica.
     """
 
     tokens: TokenAuthenticator
@@ -143,7 +143,7 @@ class RequestGate(msgspec.Struct, frozen=True):
     def authorise(self, request: web.Request, forwarded_host: str | None = None) -> Principal | None:
         """Return the principal of the token that the request shows, or None if it needs no token.
 
-        `forwarded_host` is the Host of the client's own request if a trusted proxy tells it. Raises NotAllowed or
+        `forwarded_host` is the Host of the client's own request if a trusted proxy states it. Raises NotAllowed or
         NotAuthenticated.
         """
         headers = request.headers
@@ -172,7 +172,7 @@ class RequestGate(msgspec.Struct, frozen=True):
     def _check_role(self, request: web.Request, principal: Principal, is_websocket: bool) -> None:
         route = self.routes.get(request.match_info.route)
         if route is None and request.match_info.http_exception is not None:
-            return  # the router answers that there is no such route
+            return  # the router answers 404
         if route is None:
             raise NotAllowed(f"a token with the role {principal.role} may not use this")
         if principal.only_nodes and not route.of_nodes:
@@ -190,7 +190,7 @@ class RequestGate(msgspec.Struct, frozen=True):
         """Raise InvalidInput for the first query argument that the route does not have."""
         route = self.routes.get(request.match_info.route)
         if route is None or route.any_query:
-            return  # without a route, the router answers that there is none
+            return  # without a route, the router answers 404
         known = route.query_names
         for name in request.query:
             if name not in known:
@@ -256,7 +256,7 @@ class RequestGate(msgspec.Struct, frozen=True):
         return handle
 
     def reject(self, request: web.BaseRequest, error: Exception) -> JSONResponse:
-        """Return the answer to a request that reached no handler: it is not HTTP, or reading it failed."""
+        """Return the answer to a request that reached no handler, because it is not HTTP or could not be read."""
         request_id = self.new_request_id()
         REQUEST_ID.set(request_id)
         if isinstance(error, HttpProcessingError):
@@ -277,7 +277,7 @@ class RequestGate(msgspec.Struct, frozen=True):
 
 
 def _as_seen_by_proxy(request: web.Request, client: ForwardedClient) -> web.Request:
-    """Return the request with the address, the scheme and the Host that a trusted proxy has seen."""
+    """Return the request with the address, the scheme and the Host that a trusted proxy states."""
     return request.clone(
         remote=client.address,
         scheme=client.scheme or request.scheme,

@@ -31,7 +31,7 @@ def page(template: str, status: int = 200, **values: object) -> web.StreamRespon
 
 
 def missing(address: str) -> web.StreamResponse:
-    """Return the page of an address at which there is nothing."""
+    """Return the page for an unknown address."""
     return page("missing.html", status=404, address=address[:200])
 
 

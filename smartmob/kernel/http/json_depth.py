@@ -28,8 +28,8 @@ def check(data: bytes | str, where: str = "$") -> None:
 def is_too_deep(data: bytes | str) -> bool:
     """Return whether JSON has more than MAX_LEVELS levels, in time linear in its size.
 
-    `data` may hold several documents one after the other; the limit applies to each. For text that is not JSON the
-    result has no meaning.
+    `data` may hold several documents one after the other; the limit applies to each. The result is meaningless for text
+    that is not JSON.
     """
     if isinstance(data, str):
         if data.count("[") + data.count("{") <= MAX_LEVELS:

@@ -65,7 +65,7 @@ class JSONResponse(web.StreamResponse):
         return await self._prepare_fallback(request)
 
     def write_at_once(self, request: web.BaseRequest) -> bool:
-        """Write the whole answer and return True; return False where aiohttp has to write it, or it is written."""
+        """Write the whole answer and return True; return False if aiohttp has to write it, or it was written before."""
         transport = request.transport
         if (
             self._sent

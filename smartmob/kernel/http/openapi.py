@@ -80,7 +80,7 @@ def document(tables: Iterable[RouteTable], cookie: str = "smartmob_session") -> 
 
 
 class ListedOperation(msgspec.Struct, frozen=True):
-    """An operation in the list of a feature, with the paths and operations at which the same is done."""
+    """An operation in the list of a feature, with the other paths and methods of the same operation."""
 
     method: str
     path: str
@@ -89,7 +89,7 @@ class ListedOperation(msgspec.Struct, frozen=True):
 
 
 def groups(document: Mapping[str, Any]) -> dict[str, list[ListedOperation]]:
-    """Return the operations of a document by feature; one that several paths have is listed once."""
+    """Return the operations of a document by feature; an operation with several paths is listed once."""
     found: dict[str, dict[tuple[str, str], ListedOperation]] = {}
     for path, item in document["paths"].items():
         for method, operation in item.items():

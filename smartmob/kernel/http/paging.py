@@ -36,7 +36,7 @@ class Page(msgspec.Struct, frozen=True):
 
 def parse(text: str | None) -> int:
     """Return the page number that a client asks for; any text that is not a number means the first page."""
-    # int() accepts blanks, underscores and digits of other scripts too, which no client of this protocol sends.
+    # int() also accepts blanks, underscores and digits of other scripts; no client of this protocol sends them.
     digits = (text or "").removeprefix("-")
     return int(text or "") if digits.isascii() and digits.isdigit() and len(digits) < 19 else 1
 
@@ -56,7 +56,7 @@ def page(wanted: int, rows: int, size: int) -> Page:
 def links(path: str, query: Mapping[str, str], at: Page, always: bool) -> dict[str, Any]:
     """Return `prev_url`, `next_url` and `total_page`; the URLs keep the other arguments of the query.
 
-    With `always` a URL that does not exist is None, otherwise it is absent.
+    A URL that does not exist is None with `always`, and absent without it.
     """
     found: dict[str, Any] = {}
     for key, number in (("prev_url", at.previous), ("next_url", at.next)):

@@ -1,4 +1,4 @@
-"""The address of the machine that sent a request, as far as the connection tells it."""
+"""The address of the machine that sent a request, as far as it is known from the connection."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from aiohttp import hdrs, web
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _OF_PROXIES = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.VIA, "X-Real-IP")
-"""Headers that a proxy adds. The connection then comes from the proxy, and the headers can be forged."""
+"""Headers that a proxy adds. The connection of such a request comes from the proxy, and the headers can be forged."""
 _MOST_REMEMBERED = 1024
-"""Texts of addresses, most of which are those of machines that send a sample each second: to parse one takes 2 µs."""
+"""Parsed addresses that are remembered; most are of machines that send a sample each second. Parsing takes 2 µs."""
 
 
 class PeerAddress(msgspec.Struct, frozen=True):
@@ -27,8 +27,8 @@ class PeerAddress(msgspec.Struct, frozen=True):
 def peer_address(request: web.Request) -> PeerAddress | None:
     """Return the address from which a request was sent, or None if it is not known.
 
-    A trusted proxy tells the address of its client, which the gate has put into `remote`. The address behind any other
-    proxy, and that of a Unix socket, are not known.
+    A trusted proxy states the address of its client, and the gate has put it into `remote`. An address behind any other
+    proxy, or at a Unix socket, is not known.
     """
     if request.transport is None:
         return None
@@ -40,7 +40,7 @@ def peer_address(request: web.Request) -> PeerAddress | None:
 
 
 def behind_proxy(client: Address, proxy: PeerAddress, sockname: object) -> PeerAddress | None:
-    """Return the address of the client of a trusted proxy; loopback is of the machine of the proxy, known or not."""
+    """Return the address of a trusted proxy's client. A loopback address means the machine of the proxy."""
     if client.is_loopback:
         return PeerAddress(str(client), is_local=True) if proxy.is_local else None
     return PeerAddress(str(client), client == _address(sockname))

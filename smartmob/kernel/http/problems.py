@@ -129,7 +129,7 @@ def invalid(
 ) -> errors.InvalidInput:  # fmt: skip
     """Return msgspec's error as an InvalidInput that names the bad field by its JSON path, beginning with `prefix`.
 
-    With the type `kind` that the JSON `data` does not fit, the message says what would be right.
+    With the type `kind` that the JSON `data` does not fit, the message says what the type expects.
     """
     if isinstance(error, RecursionError):
         return errors.InvalidInput.at(prefix, "the body is nested too deeply")

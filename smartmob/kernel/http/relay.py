@@ -27,10 +27,10 @@ _HOP_BY_HOP = frozenset(
 """Headers that concern one connection only (RFC 9110, section 7.6.1)."""
 _SOCKET_PREFIX = "sec-websocket-"
 _MAX_FRAME_BYTES = 64 * 1024 * 1024
-"""Bytes of one WebSocket message of either side; the routes of the other server have lower limits."""
+"""The largest WebSocket message from either side, in bytes; the routes of the other server have lower limits."""
 
 _ABNORMAL = aiohttp.WSCloseCode.GOING_AWAY
-"""The close code for a side whose other side is lost."""
+"""The close code for one side when the other side is lost."""
 _NOT_SENT = (aiohttp.WSCloseCode.ABNORMAL_CLOSURE, 1005)
 """Codes that no close frame may contain (RFC 6455, section 7.4.1)."""
 
@@ -48,7 +48,7 @@ class StreamConnector(aiohttp.BaseConnector):
     """
 
     def __init__(self, open_socket: Open, *, keep: bool = False) -> None:
-        """With `keep` a connection is used for several requests, one after the other."""
+        """With `keep` a connection serves several requests, one after the other."""
         super().__init__(limit=0, force_close=not keep)
         self._open_socket = open_socket
 
@@ -62,10 +62,10 @@ class Relay:
     """The HTTP client of another server."""
 
     def __init__(self, connector: aiohttp.BaseConnector, name: str, heartbeat: float | None = None) -> None:
-        """`name` is that of the server in errors.
+        """`name` is the name of the server in error messages.
 
-        With `heartbeat` the clients of WebSockets get a ping after so many seconds, since those of the server are
-        answered here, and a client that has vanished would never be missed.
+        With `heartbeat` clients of WebSockets get a ping every `heartbeat` seconds. The server's own pings are answered
+        here, so it would not notice that a client has vanished.
         """
         self._name = name
         self._heartbeat = heartbeat
@@ -80,7 +80,7 @@ class Relay:
         )
 
     async def close(self) -> None:
-        """Close all connections, when the last request has ended: each ends with its stream.
+        """Close all connections after the last request has ended; each connection ends with its stream.
 
         A connection that is closed here while its answer is read would leave its reader waiting (aiohttp 3).
         """
@@ -147,7 +147,7 @@ class Relay:
                 url, headers=headers, protocols=protocols, max_msg_size=_MAX_FRAME_BYTES, autoclose=False
             )
         except aiohttp.WSServerHandshakeError:
-            # The same request without the upgrade's promise: the server says why it refuses, as a problem document.
+            # Send the same request as a plain one: the server answers with a problem document that says why it refuses.
             return await self._request(request, url, headers, "")
         async with server:
             client = web.WebSocketResponse(
@@ -193,7 +193,7 @@ async def _relay(source: Any, target: Any, tap: Tap | None = None) -> None:
 
 
 def passed_on(headers: Any, own: Set[str] = frozenset()) -> dict[str, str]:
-    """Return the headers to pass on: those of the request without the ones of its connection, and without `own`."""
+    """Return the headers to pass on: those of the request except the hop-by-hop headers and `own`."""
     return {
         name: value
         for name, value in headers.items()

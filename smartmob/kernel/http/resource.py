@@ -1,8 +1,8 @@
-"""Paths and their methods for aiohttp's router, made in a tenth of the time that its own take.
+"""Paths and methods for aiohttp's router, made in a tenth of the time that aiohttp's own classes take.
 
 A service has some 360 paths. aiohttp compiles the pattern of each, and looks at the handler of each route, whenever an
-application is made; these compile a pattern with the first request that may fit, once for all applications of the
-process.
+application is made. These classes compile a pattern at the first request that may match, once for all applications of
+the process.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class MountedRoute(web.AbstractRoute):
         return self.resource.url_for(*args, **kwargs)
 
     def get_info(self) -> Any:
-        """Return what aiohttp says about the path."""
+        """Return aiohttp's description of the path."""
         return self.resource.get_info()
 
     async def handle_expect_header(self, _: web.Request) -> None:
@@ -115,7 +115,7 @@ class PathResource(web.AbstractResource):
         return self._model.url_for(*args, **kwargs)
 
     def get_info(self) -> Any:
-        """Return what aiohttp says about the path."""
+        """Return aiohttp's description of the path."""
         return self._model.get_info()
 
     def raw_match(self, path: str) -> bool:

@@ -48,7 +48,7 @@ class LoginForm(msgspec.Struct, frozen=True):
 
 
 class LoginQuery(msgspec.Struct, frozen=True):
-    """The query of the login page: the path to go to after signing in."""
+    """The query of the login page: the path to open after the login."""
 
     next: str = "/"
 

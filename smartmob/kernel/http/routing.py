@@ -43,9 +43,9 @@ class Route(msgspec.Struct, frozen=True):
     """One operation: a method, a path and its handler. `query` is the Struct of the query arguments.
 
     A `public` route needs no token. `roles` lists the roles of tokens that may use the route; if it is empty, GET needs
-    `read` or `control` and every other method `control`. `socket_roles` lists the roles that may open the WebSocket at
-    the same address, if they differ. `any_query` routes take any query arguments; the last parameter of the path of a
-    `rest` route contains the rest of the path.
+    `read` or `control`, and every other method needs `control`. `socket_roles` lists the roles that may open the
+    WebSocket at the same address, if they differ. Routes with `any_query` accept all query arguments; the last
+    parameter of the path of a `rest` route contains the rest of the path.
     """
 
     method: str
@@ -66,7 +66,7 @@ class Route(msgspec.Struct, frozen=True):
     of_nodes: bool = False
     """True if a token that is limited to some nodes may use the route; its handler checks the labels of the node."""
     starts_work: bool = False
-    """True if the route starts work on the machine of the service, which is refused if another client has it."""
+    """True if the route starts work on the service's machine; it is refused if another client has reserved that."""
 
     @property
     def allowed(self) -> tuple[Role, ...]:
@@ -80,15 +80,15 @@ class Route(msgspec.Struct, frozen=True):
 
 
 AUDITED = web.RequestKey("audited", str)
-"""The key of a request under which a handler puts what the request is about, where its path does not say it."""
+"""The key under which a handler stores the subject of a request for the audit log, if the path does not contain it."""
 REFUSED = web.RequestKey("refused", bool)
-"""The key that a request has which its token does not allow."""
+"""The key that marks a request that its token does not allow."""
 
 
 class RouteTable(msgspec.Struct, frozen=True):
     """The routes of one feature and the path prefixes at which they are mounted.
 
-    `extra_prefixes` is a regular expression of further prefixes, which are not documented: for clients that join their
+    `extra_prefixes` is a regular expression of further prefixes, which are not documented, for clients that join their
     URLs wrongly.
     """
 
@@ -114,7 +114,7 @@ def _names(query: type | None) -> frozenset[str]:
 
 
 def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.AbstractRoute, Route]:
-    """Add the routes of `tables` to the router of the application; return our route for each of the router's."""
+    """Add the routes of `tables` to the router of the application; return our route for each route of the router."""
     mounted: dict[web.AbstractRoute, Route] = {}
     for table in tables:
         by_path: dict[str, list[Route]] = {}
@@ -123,7 +123,7 @@ def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.Abstra
         for prefix in table.prefixes:
             mounted |= _add(app, by_path, prefix, prefix)
         if table.extra_prefixes is not None:
-            # Behind a pattern the router tries paths in order, so a fixed segment must precede a parameter.
+            # Below a pattern the router tries paths in order, so a fixed segment must precede a parameter.
             ordered = sorted(by_path, key=lambda path: [part.startswith("{") for part in path.split("/")])
             ends = {path[1:]: by_path[path] for path in ordered}  # the prefix ends with the slash
             mounted |= _add(app, ends, "/{_extra_prefix}", f"/{{_extra_prefix:{table.extra_prefixes}}}")
@@ -147,7 +147,7 @@ def _add(
 
 @cache
 def _pattern(path: str, with_rest: bool) -> str:
-    """Return aiohttp's pattern of a path, of which the last parameter may be the rest of the path."""
+    """Return aiohttp's pattern of a path, whose last parameter may be the rest of the path."""
     # aiohttp's own pattern for a parameter excludes braces, which the names of parametrized tests contain.
     pattern = _PARAMETER.sub(r"{\1:[^/]+}", path)
     return f"{pattern.removesuffix(':[^/]+}')}:.*}}" if with_rest else pattern

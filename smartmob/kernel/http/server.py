@@ -33,8 +33,8 @@ from smartmob.settings import Settings
 log = get_logger()
 
 _BACKLOG_CONNECTIONS = 4096
-"""Connections that wait to be accepted, the most that Linux allows by default (listen(2)): a thousand nodes that come
-back open several each, and those that find the queue full try again after ever longer pauses, up to a minute.
+"""Connections that wait to be accepted, the most that Linux allows by default (listen(2)): a thousand nodes that
+reconnect open several each. A node that finds the queue full tries again after growing pauses of up to a minute.
 """
 _MAX_OPEN_FILES = 65_536
 
@@ -47,7 +47,8 @@ class _MalformedRequests(logging.Filter):
         if isinstance(error, HttpProcessingError):
             log.info("http.malformed", reason=malformed_reason(error))
             return False
-        # A body that cannot be unpacked was answered before; aiohttp fails again when it discards the rest of it.
+        # A body that cannot be unpacked has been answered already; aiohttp fails again when it discards the rest of the
+        # body.
         return not isinstance(error, web.RequestPayloadError)
 
 
@@ -96,14 +97,17 @@ class Front(Protocol):
     """The processes that accept the connections of clients, and pass requests on to this one."""
 
     error: str | None
-    """The reason for which the service has to stop, or None."""
+    """The reason why the service has to stop, or None."""
 
     @property
     def address(self) -> tuple[str, int]:
         """Return the host and the port on which they listen."""
 
     async def start(self, accept: Accept, on_failure: Callable[[], object]) -> None:
-        """Start; `accept` gets their connections. Raises StartupError. Later `on_failure` is called if one fails."""
+        """Start the processes; `accept` gets their connections. Raises StartupError.
+
+        `on_failure` is called if one of them fails later.
+        """
 
     def reload(self) -> None:
         """Read the certificate again."""
@@ -177,12 +181,12 @@ async def listening(
     on_failure: Callable[[], object] = lambda: None,
     sock: socket.socket | None = None,
 ) -> AsyncIterator[tuple[str, int]]:
-    """Serve `app` behind `gate` until the end of the block; give the host and the port that it listens on.
+    """Serve `app` behind `gate` until the end of the block; yield the host and the port on which it listens.
 
     After the block new connections are refused, `drain` is called with its time limit in seconds, and the application
     is stopped. `on_serving` is called when the service answers, with a function that serves connected sockets. With
-    `front` other processes listen, and `on_failure` is called if they fail; with `sock` that bound socket is used.
-    Changes nothing of this process: no signal handler, no limit. Raises StartupError.
+    `front` other processes listen, and `on_failure` is called if they fail; with `sock` that bound socket is used. Sets
+    no signal handler and no limit of this process. Raises StartupError.
     """
     runner = _runner(app, gate, settings)
     if front is None and sock is None:
@@ -221,10 +225,10 @@ async def listening(
 async def serving_streams(
     app: web.Application, gate: RequestGate, settings: Settings, drain: Callable[[float], Awaitable[None]]
 ) -> AsyncIterator[Accept]:
-    """Serve `app` behind `gate` on given sockets only, until the end of the block: it listens on no port.
+    """Serve `app` behind `gate` only on the passed sockets, until the end of the block; it listens on no port.
 
-    Gives the function that serves a connected socket. After the block `drain` is called with its time limit in seconds,
-    and the application is stopped.
+    Yields the function that serves a connected socket. After the block `drain` is called with its time limit in
+    seconds, and the application is stopped.
     """
     runner = _runner(app, gate, settings)
     try:
@@ -236,7 +240,7 @@ async def serving_streams(
 
 
 def _runner(app: web.Application, gate: RequestGate, settings: Settings) -> Runner:
-    # A logger of our own below aiohttp's, so that the filter changes nothing for other servers in this process.
+    # Our own child logger of aiohttp's logger, so that the filter changes nothing for other servers in this process.
     server_log = logging.getLogger("aiohttp.server.smartmob")
     server_log.addFilter(_MALFORMED_REQUESTS)
     return Runner(
@@ -265,12 +269,12 @@ def stop_on_signals(
 ) -> asyncio.Future[str]:
     """Return a future whose result will be the name of the signal that stops the service.
 
-    SIGHUP has the certificate read again, and `reload` called.
+    SIGHUP makes the service read the certificate again and call `reload`.
     """
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[str] = loop.create_future()
     # On a terminal SIGHUP means that the terminal was closed. Without a terminal, or under `nohup`, only a person or an
-    # init system sends it, and it asks to reload, as for every daemon.
+    # init system sends it, as a request to reload, as with every daemon.
     on_terminal = pid1.on_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
     def receive(number: signal.Signals) -> None:
@@ -316,7 +320,7 @@ def allow_open_files() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket. It is bound before anything is started, so that a taken port is found first."""
+    """Return a bound socket. It is bound before anything is started, so that a taken port is reported at once."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         sock = socket.socket(family, kind, protocol)
@@ -335,8 +339,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def listen_together(host: str, port: int, number: int) -> list[socket.socket]:
-    """Return so many bound sockets of one port, among which the system divides the connections. Raises StartupError."""
-    with _listen(host, port) as alone:  # it fails where another service listens, as a shared socket would not
+    """Return `number` bound sockets of one port; the system divides the connections among them. Raises StartupError."""
+    with _listen(host, port) as alone:  # unlike a shared socket, it fails if another service listens on the port
         family, address = alone.family, alone.getsockname()
     sockets: list[socket.socket] = []
     try:

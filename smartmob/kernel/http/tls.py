@@ -1,4 +1,4 @@
-"""The TLS certificate of the service: read at start and on reload, and used by every handshake after that."""
+"""The TLS certificate of the service: read at the start and at each reload, and used by every later handshake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WebSockets that only send: the client watches, and messages from it are ignored."""
+"""WebSockets that only send: messages from the client are ignored."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def serve(request: web.Request, frames: AsyncIterator[str], viewers: Conne
 
 @asynccontextmanager
 async def while_connected(request: web.Request, tasks: TaskRegistry) -> AsyncIterator[None]:
-    """Cancel the present handler when its client disconnects; for answers that may send nothing for a long time."""
+    """Cancel the current handler when its client disconnects. For answers that may send nothing for a long time."""
     handler = asyncio.current_task()
     assert handler is not None
     watching = tasks.start("viewer", _cancel_when_gone(request, handler))

@@ -11,7 +11,7 @@ _MAX_REASON_BYTES = 123  # a control frame has at most 125 bytes, two of them fo
 
 
 def is_handshake(request: web.Request) -> bool:
-    """Return whether the request asks for a WebSocket in the way that RFC 6455 demands."""
+    """Return whether the request asks for a WebSocket as RFC 6455 requires."""
     return bool(web.WebSocketResponse().can_prepare(request))
 
 
@@ -22,7 +22,7 @@ def require(request: web.Request) -> None:
 
 
 async def accept(request: web.Request, socket: web.WebSocketResponse) -> None:
-    """Answer the handshake. From then on, an error of the handler closes the WebSocket, and is no HTTP answer."""
+    """Answer the handshake. After that, an error of the handler closes the WebSocket; it cannot be an HTTP answer."""
     await socket.prepare(request)
     request[_SOCKET] = socket
 

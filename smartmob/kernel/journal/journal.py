@@ -1,8 +1,8 @@
-"""The memory of a node: the state of its tables in memory, and a file with the changes that lead to it.
+"""The journal of a node: the state of its tables in memory, and a file with the changes that led to this state.
 
-Each change is one line of JSON, `{"k": kind, "v": value}`. A change of an outgoing kind has a number, too, and waits in
-the outbox until the service has stored it. Concurrent callers share one synchronisation of the disk. The file is
-written anew with the present state when it has grown to several times its size.
+Each change is one line of JSON, `{"k": kind, "v": value}`. A change of an outgoing kind also has a number, and waits in
+the outbox until the service has stored it. Concurrent callers share one synchronisation of the disk. When the file has
+grown to several times its size, it is rewritten from the present state.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Entry = tuple[str, object]
 """The kind and the value of a change."""
 
 _LEAST_BYTES = 1024 * 1024
-"""A file that is smaller is not written anew."""
+"""Bytes below which the file is not rewritten."""
 _GROWTH = 4
-"""The file is written anew when it has grown to this multiple of its last size."""
+"""The file is rewritten when it has grown to this multiple of its last size."""
 _MAX_WAITING = 10_000
 """Changes that wait for the disk; further ones are refused."""
 
 
 class JournalTable(Protocol):
-    """A part of the state: it applies changes of its `kinds`."""
+    """A part of the state, which applies the changes of its `kinds`."""
 
     @property
     def kinds(self) -> Collection[str]:
@@ -63,7 +63,7 @@ _ID, _OUTBOX, _DELIVERED = "journal", "outbox", "delivered"
 
 
 class Journal:
-    """The state and its file. `outgoing` are the kinds that the service gets, too. `id` is made with the file."""
+    """The state and its file. `outgoing` are the kinds that the service gets as well. `id` is made with the file."""
 
     def __init__(self, path: Path, outgoing: Collection[str] = (), outbox: Outbox | None = None) -> None:
         self.id = ""
@@ -80,11 +80,11 @@ class Journal:
         self._task: asyncio.Task[None] | None = None
 
     def add_table(self, table: JournalTable) -> None:
-        """Let a table have the changes of its kinds; before `start`."""
+        """Pass the changes of its kinds to a table; call this before `start`."""
         self._tables |= dict.fromkeys(table.kinds, table)
 
     async def start(self, tasks: TaskRegistry) -> None:
-        """Read the file, and begin to write; raises StartupError."""
+        """Read the file, and start writing; raises StartupError."""
         for number, text in enumerate(self._file.open(), start=1):
             try:
                 self._apply(_LINES.decode(text))
@@ -100,7 +100,7 @@ class Journal:
         self._task = tasks.supervise("journal", self._write_until_closed)
 
     async def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Write the waiting changes, and close the file."""
         self._closing = True
         self._submitted.set()
         if self._task is not None:
@@ -132,7 +132,7 @@ class Journal:
         return self.outbox.first(max_bytes)
 
     async def renew_id(self) -> None:
-        """Take a new id, because another journal has the present one: of a copy of this machine, or a later state."""
+        """Take a new id, because the present one is also that of a copy of this machine, or of a later state."""
         log.warning("journal.id_renewed", path=str(self._file.path), id=self.id)
         await self.put([(_ID, str(uuid4()))])
 
@@ -202,12 +202,13 @@ class Journal:
             await self._compact()
 
     async def _compact(self) -> None:
-        """Write the file anew with the present state."""
+        """Rewrite the file from the present state."""
         entries: list[Entry] = [(_ID, self.id)]
         for table in dict.fromkeys(self._tables.values()):
             entries += table.entries()
         lines = [msgspec.json.encode({"k": kind, "v": value}) for kind, value in entries]
-        # Records of the outbox have been applied; they come again with their numbers, for the outbox alone.
+        # Records of the outbox have been applied already; they are written again with their numbers, only for the
+        # outbox.
         waiting = (msgspec.json.encode({"k": _OUTBOX, "v": record}) for record in self.outbox.all())
         lines += [*waiting, msgspec.json.encode({"k": _OUTBOX, "v": self.outbox.state})]
         try:
@@ -232,7 +233,7 @@ class Journal:
             if line.n and (dropped := self.outbox.add(Outgoing(line.n, line.k, msgspec.Raw(bytes(line.v))))):
                 log.warning("journal.records_dropped", dropped=dropped, in_all=self.outbox.dropped)
             self._added.set()
-        # Unknown kinds are of a later version; they are left out when the file is written anew.
+        # Unknown kinds are of a later version; they are left out when the file is rewritten.
 
 
 class Encode(Protocol[R_contra]):
@@ -242,7 +243,7 @@ class Encode(Protocol[R_contra]):
 
 
 class JournalWriter(Generic[R_contra]):
-    """The writer of one feature; all of them write to one journal, which is started and closed by itself."""
+    """The writer of one feature; all of them write to one journal, which is started and closed separately."""
 
     def __init__(self, name: str, journal: Journal, encode: Encode[R_contra]) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""A file to which lines are appended, and which is written anew from time to time without those that are obsolete.
+"""A file to which lines are appended, and which is rewritten from time to time without its obsolete lines.
 
 `append` returns when its lines survive the loss of power. A line that a crash has cut off is the last one; it was not
 acknowledged, and is removed when the file is opened.
@@ -47,8 +47,8 @@ class JournalFile:
     def append(self, lines: Sequence[bytes]) -> None:
         """Append lines, which have no line ends, and wait until they are on the disk.
 
-        Raises OSError; then none of them is in the file, unless the disk fails here, too: the next `append` tries to
-        remove them again before it writes.
+        If it raises OSError, none of the lines is in the file. If removing them failed as well, the next `append`
+        removes them before it writes.
         """
         if os.fstat(self._descriptor).st_size != self.size:
             os.ftruncate(self._descriptor, self.size)
@@ -62,7 +62,7 @@ class JournalFile:
         self.size += len(data)
 
     def rewrite(self, lines: Iterable[bytes]) -> None:
-        """Replace the content of the file by these lines at once; raises OSError, and the old content stays."""
+        """Replace the content of the file by these lines at once; if it raises OSError, the old content stays."""
         new = self.path.with_name(f"{self.path.name}.new")
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         descriptor = os.open(new, flags, 0o600)
@@ -86,7 +86,7 @@ class JournalFile:
             self._descriptor = -1
 
     def _sync_folder(self) -> None:
-        """Let a new or replaced name survive the loss of power."""
+        """Make a new or replaced name survive the loss of power."""
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(folder)

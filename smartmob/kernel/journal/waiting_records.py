@@ -9,7 +9,7 @@ import msgspec
 
 MAX_RECORDS = 20_000  # records
 MAX_BYTES = 8 * 1024 * 1024
-"""Bounds of the records that wait, which are in memory, too: a restart of a program is four of them with 1 KiB."""
+"""Limits of the waiting records, which are also in memory: a restart of a program makes four of them, 1 KiB in all."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class Outbox:
             self._pop()
 
     def first(self, max_bytes: int) -> list[Outgoing]:
-        """Return the oldest records, at least one if there are any, and as many as have `max_bytes` of values."""
+        """Return the oldest records with at most `max_bytes` of values, but at least one if there are any."""
         found: list[Outgoing] = []
         size = 0
         for record in self._records:

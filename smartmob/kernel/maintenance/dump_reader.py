@@ -1,7 +1,7 @@
 """Reads the script that `pg_restore --data-only` prints, which holds the rows of tables as COPY blocks.
 
-None of it is executed. Lines outside of COPY blocks are compared with the lines that `pg_dump` writes, and skipped; any
-other line is refused.
+Nothing of the script is executed. Lines outside of COPY blocks are compared with the lines that `pg_dump` writes, and
+skipped; any other line is refused.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _ScriptReader:
 
     async def rows(self) -> AsyncIterator[bytes]:
         """Yield the bytes of a block up to the line that ends it."""
-        # With the line end before the block, the end of an empty block is found, too.
+        # With the line end before the block, the end of an empty block is found as well.
         data, skipped = b"\n" + self._rest, 1
         while (end := data.find(_END)) < 0:
             keep = len(data) - len(_END) + 1

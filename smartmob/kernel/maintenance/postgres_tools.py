@@ -70,11 +70,13 @@ class PostgresTools(msgspec.Struct, frozen=True):
             if process.returncode is None:
                 process.kill()
                 killed = True
-            # A pipe whose reading is paused hides the end of its program, so the rest of the output is read, too.
+            # While the reading of a pipe is paused, the end of its program is not noticed, so the rest of the output is
+            # read.
             rest = [process.stdout.read()] if process.stdout is not None else []
             await asyncio.gather(process.wait(), reading, *rest, return_exceptions=True)
             if not killed and process.returncode:
-                # Its own message explains more than the exception of the block, which its end has caused.
+                # The program's own message explains more than the exception of the block, which was caused by the
+                # program's end.
                 raise _failed(name, process.returncode, last_lines) from None
             raise
         if code:
@@ -83,7 +85,7 @@ class PostgresTools(msgspec.Struct, frozen=True):
 
 def find(target: DatabaseTarget) -> PostgresTools:
     """Return the programs for a database; raises DatabaseError when they are not installed."""
-    # They run as the user of this process.
+    # The programs run as the user of this process.
     folder = binaries.find(Account("", os.geteuid(), os.getegid(), ""), ())
     address, secrets = address_of(target.database.connect_arguments)
     return PostgresTools(folder, address, _environment() | secrets, target.descriptors)
@@ -110,7 +112,7 @@ def address_of(arguments: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         elif key in _LIBPQ:
             kept.append((key, value))
         else:
-            # For asyncpg any other name is a setting of the server, and for libpq an error.
+            # asyncpg takes any other name as a setting of the server, but for libpq it is an error.
             options.append(f"-c {key}={_escaped(value)}")
     if "target_session_attrs" in arguments:
         kept.append(("target_session_attrs", arguments["target_session_attrs"]))

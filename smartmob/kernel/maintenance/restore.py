@@ -1,4 +1,4 @@
-"""Restores a backup in one transaction: into an empty database, or in place of the rows that are there."""
+"""Restores a backup in one transaction: into an empty database, or in place of the existing rows."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ async def restore(
     """Restore a backup; with `force` also into a database that has tables of smartmob, which are replaced.
 
     Only rows are taken from the file. Our own migrations make the tables, up to the migrations that the file names.
-    `partitions` is as for `TableLoader`. In a distributed database `follower` distributes the tables before they get
-    their rows. Raises DatabaseError, InvalidInput and StartupError.
+    `partitions` is the argument of `TableLoader`. In a distributed database `follower` distributes the tables before
+    the rows are loaded. Raises DatabaseError, InvalidInput and StartupError.
     """
     if target.serving:
         raise StartupError(f"a service runs on {target.name}: stop it first, then restore")
@@ -108,7 +108,7 @@ async def restore(
 
 
 def check_sum(path: Path) -> None:
-    """Raise InvalidInput when the SHA-256 of a file differs from the file beside it; without that, check nothing."""
+    """Raise InvalidInput when the SHA-256 of a file differs from that in the file beside it, if that file exists."""
     try:
         with path.open("rb") as file:
             beside = path.with_name(path.name + SUM_SUFFIX)
@@ -123,7 +123,7 @@ def check_sum(path: Path) -> None:
 
 
 async def _read_ledger(tools: PostgresTools, path: Path) -> Applied:
-    """Return the migrations that the backed up database had; raises InvalidInput for a file that is not a backup."""
+    """Return the migrations of the backed-up database; raises InvalidInput for a file that is not a backup."""
     applied: dict[tuple[str, int], str] = {}
     try:
         async with tools.run("pg_restore", *_READ, f"--table={migrations.LEDGER}", str(path)) as process:

@@ -25,8 +25,8 @@ JOIN pg_namespace AS s ON s.oid = c.relnamespace
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 GROUP BY c.relname, s.nspname, c.relkind
 """
-# Indexes of partitions come and go with the index of the partitioned table. pg_get_indexdef writes ONLY for the latter,
-# which would leave the partitions without it.
+# Indexes of partitions are made and dropped with the index of the partitioned table. pg_get_indexdef writes ONLY for
+# the latter, which would leave the partitions without it.
 _INDEXES = """
 SELECT format('DROP INDEX %I.%I', s.nspname, c.relname) AS drop,
        regexp_replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ') AS make
@@ -51,7 +51,7 @@ class TableLoader:
     """Makes the tables of some migrations and fills them, in the caller's transaction.
 
     Call `make`, then `fill` for each block of rows, then `finish`. `partitions` maps the name of each partitioned table
-    to the format of the time at the end of its partitions' names, as strftime(3) takes it.
+    to the strftime(3) format of the time at the end of its partitions' names.
     """
 
     def __init__(self, connection: Connection, partitions: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class TableLoader:
         self._dropped_indexes: list[str] = []
 
     async def make(self, wanted: Sequence[Migration]) -> None:
-        """Make empty tables without indexes, also where migrations insert rows."""
+        """Make empty tables without indexes, even where migrations insert rows."""
         await migrations.apply(self._connection, wanted)
         for row in await self._connection.fetch(_COLUMNS, migrations.tables(wanted)):
             self._tables[row["name"]] = _LoadedTable(row["schema"], row["partitioned"], frozenset(row["columns"]))

@@ -39,7 +39,7 @@ _LAST_BACKUP = "SELECT at, path, bytes, sha256, version FROM database_backups OR
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table with about its number of rows, and its bytes on disk with indexes and partitions."""
+    """A table with its approximate number of rows, and its bytes on disk including indexes and partitions."""
 
     schema: str
     name: str
@@ -76,7 +76,7 @@ class DatabaseStatus(msgspec.Struct, frozen=True):
 
 
 async def tables(connection: Connection, known: Sequence[Migration]) -> list[Table]:
-    """Return the service's own tables that exist. Partitions are counted with their table."""
+    """Return the service's own tables that exist. Partitions are counted as part of their table."""
     rows = await connection.fetch(_TABLES, migrations.tables(known))
     names = ("schema", "name", "rows", "bytes", "partitions")
     return [Table(*(row[name] for name in names)) for row in rows if not row["part"]]

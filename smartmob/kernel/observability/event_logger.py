@@ -1,8 +1,8 @@
 """The logger of all modules of the service. Each service may have a destination of its own for its events.
 
-A service that runs as a program of its own configures structlog, which gets all events. A service inside another
-program must leave the configuration of that program's logs alone: it sets `DESTINATION` in its own context, which all
-its tasks, callbacks and threads inherit.
+A service that is a program of its own configures structlog, which gets all events. A service inside another program
+must leave the configuration of that program's logs alone: it sets `DESTINATION` in its own context, which all its
+tasks, callbacks and threads inherit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Destination(Protocol):
 
 
 DESTINATION: ContextVar[Destination | None] = ContextVar("log_destination", default=None)
-"""The destination of the events in this context; None: structlog as this process has configured it."""
+"""The destination of the events in this context; None means structlog as configured in this process."""
 
 
 class EventLogger:
@@ -37,7 +37,7 @@ class EventLogger:
         self._send("info", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
-        """Log an event that somebody should look at."""
+        """Log an event that a person should look at."""
         self._send("warning", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:

@@ -90,7 +90,7 @@ def render_kv(event: Mapping[str, Any]) -> str:
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._:-]+")
-"""Texts that are certainly words: paths and ids of requests are, mostly. All others are looked at more closely."""
+"""Texts that certainly need no quotes, as most paths and ids of requests; all other texts are checked further."""
 
 
 def _word(value: object) -> str:
@@ -109,13 +109,13 @@ def _word(value: object) -> str:
 
 
 _ATOMIC_BYTES = select.PIPE_BUF
-"""Bytes that a write to a pipe puts there in one piece, so that lines of several processes are not mixed (pipe(7))."""
+"""Bytes that one write puts into a pipe in one piece, so that lines of several processes are not mixed (pipe(7))."""
 
 
 class StreamSink:
     """Writes lines to a file descriptor; all lines of one turn of the event loop are one write.
 
-    A descriptor that is `shared` with other processes gets them in pieces that are not mixed with those of the others.
+    To a descriptor that is `shared` with other processes, lines are written in pieces that are not mixed with theirs.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class Logs(msgspec.Struct):
     all_to_endpoint: bool
     access: AccessLog
     worker: int | None = None
-    """The number of the worker that writes them; each of its lines has it."""
+    """The number of the worker that writes the events; each of its lines contains it."""
 
     def emit(self, event: MutableMapping[str, Any]) -> None:
         """Write one event to its destinations."""
@@ -304,7 +304,7 @@ def configure(
     log_format: str | None, utc: bool, endpoint: str, words: Rendering | None = None, worker: int | None = None,
     *, shared: bool = False,
 ) -> Logs:  # fmt: skip
-    """Send the log events of this process to `endpoint`, as `open_logs` has it; raises SettingsError."""
+    """Send the log events of this process to `endpoint`, as `open_logs` does; raises SettingsError."""
     logs = open_logs(log_format, utc, endpoint, words=words, worker=worker, shared=shared)
 
     def finish(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -338,7 +338,7 @@ class _Bridge(logging.Handler):
 
 def _standard_stream(descriptor: int, render: Callable[[Mapping[str, Any]], str], *, shared: bool) -> StreamSink:
     if (sys.stdout, sys.stderr)[descriptor - 1] is None:
-        # The stream was closed when Python started, and another file of this process may have its number now.
+        # The stream was closed when Python started, so another file of this process may have its descriptor number now.
         return StreamSink(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), render, owned=True)
     return StreamSink(descriptor, render, owned=False, shared=shared)
 

@@ -63,7 +63,7 @@ class MetricsRegistry:
         self._metrics_of_workers = of_workers
 
     def shared(self, gauges: Container[str]) -> WorkerMetrics:
-        """Return what grows in this process, and these gauges."""
+        """Return the counters of this process, and these gauges."""
         found = WorkerMetrics({}, {})
         for family in self._collect():
             grows = family.type in ("counter", "histogram") and not family.name.startswith("process_")
@@ -170,7 +170,7 @@ class Gauge(NamedTuple):
 
 
 def gauges(read: Callable[[], Iterable[Gauge]]) -> Callable[[], Iterator[Metric]]:
-    """Return a function that yields the gauges that `read` returns; a gauge without a label has the only key ""."""
+    """Return a function that yields the gauges that `read` returns; a gauge without a label has only the key ""."""
 
     def collect() -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily

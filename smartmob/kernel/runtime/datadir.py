@@ -68,7 +68,7 @@ class DataDirectory:
 
 
 class DirectoryId:
-    """The id of a data directory, which stands in a file of it.
+    """The id of a data directory, which is stored in a file there.
 
     The file is read at the first use, and created if it is missing: before the start the folder may belong to another
     service.

@@ -31,7 +31,7 @@ class Floor:
     """Guards the `least` bytes that must stay free on the disk of `folder`.
 
     Each writer has its own object, and calls `take` before it writes. The disk is checked once for every
-    CHECK_INTERVAL_BYTES, so each writer may go below the floor by so much.
+    CHECK_INTERVAL_BYTES, so each writer may go below the floor by that amount.
     """
 
     def __init__(self, folder: Path, least: int) -> None:

@@ -1,4 +1,4 @@
-"""The interface of what stores rows durably: a database, or on a node the journal."""
+"""The interface of a durable store of rows: a database, or the journal on a node."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class RowWriter(Protocol[R_contra]):
     stats: WriterStats
 
     async def start(self, tasks: TaskRegistry) -> None:
-        """Start to write."""
+        """Start writing."""
 
     async def close(self) -> None:
-        """Accept no more rows, store or refuse what is waiting, and stop."""
+        """Accept no more rows, store or refuse the waiting rows, and stop."""
 
     async def put(self, rows: Sequence[R_contra]) -> None:
         """Store all of the rows or none; raises Unavailable when they cannot be stored now."""

@@ -30,7 +30,7 @@ class Backoff(msgspec.Struct, frozen=True):
 
 
 class TaskRegistry:
-    """The tasks of one service. After the last `start` you must `close`."""
+    """The tasks of one service. Call `close` after the last `start`."""
 
     def __init__(self, backoff: Backoff | None = None) -> None:
         self._backoff = backoff or Backoff()
@@ -88,7 +88,7 @@ class TaskRegistry:
                 if task is not None and task.cancelling():
                     self._dead.pop(name, None)
                     raise
-                # Not this task was cancelled, but something that the work waited for: start the work again.
+                # The task itself was not cancelled, but something for which the work waited was: start the work again.
                 died: BaseException = error
             except Exception as error:
                 died = error

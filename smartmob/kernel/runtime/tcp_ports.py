@@ -12,7 +12,7 @@ from pathlib import Path
 _OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _OUTGOING_FROM = 32_768
 """The first port that Linux gives to outgoing connections by default (ip-sysctl, `ip_local_port_range`)."""
-_LOWEST_PORT = 10_240  # below are those of well-known services
+_LOWEST_PORT = 10_240  # below are ports of well-known services
 _TRIES = 100  # ports
 
 
@@ -33,10 +33,10 @@ def is_listened_on(port: int) -> bool:
 
 
 def lasting_ports(count: int) -> list[int]:
-    """Return free ports that stay free while nothing listens on them, or zeros where there are none.
+    """Return free ports that stay free while nothing listens on them, or zeros if no such ports are found.
 
-    A port that the system chooses for a listener can be given to an outgoing connection in the meantime, even to one
-    of the client that tries to reach it again.
+    The system can assign a port that it chose for a listener to an outgoing connection meanwhile, even to that of a
+    client that tries to reconnect to this port.
     """
     first = _OUTGOING_FROM
     with suppress(OSError, ValueError):

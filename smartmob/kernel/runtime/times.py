@@ -11,7 +11,7 @@ D = TypeVar("D", datetime, None)
 
 
 def moment(name: str, given: str | None, default: D) -> datetime | D:
-    """Parse the time of a client; return `default` for None or a blank text. Raises InvalidInput naming `name`."""
+    """Parse a time from a client; return `default` for None or a blank text. Raises InvalidInput naming `name`."""
     text = (given or "").strip()
     if not text:
         return default
@@ -27,7 +27,7 @@ def moment(name: str, given: str | None, default: D) -> datetime | D:
 def _from_iso(name: str, text: str) -> datetime:
     """Return the time of an ISO 8601 text with a time zone; raises InvalidInput naming `name`."""
     try:
-        # In a URL, a plus sign that is not quoted arrives as a blank.
+        # In a URL, an unquoted plus sign arrives as a blank.
         found = datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
         if found.tzinfo is not None:
             return found.astimezone(UTC)
@@ -40,7 +40,7 @@ _EXAMPLE = "2026-11-23T08:30:00+01:00"
 
 
 def from_seconds(name: str, value: float) -> datetime:
-    """Return the time of some seconds since 1970; raises InvalidInput for a number out of range."""
+    """Return the time of a number of seconds since 1970; raises InvalidInput for a number out of range."""
     try:
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""The records of a service for the one that it has joined, in its database until that one has stored them."""
+"""The records for the service that this one has joined, kept in the database until that service has stored them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ log = get_logger()
 R = TypeVar("R")
 
 Encode = Callable[[R], tuple[str, object] | None]
-"""Returns the kind and the value of a row, or None for one that the other service does not get."""
+"""Returns the kind and the value of a row, or None for a row that is not sent to the other service."""
 
 _READ_RECORDS = 500
-"""Records that are read at a time: more than a message of the link has, unless they are very small."""
+"""Records that are read at a time: more than one message of the link contains, unless they are very small."""
 
 
 def made(database: Database, services: ServiceRegistry, settings: Settings) -> ServiceOutbox | None:
@@ -34,9 +34,9 @@ def made(database: Database, services: ServiceRegistry, settings: Settings) -> S
 
 
 class ServiceOutbox:
-    """Implements `Outbox` of the link by tables: a record is written in the transaction of the row that it tells of.
+    """Implements `Outbox` of the link with tables; a record is written in the transaction of the row that it describes.
 
-    At most `max_records` wait; then the oldest are dropped and counted.
+    At most `max_records` wait; above this, the oldest are dropped and counted.
     """
 
     def __init__(self, database: Database, services: ServiceRegistry, max_records: int = MAX_RECORDS) -> None:
@@ -92,7 +92,7 @@ class ServiceOutbox:
         await self._database.fetch(self._sql["drop_outbox_records"], self._services.id, number)
 
     async def renew_id(self) -> None:
-        """Take a new id, because another numbering has the present one: of a copy of the database, or a later state."""
+        """Take a new id, because another outbox has the present one: of a copy of the database, or of a later state."""
         log.warning("outbox.id_renewed", id=self.id)
         await self._database.fetch(self._sql["renew_outbox"], self._services.id, str(uuid4()))
         await self._open()

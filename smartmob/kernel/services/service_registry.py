@@ -28,14 +28,14 @@ PACKAGE = "smartmob.kernel.services"
 _TOUCH_SECONDS = 5.0
 """The interval at which a service renews its row."""
 LEASE_SECONDS = 4 * _TOUCH_SECONDS
-"""The age of a row, by the clock of the database, after which its service does not run: it has missed four renewals."""
+"""The age of a row, by the database's clock, after which its service counts as stopped: four missed renewals."""
 
 _SHOWN_SECONDS = 86_400.0
-"""The time for which the pages show a service that does not run any more, with what it has run last."""
+"""The time for which the pages show a service that has stopped, with its last activity."""
 
 
 class OtherService(msgspec.Struct, frozen=True):
-    """Another service on the database. It `runs` if it has renewed its row lately."""
+    """Another service on the database. `runs` is whether it has renewed its row lately."""
 
     id: str
     machine: str
@@ -48,11 +48,11 @@ class OtherService(msgspec.Struct, frozen=True):
 
 
 class ServiceRegistry:
-    """Registers this service in the database. What belongs to one service has its `id` as part of its key.
+    """Registers this service in the database. Rows that belong to one service have its `id` as part of their key.
 
-    `id` is the setting `service_name`, or else the id in the data directory: the same after each restart. It is empty
-    until `start`. A service is `alone` if the database lies in its data directory, which no other one can use at the
-    same time.
+    `id` is the setting `service_name`, or else the id in the data directory; it is the same after each restart, and
+    empty until `start`. A service is `alone` if the database lies in its data directory, because no other service can
+    use that at the same time.
     """
 
     def __init__(self, database: Database, settings: Settings, *, alone: bool = False) -> None:
@@ -72,7 +72,7 @@ class ServiceRegistry:
         await self._touch()
 
     async def run(self, tasks: TaskRegistry) -> AsyncIterator[None]:
-        """Register this service, yield, and end the renewal of its row: the others know at once that it has ended."""
+        """Register this service, yield, and then mark its row as ended, so that the others see this at once."""
         await self.start()
         renewal = tasks.supervise("service-renewal", self.run_renewal)
         yield
@@ -101,11 +101,11 @@ class ServiceRegistry:
         return [OtherService(**dict(row)) for row in rows]
 
     async def set_activity(self, activity: str, output_folder: str) -> None:
-        """Write what runs here, as JSON, and the id of the folder that has the output of jobs."""
+        """Write the activity of this service, as JSON, and the id of the folder that has the output of its jobs."""
         await self._database.fetch(self._sql["set_activity"], self.id, activity, output_folder)
 
     async def activities(self) -> dict[str, str]:
-        """Return what the other services that were seen in the last day have written last, by their ids."""
+        """Return the last written activity of each other service that was seen in the last day, by service id."""
         if self.alone:
             return {}
         rows = await self._database.fetch(self._sql["select_activities"], self.id, _SHOWN_SECONDS)
@@ -118,7 +118,7 @@ class ServiceRegistry:
 
 
 def _boot_id() -> str:
-    """Return the id of the running kernel, or where there is none, that of the machine's network hardware."""
+    """Return the boot id of the kernel, or the id of the machine's network hardware where the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

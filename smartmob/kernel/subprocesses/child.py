@@ -62,7 +62,7 @@ class Spec(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         """Return the specification as a subreaper reads it.
 
-        Raises SpawnFailed where the system cannot pass a text to a program, or where all is too large.
+        Raises SpawnFailed if the system cannot pass a text to a program, or if the specification is too large.
         """
         groups = ("", "") if self.group is None else (str(self.group.folder), str(self.group.home))
         texts = [str(self.cwd), self.terminal, *groups, str(len(self.argv)), *self.argv]
@@ -85,9 +85,9 @@ class Spec(msgspec.Struct, frozen=True):
 class Exit(msgspec.Struct, frozen=True):
     """The end of a program.
 
-    `status` is its exit status, the negative number of the signal that ended it, or None when it is unknown because
-    the subreaper was killed. Times are in seconds and `max_memory` in bytes, each of the program and of the
-    descendants that it waited for.
+    `status` is its exit status, the negative number of the signal that ended it, or None when it is unknown because the
+    subreaper was killed. Times are in seconds and `max_memory` in bytes, each for the program and the descendants that
+    it waited for.
     """
 
     status: int | None
@@ -158,7 +158,7 @@ class Child:
         self._send_order("kill\n")
 
     async def stop(self, number: int, grace: float) -> Exit:
-        """Send signal `number`, kill after `grace` seconds what is left, and return the exit when all is gone."""
+        """Send signal `number`, after `grace` seconds kill what is left; return the exit when all is gone."""
         self.signal(number)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):

@@ -3,8 +3,8 @@
 The kernel manages control groups as folders. A process may make folders below its own group only where the system has
 delegated that group to it: systemd marks such a group (`Delegate=`, extended attribute `user.delegate`), and in a
 container the visible root is its own group, if it can be written. A group that passes limits on to groups below it must
-have no processes itself, so the processes of the service move to a group `service`; each program with limits gets one
-of its own, named `program-N`.
+have no processes itself, so the processes of the service move to a group `service`; each program with limits gets its
+own group, named `program-N`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ControlGroup(msgspec.Struct, frozen=True):
 
 
 class _NotDelegatedError(Exception):
-    """This process may make no groups."""
+    """This process may not make groups."""
 
 
 class ControlGroups:
@@ -65,7 +65,7 @@ class ControlGroups:
         self._numbers = itertools.count(1)
 
     def open(self) -> None:
-        """Find the delegated group, and prepare it. Blocks for a moment."""
+        """Find the delegated group, and prepare it. Blocks for a short time."""
         if self._wanted == OFF:
             return
         try:
@@ -83,7 +83,7 @@ class ControlGroups:
         """
         files: dict[str, str] = {}
         if memory is not None and "memory" in self.controllers:
-            # Without swap the limit is that of all memory; the group is killed as a whole, and not one process of it.
+            # Without swap, the limit covers all memory. The group is killed as a whole, not only one of its processes.
             files |= {"memory.max": str(memory), "memory.swap.max": "0", "memory.oom.group": "1"}
         if cpu is not None and "cpu" in self.controllers:
             files["cpu.max"] = f"{round(cpu * _PERIOD_US)} {_PERIOD_US}"

@@ -1,13 +1,13 @@
 """Reads the output of children in chunks: one pipe for each child, or one for each of its two streams.
 
-The pipe of a child that writes seldom is read at once when the child writes. A child that writes often would cost a
-wake-up for each line, so its pipe becomes *busy*: all busy pipes are read together every few milliseconds, until they
-fall silent. Nothing is lost: a pipe holds up to 1 MiB, and a child that fills it blocks until the pipe is read.
+The pipe of a child that seldom writes is read as soon as it writes. A child that writes often would cost a wake-up for
+each line, so its pipe becomes *busy*: all busy pipes are read together every few milliseconds, until they fall silent.
+Nothing is lost: a pipe holds up to 1 MiB, and a child that fills it blocks until the pipe is read.
 
 The kernel does not record in which order a child has written to two pipes. They are read in the order in which epoll(7)
-reports them, which is that of their first unread byte; and before a pipe is read that has just become readable, so is
-its sibling if that is busy, because most of what is in it was written before. Two pipes that are both written to become
-busy later than one, so that a burst keeps its order.
+reports them, which is the order of their first unread bytes. Before a pipe that has just become readable is read, its
+sibling is read if that is busy, because most of the sibling's content was written earlier. When both pipes are written
+to, they become busy later than a single pipe, so that a burst keeps its order.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _READS_AT_ONCE_COUNT = 4  # of one pipe in one sweep
 _SWEEP_SECONDS = 0.005  # between two sweeps; wake-ups closer than this make a pipe busy
 _BUSY_WAKEUPS_COUNT = 3
 _BUSY_WAKEUPS_OF_TWO_COUNT = 500  # while the sibling is written to as well: the order within a burst is worth so many
-_SILENT_SWEEPS_COUNT = 20  # then a pipe is not busy any more
-_AIM_BYTES = PIPE_BYTES // 4  # the fastest child may write so much until the next sweep
+_SILENT_SWEEPS_COUNT = 20  # sweeps without output, after which a pipe is not busy any more
+_AIM_BYTES = PIPE_BYTES // 4  # the most that the fastest child should write until the next sweep
 _SHORTEST_PAUSE_SECONDS = 0.0005
 
 
 class Pipe:
     """The pipe to which a child writes. `write_end` is for the child; `hand_over` closes it once the child has it.
 
-    `on_chunk` is called with each chunk in order. `on_end` is called once, when the last writer has closed the pipe or
-    `PipeReader.close` was called. `sibling` is the pipe of the other stream of the same child, if there is one.
+    `on_chunk` is called with each chunk in order. `on_end` is called once: when the last writer has closed the pipe, or
+    when `PipeReader.close` is called. `sibling` is the pipe of the other stream of the same child, if there is one.
     """
 
     def __init__(self, on_chunk: Callable[[bytes], None], on_end: Callable[[], None], *, large: bool = True) -> None:
@@ -67,7 +67,7 @@ class PipeReader:
     """Reads the pipes of all children, without a task of its own."""
 
     def __init__(self) -> None:
-        self._busy: dict[Pipe, int] = {}  # with the number of sweeps in a row without output
+        self._busy: dict[Pipe, int] = {}  # value: the number of sweeps in a row without output
         self._wakeups: dict[Pipe, tuple[float, int]] = {}  # loop time of the last, and how many in quick succession
         self._timer: asyncio.Handle | None = None
         self._last_sweep = 0.0
@@ -78,12 +78,12 @@ class PipeReader:
         return len(self._busy)
 
     def add(self, pipe: Pipe) -> None:
-        """Start to read `pipe`. At the end you must `close` it."""
+        """Start reading `pipe`. Call `close` for it at the end."""
         self._wakeups[pipe] = (0.0, 0)
         asyncio.get_running_loop().add_reader(pipe.fd, self._on_readable, pipe)
 
     def drain(self, pipe: Pipe) -> None:
-        """Read what is in the pipe now, so that this output comes before an event that is published next."""
+        """Read what is in the pipe now, so that this output comes before the next published event."""
         while not pipe.closed and self._read(pipe):
             pass
 

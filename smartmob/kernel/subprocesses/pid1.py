@@ -22,7 +22,7 @@ def become_init() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_FORWARDED, signal.SIGCHLD))
     child = os.fork()
     if child == 0:
-        # In a session of its own, the service gets CTRL-C on a container's terminal once: from process 1.
+        # In its own session, the service gets CTRL-C of a container's terminal only once: from process 1.
         os.setsid()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_FORWARDED, signal.SIGCHLD))
         return
@@ -34,7 +34,7 @@ def _run_init(child: int) -> int:
     while True:
         number = signal.sigwait((*_FORWARDED, signal.SIGCHLD))
         if number != signal.SIGCHLD:
-            # Only process 1 has the terminal now. When it closes, the service must stop.
+            # Now only process 1 has the terminal. When the terminal closes, the service must stop.
             os.kill(child, signal.SIGTERM if number == signal.SIGHUP and on_terminal() else number)
         elif (code := _reap(child)) is not None:
             return code

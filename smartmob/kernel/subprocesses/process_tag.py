@@ -1,9 +1,9 @@
 """Process tags: a number that all descendants of a program inherit, which tells to which child an orphan belongs.
 
 The tag is stored in the soft limit of the resident set (RLIMIT_RSS). Linux has ignored this limit since 2.4.30
-(setrlimit(2)), fork, exec, setsid and an emptied environment keep it, and every user may read it (`/proc/PID/limits`).
+(setrlimit(2)), fork, exec, setsid and an emptied environment keep it, and every user can read it (`/proc/PID/limits`).
 A process without a tag has no such limit. Tags are limits that no machine reaches: 2^61 bytes minus 1 to 1,023 times
-2^50. There are no tags where a lower limit was set already.
+2^50. Tags are not available where a lower limit is already set.
 
 A tagged program may be a service that tags its own programs. Each level of nesting has ten bits, below those of the
 level above, so the outer service still finds its tag in everything that the inner service starts.
@@ -71,7 +71,7 @@ def _has_subreaper(pid: int) -> bool:
             return False
         if higher is None and above == pid:
             return True
-        # A process that has ended meanwhile left its children to another parent: start again from below.
+        # If a process has ended meanwhile, its children have another parent: start again from the bottom.
         above = higher or pid
     return True
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource  # os.wait4 imports it: once here, and not in each subreaper, where it would copy a megabyte
+import resource  # os.wait4 imports it; imported here once, each subreaper need not copy a megabyte for it
 import select
 import signal
 import sys
@@ -24,7 +24,7 @@ They do not change: services of several versions on one machine recognise each o
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # options of prctl(2), from linux/prctl.h
 
 _FREEZE_ROUNDS = 8
-_DEATH_SECONDS = 0.02  # between two looks whether a killed process has ended
+_DEATH_SECONDS = 0.02  # between two checks whether a killed process has ended
 
 # Plain numbers, made before the first fork: using an enumeration in a subreaper would copy memory.
 SIGTERM, _SIGSTOP, _SIGKILL = int(signal.SIGTERM), int(signal.SIGSTOP), int(signal.SIGKILL)
@@ -43,18 +43,18 @@ class Wakeup:
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when a signal comes."""
+        """Return the descriptor that becomes readable when a signal arrives."""
         return self._read
 
     def drain(self) -> bytes:
-        """Return the numbers of the signals that came since the last call."""
+        """Return the numbers of the signals that have arrived since the last call."""
         try:
             return os.read(self._read, 4096)
         except BlockingIOError:
             return b""
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most `seconds` for a signal, and return whether one came."""
+        """Wait at most `seconds` for a signal, and return whether one arrived."""
         return bool(select.select([self._read], [], [], seconds)[0] and self.drain())
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ def session(pid: int) -> int | None:
 
 
 def parent(pid: int) -> int | None:
-    """Return the parent of a process, 0 for the first process, or None when there is no such process."""
+    """Return the parent of a process, 0 for the first process, or None if the process does not exist."""
     state, found, _, _ = _stat(pid)
     return None if state == b"X" else int(found)
 
@@ -175,7 +175,7 @@ def kill_all(wakeup: Wakeup, spared: Iterable[int] = ()) -> list[Ended]:
 def kill_found(find: Callable[[], Iterable[int]]) -> None:
     """Kill what `find` returns until it returns nothing that this user may kill: for trees without a subreaper."""
     while [pid for pid in find() if send(pid, _SIGKILL)]:
-        # A process that hangs in the kernel does not end at once: do not keep a processor busy meanwhile.
+        # A process that hangs in the kernel does not end at once; wait without keeping a processor busy.
         select.select([], [], [], _DEATH_SECONDS)
 
 

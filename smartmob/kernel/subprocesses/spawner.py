@@ -47,10 +47,10 @@ class _SubreaperClient:
 
 
 class Spawner:
-    """Starts children. The watchdog is started with the first child, or by `start`.
+    """Starts children. `start`, or else the first child, starts the watchdog.
 
-    A child may open as many files as this process could when the spawner was made. `pipe_reader` reads the output of
-    children. After the last `spawn` you must `close`.
+    The limit of open files of a child is that of this process when the spawner was made. `pipe_reader` reads the output
+    of children. Call `close` after the last `spawn`.
     """
 
     def __init__(self, tasks: TaskRegistry) -> None:
@@ -84,7 +84,7 @@ class Spawner:
         running = self._watchdog
         self._close_channels()
         if running is not None:
-            # It ends at the end of file on its socket; a thread waits for that without a timer.
+            # The watchdog ends at the end of file on its socket; a thread waits for its end without a timer.
             await asyncio.to_thread(running.wait)
 
     async def spawn(self, spec: Spec) -> Child:
@@ -210,7 +210,7 @@ class Spawner:
             self._dismiss(subreaper)
 
     def _dismiss(self, subreaper: _SubreaperClient) -> None:
-        """Send a subreaper no more children. It ends when it has none left."""
+        """Send a subreaper no more children. It ends when it has no children left."""
         if subreaper in self._subreapers:
             self._subreapers.remove(subreaper)
         subreaper.channel.close()

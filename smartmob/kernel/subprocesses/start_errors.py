@@ -1,7 +1,7 @@
 """The reason why a program cannot be started, in one line that names the file and says what to do.
 
-The system only says "No such file or directory", also when the file is there and the interpreter of its first line is
-not (execve(2), ENOENT).
+The system only says "No such file or directory", even when only the interpreter in the first line of the file is
+missing (execve(2), ENOENT).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-_HEAD_BYTES = 256  # the kernel reads no longer first line (BINPRM_BUF_SIZE, Linux 5.1)
+_HEAD_BYTES = 256  # the kernel reads no more of the first line (BINPRM_BUF_SIZE, Linux 5.1)
 _ELF_MAGIC = b"\x7fELF"
 
 
@@ -51,7 +51,7 @@ def _found(program: str, env: Mapping[str, str]) -> Path | None:
 
 
 def _missing(path: Path) -> str:
-    """Return which file is missing when `path` itself is there."""
+    """Return which file is missing although `path` itself exists."""
     head = _head(path)
     if head.startswith(b"#!"):
         return _missing_interpreter(head) or "a file that it needs is not there"
@@ -61,7 +61,7 @@ def _missing(path: Path) -> str:
 
 
 def _missing_interpreter(head: bytes) -> str:
-    """Return the fault of the first line of a script, or "" when its interpreter is there."""
+    """Return the fault of the first line of a script, or "" when its interpreter exists."""
     line = head[2:].split(b"\n", 1)[0]
     words = line.split()
     if not words:

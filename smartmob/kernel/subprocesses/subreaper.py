@@ -51,15 +51,15 @@ _PROCS = b"/cgroup.procs"
 _FDS_COUNT = 4  # control, stdin, stdout, stderr
 _LONGEST_ORDER_BYTES = 1024
 _READ_BYTES = 64 * 1024
-_REAPED_AT_ONCE_COUNT = 256  # then sockets are read again
-_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 20, 640  # until processes that were killed and still run are killed again
+_REAPED_AT_ONCE_COUNT = 256  # processes, after which sockets are read again
+_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 20, 640  # until killed processes that still run are killed again
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _CATCHABLE = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def run_subreaper(service: int, watchdog: int, tags: process_tag.ProcessTags) -> None:
-    """Run a subreaper until it is to end, kill its children, and end this process; never returns.
+    """Run a subreaper until it has to end, kill its children, and end this process; never returns.
 
     `service` is the descriptor of its socket, and `watchdog` the process id of its parent.
     """
@@ -132,8 +132,8 @@ class _SubreaperProcess:
     def run(self) -> None:
         """Serve until all children must end, or no child is left and the service sends no more."""
         reaped_all = True
-        # SIGTERM reports the death of the watchdog. It does not come if the watchdog died before PR_SET_PDEATHSIG was
-        # set, and its byte is lost if the wake-up pipe is full of SIGCHLD; so the parent is checked, too.
+        # SIGTERM reports the death of the watchdog. It does not arrive if the watchdog died before PR_SET_PDEATHSIG was
+        # set, and its byte is lost if the wake-up pipe is full of SIGCHLD, so the parent is checked as well.
         while os.getppid() == self._watchdog:
             ready = {found for found, _ in self._poll.poll(self._next_pause_ms() if reaped_all else 0)}
             if self._wakeup.fileno() in ready:
@@ -143,7 +143,7 @@ class _SubreaperProcess:
             for fd in ready.intersection(self._children):
                 self._read_orders(self._children[fd])
             if self._service.fileno() in ready and not self._accept():
-                # If the service is gone, each control socket reports its end of file, too.
+                # If the service is gone, each control socket also reports its end of file.
                 self._poll.unregister(self._service)
                 self._dismissed = True
             reaped_all = self._reap()
@@ -181,7 +181,7 @@ class _SubreaperProcess:
         return word != b""
 
     def _read_orders(self, child: _ManagedChild) -> None:
-        """Read the control socket of a child, and carry out what came."""
+        """Read the control socket of a child, and carry out its orders."""
         try:
             data = os.read(child.control, _READ_BYTES)
         except BlockingIOError:
@@ -218,7 +218,7 @@ class _SubreaperProcess:
         self._forget(child)
 
     def _start(self, child: _ManagedChild) -> bool:
-        """Start the program once its whole specification has come; return whether it runs."""
+        """Start the program once its whole specification has arrived; return whether it runs."""
         size = 4 + int.from_bytes(child.received[:4], "big")
         if size > LONGEST_SPEC_BYTES + 4:
             self._refuse(child, errno.E2BIG)
@@ -263,7 +263,7 @@ class _SubreaperProcess:
                         process_tree.send(pid, number)
 
     def _reap(self) -> bool:
-        """Reap ended children of this process; return whether all were reaped, and not only the most at once."""
+        """Reap ended children of this process; return whether all of them were reaped, or only the most at once."""
         for _ in range(_REAPED_AT_ONCE_COUNT):
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -311,7 +311,7 @@ class _SubreaperProcess:
     def _owner(self, orphan: int) -> _ManagedChild | None:
         """Return the child to which an orphan belongs; None if it has the tag and the session of none."""
         if not self._tags_supported:
-            return next(iter(self._children.values()), None)  # then a subreaper has at most one child
+            return next(iter(self._children.values()), None)  # in this case a subreaper has at most one child
         if orphan not in self._orphan_owners:
             tag, session = self._tags.of(orphan), process_tree.session(orphan)
             same_tag = (child for child in self._children.values() if child.pid and tag == child.tag)
@@ -338,7 +338,7 @@ def receive(connection: socket.socket, most: int) -> tuple[bytes, list[int]]:
 
 @contextlib.contextmanager
 def _inside(group: bytes, home: bytes) -> Iterator[None]:
-    """Be in the control group `group`, which a program that is started inherits, then go back to `home`."""
+    """Enter the control group `group`, which started programs inherit, until the block ends; then go back to `home`."""
     if not group:
         yield
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-_PRIVATE = 0o077  # permission bits that new files and folders do not get: all of group and others
+_PRIVATE = 0o077  # permission bits that new files and folders do not get: all those of group and others
 _original = -1  # the umask of this process before make_private, or -1
 
 

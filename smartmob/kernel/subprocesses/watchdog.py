@@ -41,7 +41,7 @@ Its arguments are the folder that has the package `smartmob`, the descriptor of 
 a child may have open.
 """
 
-_SUBREAPERS_END_SECONDS = 0.25  # then subreapers that still run are killed
+_SUBREAPERS_END_SECONDS = 0.25  # after which subreapers that still run are killed
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     process_tree.become_subreaper(process_tree.WATCHDOG)
-    # Subreapers inherit the handlers: work that is done before the fork costs them no memory.
+    # Subreapers inherit the handlers: objects that are made before the fork costs them no memory.
     for number in (signal.SIGCHLD, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     watchdog = _ProcessWatchdog(socket.socket(fileno=fd), process_tree.Wakeup(), ProcessTags())

@@ -1,10 +1,10 @@
-"""The process that forks the workers: it has imported all of the service, and does nothing else.
+"""The process that forks the workers: it has imported the whole service, and does nothing else.
 
-A worker that is forked from it shares its memory and starts in milliseconds, also when the service itself has threads
-and an event loop, with which a process must not fork. It reads orders from a socket: one byte, the number of a worker,
-with three descriptors, the worker's ends of its sockets for messages and for streams, and the socket that it listens
-on. It writes the number, the process id and the wait status of each worker that has ended. At the end of file, which
-comes also when the service is killed, it kills its workers and ends; when it is killed itself, the kernel kills them.
+A forked worker shares the memory of this process and starts in milliseconds. The service itself must not fork, because
+it has threads and an event loop. The process reads orders from a socket. An order is one byte, the number of a worker,
+with three descriptors: the worker's ends of its sockets for messages and for streams, and the socket on which it
+listens. It writes the number, the process id and the wait status of each worker that has ended. At the end of file,
+also after a kill of the service, it kills its workers and ends; when it is killed itself, the kernel kills them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from contextlib import suppress
 from smartmob.kernel.subprocesses import process_tree
 
 NAME = b"smartmob-fork"
-"""The name of this process in `ps` and /proc/PID/comm; those of workers end with their number."""
+"""The name of this process in `ps` and /proc/PID/comm; the names of workers end with their number."""
 
 ENDED = struct.Struct("!BIi")
 """The report on an ended worker: its number, its process id and its wait status."""
 
 _DESCRIPTORS = 3  # of one order
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that a terminal or an init system sends to all processes of a service; its owner stops the workers."""
+"""Signals that a terminal or an init system sends to all processes of a service; the owner stops the workers."""
 
 Work = Callable[[int, socket.socket, socket.socket, socket.socket], int]
 """Runs a worker with its number and its three sockets; returns the exit code."""
@@ -41,7 +41,7 @@ class Forker:
         self.connection = connection
 
     def fork(self, number: int, sockets: Sequence[socket.socket]) -> None:
-        """Order a worker with these sockets, which stay the caller's to close. Raises OSError."""
+        """Order a new worker with these sockets, which the caller must close. Raises OSError."""
         socket.send_fds(self.connection, [bytes((number,))], [each.fileno() for each in sockets])
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ def _work(number: int, parent: int, work: Work, descriptors: list[int]) -> int:
 
 
 def _end(pids: Collection[int]) -> None:
-    """Kill the workers that are left, and wait for them, so that no zombie is left to another process."""
+    """Kill the workers that are left, and wait for them, so that no zombie is left behind."""
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

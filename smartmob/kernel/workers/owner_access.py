@@ -18,7 +18,7 @@ def value(secret: str, scheme: str, address: str) -> str:
 
 
 class WorkerClients:
-    """Implements the proxies of a gate: the owner's requests come from its workers, whose clients may be proxies."""
+    """Implements the proxies of a gate: the owner gets its requests from workers, whose clients may be proxies."""
 
     def __init__(self, secret: str, proxies: TrustedProxies) -> None:
         self._secret = secret.encode()

@@ -44,7 +44,7 @@ Handle = Callable[[Any], Awaitable[object]]
 
 
 class OwnerLink:
-    """The link of a worker, which has the worker's ends of its two sockets to the owner."""
+    """The link of a worker, with the worker's ends of its two sockets to the owner."""
 
     def __init__(self, messages: socket.socket, streams: socket.socket) -> None:
         self._messages = messages
@@ -88,9 +88,9 @@ class OwnerLink:
         self, bus: EventBus, attempts: AttemptLimit, handlers: Mapping[type, Handle],
         metrics: Callable[[], WorkerMetrics], reload: Callable[[], object],
     ) -> bool:  # fmt: skip
-        """Handle messages until the order to stop, and return True; return False when the owner has ended.
+        """Handle messages until the order to stop, then return True; return False when the owner has ended.
 
-        Events are published on the bus, and then given to their handler, which is awaited before the next message.
+        Events are published on the bus and then passed to their handler, which is awaited before the next message.
         """
         assert self._reader is not None
         kinds = {kind.__name__: kind for kind in handlers}

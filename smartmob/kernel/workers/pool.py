@@ -42,18 +42,18 @@ _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _STEP_SECONDS = 1.0
 """The longest time that a request of the owner waits for a worker that does not answer."""
 _HEARTBEAT_SECONDS = 2.0
-"""The most that the metrics of a worker are behind when it is killed."""
+"""Seconds by which the metrics of a worker are out of date at most when it is killed."""
 _MOST_MISSED_HEARTBEATS = 15
-"""Heartbeats in a row without an answer after which a worker counts as hung: 30 s, as long as gunicorn waits.
+"""Heartbeats in a row without an answer after which a worker counts as hung: 30 s, the time that gunicorn waits.
 
-They are counted by the owner, and not by the clock, so that workers are not killed when all processes of the service
-were stopped together for a while, as a debugger or a suspended machine does.
+They are counted by the owner, and not by the clock, so that workers are not killed after a debugger or a suspended
+machine has stopped all processes of the service for a while.
 """
 _PROVEN_SECONDS = 10.0
-"""The age from which a worker that ends is replaced at once."""
+"""The age of a worker from which it is replaced at once when it ends."""
 PAUSES_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""The times before a worker is replaced that ended young; the last one counts from then on."""
-_MOST_FAILED_STARTS = 5  # of successors, one after the other
+"""The pauses before a worker that ended young is replaced; the last one applies to all further attempts."""
+_MOST_FAILED_STARTS = 5  # failed starts in a row, after which the pool gives up
 _STATUS_SECONDS = 1.0
 
 
@@ -61,8 +61,8 @@ class WorkerPool:
     """Runs one worker for each of the listening `sockets`, which stay open here when a worker ends.
 
     So connections that arrive while a worker is replaced wait for its successor. `events` are the classes of events
-    that the workers publish here, `to_workers` those that are passed on to them. `welcome` returns the first message
-    to a worker.
+    that the workers send to be published here; `to_workers` are those that are sent to the workers. `welcome` returns
+    the first message to a worker.
     """
 
     def __init__(
@@ -130,10 +130,7 @@ class WorkerPool:
         return None
 
     async def in_step(self) -> None:
-        """Wait until what the workers have sent has its effect here, and what was sent to them its effect there.
-
-        A worker that does not answer in time is left out until it answers again.
-        """
+        """Wait until the messages from the workers have had their effect here, and those to the workers there."""
         waiting = [worker.ping() for worker in self._workers.values() if worker.ready and worker.responsive]
         if not waiting or self._stopping:
             return
@@ -143,7 +140,7 @@ class WorkerPool:
                 worker.check_answered(late)
 
     def metrics(self) -> WorkerMetrics:
-        """Return the sums of the metrics of all workers that ran, as they were when they last answered."""
+        """Return the sums of the metrics of all workers that ran, as of their last answers."""
         return self._sums.total(worker.metrics for worker in self._workers.values())
 
     def reload(self) -> None:
@@ -177,7 +174,7 @@ class WorkerPool:
     async def heartbeat(self) -> None:
         """Ask all workers for their metrics, and kill those that have not answered for long, so that they are replaced.
 
-        Such a worker answers no request, and the system would go on giving it its share of the connections.
+        Such a worker answers no request, and the system would keep assigning it its share of the connections.
         """
         await self.in_step()
         for worker in self._workers.values():
@@ -269,7 +266,7 @@ class WorkerPool:
                 worker.answered(number, metrics)
 
     def _publish_here(self, worker: WorkerProcess, event: object) -> None:
-        """Publish an event of a worker; it is sent to the other workers only."""
+        """Publish an event of a worker; it is not sent back to that worker."""
         self._sender = worker
         try:
             self._bus.publish(event)

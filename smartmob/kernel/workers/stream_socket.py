@@ -1,4 +1,4 @@
-"""A socket over which a worker gives the owner connected sockets: each is a connection to the owner's HTTP server."""
+"""A socket over which a worker passes connected sockets to the owner, each a connection to the owner's HTTP server."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ Sample: TypeAlias = tuple[str, dict[str, str], float]
 
 
 class WorkerMetrics(msgspec.Struct, frozen=True):
-    """The samples of a worker by the name of their metric. `counters` only grow; `gauges` count what there is now."""
+    """The samples of a worker by the name of their metric. `counters` only grow; `gauges` are present values."""
 
     counters: dict[str, list[Sample]] = {}
     gauges: dict[str, list[Sample]] = {}
@@ -20,8 +20,8 @@ class WorkerMetrics(msgspec.Struct, frozen=True):
 class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     """The first message to a worker.
 
-    It has the URL of the database, the name of the service's machine among the hosts, the secret that shows the owner
-    that a request comes from a worker, and the key of the digests of attempts.
+    The message has the URL of the database, the name of the service's machine among the hosts, the secret that shows
+    the owner that a request comes from a worker, and the key of the digests of attempts.
     """
 
     database_url: str

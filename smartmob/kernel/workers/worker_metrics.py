@@ -1,4 +1,4 @@
-"""The sums of the metrics of all workers, also of those that have ended. No I/O."""
+"""The sums of the metrics of all workers, including those that have ended. No I/O."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from smartmob.kernel.workers.worker_messages import MAX_LINE_BYTES, Ping, ToWork
 
 
 class WorkerProcess:
-    """A worker process. `pause` is the time in seconds that was waited before it was started."""
+    """A worker process. `pause` is the time in seconds before its start."""
 
     def __init__(self, number: int, pause: float) -> None:
         loop = asyncio.get_running_loop()
@@ -65,7 +65,7 @@ class WorkerProcess:
                 yield data
 
     def ping(self) -> asyncio.Future[None]:
-        """Send a ping; return a future that is done with its answer, or with the end of the worker."""
+        """Send a ping; return a future that is done when the answer arrives or the worker ends."""
         self._number += 1
         answered = self._pings[self._number] = self._loop.create_future()
         self.send(Ping(self._number))
@@ -78,29 +78,29 @@ class WorkerProcess:
             self._settle(self._pings.pop(given))
 
     def check_answered(self, late: Set[Any]) -> None:
-        """Count the worker as one that does not answer if one of its pings is among the late ones."""
+        """Mark the worker as not answering if one of its pings is among the late ones."""
         if not late.isdisjoint(self._pings.values()):
             self.responsive = False
 
     def missed_heartbeats(self) -> int:
-        """Count a heartbeat; return the number of those in a row, this one included, at which there was no answer."""
+        """Count a heartbeat; return the number of unanswered heartbeats in a row, including this one."""
         self._missed = 0 if self.responsive else self._missed + 1
         return self._missed
 
     def kill(self) -> None:
-        """Kill the process, which may be stopped or in an endless loop. What follows is as if it had crashed."""
+        """Kill the process, which may be stopped or in an endless loop. Then it is handled like a crashed worker."""
         if self._pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
 
     def started_with(self, reason: str | None, pid: int | None = None) -> None:
-        """Keep that the worker answers requests, with its process id, or the reason why it cannot."""
+        """Record that the worker answers requests, with its process id, or the reason why it cannot."""
         self.ready, self._pid = reason is None, pid
         if not self.started.done():
             self.started.set_result(reason)
 
     def set_status(self, status: int) -> None:
-        """Keep the exit status, the negative number of a signal."""
+        """Record the exit status, or the negative number of a signal."""
         if not self.status.done():
             self.status.set_result(status)
 
@@ -116,7 +116,7 @@ class WorkerProcess:
         return f"signal {-status}"
 
     def close(self) -> None:
-        """Close the sockets and release all that wait for an answer."""
+        """Close the sockets and release all callers that wait for an answer."""
         self.ready = False
         if self._streams is not None:
             self._streams.close()

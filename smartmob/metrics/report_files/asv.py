@@ -24,7 +24,7 @@ _MACHINE_PARAMS = {"arch", "cpu", "machine", "num_cpu", "os", "python", "ram"}
 _BYTES_PER_MB = 1e6
 _RAM_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
 _RAM = re.compile(r"([0-9.]+)\s*([KMGT]?)i?B?", re.IGNORECASE)
-_BYTES_PER_MIB = 2.0**20  # pytest-monitor counts the memory of a machine so
+_BYTES_PER_MIB = 2.0**20  # the unit in which pytest-monitor counts the memory of a machine
 
 
 class _CommitResults(msgspec.Struct):

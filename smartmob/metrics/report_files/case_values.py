@@ -18,11 +18,11 @@ ALTERED_NAME = "characters of a name"
 COUNTS = "counts differ"
 
 EXAMPLE_CHARACTERS = 200
-"""Longest text of a remark; the rest of a longer one is cut off."""
+"""The longest text of a remark, in characters; longer ones are cut."""
 
 
 MAX_REMARKS = 10_000
-"""Most remarks of a file that belong to no case; further ones are left out, so that memory stays bounded."""
+"""The maximum number of remarks of a file that belong to no case; further ones are left out to bound the memory."""
 
 
 def add_remark(header: Header, kind: str, text: str) -> None:
@@ -32,7 +32,7 @@ def add_remark(header: Header, kind: str, text: str) -> None:
 
 
 def shortened(text: str, characters: int = EXAMPLE_CHARACTERS) -> str:
-    """Return `text`, cut off where it is longer than the text of a remark may be."""
+    """Return `text`, cut to the longest text of a remark."""
     return text if len(text) <= characters else f"{text[:characters]}…"
 
 
@@ -48,7 +48,7 @@ class CaseValues:
         self.remarks.append(Remark(kind, shortened(f"{self._where}: {text}")))
 
     def outcome(self, attributes: Mapping[str, str], names: Iterable[str], found: Iterable[Outcome] = ()) -> Outcome:
-        """Return the outcome by the words of the attributes `names` and by those found before; a failure wins."""
+        """Return the outcome by the words in the attributes `names` and by the outcomes in `found`; a failure wins."""
         outcomes = set(found)
         for name in names:
             word = attributes.get(name, "").strip()
@@ -67,7 +67,7 @@ class CaseValues:
     ) -> float | None:
         """Return the duration in the first of the attributes `names`, or None.
 
-        Only for a passed case, whose cost is used, there is a remark that it has no duration at all.
+        A remark says that a case has no duration, but only for a passed case, whose cost is used.
         """
         for name in names:
             text = attributes.get(name, "").strip()

@@ -16,7 +16,7 @@ from smartmob.metrics.report_files.report import Case, Header, Outcome, Remark
 
 ESTIMATES = "estimates.json"
 LATEST = "new"
-"""The folder of the latest run of a benchmark; `base` and `change` beside it are about earlier ones."""
+"""The folder of the latest run of a benchmark; the folders `base` and `change` beside it are about earlier runs."""
 
 _NANOSECOND = 1e-9
 
@@ -43,7 +43,7 @@ def estimate_files(folder: Path) -> list[Path]:
 
 
 class CriterionReport:
-    """Benchmarks with Criterion's typical time: the slope of the regression, or the mean where there is none."""
+    """Benchmarks with Criterion's typical time: the slope of the regression, or the mean if there is no slope."""
 
     format_name = "Criterion estimates"
 
@@ -84,7 +84,7 @@ class CriterionReport:
             variant=full,
             outcome=Outcome.PASSED,
             total_time=took,
-            # Criterion writes no time; it writes the file at the end of each benchmark.
+            # Criterion writes no time, but it writes the file at the end of each benchmark.
             started_at=datetime.fromtimestamp(file.stat().st_mtime, UTC),
             kind="benchmark",
             remarks=remarks,

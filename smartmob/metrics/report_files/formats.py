@@ -21,7 +21,7 @@ from smartmob.metrics.report_files.trx import TrxReport
 from smartmob.metrics.report_files.xunit_net import XUnitReport
 
 PYMON = "pymon"
-"""The name of the format that no Report reads: a database has sessions and contexts of its own."""
+"""The name of the format that no Report reads, because a database has its own sessions and contexts."""
 
 
 class ReportFormat(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ FORMATS = (
     ReportFormat("google-benchmark", GoogleBenchmarkReport.looks_like, GoogleBenchmarkReport),
     ReportFormat("hyperfine", HyperfineReport.looks_like, HyperfineReport),
     ReportFormat("criterion", CriterionReport.looks_like, CriterionReport),
-    # The last, because its text may contain anything.
+    # It comes last, because its text may contain anything.
     ReportFormat("go-bench", GoBenchmarkReport.looks_like, GoBenchmarkReport),
 )
 

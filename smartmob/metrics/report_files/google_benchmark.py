@@ -16,7 +16,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 """Seconds per `time_unit`; without one it is nanoseconds."""
 
 _AGGREGATES = ("median", "mean")
-"""The aggregates that stand for the executions if a file has only aggregates, the best first."""
+"""The aggregates that replace the executions if a file has only aggregates, the best first."""
 
 _OLD_SUFFIXES = ("_mean", "_median", "_stddev", "_cv", "_BigO", "_RMS")
 """The ends of the names of aggregates in releases before 1.5, which have no `run_type`."""

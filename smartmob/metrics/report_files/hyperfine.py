@@ -33,7 +33,7 @@ class _CommandResult(msgspec.Struct):
 
 
 class HyperfineReport:
-    """Commands with their mean times, by which hyperfine itself compares.
+    """Commands with their mean times, which hyperfine itself compares.
 
     A run that ended with another exit code than 0 is not counted; hyperfine's own mean contains it.
     """

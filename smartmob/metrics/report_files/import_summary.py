@@ -1,4 +1,6 @@
-"""The account of an import: what was seen, left out and not understood, each kind with a first example."""
+"""The account of an import: the numbers of cases that were seen, left out and not understood, with an example of each
+kind.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ __all__ = ["LONGEST_EXAMPLE", "ImportSummary", "Tally"]
 class ImportSummary(msgspec.Struct):
     """The account of one file.
 
-    `left_out` has the cases that are not stored: "skipped", "failed" and "refused". `remarks` has what was not
-    understood or replaced, by the kinds of the readers.
+    `left_out` has the cases that are not stored: "skipped", "failed" and "refused". `remarks` has the values that were
+    not understood or were replaced, by the readers' kinds of remarks.
     """
 
     format_name: str

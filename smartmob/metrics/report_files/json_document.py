@@ -1,4 +1,4 @@
-"""Reads the JSON documents of benchmark tools, and the values in them, which are often not of the type one expects."""
+"""Reads the JSON documents of benchmark tools, and the values in them, which often do not have the expected type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartmob.errors import InvalidInput
 T = TypeVar("T", bound=msgspec.Struct)
 
 MAX_BYTES = 256 * 1024 * 1024
-"""The largest document that is read, since it is held in memory; a report of 10,000 benchmarks has some 10 MB."""
+"""The largest document that is read, because it is held in memory; a report of 10,000 benchmarks has some 10 MB."""
 
 NOT_A_NUMBER = "NaN"
 """The text that stands for the NaN which Python's and C++'s writers of JSON produce."""
@@ -26,7 +26,9 @@ _ESCAPES = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
-"""The escapes of a text. A surrogate that stands alone is no character, but Python writes it for a byte of a name."""
+"""The escapes of a text. A single surrogate is not a character, but Python writes one for an undecodable byte of a
+name.
+"""
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -88,7 +90,7 @@ def row(raw: msgspec.Raw, kind: type[T]) -> T | None:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number, also if it is written as a text, or None."""
+    """Return a finite number(it may be written as a text), or None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -99,7 +101,7 @@ def number(value: Any) -> float | None:
 
 
 def seconds(value: Any, factor: float = 1.0) -> float | None:
-    """Return a duration in seconds, or None if it is negative or no number."""
+    """Return a duration in seconds, or None if it is negative or not a number."""
     found = number(value)
     return None if found is None or found < 0 else found * factor
 

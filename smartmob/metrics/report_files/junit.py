@@ -42,7 +42,7 @@ _CHILDREN = {
     "pending": Outcome.SKIPPED,
 }
 # Elements whose content says nothing about the outcome. Surefire and nextest keep the failures of earlier tries of a
-# test in them; if the last try failed too, there is a failure beside them.
+# test in them; if the last try failed as well, another failure element stands beside them.
 _RERUNS = {"flakyFailure", "flakyError", "rerunFailure", "rerunError"}
 _OPAQUE = _RERUNS | {"system-out", "system-err", "properties"}
 _STARTS = ("timestamp", "start-time", "start_time", "starttime", "startTime", "started-at", "started_at")
@@ -108,7 +108,7 @@ class _JUnitReading:
         """True if there was an element outside suites and cases that JUnit XML does not have."""
 
     def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
-        """Take the start of an element."""
+        """Process the start of an element."""
         self._root = self._root or tag
         if self._opaque:
             self._opaque += 1
@@ -132,7 +132,7 @@ class _JUnitReading:
             self._others = True
 
     def end(self, tag: str) -> None:
-        """Take the end of an element."""
+        """Process the end of an element."""
         if self._opaque:
             self._opaque -= 1
         elif tag == "testcase":
@@ -144,7 +144,7 @@ class _JUnitReading:
             self._suites[-1].add(suite)
 
     def finish(self) -> None:
-        """Complete the header at the end of the file. Raises InvalidInput when it is no JUnit XML."""
+        """Complete the header at the end of the file. Raises InvalidInput when it is not JUnit XML."""
         if not self._any_suite and (self._root not in _ROOTS or self._others):
             raise InvalidInput(
                 f"it is no JUnit XML: it begins with <{self._root[:40]}> and has no <testsuite> or <testcase>"
@@ -213,7 +213,7 @@ class _JUnitReading:
         )
 
     def _comma(self) -> str | None:
-        """Return the meaning of a comma in the times of this file, by those that have one meaning only."""
+        """Return the meaning of a comma in the times of this file, by the times that have only one meaning."""
         if not self._comma_known:
             self._comma_known = True
             evidence = _CommaEvidence()
@@ -231,9 +231,9 @@ class _CommaEvidence:
         self.meanings: set[str] = set()
 
     def start(self, tag: str, attributes: Mapping[str, str], position: ElementPosition) -> None:
-        """Take the start of an element."""
+        """Process the start of an element."""
         if tag == "testcase" or tag in _SUITES:
             self.meanings |= comma_evidence(attributes.get("time", ""))
 
     def end(self, tag: str) -> None:
-        """Take the end of an element."""
+        """Process the end of an element."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 MAX_CHARACTERS = 10_000
-"""Longest name in which parameters are looked for."""
+"""The longest name in which parameters are searched, in characters."""
 
 _PARAMETERS = (
     # Go: the name of a subtest, "TestAdds/zero".
     re.compile(r"(?P<item>(?:Test|Example|Benchmark|Fuzz)\w*)/.+", re.DOTALL),
-    # JUnit 5 and TestNG: the number of the parameters, and then what they are: "test[1] a, b", "test(int)[1]".
+    # JUnit 5 and TestNG: the index of the set of parameters, and the parameters: "test[1] a, b", "test(int)[1]".
     re.compile(r"(?P<item>[^\s\[(]+(?:\([^)]*\))?)\[\d+\].*", re.DOTALL),
     # xUnit.net, NUnit and Surefire: the parameters in parentheses, "Ns.Test.Adds(x: 1)".
     re.compile(r"(?P<item>[^\W\d][\w.+`$<>,]*)\(.*\)", re.DOTALL),
@@ -28,14 +28,14 @@ _PARAMETERS = (
 
 
 def without_parameters(name: str) -> str:
-    """Return `name` without its parameters; the whole name if there are none, or nothing else.
+    """Return `name` without its parameters; the whole name if there are no parameters, or nothing but parameters.
 
-    JUnit 5 names a parametrised test by its parameters only, "[1] a": then that is the name.
+    JUnit 5 names a parametrised test only by its parameters, "[1] a"; in this case they are the name.
     """
     if len(name) > MAX_CHARACTERS:
         return name
     item, bracket, _ = name.partition("[")
-    # pytest "test[a-1]", JUnit 4 "test[0: a]": a bracket right behind the name; prose has a space before it.
+    # pytest "test[a-1]", JUnit 4 "test[0: a]": a bracket directly after the name; prose has a space before it.
     if not (bracket and item and not item[-1].isspace() and name.endswith("]")):
         matches = (pattern.fullmatch(name) for pattern in _PARAMETERS)
         match = next((match for match in matches if match is not None), None)

@@ -1,4 +1,4 @@
-"""The suites of a JUnit XML file, and what their cases inherit from them."""
+"""The suites of a JUnit XML file, and the values that their cases inherit from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smartmob.counts import counted
 from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Machine, Outcome
 
 MAX_PROPERTIES = 1000
-"""Most properties that are kept of a file. A JVM has about a hundred."""
+"""The maximum number of properties that are kept of a file. A JVM has about a hundred."""
 
 MAX_VALUE_CHARACTERS = 1024
 """Longest value of a property that is kept."""
@@ -31,7 +31,7 @@ _ASSERTIONS = {
     ("name", "errors", "failures", "tests"),
 }
 _UTC_PROPERTY = "ant.version"
-"""A property of Ant, whose times are in UTC without saying so."""
+"""A property of Ant, whose times are in UTC but lack a zone."""
 
 
 # Playwright writes the name of its project as the name of the host, and Catch2 writes "tbd".
@@ -52,7 +52,7 @@ def writes_utc(attributes: Mapping[str, str]) -> bool:
 
 
 class Suite(msgspec.Struct):
-    """An open suite. A value that it does not say is that of its outer suite."""
+    """An open suite. A value that it does not state is inherited from its outer suite."""
 
     depth: int = 0
     """The number of open `<testsuite>` elements."""
@@ -69,11 +69,11 @@ class Suite(msgspec.Struct):
     declared: Mapping[str, str] = msgspec.field(default_factory=dict)
     properties: dict[str, str] = msgspec.field(default_factory=dict)
     direct: dict[Outcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Outcome, 0))
-    """The number of cases by outcome that stand in this suite."""
+    """The number of cases by outcome directly in this suite."""
     nested: dict[Outcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     """The number of cases by outcome in its inner suites."""
     failures: int = 0
-    """The number of elements of failures and errors, of which a case can have several."""
+    """The number of elements of failures and errors, a case can have several."""
     reruns: int = 0
     """The number of earlier tries of flaky tests."""
     _machine: Machine | None = None
@@ -113,7 +113,7 @@ class Suite(msgspec.Struct):
             self.begin(self.clock.replace(tzinfo=UTC))
 
     def machine(self) -> Machine:
-        """Return the machine of the cases: its host name, and its system if a JVM's properties say it."""
+        """Return the machine of the cases: its host name, and its system if the properties of a JVM state it."""
         if self._machine is None:
             system = " ".join(filter(None, (self.properties.get("os.name"), self.properties.get("os.version"))))
             machine = Machine(
@@ -131,7 +131,7 @@ class Suite(msgspec.Struct):
             self._advance(start, seconds or 0.0)
 
     def add(self, inner: Suite) -> None:
-        """Add the counts of an inner suite at its end; the next case starts when that ended."""
+        """Add the counts of an inner suite when it ends; the next case starts at this time."""
         for outcome in Outcome:
             self.nested[outcome] += inner.direct[outcome] + inner.nested[outcome]
         self.failures += inner.failures
@@ -175,7 +175,7 @@ def _count(attributes: Mapping[str, str], name: str) -> int | None:
 
 
 class Properties:
-    """The properties of the outermost suites of a file. One whose value differs between suites is left out."""
+    """The properties of the outermost suites of a file. A property whose value differs between suites is left out."""
 
     def __init__(self) -> None:
         self._values: dict[str, str | None] = {}

@@ -1,4 +1,4 @@
-"""Encodes metrics for the route that appends to a session, by the limits of that route, so that none is refused."""
+"""Encodes metrics for the route that appends to a session, within the limits of that route, so that it refuses none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 from smartmob.errors import InvalidInput
 from smartmob.metrics import model, protocol
 
-MAX_LINE_BYTES = 1024 * 1024  # as the service reads lines (kernel.http.ndjson)
+MAX_LINE_BYTES = 1024 * 1024  # the limit with which the service reads lines (kernel.http.ndjson)
 
 
 def encode(row: Mapping[str, Any]) -> bytes:
@@ -57,10 +57,10 @@ def _check(document: Mapping[str, Any], decoder: msgspec.json.Decoder[Any]) -> N
 
 
 def moment_of(value: datetime) -> datetime | None:
-    """Return a time with its zone; without one it is a local time of this machine. None if it has no moment.
+    """Return a time with its zone; without one it is a local time of this machine. None if it means no moment.
 
-    In the hour that is repeated when clocks go back the first one is meant, and a time that is skipped when they go
-    forward counts by the offset before (PEP 495).
+    A time in the hour that is repeated when clocks go back means the first one. A time that is skipped when clocks go
+    forward gets the earlier offset (PEP 495).
     """
     try:
         if value.tzinfo is not None:

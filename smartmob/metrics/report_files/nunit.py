@@ -86,7 +86,7 @@ class _NUnitReading:
         if not attributes.get("result") and attributes.get("success", "").lower() in _NO:
             # NUnit 2.4 has no word for the outcome.
             found.append(Outcome.FAILED)
-        # "Failed(Child)" names the place of the failure behind the outcome.
+        # "Failed(Child)" names the place of the failure after the outcome.
         result = attributes.get("result", "").partition("(")[0]
         outcome = values.outcome({"result": result}, ("result",), found)
         started_at: datetime | None = values.start(attributes, ("start-time",), None)
@@ -112,9 +112,9 @@ class _NUnitReading:
         fixture = next((each for each in reversed(self._fixtures) if each), "")
         path = attributes.get("classname", "")
         if path:
-            # The arguments of a class, "Tests(1)", stand in its suite only.
+            # The arguments of a class, "Tests(1)", stand only in its suite.
             return (fixture if fixture.startswith(f"{path}(") else path), name
-        # NUnit 2 writes the class before the name, whose arguments can have points as well.
+        # NUnit 2 writes the class before the name, whose arguments can contain points as well.
         head, bracket, arguments = name.partition("(")
         path, _, last = head.rpartition(".")
         return (path, last + bracket + arguments) if path and last else (fixture, name)

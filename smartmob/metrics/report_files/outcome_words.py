@@ -30,10 +30,10 @@ _SEPARATORS = re.compile(r"[\s_-]+")
 
 
 def outcome_of_word(word: str) -> Outcome | None:
-    """Return the outcome that `word` says, in any case and with or without separators; None if it is not known."""
+    """Return the outcome that `word` means (any case, with or without separators); None if it is unknown."""
     return _OUTCOMES.get(_SEPARATORS.sub("", word).lower())
 
 
 def is_yes(word: str) -> bool:
-    """Return whether the value of an attribute such as `skipped` says yes."""
+    """Return whether the value of an attribute such as `skipped` means yes."""
     return word.strip().lower() in ("true", "yes", "1")

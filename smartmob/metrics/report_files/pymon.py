@@ -82,7 +82,7 @@ class PymonFile:
         self.summary = ImportSummary(FORMAT_NAME)
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         self._connection.row_factory = sqlite3.Row
-        # A text that is no UTF-8 then refuses its row, and not the whole file.
+        # With this, a text that is not UTF-8 invalidates only its row, not the whole file.
         self._connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
         tables = {row[0] for row in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         missing = {"TEST_SESSIONS", "TEST_METRICS", "EXECUTION_CONTEXTS"} - tables
@@ -103,13 +103,13 @@ class PymonFile:
             raise InvalidInput(f"it cannot be read: {error}") from None
 
     def contexts(self) -> Iterator[dict[str, Any]]:
-        """Yield contexts as the REST API takes them."""
+        """Yield contexts as the REST API accepts them."""
         for row in self._rows("SELECT * FROM EXECUTION_CONTEXTS ORDER BY rowid"):
             context = {name: row[column] for name, column in CONTEXT_COLUMNS.items()}
             yield {name: value if value is not None else _UNKNOWN.get(name, "") for name, value in context.items()}
 
     def sessions(self) -> Iterator[dict[str, Any]]:
-        """Yield sessions as the REST API takes them."""
+        """Yield sessions as the REST API accepts them."""
         for row in self._rows("SELECT * FROM TEST_SESSIONS ORDER BY rowid"):
             found = {
                 "session_h": row["SESSION_H"],

@@ -49,7 +49,7 @@ class PytestBenchmarkReport:
         commit = document.commit_info or {}
         began = json_document.moment(document.datetime)
         if began is not None and began.tzinfo is None:
-            # Releases before 5.1 wrote UTC without saying so.
+            # Releases before 5.1 wrote UTC without a zone.
             began = began.replace(tzinfo=UTC)
         scm_ref = text(commit.get("id"))
         self.header = Header(

@@ -1,9 +1,9 @@
-"""The content of a report file, in the form in which all readers of `smartmob tests import` give it.
+"""The content of a report file, in the common form of all readers of `smartmob tests import`.
 
 A reader is a class with the attributes of `Report`. It is constructed with the path of a plain file (never a pipe or a
 packed file: the caller copies those), and its module or class has `looks_like(head: bytes) -> bool` for the first
-`HEAD_BYTES` of a file. It reads its file as a stream: `cases()` opens the file again at
-each call and yields the same cases in the same order, because the place of a case in its session identifies it.
+`HEAD_BYTES` of a file. It reads its file as a stream: `cases()` opens the file again at each call and yields the same
+cases in the same order, because a case is identified by its position in its session.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Outcome(enum.StrEnum):
 
 
 class Remark(msgspec.Struct, frozen=True):
-    """Something in a report that was not understood, or was replaced.
+    """A value in a report that was not understood or was replaced.
 
     `kind` groups remarks of a summary and is a short plain phrase, such as "unread time" or "replaced timestamp".
     `text` is the example: the value and the test or line where it stands.
@@ -57,9 +57,9 @@ UNKNOWN_MACHINE = Machine()
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One execution of one test, as the report tells it.
+    """One execution of one test, as the report describes it.
 
-    Times are in seconds, memory is in MB, `cpu_usage` is a share of one core. What the report does not say is None and
+    Times are in seconds, memory is in MB, `cpu_usage` is a share of one core. A value that the report lacks is None,
     never a substitute. `started_at` has a zone if the report gives one; a time without a zone is the local time of the
     machine that wrote the report.
     """

@@ -49,8 +49,8 @@ def groups(reports: Iterable[ReadReport]) -> list[list[ReadReport]]:
     """Return the reports by run, in the order of their starts.
 
     Reports are one run if they have the same commit, each begins at most `LONGEST_GAP` after the end of those before,
-    and no test is in two of them: a test that is there twice was executed by two builds, or on two platforms. Where
-    two runs were executed at the same time, a report joins the one with reports of its folder.
+    and no test is in two of them: a test in two of them was executed by two builds, or on two platforms. If two runs
+    were executed at the same time, a report joins the one that has reports from its folder.
     """
     found: dict[str, list[_Group]] = {}
     for report in sorted(reports, key=lambda report: (report.started_at, report.session_h)):

@@ -1,4 +1,4 @@
-"""Converts a report to the context, session and metrics that the REST API takes."""
+"""Converts a report to the context, session and metrics that the REST API accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smartmob.metrics.report_files.run_groups import ReadReport
 from smartmob.metrics.session_tags import RUN_TAG
 
 _VERSION = 2
-"""The version of this conversion. Another one reads other cases from a file, so its sessions are others."""
+"""The version of this conversion. Another version reads other cases from a file, so it makes other sessions."""
 
 _MOST_TAGS = 200  # properties of a report that become tags
 _LONGEST_TAG = 10_000  # characters; longer properties are dumps of an environment
@@ -28,7 +28,7 @@ _LONGEST_STEP = 366 * 24 * 3600.0  # seconds of one test that move the start of 
 
 
 class ImportOptions(msgspec.Struct, frozen=True):
-    """The values that the command line gives, because a report lacks them or has wrong ones."""
+    """The values from the command line that a report lacks or has wrong."""
 
     scm_ref: str = ""
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
@@ -60,7 +60,7 @@ class ReportRows:
     """The rows of a report, which is read twice: once for the summary, and once for the metrics.
 
     The session is identified by the content of the file and by the options: the same report of another commit, machine
-    or time is another run.
+    or time counts as another run.
     """
 
     def __init__(self, report: Report, source: ReportSource, options: ImportOptions) -> None:
@@ -98,11 +98,11 @@ class ReportRows:
         return ReadReport(self._session_h, folder, self._scm_ref(), start, max(start, *ends), frozenset(self._tests))
 
     def join_run(self, name: str) -> None:
-        """Let the session have the tag `run`."""
+        """Add the tag `run` to the session."""
         self._run = name
 
     def contexts(self) -> Iterator[dict[str, Any]]:
-        """Yield contexts as the REST API takes them."""
+        """Yield contexts as the REST API accepts them."""
         yield from self._contexts.values()
 
     def sessions(self) -> Iterator[dict[str, Any]]:
@@ -142,7 +142,7 @@ class ReportRows:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def _scan(self) -> None:
-        """Read the report once: count, remark, and check each metric."""
+        """Read the report once: count the cases, collect remarks, and check each metric."""
         summary, own, first = self.summary, None, None
         for index, case in enumerate(self._report.cases()):
             summary.cases += 1
@@ -175,7 +175,7 @@ class ReportRows:
         self._choose_start(own)
 
     def _note(self, case: Case) -> None:
-        """Note a test that is stored, and its end."""
+        """Record a stored test, and its end."""
         self._tests.add(hash((case.path, case.name, case.variant)))
         took = min(case.total_time or 0.0, _LONGEST_STEP)
         self._took += took
@@ -184,7 +184,7 @@ class ReportRows:
             self._last_end = end if self._last_end is None else max(self._last_end, end)
 
     def _choose_start(self, own: datetime | None) -> None:
-        """Set the begin of the session: as given, or of the report, or of its first case, or the file's last change."""
+        """Set the start of the session: the given one, the report's, its first case's, or the file's last change."""
         said, header = self.summary.remarks, self._report.header
         begins = [moment for moment in (header.started_at, own) if moment is not None]
         if header.started_at is not None and moment_of(header.started_at) is None:
@@ -296,7 +296,7 @@ class _StartSequence:
 
 
 def _later(moment: datetime, seconds: float, by: timedelta = timedelta(0)) -> datetime:
-    """Return a moment that many seconds and `by` later; one beyond the calendar stays as it is."""
+    """Return a moment `seconds` and `by` later; if that is beyond the calendar, return the moment itself."""
     try:
         return moment + timedelta(seconds=seconds) + by
     except OverflowError:
@@ -304,7 +304,7 @@ def _later(moment: datetime, seconds: float, by: timedelta = timedelta(0)) -> da
 
 
 def _context_of(machine: Machine) -> dict[str, Any]:
-    """Return a machine as a context; "unknown" and 0 stand for what a report does not tell."""
+    """Return a machine as a context; "unknown" and 0 stand for values that a report lacks."""
     values: dict[str, Any] = {
         "cpu_count": machine.cpu_count or 0,
         "cpu_frequency": machine.cpu_frequency_mhz or 0,

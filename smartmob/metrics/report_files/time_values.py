@@ -1,6 +1,7 @@
 """Durations and points in time of test reports, in the notations of their many writers.
 
-A value that has no meaning, or more than one, gives None: the caller says so, and never puts a number in its place.
+A value that has no meaning, or more than one, is returned as None: the caller makes a remark, and never invents a
+number.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
 MAX_SECONDS = 1e9
-"""Longest duration that is believed, about 30 years. Writers that subtract unset times give longer ones."""
+"""The longest duration that is accepted, about 30 years. Writers that subtract unset times give longer ones."""
 
 MAX_CHARACTERS = 64
 """Longest text of a time; a longer one has no meaning."""
 
 FIRST_YEAR = 1970
-"""First year that a report can have. Unset times are written as year 1, 1601 or 1900."""
+"""The first year that is accepted in a report. Unset times are written as year 1, 1601 or 1900."""
 
 LAST_YEAR = 2999
-"""Last year that a report can have. Unset times are written as year 9999 as well."""
+"""The last year that is accepted in a report. Unset times are written as year 9999 as well."""
 
 COMMA_DECIMAL = "decimal"
 COMMA_THOUSANDS = "thousands"
@@ -179,7 +180,7 @@ _EPOCH_UNITS = {9: 1, 10: 1, 12: 10**3, 13: 10**3, 15: 10**6, 16: 10**6, 18: 10*
 
 
 def moment(text: str) -> datetime | None:
-    """Return the point in time that `text` says, without a zone if it says none; None if it has no or two meanings."""
+    """Return the time that `text` means, without a zone if it has none; None if it has no meaning or two."""
     text = _plain_digits(text.strip())
     if not text or len(text) > MAX_CHARACTERS:
         return None
@@ -264,7 +265,7 @@ def _local_date(text: str) -> datetime | None:
 
 
 def _hour(hour: int, half: str | None) -> int:
-    """Return an hour of 24 from one of 12 with AM or PM. Raises ValueError."""
+    """Return the hour of the 24-hour clock for one with AM or PM. Raises ValueError."""
     if not half:
         return hour
     if not 1 <= hour <= 12:

@@ -1,6 +1,6 @@
 """The reader of TRX, the results of Visual Studio, `dotnet test` and `vstest.console`.
 
-The definitions of the tests, which name their classes, stand behind the results. So a file is read twice.
+The definitions of the tests, which name their classes, stand after the results, so a file is read twice.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Definitions:
         elif tag == "TestMethod" and self._id:
             if len(self.tests) >= MAX_TESTS:
                 raise InvalidInput(f"it defines more than {MAX_TESTS:,} tests: split it")
-            # MSTest writes the assembly behind the class.
+            # MSTest writes the assembly after the class.
             found = _CLASS.match(attributes.get("className", ""))
             self.tests[self._id] = (found[0].strip() if found else "", attributes.get("name", ""))
 
@@ -103,7 +103,7 @@ class _Definitions:
 
 
 class _OpenResult(msgspec.Struct):
-    """A result whose end has not been read. One with inner results, the rows of its data, is only their sum."""
+    """A result whose end has not been read. A result with inner results (the rows of its data) is only their sum."""
 
     attributes: Mapping[str, str]
     position: ElementPosition
@@ -196,7 +196,7 @@ class _TrxReading:
 
     def _machine(self, name: str) -> Machine:
         if name not in self._machines:
-            # Few machines run the tests of one file; a file with more names costs no memory here.
+            # Few machines run the tests of one file; the limit keeps the memory bounded for a file with more names.
             if len(self._machines) > 100:
                 self._machines.clear()
             self._machines[name] = Machine(node=name or None)

@@ -1,7 +1,7 @@
 """The elements of an XML file, read as a stream by expat within bounds.
 
-Text around the document is skipped, and documents one after another are all read: logs are redirected into report
-files, and report files are appended to each other.
+Text around the document is skipped, and several documents in a row are all read: logs are redirected into report files,
+and report files are appended to each other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_TAG_BYTES = 16 << 20
 """Longest tag or comment. A message of a failure, which is an attribute, is the longest one in real files."""
 
 MAX_DOCUMENTS = 10_000
-"""Most documents in a file. Each one costs a parser, so that a file of a million empty ones would take hours."""
+"""Most documents in a file. Each document needs a new parser, so a file of a million empty ones would take hours."""
 
 MAX_NAMES = 50_000
 """Most names of elements and attributes, which are kept in memory. A report has a few dozen."""
@@ -75,28 +75,29 @@ _UNALTERED: frozenset[str] = frozenset()
 
 
 class CaseElements(Elements, Protocol):
-    """A receiver of elements that makes cases of them."""
+    """A receiver of elements that makes cases from them."""
 
     ready: list[Case]
 
 
 def check_root(tag: str, roots: Iterable[str], format_name: str) -> None:
-    """Raise InvalidInput if the first element of a file is none of the roots of its format."""
+    """Raise InvalidInput if the first element of a file is not one of the root elements of its format."""
     if tag not in roots:
         raise InvalidInput(f"it is no {format_name}: it begins with <{tag[:40]}>")
 
 
 def read_cases(path: Path, elements: CaseElements, header: Header) -> Iterator[Case]:
-    """Yield the cases that `elements` makes of a file, in their order. Raises InvalidInput."""
+    """Yield the cases that `elements` makes from a file, in their order. Raises InvalidInput."""
     for _ in read_elements(path, elements, header.remarks):
         yield from elements.ready
         elements.ready.clear()
 
 
 def read_elements(path: Path, elements: Elements, remarks: list[Remark]) -> Iterator[None]:
-    """Give the elements of a file to `elements`, and yield after each chunk of it. Raises InvalidInput.
+    """Pass the elements of a file to `elements`, and yield after each chunk of it. Raises InvalidInput.
 
-    `remarks` gets what was skipped. Of a file that ends within an element all that is there is read, with a remark.
+    Remarks on skipped parts are added to `remarks`. A file that ends within an element is read up to its end, with a
+    remark.
     """
     text = XmlText(path)
     documents = _Documents(text, elements, remarks)
@@ -170,7 +171,7 @@ class _Documents:
         """Return `text` from the beginning of a document on, with a new parser; or "", and keep what may begin one."""
         self._skipped, position = "", 0
         while True:
-            # A declaration says nothing that is not known, and output of a program can follow it.
+            # A declaration adds nothing to what is known, and output of a program can follow it.
             prolog = _PROLOG.match(text, position)
             position = prolog.end() if prolog is not None else position
             is_declaration = text.startswith("<?xml", position)
@@ -193,7 +194,7 @@ class _Documents:
         return text[position:]
 
     def _keep(self, text: str, position: int) -> str:
-        """Keep `text` from `position` on, which may begin a document, until more of it is there."""
+        """Keep `text` from `position` on, which may begin a document, until more text is available."""
         self._lines_before += text.count("\n", 0, position)
         self._skipped = text[position:]
         return ""

@@ -34,7 +34,7 @@ _REFERENCE = re.compile(
     r"|#(\d{1,10});|#[xX]([0-9a-fA-F]{1,10});)?"
 )
 _OPEN_REFERENCE = re.compile(rf"(?:&#[xX]0*[dD][89abAB][0-9a-fA-F]{{2}};|&#0*(?:{_HIGH});)?(?:&[#\w]*)?\Z")
-"""The beginning of a reference, or of a pair of them, at the end of a piece of text."""
+"""The beginning of a reference, or of a pair of references, at the end of a piece of text."""
 
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r"))
 _MARKS = re.compile("[\ufdd0-\ufdef\U0010fe00-\U0010feff]")
@@ -55,14 +55,14 @@ _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode
 
 
 class XmlText:
-    """The text of one XML file. `marked` tells whether a mark stands somewhere in the text so far."""
+    """The text of one XML file. `marked` is whether the text so far contains a mark."""
 
     def __init__(self, path: Path) -> None:
         codecs.register_error(_BYTES_AS_MARKS, _bytes_as_marks)
         self.path = path
         self.marked = False
         self.unknown_encoding: str | None = None
-        """The declared encoding if there is none of this name; the text is read as UTF-8."""
+        """The declared encoding if its name is unknown; the text is then read as UTF-8."""
 
     def chunks(self) -> Iterator[str]:
         """Yield the text in pieces, each without characters that XML forbids. Raises InvalidInput."""
@@ -77,7 +77,7 @@ class XmlText:
                 while chunk:
                     text = carry + decoder.decode(chunk)
                     carry = ""
-                    # A reference that goes on in the next chunk is read with it.
+                    # A reference that continues in the next chunk is read together with that chunk.
                     tail = _OPEN_REFERENCE.search(text, max(0, len(text) - _REFERENCE_CHARACTERS))
                     if tail is not None and tail[0]:
                         text, carry = text[: tail.start()], tail[0]

@@ -154,7 +154,7 @@ class QueryHandlers:
         return JSONResponse(dumps({"item": item, "history": rows}))
 
     async def _page_number(self, request: web.Request) -> int:
-        """Return the page that a client asks for, in the query or in a JSON body, as monitor-server-api takes it."""
+        """Return the page that a client asks for, in the query or in a JSON body, as monitor-server-api sends it."""
         page = request.query.get("page")
         if request.can_read_body and (data := await self._bodies.read(request)).strip():
             try:

@@ -25,7 +25,7 @@ _MAX_DESCRIPTION_BYTES = 2 * 1024 * 1024
 PREFIXES = ("", "/api/v1")
 
 _PAGE = Body({JSON: protocol.PageBody}, required=False, limit=4096)
-"""The page of a listing, which monitor-server-api takes in the body of a GET request too."""
+"""The page of a listing, which monitor-server-api also sends in the body of a GET request."""
 
 _EMPTY = Answer("The list is empty.")
 _NO_PAGE = Answer("There is no such page.")
@@ -76,7 +76,7 @@ def _ingest(h: IngestHandlers) -> list[Route]:
 
 
 def _answered_by_workers(routes: Iterable[Route]) -> list[Route]:
-    """Return routes that need no verdicts, which the owner caches: any worker answers them."""
+    """Return the routes as ones that any worker answers: they need no verdicts, which only the owner caches."""
     return [replace(route, in_workers=True) for route in routes]
 
 
@@ -89,12 +89,12 @@ def _posts(path: str, handler: Handler, name: str, summary: str, stored: Answer,
 
 
 def _asked_by_suites(routes: Iterable[Route]) -> list[Route]:
-    """Return routes with the roles of a test suite too: the plugin calls them before it sends."""
+    """Return the routes with the roles of a test suite added: the plugin calls them before it sends data."""
     return [replace(route, roles=(READ, INGEST, CONTROL)) for route in routes]
 
 
 def _asked_by_imports(routes: Iterable[Route]) -> list[Route]:
-    """Return routes, those of counts with the roles of a test suite too: an import asks where it has to continue."""
+    """Return the routes; those of counts also allow the roles of a test suite: an import asks where to continue."""
     return [
         replace(route, roles=(READ, INGEST, CONTROL)) if route.path.endswith("/count") else route for route in routes
     ]
@@ -261,7 +261,7 @@ def _one(
     *,
     missing: str | None = None,
 ) -> Route:
-    """Return a route whose answer always has a body; `missing` describes the status 404, if it can answer that."""
+    """Return a route whose answer always has a body; `missing` describes the status 404, if that is possible."""
     answers = {200: answer(kind)} if missing is None else {200: answer(kind), 404: Answer(missing)}
     return Route("GET", path, handler, name, summary, answers, query=query)
 

@@ -26,7 +26,7 @@ _BULK_MIN_METRICS = 5_000
 """Metrics of one request from which they are written in a transaction of their own instead of by group commit."""
 
 _BULK_LOADS_AT_ONCE = 3
-"""Each holds a database connection for as long as its client sends."""
+"""The maximum number of loads at a time: each holds a database connection while its client sends."""
 
 AnyNewMetric = model.NewMetric | model.ImportedMetric
 
@@ -34,7 +34,8 @@ AnyNewMetric = model.NewMetric | model.ImportedMetric
 class IngestService:
     """The use cases that store and delete.
 
-    `live` writes small numbers of metrics by group commit. `verdicts` drops cached ones that new data can change.
+    `live` writes small numbers of metrics by group commit. `verdicts` drops the cached verdicts that new data can
+    change.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class IngestService:
         return self._loaded(load.metrics)
 
     async def change_session(self, session_h: str, change: model.SessionChange) -> model.Session:
-        """Change the tags or the commit of a session, and so the run that it belongs to. Raises NotFound."""
+        """Change the tags or the commit of a session, and thus the run to which it belongs. Raises NotFound."""
 
         def changed(scm_ref: str, tags: dict[str, str]) -> tuple[str, dict[str, str], str | None, str]:
             kept = {name: value for name, value in tags.items() if name not in change.tags}
@@ -184,13 +185,13 @@ class IngestService:
         return metrics
 
     def _row(self, metric: AnyNewMetric, now: float, *, live: bool) -> model.MetricRow:
-        """Return the row of a metric that arrives at `now`; a `live` metric was measured just before."""
+        """Return the row of a metric that arrives at `now`; a `live` metric has just been measured."""
         return self._sender_clock.ordered(model.metric_row(metric, now if live else None), now)
 
     async def _rows_of(
         self, batches: AsyncIterator[Sequence[AnyNewMetric]], first: Sequence[model.MetricRow] = (), *, live: bool
     ) -> AsyncIterator[Sequence[model.MetricRow]]:
-        """Yield `first` and then the rows of `batches`; `live` metrics were measured just before they arrived."""
+        """Yield `first` and then the rows of `batches`; `live` metrics have just been measured."""
         if first:
             yield first
         async for batch in batches:

@@ -1,4 +1,4 @@
-"""The maintenance of the tables of the feature `metrics`: retention, blocks that a crash left open, unused tests."""
+"""The maintenance of the tables of the feature `metrics`: retention, open blocks after a crash, unused tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ABANDONED_AFTER = timedelta(hours=1)
 
 
 class MaintenanceService:
-    """Removes old data and repairs what a crash left behind."""
+    """Removes old data and repairs the effects of a crash."""
 
     def __init__(self, writer: MetricsWriter, settings: MetricsSettings) -> None:
         self._writer = writer

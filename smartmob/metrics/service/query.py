@@ -35,7 +35,7 @@ class Listing(msgspec.Struct, frozen=True):
 class QueryService:
     """The use cases that list and count.
 
-    Routes do not import the store, so a query that needs neither pages nor a check is passed to the reader as it is.
+    Routes do not import the store, so a query that needs neither pages nor a check is passed to the reader unchanged.
     `page` arguments are page numbers as clients send them: negative ones count from the end.
     """
 

@@ -33,7 +33,7 @@ class BlockAllocator:
         """Return the block, and the first number in it, for the next `rows` metrics."""
         if self._opened is None or self._used >= _BLOCK_METRICS or now - self._opened > _BLOCK_AGE:
             fresh = first_block(now) | secrets.randbits(_BLOCK_RANDOM_BITS)
-            # The order of arrival stays right if the clock is set back.
+            # The order of arrival stays correct if the clock is set back.
             self.block = max(fresh, self.block + 1)
             self._used = 0
             self._opened = now
@@ -47,5 +47,5 @@ class BlockAllocator:
 
 
 def first_block(moment: datetime) -> int:
-    """Return the least number of a block that was opened at `moment` or later."""
+    """Return the lowest number that a block has if it was opened at `moment` or later."""
     return (int(moment.timestamp() * 1000) - _BLOCK_EPOCH_MS) << _BLOCK_RANDOM_BITS

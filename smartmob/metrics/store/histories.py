@@ -15,16 +15,17 @@ from smartmob.metrics.store.reader import PACKAGE
 from smartmob.metrics.verdict.place import Origin
 
 _MAX_CONTEXTS = 20_000
-"""Contexts that are looked at, the newest; each session has one of its own where the frequency varies."""
+"""The maximum number of (newest) contexts that are read; each session has its own where the frequency varies."""
 
 
 class EnvironmentSelection(msgspec.Struct, frozen=True):
     """The contexts and sessions of one environment.
 
-    `fit` has the hashes of all contexts of its hardware and Python, `named` those of them with its host name, `unnamed`
-    those whose host name does not identify a machine. `name` is the name of the machine that a session with another tag
-    or from another address does not have; "" is one without a name, and None means any. `nameless` has those of
-    `unnamed` whose sessions belong to it without an address too, because nothing says that they are of another machine.
+    `fit` has the hashes of all contexts with its hardware and Python. `named` are those of them with its host name;
+    `unnamed` are those whose host name does not identify a machine. `name` is the name of the machine, by which
+    sessions with another tag or from another address are excluded; "" is a machine without a name, and None means any.
+    `nameless` are those of `unnamed` whose sessions belong to the environment even without an address, because nothing
+    shows that they are of another machine.
     """
 
     fit: list[str]
@@ -35,7 +36,7 @@ class EnvironmentSelection(msgspec.Struct, frozen=True):
 
 
 class SimilarContexts(msgspec.Struct, frozen=True):
-    """Contexts that differ in their host name and frequency alone: one of them, and the host names of all by hash."""
+    """Contexts that differ only in host name and frequency: one of them, and the host names of all by hash."""
 
     context: Context
     nodes: dict[str, str]
@@ -96,7 +97,7 @@ class HistoryReader:
         return {row["h"]: Context(**dict(row)) for row in await self._database.fetch(text, list(hashes))}
 
     async def similar_contexts(self, context: Context) -> list[SimilarContexts]:
-        """Return the newest contexts with as many processors as one, those with the same description together."""
+        """Return the newest contexts with the same number of processors, grouped by equal descriptions."""
         rows = await self._database.fetch(self._sql["similar_contexts"], context.cpu_count, _MAX_CONTEXTS)
         found = []
         for row in rows:
@@ -107,7 +108,7 @@ class HistoryReader:
         return found
 
     async def origins(self, sessions: Sequence[str]) -> dict[str, Origin]:
-        """Return where sessions came from, by session."""
+        """Return the origins of sessions, by session."""
         rows = await self._database.fetch(self._sql["session_origins"], list(sessions))
         return {row["session_h"]: Origin(row["tag"], row["host"]) for row in rows}
 
@@ -150,7 +151,7 @@ class HistoryReader:
     async def values(
         self, measure: str, sessions: Sequence[str], contexts: Sequence[str]
     ) -> dict[str, dict[uuid.UUID, float]]:
-        """Return the value of each test by session: the least of its executions there."""
+        """Return the value of each test by session: the minimum of its executions there."""
         assert measure in MEASURES
         text = self._sql["least_values"].format(measure=measure)
         rows = await self._database.fetch(text, list(sessions), list(contexts))

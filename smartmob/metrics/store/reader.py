@@ -17,7 +17,7 @@ from smartmob.metrics.session_tags import tag_list
 PACKAGE = "smartmob.metrics"
 
 _BY_FIRST_ARRIVAL = "GROUP BY 1 ORDER BY min(s.received_at), min(s.session_h), 1"
-"""Names of sessions, in the order in which the first session of each arrived: build 10 comes after build 9."""
+"""Names of sessions, in the order in which the first session of each arrived, so build 10 comes after build 9."""
 
 
 class _Query:
@@ -304,7 +304,7 @@ def context_from(record: Record) -> Context:
     """Return the context of a row."""
     values = dict(record)
     frequency = values["cpu_frequency"]
-    # The seed describes an integer and the plugin sends a float: each gets back the number that it sent.
+    # The seed describes an integer and the plugin sends a float: each client gets back the number that it sent.
     values["cpu_frequency"] = int(frequency) if frequency.is_integer() else frequency
     return Context(**values)
 

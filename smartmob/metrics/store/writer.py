@@ -23,11 +23,13 @@ from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
 from smartmob.metrics.store.block_allocator import BlockAllocator, first_block
 from smartmob.metrics.store.reader import PACKAGE, tags_from
 
-_MAX_KNOWN_ROWS = 50_000  # tests, or links, that are remembered as stored
-_KNOWN_SECONDS = 3600.0  # after which they are stored again, so that they are not removed as unused
-_EXPIRED_BLOCKS_AT_ONCE = 25  # about 100,000 metrics for each statement
+_MAX_KNOWN_ROWS = 50_000  # tests or links that are remembered as stored
+_KNOWN_SECONDS = 3600.0  # the time after which they are stored again, so that they are not removed as unused
+_EXPIRED_BLOCKS_AT_ONCE = 25  # blocks in one statement, with about 100,000 metrics
 _FEW_LINKS = 16
-"""Links that are stored one by one in a distributed table: each commits on one node alone, all together on each."""
+"""Up to so many links are stored one by one in a distributed table: each is committed by one node alone, but a batch by
+all nodes.
+"""
 _ITEMS_AT_ONCE = 1_000  # tests that one statement checks
 _ITEMS_PER_ROUND = 50_000  # tests that are checked every hour
 _FIRST_ITEM = UUID(int=0)
@@ -75,7 +77,7 @@ class MetricsWriter:
     ) -> tuple[Record, bool]:
         """Store a session unless its hash is stored already; return the stored row and whether it is new.
 
-        `stated_at` is the time that its sender gave, if that is not plausible. `sender` is the address from which it
+        `stated_at` is the time that its sender stated, if that is not plausible. `sender` is the address from which it
         came, and `host` the machine with this address.
         """
 
@@ -122,11 +124,11 @@ class MetricsWriter:
         return counts
 
     def forget_session(self, session_h: str) -> None:
-        """Forget what is known of a session that another process of the service has deleted."""
+        """Forget the known links of a session that another process of the service has deleted."""
         self._known.forget_session(session_h)
 
     async def expire(self, before: datetime) -> tuple[int, int]:
-        """Delete in small steps what arrived before a time; return the number of sessions and metrics."""
+        """Delete the sessions and metrics that arrived before a time, in small steps; return their numbers."""
         oldest, metrics = first_block(before), 0
 
         async def step(connection: Connection) -> tuple[int, int]:
@@ -151,8 +153,8 @@ class MetricsWriter:
     async def remove_unused_items(self, unused: timedelta = UNUSED_AFTER) -> int:
         """Check the next tests, and delete those that no metric refers to; return how many were deleted.
 
-        A test that was stored less than `unused` ago is kept, since a service may be about to store its metrics. A bulk
-        load can last longer than that, so nothing is deleted while there is one.
+        A test that was stored less than `unused` ago is kept, because a service may be about to store its metrics. A
+        bulk load can last longer than that, so nothing is deleted during one.
         """
         removed = 0
         for _ in range(0, _ITEMS_PER_ROUND, _ITEMS_AT_ONCE):
@@ -175,7 +177,7 @@ class MetricsWriter:
         return [item for item in items if await connection.fetchrow(self._sql["metric_of_item"], item) is None]
 
     async def _remove_items(self, connection: Connection, items: Sequence[UUID], unused: timedelta) -> int | None:
-        """Delete those of some tests that still are unused; return how many, or None while there is a bulk load."""
+        """Delete those of some tests that are still unused; return their number, or None during a bulk load."""
         if not items:
             return 0
         async with connection.transaction():
@@ -393,7 +395,7 @@ class _KnownRows:
         # Computed before the first await, since another writer may call `forget` meanwhile.
         ids = [known.get(row.item) or new_items[row.item] for row in rows]
         if self._shards.active and (new_items or new_links):
-            # Batches of several shards are written at a time: one of them stores what others lack, too.
+            # Batches of several shards are written at the same time: one of them also stores the rows that others lack.
             async with self._storing:
                 new_items = {key: ident for key, ident in new_items.items() if key not in self._items}
                 new_links -= self._links

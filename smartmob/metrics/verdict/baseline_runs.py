@@ -1,4 +1,4 @@
-"""Selects the runs of a comparison: those of the base, those of the head, and those around them, in one environment."""
+"""Selects the runs of a comparison in one environment: those of the base, of the head, and around them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from smartmob.metrics.verdict.change_detection import MIN_HISTORY
 from smartmob.metrics.verdict.verdicts import Side
 
 MAX_HISTORY = 30
-"""Runs that a history has at most: more would slow down a comparison and hardly change a median."""
+"""The maximum number of runs in a history: more would slow a comparison down and hardly change a median."""
 
-_MAX_SIDE_RUNS = 10  # of a commit that ran more often, the latest
-_MAX_EARLIER_SESSIONS = 400  # enough for MAX_HISTORY runs of a dozen parallel sessions
-_MAX_NEIGHBOUR_SESSIONS = 50  # among which a run that confirms the head is looked for
+_MAX_SIDE_RUNS = 10  # of a commit that ran more often, the latest runs are used
+_MAX_EARLIER_SESSIONS = 400  # sessions: enough for MAX_HISTORY runs of a dozen parallel sessions
+_MAX_NEIGHBOUR_SESSIONS = 50  # sessions among which a run that confirms the head is searched
 
-_SESSIONS_OF_RUN = 12  # parallel sessions that a run may have before fewer runs are read
+_SESSIONS_OF_RUN = 12  # parallel sessions of a run; if it has more, fewer runs are read
 
 _END_OF_TIME = (datetime.max.replace(tzinfo=UTC), "")
 
@@ -63,7 +63,7 @@ class ComparisonPlan(msgspec.Struct, frozen=True):
     """The runs that are compared.
 
     `earlier` are those before the base, or before the head if `base` is empty. `between` lies after the base and before
-    the head, `after` behind the head; both can confirm what is seen in the head.
+    the head, `after` comes after the head; both can confirm a finding about the head.
     """
 
     earlier: tuple[BaselineRun, ...]

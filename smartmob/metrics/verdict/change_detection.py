@@ -31,8 +31,8 @@ MIN_TESTS = 5
 """Tests from which a shift can be estimated. With fewer, the shift may be the change of one of them."""
 
 _DEVIATION_FACTOR = 4.0
-"""Multiples of the noise from which a value deviates. Chosen by benchmarks/verdicts.py: 3 doubles the confirmed false
-alarms, 5 loses half of the changes of 10 %."""
+"""The multiple of the noise above which a value deviates. Chosen by benchmarks/verdicts.py: 3 doubles the confirmed
+false alarms, 5 loses half of the changes of 10 %."""
 
 _PRIOR_RUNS = 4.0
 """Weight of the noise of all tests, in runs of history: the prior degrees of freedom d0 of Smyth's moderated variance,
@@ -43,7 +43,7 @@ _NOISY_TEST_QUANTILE = 0.7
 """Quantile of the noise of all tests that stands for a test whose own noise is not known yet: a cautious choice."""
 
 _OUTLIER_SHARE = 0.1
-"""Share of the history that may lie further away than a value that deviates: the rank test of
+"""Share of the history that may lie further from the level than a deviating value: the rank test of
 docs/discussions/verdicts.md, which needs no assumption about the distribution."""
 
 _MIN_NOISE = 1e-4
@@ -53,7 +53,9 @@ _SHIFT_FLOOR = 10.0
 """Tests count for the shift from this multiple of `Scale.linear_below` on: below it a value is no factor of another."""
 
 _SHIFT_ROUNDS = 2
-"""Rounds in which shifts and levels are estimated alternately: a level without the shifts is a better one."""
+"""Rounds in which shifts and levels are estimated alternately, because removing the shifts makes the level more
+accurate.
+"""
 
 _NOTABLE_SHIFT = 0.03
 """Least shift that is reported as a slower or faster machine, as a share of the usual time: a choice."""
@@ -83,8 +85,8 @@ class RunHistory(msgspec.Struct, frozen=True):
     """The runs of one machine, each list in the order of time.
 
     `history` ends with the `base` runs that the request names; if `base` is 0, the head is compared with all earlier
-    runs. `between` lies after the history and before the head, `after` behind the head. `names` are those of the runs
-    of the history, such as their commits.
+    runs. `between` lies after the history and before the head, `after` lies after the head. `names` are the names of
+    the runs of the history, such as their commits.
     """
 
     history: Sequence[Values]
@@ -98,7 +100,8 @@ class RunHistory(msgspec.Struct, frozen=True):
 class Shift(msgspec.Struct, frozen=True):
     """The factor by which all tests of the head moved, and by which it usually varies from one run to the next.
 
-    Each is None where there is too little to estimate it. `tests` is the number of tests that it was estimated from.
+    Each is None where the data are not enough to estimate it. `tests` is the number of tests from which it was
+    estimated.
     """
 
     ratio: float | None
@@ -120,7 +123,7 @@ class Change(msgspec.Struct, frozen=True):
 
     `confirmed` tells whether another run deviates in the same direction; it is None while there is no later run that
     could. `noise` is the usual distance from the level as a share, None where it cannot be estimated. `history` counts
-    the earlier runs. `since` is the run with which the test began to take more, and still does, or None.
+    the earlier runs. `since` is the run since which the test takes more, or None.
     """
 
     direction: int
@@ -368,8 +371,8 @@ class _ChangeDetector:
 def _confirm(deviations: Sequence[int], before: int | None, after: int | None) -> tuple[int, bool | None]:
     """Return the direction in which the head deviates, and whether another run confirms it.
 
-    `deviations` are those of the runs of the head, `before` and `after` those of the runs around it. Of several runs of
-    the head more than half have to deviate, and at least two.
+    `deviations` are those of the runs of the head, `before` and `after` those of the runs around it. If the head has
+    several runs, more than half of them must deviate, and at least two.
     """
     last = deviations[-1]
     if len(deviations) > 1:

@@ -39,7 +39,7 @@ _OUTLIER_FACTOR = 3.0
 """Multiples of the noise beyond which a value is cut: the three-sigma rule."""
 
 _NEIGHBOURS = 2
-"""Runs on each side whose median tells an outlier: a level of three runs is the majority of five."""
+"""Runs on each side whose median shows an outlier: a level of three runs is the majority of five."""
 
 _SEED_DECAY = math.sqrt(0.5)
 """Factor between the lengths of the intervals of two layers: the choice of the authors of the method."""
@@ -71,7 +71,7 @@ _WIDE_CONSISTENCY = 1 / 1.6449
 """Factor from that quantile to the standard deviation of normal data: 1 / quantile(0.95) of the normal distribution."""
 
 Matters = Callable[[float, float], bool]
-"""Tells whether the change from one level to another matters."""
+"""Returns whether the change from one level to another matters."""
 
 
 class Step(NamedTuple):
@@ -116,7 +116,7 @@ def find_changes(logs: Sequence[float], matters: Matters) -> Changes:
 def rank_test(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the p-value of the two-sided Mann-Whitney test of two samples.
 
-    It is exact where the samples do not overlap, and else the normal approximation with the corrections for ties and
+    It is exact where the samples do not overlap, otherwise the normal approximation with the corrections for ties and
     continuity.
     """
     first, second = len(one), len(other)

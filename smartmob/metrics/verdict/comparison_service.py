@@ -64,7 +64,7 @@ class _EnvironmentResult(msgspec.Struct, frozen=True):
 
 
 class ComparisonService:
-    """The use cases that compare runs and tests. `host_load` is None if nothing watches machines.
+    """The use cases that compare runs and tests. `host_load` is None if machines are not watched.
 
     `cache` may be shared with other services whose answers new data changes.
     """
@@ -213,7 +213,7 @@ class ComparisonService:
     async def _only_in_base(
         self, theirs: MeasuredEnvironment, base: Side, request: ComparisonRequest
     ) -> _EnvironmentResult:
-        """Return the tests of an environment in which the head measured nothing."""
+        """Return the tests of an environment that the head lacks."""
         contexts = (await self._environments.selection(theirs)).fit
         values, environment = await self._side_values(theirs, contexts, base, request)
         nothing = change_detection.DetectedChanges(change_detection.Shift(None, None, 0), {}, {}, values)
@@ -354,7 +354,7 @@ def _environment(measured: MeasuredEnvironment, items: _Items, renamed: dict[Ite
 
 
 def _short(doubt: str) -> str:
-    """Return a doubt without the advice what to do, which is given once for the whole comparison."""
+    """Return a doubt without its advice, which is stated once for the whole comparison."""
     return doubt.partition(": give")[0]
 
 
@@ -400,7 +400,7 @@ def _with_new_names(history: RunHistory, renamed: Mapping[ItemName, ItemName]) -
 
 
 def _run_history(plan: ComparisonPlan, values: Mapping[Position, Values], busy: set[Position]) -> RunHistory:
-    """Return the input of the change detection; besides the two sides, it has no runs of a busy machine."""
+    """Return the input of the change detection; except for the two sides, runs on a busy machine are left out."""
 
     def unless_busy(run: BaselineRun | None) -> Values | None:
         return None if run is None or run.first in busy else values[run.first]

@@ -111,7 +111,7 @@ class EnvironmentFinder:
         return SessionPlaces(contexts, await self._reader.origins(sorted(sessions)), self._rules)
 
     def differences(self, theirs: MeasuredEnvironment, ours: MeasuredEnvironment) -> list[str]:
-        """Return in words what makes two environments different; [] if measures of both can be compared."""
+        """Return in words what makes two environments different; [] if their measures can be compared."""
         if theirs.context is None and ours.context is None and theirs.context_h != ours.context_h:
             return ["contexts that are not stored"]
         return place.place_differences((theirs.context, theirs.place), (ours.context, ours.place), self._rules)
@@ -126,7 +126,7 @@ class EnvironmentFinder:
         return min((self.differences(other, ours) for other in others), key=len, default=[])
 
     async def selection(self, environment: MeasuredEnvironment) -> EnvironmentSelection:
-        """Return which contexts and sessions belong to an environment."""
+        """Return the contexts and sessions that belong to an environment."""
         h, context, name = environment.context_h, environment.context, place.effective_name(environment.place)
         if context is None:
             return EnvironmentSelection([h], [], [h], name)

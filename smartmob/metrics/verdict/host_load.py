@@ -1,4 +1,4 @@
-"""The host load of a run: decides whether a machine was busy with something else while tests ran. No I/O.
+"""The host load of a run: decides whether other programs kept a machine busy while tests ran. No I/O.
 
 The tests themselves keep a machine busy, and some machines are never idle. So the load by other programs is compared
 with the load by other programs in earlier runs.

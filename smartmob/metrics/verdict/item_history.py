@@ -19,7 +19,7 @@ class Point(NamedTuple):
 
 
 class _Rise(NamedTuple):
-    """A confirmed change for the worse: the level before it, and the name of its first run."""
+    """A confirmed change for the worse: the level before it, and the name of the first run after it."""
 
     before: float
     run: str

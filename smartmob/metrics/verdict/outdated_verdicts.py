@@ -1,4 +1,4 @@
-"""Tells the process that caches verdicts what a worker has stored."""
+"""Notifies the process that caches verdicts of the data that a worker has stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.metrics.events import VerdictsOutdated
 
 _MOST_PAIRS = 1_000
-"""Pairs of one event; a batch that changed more of them changes all verdicts."""
+"""The maximum number of pairs in one event; a batch that changed more pairs invalidates all verdicts."""
 
 
 class Verdicts(Protocol):
@@ -23,7 +23,7 @@ class Verdicts(Protocol):
 
 
 class OutdatedVerdicts:
-    """Implements `Verdicts` by events: one for all that was stored in one turn of the event loop."""
+    """Implements `Verdicts` with events: one for everything that was stored in one turn of the event loop."""
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus

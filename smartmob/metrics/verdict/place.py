@@ -1,9 +1,9 @@
 """The place of a measure: the machine and the Python on which a test ran, decided by rules that can be seen and set.
 
 A tag of the session comes first (`machine=NAME` or `runner=NAME`), then the host name of the machine, then the machine
-from whose address the session came, then the hardware: host names of containers and of machines of CI services last for
-one job and say nothing. Two places are the same if their names are, and their hardware, kernel and Python within the
-tolerances. A machine without a name and without a described hardware is unknown. No I/O.
+from whose address the session came, then the hardware: host names of containers and of CI services last for one job and
+identify no machine. Two places are the same if their names are the same, and their hardware, kernel and Python agree
+within the tolerances. A machine without a name and without a described hardware is unknown. No I/O.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MEANINGLESS_NAMES = (
     # CPython issue 79345: getfqdn() on macOS returns the name of the loopback address.
     (re.compile(r".*\.(?:in-addr|ip6)\.arpa"), "the name of a loopback address"),
 )
-"""Patterns of host names, in lower case, that each machine can have, and what they are."""
+"""Patterns of host names, in lower case, that any machine can have, and their meanings."""
 
 # Kubernetes makes the random part of names of these letters (k8s.io/apimachinery/pkg/util/rand).
 _POD_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
@@ -64,14 +64,14 @@ _TEMPORARY_NAMES = (
 _UNKNOWN_TEXTS = frozenset(("", "unknown", "none", "n/a"))
 _VERSION = re.compile(r"\d+(?:\.\d+)*")
 _LEVEL_NUMBERS: Mapping[Level, int | None] = {"exact": None, "minor": 2, "major": 1, "any": 0}
-_MB_IN_GB = 1024  # the plugin counts MiB
+_MB_IN_GB = 1024  # MiB, which the plugin counts
 _USABLE_SHARE = 0.97  # of the installed memory, at least, as Linux shows it on machines of 16 to 128 GB
 
 
 class PlaceRules(msgspec.Struct, frozen=True):
-    """The tolerances within which two machines are the same, and patterns of further names that say nothing.
+    """The tolerances within which two machines are the same, and patterns of further names that identify no machine.
 
-    `ram` is a share. `kernel` and `python` say which part of the version must be equal.
+    `ram` is a share. `kernel` and `python` name the part of the version that must be equal.
     """
 
     ram: float = 0.05
@@ -100,7 +100,7 @@ class SharedName(msgspec.Struct, frozen=True):
 
 
 def shared_name(node: str, rules: PlaceRules) -> SharedName | None:
-    """Return None if a host name identifies a machine, else what has such a name."""
+    """Return None if a host name identifies a machine, else its meaning."""
     return _shared_name(node, rules.shared_names)
 
 
@@ -178,7 +178,7 @@ def is_node_of(node: str, place: Place) -> bool:
 
 
 def is_same_name(one: Place, other: Place) -> bool:
-    """Return whether the names of two places mean the same machine. Tags are free texts, which have no domain."""
+    """Return whether the names of two places mean the same machine. Tags are free texts and have no domain."""
     first, second = effective_name(one), effective_name(other)
     if may_lack_address(one) and may_lack_address(other) and not (first and second):
         return True
@@ -196,7 +196,7 @@ def is_described(context: Context) -> bool:
 
 
 def is_known(text: str) -> bool:
-    """Return whether a field of a context says anything."""
+    """Return whether a field of a context has a meaningful value."""
     return text.strip().lower() not in _UNKNOWN_TEXTS
 
 
@@ -297,7 +297,7 @@ def _shortened(name: str, text: str, level: Level) -> str:
 
 class ComparedPlaces(msgspec.Struct, frozen=True):
     """The places of both sides of a comparison. `differences` says what makes them different machines, `explanation` in
-    a sentence what that means for the comparison, null if nothing is in doubt. `across` tells that they were compared
+    a sentence what that means for the comparison, null if nothing is in doubt. `across` is whether they were compared
     nevertheless.
     """
 

@@ -1,4 +1,4 @@
-"""The recent values of the tests of a run: those of its own, and of the runs before it on the same machine."""
+"""The recent values of the tests of a run: those of the run itself, and of the runs before it on the same machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MAX_RUNS = 20
 MAX_TESTS = 2_000
 """Tests in the answer, those with the largest values."""
 
-_RUNS_PER_MACHINE = 4  # so many times the runs are looked at, since others may be of other machines
-_MAX_VALUES = 100_000  # that are read: with more tests, fewer runs are
+_RUNS_PER_MACHINE = 4  # this multiple of the runs is read, because some may be of other machines
+_MAX_VALUES = 100_000  # values that are read: with more tests, fewer runs are read
 
 
 class RecentRun(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from smartmob.metrics.verdict.verdicts import Side
 
 _LATEST = re.compile(r"latest(?:~(\d{1,3}))?")
 _FAR_FUTURE = (datetime.max.replace(tzinfo=UTC), "")
-_MAX_CANDIDATES = 4  # names that an error shows when a prefix is ambiguous, the last as an ellipsis
+_MAX_CANDIDATES = 4  # names that an error shows when a prefix is ambiguous, the last one as an ellipsis
 _MAX_COMMIT_SESSIONS = 200
 _MAX_RUNS_BACK = 500  # of `latest~N`
 
@@ -23,7 +23,7 @@ class ReferenceResolver:
     """Resolves references to the sides of a comparison.
 
     A reference is a run's id, a session's hash, a commit, or the beginning of one; an exact match comes first. `run:`,
-    `session:` or `commit:` before it says which it is. A hash without such a word means the run of that session.
+    `session:` or `commit:` before it states its kind. A hash without such a prefix means the run of that session.
     """
 
     def __init__(self, reader: HistoryReader, runs: RunFinder) -> None:

@@ -1,7 +1,7 @@
 """Matches tests that only the base has with tests that only the head has: the same test under another name. No I/O.
 
 The rules are tried in order, from strong to weak evidence. A rule matches two tests if each is the only one with its
-key, and if their costs are similar; what is ambiguous stays unmatched. Each rule is one pass over both sides or a sort.
+key, and if their costs are similar; ambiguous tests stay unmatched. Each rule is one pass over both sides or a sort.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _SIMILAR_FACTOR = 2.0
 """Largest factor between the costs of two tests where the name or the place differs. Both factors are choices."""
 
 _MOVED_TESTS = 3
-"""Matched tests from which on a module is known to have moved, if they are also most of its tests: a choice.
-The costs of its other tests need not be similar, since a move must not hide a regression."""
+"""The number of matched tests from which a module counts as moved, if they are also most of its tests: a choice. The
+costs of its other tests need not be similar, since a move must not hide a regression."""
 
 _SIMILAR_NAME = 0.6
 """Least `SequenceMatcher.ratio` of two names of functions in one file; the documentation of difflib calls more than 0.6

@@ -35,6 +35,6 @@ def median(values: Iterable[float]) -> float:
 
 
 def middle(ordered: Sequence[float]) -> float:
-    """Return the median of at least one value; they are sorted already."""
+    """Return the median of at least one value, which are already sorted."""
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

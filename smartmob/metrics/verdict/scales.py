@@ -6,14 +6,14 @@ import math
 from typing import NamedTuple
 
 _LARGEST_VALUE = 1e15
-"""Values beyond it, in the unit of the resource, are cut, so that every result is a finite number."""
+"""Larger values, in the unit of the resource, are cut to this one, so that every result is a finite number."""
 
 
 class Scale(NamedTuple):
     """The scale on which the values of a resource are compared.
 
     Below `linear_below` the logarithmic scale becomes linear. `least_change` is the change that matters by default.
-    Both are in `unit`. `has_shift` tells whether a busy machine moves the values of all tests by one factor.
+    Both are in `unit`. `has_shift` is whether a busy machine multiplies the values of all tests by one factor.
     """
 
     unit: str

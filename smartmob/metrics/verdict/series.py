@@ -1,4 +1,4 @@
-"""The time series of one test, for a chart: its executions, and where its environment changed. No I/O."""
+"""The time series of one test, for a chart: its executions, and the changes of its environment. No I/O."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ContextChange(msgspec.Struct, frozen=True):
 
 
 class Series(msgspec.Struct, frozen=True):
-    """The latest executions of a test, oldest first, and where its environment changed."""
+    """The latest executions of a test, oldest first, and the changes of its environment."""
 
     item_id: str
     path: str

@@ -136,14 +136,14 @@ def summarise(
 
 
 def _word(verdict: Verdict, tally: VerdictCounts, resource: str) -> str:
-    """Return the word of the whole: tests that are still slower are no "no change"."""
+    """Return the word of the whole: with tests that are still slower it is not "no change"."""
     if verdict != "noise" or not tally.still:
         return word(verdict, resource)
     return still(tally.since[0], resource) if len(tally.since) == 1 else f"still {word('regression', resource)}"
 
 
 def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
-    """Return the rows of all machines; a test that both sides have, on different machines, is neither new nor gone."""
+    """Return the rows of all machines; a test that both sides have on different machines is neither new nor gone."""
     listed = {_name(row) for row in rows if row.verdict in ("new", "unfit")}
     in_head = {_name(row) for row in rows if row.verdict != "gone"}
     in_base = {_name(row) for row in rows if row.verdict == "gone" or row.base is not None or row.sessions}
@@ -153,7 +153,7 @@ def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
         if row.verdict == "new" and name in in_base:
             row = _unfit(row, "it was measured on another machine before")
         elif row.verdict == "gone" and name in listed:
-            continue  # the first row says so
+            continue  # the first row already covers it
         elif row.verdict == "gone" and name in in_head:
             row = _unfit(row, "the head measured it on another machine")
         settled.append(row)
@@ -189,7 +189,7 @@ def _tally(rows: Sequence[ItemVerdict]) -> VerdictCounts:
         rows=len(rows),
         judged=sum(counts[verdict] for verdict in ("regression", "suspect", "improvement", "noise")),
         renamed=sum(1 for row in rows if row.renamed_from is not None),
-        # Of equally common reasons the first in the order of the text, so that the order of rows does not matter.
+        # Of equally common reasons take the first in alphabetical order, so that the order of rows does not matter.
         reason=min(reasons, key=lambda reason: (-reasons[reason], reason), default=""),
         still=sum(1 for row in rows if row.since is not None),
         since=tuple(sorted({row.since for row in rows if row.since is not None})),
@@ -205,7 +205,7 @@ def _begin(decision: Decision, tally: VerdictCounts, resource: str) -> str:
 
 
 def _rest(decision: Decision, tally: VerdictCounts, resource: str) -> list[str]:
-    """Return a sentence for each number that the beginning of the explanation does not tell."""
+    """Return a sentence for each number that the beginning of the explanation does not contain."""
     sentences = []
     if tally.still:
         more, is_are = word("regression", resource), "is" if tally.still == 1 else "are"

@@ -24,10 +24,10 @@ from smartmob.metrics.verdict.verdicts import item_name
 MAX_RUNS = 200
 """Latest runs of a machine that are searched."""
 
-_MAX_PLACES = 20  # those that measured last
+_MAX_PLACES = 20  # places that measured last
 _MAX_VALUES = 400_000  # values of tests that are read for one machine: some tens of MB
-_VALUES_AT_ONCE = 5_000  # that one query reads, so that its answer takes the event loop some 10 ms
-_MAX_SESSIONS = 5_000  # latest sessions among which machines are looked for
+_VALUES_AT_ONCE = 5_000  # values that one query reads, so that its answer takes the event loop some 10 ms
+_MAX_SESSIONS = 5_000  # latest sessions among which machines are searched
 _CACHE_SECONDS = 20.0
 _SEARCHES_AT_ONCE = 1  # each keeps a thread busy
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)

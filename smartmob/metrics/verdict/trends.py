@@ -1,7 +1,7 @@
 """Trends: the tests whose level changed over the history of a machine, as steps or as a drift. No I/O.
 
 The change points of one test are those of `change_points`. Here the shift of each run, which all tests have in common,
-is removed first, and is searched for changes itself: a slower machine is one finding and not one for each test.
+is removed first, and is searched for changes itself: a slower machine is one finding instead of one for each test.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ALL_TESTS: ItemName = ("", "all tests together", "", "")
 """The name of the series of shifts."""
 
 _RECENT_RUNS = 10
-"""Latest runs in one of which a test must have been measured: the trends of a test that is gone say nothing now."""
+"""Latest runs in one of which a test must have been measured: the trends of a removed test no longer matter."""
 
 _PERSISTS = 0.5
 """Share of a change that the present level must still have for the change to last: the nearer of the two levels."""
@@ -51,12 +51,12 @@ class TrendRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trend(msgspec.Struct, frozen=True):
-    """A change of the level of a test on one machine; its item_id is null if it is that of all tests together.
+    """A change of the level of a test on one machine; its item_id is null if it is the change of all tests together.
 
     A `step` changed the level `before` to `after` with the run `run`, which began at `started_at` and measured the
     commit `scm_ref`; `previous_ref` is the commit of the run before. A `drift` led from `before` to `after` from the
     first run to the last one. Values are in the unit of the resource, without the shift of all tests. `confidence` is 1
-    less the p-value of the test behind it. `still` tells whether the change lasts: whether the present level `now` is
+    less the p-value of the test behind it. `still` is whether the change lasts: whether the present level `now` is
     nearer to `after`.
     """
 
@@ -203,8 +203,8 @@ class _TrendFinder:
         return 0.0 if name == ALL_TESTS else _ZERO_SHARE * self._scale.linear_below
 
     def _moved_as_measured(self, step: Step, raw: Sequence[float], start: int) -> bool:
-        """Return whether a step is seen without the correction too: a test that a slow machine does not slow down must
-        not seem faster when the shift of the others is removed.
+        """Return whether a step also exists without the correction: a test that a slow machine does not slow down must
+        not seem faster when the shift of the other tests is removed.
         """
         before, after = median(raw[: step.first - start]), median(raw[step.first - start :])
         return (after > before) == (step.after > step.before) and self._matters(before, after, 0.5)
@@ -244,7 +244,7 @@ class _TrendFinder:
 
 
 def _factor_matters(limits: Limits) -> Matters:
-    """Return the test of a change of the factor of all tests, which has no unit and so no least change."""
+    """Return the test of a change of the factor of all tests, which has no unit and therefore no least change."""
     return lambda before, after: abs(math.expm1(after - before)) >= limits.effect
 
 

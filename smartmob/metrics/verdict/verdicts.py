@@ -132,7 +132,7 @@ class ItemVerdict(msgspec.Struct, frozen=True):
 class ComparedContext(msgspec.Struct, frozen=True):
     """A machine and a Python on which both sides were measured. `sessions` is the number of earlier runs.
 
-    `place` tells by which rule measures count as those of one machine.
+    `place` names the rule by which measures count as those of one machine.
     """
 
     context_h: str
@@ -246,7 +246,7 @@ def unfit_verdicts(values: Mapping[ItemName, float], environment: Environment, r
 
 
 def with_low_confidence(verdicts: Iterable[ItemVerdict], doubt: str) -> list[ItemVerdict]:
-    """Return verdicts in which there is little confidence, because the machine is in doubt."""
+    """Return verdicts with low confidence, because the machine is in doubt."""
     return [
         msgspec.structs.replace(row, confidence="low", reason=f"{row.reason}; low confidence: {doubt}")
         for row in verdicts
@@ -279,7 +279,7 @@ def count_verdicts(verdicts: Iterable[ItemVerdict]) -> dict[str, int]:
 
 
 def worded(verdicts: Iterable[ItemVerdict], resource: str) -> list[ItemVerdict]:
-    """Return verdicts with their words."""
+    """Return the verdicts with their words."""
     return [
         msgspec.structs.replace(
             row,
@@ -297,7 +297,7 @@ def is_notable(row: ItemVerdict) -> bool:
 
 
 def variation(share: float) -> str:
-    """Return a usual variation in words; one that is too small for its digits is no zero."""
+    """Return a usual variation in words; one that is too small for the shown digits is not written as zero."""
     return f"{share:.1%}" if share >= _LEAST_SHOWN else f"less than {_LEAST_SHOWN:.1%}"
 
 
@@ -340,7 +340,7 @@ def _verdict_on_change(
 
 
 def item_name(row: Any) -> ItemName:
-    """Return the name of a stored test; methods of two classes are two tests where the location has the class."""
+    """Return the name of a stored test; methods of two classes are two tests if the location has the class."""
     variant = case_names.variant_with_class(row["item_fs_loc"], row["item"], row["item_variant"])
     return row["item_path"], row["item"], variant, row["kind"]
 

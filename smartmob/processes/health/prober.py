@@ -25,12 +25,12 @@ from smartmob.processes.spawned_program import run_to_end
 
 _LOOPBACK = (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
 _BODY_BYTES = 64 * 1024
-"""A longer body is not read to its end."""
+"""The most bytes of a body that are read."""
 _KEPT_BYTES = 1024
-"""Of the output of a command, its end."""
+"""The bytes that are kept from the end of a command's output."""
 _SHOWN_CHARACTERS = 200
 _OWN_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-"""Lacks of the service or the machine, which say nothing of the program (errno(3))."""
+"""Shortages of the service or the machine, which say nothing about the program (errno(3))."""
 _FIRST_GOOD_STATUS, _FIRST_ERROR_STATUS = 200, 400
 
 
@@ -79,13 +79,13 @@ class Prober:
                 return await _tcp(*targets.address(check.tcp or 0, port))
         except TimeoutError:
             return m.Finished(passed=False, detail=f"no result within {check.timeout:g} s")
-        except ValueError as error:  # the program's own PORT is no port
+        except ValueError as error:  # the program's own PORT is not a port
             return m.Finished(passed=False, detail=str(error))
 
     async def _http(self, url: str) -> m.Finished:
         """Request an address: a status from 200 to 399 passes, as for Kubernetes; redirects are not followed."""
         if self._session is None:
-            # Programs have certificates of their own making, and a check is no place for cookies or proxies.
+            # Programs have self-made certificates, and a check must not use cookies or proxies.
             connector = aiohttp.TCPConnector(ssl=False, force_close=True, limit=0, resolver=_Resolver())
             headers = {"User-Agent": f"smartmob/{__version__}"}
             jar = aiohttp.DummyCookieJar()
@@ -128,7 +128,7 @@ class Prober:
 async def _is_with_itself(writer: asyncio.StreamWriter) -> bool:
     """Close a connection; return whether it was one with itself.
 
-    Without a listener, a connection to a port of the ephemeral range can be one (RFC 9293, section 3.5).
+    Without a listener, a connection to a port of the ephemeral range can connect to itself (RFC 9293, section 3.5).
     """
     itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
     writer.close()
@@ -145,7 +145,7 @@ async def _tcp(host: str, port: int) -> m.Finished:
         try:
             _, writer = await asyncio.open_connection(each, port)
         except OSError as error:
-            # The reason of the first address, unless the second one fails for a reason of the service's own.
+            # Use the reason of the first address, unless the second one fails for a reason of the service itself.
             failed = _not_connected(f"{each} port {port}", error)
             found = found if found.detail and failed.passed is not None else failed
             continue

@@ -42,7 +42,7 @@ class Monitor:
             task.cancel()
 
     async def _run(self, kind: str, check: model.Check) -> None:
-        """Execute one check again and again."""
+        """Execute one check repeatedly."""
         machine, loop = self.machines[kind], asyncio.get_running_loop()
         actions = machine.handle(m.Began(), loop.time())
         while True:

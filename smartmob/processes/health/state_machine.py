@@ -1,4 +1,4 @@
-"""The state machine of one health check: from the results of its executions to its state. No I/O, no clock.
+"""The state machine of one health check: it derives the state from the results of executions. No I/O, no clock.
 
 Times are seconds of any steady clock and are passed in. docs/reference/health-checks.md has the table of states.
 """

@@ -31,7 +31,7 @@ _STARTS: tuple[tuple[Kind, tuple[bytes, ...]], ...] = (
     ("tar.zst", ZSTD_STARTS),
 )
 _COMPRESSIONS: dict[Kind, Compression] = {"tar.gz": "gz", "tar.bz2": "bz2", "tar.xz": "xz", "tar.zst": "zst"}
-# First bytes of archives that are not read, as the list of file(1) has them.
+# First bytes of archives that are not read, from the list of file(1).
 _OTHERS = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a rar archive",
@@ -53,7 +53,7 @@ _BROKEN = (
 
 
 class Unpacked(msgspec.Struct, frozen=True):
-    """An unpacked archive: the root of the source, and remarks, such as what was ignored in the archive."""
+    """An unpacked archive: the root of the source, and remarks, such as ignored content of the archive."""
 
     root: Path
     remarks: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ def kind_of(path: Path) -> Kind:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
         if zipfile.is_zipfile(path):
-            return "zip"  # behind something else, such as a program that unpacks it
+            return "zip"  # after other content, such as a program that unpacks it
         known = ", ".join(get_args(Kind)[:-1])
         raise ArchiveError(f"this is {_likeness(head)}; the source must be a {known} or {get_args(Kind)[-1]}") from None
     return "tar"
@@ -80,7 +80,7 @@ def unpack(path: Path, target: Path, limits: UnpackLimits, stop: threading.Event
     """Unpack the archive at `path` into the new folder `target`.
 
     The root is `target`; when that has only one folder and the Procfile is in there, the root is this folder. Archives
-    of code hosts are like that.
+    of code hosts have this form.
 
     Raises ArchiveError, and Interrupted soon after `stop` is set; the caller removes what was unpacked by then.
     """

@@ -1,8 +1,8 @@
 """The arguments that run the command of a Procfile: directly for plain words, else by a shell. No I/O.
 
-The command means what `sh -c` makes of it. Nothing here decides what quotes, variables and operators mean; the readers
-below only find out whether a text is plain enough to leave the shell out, or to let the shell replace itself by the
-program (`exec`). A text that they do not understand goes to the shell as it is.
+The command has the meaning that `sh -c` gives it. This module does not interpret quotes, variables and operators. Its
+readers only find out whether a text is plain enough to run without a shell, or to make the shell replace itself by the
+program (`exec`). A text that they do not understand is passed to the shell unchanged.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Assignment(msgspec.Struct, frozen=True):
 
 
 def assignments(command: str) -> list[Assignment]:
-    """Return the assignments before the first command, also those behind the word `env`.
+    """Return the assignments before the first command, including those after the word `env`.
 
-    Raises ValueError, with a text for people, when there is no command behind them.
+    Raises ValueError, with a text for people, when no command follows them.
     """
     match = _ENV.match(command)
     index = _skip_blanks(command, 0 if match is None else match.end())
@@ -83,9 +83,9 @@ def assignments(command: str) -> list[Assignment]:
 def argv(command: str, replaced: Collection[str] = (), shell: str = SHELL) -> list[str]:
     """Return the arguments that run `command` as `sh -c` would.
 
-    Assignments to variables in `replaced` are left out of the text: they have their value from elsewhere. Plain words
-    are run without a shell. A single command that needs one gets `exec` before it: signals then reach the program,
-    because no shell stays as its parent. Raises ValueError, with a text for people, for a text without a command.
+    Assignments to variables in `replaced` are left out of the text: they get their value elsewhere. Plain words are run
+    without a shell. A single command that needs one gets `exec` before it: signals then reach the program, because no
+    shell stays as its parent. Raises ValueError, with a text for people, for a text without a command.
     """
     found = assignments(command)
     index = _skip_blanks(command, found[-1].end) if found else 0
@@ -107,7 +107,7 @@ def argv(command: str, replaced: Collection[str] = (), shell: str = SHELL) -> li
 
 
 def is_shell_text(arguments: list[str], shell: str) -> bool:
-    """Return whether arguments of `argv` run a text by this shell; other programs have an option -c, too."""
+    """Return whether arguments of `argv` run a text by this shell; other programs also have an option -c."""
     return len(arguments) == 3 and arguments[:2] == [shell, "-c"]
 
 

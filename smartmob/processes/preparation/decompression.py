@@ -1,7 +1,8 @@
 """Decompressing gzip, bzip2, xz and zstd in bounded pieces, as the commands of these formats read their files.
 
-A compressed file is one or more parts, one behind the other. Zeros behind a part are padding. Anything else behind the
-last part is ignored with a remark where the command of the format ignores it: gzip and bzip2 do, xz and zstd do not.
+A compressed file is one or more parts, one after the other. Zeros after a part are padding. Anything else after the
+last part is ignored with a remark if the command of the format ignores it, which gzip and bzip2 do, but not xz and
+zstd.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ZSTD_MISSING = (
 
 
 class _Part(Protocol):
-    """A decompressor of one part. `decompress` returns at most `size` bytes; those that it did not take are kept."""
+    """A decompressor of one part. `decompress` returns at most `size` bytes; bytes that it did not accept are kept."""
 
     @property
     def eof(self) -> bool: ...
@@ -63,7 +64,7 @@ class _GzipPart:
     def decompress(self, data: bytes, max_length: int) -> bytes:
         output = self._inner.decompress(self._rest + data, max_length)
         self._rest = self._inner.unconsumed_tail
-        # With a full output there may be more of it, for which zlib needs no input.
+        # After a full output, zlib may have more of it without further input.
         self.needs_input = not self._rest and len(output) < max_length
         return output
 
@@ -139,7 +140,7 @@ class Decompressed:
         except (zlib.error, lzma.LZMAError, OSError) as error:
             reason = str(error)
         except Exception as error:
-            # The exception of zstd is of a package that may be absent.
+            # The exception of zstd comes from a package that may be absent.
             if type(error).__name__ != "ZstdError":
                 raise
             reason = str(error)

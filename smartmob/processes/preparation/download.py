@@ -27,7 +27,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.disk import Floor, check_free
 
 Progress = Callable[[int, int | None], None]
-"""Called with the number of bytes received, and the total if the server tells it."""
+"""Called with the number of bytes received, and the total if the server states it."""
 
 _SCHEMES = ("http", "https")
 _WRITE_BYTES = 512 * 1024
@@ -42,9 +42,9 @@ _REDIRECTS = (
 
 
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
-"""Answers after which a request is made again when they say how long to wait."""
+"""Answers after which a request is repeated if they say how long to wait."""
 _MOST_WAITS = 3  # in one download
-_LONGEST_WAIT = 60.0  # seconds; a longer one is an error, so that the user learns of it
+_LONGEST_WAIT = 60.0  # seconds; a longer wait is an error, so that the user learns of it
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -106,7 +106,7 @@ def check_url(url: str) -> URL:
         url.encode()
         parsed = URL(url)
     except ValueError:
-        # The message must not show the text: it may contain a password, and where is not known.
+        # The message must not show the text: it may contain a password at an unknown place.
         raise DownloadError("the source is not a valid address") from None
     if parsed.scheme not in _SCHEMES or not parsed.host:
         raise DownloadError(f"{shown(parsed)!r} is not an address that begins with http:// or https://")
@@ -172,7 +172,7 @@ async def _request(
     waits = 0
     while True:
         address = addresses[-1]
-        # An entity tag is valid for its own address only.
+        # An entity tag is valid only for its own address.
         conditional = {"If-None-Match": known.tag} if known is not None and known.address == str(address) else {}
         async with session.get(
             address, headers=headers | conditional, timeout=timeout, allow_redirects=False
@@ -263,7 +263,7 @@ def _finish(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floo
 
 
 def _missing_encoding(message: str) -> str | None:
-    """Return the content encoding that an error of aiohttp is about because its package is missing, or None."""
+    """Return the content encoding whose missing package caused an error of aiohttp, or None."""
     if "content-encoding" not in message.lower() or "install" not in message:
         return None
     return "zstd" if "zstd" in message.lower() else "br"

@@ -1,4 +1,4 @@
-"""Parsers of .env files in two dialects: RFC 2 of smartmob, and the one of python-dotenv. No I/O.
+"""Parsers of .env files in two dialects: RFC 2 of smartmob, and that of python-dotenv. No I/O.
 
 In RFC 2, text, comments, blank lines and continued lines are as in a Procfile. Every other line is `NAME=value`; blanks
 around the `=` and at the end are ignored. A value is literal: quotes and `#` are part of it, and nothing is expanded.
@@ -62,7 +62,7 @@ def remark(data: bytes) -> str | None:
 
 
 def _remedy(line: str, opened: int) -> str:
-    """Return what to write instead of a line that sets no variable; `opened` is a line with an open quote, or 0."""
+    """Return the correct form for a line that sets no variable; `opened` is a line with an open quote, or 0."""
     if line.startswith("export "):
         return f"; leave out the word `export`, or start the service with {_OTHER_DIALECT}"
     if opened:

@@ -90,8 +90,8 @@ class Recipe(msgspec.Struct, frozen=True):
 def recipe(root: Path, digest: str, variables: Mapping[str, str]) -> Recipe | None:
     """Return the recipe for the source at `root` from the archive `digest`, or None when it needs no environment.
 
-    `variables` has the PATH of the tools. Raises EnvironmentFailure when the files of the source cannot be read, or ask
-    for something that is not here. It blocks: call it in a thread.
+    `variables` has the PATH of the tools. Raises EnvironmentFailure when the files of the source cannot be read, or
+    require something that is not installed. It blocks: call it in a thread.
     """
     try:
         found = installation(root, variables.get("PATH", os.defpath))
@@ -127,7 +127,7 @@ def _interpreter(root: Path, variables: Mapping[str, str]) -> Interpreter | None
 
 
 def _key(requirements: bytes, digest: str, python: str, tool: str) -> str:
-    """Return the key of an environment: a hash of the requirements, the digest, the Python and the tool."""
+    """Return the key of an environment: a hash of the requirements, the source's digest, the Python and the tool."""
     interpreter: tuple[str, ...] = (sys.version, sys.executable, sys.base_prefix, platform.machine())
     if python != sys.executable:
         interpreter += (python, os.path.realpath(python))
@@ -181,8 +181,8 @@ class Environments:
     async def provide(self, root: Path, digest: str, on_output: OnOutput) -> Path | None:
         """Return the folder of the environment for the source at `root`, or None when it needs none.
 
-        It is built when it does not exist. `on_output` gets the output of the commands, and the last 64 KiB of what
-        they wrote before this call joined. Raises EnvironmentFailure.
+        It is built when it does not exist. `on_output` gets the output of the commands, and the last 64 KiB of the
+        output before this call joined. Raises EnvironmentFailure.
         """
         if not any((root / name).exists() for name in (*FILES, *VERSION_FILES)):
             return None  # the common case; a switch to a thread would take longer than these checks
@@ -240,7 +240,7 @@ class Environments:
     def _tool_variables(self, venv: Path) -> dict[str, str]:
         """Return the variables for pip and the other tools: those of an activated environment, and no prompts.
 
-        uv would make an environment of its own and download a Python; poetry and pipenv take the activated one.
+        uv would make its own environment and download a Python; poetry and pipenv take the activated one.
         """
         path = self._variables.get("PATH", os.defpath)
         return {

@@ -1,4 +1,4 @@
-"""Copying and removing folders with all that is in them, and the threads for it."""
+"""Copying and removing folders with their contents, and the threads for this work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SMALL_BYTES = 64 * 1024
 
 
 class Threads:
-    """Threads for work on the disk that can be stopped. `number` is how many run at a time."""
+    """Threads for work on the disk that can be stopped. `number` is how many threads run at the same time."""
 
     def __init__(self, number: int = 8) -> None:
         self._executor = ThreadPoolExecutor(number, thread_name_prefix="releases")
@@ -52,8 +52,8 @@ class Threads:
 def copy_tree(source: str | Path, target: str | Path, stop: threading.Event, floor: Floor) -> None:
     """Copy the folder `source` to the new folder `target`: contents, links as links, and the executable bits.
 
-    It takes a tenth of a millisecond for a small program, and a third less than shutil.copytree for a large one. Hard
-    links would be faster, but then a file that one node writes would change for all nodes.
+    It takes a tenth of a millisecond for a small program, and for a large one a third less time than shutil.copytree.
+    Hard links would be faster, but then a file that one node writes would change for all nodes.
 
     Raises Interrupted when `stop` is set, DiskLow below the `floor` of free space, and OSError.
     """
@@ -96,7 +96,7 @@ def is_small(path: str | Path) -> bool:
 
 
 def remove_tree(path: str | Path) -> None:
-    """Remove a folder, also when a program has removed its permissions; files that cannot be removed stay."""
+    """Remove a folder, even if a program has removed its permissions; files that cannot be removed stay."""
     try:
         shutil.rmtree(path)
     except FileNotFoundError:

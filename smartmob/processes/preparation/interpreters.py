@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 
 VERSION_FILES = ("runtime.txt", ".python-version")
-"""The files that name a version, the one that counts first; the order is that of Heroku."""
+"""The files that name a version, in the order of precedence; it is the order of Heroku."""
 MOST_VERSION_BYTES = 4096
 """Limit of a file that names a version."""
 _VERSION = re.compile(r"(?:c?python[-@])?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?")
 # Python 2 has no venv.
 _COMMAND = re.compile(r"python(3\.\d{1,3})")
-_SHIMS = "shims"  # a folder of pyenv whose commands fail for versions that are not chosen
+_SHIMS = "shims"  # a folder of pyenv whose commands fail for versions that are not selected
 
 
 class NoInterpreter(ValueError):
@@ -26,7 +26,7 @@ class NoInterpreter(ValueError):
 
 
 class Interpreter(msgspec.Struct, frozen=True):
-    """An installed Python: its path, and a remark when it is not exactly the one that was asked for."""
+    """An installed Python: its path, and a remark if it is not exactly the requested one."""
 
     path: str
     remark: str = ""
@@ -40,8 +40,8 @@ def version_file(root: Path) -> str | None:
 def choose(name: str, text: str, variables: Mapping[str, str]) -> Interpreter:
     """Return the Python for the text of the file `name`. `variables` has the PATH, and the folder of pyenv.
 
-    A version of two numbers is any of them. With three, another one that is equal in the first two is taken with a
-    remark when the exact one is missing. Raises NoInterpreter.
+    A version of two numbers matches any version that begins with them. With three numbers, if the exact version is
+    missing, one with the same first two is used, with a remark. Raises NoInterpreter.
     """
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]
     wanted = next((line for line in lines if line), "")
@@ -62,7 +62,7 @@ def choose(name: str, text: str, variables: Mapping[str, str]) -> Interpreter:
 
 
 def _installed(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the path of each installed Python by its version: of two numbers, and of three where it is known.
+    """Return the path of each installed Python by its version, with two numbers, and with three if they are known.
 
     These are the service's own, `python3.12` and the like on the PATH, and the versions of pyenv.
     """

@@ -1,6 +1,7 @@
 """Parser of smartmob.toml, which stands beside a Procfile: checks, dependencies and restart policies. No I/O.
 
-A table `[processes.TYPE]` has the options of a process type. A fault of one type refuses that one, as in a Procfile.
+A table `[processes.TYPE]` has the options of a process type. A fault in one type invalidates only that type, as in a
+Procfile.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class BadOptions(InvalidInput):
 
 
 class OptionsFile(msgspec.Struct, frozen=True):
-    """The options of process types, without those that are not given, and the error of each type that has one.
+    """The options of process types, without unset ones, and the error of each type that has one.
 
     `file` is the name in messages.
     """
@@ -58,7 +59,7 @@ class OptionsFile(msgspec.Struct, frozen=True):
 def parse(data: bytes, types: Collection[str] | None, file: str = NAME) -> OptionsFile:
     """Return the options in a file; `types` are the process types of the Procfile, None when they are not known.
 
-    Raises BadOptions for what concerns no single type.
+    Raises BadOptions for faults that concern no single type.
     """
     document = _document(data, file)
     if unknown := sorted(document.keys() - {_TABLE}):

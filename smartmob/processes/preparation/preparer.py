@@ -32,9 +32,9 @@ from smartmob.processes.spawned_program import OnOutput, run_to_end
 _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
 _ENV_FILE = ".env"
 _SHELL_VARIABLE = "SHELL"
-_LONGEST_MESSAGE = 1_000  # bytes of what a shell says about a command
-_MOST_LISTED = 1_000  # files or folders among which a Procfile of another name is looked for
-_MOST_CHECKED = 1_000  # commands whose syntax was found right
+_LONGEST_MESSAGE = 1_000  # bytes of a shell's message about a command
+_MOST_LISTED = 1_000  # files or folders among which a Procfile of another name is searched
+_MOST_CHECKED = 1_000  # commands whose syntax was found correct
 _INHERITED = ("PATH", "HOME", "LANG")
 # The build of a package runs code of its authors: it must not see the settings of the service.
 _PIP_VARIABLE = re.compile(
@@ -126,7 +126,7 @@ class Preparer:
         await self._releases.remove_working_copy(slug)
 
     async def remove_unused(self, digests: Collection[str], slugs: Collection[str]) -> None:
-        """Remove releases and working copies except those of these sources and processes."""
+        """Remove all releases and working copies except those of these sources and processes."""
         await self._releases.remove_unused(digests, slugs)
 
     async def prepare(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
@@ -176,7 +176,7 @@ class Preparer:
     ) -> tuple[procfile.Command, int, dict[str, str], model.Options, str | None]:
         """Return the command of a process type, its index in the Procfile, the variables of .env, and the options.
 
-        The last is what other tools read differently in .env, for people.
+        The last value is a remark, for people, on what other tools read differently in .env.
         """
         found, index = _find_command(source, definition)
         outer = {**self._inherited, **definition.env} if self._dotenv else None
@@ -186,7 +186,7 @@ class Preparer:
     async def _check_syntax(self, argv: list[str], shell: str, folder: Path, found: procfile.Command) -> None:
         """Let the shell read a command without running it; raises PreparationError with its message.
 
-        Otherwise a program with a mistake in its Procfile would be started again and again.
+        Otherwise a program with a mistake in its Procfile would be restarted repeatedly.
         """
         if not command.is_shell_text(argv, shell) or (shell, argv[2]) in self._checked_commands:
             return
@@ -262,7 +262,7 @@ def _index(data: bytes | None, process_type: str) -> int:
 
 
 def _near_procfile(root: Path) -> str:
-    """Return a hint for a source without a Procfile: where a file is that may be meant, or ""."""
+    """Return a hint for a source without a Procfile: the place of a similar file, or ""."""
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())[:_MOST_LISTED]
     for folder, prefix in ((root, ""), *((path, f"{path.name}/") for path in folders)):
         try:
@@ -284,7 +284,7 @@ def _shown_name(name: str) -> str:
 def _env_file(source: Source, outer: Mapping[str, str] | None) -> tuple[dict[str, str], str | None]:
     """Return the variables of the .env file, if there is one; with `outer`, in the dialect of python-dotenv.
 
-    The second is what that dialect reads differently, for people.
+    The second value is a remark, for people, on what that dialect reads differently.
     """
     data = _read(source.root / _ENV_FILE)
     try:
@@ -338,7 +338,7 @@ def _argv(found: procfile.Command, definition: model.Definition, shell: str) -> 
 
 
 def _place(found: procfile.Command) -> str:
-    """Return where a command stands, for people."""
+    """Return the place of a command, for people."""
     return f"Procfile, line {found.line}" if found.line else "the command of the request"
 
 

@@ -19,7 +19,7 @@ from smartmob.errors import InvalidInput
 
 _BLANKS = " \t\r\f\v"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-# Lines with a mistake; what looks like the continuation of a command matches none of them.
+# Lines with a mistake; a line that looks like the continuation of a command matches none of these.
 _SPACED = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*)[ \t]+:")
 _OTHER_NAME = re.compile(r"([^:=$\"'`|&;<>]{1,80}):(?![/0-9])")
 _UNMARKED = re.compile(r"([A-Za-z][A-Za-z0-9_]*)[ \t=]")
@@ -43,7 +43,7 @@ class BadLine(InvalidInput):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """The command of a process type, as it stands behind the colon, and the number of its line."""
+    """The command of a process type, as it stands after the colon, and the number of its line."""
 
     text: str
     line: int
@@ -98,7 +98,7 @@ def parse(data: bytes, file: str = "Procfile") -> Procfile:
 
 
 def _remedy(line: str) -> str:
-    """Return what to write instead of a line that declares nothing, for the mistakes that other tools pass over."""
+    """Return the correct form for a line that declares nothing, for mistakes that other tools ignore."""
     if line == "---":
         return "leave it out"
     other, unmarked = _OTHER_NAME.match(line), _UNMARKED.match(line)

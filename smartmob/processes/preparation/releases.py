@@ -8,7 +8,7 @@ The folder belongs to this module alone:
     copies/SLUG@DIGEST/         the working folder of a node's process, which may write there
     making/                     files and folders being created or removed; emptied at start
 
-Everything is created in `making` and renamed when it is complete. So everything with a final name is complete, also
+Everything is created in `making` and renamed when it is complete. So everything with a final name is complete, even
 after a crash of the service. Concurrent calls for the same thing share one execution. All methods belong to one event
 loop.
 """
@@ -263,7 +263,7 @@ class Releases:
                 raise
 
         if is_small(source.root):
-            # It takes less than a millisecond; a switch to a thread would take several.
+            # It takes less than a millisecond, but a switch to a thread would take several.
             work(threading.Event())
         else:
             await self._threads.run(work)
@@ -288,7 +288,7 @@ class Releases:
             await self._threads.run(lambda _: _remove_all(existing))
 
     def copy_of(self, slug: str, digest: str) -> Path | None:
-        """Return the working copy of the node when it is of this source, with the files written there, or None."""
+        """Return the working copy of the node if it is a copy of this source, with the files written there, or None."""
         path = self._copies.get(_folder_name(slug))
         return path if path is not None and path.name.endswith("@" + digest[:_SHORT_DIGEST]) else None
 
@@ -297,7 +297,7 @@ class Releases:
     async def remove_unused(
         self, digests: Collection[str], slugs: Collection[str], *, unused_seconds: float = _UNUSED_SECONDS
     ) -> int:
-        """Remove archives, sources, environments and copies of other sources and nodes; return how many.
+        """Remove archives, sources, environments and copies of other sources and nodes; return their number.
 
         Those that were used within `unused_seconds` stay, because a start may be about to use them.
         """

@@ -20,14 +20,14 @@ from smartmob.processes.preparation import toml_text
 REQUIREMENTS = "requirements.txt"
 PROJECT = "pyproject.toml"
 FILES = (REQUIREMENTS, PROJECT, "Pipfile")
-"""The files of which a source has at least one when it needs an installation; the lock files go with the last two."""
+"""The files of which a source has at least one if it needs an installation; the lock files go with the last two."""
 MOST_REQUIREMENTS = 1024 * 1024
 """Limit of a `requirements.txt`, in bytes."""
 MOST_PROJECT = 128 * 1024
 """Limit of a `pyproject.toml`, in bytes."""
 MOST_DOTS = toml_text.MOST_DOTS
 """Limit of dots in a line of a `pyproject.toml`."""
-# Those that pip looks for, in its order: the mark of UTF-16 begins like that of UTF-32.
+# Those that pip searches, in its order: the mark of UTF-16 begins like that of UTF-32.
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -131,7 +131,7 @@ def decoded(data: bytes) -> str:
     """
     for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
-            # "utf-16" and "utf-32" read the mark for the order of the bytes; for UTF-8 it must be taken away.
+            # "utf-16" and "utf-32" read the mark for the order of the bytes; for UTF-8 it must be removed.
             return data.removeprefix(codecs.BOM_UTF8).decode(encoding)
     if (named := _named_encoding(data)) is not None:
         try:

@@ -49,7 +49,7 @@ class SingleFlight(Generic[P, T]):
         return key in self._flights
 
     async def join(self, key: str, work: Work[P, T], listener: Listener[P]) -> T:
-        """Return the result of `work`, or raise its exception; start it unless work for `key` already runs.
+        """Return the result of `work`, or raise its exception; start the work unless work for `key` is already running.
 
         When the last caller is cancelled, its call ends only after the work has ended.
         """
@@ -60,7 +60,7 @@ class SingleFlight(Generic[P, T]):
             flight = self._flights[key] = _Flight()
             flight.listeners.append(listener)
             flight.task = self._tasks.start(f"{self._name} {key}", _execute(flight, work, self._merge))
-            # The callback, not the coroutine, removes the flight: a task that is cancelled at once never begins.
+            # The callback, not the coroutine, removes the flight: a task that is cancelled immediately never begins.
             flight.task.add_done_callback(lambda _: self._flights.pop(key))
         else:
             flight.listeners.append(listener)

@@ -74,7 +74,7 @@ def unpack_tar(path: Path, compression: Compression | None, tree: UnpackedTree) 
 
 
 def _read_to_end(file: IO[bytes] | Decompressed, tree: UnpackedTree) -> None:
-    """Read to the end of the compressed data, where its checksum is, and remark content behind the archive."""
+    """Read to the end of the compressed data, where its checksum is, and add a remark on content after the archive."""
     ignored = False
     while data := file.read(CHUNK_BYTES):
         tree.count(len(data))
@@ -119,7 +119,7 @@ def _unpack_member(tar: tarfile.TarFile, info: tarfile.TarInfo, tree: UnpackedTr
 def _check_holes(info: tarfile.TarInfo, tree: UnpackedTree) -> None:
     """Count the holes of a sparse file, which are written as zeros; raises ArchiveError for a wrong list of its data.
 
-    The pieces of data must stand in order: tarfile would search without end for a position that is in none of them.
+    The pieces of data must stand in order: tarfile would search endlessly for a position outside of them.
     """
     if info.sparse is None:
         return

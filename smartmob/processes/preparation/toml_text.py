@@ -1,4 +1,4 @@
-"""Reading TOML of a source, with a bound of what it may cost. No I/O."""
+"""Reading TOML of a source, with a limit on its cost. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that an archive is unpacked into: no name and no link leaves it, and its content stays within limits.
+"""The folder into which an archive is unpacked: no name and no link leaves it, and its content stays within limits.
 
 Archives are untrusted. Names are below the folder, whether they begin with a slash or not, and free of `..`; each link
 must end inside the folder after all links on its way have been followed; a hard link becomes a copy; of several entries
@@ -25,7 +25,7 @@ _APPLE_DOUBLE = "._"  # prefix of the files in which macOS keeps attributes of o
 CHUNK_BYTES = 256 * 1024
 _LONGEST_NAME = 4096  # bytes or characters; PATH_MAX of Linux
 LONGEST_TARGET = 4096  # bytes of the target of a link; PATH_MAX of Linux
-_MOST_LINKS = 40  # MAXSYMLINKS of Linux: so many links are followed in a row
+_MOST_LINKS = 40  # MAXSYMLINKS of Linux: the number of links that are followed in a row
 _MOST_STEPS = 5_000_000  # folders on the way of all links together; some seconds of work
 _MOST_PARTS = 500  # folders of a name; copying and removing them recurses, and Python allows 1000 calls
 _MOST_REMARKS = 5  # of one archive
@@ -34,7 +34,7 @@ _MOST_REMARKS = 5  # of one archive
 class UnpackLimits(msgspec.Struct, frozen=True):
     """Limits of the unpacked content of an archive.
 
-    `files` counts folders and links, too. `ratio` is that of unpacked to packed bytes; content of fewer than
+    `files` also counts folders and links. `ratio` is that of unpacked to packed bytes; content of fewer than
     `ratio_from` bytes may exceed it. `least_free` bytes of the disk stay free.
     """
 
@@ -82,7 +82,7 @@ class UnpackedTree:
         return tuple(self._remarks)
 
     def remark(self, text: str) -> None:
-        """Add a remark about the archive; the same one once."""
+        """Add a remark about the archive, unless it was added before."""
         if text not in self._remarks and len(self._remarks) < _MOST_REMARKS:
             self._remarks.append(text)
 

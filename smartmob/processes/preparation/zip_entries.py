@@ -91,7 +91,7 @@ def _unpack_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: Unpacke
     if name.endswith("/") or file_type == stat.S_IFDIR:
         tree.folder(name)
         return
-    # `zip -` stores its input as a fifo; unzip makes a file of any.
+    # `zip -` stores its input as a fifo; unzip makes a file from any fifo.
     if file_type not in (0, stat.S_IFREG, stat.S_IFLNK, stat.S_IFIFO):
         raise ArchiveError(f"{name!r} is neither a file nor a folder nor a link")
     with archive.open(info) as content:

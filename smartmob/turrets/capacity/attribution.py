@@ -1,4 +1,4 @@
-"""The result of a capacity search in words: the rate, how sure it is, and whose limit it was. No I/O."""
+"""The result of a capacity search in words: the rate, its confidence, and the cause of the limit. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from smartmob.turrets.capacity.model import SearchResult, SearchSettings, Search
 from smartmob.turrets.capacity.search import Finding
 
 BUSY_PERCENT = 85.0
-"""Average use of the processors of the target's machine from which they count as its limit.
+"""The average use of the processors of the target's machine from which they count as the limit.
 
 Waiting grows without bound as the use nears 100 %: in the M/M/1 queue, a request takes 6.7 times its service time at
 85 %.
@@ -19,7 +19,7 @@ Waiting grows without bound as the use nears 100 %: in the M/M/1 queue, a reques
 def result_of(
     finding: Finding, settings: SearchSettings, steps: Sequence[SearchStep], reason: str = ""
 ) -> SearchResult:
-    """Return the result for the finding of a search; `reason` says why it was ended before."""
+    """Return the result for the finding of a search; `reason` says why it ended early."""
     limit = _limit(finding, settings, steps)
     words = _words(finding, settings, reason)
     return SearchResult(
@@ -68,7 +68,7 @@ def _words(finding: Finding, settings: SearchSettings, reason: str) -> str:
 
 
 def _limit(finding: Finding, settings: SearchSettings, steps: Sequence[SearchStep]) -> str:
-    """Return whose limit it was."""
+    """Return the cause of the limit."""
     if finding.ending == "bound":
         return "none: the bound of the search was reached"
     if finding.refused is None:

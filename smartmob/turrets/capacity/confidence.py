@@ -1,4 +1,4 @@
-"""Confidence of a share that was observed in few trials. No I/O."""
+"""The confidence in a share that was observed in few trials. No I/O."""
 
 from __future__ import annotations
 

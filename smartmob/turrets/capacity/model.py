@@ -26,8 +26,8 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 class SearchSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a search.
 
-    Each step fires for `warm_up` seconds and then for the `step_time` seconds that count, and is followed by
-    `cool_down` seconds without load. `target_host` is the machine of the target, as it reports to the service.
+    Each step fires for `warm_up` seconds and then for the `step_time` seconds that count, followed by `cool_down`
+    seconds without load. `target_host` is the machine of the target, as it reports to the service.
     """
 
     conditions: Annotated[list[Line], msgspec.Meta(min_length=1, max_length=20)]
@@ -67,10 +67,10 @@ class SearchStep(msgspec.Struct, frozen=True, kw_only=True):
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a search, or of what was done of it.
 
-    `ending`: `found`, `bound` (each rate up to the highest held), `generator` (it was at its limit), `not met` (the
-    lowest rate did not hold) or `unfinished`. `held` is the highest rate that held, in `holds` of `steps` steps;
+    `ending` is `found`, `bound` (each rate up to the highest held), `generator` (which was at its limit), `not met`
+    (the lowest rate did not hold) or `unfinished`. `held` is the highest rate that held, in `holds` of `steps` steps;
     `confidence` is the 95 % interval of the share of such steps that hold. `refused` is the lowest rate that did not
-    hold. `limit` says whose limit it was, `words` all of it in a sentence.
+    hold. `limit` says what limited the rate; `words` states the whole result in a sentence.
     """
 
     ending: Literal["found", "bound", "generator", "not met", "unfinished"]
@@ -84,7 +84,7 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A search as its program stores it after each step; `result` is null while it goes on."""
+    """A search as its program stores it after each step; `result` is null until its end."""
 
     name: Name
     settings: SearchSettings

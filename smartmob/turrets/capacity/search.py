@@ -1,4 +1,4 @@
-"""The search for the capacity of a target: which rate to fire next, and what the outcomes so far say. No I/O.
+"""The search for the capacity of a target: the rate to fire next, and the finding from the outcomes so far. No I/O.
 
 The search assumes that capacity is monotone: if the conditions hold at a rate, they hold at each lower one. It has
 three phases. *Growing*: the rate is multiplied by `growth` until the conditions do not hold, or the bound is reached.
@@ -24,7 +24,7 @@ Outcome = Literal["held", "broken", "saturated"]
 
 Ending = Literal["found", "bound", "generator", "not met", "unfinished"]
 """The end of a search: a bracket of a rate that held and one that the target did not hold; each rate up to the bound
-held; the generator was at its limit; the lowest rate did not hold; or the search was ended before."""
+held; the generator was at its limit; the lowest rate did not hold; or the search ended early."""
 
 MOST_TRIES = 3
 """Steps at one rate until it is decided: two equal outcomes of three."""
@@ -32,7 +32,7 @@ _DIGITS = 4  # significant digits of a rate
 
 
 class SearchBounds(msgspec.Struct, frozen=True):
-    """The bounds of a search: rates in transactions per second; `resolution` is a share, such as 0.05.
+    """The limits of a search: rates in transactions per second; `resolution` is a share, such as 0.05.
 
     `growth` is the factor between the steps of the first phase; `repeats` steps confirm the result.
     """
@@ -51,7 +51,7 @@ class SearchBounds(msgspec.Struct, frozen=True):
 
     @property
     def most_steps(self) -> int:
-        """Return how many steps a search takes at most."""
+        """Return the maximum number of steps of a search."""
         growing = math.ceil(math.log(self.highest / self.lowest) / math.log(self.growth) - 1e-9) + 1
         ratio = math.log(self.growth) / math.log1p(self.resolution)
         bisecting = max(0, math.ceil(math.log2(ratio))) + 1 if ratio > 1 else 0
@@ -75,7 +75,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class CapacitySearch:
-    """A search. Fire `rate`, give the outcome to `add`, and repeat until `rate` is None."""
+    """A search. Fire `rate`, pass the outcome to `add`, and repeat until `rate` is None."""
 
     def __init__(self, bounds: SearchBounds) -> None:
         self.bounds = bounds
@@ -87,7 +87,7 @@ class CapacitySearch:
         self._done = False
 
     def add(self, outcome: Outcome) -> None:
-        """Take the outcome of the step at `rate`, and set `rate` to that of the next step, or to None at the end."""
+        """Add the outcome of the step at `rate`, and set `rate` to that of the next step, or to None at the end."""
         assert self.rate is not None, "the search is over"
         rate = self.rate
         outcomes = self._outcomes.setdefault(rate, [])
@@ -162,13 +162,13 @@ class CapacitySearch:
 
 
 def decision(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """Return what the steps at one rate say together, or None if it has to be repeated."""
+    """Return the common outcome of the steps at one rate, or None if the rate has to be repeated."""
     if outcomes[0] == "held":
         return "held"
     found, count = Counter(outcomes).most_common(1)[0]
     if count >= 2:
         return found
-    # Three different outcomes: the steps cannot be believed, which is the generator's fault.
+    # Three different outcomes: the steps are unreliable, for which the generator is to blame.
     return "saturated" if len(outcomes) >= MOST_TRIES else None
 
 

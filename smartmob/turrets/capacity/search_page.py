@@ -128,7 +128,7 @@ def _rate_axis(rates: Sequence[float], x: Callable[[float], float]) -> Iterator[
 
 
 class _Panel(msgspec.Struct, frozen=True):
-    """A part of the chart: the label of its axis, the value at its top, and the places of its top and bottom."""
+    """A part of the chart: the label of its axis, the value at its top, and the positions of its top and bottom."""
 
     label: str
     highest: str

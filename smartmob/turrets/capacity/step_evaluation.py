@@ -1,8 +1,8 @@
-"""The evaluation of a step of a capacity search: did the conditions hold, and if not, whose fault was that? No I/O.
+"""The evaluation of a step of a capacity search: whether the conditions held, and otherwise why not. No I/O.
 
 A generator at its limit can only make latencies longer, since they count from the intended start. So a step whose
-conditions held is believed if all of its load was fired, and one whose conditions did not hold only if the generator
-had no trouble of its own.
+conditions held counts if all of its load was fired. A step whose conditions did not hold counts only if the generator
+itself had no problem.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _never_started(summary: Mapping[str, Any]) -> int:
 
 
 def _lost_load(summary: Mapping[str, Any], fired: StepLoad) -> Iterator[str]:
-    """Yield why the load of a step was not the planned one."""
+    """Yield the reasons why the load of a step was not the planned one."""
     if summary["state"] != "finished":
         yield f"the run is {summary['state']}" + (f": {summary['reason']}" if summary["reason"] else "")
     for member in summary["turrets"]:
@@ -134,7 +134,7 @@ def _lost_load(summary: Mapping[str, Any], fired: StepLoad) -> Iterator[str]:
 
 
 def _slowness(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what slowed the generator itself down."""
+    """Yield the reasons that slowed the generator itself down."""
     for member in summary["turrets"]:
         if member["busiest"] >= VERY_BUSY:
             yield f"turret {member['name']} used {member['busiest']:.0%} of a core: give it more processes or turrets"
@@ -165,7 +165,7 @@ def _cannons(summary: Mapping[str, Any]) -> int:
 def _slower_than_allowed(
     summary: Mapping[str, Any], fired: StepLoad, broken: Sequence[tuple[StepCondition, str]]
 ) -> bool:
-    """Return whether the target itself was slower than a broken condition allows, though cannons were missing.
+    """Return whether the target itself was slower than a broken condition allows, although cannons were missing.
 
     By Little's law (J. D. C. Little, Operations Research 9, 1961), if all C cannons are busy and fewer than R
     transactions per second can start, one takes longer than C / R on average.
@@ -175,7 +175,7 @@ def _slower_than_allowed(
 
 
 def _of_target(summary: Mapping[str, Any], conditions: Sequence[StepCondition]) -> bool:
-    """Return whether the errors with a status that the target sent break a condition on errors by themselves."""
+    """Return whether errors with a status of the target are enough to break a condition on errors."""
     answered = sum(error["count"] for error in summary["error_texts"] if _is_status(error["code"]))
     timers = summary["timers"]
     whole = timers[ALL_TRANSACTIONS] | {"errors": answered}
@@ -188,5 +188,5 @@ def _is_status(code: str) -> bool:
 
 
 def cannons_needed(rate: float, seconds: float) -> int:
-    """Return how many cannons a rate needs if each transaction takes so many seconds, by Little's law."""
+    """Return the number of cannons that a rate needs if each transaction takes `seconds`, by Little's law."""
     return math.ceil(rate * seconds)

@@ -1,4 +1,4 @@
-"""Waits, with a limit, for a condition that messages, requests and processes change."""
+"""Waits with a time limit for a condition that messages, requests and processes can make true."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class AwaitedChanges:
         self._event = asyncio.Event()
 
     def notify(self) -> None:
-        """Let those that wait look at their conditions."""
+        """Make the waiting callers check their conditions."""
         self._event.set()
 
     async def until(self, condition: Callable[[], object], seconds: float) -> bool:
-        """Return whether a condition became true within so many seconds."""
+        """Return whether a condition became true within `seconds`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while not condition():

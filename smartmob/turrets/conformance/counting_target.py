@@ -1,4 +1,4 @@
-"""An HTTP server on this machine that counts what turrets ask for, and how much of it at once."""
+"""An HTTP server on this machine that counts the requests of turrets, and how many are active at the same time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 6\r\n
 class CountingTarget:
     """Answers each GET after `delay` seconds; while `drops`, it ends the connection without an answer.
 
-    `hits` counts the requests, `under_way` those that are not answered yet; `peak` is the most at once since it was set
-    to 0, `all_at` the time at which `wanted` were under way for the first time. `paths` has the last thousand paths.
+    `hits` counts the requests, `under_way` those that are not answered yet; `peak` is the largest number at the same
+    time since it was set to 0; `all_at` is the time at which `wanted` were under way for the first time. `paths` has
+    the last thousand paths.
     """
 
     def __init__(self, changes: AwaitedChanges, delay: float = 0.1) -> None:
@@ -44,12 +45,12 @@ class CountingTarget:
 
     @property
     def url(self) -> str:
-        """Return the address to ask for."""
+        """Return the address to request."""
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/checked"
 
     def watch(self, wanted: int) -> None:
-        """Forget the peak, and note when `wanted` requests are under way."""
+        """Forget the peak, and record the time when `wanted` requests are under way."""
         self.peak, self.wanted, self.all_at = 0, wanted, None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

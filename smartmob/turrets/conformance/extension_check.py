@@ -1,6 +1,6 @@
 """Checks the parts of the protocol that only a headquarters of smartmob has, and the order `kill`. All are optional.
 
-A turret that does not know the key `smartmob` in orders has to fire all the same.
+A turret that does not know the key `smartmob` in orders must fire nevertheless.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ORDER_STEP_SECONDS = 0.5
 
 
 class NumberedRun:
-    """A run with a briefing: gives the orders, and acknowledges the numbered messages that came in order."""
+    """A run with a briefing: sends the orders, and acknowledges the numbered messages that arrived in order."""
 
     def __init__(self, check: TurretCheck, results: Any) -> None:
         self._check = check
@@ -49,7 +49,7 @@ class NumberedRun:
         _order_with(self._check.headquarters, command, msg, run, acknowledged)
 
     def read(self) -> None:
-        """Read the messages that came since the last call."""
+        """Read the messages that have arrived since the last call."""
         messages = self._check.headquarters.messages
         for message in messages[self._read_to :]:
             self._take(message)
@@ -79,11 +79,11 @@ class NumberedRun:
 
     @property
     def complete(self) -> bool:
-        """Return whether the last number is known, and all messages up to it are here."""
+        """Return whether the last number is known, and all messages up to it have arrived."""
         return self.final is not None and self.acknowledged >= self.final
 
     async def play(self) -> None:
-        """Give orders until the run is complete or patience ends; the turret stops by itself."""
+        """Send orders until the run is complete or patience ends; the turret stops by itself."""
         check = self._check
         loop = asyncio.get_running_loop()
         end = loop.time() + RUN_SECONDS + check.options.patience
@@ -127,7 +127,7 @@ async def check_extension(check: TurretCheck) -> None:
 
 
 async def _fire_plainly(check: TurretCheck, seen: int, hits: int) -> None:
-    """Let a turret without the extension fire by orders that have the key `smartmob`."""
+    """Make a turret without the extension fire, by orders that have the key `smartmob`."""
     hq, findings = check.headquarters, check.findings
     run = NumberedRun(check, "slices")
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Reads the frames of a turret, and finds what is wrong with each by itself. No I/O."""
+"""Reads the frames of a turret, and finds the faults of each single frame. No I/O."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Configured(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A broken rule and one line that says how."""
+    """A broken rule, with one line that describes the fault."""
 
     rule: str
     why: str
@@ -58,7 +58,7 @@ class Message(msgspec.Struct, frozen=True):
 
     @property
     def fires(self) -> bool:
-        """Return whether it is a status that says that the turret fires."""
+        """Return whether it is the status of a turret that fires."""
         return self.is_status and self.condition in FIRING
 
     @property
@@ -73,7 +73,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def read(frame: bytes, at: float, wall: float) -> tuple[Message, Fault | None]:
-    """Return the message in a frame, and what is wrong with the frame as a whole."""
+    """Return the message in a frame, and a fault of the frame as a whole, or None."""
     if len(frame) > LONGEST_MESSAGE:
         return Message(frame, at, wall), Fault("frames", f"the message has {len(frame):,} bytes")
     try:
@@ -97,7 +97,7 @@ def as_number(value: object) -> float | None:
 
 
 def status_faults(message: Message, configured: Configured, *, extended: bool) -> Iterator[Fault]:
-    """Yield what is wrong with a status; `extended`: the headquarters has sent the key `smartmob`."""
+    """Yield the faults of a status; `extended` is whether the headquarters has sent the key `smartmob`."""
     content = message.content
     for key in ("turret", "status", "uuid", "script"):
         value = content.get(key)
@@ -120,7 +120,7 @@ def status_faults(message: Message, configured: Configured, *, extended: bool) -
 
 
 def result_faults(message: Message, configured: Configured, *, extended: bool) -> Iterator[Fault]:
-    """Yield what is wrong with a result; `extended`: the headquarters has sent the key `smartmob`."""
+    """Yield the faults of a result; `extended` is whether the headquarters has sent the key `smartmob`."""
     content = message.content
     for key in ("elapsed", "epoch", "scriptrun_time"):
         number = as_number(content.get(key))
@@ -146,7 +146,7 @@ def result_faults(message: Message, configured: Configured, *, extended: bool) -
 
 
 def judge_frame(message: Message, configured: Configured, findings: RuleFindings, *, extended: bool) -> None:
-    """Note what is wrong with a message by itself; slices are read by the check of the extension."""
+    """Record the faults of a single message; slices are read by the check of the extension."""
     if message.is_status:
         faults = status_faults(message, configured, extended=extended)
         seen = ["status-fields", "status-values"]

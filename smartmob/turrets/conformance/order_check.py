@@ -1,4 +1,4 @@
-"""Sends a turret what it must survive: unknown, broken and superfluous orders, and orders for others."""
+"""Sends a turret orders that it must survive: unknown, broken and superfluous ones, and orders for other turrets."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ BROKEN_ORDERS = (
     b" " + b"[" * 2000,
     b" " * 70_000,
 )
-"""Frames that are no orders, or not all of one."""
+"""Frames that are not orders, or only a part of an order."""
 
 _ENDING_SECONDS = 0.15
-"""Time to wait for an end after each broken order, to tell which one it was."""
+"""Time to wait for an end after each broken order, to find out which one it was."""
 
 
 async def check_bad_orders(check: TurretCheck) -> None:

@@ -18,11 +18,11 @@ from smartmob.turrets.conformance.rules import RuleFindings
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 
 MOST_MESSAGES = 200_000
-"""Messages that are kept; a turret that sends more in the time of a check is not judged by the later ones."""
+"""The most messages that are kept; further messages of a turret during a check are not judged."""
 
 
 class PrivateHeadquarters:
-    """Sends orders, and keeps the messages that come. It can be away for a time: `close`, and `open` again.
+    """Sends orders, and keeps the messages that arrive. `close`, and a later `open`, simulate its absence.
 
     While `extended`, the headquarters has sent the key `smartmob`, so that messages may have further keys.
     """
@@ -59,7 +59,7 @@ class PrivateHeadquarters:
 
     @property
     def ports(self) -> tuple[int, int]:
-        """Return the port of orders and that of results."""
+        """Return the port of orders and the port of results."""
         assert self._ports is not None
         return self._ports
 

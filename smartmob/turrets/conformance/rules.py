@@ -1,4 +1,4 @@
-"""The rules that a turret is checked against, and what the check has found about each."""
+"""The rules for the check of a turret, and the finding about each rule."""
 
 from __future__ import annotations
 
@@ -86,29 +86,29 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class RuleFindings:
-    """Collects what is found. The first failure of a rule stays; a rule without any finding was skipped."""
+    """Collects the findings. The first failure of a rule is kept; a rule without any finding was skipped."""
 
     def __init__(self) -> None:
         self._found: dict[str, Check] = {}
 
     def passed(self, *names: str) -> None:
-        """Note that rules were followed, as far as was seen until now."""
+        """Record that rules were followed, as far as observed until now."""
         for name in names:
             if not self.has_failed(name):
                 self._note(name, "passed", "", b"")
 
     def failed(self, name: str, why: str, frame: bytes = b"") -> None:
-        """Note that a rule was broken; of several failures of a rule, the first one is kept."""
+        """Record that a rule was broken; of several failures of a rule, the first one is kept."""
         if not self.has_failed(name):
             self._note(name, "failed", why, frame)
 
     def unsupported(self, name: str, why: str) -> None:
-        """Note that an optional part is not there."""
+        """Record that an optional part is not supported."""
         if name not in self._found:
             self._note(name, "not supported", why, b"")
 
     def skipped(self, names: Iterable[str], why: str) -> None:
-        """Note why rules cannot be checked, unless something is known about them."""
+        """Record why rules cannot be checked, unless they have a finding already."""
         for name in names:
             if name not in self._found:
                 self._note(name, "skipped", why, b"")
@@ -128,7 +128,7 @@ class RuleFindings:
 
 
 def shown(frame: bytes) -> str:
-    """Return a frame as text that can be printed, cut off when it is long."""
+    """Return a frame as text that can be printed, cut if it is long."""
     text = frame[: 4 * LONGEST_FRAME_SHOWN].decode("utf-8", "backslashreplace")
     text = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
     return text if len(text) <= LONGEST_FRAME_SHOWN else text[: LONGEST_FRAME_SHOWN - 1] + "…"

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from smartmob.turrets.conformance.turret_check import TurretCheck
 
 LEAST_RESULTS = 5
-"""Results that are waited for before `stop`."""
+"""The number of results to wait for before `stop`."""
 
 LEAST_ERRORS = 3
-"""Results of failed transactions that are waited for."""
+"""The number of results of failed transactions to wait for."""
 
 QUIET_SECONDS = 1.0
-"""A run is over when nothing came for so long after the turret was ready again."""
+"""A run is over when no message has arrived for this time after the turret was ready again."""
 
 _MOST_SPANS = 10  # of QUIET_SECONDS each
 _CONTEXT = "context-of-the-check"
@@ -78,7 +78,7 @@ async def _fire(check: TurretCheck, run: RunRecord, seen: int) -> None:
         lambda: check.process.has_ended() or not options.target or target.all_at is not None,
         options.rampup + options.patience,
     )
-    await asyncio.sleep(max(0.0, 3 * target.delay))  # more cannons than configured would show
+    await asyncio.sleep(max(0.0, 3 * target.delay))  # cannons beyond the configured number would be seen by now
     run.peak, target.peak = target.peak, 0
     hq.order("start", "open fire")
     passed = asyncio.get_running_loop().time() - run.ordered_at
@@ -220,7 +220,7 @@ def _fires(check: TurretCheck, seen: int, hits: int) -> bool:
 
 
 def _stopped(check: TurretCheck, stopping: int) -> bool:
-    """Return whether the turret has said after `stop` that it is ready, and no request of it is under way."""
+    """Return whether the turret has reported after `stop` that it is ready, and no request of it is under way."""
     return any(one.is_idle for one in check.headquarters.statuses(stopping)) and not check.target.under_way
 
 
@@ -230,7 +230,7 @@ def _progress(check: TurretCheck) -> int:
 
 
 async def _falls_silent(check: TurretCheck) -> bool:
-    """Return whether there is a time without requests and results soon."""
+    """Return whether a time without requests and results comes soon."""
     for _ in range(_MOST_SPANS):
         before = _progress(check)
         if not await check.changes.until(partial(_has_progressed, check, before), QUIET_SECONDS):
@@ -243,7 +243,7 @@ def _has_progressed(check: TurretCheck, before: int) -> bool:
 
 
 def _is_complete(check: TurretCheck, seen: int, hits: int) -> bool:
-    """Return whether there are as many results as requests."""
+    """Return whether the numbers of results and requests are equal."""
     return len(check.headquarters.results(seen)) >= check.target.hits - hits
 
 

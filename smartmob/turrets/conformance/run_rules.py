@@ -1,6 +1,6 @@
 """Judges a run of a turret by its messages and by what the target saw. No I/O.
 
-A machine that is busy makes messages late, never early. So each limit is on the side on which being late passes.
+A busy machine makes messages late, never early, so each limit is chosen so that late messages pass.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from smartmob.turrets.conformance.frame_rules import Configured, Message
 from smartmob.turrets.conformance.rules import RuleFindings
 
 CLOCK_SECONDS = 2.0
-"""The difference that `epoch` may have: it may have whole seconds, and clocks are read one after the other."""
+"""The allowed error of `epoch` in seconds: it may be in whole seconds, and clocks are read one after the other."""
 
 ELAPSED_SECONDS = 1.0
-"""The excess that `elapsed` may have over the time since the order: it may have whole seconds."""
+"""The seconds by which `elapsed` may exceed the time since the order: it may be in whole seconds."""
 
 LEAST_SHARE = 0.25
 """The least share of the time between the first and the last result by which `elapsed` must have grown."""
 
 LEAST_SPAN_SECONDS = 1.0
-"""Results that came within a shorter time do not show whether `elapsed` grows."""
+"""Results within a shorter time do not show whether `elapsed` grows."""
 
 
 class RunRecord(msgspec.Struct, kw_only=True):
@@ -58,7 +58,7 @@ def _judge_duration(result: Message, duration: float, since: float, delay: float
 
 
 def judge_results(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
-    """Note what is wrong with the times in the results of a run."""
+    """Record the faults of the times in the results of a run."""
     for result in results:
         since = result.at - run.ordered_at
         elapsed, duration, epoch = (result.number(key) for key in ("elapsed", "scriptrun_time", "epoch"))
@@ -75,7 +75,7 @@ def judge_results(results: Sequence[Message], run: RunRecord, findings: RuleFind
 
 
 def _judge_growth(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
-    """`elapsed` that does not grow with time is the duration of the transaction, or that of another clock."""
+    """Check that `elapsed` grows with time; otherwise it is the duration of the transaction, or of another clock."""
     early = [one for one in results if run.stopped_at is None or one.at <= run.stopped_at]
     if not early or findings.has_failed("result-fields"):
         return
@@ -87,7 +87,7 @@ def _judge_growth(results: Sequence[Message], run: RunRecord, findings: RuleFind
 
 
 def judge_load(run: RunRecord, configured: Configured, findings: RuleFindings) -> None:
-    """Note what is wrong with the number of requests that were under way at once."""
+    """Record whether the number of simultaneous requests was wrong."""
     findings.passed("cannons", "rampup", "repeated-start")
     if run.peak > configured.cannons:
         findings.failed(
@@ -111,7 +111,7 @@ def _least_rampup(configured: Configured) -> float:
 
 
 def judge_counts(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
-    """Note whether the target saw as many requests as there are results."""
+    """Record whether the target saw as many requests as there are results."""
     if len(results) == run.hits:
         findings.passed("counts")
     else:
@@ -122,7 +122,7 @@ def judge_counts(results: Sequence[Message], run: RunRecord, findings: RuleFindi
 
 
 def judge_conditions(messages: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
-    """Note whether the statuses between the first `Running` and `stop` say that the turret fires."""
+    """Record whether the statuses between the first `Running` and `stop` say that the turret fires."""
     firing = False
     for message in messages:
         if not message.is_status or message.at < run.ordered_at:
@@ -138,7 +138,7 @@ def judge_conditions(messages: Sequence[Message], run: RunRecord, findings: Rule
 
 
 def judge_order(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
-    """Note whether results came after the status that the turret is ready again."""
+    """Record whether results came after the status that reports the turret as ready again."""
     if run.ready_at is None:
         return
     late = [one for one in results if one.at > run.ready_at]

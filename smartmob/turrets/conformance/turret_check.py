@@ -1,7 +1,7 @@
-"""Checks a turret: starts it for a private headquarters, and takes it through runs, bad orders and absences.
+"""Checks a turret: starts it for a private headquarters, and checks it in runs, with bad orders and during absences.
 
-A turret that ends where it should not is started again, so that the rules after that are checked, too. The order `kill`
-is sent at the very end, to see whether it is obeyed: a headquarters of smartmob never sends it.
+A turret that ends where it should not is started again, so that the following rules are checked as well. The order
+`kill` is sent at the very end, to see whether it is obeyed: a headquarters of smartmob never sends it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _ANSWERS = 3
 class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The command to check, and the size and duration of its runs.
 
-    `patience`: seconds that the turret has for each thing that it has to do.
+    `patience` is the number of seconds that the turret has for each reaction.
     """
 
     command: tuple[str, ...]
@@ -56,7 +56,7 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurretCheck:
-    """One check of a turret; call `run` once. `say` shows what is done."""
+    """One check of a turret; call `run` once. `say` is called with each step, for people."""
 
     def __init__(self, options: CheckOptions, say: Callable[[str], None]) -> None:
         self.options, self.say = options, say
@@ -155,7 +155,7 @@ class TurretCheck:
         return True
 
     async def end(self) -> None:
-        """Send SIGTERM, and note whether the turret ends and leaves a process behind."""
+        """Send SIGTERM, and record whether the turret ends without leaving a process behind."""
         process, target = self.process, self.target
         if process.has_ended():
             return
@@ -201,7 +201,7 @@ class TurretCheck:
         return answered() and not self.process.has_ended()
 
     async def survives(self, rule: str, frame: bytes, what: str) -> bool:
-        """Note whether the turret lives and answers after `frame`; start it again if it does not."""
+        """Record whether the turret is alive and answers after `frame`; start it again if it does not."""
         if await self.answers():
             self.findings.passed(rule)
             return True

@@ -24,7 +24,7 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
 
 MARK = "SMARTMOB_CHECKED_TURRET"
-"""The variable by which processes of the turret are recognised, also those that have left its session."""
+"""The variable by which processes of the turret are recognised, including those that have left its session."""
 
 _LINES_KEPT = 5
 _LAST_LINES_SECONDS = 1.0
@@ -53,7 +53,7 @@ class TurretProcess:
         """Start the command in a session of its own; raises SettingsError when it cannot be started."""
         inherited = {name: value for name, value in environment().items() if name not in secret_names()}
         variables = inherited | dict(self._variables) | {MARK: self._mark}
-        # A pipe of the spawner's own would not tell its end.
+        # With a pipe made by the spawner, its end would not be noticed.
         reading, writing = os.pipe()
         null = os.open(os.devnull, os.O_RDONLY)
         try:
@@ -91,7 +91,7 @@ class TurretProcess:
                 os.kill(self._child.pid, signal.SIGTERM)
 
     def left(self) -> list[psutil.Process]:
-        """Return the running processes that the command has started, without itself."""
+        """Return the running processes that the command has started, without the command itself."""
         own = self._child.pid if self._child is not None and self._child.alive else None
         found = []
         for one in psutil.process_iter():
@@ -103,7 +103,7 @@ class TurretProcess:
         return found
 
     async def destroy(self) -> None:
-        """End the process and all that it has started."""
+        """End the process and all its descendants."""
         await self._spawner.close()
         self._ended = True
         left = self.left()

@@ -1,6 +1,6 @@
 """The aggregation of single results into slices of one second, like those that turrets of ours send. No I/O.
 
-A second is open as long as results of it may come. A result that comes after its second was closed makes a further
+A second is open as long as results of it may arrive. A result that arrives after its second was closed makes another
 slice of the same second.
 """
 
@@ -89,7 +89,7 @@ class Aggregator:
         return len(self._seconds)
 
     def open(self, second: int) -> OpenSecond:
-        """Return a second of the run, which is opened if it is not."""
+        """Return a second of the run; open it if it is not open."""
         found = self._seconds.get(second)
         if found is None:
             found = self._seconds[second] = OpenSecond()

@@ -16,7 +16,7 @@ from smartmob.turrets.slices import TRANSACTION
 
 _RANDOM_BITS = 10
 _BYTES_PER_RESULT = 400
-"""A result without long texts is smaller, and has a weight of 1."""
+"""The size of a result with a weight of 1; a result without long texts is smaller."""
 _DAY_SECONDS = 86_400
 _EPOCH_1970 = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -100,7 +100,7 @@ class Batch(msgspec.Struct):
 
     @property
     def owners(self) -> list[str]:
-        """Return the uuids of the turrets whose messages are in the batch; "" stands for results without a number."""
+        """Return the uuids of the turrets whose messages are in the batch; "" means results without a number."""
         return list(
             dict.fromkeys(
                 [
@@ -167,7 +167,7 @@ class Batch(msgspec.Struct):
 
 
 class BatchNumbers:
-    """A generator of batch numbers that only grow, also over restarts and when the clock was set back."""
+    """A generator of batch numbers that only grow, even over restarts and when the clock is set back."""
 
     def __init__(self) -> None:
         self._last = 0

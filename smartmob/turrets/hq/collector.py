@@ -42,13 +42,13 @@ from smartmob.turrets.protocol import (
 from smartmob.turrets.slices import TRANSACTION, check_histograms
 
 _OPEN_SECONDS = 3
-"""A second of the run is aggregated until so many later seconds have passed."""
+"""The number of later seconds after which a second of the run is no longer aggregated."""
 _STALE_SECONDS = 2.0
-"""A result whose `elapsed` is so much longer than the run so far is one of an earlier run."""
+"""A result whose `elapsed` exceeds the run so far by this much belongs to an earlier run."""
 _AHEAD_SECONDS = 60.0
-"""A slice may be of a second that is so far in the future."""
+"""A slice may belong to a second that is this far in the future."""
 _HEALTH_SECONDS = 0.5
-"""The health of a turret is kept at most once in so many seconds."""
+"""The shortest time between two kept health reports of a turret."""
 
 
 class Received(msgspec.Struct):
@@ -86,7 +86,7 @@ class ResultCollector:
     def begin(
         self, run: str, started: float, progress: Mapping[str, int], totals: RunTotals, counters: Counters
     ) -> None:
-        """Collect for a run that starts at `started` (seconds since 1970), and has stored so much already."""
+        """Collect for a run that starts at `started` (seconds since 1970), and has stored these totals already."""
         self._run_id, self._started = run, started
         self._next = {uuid: sequence + 1 for uuid, sequence in progress.items()}
         self.totals, self.counters = totals, counters
@@ -104,7 +104,7 @@ class ResultCollector:
             self.rows.end()
 
     def reset_counts(self) -> None:
-        """Begin to count anew."""
+        """Reset all counters."""
         self.totals, self.counters = RunTotals(), Counters()
 
     @property
@@ -161,7 +161,7 @@ class ResultCollector:
     # -- single results -------------------------------------------------------------------------------------------
 
     def _keep_stock_results(self, results: list[StockResult]) -> None:
-        """Keep results without a number: all at once if they are of one second, which is three times as fast."""
+        """Keep results without a number: all together if they are of one second, which is three times as fast."""
         columns = Columns.of(results)
         low, high, horizon = min(columns.epochs), max(columns.epochs), self._since_start + _STALE_SECONDS
         longest, earliest = max(columns.elapsed), self._started - CLOCK_SECONDS

@@ -61,28 +61,28 @@ if TYPE_CHECKING:
 log = get_logger()
 
 PAUSE_ROWS = 100_000
-"""The socket of results is not read while so many rows wait, by their weight."""
+"""The weight of waiting rows at which the socket of results is no longer read."""
 RESUME_ROWS = 50_000
-"""It is read again when fewer rows wait."""
+"""The weight of waiting rows below which the socket of results is read again."""
 _COMMIT_SECONDS = 0.25
-"""Rows wait for others at most so long before they are committed."""
+"""The longest time that rows wait for others before they are committed."""
 _RETRY_SECONDS = 0.5
 """The time between two attempts to commit while the database is away."""
 _SAMPLE_BYTES = 200
-"""A log line shows so much of a malformed message."""
+"""The length of a malformed message in a log line."""
 _EVALUATION_SECONDS = 1.0
-"""The conditions of a run are evaluated at most once in so many seconds."""
+"""The shortest time between two evaluations of the conditions of a run."""
 _STALL_SECONDS = 0.2
-"""A timer that is so late tells that the process stood still; timers are late by milliseconds otherwise."""
+"""A timer that is late by this much shows that the process stood still; otherwise timers are late by milliseconds."""
 _LOG_INTERVAL_SECONDS = 1.0
-"""Malformed messages are logged at most once in so many seconds."""
+"""The shortest time between two log events about malformed messages."""
 
 
 class Headquarters:
     """One headquarters, and the owner of the state of its run: readers get a `snapshot`.
 
-    Publishes RunStateChanged when a run has come to another state, and RunFinished and RunStored once all of an ended
-    run is stored. The writer must have been started before `open`.
+    Publishes RunStateChanged when the state of a run changes, and RunFinished and RunStored once an ended run is stored
+    completely. The writer must have been started before `open`.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Headquarters:
 
     @property
     def paused(self) -> bool:
-        """Return whether results are not read, because too many rows wait."""
+        """Return whether reading results is paused, because too many rows wait."""
         return bool(self._tasks) and self._sockets.paused
 
     def _run(self) -> RunState | None:
@@ -329,7 +329,7 @@ class Headquarters:
     # -- tasks ----------------------------------------------------------------------------------------------------
 
     async def _run_timer(self) -> None:
-        """Tell the state machine when time has passed, and for how long this process stood still."""
+        """Notify the state machine that time has passed, and for how long this process stood still."""
         loop = asyncio.get_running_loop()
         while True:
             self._handle(Ticked(self.pending))
@@ -367,7 +367,7 @@ class Headquarters:
                 continue
             if self._committing or self._collector.rows.has_enough:
                 continue
-            # After the sockets are closed no state changes any more, so one whole pass records the last one.
+            # After the sockets are closed the state no longer changes, so one whole pass records the last state.
             closing = self._closing
             await self._record_end()
             if closing and not self.pending:
@@ -401,7 +401,7 @@ class Headquarters:
         return True
 
     async def _store_claims(self) -> bool:
-        """Store to which keys uuids belong; return False while the database is away."""
+        """Store the keys to which uuids belong; return False while the database is away."""
         if not self._collector.claims.changes:
             return True
         return await self._recorder.write_claims(self.service, self._collector.claims)
@@ -441,7 +441,7 @@ class Headquarters:
                 self._handle(Committed(uuid, str(batch.run), sequence))
 
     def _drop(self, batch: Batch, error: Exception) -> None:
-        """Leave out rows that the database refuses, and acknowledge nothing more of their turret."""
+        """Leave out rows that the database refuses, and acknowledge no further messages of their turret."""
         for owner in filter(None, batch.owners):
             self._collector.block(owner)
         self._collector.counters.dropped += max(batch.transactions, 1)

@@ -1,4 +1,6 @@
-"""The conditions of a run while it fires: the sums of their timers, and whether one of them aborts the run. No I/O."""
+"""The conditions of a run while it fires: the sums of their timers, and the decision whether one of them aborts the
+run. No I/O.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,11 @@ from smartmob.turrets.report.findings import timer_stats
 from smartmob.turrets.slices import TRANSACTION
 
 DELAY_SECONDS = 5.0
-"""Results are counted at most so long after they occurred: single results are added up for three seconds."""
+"""The longest time after which results are counted: single results are aggregated for three seconds."""
 
 
 class LiveConditions:
-    """The conditions of one run. Its slices are added as they come; `results` are those of the last evaluation.
+    """The conditions of one run. Its slices are added as they arrive; `results` are those of the last evaluation.
 
     The first `warm_up` seconds are left out.
     """
@@ -33,7 +35,7 @@ class LiveConditions:
 
     @classmethod
     def of(cls, config: RunConfig) -> LiveConditions:
-        """Return the conditions of a configuration; those of one that an earlier version stored may be wrong."""
+        """Return the conditions of a configuration; conditions that an earlier version stored may be wrong."""
         try:
             return cls(planned(config.fail_if, KEY, may_repeat=True), config.warm_up)
         except SettingsError:
@@ -79,7 +81,8 @@ class LiveConditions:
             return ConditionResult(
                 condition=threshold.text, state="open", text=why, samples=sums.count, abort=condition.abort
             )
-        # Results of the last seconds are missing. The shorter time makes a rate too high, the longer one too low.
+        # Results of the last seconds are missing. With the shorter time a rate would be too high, with the longer one
+        # too low.
         seconds = elapsed - self._warm_up - (DELAY_SECONDS if threshold.sign[0] == "<" else 0.0)
         figures = msgspec.to_builtins(timer_stats(sums, seconds))
         found = threshold.result(_summary(threshold.timer, figures))

@@ -23,9 +23,9 @@ class Timeouts(msgspec.Struct, frozen=True):
     """The times that the headquarters waits, in seconds.
 
     `lost_after`: a turret that is silent for longer is lost. `quiet`: stock turrets do not report which result is their
-    last one, so a run of them ends when no result has come for so long. `drain`: a draining run ends after so long even
-    if turrets are missing. `wait`: a waiting run fails after so long. `lead`: turrets of ours get the start so
-    long before it.
+    last one, so a run of them ends when no result has arrived for this time. `drain`: a draining run ends after this
+    time even if turrets are missing. `wait`: a waiting run fails after this time. `lead`: turrets of ours get the start
+    time this much in advance.
     """
 
     lost_after: float = 10.0
@@ -61,7 +61,7 @@ class StatusReceived(msgspec.Struct, frozen=True):
 
 
 class ResultsReceived(msgspec.Struct, frozen=True):
-    """Results without a number came, as stock turrets send them."""
+    """Results without a number arrived, as stock turrets send them."""
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ def updated_member(member: Member, status: Status, run: str | None, wall: dateti
             continue  # a status may leave each of them out
         changes[key] = value
         if known not in (None, "", member.uuid):
-            # A turret never changes these: two turrets use the same uuid.
+            # A turret never changes these: so two turrets use the same uuid.
             changes["twice"] = True
     if isinstance(status.smartmob, Report):
         if member.report is not None and member.report.host != status.smartmob.host:

@@ -1,7 +1,8 @@
 """The TCP connections of turrets with keys, so that those of a revoked key can be ended.
 
-ZeroMQ checks a key once, when a turret connects, and has no call to disconnect one peer. A message tells the key of its
-sender and the descriptor of its connection; shutting that down makes the turret connect again, which needs a valid key.
+ZeroMQ checks a key once, when a turret connects, and has no call to disconnect one peer. A message has the key of its
+sender and the descriptor of its connection. Shutting the connection down makes the turret connect again, which needs a
+valid key.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class PeerConnections:
         return len(self._keys)
 
     def add(self, message: Any) -> None:
-        """Remember the connection from which a message came, if it tells it."""
+        """Remember the connection from which a message came, if the message states it."""
         with suppress(LookupError, ValueError):  # the end of a subscription has no sender
             self._keys[int(message.get("__fd"))] = message.get("User-Id")
 
@@ -43,8 +44,8 @@ class PeerConnections:
 def _shut_down(descriptor: int, port: int) -> bool:
     """Shut down the TCP connection if the descriptor still is one to `port`; return whether it was.
 
-    ZeroMQ may have closed it, and its number may belong to something else by now, so a duplicate is looked at and shut
-    down: that stays the same connection.
+    ZeroMQ may have closed it, and its number may belong to something else by now, so a duplicate is checked and shut
+    down: it refers to the same connection until the end.
     """
     try:
         duplicate = os.dup(descriptor)

@@ -10,9 +10,9 @@ from smartmob.turrets.hq.live_seconds import size_of
 from smartmob.turrets.hq.rows import Columns
 
 BATCH_ROWS = 20_000
-"""A batch is closed when it has so many rows."""
+"""The number of rows at which a batch is closed."""
 ENOUGH_ROWS = 5_000
-"""So many rows are committed at once, without waiting for more."""
+"""The number of rows that are committed at once, without waiting for more."""
 _BYTES_PER_ROW = 100
 
 
@@ -45,7 +45,7 @@ class PendingRows:
 
     @property
     def has_run(self) -> bool:
-        """Return whether there is a run, and so an open batch."""
+        """Return whether a run is active, and therefore a batch is open."""
         return self._open is not None
 
     def __len__(self) -> int:
@@ -122,10 +122,10 @@ class PendingRows:
 
 
 def _batch_weight(batch: Batch) -> int:
-    """Return what the rows of a batch have added to the weight: aggregated slices have added nothing."""
+    """Return the weight of the rows of a batch; aggregated slices have none."""
     return batch.weight + len(batch.health) + sum(_weight(row) for row in batch.slices if row.uuid)
 
 
 def _weight(row: SliceRow) -> int:
-    """Return how many results take as much memory as a slice."""
+    """Return the number of results that take as much memory as a slice."""
     return 1 + size_of(row.slice) // _BYTES_PER_ROW

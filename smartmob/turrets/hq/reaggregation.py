@@ -1,4 +1,4 @@
-"""Re-aggregation: makes the slices of a run again from its stored single results."""
+"""Re-aggregation: recomputes the slices of a run from its stored single results."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class ResumableRun(msgspec.Struct, frozen=True):
 
 
 class RunRecorder:
-    """The states that are not written yet: only the last state of each run and turret is written."""
+    """The states to be written; only the last state of each run and turret is kept."""
 
     def __init__(self, reader: TurretsReader, writer: TurretsWriter) -> None:
         self._reader = reader
@@ -97,7 +97,7 @@ class RunRecorder:
             await self._write_some(run, members[half:])
 
     async def write_claims(self, headquarters: str, claims: UuidClaims) -> bool:
-        """Write to which keys uuids belong; return False and keep the changes when the database is away."""
+        """Write the keys to which uuids belong; return False and keep the changes when the database is away."""
         changes = claims.take_changes()
         if not changes:
             return True

@@ -16,7 +16,7 @@ class RunSnapshot(msgspec.Struct, frozen=True):
     """The newest run of a headquarters at one moment; `recent` has the values of its last seconds, and
     `conditions` how these stand.
 
-    `firing_seconds` is for how long it has fired, `seconds_since_start` goes on until its end.
+    `firing_seconds` is the time for which it has fired; `seconds_since_start` grows until its end.
     """
 
     run: RunState
@@ -30,17 +30,17 @@ class RunSnapshot(msgspec.Struct, frozen=True):
 
     @property
     def is_active(self) -> bool:
-        """Return whether the run has not ended, or is not stored completely."""
+        """Return whether the run is still going on or not yet stored completely."""
         return self.run.state not in ENDED
 
 
 class RunStateChanged(msgspec.Struct, frozen=True):
-    """An event of the headquarters: a run has come to another state."""
+    """An event of the headquarters: the state of a run has changed."""
 
     run_id: str
 
 
 class RunStored(msgspec.Struct, frozen=True):
-    """An event of the headquarters: all of a run that has ended is stored."""
+    """An event of the headquarters: an ended run is stored completely."""
 
     snapshot: RunSnapshot

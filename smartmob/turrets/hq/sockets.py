@@ -1,8 +1,8 @@
 """The sockets of the headquarters: they publish orders, read the messages of turrets, and republish results.
 
-Everything runs on the event loop of the service. The descriptor of a ZeroMQ socket signals a change once. So a socket
-is read until it is empty, some hundred messages at a time, with other work of the loop in between. Awaiting one message
-at a time is thirteen times slower.
+Everything runs on the event loop of the service. The descriptor of a ZeroMQ socket signals a change only once, so a
+socket is read until it is empty, some hundred messages at a time, with other work of the loop in between. Awaiting one
+message at a time is thirteen times slower.
 """
 
 from __future__ import annotations
@@ -27,23 +27,27 @@ from smartmob.turrets.protocol import LONGEST_MESSAGE
 log = structlog.get_logger()
 
 _FAILURES = zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-"""The events of a peer that speaks no ZeroMQ, or whose keys do not fit; a refused key is logged with its address."""
+"""The events of a peer that does not speak ZeroMQ, or whose keys do not match; a refused key is logged with its
+address.
+"""
 _LOG_SECONDS = 10.0
-"""Failed handshakes are logged at most once in so many seconds: a peer tries again ten times a second."""
+"""The shortest time between two log events about failed handshakes: a peer tries again ten times a second."""
 _MESSAGES_AT_ONCE = 500
-"""Messages that are read before other work of the loop gets its turn."""
+"""Messages that are read before the loop does other work."""
 _BYTES_AT_ONCE = 256 * 1024
 _LONGEST_TOPIC_BYTES = 1024
 _MOST_TOPICS = 1000  # subscriptions that are remembered
 _HIGH_WATER_MESSAGES = 20_000
-"""ZeroMQ queues so many messages of each peer (ZMQ_RCVHWM, ZMQ_SNDHWM)."""
+"""The number of messages of each peer that ZeroMQ queues (ZMQ_RCVHWM, ZMQ_SNDHWM)."""
 _LINGER_MS = 300
 _HANDSHAKE_MS = 5_000
-"""A peer without a complete handshake is disconnected, and tries again; one whose key is refused waits as long."""
+"""The time after which a peer without a complete handshake is disconnected and tries again; a peer with a refused key
+waits as long.
+"""
 
 
 class HeadquartersSockets:
-    """The three sockets; `on_frames` is called with messages as they come. After `open`, call `close`."""
+    """The three sockets; `on_frames` is called with messages as they arrive. After `open`, call `close`."""
 
     def __init__(self, settings: TurretsSettings, insecure: bool, on_frames: Callable[[list[bytes]], None]) -> None:
         self._settings = settings
@@ -76,8 +80,8 @@ class HeadquartersSockets:
         try:
             if self._authenticator is not None:
                 self._authenticator.open(self._context)
-            # Publishers get subscriptions only, and libzmq keeps a node of 24 bytes for each byte of a subscription.
-            # An XPUB sends what a PUB sends, and tells which peers subscribe.
+            # Publishers get subscriptions only, and libzmq keeps a node of 24 bytes for each byte of a subscription. An
+            # XPUB sends what a PUB sends, and reports which peers subscribe.
             kind = zmq.PUB if self._authenticator is None else zmq.XPUB
             self._orders = self._bind(kind, self._settings.hq_publish_port, keys, _LONGEST_TOPIC_BYTES)
             self._results = self._bind(zmq.PULL, self._settings.hq_rc_port, keys, LONGEST_MESSAGE)
@@ -129,7 +133,7 @@ class HeadquartersSockets:
 
     @property
     def keys(self) -> KeyList | None:
-        """Return the keys of the turrets that may connect, or None where all may."""
+        """Return the keys of the turrets that may connect, or None if all may."""
         return None if self._authenticator is None else self._authenticator.keys
 
     @property
@@ -158,7 +162,7 @@ class HeadquartersSockets:
             self._viewers.end_revoked(self._authenticator.keys, external)
 
     def republish(self, topic: bytes, frames: Sequence[bytes]) -> None:
-        """Send results to the subscribers; ZeroMQ drops those that a slow subscriber has no room for."""
+        """Send results to the subscribers; ZeroMQ drops those for which a slow subscriber has no room."""
         send = self._external.send_multipart
         for frame in frames:
             send((topic, frame), zmq.NOBLOCK)
@@ -262,7 +266,7 @@ class HeadquartersSockets:
         def read() -> None:
             nonlocal last_logged_at
             if monitor.closed:
-                return  # called once more after the end
+                return  # it is called once more after the end
             try:
                 for _ in range(_MESSAGES_AT_ONCE):
                     parse_monitor_message(monitor.recv_multipart(zmq.NOBLOCK))
@@ -303,7 +307,7 @@ class HeadquartersSockets:
         return socket
 
     def _make_authenticator(self, keys: tuple[bytes, bytes] | None) -> Authenticator | None:
-        """Return the authenticator of turrets, or None where all may connect."""
+        """Return the authenticator of turrets, or None if all may connect."""
         if self._settings.hq_turret_keys is None:
             return None
         if keys is None:

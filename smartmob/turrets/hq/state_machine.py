@@ -1,4 +1,4 @@
-"""The state machine of the headquarters: which orders it sends, and when a run starts, stops and ends.
+"""The state machine of the headquarters: it decides which orders are sent, and when a run starts, stops and ends.
 
 `handle(event, now)` returns the actions to take. The machine does no I/O and reads no clock: `now` has a monotonic time
 in seconds, by which every interval is measured, and the time of day, which is only recorded. So setting the clock moves
@@ -66,11 +66,11 @@ TRANSITIONS: Mapping[State, tuple[State, ...]] = {
 
 _LONGEST_TICK_SECONDS = 1.0
 _ANSWER_SECONDS = 3 * ORDER_SECONDS
-"""A turret that has not answered an order for so long is not counted in; it may miss the first two."""
+"""A turret that has not answered an order for this time is not counted; it may miss the first two orders."""
 _CLONE_SIGNS = 2
 """Reports with lower counts than before, after which two turrets use one uuid: one may have been overtaken."""
 _TOLERANCE_SECONDS = 1e-6
-"""A timer may fire early by so much: the event loop rounds times."""
+"""The time by which a timer may fire early: the event loop rounds times."""
 
 
 class HeadquartersStateMachine:
@@ -119,9 +119,10 @@ class HeadquartersStateMachine:
         return max(0.0, now.steady - self._started_at) if started else 0.0
 
     def seconds_to_next_tick(self, now: Now) -> float:
-        """Return after how many seconds at most the next `Ticked` is due."""
+        """Return the longest time in seconds until the next `Ticked` is due."""
         order, run = self._last_order_at + ORDER_SECONDS, self.active
-        # A tick of an active run does what is due, so what came due since the last tick is not left to a later one.
+        # A tick of an active run does what is due, so actions that came due since the last tick are not left to a later
+        # tick.
         certain = [] if run is None else [order]
         possible = [order] if run is None else []
         if run is not None and run.state == "running":
@@ -267,7 +268,7 @@ class HeadquartersStateMachine:
                 self._ready.discard(uuid)
 
     def _share_rate(self, total: float | None, uuids: Collection[str]) -> None:
-        """Give each of some turrets an equal share of a rate; turrets that come later start nothing."""
+        """Assign each of some turrets an equal share of a rate; turrets that join later start no transactions."""
         self._rates = None if total is None else {uuid: total / len(uuids) for uuid in uuids}
 
     def _takes_rate(self, uuid: str) -> bool:
@@ -303,7 +304,7 @@ class HeadquartersStateMachine:
         yield self._order("stop", "premature stop" if run.stop_requested else "time is up", now)
 
     def _end_of_firing(self, run: RunState, now: Now) -> datetime:
-        """Return when a run that is stopped now ceased to fire: turrets of ours end by themselves."""
+        """Return the time at which a run that is stopped now ended its fire: turrets of ours end by themselves."""
         if run.started_at is None or any(not turret.member.ours for turret in self._turrets.values()):
             return now.wall
         planned = run.started_at + timedelta(seconds=run.config.run_time)
@@ -361,7 +362,7 @@ class HeadquartersStateMachine:
             yield from self._tick_draining(run, due, event.pending, now)
 
     def _on_stalled(self, seconds: float) -> None:
-        """Count no silence while nothing could be heard: messages of that time may still be on their way."""
+        """Do not count the time as silence in which nothing could be heard: its messages may still be on their way."""
         for turret in self._turrets.values():
             turret.first_heard_at += seconds
             turret.last_heard_at += seconds
@@ -386,7 +387,7 @@ class HeadquartersStateMachine:
         elif not self._start_sent and now.steady + _TOLERANCE_SECONDS >= self._started_at:
             yield from self._order_start(now)
         elif due:
-            # Turrets of ours follow the briefing; a stock turret that came late or missed the order needs `start`.
+            # Turrets of ours follow the briefing; a stock turret that joined late or missed the order needs `start`.
             if self._start_sent and self._has_idle_stock_turret():
                 yield from self._order_start(now)
             yield self._order("status_request", None, now)
@@ -411,7 +412,7 @@ class HeadquartersStateMachine:
         yield self._order("status_request", None, now)
         for turret in self._turrets.values():
             if turret.is_firing and turret.member.ours and turret.member.alive and turret.is_settled(run.id):
-                # Its last status came before this acknowledgement, by which it becomes ready.
+                # Its last status arrived before this acknowledgement, with which it becomes ready.
                 turret.member = changed(turret.member, status=Condition.READY)
                 yield MemberChanged(run.id, turret.member)
         state: State = "stopped" if run.stop_requested else "finished"

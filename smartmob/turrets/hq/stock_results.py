@@ -29,10 +29,10 @@ _DECODER = msgspec.json.Decoder(StockResult)
 
 
 def decode_stock_results(frames: Sequence[bytes]) -> list[StockResult]:
-    """Return the results in some frames, or [] if one of the frames is anything else than one such result."""
+    """Return the results in some frames, or [] if one of the frames is anything but one such result."""
     try:
         results = _DECODER.decode_lines(b"\n".join(frames))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
-    # The numbers differ when a frame holds several messages, or when two frames make up one.
+    # The numbers differ when a frame holds several messages, or when two frames together make up one message.
     return results if len(results) == len(frames) else []

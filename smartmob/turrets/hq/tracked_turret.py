@@ -1,4 +1,4 @@
-"""The state of one turret as the headquarters knows it. No I/O."""
+"""The state of one turret as the headquarters sees it. No I/O."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class TrackedTurret(msgspec.Struct):
 
     @property
     def is_firing(self) -> bool:
-        """Return whether its status is one of a turret that fires."""
+        """Return whether its status is that of a turret that fires."""
         return condition_of(self.member.status) in FIRING
 
     @property
     def is_terminated(self) -> bool:
-        """Return whether its status is one of a turret that has ended."""
+        """Return whether its status is that of a turret that has ended."""
         return condition_of(self.member.status) in TERMINATED
 
     @property

@@ -1,21 +1,21 @@
 """The clocks of turrets that send the time of day: results by the time since the start of their turret. No I/O.
 
 A result of OCT has `epoch`, the time of day in whole seconds, and `elapsed`, the seconds since its turret began to
-fire. Their difference is when the turret began by its own clock, which is the same for all of its results. A turret
-cannot have begun before the run, nor can a result be of the future: such a clock is wrong. Then the fastest delivery
-tells when the turret began by the clock of the headquarters.
+fire. Their difference is the time at which the turret began by its own clock, which is the same for all of its results.
+A turret cannot begin before the run, and a result cannot be from the future; otherwise the clock is wrong. In that case
+the fastest delivery shows when the turret began by the clock of the headquarters.
 """
 
 from __future__ import annotations
 
 CLOCK_SECONDS = 1.5
-"""The difference from which a clock is wrong: times are whole seconds, and messages need time."""
+"""The difference in seconds from which a clock is wrong: times are whole seconds, and messages need time."""
 
 _ROUNDING_SECONDS = 1e-5
 """Times are stored in whole microseconds."""
 
 _MOST_CLOCKS = 1_000
-"""Turrets with wrong clocks that are distinguished; further ones have their results at the time of arrival."""
+"""Turrets with wrong clocks that are distinguished; results of further ones get their time of arrival."""
 
 
 def true_epoch(epoch: float, moment: float, *, numbered: bool) -> float:
@@ -37,11 +37,11 @@ class TurretClocks:
         self._begun: dict[int, float] = {}
 
     def is_wrong(self, epoch: float, elapsed: float, started: float, now: float) -> bool:
-        """Return whether the clock is wrong by which a result has its `epoch`; all times are in seconds since 1970."""
+        """Return whether the clock behind the `epoch` of a result is wrong; all times are in seconds since 1970."""
         return epoch - elapsed < started - CLOCK_SECONDS or epoch > now + CLOCK_SECONDS
 
     def moment(self, epoch: float, elapsed: float, now: float) -> float:
-        """Return when a result of a wrong clock, which comes `now`, was made by the clock of the headquarters."""
+        """Return the time, by the clock of the headquarters, of a result with a wrong clock that arrives `now`."""
         clock = int(epoch - elapsed)
         begun = now - elapsed
         if clock in self._begun:

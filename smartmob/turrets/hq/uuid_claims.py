@@ -1,4 +1,6 @@
-"""The turret key to which each uuid belongs, so that no turret can send messages under another's uuid. No I/O."""
+"""The turret key to which each uuid belongs, so that no turret can send messages under the uuid of another turret. No
+I/O.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from smartmob.turrets.protocol import MOST_TURRETS, Result, Slices, Status
 class UuidClaims:
     """The public key that first used each uuid, for at most `most` uuids.
 
-    When the limit is reached, a key with a new uuid loses the oldest of its own, so that it cannot displace a uuid of
-    another key. `changes` are the claims that are not stored yet: the key of a uuid, or None for a released uuid.
+    When the limit is reached, a key with a new uuid loses the oldest uuid of its own, so that it cannot displace a uuid
+    of another key. `changes` are the claims that are not stored yet: the key of a uuid, or None for a released uuid.
     """
 
     def __init__(self, most: int = MOST_TURRETS) -> None:
@@ -42,12 +44,12 @@ class UuidClaims:
             raise InvalidInput.at("$.uuid", "belongs to a turret with another key")
 
     def take_changes(self) -> dict[str, str | None]:
-        """Return the changes to store, and regard them as stored."""
+        """Return the changes to store, and treat them as stored."""
         changes, self.changes = self.changes, {}
         return changes
 
     def restore_changes(self, changes: Mapping[str, str | None]) -> None:
-        """Put back changes that could not be stored; those that came in the meantime are newer and win."""
+        """Put back changes that could not be stored; changes made in the meantime are newer and take precedence."""
         self.changes = {**changes, **self.changes}
 
     def _claim(self, uuid: str, key: str) -> None:

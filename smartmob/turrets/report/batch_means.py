@@ -1,11 +1,11 @@
 """The comparison of two correlated series by batch means: a ratio or difference with its confidence interval. No I/O.
 
-Seconds of a run that follow each other are alike, so they are no independent measurements: a test that took them as
-such would see changes that are none. A run is therefore divided into batches of consecutive seconds, and each batch
-gives one value. The method is that of nonoverlapping batch means (B. Schmeiser, "Batch Size Effects in the Analysis of
-Simulation Output", Operations Research 30(3), 1982, which finds 10 to 30 batches enough). What correlation is left
-between batches widens the interval, as for an autoregressive process of first order (G. Box, G. Jenkins, "Time Series
-Analysis", 1970, section 2.1). Two runs are then compared by the test of Welch ("The Generalization of Student's
+Consecutive seconds of a run resemble each other, so they are not independent measurements; a test that treated them as
+independent would report changes that do not exist. A run is therefore divided into batches of consecutive seconds, and
+each batch gives one value. The method is that of nonoverlapping batch means (B. Schmeiser, "Batch Size Effects in the
+Analysis of Simulation Output", Operations Research 30(3), 1982, which finds 10 to 30 batches enough). Correlation that
+remains between batches widens the interval, as for an autoregressive process of first order (G. Box, G. Jenkins, "Time
+Series Analysis", 1970, section 2.1). Two runs are then compared by the test of Welch ("The Generalization of Student's
 Problem", Biometrika 34, 1947), and many comparisons by the procedure of Benjamini and Hochberg (Journal of the Royal
 Statistical Society B 57(1), 1995).
 """
@@ -19,10 +19,10 @@ from itertools import pairwise
 import msgspec
 
 BATCHES, FEWEST_BATCHES = 20, 8
-"""The number of batches of a run, and the number below which nothing is judged."""
+"""The number of batches of a run, and the number below which no verdict is made."""
 
 _MOST_CORRELATION = 0.9
-"""Correlation of neighbouring batches that is reckoned with at most; estimates above it are mostly drift."""
+"""The largest correlation of neighbouring batches that is assumed; estimates above it are mostly drift."""
 _TINY = 1e-300  # keeps the continued fraction from dividing by zero
 _PRECISION = 1e-12  # of the continued fraction
 _MOST_TERMS = 300  # of the continued fraction
@@ -100,7 +100,7 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
     if x > (a + 1) / (a + b + 2):
         return 1 - _incomplete_beta(b, a, 1 - x)
     logarithm = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    # The continued fraction is evaluated from its begin, by the modified method of Lentz.
+    # The continued fraction is evaluated from its beginning, by the modified method of Lentz.
     value, c, d = 1.0, 1.0, 0.0
     for number in range(_MOST_TERMS):
         half = number // 2

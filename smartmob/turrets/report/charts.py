@@ -35,7 +35,7 @@ _PERCENTILE_LINES = (
 _FAILED_DASHES = ("dash", "dashdot")
 _CODES = (_P99, _P95, "#7d5ba6", _RATE, "#1b998b", "#5f0f40", _OK, _MAX)
 _LEAST_ROWS = 7
-"""Rows of a heat map that its axis has room for, in its middle those that have cells."""
+"""The minimum number of rows on the axis of a heat map; those with cells are in the middle."""
 _HEAT = ("#eef3f8", "#a9c4de", _RATE, "#11263c")
 DARK = {
     **{_INK: "#dde5ec", _PAPER: "#1b2630", _GRID: "#2f3d4a"},
@@ -127,7 +127,7 @@ def codes(run: RunData) -> Chart:
     totals: Counter[str] = Counter()
     for _, point in steps:
         totals.update(point.codes if point else {})
-    # The names of the codes that points leave out and of those that this chart does are the same.
+    # Points and this chart use the same name for the codes that they leave out.
     listed = [code for code, _ in totals.most_common() if code != OTHER_CODES][: len(_PALETTE) - 1]
     counts = [_listed(point.codes if point else {}, listed) for _, point in steps]
     names = listed + ([OTHER_CODES] if any(OTHER_CODES in found for found in counts) else [])
@@ -178,7 +178,7 @@ def heat(run: RunData, *, failed: bool = False) -> Chart:
         "x": [*columns, columns[-1] + step] if columns else [],
         "y": [_short(heat_bound(row) * 1000) for row in (*rows, rows[-1] + 1)] if rows else [],
         "z": z,
-        # From 0 on: plotly would draw cells that are all alike in a colour of the middle, beside fractions of one.
+        # The scale begins at 0: otherwise plotly would draw equal cells in a middle colour, and label fractions of one.
         "zmin": 0,
         "zmax": (most := max((count for counts in found.values() for count in counts.values()), default=1)),
         "colorscale": [*zip((0, 0.15, 0.5, 1), _HEAT, strict=True)],
@@ -189,7 +189,7 @@ def heat(run: RunData, *, failed: bool = False) -> Chart:
     layout["yaxis"]["type"] = "log"
     del layout["yaxis"]["rangemode"]
     if rows:
-        # The cells of equal durations would fill the whole chart, which then looks like one without any.
+        # The cells of equal durations would fill the whole chart, which would then look empty.
         spare = max(_LEAST_ROWS - len(rows), 0)
         edges = rows[0] - (spare + 1) // 2, rows[-1] + 1 + spare // 2
         layout["yaxis"]["range"] = [_short(math.log10(heat_bound(edge) * 1000)) for edge in edges]
@@ -277,7 +277,7 @@ def _planned(member: Member, at: float) -> int:
 
 
 def _steps(name: str, findings: Findings) -> list[tuple[float, CoursePoint | None]]:
-    """Return the points of a timer, with None where no transaction ended: a frozen target shows as a gap."""
+    """Return the points of a timer, with None where no transaction ended: a frozen target appears as a gap."""
     points = {point.at: point for point in (findings.timers[name].points if name in findings.timers else ())}
     ends = (int(findings.duration), *(int(at) + 1 for at in points))
     return [(at, points.get(at)) for at in range(0, max(ends), findings.step)]
@@ -338,7 +338,7 @@ def _short(value: float) -> float:
 
 
 def _layout(x: str, y: str, runs: Sequence[RunData] = ()) -> dict[str, Any]:
-    """Return a layout; if it is that of `runs` over time, their warm-ups are marked."""
+    """Return a layout; with `runs` over time, their warm-ups are marked."""
     warm_ups = sorted({findings.warm_up for _, findings, _ in runs if findings.warm_up})
     return {
         "shapes": [

@@ -66,7 +66,7 @@ def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Dou
 
 
 def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence: Evidence) -> list[str]:
-    """Return sentences about the data of a run that are true whether or not there are doubts."""
+    """Return sentences about the data of a run that hold with or without doubts."""
     own = timers[ALL_TRANSACTIONS]
     model = "imported" if evidence.imported and evidence.plan.model == "closed" else evidence.plan.model
     found = [_MODEL[model]] if model in _MODEL else []
@@ -93,7 +93,7 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
 
 
 def _lost(members: Sequence[Member], *, ended: bool) -> str:
-    """Return how many turrets were silent: those that came back, and those without which the run ended or goes on."""
+    """Return the number of silent turrets in words: those that came back, and those that are still missing."""
     lost = [member for member in members if member.lost]
     gone = sum(1 for member in lost if member.lost[-1].until is None)
     parts = [(gone, "lost for good" if ended else "lost now"), (len(lost) - gone, "lost for a time")]

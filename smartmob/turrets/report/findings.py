@@ -132,7 +132,7 @@ class Findings:
         return sorted(values.percentiles([float(share) for share in _CURVE_PERCENTILES]).items())
 
     def _add(self, part: Slice) -> None:
-        # An earlier version stored names as they came.
+        # An earlier version stored names unchanged.
         name = counted_name(part.timer) if part.timer != TRANSACTION else TRANSACTION
         found = self.timers.setdefault(name, TimerFindings())
         if found.open_step is None:

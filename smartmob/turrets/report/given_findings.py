@@ -1,4 +1,4 @@
-"""The findings of an imported run that has statistics instead of samples: they are shown as they were given. No I/O."""
+"""The findings of an imported run that has statistics instead of samples: they are shown unchanged. No I/O."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GivenFindings(Findings):
         return self._given.timers.get(name or ALL_TRANSACTIONS) or timer_stats(Outcomes(), self.duration)
 
     def all_intervals(self) -> dict[str, list[Interval]]:
-        """Return no statistics of intervals, since those of a file do not add up."""
+        """Return no statistics of intervals, because those of a file cannot be added up."""
         return {}
 
     def error_texts(self, name: str = TRANSACTION, most: int | None = MOST_ERROR_TEXTS) -> list[ErrorText]:

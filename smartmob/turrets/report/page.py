@@ -1,7 +1,7 @@
 """The report of a run, or of two runs side by side, as one page that needs no other file.
 
-The chart library and the data of the page are compressed, which makes the page a fifth of its size without that. A
-script unpacks them; without it, the verdict, the plan and the first rows of all tables are there.
+The chart library and the data of the page are compressed, which reduces the page to a fifth of its size. A script
+unpacks them; without scripts, the page still has the verdict, the plan and the first rows of all tables.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from smartmob.turrets.report.page_tables import Table
 from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.slices import TRANSACTION
 
-LONGEST_PAGE = 1_000_000  # bytes; a page with more is made again with less
+LONGEST_PAGE = 1_000_000  # bytes; a longer page is made again with less content
 _SHARES = (1.0, 0.5, 0.25, 0.1)
-"""The shares of what the following limits allow that are tried, until the page is short enough."""
+"""The shares of the following limits that are tried in turn until the page is short enough."""
 _MOST_CHARTS = 20  # timers with a chart of their own; a browser draws each in up to a tenth of a second
 _MOST_CHART_POINTS = 12_000
 """Points of time of all these charts: 20 with 600 each."""
@@ -35,13 +35,13 @@ _MOST_ERROR_CHARACTERS = 400_000
 """Characters of the error texts of a run; further texts are left out, and the page says how many."""
 _LEVELS = {"yes": "fine", "with care": "warning", "no": "bad", "not yet": "warning"}
 _VERDICT_LEVELS = {"same": "fine", "faster": "fine", "slower": "bad", "more errors": "bad"}
-"""The colour of a verdict on two runs; that of others is `warning`."""
+"""The colour of a verdict on two runs; the colour of other verdicts is `warning`."""
 
 
 def render(
     summary: Summary, findings: Findings, health: Sequence[Mapping[str, Any]], loads: Sequence[ReportedLoad] = ()
 ) -> str:
-    """Return the page of one run; `loads` has what is known of its load."""
+    """Return the page of one run; `loads` has the known facts about its load."""
     return _page([(summary, findings, health)], loads)
 
 
@@ -60,7 +60,7 @@ def compare(
 ) -> str:
     """Return the page of two runs side by side, called A and B, with the verdict of their `comparison`.
 
-    `loads` has what is known of the load of each.
+    `loads` has the known facts about the load of each.
     """
     return _page([first, second], loads, comparison)
 
@@ -166,7 +166,7 @@ def _heats(number: int, drawn: Mapping[str, Chart]) -> list[tuple[str, str]]:
 
 
 def _missing(run: RunData, number: int, count: int) -> str:
-    """Return why charts of a run are left out, or nothing."""
+    """Return why charts of a run are left out, or an empty text."""
     summary, findings, _ = run
     own = _own(summary)
     label = f"{'AB'[number]}: " if count > 1 else ""
@@ -190,7 +190,7 @@ def _whole_time(name: str, runs: Sequence[RunData]) -> float:
 
 
 def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: int) -> dict[str, Table]:
-    """Return the tables of intervals of the first timers, as many as have no more than `most_rows` rows together."""
+    """Return the tables of intervals of the first timers, as many tables as have at most `most_rows` rows together."""
     found: dict[str, Table] = {}
     rows = 0
     for place, name in enumerate(charted):
@@ -203,7 +203,7 @@ def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: 
 
 
 def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[Table, tuple[int, int]]:
-    """Return the table of errors, and how many texts with how many errors are left out for their size."""
+    """Return the table of errors, and the numbers of texts and errors that are left out because of their size."""
     shown: list[tuple[str, ErrorText]] = []
     characters = 0
     errors = [(name, error) for name, texts in findings.all_errors().items() for error in texts]

@@ -25,7 +25,7 @@ _SAME_SHARE = 0.005
 """Two values that differ by a smaller share count as the same."""
 _SIGNIFICANT_DIGITS = 6  # of numbers in the data of the page
 HIDDEN = "hidden"
-"""The kind of a column that is not shown: its numbers are for marks, and in the table as CSV."""
+"""The kind of a column that is not shown: its numbers are used for marks, and in the CSV of the table."""
 _DURATIONS = (
     *(("min", "seconds"), ("avg", "seconds")),
     *((f"p{share}", "percentile") for share in SHARES),
@@ -142,7 +142,7 @@ def turrets(members: Iterable[Member], *, ended: bool) -> Table:
 
 
 def outcome(member: Member) -> str:
-    """Return in one word how a turret ended in a run that is over: its last status is from before the end."""
+    """Return in one word how a turret ended in a finished run, in which its last status precedes the end."""
     if member.status.strip().lower() in _WITHOUT_END:
         return member.status
     if member.lost and member.lost[-1].until is None:

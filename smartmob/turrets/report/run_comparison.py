@@ -1,7 +1,7 @@
 """The comparison of two load tests: a verdict for each timer from repeated spans of seconds. No I/O.
 
-`batch_means` tells the method. What differs between two runs as wholes (another day, another place in memory) is not in
-the spread inside each of them: a verdict says that these two runs differ, not why.
+`batch_means` describes the method. Differences between whole runs (another day, another place in memory) do not appear
+in the spread within a run: a verdict says that these two runs differ, not why.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_TIMERS = 100
 """Timers of a comparison: those with the most values in both runs."""
 
 LEAST_EFFECT = 0.05
-"""Share by which a latency or a rate must differ, unless another one is asked for."""
+"""Share by which a latency or a rate must differ, unless the request sets another share."""
 _LEAST_ERRORS = 0.01
 """Difference of the shares of errors that counts: one percentage point."""
 _FALSE_SHARE = 0.05
@@ -67,7 +67,7 @@ class ComparedTimer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Two runs side by side. `reason` says why they cannot be compared, or what the verdict rests on; `word` is the
+    """Two runs side by side. `reason` says why they cannot be compared, or the basis of the verdict; `word` is the
     verdict as people read it.
 
     `only_first` and `only_second` are timers of one run; `left_out` counts timers beyond the limit of a comparison.
@@ -89,7 +89,7 @@ class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
 class BatchedRun:
     """The values of some timers of a run in batches of seconds of equal length.
 
-    The first `skip` seconds are left out, and so is the last second, of which the run has only a part.
+    The first `skip` seconds are left out, as is the last second, which the run does not fill.
     """
 
     def __init__(self, duration: float, timers: Iterable[str], skip: float = 0.0) -> None:
@@ -97,7 +97,7 @@ class BatchedRun:
         self.seconds = max(int(duration) - self.first_second, 0)
         self.length = self.seconds // BATCHES if self.seconds >= BATCHES else 1
         count = min(self.seconds // self.length, BATCHES) if self.seconds else 0
-        # What does not fill a batch is left out at the begin, where the load is ramped up.
+        # Seconds that do not fill a batch are left out at the beginning, where the load is ramped up.
         self.first_second += self.seconds - count * self.length
         self.timers = {name: [Outcomes() for _ in range(count)] for name in timers}
 
@@ -147,7 +147,7 @@ def difference_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 
 
 def notes_of(runs: Sequence[Run], seconds: Sequence[float], members: Sequence[Sequence[Member]]) -> list[str]:
-    """Return how two runs differ in their duration, their end and the turrets that fired, in sentences."""
+    """Return sentences on how two runs differ in their duration, their end and the turrets that fired."""
     notes = []
     if abs(seconds[0] - seconds[1]) > _UNEQUAL * max(*seconds, 1e-9):
         notes.append(f"Their durations differ: A fired for {seconds[0]:,.4g} s, B for {seconds[1]:,.4g} s.")
@@ -250,7 +250,7 @@ def _compared(
 def _judged(row: ComparedFigure, p: float, least_effect: float) -> FigureVerdict:
     change = row.change or 0.0
     least = _LEAST_ERRORS if row.figure == "errors" else least_effect
-    # A share that shrinks by x is undone by one that grows by more: both sides are judged on the scale of ratios.
+    # A decrease by the share x is undone by an increase of more than x, so both directions are judged as ratios.
     size = abs(change) if row.figure == "errors" else math.expm1(abs(math.log1p(change)))
     if p > _FALSE_SHARE or size < least:
         return "same"
@@ -265,7 +265,7 @@ _VERDICTS: tuple[tuple[Worst, str, tuple[str, ...]], ...] = (
     ("lower rate", "fewer", ("rate",)),
     ("faster", "faster", ("p50", "p95", "p99")),
 )
-"""The verdicts on all timers, the worst one first, each with the verdict on a timer and the figures it is about."""
+"""The verdicts on all timers, the worst one first, each with the verdict on a timer and its statistics."""
 
 
 def _worst(timers: Sequence[ComparedTimer]) -> tuple[Worst, str]:

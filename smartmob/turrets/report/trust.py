@@ -28,7 +28,7 @@ LATE, VERY_LATE = 0.01, 0.05
 CLOCK_OFFSET = 1.5
 """Seconds by which the clock of a turret must differ to be reported; turrets of OCT send whole seconds."""
 LATE_JOIN = 0.5
-"""A turret that begins so many seconds after the start of the run is reported as late."""
+"""Seconds after the start of the run from which a turret is reported as having joined late."""
 _TERMINATED = ("aborted", "killed")
 _MOST_NAMES = 10  # turrets that a doubt names
 SATURATED_PERCENT = 90.0
@@ -53,7 +53,7 @@ def judge(
     evidence: Evidence | None = None,
     source: Source | None = None,
 ) -> Trust:
-    """Return the verdict on a run; while it goes on, the doubts that its end cannot remove.
+    """Return the verdict on a run; while it is active, only the doubts that its end cannot remove.
 
     `planned` are the turrets of its project, and `digests` the SHA-256 of its scripts. `source` is the
     origin of an import.
@@ -83,7 +83,7 @@ def _verdict(found: Iterable[Doubt], ended: bool) -> Literal["yes", "with care",
 def _of_project(
     members: Sequence[Member], planned: Sequence[TurretConfig], digests: Mapping[str, str]
 ) -> Iterator[Doubt]:
-    """Yield the doubts about turrets that fired something else than the project says."""
+    """Yield the doubts about turrets that did not fire what the project specifies."""
     scripts = {turret.name: turret.script for turret in planned}
     if not scripts:
         return
@@ -106,7 +106,7 @@ def _is_other_version(member: Member, digest: str | None) -> bool:
 
 
 def _name(script: str) -> str:
-    """Return the last component of a path: turrets of OCT tell only that."""
+    """Return the last component of a path: turrets of OCT report only that."""
     return script.replace("\\", "/").rpartition("/")[2]
 
 
@@ -131,7 +131,7 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
 
 
 def _of_source(source: Source | None, timers: Mapping[str, TimerStats] | None) -> Iterator[Doubt]:
-    """Yield what cannot be known of a run that another tool fired, and what its file says."""
+    """Yield the doubts about a run that another tool fired: its unknown values, and the notes in its file."""
     if source is None:
         return
     yield Doubt(

@@ -1,6 +1,6 @@
 """The spans of a file in which no request was under way, and times that go back, as doubts about its rates. No I/O.
 
-Several runs in one file, a gap of a run, and a clock that was set in it look alike.
+Several runs in one file, a gap within a run, and a clock that was set meanwhile all look alike.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ LEAST_SECONDS = 30
 MOSTLY_IDLE = 0.5
 """Share of the time of a file above which its rates say nothing about the load."""
 BACK_SECONDS = 60.0
-"""Seconds by which begin and end of a sample lie before those of the one before it, from which times go back."""
+"""Times count as going back when a sample begins and ends this many seconds before the previous sample."""
 
 _DAY_SECONDS = 86_400
 _MOST_DAYS = 40
-"""Days that are kept; a file of more is refused."""
+"""Days that are kept; a file with more days is refused."""
 _IDLE = re.compile(rb"\0{%d,}" % LEAST_SECONDS)
 
 Span = tuple[float, float]
@@ -34,7 +34,7 @@ class BusySeconds:
     def __init__(self) -> None:
         self._days: dict[int, bytearray] = {}
         self._before = (float("-inf"), float("-inf"))
-        self._second = -1  # marked last
+        self._second = -1  # the second that was marked last
         self._back = 0
         self._first_back = (0.0, 0.0)
 

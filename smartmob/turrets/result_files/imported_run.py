@@ -15,7 +15,7 @@ from smartmob.turrets.protocol import LONGEST_NAME, MOST_TIMERS, Slice
 from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS
 
 HEADQUARTERS = "imported"
-"""The headquarters of imported runs, which is that of no service: those are paths."""
+"""The headquarters of imported runs, which no service has: headquarters of services are named by paths."""
 
 _NAMESPACE = uuid.UUID("5b0d6a52-6c43-5f0c-9c3a-1f6f5d2f7b11")
 """The namespace of the ids of imported runs (RFC 9562, section 5.5)."""
@@ -38,7 +38,7 @@ _Name = Annotated[str, msgspec.Meta(max_length=LONGEST_NAME)]
 class GivenStats(msgspec.Struct, kw_only=True):
     """Statistics that another tool computed: percentiles as given, without the samples or a distribution.
 
-    `started_at` and `duration` (seconds) are None if the files do not tell them.
+    `started_at` and `duration` (seconds) are None if the files do not have them.
     """
 
     started_at: datetime | None = None

@@ -78,7 +78,7 @@ def controller(message: str) -> bool:
 
 
 def failure(code: str, message: str, assertion: str) -> tuple[str, str, str]:
-    """Return text, kind and code of the error of a failed sample.
+    """Return the text, the kind and the code of the error of a failed sample.
 
     `assertion` is the message of the assertion that failed, if one did.
     """
@@ -113,7 +113,7 @@ def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_he
         if not row:
             continue
         if row[0].strip() == columns[0] and "label" in row:
-            # Files were appended to each other, or a second run wrote into the same one.
+            # Files were appended to each other, or a second run wrote into the same file.
             places, width = _places([cell.strip() for cell in row], account), len(row)
             has_header = True
             account.parts += 1

@@ -126,7 +126,7 @@ class _Reader:
 
 
 def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
-    """Yield the samples. A file that is cut off is read up to there; raises InvalidInput for other faults of XML."""
+    """Yield the samples. An incomplete file is read up to its end; raises InvalidInput for other faults of XML."""
     reader = _Reader(account)
     parser = expat.ParserCreate()
     parser.buffer_text = True

@@ -90,7 +90,7 @@ def read_json(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
 
 
 def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
-    """Yield the samples of CSV. Trends of one's own are left out: the file does not tell which of them are times."""
+    """Yield the samples of CSV. Custom trends are left out: the file does not show which of them are times."""
     counts = _Counts()
     account.parts = 1
     with csv_text(file) as text:
@@ -123,7 +123,7 @@ def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
 
 
 def _joined(row: Mapping[Any, Any]) -> str:
-    """Return the cells of a row, and those behind its last column."""
+    """Return the cells of a row, and the cells after its last column."""
     cells = [cell for name, cell in row.items() if name is not None and cell is not None]
     return ",".join([*cells, *(row.get(None) or ())])
 
@@ -180,7 +180,7 @@ def _failed(tags: Mapping[str, Any], *, is_http: bool) -> bool:
 
 
 class _Counts:
-    """The counts that say whether the load was what was asked for."""
+    """The counts that show whether the load was the requested one."""
 
     def __init__(self) -> None:
         self.dropped = 0.0

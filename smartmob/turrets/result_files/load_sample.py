@@ -29,7 +29,7 @@ NO_DURATION = "successes without a duration"
 NO_NUMBER = "with a value that is no number"
 CUT_OFF = "cut off"
 NOT_READ = "not understood"
-"""Kinds of the tallies of all readers."""
+"""The kinds of counts that all readers share."""
 
 
 class LoadSample(msgspec.Struct):
@@ -84,8 +84,9 @@ class UserCounts:
 class FileAccount(msgspec.Struct):
     """The account of one file.
 
-    `left_out` counts what is left out or no transaction on purpose, `remarks` what was not understood. `notes` tell
-    about the result, `doubts` about its rates, `users` how many there were. `parts` counts the beginnings of runs.
+    `left_out` counts samples that are intentionally left out or not transactions; `remarks` counts those that were not
+    understood. `notes` are about the result, `doubts` about its rates; `users` has the number of users over time.
+    `parts` counts the beginnings of runs.
     """
 
     left_out: Tally = msgspec.field(default_factory=Tally)
@@ -101,7 +102,7 @@ class FileAccount(msgspec.Struct):
 
 
 Read = Callable[[BinaryIO, FileAccount], Iterator[LoadSample]]
-"""A reader: yields the samples of a file as they come. Raises InvalidInput if the file cannot be read."""
+"""A reader: yields the samples of a file in their order. Raises InvalidInput if the file cannot be read."""
 
 
 @contextmanager
@@ -123,7 +124,7 @@ def csv_text(file: BinaryIO, longest_cell: int = LONGEST_CELL) -> Iterator[io.Te
 def json_lines(
     file: BinaryIO, decoder: msgspec.json.Decoder[T], longest_bytes: int, account: FileAccount
 ) -> Iterator[T]:
-    """Yield the documents of the lines; a line that is none is a remark, and an empty one is skipped."""
+    """Yield the documents of the lines; an invalid line is a remark, and an empty one is skipped."""
     number = 0
     while line := file.readline(longest_bytes):
         number += 1

@@ -1,7 +1,7 @@
 """Reads the tables of statistics that Locust writes (`--csv PREFIX`). No I/O but the given files.
 
 Locust's manual describes them in "Retrieve test statistics in CSV format". They have percentiles that Locust computed,
-and no samples. So they are taken as they are: nothing can be added up from them, and no distribution is made of them.
+and no samples. So they are stored unchanged: they cannot be added up, and no distribution is made from them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _OLD_COLUMNS = (
 )
 """The first columns of tables of Locust before version 1; the second one is that of `_requests.csv`."""
 _SHORTEST = 0.001
-"""Seconds: if the longest request took so long, percentiles of 0 in a row mean that it is of no request."""
+"""Seconds: if the longest request took at least this long, a row whose percentiles are all 0 stands for no request."""
 
 
 def recognised(head: str) -> bool:
@@ -99,7 +99,7 @@ def _rows(file: BinaryIO, account: FileAccount) -> list[dict[str, str]]:
 
 
 def _read_stats(file: BinaryIO, given: GivenStats, account: FileAccount) -> None:
-    """Take the totals of all timers, which are better than those of the history: they have percentiles."""
+    """Read the totals of all timers, which have percentiles, unlike those of the history."""
     for row in _rows(file, account):
         name = _timer(row)
         if name not in given.timers and len(given.timers) >= MOST_TIMERS:
@@ -171,7 +171,7 @@ _Row = tuple[float, dict[str, str]]
 def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[CoursePoint]:
     """Return the points of a timer. `times` are those of all rows, the first of which begins the test.
 
-    A row is written at the end of the span that it describes: from the row before on.
+    A row is written at the end of the span that it describes, which begins at the previous row.
     """
     found: dict[int, CoursePoint] = {}
     counts = failures = 0.0
@@ -238,7 +238,7 @@ def _stats(row: Mapping[str, str], prefix: str, rate: str) -> TimerStats:
     """Return the statistics of a row, whose columns begin with `prefix`; old names begin with "# "."""
     count, errors = (int(_count(row, name, prefix)) for name in ("request count", "failure count"))
     percentiles = {name.rstrip("%"): _seconds(row, name) for name in row if name.endswith("%") and name != "100%"}
-    if prefix:  # those of a history are of its last ten seconds
+    if prefix:  # percentiles of a history cover only the last ten seconds
         percentiles = {"50": _seconds(row, f"{prefix}median response time")}
     some = count > 0
     return TimerStats(

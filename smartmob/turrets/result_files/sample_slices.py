@@ -28,15 +28,15 @@ _SHORTEST_RUN = 0.001
 _MOST_OPEN = 20_000
 """Distributions of a second and a timer in memory; the earliest ones become slices when there are more.
 
-A second whose samples come later than that has a further slice, which is added up with the first one.
+If further samples of such a second follow, they make another slice, which is added to the first one.
 """
 
 
 class Survey:
     """The span, the counts and the timers of the samples of a file.
 
-    A file may have no sample that is a transaction, such as one with transaction controllers only. Then all samples
-    count as transactions: `all_count`.
+    A file may have no sample that is a transaction, such as one with only transaction controllers. In that case all
+    samples count as transactions (`all_count`).
     """
 
     def __init__(self, samples: Iterable[LoadSample]) -> None:
@@ -79,7 +79,7 @@ class Survey:
 
     @property
     def duration(self) -> float:
-        """Return the seconds from the begin of the first sample to the end of the last one."""
+        """Return the seconds from the beginning of the first sample to the end of the last one."""
         return max(self._last - self._first, _SHORTEST_RUN)
 
     def doubts(self) -> list[Doubt]:

@@ -17,7 +17,7 @@ _ERRORS = ("count", "error", "timer", "kind", "code")
 async def timers(summary: Summary) -> AsyncIterator[bytes]:
     """Yield the table of the timers of a run; durations are in seconds, `rate` is per second.
 
-    The durations are those of `samples` successes; behind them are those of failures.
+    The durations are those of `samples` successes; after them come those of failures.
     """
     head = (*_TIMERS, "samples", *(f"failed_{name}" for name in _FAILED))
     async for part in _encoded(head, _timer_rows(summary)):

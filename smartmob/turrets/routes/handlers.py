@@ -29,7 +29,7 @@ TAR = "application/x-tar"
 _PACKAGES = (GZIP, TAR, "application/x-gzip", "application/octet-stream")
 _FAR_FUTURE = (datetime.max.replace(tzinfo=UTC), "ffffffff-ffff-ffff-ffff-ffffffffffff")
 
-# The page is complete: it may load nothing from anywhere, and send nothing.
+# The page is complete: it may neither load nor send anything.
 _REPORT_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -65,7 +65,7 @@ class FireQuery(msgspec.Struct, frozen=True):
 
 
 class ComparisonQuery(msgspec.Struct, frozen=True):
-    """The id of the run to compare with, the seconds to leave out at the begin, and the least effect, as a share."""
+    """The id of the run to compare with, the seconds to leave out at the start, and the least effect, as a share."""
 
     against: str
     skip: Annotated[float, msgspec.Meta(ge=0, le=31 * 86_400)] = 0.0

@@ -22,7 +22,7 @@ from smartmob.turrets.store.reader import TurretsReader
 
 
 class RunComparisons:
-    """Compares runs; one that is not there raises NotFound, one that has not ended Conflict."""
+    """Compares runs; an unknown run raises NotFound, and one that has not ended raises Conflict."""
 
     def __init__(self, queries: RunQueries, reader: TurretsReader) -> None:
         self._queries = queries
@@ -31,7 +31,7 @@ class RunComparisons:
         self._comparing = asyncio.Semaphore(1)
 
     async def compare(self, first: str, second: str, skip: float, least_effect: float) -> RunComparison:
-        """Return the comparison of two runs; `skip` are the seconds at the begin of both that are left out."""
+        """Return the comparison of two runs; the first `skip` seconds of both are left out."""
         runs = [await self._ended(ident) for ident in (first, second)]
         counts = [await self._reader.timer_counts(run.uuid) for run in runs]
         names, left_out = common_timers(*counts)

@@ -91,7 +91,7 @@ class TurretsService:
         return await self.queries.details(run.id)
 
     async def stop(self, ident: str, reason: str) -> RunDetails:
-        """Stop a run before its time; a run that has ended stays as it is. Raises NotFound."""
+        """Stop a run early; a run that has ended stays unchanged. Raises NotFound."""
         current = await self.queries.find(ident)
         if current.is_active:
             self._hq.stop(current.state.id, reason)

@@ -27,7 +27,9 @@ _IMPORTER = "import"
 _MOST_IMPORTS = 2
 """Imports at the same time; each holds a connection to the database."""
 _INTERVAL_SECONDS, _MOST_INTERVALS = 10.0, 300
-"""The length of a row in the tables of a report; longer runs have longer ones, so that there are not more rows."""
+"""The length of a row in the tables of a report; longer runs have longer intervals, so that the number of rows is
+limited.
+"""
 
 
 class RunImports:
@@ -41,7 +43,7 @@ class RunImports:
         self._numbers = BatchNumbers()
 
     async def store(self, lines: AsyncIterator[Sequence[ImportLine]]) -> ImportedRun:
-        """Store a run completely or not at all; one that is stored already stays as it is. Raises InvalidInput."""
+        """Store a run completely or not at all; one that is stored already stays unchanged. Raises InvalidInput."""
         async with self._importing:
             first = await anext(lines, ())
             if not first or first[0].head is None:

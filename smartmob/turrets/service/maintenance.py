@@ -34,7 +34,7 @@ class RunMaintenance:
             await asyncio.sleep(_MAINTENANCE_SECONDS)
 
     async def maintain(self, now: datetime) -> None:
-        """Make the partitions of the next days, and remove what is older than `keep_days`."""
+        """Make the partitions of the next days, and remove data that are older than `keep_days`."""
         await self._writer.make_partitions(now)
         if self._keep_days is not None:
             await self._searches.expire(now - timedelta(days=self._keep_days))

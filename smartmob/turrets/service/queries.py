@@ -21,7 +21,7 @@ from smartmob.turrets.names import counted_name
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 
 _LATE_STOP_SECONDS = 1.5
-"""A stop that comes so much later than planned is late: orders are repeated each second."""
+"""Seconds after the planned time from which a stop counts as late: orders are repeated each second."""
 
 
 class _Verdict(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class CurrentRun(msgspec.Struct, frozen=True):
         return min(max(0.0, (until - state.started_at).total_seconds()), state.config.run_time)
 
     def late_stop_seconds(self) -> float:
-        """Return after how many seconds the turrets were ordered to stop, if that was late; else 0."""
+        """Return the seconds after which the turrets were ordered to stop if that was late, otherwise 0."""
         state = self.state
         if state.started_at is None or state.ceased_at is None or state.stop_requested:
             return 0.0
@@ -125,7 +125,7 @@ class CurrentRun(msgspec.Struct, frozen=True):
 
 
 class RunQueries:
-    """Reads runs; a run that is not there raises NotFound."""
+    """Reads runs; an unknown run raises NotFound."""
 
     def __init__(self, hq: Headquarters, reader: TurretsReader) -> None:
         self._hq = hq
@@ -144,7 +144,7 @@ class RunQueries:
         return self._current(await self._reader.concluded_between(start, end, limit))
 
     async def failed_conditions(self, ident: str) -> list[str] | None:
-        """Return how a run that has ended met conditions of its project, such as `p99>1s: p99 2.00 s > 1.00 s`.
+        """Return the conditions of its project that an ended run has met, such as `p99>1s: p99 2.00 s > 1.00 s`.
 
         None means that its summary, which has the verdict, is not stored yet.
         """

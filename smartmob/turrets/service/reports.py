@@ -138,7 +138,7 @@ class RunReports:
             return None
 
     async def rebuild(self, ident: str) -> Summary:
-        """Make the slices of a run again from its single results, and its summary from the slices.
+        """Recompute the slices of a run from its single results, and its summary from the slices.
 
         Raises Conflict while the run is active.
         """
@@ -186,7 +186,7 @@ class RunReports:
     async def _machine_loads(self, state: RunState, members: list[Member]) -> list[MachineLoad]:
         """Return the load of machines while a run fired.
 
-        The samples of a machine may have expired; then its load is that of the stored summary.
+        The samples of a machine may have expired; in that case its load is taken from the stored summary.
         """
         if self._host_load is None or state.started_at is None:
             return []

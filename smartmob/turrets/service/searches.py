@@ -1,4 +1,4 @@
-"""The service of capacity searches: it keeps what the program that searches has found, and makes the report."""
+"""The service of capacity searches: it stores the findings of the searching program, and makes the report."""
 
 from __future__ import annotations
 

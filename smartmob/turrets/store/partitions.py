@@ -23,7 +23,7 @@ class Partitions:
         self._known: set[date] = set()
 
     def forget(self) -> None:
-        """Forget all known days: a new connection may lead to a restored database."""
+        """Forget all known days: a new connection may reach a restored database."""
         self._known.clear()
 
     async def ensure(self, connection: Connection, days: Iterable[date]) -> None:

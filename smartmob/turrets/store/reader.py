@@ -18,9 +18,9 @@ from smartmob.turrets.result_files.imported_run import HEADQUARTERS, GivenStats
 from smartmob.turrets.store.writer import PACKAGE
 
 _RESULT_ROWS = 20_000
-"""Results are fetched in groups of about so many rows."""
+"""The approximate number of rows in which results are fetched."""
 _SLICE_ROWS = 500
-"""Slices are fetched in groups of so many rows."""
+"""The number of rows in which slices are fetched."""
 _LATER_KEYS = ("fail_if",)
 """Keys of a configuration that earlier versions did not check."""
 _ERRORS = msgspec.json.Decoder(dict[str, int | tuple[int, str, str]])

@@ -52,7 +52,7 @@ class SearchStore:
         return [_stored(row) for row in await self._database.fetch(self._sql["select_searches"], limit)]
 
     async def delete(self, ident: UUID) -> bool:
-        """Remove a search and return whether it was there."""
+        """Remove a search and return whether it existed."""
         found = await self._database.run(lambda connection: connection.fetchval(self._sql["delete_search"], ident))
         return found is not None
 

@@ -1,7 +1,7 @@
 """Cannons: each is one simulated user that repeats the script's transaction, as a thread or as a coroutine.
 
 A user whose transactions fail at once waits before the next one, so that a broken script or target is not fired at
-without limit. Failures of the untimed steps take their turn like transactions: in the open model each takes an arrival.
+without limit. Failures of the untimed steps count like transactions: in the open model each uses up an arrival.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 1.0
 _FIRST_PAUSE_SECONDS = 0.01
 """Wait after the second of consecutive quick failures of `run` in the closed model; it doubles up to the longest."""
 _QUICK_SECONDS = 0.001
-"""A transaction that fails in less time did hardly reach a target."""
+"""A transaction that fails in less time has hardly reached a target."""
 
 _NO_TIMERS: Mapping[str, object] = {}
 _NO_FAILURES: Mapping[str, Failure] = {}
@@ -76,7 +76,7 @@ class Cannon:
         self.late = 0.0
         self._failures = 0
         # Holds at most one start. Popping is atomic, so that a transaction is counted once: by its cannon when it ends,
-        # or by `record_unfinished` when the run ends before.
+        # or by `record_unfinished` when the run ends first.
         self._started_at: list[float] = []
 
     def _make(self) -> tuple[Any, Failure | None]:

@@ -72,7 +72,7 @@ def parse(given: Mapping[str, Any]) -> TurretConfiguration:
 
 
 def _as_of_oct(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration without what only OCT's files have; raises InvalidInput for classes of its own."""
+    """Return a configuration without the keys that only OCT's files have; raises InvalidInput for custom classes."""
     document = dict(given)
     if "cannons" not in document and "canons" in document:
         document["cannons"] = document["canons"]

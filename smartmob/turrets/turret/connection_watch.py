@@ -1,9 +1,11 @@
-"""The watch of one connection of a turret: which line says why there is no connection to the headquarters. No I/O."""
+"""The watch of one connection of a turret: the line that says why the headquarters is not connected. No I/O."""
 
 from __future__ import annotations
 
 OVERDUE_SECONDS = 3.0
-"""Without a connection for so long, the turret says what it has seen; a headquarters may start a moment later."""
+"""Seconds without a connection after which the turret reports what it has seen; a headquarters may start a moment
+later.
+"""
 
 
 class ConnectionWatch:
@@ -42,7 +44,7 @@ class ConnectionWatch:
         return None
 
     def overdue(self) -> str | None:
-        """Return a line when there is still no connection and nothing was said, or None."""
+        """Return a line if there is still no connection and no line was returned yet, otherwise None."""
         if self.connected or self._said:
             return None
         if self._reached and not self._refused:

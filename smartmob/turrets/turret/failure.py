@@ -40,7 +40,7 @@ def failure_of(error: BaseException, step: str = "") -> Failure:
 
 
 def _code(error: BaseException) -> str:
-    """Return the HTTP status or the name of the errno of an exception, or of one that it was made from."""
+    """Return the HTTP status or the name of the errno of an exception, or of an exception that caused it."""
     found: object = error
     for _ in range(_LONGEST_CHAIN):
         for holder in (found, _read(found, "response")):

@@ -64,7 +64,7 @@ class Answer:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the headers by their names in lower case. Of several headers with one name it is the last."""
+        """Return the headers by their names in lower case. If several have the same name, the last one counts."""
         lines = self._head.decode("latin-1").split("\r\n")[1:]
         pairs = (line.partition(":") for line in lines if line)
         return {name.strip().lower(): value.strip() for name, _, value in pairs}
@@ -79,7 +79,7 @@ class Answer:
         return json.loads(self.body)
 
     def subscribe(self, on_refused: Callable[[HttpError], None]) -> None:
-        """Call `on_refused` with the error that `expect` raises; a timed client learns its timer after the request."""
+        """Call `on_refused` with the error that `expect` raises; a timed client sets its timer after the request."""
         self._on_refused = on_refused
 
     def expect(self, *statuses: int) -> Answer:
@@ -126,7 +126,7 @@ class Http:
     def encoded(
         body: bytes | str, document: Any, headers: Mapping[str, str] | None
     ) -> tuple[bytes | str, Mapping[str, str] | None]:
-        """Return body and headers of a request, with `document` as JSON in place of `body` unless it is None."""
+        """Return body and headers of a request, with `document`, unless it is None, as JSON in place of `body`."""
         if document is None:
             return body, headers
         return json.dumps(document), {"Content-Type": "application/json"} | dict(headers or {})
@@ -276,7 +276,7 @@ class _Connection(asyncio.Protocol):
             self._answer = None
 
     def close(self) -> None:
-        """Close the connection without waiting for what is still to be sent."""
+        """Close the connection without waiting for unsent data."""
         self.open = False
         if self._timer is not None:
             self._timer.cancel()
@@ -303,7 +303,7 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None:
-            # There is no request that these bytes could answer.
+            # No request is active that these bytes could answer.
             self.close()
             return
         if not self._received:

@@ -33,7 +33,7 @@ class Script:
         self._missing = [name for name in ("setup", "tear_down") if not callable(getattr(transaction, name, None))]
         self._transaction = transaction
         self._arguments = _arguments(transaction)
-        # The timer of OCT's own package does not tell whether its part failed.
+        # The timer of OCT's own package does not record whether its part failed.
         self.reports_failed_timers = getattr(sys.modules.get(f"{_OCT}.tools"), "CustomTimer", None) in (
             scripting.CustomTimer,
             None,

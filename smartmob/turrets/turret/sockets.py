@@ -183,7 +183,7 @@ class TurretSockets:
 
     def _open_results(self) -> None:
         results = self._results = self._socket(zmq.PUSH)
-        # Each monitor needs an address of its own: that of a closed socket is not free at once.
+        # Each monitor needs an address of its own: the address of a closed socket is not free at once.
         self._opened_results += 1
         monitor = results.get_monitor_socket(_EVENTS, addr=f"inproc://results-{self._opened_results}")
         self._results_monitor = monitor

@@ -129,7 +129,7 @@ class _JoinedRun(msgspec.Struct):
     """The run that the turret takes part in. The id is None for a headquarters of OCT.
 
     `abandoned`: the headquarters no longer has this run. `sequence` is the last number, once all results are numbered.
-    `progress_at`: when the acknowledged number changed or messages were repeated last.
+    `progress_at`: when the acknowledged number last changed, or messages were last repeated.
     """
 
     id: str | None
@@ -233,7 +233,7 @@ class TurretMachine(msgspec.Struct):
         elif run is not None and self.state == "firing":
             due = min(due, run.end)
         if run is not None and self._sends_numbers:
-            # A status follows each order, so that the time of the next one may never come.
+            # A status follows each order, so the time of the next regular status may never come.
             due = min(due, run.progress_at + run.repeat_after)
         return due
 

@@ -14,11 +14,11 @@ from smartmob.turrets.turret.http_client import Answer, Http, HttpError
 class TimedHttp(Http):
     """The connections of one user, whose requests are timers of `transaction`.
 
-    The timer of a request has its `name`, by default the method and the path, such as "GET /cart"; give one to a path
-    with an id in it. Its parts are the timers "NAME connect" and "NAME tls", which only a request on a new connection
-    has, and "NAME first byte". A request without an answer, and an answer that `expect` refuses, is a failure of its
-    timer. When one `run` makes two requests of one name, the timer has the second one. The arguments and errors are
-    those of `Http`.
+    The timer of a request has its `name`, by default the method and the path, such as "GET /cart"; set one for a path
+    that contains an id. Its parts are the timers "NAME connect" and "NAME tls", which only a request on a new
+    connection has, and "NAME first byte". A request without an answer, and an answer that `expect` refuses, is a
+    failure of its timer. When one `run` makes two requests with the same name, the timer has the second one. The
+    arguments and errors are those of `Http`.
     """
 
     def __init__(self, transaction: Any, *arguments: Any, **options: Any) -> None:

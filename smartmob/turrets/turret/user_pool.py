@@ -246,7 +246,7 @@ class UserPool:
     def _collect(self) -> None:
         """Add the finished transactions of threads to the results."""
         finished, start, add = self._finished, self._plan.start, self._results.add
-        # Not until the queue is empty: threads add more all the time.
+        # Do not wait for an empty queue: threads keep adding to it.
         for _ in range(len(finished)):
             ended, duration, failure, timers, late, failed_timers = finished.popleft()
             add(ended - start, duration, failure, timers, late, failed_timers)

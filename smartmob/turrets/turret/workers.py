@@ -64,7 +64,7 @@ class Workers:
                 raise ScriptError(reason)
 
     async def fire(self, plan: FiringPlan) -> None:
-        """Fire until `cease`; return when all processes have. Raises RuntimeError when one fails or dies."""
+        """Fire until `stop`; return when no process fires any more. Raises RuntimeError when one fails or dies."""
         loop = asyncio.get_running_loop()
         for child in self._children:
             child.counts, child.ended = TurretCounts(), loop.create_future()
@@ -76,15 +76,15 @@ class Workers:
                 raise RuntimeError(reason)
 
     def stop(self, *, at_once: bool) -> None:
-        """Let all processes start no more transactions."""
+        """Make all processes start no more transactions."""
         self._send_to_all(worker_pipe.StopMessage(at_once))
 
     def pause(self) -> None:
-        """Let all processes start no transaction until `resume`."""
+        """Make all processes start no transaction until `resume`."""
         self._send_to_all(worker_pipe.PauseMessage(paused=True))
 
     def resume(self) -> None:
-        """Let all processes end their pause."""
+        """End the pause of all processes."""
         self._send_to_all(worker_pipe.PauseMessage(paused=False))
 
     def take(self, *, everything: bool = False) -> ResultBatch:
