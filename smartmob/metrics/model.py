@@ -253,7 +253,7 @@ def item_id(key: ItemKey) -> uuid.UUID:
 
 
 def metric_row(metric: NewMetric | ImportedMetric, received_at: float | None) -> MetricRow:
-    """Return the row to write for `metric`(see `local_to_utc` for `received_at`). Raises InvalidInput."""
+    """Return the row to write for `metric` (see `local_to_utc` for `received_at`). Raises InvalidInput."""
     component = metric.component or ""
     moment = metric.started_at if isinstance(metric, ImportedMetric) else None
     if moment is not None:
