@@ -38,7 +38,7 @@ _SIDES_COUNT = 2
 
 
 class _Options(msgspec.Struct, frozen=True):
-    """The options of the command that say how it measures."""
+    """The options of the command for the measurement."""
 
     python: str | None
     install: Sequence[str]
@@ -147,7 +147,7 @@ def command(
 
 
 def _cores(commands: Sequence[str]) -> tuple[int, int]:
-    """Return the processors of --duet; raises what is wrong with it here."""
+    """Return the processors of --duet; raises a usage error where it cannot be used."""
     if commands:
         raise click.UsageError("--duet is for suites of tests: a program chooses its processors by itself")
     return measuring_machine.duet_processors()
@@ -203,7 +203,7 @@ async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report
 
 
 def _sides(words: Sequence[str], options: _Options, workplace: Workplace, notes: list[str]) -> list[Side]:
-    """Return the sides, ready to run; `notes` gets what people should know of them."""
+    """Return the sides, ready to run; notes for people are added to `notes`."""
     here = Path.cwd()
     if options.commands:
         split = [tuple(program_words("--command", text)) for text in options.commands]

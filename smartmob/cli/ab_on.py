@@ -37,9 +37,11 @@ from smartmob.experiments.model import Report
 from smartmob.options import PREFIX
 
 LEASE_SECONDS = 2.5 * SILENCE_SECONDS
-"""The length of the reservation, which is prolonged. It is longer than the far end needs to notice a lost near end."""
+"""The length of the reservation, which is prolonged. It is longer than the time in which the far end notices a lost
+near end.
+"""
 _PATIENCE_SECONDS = 24 * 3600.0  # for a machine that others use
-_PAUSE_SECONDS = 5.0  # between two looks at another experiment of the same user
+_PAUSE_SECONDS = 5.0  # between two checks for another experiment of the same user
 _REASON = "smartmob ab"  # the beginning of the reason of a reservation for an experiment
 _CHUNK_BYTES = 256 * 1024
 _INTERRUPTED = 130  # the exit code of a program that CTRL-C has ended
@@ -91,7 +93,7 @@ def _is_stored(given: dict[str, Any], is_named: bool) -> bool:
 
 
 def _show_and_store(data: bytes, form: str, everything: bool, destination: experiment_store.Destination) -> None:
-    """Show the report that a machine has written, and store it; other output is passed on."""
+    """Show the report from a machine, and store it; pass other output on."""
     try:
         report = msgspec.json.decode(data, type=Report)
     except msgspec.MsgspecError as error:
@@ -126,7 +128,7 @@ async def _measure_there(
     arguments: dict[str, Any],
     kept: bytearray | None,
 ) -> int:
-    """Reserve the machine, measure there, and return the exit code. `kept` gets the result in place of the output."""
+    """Reserve the machine, measure there, and return the exit code. `kept` gets the result instead of the output."""
     program_words("--smartmob", program)
     words = arguments["words"]
     given = () if arguments["commands"] else words[: 1 if arguments["selftest"] else _SIDES_COUNT]
@@ -154,7 +156,7 @@ def _packed(given: Sequence[str], folder: Path, arguments: dict[str, Any]) -> tu
 
 @asynccontextmanager
 async def _reserved(rest: RestClient, node: str, reason: str) -> AsyncIterator[None]:
-    """Hold the machine during the block; a reservation that the user has made is used and left as it is."""
+    """Hold the machine during the block; an existing reservation of the user is used and not changed."""
     said = False
     while (own := await _own(rest, node)) is not None and own["reason"].startswith(_REASON):
         if not said:
@@ -236,7 +238,7 @@ async def _feed(listener: Listener, task: Task, archives: Sequence[Path]) -> Non
 
 
 async def _show(listener: Listener, kept: bytearray | None) -> None:
-    """Write what the far end writes, data and messages apart; `kept` gets the data instead."""
+    """Write the data and the messages of the far end separately; `kept` gets the data instead."""
     async for data in listener:
         if isinstance(data, bytes) and not isinstance(data, StandardErrorBytes) and kept is not None:
             kept += data

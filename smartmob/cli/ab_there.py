@@ -1,9 +1,9 @@
 """The far end of `smartmob ab --on`: takes the sides and the options from standard input, and measures.
 
 `smartmob ab --from-input` is started by the command runner of a machine. The first line of its input is a JSON
-document, then come the archives of the sides, then lines that say that the other end is there. When they end, or none
-comes for `SILENCE_SECONDS`, the experiment ends as by CTRL-C: what it has made is removed, and the verdicts so far are
-printed.
+document, then come the archives of the sides, then lines that show that the other end is still connected. When they
+end, or none comes for `SILENCE_SECONDS`, the experiment ends as by CTRL-C: what it has made is removed, and the
+verdicts so far are printed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Task(msgspec.Struct, frozen=True):
 
 
 def _unpacked(task: Task, data: BinaryIO, folder: Path) -> dict[str, Side]:
-    """Return the sides whose archives follow on `data`, by the words that they were given by."""
+    """Return the sides whose archives follow on `data`, by the texts that name them."""
     found = {}
     for letter, sent in zip("ab", task.sides, strict=False):
         archive = folder / f"{letter}.tar"
@@ -70,7 +70,7 @@ def measure(command: Callable[..., int]) -> int:
 
 @contextmanager
 def working_folder() -> Iterator[Path]:
-    """Make a folder for the block, which is removed at the end, also when this process is killed."""
+    """Make a folder for the block, which is removed at the end, even when this process is killed."""
     place = Workplace(Path(platformdirs.user_cache_path("smartmob")) / "experiments")
     try:
         yield place.folder

@@ -85,7 +85,7 @@ class Attachment:
         if with_input:
             threading.Thread(target=self._pass_input, args=(loop,), daemon=True).start()
         elif not self._keep:  # a job that is kept may get input from another client
-            self._listener.end_input()  # a program that reads gets the end of its input, as from ssh -n
+            self._listener.end_input()  # a program that reads gets the end of its input, as with ssh -n
         output = sys.stdout.fileno()
         if stat.S_ISFIFO(os.fstat(output).st_mode):
             # Nothing can be read from the end of a pipe that is written to, but its closing is reported.
@@ -134,7 +134,7 @@ class Attachment:
             self._showing.cancel()
 
     async def _end(self, code: int, keep: bool) -> int:
-        """End the job unless it is kept, tell what stays, and return the exit code."""
+        """End the job unless it is kept, report what remains, and return the exit code."""
         self._listener.cancel()
         job = self._listener.number
         if job is None:
@@ -172,7 +172,7 @@ class Attachment:
             printing.say("smartmob: the time limit was reached")
 
     def _start_code(self) -> int | None:
-        """Return the exit code for a program that was not found or cannot be executed, as shells have it."""
+        """Return the exit code for a program that was not found or cannot be executed, as shells do."""
         error, ended = self._listener.error, self._listener.ended
         if not isinstance(error, OSError) or ended is None or ended.state != "failed":
             return None
@@ -217,7 +217,7 @@ def attached_to_terminal() -> bool:
 
 
 def window() -> tuple[int, int]:
-    """Return the columns and rows of this terminal, or 80 by 24 where it has no size."""
+    """Return the columns and rows of this terminal, or 80 by 24 if it has no size."""
     size = os.get_terminal_size(sys.stdin.fileno()) if sys.stdin.isatty() else os.terminal_size((0, 0))
     return size.columns or 80, size.lines or 24
 

@@ -11,7 +11,7 @@ from smartmob.client.http import RestClient
 _RUN_BEFORE = "latest~1"
 _BRANCH = "pipeline_branch"
 """The tag with the branch, as CI and `--tag` of pytest-monitor set it."""
-_RUNS = 200  # among which the base is looked for
+_RUNS = 200  # runs among which the base is searched
 
 Run = Mapping[str, Any]
 
@@ -34,7 +34,7 @@ async def usual_base(rest: RestClient, head: str) -> tuple[str, str | None]:
 
 
 def _place(runs: Sequence[Run], head: str) -> int | None:
-    """Return the place of the head in a list of runs, the newest first, or None."""
+    """Return the index of the head in a list of runs, the newest first, or None."""
     kind, _, name = head.rpartition(":")
     for place, run in enumerate(runs):
         if not run["metrics"]:

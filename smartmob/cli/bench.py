@@ -159,7 +159,7 @@ async def _bulk(client: aiohttp.ClientSession, seconds: float) -> Measurement:
 
 
 async def _samples(client: aiohttp.ClientSession, seconds: float) -> Measurement:
-    """Measure machines that each send the next sample when the one before was answered."""
+    """Measure machines that each send the next sample when the previous one was answered."""
     sockets, workers = [], []
     for number in range(_MACHINES):
         body = await _ask(client, "POST", "/client", {"username": f"bench{number}", "password": "bench"})

@@ -124,7 +124,7 @@ def command(
 
 
 async def _bisect(options: _BisectOptions) -> tuple[BisectionReport, bool]:
-    """Return the report, and whether CTRL-C has ended the search."""
+    """Return the report, and whether CTRL-C ended the search."""
     here = Path.cwd()
     with cancelled_by_signals():
         history = commit_history.read(here, options.good, options.bad, first_parent=options.first_parent)
@@ -222,14 +222,14 @@ class _Measurer:
 
 
 def _witness(wanted: Witness, ends: VerdictOnTest | None) -> Witness:
-    """Return the witness for a commit: the one that has told the ends apart."""
+    """Return the witness for a commit: the one that has distinguished the ends."""
     if ends is None:
         return wanted
     return "instructions" if ends.witness == "instructions" else "clock"
 
 
 def _least(min_effect: float, ends: VerdictOnTest | None) -> float:
-    """Return the smallest effect for a commit: half of that of the ends if the clock has told them apart."""
+    """Return the smallest effect for a commit: half of that between the ends if the clock has distinguished them."""
     if ends is None or ends.witness == "instructions":
         return min_effect
     return max(min_effect, math.expm1(abs(half_way(ends))))

@@ -95,7 +95,7 @@ def _inverse(text: str, inverse: str) -> thresholds.Threshold:
         return thresholds.parse(inverse)
     except SettingsError as error:
         reason = str(error).removeprefix(f"--fail-if {inverse!r}").replace(f"--fail-if {inverse!r}", "")
-        if "is no condition" in reason:  # its advice is on what must not hold
+        if "is no condition" in reason:  # its advice is about conditions that must not hold
             reason = f" is no condition; {_EXAMPLES}"
         reason = reason.replace("can never be met", "always holds").replace("is always met", "can never hold")
         raise SettingsError(f"{OPTION} {text!r}{reason}") from None
@@ -115,7 +115,7 @@ class CapacityOptions(msgspec.Struct, frozen=True):
 
     @property
     def step_seconds(self) -> float:
-        """Return for how many seconds a step fires."""
+        """Return the seconds for which a step fires."""
         return self.settings.warm_up + self.settings.step_time
 
 

@@ -90,7 +90,7 @@ class CommandGroup(click.Group):
 
 
 def _imported(module: str) -> ModuleType:
-    """Import a module without collections of garbage meanwhile: imports make none."""
+    """Import a module without collections of garbage meanwhile: imports make no garbage."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -29,7 +29,7 @@ from smartmob.kernel.subprocesses.variables import is_name
 
 CONNECT_SECONDS = 10.0
 _LONGEST_SECONDS = 10_000_000
-_MOST_JOBS = 100  # among which the one is looked for that was meant
+_MOST_JOBS = 100  # jobs among which the intended one is searched
 _STATES = ("running", "exited", "signaled", "failed", "timed out", "lost", "stopped")
 
 
@@ -135,7 +135,7 @@ async def _on_many(group: Group, cmd: Any, kwargs: dict[str, Any]) -> int:
     except asyncio.CancelledError:
         if not left:
             raise
-        sys.stdout = None if left[0] == CLOSED_CODE else sys.stdout  # what is buffered cannot be written
+        sys.stdout = None if left[0] == CLOSED_CODE else sys.stdout  # buffered output cannot be written
         return left[0]
     finally:
         await group.aclose()

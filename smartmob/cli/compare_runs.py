@@ -129,7 +129,7 @@ def title(found: Document) -> str:
 
 
 def _notes(found: Document) -> list[str]:
-    """Return what the table does not show."""
+    """Return notes on what the table does not show."""
     notes = list(found.get("notes") or ())
     for name, timers in (("A", found["only_first"]), ("B", found["only_second"])):
         if timers:

@@ -72,7 +72,7 @@ def status_command(as_json: bool, config: Path | None, **flags: Any) -> int:
 
 
 async def _replica(database: Any) -> dict[str, Any] | None:
-    """Return the state of the replica, or None without one; a delay takes two looks to be known."""
+    """Return the state of the replica, or None without one; the delay is known only after two checks."""
     if database.replica is None:
         return None
     state = await database.replica.check()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_SHARDS = 4096
 """Citus itself takes up to 64,000 (`citus.shard_count`); each is a table with indexes in every partition."""
-_LOOK_SECONDS = 1.0  # between two looks at the moves of the rebalancer
+_LOOK_SECONDS = 1.0  # between two checks of the moves of the rebalancer
 
 
 @click.command("distribute")

@@ -101,7 +101,7 @@ def _call(command: click.Command, *words: str, url: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Discard what a command says, but not its errors."""
+    """Discard the messages of a command, but not its errors."""
     with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
         yield
 

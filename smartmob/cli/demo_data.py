@@ -22,9 +22,9 @@ SLOWER_TEST = "test_checkout"
 
 _COMMITS = ("3f1c9a2", "7be04d1", "a11c0de", "c0ffee7", "d15ea5e", "e4b1a90", "f00dcaf", "0ddba11")
 _SLOWER_SINCE = 5
-"""The place in _COMMITS from which on one test takes longer."""
+"""The index in _COMMITS from which one test takes longer."""
 _BUSY = 3
-"""The place in _COMMITS during whose run something else kept the machine busy."""
+"""The index in _COMMITS of the run during which another program kept the machine busy."""
 LAST_GOOD_COMMIT = _COMMITS[_SLOWER_SINCE - 1]
 BUSY_COMMITS = _COMMITS[_BUSY - 1 : _BUSY + 1]
 """The commit before the disturbed run, and its own."""

@@ -36,12 +36,12 @@ _GRACE_SECONDS = 15.0
 LEASE_SECONDS = 120.0
 """Seconds after which a machine removes a turret by itself, when the command that renews it is killed or cut off."""
 _RENEWALS = 6
-"""Renewals in the time of a lease: some of them may fail."""
+"""Renewals within the time of a lease, of which some may fail."""
 _REMOVAL_SECONDS = 120.0
-"""Seconds for which the removal of turrets is tried again: a killed service, or a node, comes back meanwhile."""
+"""Seconds for which the removal of turrets is retried: a killed service or a node can return meanwhile."""
 _LONGEST_PAUSE_SECONDS = 5.0
 _BAD_REQUEST, _NOT_FOUND, _AWAY = 400, 404, (502, 503, 504)
-"""Statuses: a field is not known, the turret is not there, and its machine cannot be reached at the moment."""
+"""Statuses: unknown field, unknown turret, and a machine that cannot be reached at the moment."""
 _TYPE = "turret"
 _TURRET = "turret.tar.gz"
 _NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
@@ -251,7 +251,7 @@ async def _create(
 
 
 async def create_process(rest: RestClient, wanted: Mapping[str, Any], lease: float) -> None:
-    """Create a process with a lease, or without one on a service of an older version, which knows no leases."""
+    """Create a process with a lease, or without one on a service of an older version, which does not know leases."""
     try:
         await rest.post("/create-process", {**wanted, "lease": lease})
     except RemoteError as error:
@@ -352,7 +352,7 @@ async def _renew(processes: Sequence[_Process], seconds: float) -> None:
 async def _remove(processes: Sequence[_Process]) -> None:
     """Remove all processes, and report those that cannot be removed.
 
-    A node or service that is away is tried again for a while; CTRL-C ends that.
+    An unreachable node or service is retried for a while; CTRL-C ends that.
     """
     deadline = asyncio.get_running_loop().time() + _REMOVAL_SECONDS
 

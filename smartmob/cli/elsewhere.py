@@ -1,4 +1,4 @@
-"""The machine of the lab that has a program or a job which a command has not found where it was sent."""
+"""The machine of the lab that has a program or job, for a command that was sent to another one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def hint(rest: RestClient, *, program: str | None = None, job: int | None 
             found = [each["name"] for each in (await client.get("/api/v1/machines", **asked))["machines"]]
             on_lab = bool(here) and await _has(client, program, job)
     except RemoteError:
-        return ""  # an earlier release, or a token that may not ask
+        return ""  # an earlier release, or a token without the right to ask
     names = [name for name in found if name != here]
     if not (names or on_lab):
         return ""

@@ -75,7 +75,7 @@ def ratio(test: VerdictOnTest) -> str:
 
 
 def instructions(test: VerdictOnTest) -> str:
-    """Return what the instructions say, in a few words."""
+    """Return the verdict of the instruction counts, in a few words."""
     found = test.instructions
     if found is None or found.ratio is None:
         return printing.NOTHING if found is None else found.verdict
@@ -90,7 +90,7 @@ def instructions(test: VerdictOnTest) -> str:
 
 
 def remark(test: VerdictOnTest) -> str:
-    """Return what decided, and what the other witness says."""
+    """Return the witness that decided, and the verdict of the other one."""
     parts = []
     if test.witness == "instructions":
         said = "by instructions; the clock cannot tell"

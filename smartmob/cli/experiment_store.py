@@ -61,7 +61,7 @@ def with_store_options(command: Callable[..., R]) -> Callable[..., R]:
 
 
 def waiting_folder() -> Path:
-    """Return the folder of the experiments that are to be sent later."""
+    """Return the folder of the experiments to be sent later."""
     return Path(platformdirs.user_state_path("smartmob")) / "experiments"
 
 

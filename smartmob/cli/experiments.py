@@ -21,12 +21,12 @@ from smartmob.errors import InvalidInput, NotFound, RemoteError
 from smartmob.experiments.model import Report
 
 _SHORT = 13  # characters of an id of version 7: its time, to the millisecond
-_MOST_LISTED = 1_000  # that the service lists at once
+_MOST_LISTED = 1_000  # experiments that the service lists at once
 _LATEST = "latest"
 _STANDARD_INPUT = "-"
 _COMMIT = 9  # characters of a commit
 _NOT_ALLOWED = (401, 403)  # statuses
-_FIRST_FAULT = 500  # the least status of an error of the service itself
+_FIRST_FAULT = 500  # the lowest status of an error of the service itself
 
 
 @click.group("experiments")
@@ -134,7 +134,7 @@ def _is_away(error: RemoteError) -> bool:
 
 
 def _content(path: Path) -> bytes:
-    """Return the report in a file; raises InvalidInput for a file that is no report of an experiment."""
+    """Return the report in a file; raises InvalidInput for a file that is not the report of an experiment."""
     try:
         data = sys.stdin.buffer.read() if str(path) == _STANDARD_INPUT else path.read_bytes()
         report = msgspec.json.decode(data, type=Report)
@@ -164,7 +164,7 @@ async def _listed(rest: RestClient, limit: int, machine: str | None = None) -> l
 
 
 async def _resolved(rest: RestClient, ident: str) -> str:
-    """Return the id that `ident` is the beginning of; raises NotFound and InvalidInput."""
+    """Return the id that begins with `ident`; raises NotFound and InvalidInput."""
     try:
         return str(UUID(ident))
     except ValueError:

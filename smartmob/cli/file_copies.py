@@ -90,7 +90,7 @@ async def _until_stopped(copying: Coroutine[Any, Any, None]) -> int:
         stopped.append(128 + number)
         task.cancel()
 
-    stopping = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # as by nohup
+    stopping = [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # as with nohup
     for number in stopping:
         loop.add_signal_handler(number, stop, number)
     try:
@@ -123,7 +123,7 @@ _FILES_IN_MEMORY = "/dev/shm/"  # noqa: S108  # files there are no devices, and 
 
 
 def _is_stream(path: str) -> bool:
-    """Return whether a path is standard input or output or a device, and so nothing is to be printed."""
+    """Return whether a path is standard input or output or a device, so that nothing may be printed."""
     return path == STREAM or (path.startswith("/dev/") and not path.startswith(_FILES_IN_MEMORY))
 
 

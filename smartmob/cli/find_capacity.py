@@ -177,7 +177,7 @@ class CapacityFinder:
         """Return whether a run waits for turrets; say for how many, once and when it changes."""
         if frame["state"] != "waiting":
             return False
-        from smartmob.cli.run_display import headline  # it imports rich, which other commands do without
+        from smartmob.cli.run_display import headline  # it imports rich, which other commands do not need
 
         missing = headline(frame)
         if missing != self._missing:

@@ -230,7 +230,7 @@ async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
 async def _follow(rest: RestClient, run: str, interrupted: asyncio.Event) -> str:
     """Show a run until its end, and return its final state; stop it when `interrupted` is set."""
     announced, state = False, ""
-    from smartmob.cli.run_display import RunDisplay  # it imports rich, which other commands of this module do without
+    from smartmob.cli.run_display import RunDisplay  # it imports rich, which other commands of this module do not need
 
     with RunDisplay() as display:
         async for frame in live_frames(rest, run):

@@ -10,8 +10,8 @@ from smartmob.client.messages import LineSplitter
 class HostLines:
     """The lines of several hosts, each with the name of its host and `separator` before it.
 
-    `as_written` is for a terminal: a line without its end, as a prompt, is shown at once, and when another host writes
-    in the meantime, the rest of it begins a new line. Without it only whole lines are shown.
+    `as_written` is for a terminal: a line without its end, such as a prompt, is shown at once, and when another host
+    writes in the meantime, the rest of it begins a new line. Without it only whole lines are shown.
     """
 
     def __init__(self, hosts: Iterable[str], *, as_written: bool, separator: str = ": ") -> None:
@@ -21,7 +21,7 @@ class HostLines:
         self._open: str | None = None
 
     def add(self, host: str, data: bytes) -> str:
-        """Return what is to be shown after output of a host."""
+        """Return the text to show after output of a host."""
         lines = self._lines[host]
         found = lines.add(data)
         if self._as_written and lines.has_rest:
@@ -29,7 +29,7 @@ class HostLines:
         return self._shown(host, found)
 
     def end(self, host: str) -> str:
-        """Return what is to be shown at the end of a host's output: its last line has a line end."""
+        """Return the text to show at the end of a host's output; its last line gets a line end."""
         shown = self._shown(host, self._lines[host].end())
         if self._open == host:
             self._open = None

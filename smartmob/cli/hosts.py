@@ -102,7 +102,7 @@ async def watch(rest: RestClient, interval: float, times: int | None) -> None:
 async def _repeat(
     rest: RestClient, interval: float, times: int | None, show: Callable[[list[dict[str, Any]]], object]
 ) -> None:
-    """Show the machines each `interval` seconds, so many times, or without end."""
+    """Show the machines each `interval` seconds, `times` times, or without end."""
     updates = 0
     while True:
         show(await _hosts(rest))
@@ -229,7 +229,7 @@ def _value(field: SampleField, latest: dict[str, Any]) -> str | None:
 
 
 def _remarks(host: dict[str, Any]) -> Iterator[str]:
-    """Yield what is to be said about the newest sample of a machine: figures that are old, and fields left out."""
+    """Yield remarks on the newest sample of a machine: figures that are old, and fields left out."""
     latest = host["latest"] or {}
     titles = {field.name: field.title for field in FIELDS}
     for name, stale in latest.get("stale", {}).items():

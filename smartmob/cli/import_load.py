@@ -44,13 +44,13 @@ _REFUSED_STATUSES = {400, 409, 413, 422}
 _SHORTEST_SECONDS = 0.001  # of a run
 _LONGEST_FILE = 300  # characters
 _MOST_POINTS_TIMERS = 100
-"""Timers of which points over time are sent: a report shows so many."""
+"""The most timers whose points over time are sent: a report shows this many."""
 
 
 class LoadFile(msgspec.Struct):
     """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent.
 
-    `title` is the name of its run, and `conditions` are what that must not meet.
+    `title` is the name of its run, and `conditions` are those that the run must not meet.
     """
 
     name: str

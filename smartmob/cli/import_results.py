@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 API = "/api/v1"
-_ATTEMPTS = 5  # to append to a session that others append to
+_ATTEMPTS = 5  # to append to a session to which others append
 _CONFLICT_STATUS = 409
 _REFUSED_STATUSES = {400, _CONFLICT_STATUS, 413, 422}
 """Answers that are about the content of a file: they are printed, and the next file is read."""
@@ -284,7 +284,7 @@ class _Stream:
 
 
 def _say(result: FileResult) -> None:
-    """Say what came of a file: one line, and one more for each kind of what was left out or not understood."""
+    """Print the outcome of a file: one line, and one more for each kind of case that was left out or not understood."""
     summary = result.summary
     if result.error is not None or summary is None:
         printing.say(f"{result.name}: {result.error}")

@@ -126,7 +126,7 @@ async def _run(settings: Settings, access_log: Any) -> None:
 
 
 async def _refusal(work: Awaitable[None]) -> SmartmobError | None:
-    """Return the reason for which a task ends, which is printed in one line, and not logged as a failure."""
+    """Return the reason why a task ends, which is printed in one line, and not logged as a failure."""
     try:
         await work
     except SmartmobError as error:

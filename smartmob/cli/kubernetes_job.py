@@ -1,4 +1,4 @@
-"""The objects of Kubernetes for turrets as pods: a Secret with their packages, and an Indexed Job. No I/O."""
+"""The Kubernetes objects for turrets as pods: a Secret with their packages, and an Indexed Job. No I/O."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 from smartmob.errors import InvalidInput
 
 SECRET_BYTES = 1024 * 1024
-"""The most that the data of a Secret may have (Kubernetes API, v1 Secret)."""
+"""The maximum size of the data of a Secret (Kubernetes API, v1 Secret)."""
 _KEPT_SECONDS = 3600
-"""Seconds after its end for which a Job is kept, unless `fire` has removed it before."""
+"""Seconds after its end for which a Job is kept, unless `fire` has removed it earlier."""
 _WAITING_SECONDS = 1800
 """Seconds beyond the run in which the pods must have begun and delivered; then the Job ends them."""
 _RETRIES = 3
-"""Pods that are started anew after a failure, such as the loss of a machine."""
+"""Pods that are restarted after a failure, such as the loss of a machine."""
 _USER = 10001  # the user of the image
 _FOLDER = "/turrets"
 _PART_OF = {"app.kubernetes.io/name": "smartmob", "app.kubernetes.io/component": "turret"}

@@ -34,7 +34,7 @@ _END_SECONDS = 60.0
 _HOPELESS = ("ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
 _NOT_PULLED = ("ErrImagePull", "ImagePullBackOff")
 _FAILED_PULLS = 5
-"""Looks at a pod whose image cannot be pulled after which it is given up; the first failures may be of the registry."""
+"""Checks after which a pod whose image cannot be pulled is given up; the first failures may be the registry's."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,7 +49,7 @@ class ClusterOptions(msgspec.Struct, frozen=True):
 
 
 class Cluster(Protocol):
-    """A cluster of Kubernetes, as far as turrets need it. All methods block, and raise DeploymentFailed."""
+    """The part of a Kubernetes cluster that turrets need. All methods block, and raise DeploymentFailed."""
 
     def create_job(self, job: Mapping[str, Any]) -> str:
         """Create a Job; return its uid."""
@@ -254,7 +254,7 @@ class ApiCluster:
         return int(self._call(self._batch.read_namespaced_job_status, name=name).status.succeeded or 0)
 
     def delete_job(self, name: str) -> None:
-        """Delete a Job; its pods and its Secret are deleted with it. One that is missing is no error."""
+        """Delete a Job; its pods and its Secret are deleted with it. A missing Job is not an error."""
         try:
             self._batch.delete_namespaced_job(name, self._namespace, propagation_policy="Background")
         except self._client.ApiException as error:

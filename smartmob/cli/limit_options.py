@@ -16,7 +16,7 @@ from smartmob.processes.model import NOT_ENFORCED
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-"""As Docker, systemd and pm2 read the sizes of memory limits."""
+"""The units as Docker, systemd and pm2 read them in memory limits."""
 _LEAST_BYTES, _MOST_BYTES = 1024 * 1024, 1 << 50
 """The bounds of a memory limit, which are those of the service: 1 MiB and 1 PiB."""
 
@@ -74,6 +74,6 @@ def memory_use(process: Status) -> str:
 
 
 def _limit(process: Status, name: str) -> float | None:
-    """Return a limit that holds; None where there is none, and from a service that knows none."""
+    """Return a limit that holds; None if there is none, or if the service does not know limits."""
     limits, enforced = process.get("limits") or {}, process.get("limits_enforced") or {}
     return None if enforced.get(name, NOT_ENFORCED) == NOT_ENFORCED else limits.get(name)

@@ -40,7 +40,7 @@ class LinePrinter:
         self.takes_pieces = not as_json and len(names) < 2
         """True if `show_piece` may be called, because lines need no name before them and no quotes."""
         self.takes_sources = as_json or self._coloured or self.takes_pieces
-        """True if the source of a line is shown, or decides whether a piece continues the one before."""
+        """True if the source of a line is shown, or decides whether a piece continues the previous one."""
         self._open = 0  # the source of the last piece if it has no line end, else 0
         self._held: list[bytes] = []
         self._size = 0

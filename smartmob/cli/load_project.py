@@ -37,7 +37,7 @@ LONGEST_RUN_SECONDS = 31 * 86_400
 
 
 def _address(_: click.Context, __: click.Parameter, text: str) -> str:
-    """Return an address that a script can ask for."""
+    """Return an address that a script can request."""
     try:
         url = URL(text)
         known = url.scheme in ("http", "https") and url.host and " " not in text

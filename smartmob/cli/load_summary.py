@@ -78,7 +78,7 @@ _WIDE_COLUMNS = 116  # of a terminal with room for all durations
 
 
 def _shown_durations(columns: int) -> tuple[str, ...]:
-    """Return the durations for a terminal with so many columns: a cut off cell would have lost its unit."""
+    """Return the durations that fit a terminal with `columns` columns: a cut cell would lose its unit."""
     return _DURATIONS if columns >= _WIDE_COLUMNS else _NARROW_DURATIONS
 
 

@@ -79,7 +79,7 @@ def name_of(project: Path) -> str:
 def named(package: bytes, project: Path) -> bytes:
     """Return a package whose configuration has a name: its own, or that of the project's folder.
 
-    A configuration that cannot be read stays as it is.
+    A configuration that cannot be read stays unchanged.
     """
     try:
         config = orjson.loads(find_config(package))

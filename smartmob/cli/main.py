@@ -153,7 +153,7 @@ def agent() -> None:
 
 
 def _end(status: int) -> NoReturn:
-    """End with a code that no further CTRL-C or SIGTERM changes: the command has done its work."""
+    """End with a code that a further CTRL-C or SIGTERM cannot change: the command has done its work."""
 
     def at_once(*_: object) -> None:
         with suppress(Exception):
@@ -189,7 +189,7 @@ def _run(call: Callable[[], object]) -> int:
         _say(_usage_message(error))
         return USAGE
     except SmartmobError as error:
-        # It may quote what a server has said.
+        # It may quote text from a server.
         _say(str(error))
         return exit_code_of(error)
     except KeyboardInterrupt:
@@ -206,7 +206,7 @@ def _run(call: Callable[[], object]) -> int:
 
 
 def _usage_message(error: click.ClickException) -> str:
-    """Return what is wrong with the words of a command, and where to read more, in one line."""
+    """Return the fault in the words of a command, and where to read more, in one line."""
     message = _wrong_words(error)
     if not message[1:2].isupper():  # SRC, COMMAND and the like are names of arguments
         message = message[:1].lower() + message[1:]

@@ -22,7 +22,7 @@ LARGEST_OFFSET_SECONDS = 0.5
 
 
 def findings(node: Mapping[str, Any], version: str) -> list[dict[str, str]]:
-    """Return what the facts of a node tell; `version` is that of its service."""
+    """Return the findings from the facts of a node; `version` is that of its service."""
     facts = node["facts"]
     found = [_connected(node)]
     if facts["version"] and facts["version"] != version:

@@ -30,7 +30,7 @@ class Sink(Protocol):
     name: str
 
     def write(self, data: bytes, *, error: bool) -> None:
-        """Take bytes of standard output or, with `error`, of standard error."""
+        """Handle bytes of standard output or, with `error`, of standard error."""
 
 
 SINK: ContextVar[Sink | None] = ContextVar("sink", default=None)
@@ -43,7 +43,7 @@ def is_one_of_many() -> bool:
 
 
 def machine_name() -> str:
-    """Return the name of the machine for which the present task runs, or "" if it is no one of many."""
+    """Return the name of the machine for which the present task runs, or "" if it does not run for several machines."""
     sink = SINK.get()
     return "" if sink is None else sink.name
 
@@ -69,7 +69,7 @@ class KeptOutput:
         return self._size
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield what was kept."""
+        """Yield the kept output."""
         self._file.seek(0)
         while piece := self._file.read(_PIECE_BYTES):
             yield piece
@@ -85,7 +85,7 @@ class KeptOutput:
             return [orjson.loads(line) for line in text.splitlines() if line.strip()]
 
     def close(self) -> None:
-        """Delete what was kept."""
+        """Delete the kept output."""
         self._errors.end(self.name)
         self._file.close()
 
@@ -121,7 +121,7 @@ class PrefixedOutput:
         if self._as_json and not error:
             head = len(self._shown(name)) + len(" | ")
             text = "".join(_with_node(line[head:], name) for line in text.splitlines())
-        own = SINK.set(None)  # what is written now is the output of this command
+        own = SINK.set(None)  # from here, writes go to the output of this command
         try:
             stream = sys.stderr if error else sys.stdout
             stream.write(text)
@@ -150,13 +150,13 @@ class LiveOutput:
         self._shown.show(self.name, data, error=error)
 
     def close(self) -> None:
-        """Show the rest."""
+        """Show the remaining output."""
         self._shown.end(self.name)
 
 
 @contextmanager
 def routed() -> Iterator[None]:
-    """Send what tasks write to their sinks, until the end of the block."""
+    """Redirect the output of tasks to their sinks, until the end of the block."""
     before = sys.stdout, sys.stderr
     sys.stdout = cast("Any", _RoutedText(before[0], error=False))
     sys.stderr = cast("Any", _RoutedText(before[1], error=True))

@@ -99,7 +99,7 @@ def _label(part: str) -> tuple[str, str | None]:
 async def select(rest: RestClient, given: Sequence[str], *, placing: bool = False) -> Selection:
     """Return the machines of selectors; raises UsageError, NotFound and RemoteError.
 
-    With `placing` drained nodes are left out where they are not named.
+    With `placing`, drained nodes are left out unless they are named.
     """
     selectors = [parse(text) for text in given]
     names = [name for selector in selectors for name in selector.names]
@@ -197,7 +197,7 @@ def _absence(node: Mapping[str, Any]) -> str:
 
 
 def _none(given: Sequence[str], nodes: Sequence[Mapping[str, Any]], left_out: Sequence[str]) -> str:
-    """Return why nothing is selected."""
+    """Return why no machine is selected."""
     if left_out:
         return (
             f"--on {' --on '.join(given)}: all of these nodes are drained; `smartmob nodes drain --undo NAME` ends that"

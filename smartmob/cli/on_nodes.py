@@ -70,7 +70,7 @@ class Shared:
         return value
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close the opened resources."""
         await asyncio.gather(*self._made.values(), return_exceptions=True)
         await self.stack.aclose()
 
@@ -92,18 +92,18 @@ class _Plan(msgspec.Struct):
     select_again: Callable[[], Awaitable[Selection]] | None = None
     """Selects anew before each further batch: a node may have been drained meanwhile, or have lost the label."""
     left_out: list[str] = msgspec.field(default_factory=list)
-    """The machines that were selected first, and not any more when their batch was to begin."""
+    """The machines that were selected at first, but no longer when their batch began."""
 
     async def still_selected(self, batch: Sequence[Machine]) -> list[Machine]:
-        """Return the machines of a batch that are selected yet; the others are left out."""
+        """Return the machines of a batch that are still selected; the others are left out."""
         if self.select_again is None:
             return list(batch)
         try:
             names = {machine.name for machine in (await self.select_again()).machines}
         except NotFound:
-            names = set()  # of the selected labels no node is left
+            names = set()  # no node with the selected labels is left
         except RemoteError:
-            return list(batch)  # the service is away: the machines say so one by one
+            return list(batch)  # the service is unreachable: the machines report it one by one
         self.left_out += [machine.name for machine in batch if machine.name not in names]
         return [machine for machine in batch if machine.name in names]
 
@@ -358,7 +358,7 @@ class _Shown:
             self._show(self._waiting.pop(0))
 
     def flush(self) -> None:
-        """Show the rest, also of machines where the command has not ended."""
+        """Show the remaining output, even of machines where the command has not ended."""
         for name in self._waiting:
             if self._plan.live:
                 self._prefixed.end(name)
@@ -383,7 +383,7 @@ class _Shown:
 
         title = f"{printing.plain(kept.name).plain}:"
         sys.stdout.write((StyledText(title, "bold").ansi() if printing.has_colours() else title) + "\n")
-        sys.stdout.flush()  # the bytes below pass by its buffer
+        sys.stdout.flush()  # the bytes below bypass its buffer
         last = b""
         for piece in kept.pieces():
             sys.stdout.buffer.write(piece)

@@ -16,7 +16,7 @@ from smartmob.environment import environment
 from smartmob.kernel.runtime import clock
 
 if TYPE_CHECKING:
-    # Imported where they are used: rich takes 0.05 s of a start, which --json and short messages do without.
+    # Imported where they are used: rich takes 0.05 s of a start, and --json and short messages do not need it.
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
 

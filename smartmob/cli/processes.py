@@ -48,7 +48,7 @@ async def ps(rest: RestClient, as_json: bool) -> None:
     if not processes:
         printing.say(f"There are no programs; `{command_line(rest, 'run', 'FOLDER')}` starts some")
         return
-    # A column that only some need: without checks the table stays as narrow as it was.
+    # A column that only some need: without checks the table stays narrow.
     checked = any(process.get("readiness") for process in processes)
     printing.print_table(
         "Programs",
@@ -112,7 +112,7 @@ def _reason(process: Status) -> str:
 
 
 def _end(process: Status) -> str:
-    """Return in words how the process ended the last time."""
+    """Return in words how the process last ended."""
     status, signal = process["exit_status"], process["exit_signal"]
     return "" if status is signal is None else state_machine.describe(status if signal is None else -signal)
 

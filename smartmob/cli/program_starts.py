@@ -98,7 +98,7 @@ async def _events(lines: ProcessOutput) -> AsyncGenerator[str]:
 
 
 def _seconds_until_started(process: Status, uptime: float) -> float | None:
-    """Return when a process is settled if nothing happens: 0 for now, None if something has to happen."""
+    """Return the seconds until a process is settled if nothing happens: 0 for now, None if an event is needed."""
     if process["state"] != model.RUNNING or process["pid"] is None:
         return None
     if check := process["readiness"]:

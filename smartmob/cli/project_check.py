@@ -18,7 +18,7 @@ from smartmob.turrets.turret.schedule import Arrivals, Rate, Stage
 
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 _ALIKE = 0.8
-"""The likeness of two keys from which one is taken for a misspelling of the other (`difflib`, from 0 to 1)."""
+"""The similarity from which one of two keys counts as a misspelling of the other (`difflib`, from 0 to 1)."""
 _RUN_KEYS = RunConfig.__struct_fields__
 _TURRET_KEYS = tuple(dict.fromkeys((*TurretConfig.__struct_fields__, *TurretConfiguration.__struct_fields__)))
 _OTHER_WORDS = {
@@ -27,7 +27,7 @@ _OTHER_WORDS = {
     **dict.fromkeys(("warmup", "warm-up"), "warm_up"),
     "rate": "total_rate, or the rate of a turret",
 }
-"""Keys by which other tools call what a project has, too."""
+"""Keys of other tools for values that a project also has."""
 _OTHER_TURRET_WORDS = {
     **dict.fromkeys(("users", "vus", "threads", "concurrency"), "cannons"),
     **dict.fromkeys(("ramp_up", "rampUp", "ramp-up", "ramp_time"), "rampup"),
@@ -92,7 +92,7 @@ def _refuse(constant: str) -> float:
 
 
 def _check_rate(turret: Mapping[str, Any], path: str, name: str, lines: Mapping[str, int]) -> None:
-    """Raise SettingsError if the rate of a turret is none; its turret would refuse it later, on another machine."""
+    """Raise SettingsError if the rate of a turret is invalid; its turret would refuse it later, on another machine."""
     if turret.get("rate") is None:
         return
     try:
@@ -117,7 +117,7 @@ def _hint(key: str) -> str:
 
 
 def _meant(key: str, known: tuple[str, ...], other_words: Mapping[str, str]) -> str:
-    """Return which key may have been meant, or ""."""
+    """Return the key that was probably meant, or ""."""
     found = other_words.get(key) or next(iter(difflib.get_close_matches(key, known, 1, _ALIKE)), None)
     return f"did you mean {found}?" if found else ""
 

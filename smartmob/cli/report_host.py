@@ -141,7 +141,7 @@ def _checked_name(name: str) -> str:
 
 
 def _say(text: str) -> None:
-    # It may quote what a server has said.
+    # It may quote text from a server.
     shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in text)
     click.echo(f"smartmob report-host: {shown}", err=True)
 

@@ -28,7 +28,7 @@ _MOST_BYTES = 4 * 1024**3  # of a file that is unpacked or read from a pipe
 _CHUNK_BYTES = 1024 * 1024
 _GZIP_BITS = 31  # of zlib: the largest window, with the head and the checks of gzip
 _REPORT_SUFFIXES = {".xml", ".trx", ".pymon", ".json", ".jsonl"}
-"""Files in a folder with these suffixes are reports if they are empty or cannot be opened; others are passed over."""
+"""Files in a folder with these suffixes are reports if they are empty or cannot be opened; other files are skipped."""
 
 _XML_SUFFIXES = {".xml", ".trx"}
 _PACKED = {
@@ -50,7 +50,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A name that leads to no report, and the reason."""
+    """A name that does not lead to a report, and the reason."""
 
     name: str
     reason: str
@@ -69,7 +69,7 @@ class OpenReport(msgspec.Struct, frozen=True):
 class PlainFile(msgspec.Struct, frozen=True):
     """A plain, unpacked file that can be read several times; `modified` is in seconds since 1970.
 
-    `cut` says that it was packed with gzip and cut off: what is behind the cut is missing.
+    `cut` is whether it was packed with gzip and cut off, so that its end is missing.
     """
 
     path: Path
@@ -186,7 +186,7 @@ def plain_file(
 
 
 def packed(head: bytes) -> str | None:
-    """Return how a file is packed, if it is so by something else than gzip."""
+    """Return how a file is packed, if it is packed by anything but gzip."""
     return next((kind for magic, kind in _PACKED.items() if head.startswith(magic)), None)
 
 
@@ -253,10 +253,10 @@ class _Unpacker:
         self._packed = b""
 
     def read(self, size: int, /) -> bytes:
-        """Return up to so many bytes, and none at the end. Raises zlib.error."""
+        """Return up to `size` bytes, and none at the end. Raises zlib.error."""
         while True:
             if self._member.eof:
-                # Members of gzip can follow each other, and zeros can be behind them.
+                # Members of gzip can follow each other, and zeros can follow them.
                 self._packed = self._member.unused_data.lstrip(b"\0") or self._file.read(_CHUNK_BYTES).lstrip(b"\0")
                 if not self._packed:
                     return b""
@@ -299,7 +299,7 @@ def _format(found: Found, head: bytes, forced: str | None) -> formats.ReportForm
 
 
 def _unknown_format(found: Found, head: bytes, suffix: str) -> InvalidInput | NotAReport:
-    """Return the error for a file of no known format; files of a folder may be other things than reports."""
+    """Return the error for a file of no known format; files in a folder need not be reports."""
     if (kind := packed(head)) is not None:
         return _skippable(found, f"is {kind}; unpack it first")
     is_other_xml = b"<" in head[:64]

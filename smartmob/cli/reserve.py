@@ -1,4 +1,4 @@
-"""`smartmob reserve`, `release` and `reservations`: a machine that is for one client alone for a time."""
+"""`smartmob reserve`, `release` and `reservations`: a machine for one client alone, for a time."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def line_of(found: Mapping[str, Any]) -> str:
 
 
 async def _running(rest: RestClient, node: str) -> list[str]:
-    """Return the programs and jobs that run on a machine; empty if it does not tell."""
+    """Return the programs and jobs that run on a machine; empty if it does not report them."""
     base = f"/api/v1/nodes/{quote(node, safe='')}/service" if node else ""
     try:
         programs = await rest.get(f"{base}/api/v1/processes")

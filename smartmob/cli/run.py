@@ -225,7 +225,7 @@ def _read_options(path: Path, declared: procfile.Procfile) -> options_file.Optio
 
 
 def _with_options(requests: list[dict[str, Any]], found: options_file.OptionsFile) -> list[dict[str, Any]]:
-    """Return the requests with their options, each behind those of the processes that it depends on."""
+    """Return the requests with their options, each after those of the processes on which it depends."""
     graph = {name: table.get("depends_on", {}) for name, table in found.tables.items()}
     order: list[str] = []
 
@@ -305,7 +305,7 @@ async def _remove(rest: RestClient, slugs: Sequence[str]) -> None:
 async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
     """Create all processes; if one fails, remove the others and raise its error.
 
-    Those with dependencies are created one after the other, because the service refuses what does not exist.
+    Those with dependencies are created one after the other, because the service refuses dependencies that do not exist.
     """
     done: list[Any] = []
     if any(wanted.get("depends_on") for wanted in requests):
@@ -409,7 +409,7 @@ async def _report(rest: RestClient, processes: Sequence[Status], failed: Contain
     remove = command_line(rest, "stop", "--remove", *(process["slug"] for process in bad))
     printing.say(f"\nCorrect it and run it again with --replace, or remove it: {remove}")
     mine = {each["slug"] for each in processes if each not in bad}
-    # Some may have ended since.
+    # Some processes may have ended since.
     if others := [each["slug"] for each in await listed(rest) if each["slug"] in mine and each["state"] not in _ENDED]:
         printing.say(f"Still running: {', '.join(others)}")
     return FAILED

@@ -50,7 +50,7 @@ class RunConditions(msgspec.Struct, frozen=True):
         return with_config(package, config)
 
     def shown(self, summary: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the results of the conditions, which are put into the summary of a server that tells none."""
+        """Return the results of the conditions, which are added to the summary of a server that sends none."""
         if not summary.get("conditions"):
             summary["conditions"] = msgspec.to_builtins(results_of(self.all, summary, summary["reason"]))
         found: list[dict[str, Any]] = summary["conditions"]
@@ -85,7 +85,7 @@ def read(package: bytes, given: Sequence[str]) -> RunConditions:
 
 
 def _is_given_twice(config: bytes) -> bool:
-    """Return whether a configuration has the key of conditions twice, of which readers of JSON keep the last."""
+    """Return whether a configuration has the key of conditions twice, of which JSON readers keep the last."""
     twice: list[bool] = []
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -121,8 +121,8 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
         logs.close()
 
     async def run() -> None:
-        # What lives as long as the service is not looked at again by each collection of garbage, and collections are
-        # rarer: with the defaults they were 2 % of the time under load, and the worst answers.
+        # Objects that live as long as the service are left out of garbage collections, and collections are rarer. With
+        # the defaults, they took 2 % of the time under load, and caused the slowest answers.
         gc.freeze()
         gc.set_threshold(10_000, 20, 20)
         gc.enable()
@@ -154,7 +154,7 @@ def hidden(module: str) -> Iterator[None]:
         yield
         return
     modules: dict[str, Any] = sys.modules
-    modules[module] = None  # as `import` documents it
+    modules[module] = None  # as documented for `import`
     try:
         yield
     finally:

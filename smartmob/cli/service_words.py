@@ -24,7 +24,7 @@ _TIME = slice(11, 19)  # HH:MM:SS of a time in ISO 8601
 
 
 def announced() -> str:
-    """Return what is said before a start, which takes some seconds the first time."""
+    """Return the message before a start, which takes some seconds the first time."""
     return f"smartmob {__version__} starts ..."
 
 

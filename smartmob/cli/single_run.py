@@ -95,7 +95,7 @@ async def run_once(rest: RestClient, request: dict[str, Any], *, as_json: bool) 
             broken = group.create_task(printer.broken())
             shown = group.create_task(_show(rest, slug, printer))
             status = await _ended(rest, slug)
-            # The output ends with the deletion, behind its last line.
+            # The output ends with the deletion, after its last line.
             await _delete(rest, slug)
             deleted = True
             await shown

@@ -13,7 +13,7 @@ from smartmob.errors import InvalidInput, NotFound, RemoteError
 API = "/api/v1"
 _LATEST = "latest"
 _MOST_NAMES = 8  # in a message
-_MOST_RUNS = 100  # among which the one is looked for that was meant
+_MOST_RUNS = 100  # runs among which the intended one is searched
 
 
 async def find_run(rest: RestClient, ident: str) -> dict[str, Any]:

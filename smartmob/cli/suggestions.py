@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from smartmob.errors import NotFound, RemoteError
 
-_MOST_NAMES = 20_000  # that are compared; each takes some 10 µs
+_MOST_NAMES = 20_000  # names that are compared; each takes some 10 µs
 _MOST_CLOSE = 5  # names whose edits are counted
 _LETTERS_PER_EDIT = 3
 """A name of so many letters may differ by one edit, of twice as many by two, as in git and cargo."""
@@ -40,7 +40,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def _edits(one: str, other: str) -> int:
-    """Return how many letters are to be inserted, left out, replaced or swapped with the next (Damerau, 1964)."""
+    """Return the number of letters to insert, leave out, replace or swap with the next one (Damerau, 1964)."""
     before, last = list[int](), list(range(len(other) + 1))
     for row, letter in enumerate(one, 1):
         now = [row]

@@ -39,7 +39,7 @@ class StyledText(msgspec.Struct, frozen=True):
         return Text(self.plain, self.style)
 
     def ansi(self) -> str:
-        """Return this text with the codes that a terminal shows it by."""
+        """Return this text with the codes with which a terminal shows it."""
         codes = ";".join(_CODES[word] for word in self.style.split() if word in _CODES)
         return f"\x1b[{codes}m{self.plain}\x1b[0m" if codes and self.plain else self.plain
 
@@ -55,7 +55,7 @@ class StyledLine(tuple[StyledText, ...]):
         return "".join(part.plain for part in self)
 
     def ansi(self) -> str:
-        """Return the line with the codes that a terminal shows it by."""
+        """Return the line with the codes with which a terminal shows it."""
         return "".join(part.ansi() for part in self)
 
 
@@ -115,7 +115,7 @@ def _widths(table: Sequence[Sequence[StyledText]], right: Sequence[bool], width:
     ]
     if sum(least) > room:
         return None
-    # The widest columns give way first.
+    # The widest columns are narrowed first.
     widths = list(least)
     while (spare := room - sum(widths)) > 0:
         open_columns = [column for column in range(count) if widths[column] < natural[column]]

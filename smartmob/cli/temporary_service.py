@@ -48,7 +48,7 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
             [sys.executable, "-c", _START, str(os.getpid()), *words], stdout=subprocess.PIPE, start_new_session=True
         ) as process:
             assert process.stdout is not None
-            # Somebody must read on: a full pipe would stop the service.
+            # The log must be read on: a full pipe would stop the service.
             reader = threading.Thread(target=process.stdout.read, daemon=True)
             try:
                 url = _address(process.stdout)

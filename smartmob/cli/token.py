@@ -19,7 +19,7 @@ ROLES = ("read", "ingest", "control", "node")
 
 
 class _RoleType(click.ParamType[tuple[str, str]]):
-    """A role, which may have labels of nodes behind a colon."""
+    """A role, which may have labels of nodes after a colon."""
 
     name = "role"
 

@@ -145,7 +145,7 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
 
 
 def unsaid(repeated: Sequence[str], found: Row) -> list[str]:
-    """Return those lines of repeated reasons whose reason the headline does not say."""
+    """Return the lines of repeated reasons that the headline does not state."""
     return [line for line in repeated if line.split(": ", 2)[2].casefold() not in found["explanation"].casefold()]
 
 
@@ -205,7 +205,7 @@ def escaped(text: str) -> str:
 
 
 _MACHINE_CASE = ("smartmob.compare", "machine")
-"""The class and the name of the case that tells of a shift of all tests."""
+"""The class and the name of the case for a shift of all tests."""
 
 
 def junit(found: Row, failed: Sequence[str] = ()) -> str:

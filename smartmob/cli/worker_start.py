@@ -30,11 +30,11 @@ class Forked(msgspec.Struct, frozen=True):
     sockets: list[socket.socket]
 
     def owner(self, settings: Settings, access_log: AccessLog) -> tuple[Service, WorkerPool]:
-        """Return the service of this process, which owns all that must be there once, and its workers."""
+        """Return the service of this process, which owns everything that must exist only once, and its workers."""
         return worker_app.owner(settings, access_log, self.forker, self.sockets)
 
     def close(self) -> None:
-        """End the workers that are left."""
+        """End the remaining workers."""
         for sock in self.sockets:
             sock.close()
         self.forker.close()
