@@ -17,24 +17,36 @@ _BLOCK_EPOCH_MS = 1_577_836_800_000  # 2020-01-01
 _BLOCK_RANDOM_BITS = 22
 
 
-class BlockAllocator:
-    """Allocates positions in the order of arrival: a block and a number within it.
+class BlockNumbers:
+    """The numbers of the blocks of one service, in ascending order.
 
-    The number of a block is the time at which it was opened, in milliseconds since 2020, followed by random bits that
-    keep the blocks of two services apart.
+    A number is the time at which the block was opened, in milliseconds since 2020, followed by random bits that keep
+    the blocks of two services apart.
     """
 
     def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, now: datetime) -> int:
+        """Return a number above all earlier ones, also within a millisecond and when the clock was set back."""
+        fresh = first_block(now) | secrets.randbits(_BLOCK_RANDOM_BITS)
+        self._last = max(fresh, self._last + 1)
+        return self._last
+
+
+class BlockAllocator:
+    """Allocates positions in the order of arrival: a block and a number within it."""
+
+    def __init__(self, numbers: BlockNumbers) -> None:
         self.block = 0
+        self._numbers = numbers
         self._used = 0
         self._opened: datetime | None = None
 
     def take(self, rows: int, now: datetime) -> tuple[int, int]:
         """Return the block, and the first number in it, for the next `rows` metrics."""
         if self._opened is None or self._used >= _BLOCK_METRICS or now - self._opened > _BLOCK_AGE:
-            fresh = first_block(now) | secrets.randbits(_BLOCK_RANDOM_BITS)
-            # The order of arrival stays correct if the clock is set back.
-            self.block = max(fresh, self.block + 1)
+            self.block = self._numbers.next(now)
             self._used = 0
             self._opened = now
         position = self.block, self._used

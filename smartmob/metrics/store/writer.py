@@ -20,7 +20,7 @@ from smartmob.kernel.db.shards import RowShards, insert_rows
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
-from smartmob.metrics.store.block_allocator import BlockAllocator, first_block
+from smartmob.metrics.store.block_allocator import BlockAllocator, BlockNumbers, first_block
 from smartmob.metrics.store.reader import PACKAGE, tags_from
 
 _MAX_KNOWN_ROWS = 50_000  # tests or links that are remembered as stored
@@ -45,7 +45,8 @@ class MetricsWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
-        self._blocks = BlockAllocator()
+        self._block_numbers = BlockNumbers()
+        self._blocks = BlockAllocator(self._block_numbers)
         self.shards: RowShards[MetricRow] = RowShards("test_metrics", lambda row: row.session_h)
         self._known = _KnownRows(database, self._sql, self.shards)
         # A load that stores a new test needs a second connection for a moment, so loads may not take all.
@@ -265,7 +266,7 @@ class MetricsWriter:
         """
         try:
             async with self._bulk_load(), self._database.acquire() as connection:
-                load = BulkLoad(connection, self._known, self._sql)
+                load = BulkLoad(connection, self._known, self._block_numbers, self._sql)
                 transaction = connection.transaction()
                 await transaction.start()
                 try:
@@ -313,11 +314,13 @@ async def _roll_back(connection: Connection, transaction: Transaction) -> None:
 class BulkLoad:
     """One transaction of `MetricsWriter.bulk`."""
 
-    def __init__(self, connection: Connection, known: _KnownRows, sql: Mapping[str, str]) -> None:
+    def __init__(
+        self, connection: Connection, known: _KnownRows, block_numbers: BlockNumbers, sql: Mapping[str, str]
+    ) -> None:
         self._connection = connection
         self._known = known
         self._sql = sql
-        self._blocks = BlockAllocator()
+        self._blocks = BlockAllocator(block_numbers)
         self._tally: dict[int, int] = {}
 
     @property
