@@ -56,13 +56,19 @@ class Shared:
 
 
 def share(config: pytest.Config) -> None:
-    """Create the folders once in a run, for the tests, the examples of the documentation, or both."""
+    """Create the folders once in a run, for the tests, the examples of the documentation, or both.
+
+    The folders of the tests (`tmp_path`) are among them: a file on a disk takes ten times as long to create as one in
+    memory. The option `--basetemp FOLDER` keeps them in another folder.
+    """
     keep_bytecode()
     heed_signals()
     # A run that only collects is often one for another run, whose folders it must leave alone.
     runs = not hasattr(config, "workerinput") and not config.option.collectonly
     if runs and not config.pluginmanager.has_plugin(_NAME):
         config.pluginmanager.register(Shared(), _NAME)
+        if folder_of_files() is not None and config.option.basetemp is None:
+            config.option.basetemp = str(Path(os.environ[SHARED]) / "tests")
 
 
 def keep_bytecode() -> None:

@@ -51,7 +51,6 @@ class Shell:
         self.variables = inherited | {
             "PATH": os.pathsep.join(path),
             "HOME": str(self.home),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUTF8": "1",
             # It changes all the time, and it is part of the hash of a context.
             "PYTEST_MONITOR_FORCE_CPU_FREQ": "1",

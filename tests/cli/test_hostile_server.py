@@ -237,7 +237,11 @@ def _outside(runner: Runner) -> set[str]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("script", TRIED)
+@pytest.mark.parametrize(
+    # Many commands wait for the silent server.
+    "script",
+    [pytest.param(script, marks=pytest.mark.long) if script == "silent" else script for script in TRIED],
+)
 async def test_every_command_ends_well(runner: Runner, script: str) -> None:
     """Each ends by itself without a traceback, within bounded memory, writes nothing elsewhere and nothing raw."""
     faults = []

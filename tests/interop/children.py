@@ -43,7 +43,7 @@ class Ended:
 def clean_environment(home: Path, further: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables of a child whose home is `home`."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    return inherited | {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"} | dict(further or {})
+    return inherited | {"HOME": str(home), "PYTHONUTF8": "1"} | dict(further or {})
 
 
 async def run(command: Sequence[str | Path], folder: Path, env: Mapping[str, str], given: bytes | None = None) -> Ended:
