@@ -33,7 +33,7 @@ async def tell(services: ServiceRegistry, read: Callable[[], NodeActivity], outp
                 await services.set_activity(msgspec.json.encode(activity).decode(), output_folder)
                 written = activity
             except Unavailable as error:
-                log.warning("service.activity_not_told", reason=str(error))
+                log.warning("service.activity_not_stored", reason=str(error))
         await asyncio.sleep(_SECONDS)
 
 

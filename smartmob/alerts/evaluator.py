@@ -144,7 +144,7 @@ class Evaluator:
                 await self.look()
             except Unavailable as error:
                 self.lost()
-                log.warning("alerts.look_failed", reason=str(error))
+                log.warning("alerts.evaluation_failed", reason=str(error))
             try:
                 async with asyncio.timeout(self._settings.tick):
                     await self._woken.wait()
@@ -232,8 +232,8 @@ class Evaluator:
         try:
             return conditions.parse(rule.condition)
         except InvalidInput as error:
-            # It was valid when it was stored: a later version has changed the grammar or the figures.
-            log.error("alerts.unreadable_rule", rule=rule.name, reason=str(error))
+            # It was valid when it was stored: a later version has changed the grammar or the fields.
+            log.error("alerts.rule_unreadable", rule=rule.name, reason=str(error))
             return None
 
     async def _close_orphans(self, look: _Look, alerts: Sequence[Alert], names: set[str]) -> None:
@@ -350,7 +350,7 @@ class Evaluator:
         """Return the owner of the alerts of a rule: this service if no other service can see their subjects."""
         condition = conditions.parse(rule.condition)
         own = isinstance(condition, ProcessCrashing | DatabaseLost) or (
-            isinstance(condition, Threshold) and condition.figure == SERVICE_FREE
+            isinstance(condition, Threshold) and condition.field == SERVICE_FREE
         )
         return self._own_id() if own else ""
 

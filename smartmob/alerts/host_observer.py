@@ -1,4 +1,4 @@
-"""Observes machines: which are silent, and which figures are beyond a limit.
+"""Observes machines: which are silent, and which fields are beyond a limit.
 
 A machine is heard if its newest sample has changed since the last look, or if any sample of it has arrived since then:
 after the machine's clock is set back, its newest sample does not change for a while. So neither its clock nor a pause
@@ -23,7 +23,7 @@ from smartmob.hosts.fields import FIELDS, Unit
 from smartmob.hosts.model import Host, Latest
 
 FRESH_SECONDS = 120.0
-"""Seconds for which a figure counts; then it is unknown, so a silent machine neither fires nor resolves an alert."""
+"""Seconds for which a field counts; then it is unknown, so a silent machine neither fires nor resolves an alert."""
 _SETTLING_SECONDS = 10.0
 """Added to the time since the last look: a sample may be committed some seconds after it arrived."""
 _PAGE_HOSTS = 1_000  # machines that one query reads
@@ -87,9 +87,9 @@ class HostObserver:
         found = tuple(self._silence(host, condition) for host in self._watched(rule))
         return Observations(found, complete=True, gone=_GONE)
 
-    def figures(self, rule: Rule, condition: Threshold) -> Observations:
-        """Return which machines of a rule have a figure beyond the limit."""
-        found = tuple(self._figure(host, condition) for host in self._watched(rule))
+    def fields(self, rule: Rule, condition: Threshold) -> Observations:
+        """Return which machines of a rule have a field beyond the limit."""
+        found = tuple(self._field(host, condition) for host in self._watched(rule))
         return Observations(found, complete=True, gone=_GONE)
 
     def _watched(self, rule: Rule) -> list[Host]:
@@ -106,34 +106,34 @@ class HostObserver:
         summary = f"{host.name} has sent nothing for {duration(condition.seconds)}; its newest sample is of {last}"
         return Observation(host.name, Health.BAD, summary, seconds)
 
-    def _figure(self, host: Host, condition: Threshold) -> Observation:
+    def _field(self, host: Host, condition: Threshold) -> Observation:
         seen = self._seen[host.name]
-        value = None if host.latest is None else figure_of(host.latest, condition.figure)
+        value = None if host.latest is None else field_of(host.latest, condition.field)
         if value is None or not seen.heard or self._now - seen.new_at > FRESH_SECONDS:
             return Observation(host.name, Health.UNKNOWN)
         health = Health.BAD if condition.is_bad(value) else Health.GOOD if condition.is_good(value) else Health.BETWEEN
-        summary = f"{host.name}: {condition.figure} is {amount(condition.figure, value)}"
-        limit = f"{condition.operator} {amount(condition.figure, condition.limit)}"
+        summary = f"{host.name}: {condition.field} is {amount(condition.field, value)}"
+        limit = f"{condition.operator} {amount(condition.field, condition.limit)}"
         return Observation(host.name, health, f"{summary} ({limit})", value)
 
 
 _GONE = "the machine was removed, or is no longer meant by the rule"
 
 
-def figure_of(latest: Latest, figure: str) -> float | None:
-    """Return a figure of a sample, or None if it is not known."""
-    if figure == TEMPERATURE or figure.startswith(f"{TEMPERATURE}."):
+def field_of(latest: Latest, field: str) -> float | None:
+    """Return a field of a sample, or None if it is not known."""
+    if field == TEMPERATURE or field.startswith(f"{TEMPERATURE}."):
         sensors = latest.temperatures or {}
-        return max(sensors.values(), default=None) if figure == TEMPERATURE else sensors.get(figure.partition(".")[2])
-    value: float | None = getattr(latest, figure)
+        return max(sensors.values(), default=None) if field == TEMPERATURE else sensors.get(field.partition(".")[2])
+    value: float | None = getattr(latest, field)
     return value
 
 
-def amount(figure: str, value: float) -> str:
-    """Return a value of a figure for people, with its unit."""
-    unit = _UNITS.get(figure, Unit.NONE)
+def amount(field: str, value: float) -> str:
+    """Return a value of a field for people, with its unit."""
+    unit = _UNITS.get(field, Unit.NONE)
     if unit is Unit.NONE:
-        return f"{value:g} °C" if figure.startswith(TEMPERATURE) else f"{value:g}"
+        return f"{value:g} °C" if field.startswith(TEMPERATURE) else f"{value:g}"
     return f"{value:,.0f} {unit.value}" if unit is not Unit.PERCENT else f"{value:.1f} %"
 
 

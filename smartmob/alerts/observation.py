@@ -8,7 +8,7 @@ from smartmob.alerts.state_machine import Health
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One subject as it was seen. `summary` is a sentence for people, `value` the figure, `cause` the single event."""
+    """One subject as it was seen. `summary` is a sentence for people, `value` that of the field, `cause` an event."""
 
     subject: str
     health: Health

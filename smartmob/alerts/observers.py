@@ -88,10 +88,10 @@ class Observers:
         match condition:
             case Silent():
                 return self._hosts.silent(rule, condition)
-            case Threshold(figure=figure) if figure == SERVICE_FREE:
+            case Threshold(field=field) if field == SERVICE_FREE:
                 return self._free_space(rule, condition)
             case Threshold():
-                return self._hosts.figures(rule, condition)
+                return self._hosts.fields(rule, condition)
             case LoadTestFailed():
                 return self._load_tests.observe(rule, condition)
             case JobFailed():

@@ -1,6 +1,6 @@
 """The examples that `smartmob demo` shows: a suite with a regression, a busy machine, a crash, and a load with a knee.
 
-All of them are made here, with the same figures each time, and sent as the files and programs of a person would be.
+All of them are made here, with the same numbers each time, and sent as the files and programs of a person would be.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _TESTS = {
 }  # fmt: skip
 """Tests and their usual seconds."""
 _SLOWER, _BUSIER, _SPREAD = 1.45, 1.6, 0.01  # factors of the usual time, and its relative deviation
-_SEED = 20_261_123  # of the random figures, no unit
+_SEED = 20_261_123  # of the random numbers, no unit
 _LOAD_SECONDS, _LOAD_KNEE, _LOAD_LAST = 60, 40, 80  # seconds of the run, transactions per second
 _LOAD_BASE = 0.05  # seconds of a transaction without load
 
 
 def runs(now: datetime) -> Iterator[tuple[str, datetime, bytes]]:
     """Yield commit, time and JUnit report of each run of the suite, the oldest first."""
-    chance = random.Random(_SEED)  # noqa: S311  # figures of an example, no secret
+    chance = random.Random(_SEED)  # noqa: S311  # numbers of an example, no secret
     for place, commit in enumerate(_COMMITS):
         began = now - timedelta(seconds=_SECONDS_APART * (len(_COMMITS) - place))
         suite = ElementTree.Element(

@@ -89,8 +89,8 @@ class CapacityFinder:
         options, settings = self._options, self._options.settings
         first = settings.start_rate * settings.step_time
         for condition in options.conditions:
-            figure = condition.inverse.figure
-            share = float(figure[1:]) / 100 if figure.startswith("p") else None
+            statistic = condition.inverse.statistic
+            share = float(statistic[1:]) / 100 if statistic.startswith("p") else None
             if share is not None and first * (1 - share) < 10:
                 printing.say(
                     f"{condition.text} rests on few transactions at the lowest rate: {first * (1 - share):.2g} of "

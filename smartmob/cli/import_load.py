@@ -64,11 +64,11 @@ class LoadFile(msgspec.Struct):
     run: str | None = None
     stored: bool | None = None
     error: str | None = None
-    figures: Callable[[], dict[str, TimerStats]] = dict
+    stats: Callable[[], dict[str, TimerStats]] = dict
 
     def timers_found(self) -> dict[str, Any]:
         """Return the statistics that conditions are compared with, as in the summary of a run."""
-        return {"timers": msgspec.to_builtins(self.figures())}
+        return {"timers": msgspec.to_builtins(self.stats())}
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -115,7 +115,7 @@ async def command(
     is not stored again.
     """
     limits = thresholds.parse_all(conditions)
-    if dry_run and any(limit.figure == thresholds.UNTRUSTED for limit in limits):
+    if dry_run and any(limit.statistic == thresholds.UNTRUSTED for limit in limits):
         raise click.UsageError("--fail-if untrusted needs the verdict of the service: leave out --dry-run.")
     for doubt in filter(None, (limit.doubt() for limit in limits)):
         printing.say(doubt)
@@ -236,7 +236,7 @@ async def _import_samples(rest: RestClient | None, file: PlainFile, format_: Res
         users=result.account.users.since(survey.started),
         fail_if=list(result.conditions),
     )
-    result.figures = lambda: _figures(_samples(file.path, format_, FileAccount()), survey)
+    result.stats = lambda: _stats(_samples(file.path, format_, FileAccount()), survey)
     lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
     await _send(rest, head, lines, result)
 
@@ -253,7 +253,7 @@ async def _import_tables(
                 raise InvalidInput(f"{file.name} is no further table of the same test of Locust; import it alone")
             tables[kind] = stack.enter_context(file.path.open("rb"))
         given = locust_tables.read(tables, result.account)
-    result.figures = lambda: given.timers
+    result.stats = lambda: given.timers
     whole = next(iter(given.timers.values()))
     result.transactions, result.errors, result.timers = whole.count, whole.errors, len(given.timers) - 1
     if not whole.count:
@@ -299,7 +299,7 @@ def _samples(path: Path, format_: ResultFormat, account: FileAccount) -> Iterato
         yield from format_.read(file, account)
 
 
-def _figures(samples: Iterable[LoadSample], survey: Survey) -> dict[str, TimerStats]:
+def _stats(samples: Iterable[LoadSample], survey: Survey) -> dict[str, TimerStats]:
     """Return the statistics of each timer, as the service has them after the import."""
     timers = {TRANSACTION: Outcomes()}
     for part in slices(samples, survey):

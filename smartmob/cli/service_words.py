@@ -8,7 +8,7 @@ from typing import Any
 from smartmob import __version__
 from smartmob.settings import Settings
 
-_QUIET = frozenset(("bind", "database.migrated", "process.limits"))
+_QUIET = frozenset(("bind", "database.migrated", "process.limits_chosen"))
 """Events at the info level that say nothing to a person at a terminal, or that `started` says."""
 
 _SENTENCES = {

@@ -28,7 +28,7 @@ from smartmob.hosts.fields import Container, Snapshot, container_text
 from smartmob.hosts.model import sample_fields
 from smartmob.hosts.sampler.devices import Choice
 from smartmob.hosts.sampler.snapshot import SnapshotReader
-from smartmob.hosts.sampler.stale_figures import StaleChanges
+from smartmob.hosts.sampler.stale_fields import StaleChanges
 
 _ANSWER_SECONDS = 10.0
 _EXCHANGES = 5
@@ -138,12 +138,12 @@ class Reporter:
             self._store_on_disk()
 
     def _report_changes(self, snapshot: Snapshot) -> None:
-        """Say which figures cannot be measured, and whose memory and processors are measured."""
-        for name, figure in self._stale_changes.of(snapshot):
-            if figure is None:
+        """Say which fields cannot be measured, and whose memory and processors are measured."""
+        for name, field in self._stale_changes.of(snapshot):
+            if field is None:
                 self._report(f"{name} is measured again")
             else:
-                self._report(f"{name} cannot be measured ({figure.reason}); the other figures are sent")
+                self._report(f"{name} cannot be measured ({field.reason}); the other fields are sent")
         if snapshot.container != self._container and snapshot.container is not None:
             self._report(f"this is a container: {container_text(snapshot.container)}")
         self._container = snapshot.container

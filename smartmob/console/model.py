@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from smartmob.hosts.fields import FileSystem, StaleFigure
+from smartmob.hosts.fields import FileSystem, StaleField
 from smartmob.metrics.model import Place
 from smartmob.nodes.model import NodeActivity, NodeFacts
 from smartmob.nodes.records import NodeJob
@@ -19,7 +19,7 @@ from smartmob.nodes.records import NodeJob
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     """A machine with its newest sample, whose time is `at`; all values are None before the first one.
 
-    `stale` has the figures that could not be measured, with their last value, and `unread` the fields that the machine
+    `stale` has the fields that could not be measured, with their last value, and `unread` the fields that the machine
     sends but the service does not store. `totals` has the total sizes of memory, swap and storage, `file_systems` the
     parts of the storage.
     """
@@ -36,7 +36,7 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     cores: list[float] | None
     totals: dict[str, float] = msgspec.field(default_factory=dict)
     file_systems: dict[str, FileSystem] = msgspec.field(default_factory=dict)
-    stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
+    stale: dict[str, StaleField] = msgspec.field(default_factory=dict)
     unread: list[str] = msgspec.field(default_factory=list)
 
 

@@ -221,13 +221,13 @@ def event_parts(snapshot: Snapshot | None) -> dict[str, str]:
     if snapshot is None:
         return dict.fromkeys(KINDS, "null")
     memory, storage = snapshot.memory, snapshot.storage
-    figures = {
+    sizes = {
         name: value if name == "percent" else value // MEGABYTE
         for name, value in (msgspec.structs.asdict(memory).items() if memory is not None else ())
     }
     return {
         "CPU": text(snapshot.cpu),
-        "MEM": text(figures or None),
+        "MEM": text(sizes or None),
         "STORAGE": text(None if storage is None else storage_in(storage, _GIGABYTE)),
     }
 

@@ -309,7 +309,7 @@ class _Handlers:
         except _Ended:
             pass
         except InvalidInput as error:
-            log.warning("node.rubbish", node=node, reason=str(error)[:_REASON_CHARACTERS])
+            log.warning("node.malformed", node=node, reason=str(error)[:_REASON_CHARACTERS])
             await websocket.close(code=WSCloseCode.INVALID_TEXT, message=str(error).encode()[:_REASON_BYTES])
         except Unavailable as error:
             await websocket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=str(error).encode()[:_REASON_BYTES])

@@ -82,7 +82,7 @@ class ProcessesService:
         await self.preparer.open()
         groups = self._supervisor_dependencies.groups
         await asyncio.to_thread(groups.open)
-        log.info("process.limits", controllers=sorted(groups.controllers), reason=groups.reason)
+        log.info("process.limits_chosen", controllers=sorted(groups.controllers), reason=groups.reason)
         await self._store.adopt()
         for left in await self._store.unrestored():
             log.warning("process.not_restored", service=left.service, machine=left.machine, processes=left.processes)
@@ -373,7 +373,7 @@ class ProcessesService:
                 digests = {definition.digest for definition in known.values() if definition.digest}
                 await self.preparer.remove_unused(digests, tuple(known))
             except Unavailable as error:
-                log.warning("process.maintenance", reason=str(error))
+                log.warning("process.maintenance_failed", reason=str(error))
             await asyncio.sleep(_MAINTENANCE_SECONDS)
 
 

@@ -293,7 +293,7 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of one timer from `at` (seconds after the start) to the next interval."""
 
     at: float
-    figures: TimerStats
+    stats: TimerStats = msgspec.field(name="figures")
 
 
 class ErrorText(msgspec.Struct, frozen=True):
@@ -351,7 +351,7 @@ class Trust(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second.
 
-    The first `warm_up` seconds are left out of all figures. `error_texts` are the errors of transactions, the most
+    The first `warm_up` seconds are left out of all statistics. `error_texts` are the errors of transactions, the most
     frequent first, and `timer_errors` those of each timer that failed; `other_error_texts` further texts have
     `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count; `source` is
     the origin of an imported run. `version` grows when

@@ -110,7 +110,7 @@ async def test_a_removed_rule_ends_its_alerts_for_those_who_were_told(lab: Lab) 
     assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
 
 
-async def test_another_limit_keeps_the_alert_and_another_figure_ends_it(lab: Lab) -> None:
+async def test_another_limit_keeps_the_alert_and_another_field_ends_it(lab: Lab) -> None:
     """A rule can be tuned while it fires, without a second message."""
     await lab.see(a=50)
     await lab.see(a=95)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smartmob.alerts.conditions import Silent, Threshold, parse
-from smartmob.alerts.host_observer import FRESH_SECONDS, HostObserver, amount, duration, figure_of
+from smartmob.alerts.host_observer import FRESH_SECONDS, HostObserver, amount, duration, field_of
 from smartmob.alerts.observation import Observations
 from tests.alerts.samples import Machines, host, rule
 
@@ -62,7 +62,7 @@ async def test_more_machines_than_a_page() -> None:
     assert len(await _silent(observer, 0)) == 2_001
 
 
-async def test_a_figure_beyond_its_limit_is_bad() -> None:
+async def test_a_field_beyond_its_limit_is_bad() -> None:
     """A value between the limits is neither, and one that is not known, or is old, is unknown."""
     text = "cpu > 90 clear 80"
     condition = parse(text)
@@ -71,33 +71,33 @@ async def test_a_figure_beyond_its_limit_is_bad() -> None:
     machines = Machines(*(host(name, 0, cpu=value) for name, value in values.items()))
     observer = HostObserver(machines)
     await observer.look(0)
-    assert set(_health(observer.figures(rule(), condition)).values()) == {"unknown"}
+    assert set(_health(observer.fields(rule(), condition)).values()) == {"unknown"}
     machines.all = [host(name, 0 if name == "e" else 1, cpu=value) for name, value in values.items()]
     await observer.look(10)
-    found = observer.figures(rule(), condition)
+    found = observer.fields(rule(), condition)
     assert _health(found) == {"a": "bad", "b": "between", "c": "good", "d": "unknown", "e": "unknown"}
     assert (found.found[0].summary, found.found[0].value) == ("a: cpu is 95.0 % (> 90.0 %)", 95.0)
     await observer.look(11 + FRESH_SECONDS)
-    assert set(_health(observer.figures(rule(), condition)).values()) == {"unknown"}
+    assert set(_health(observer.fields(rule(), condition)).values()) == {"unknown"}
 
 
 def test_the_hottest_sensor_is_the_temperature() -> None:
     """A sensor can be named; a machine without sensors has no temperature."""
     latest = host("a", temperatures={"cpu 0": 50.0, "nvme": 70.0}).latest
     assert latest is not None
-    assert (figure_of(latest, "temperature"), figure_of(latest, "temperature.nvme")) == (70.0, 70.0)
-    assert figure_of(latest, "temperature.gpu") is None
+    assert (field_of(latest, "temperature"), field_of(latest, "temperature.nvme")) == (70.0, 70.0)
+    assert field_of(latest, "temperature.gpu") is None
     cold = host("a").latest
-    assert cold is not None and figure_of(cold, "temperature") is None
+    assert cold is not None and field_of(cold, "temperature") is None
 
 
 @pytest.mark.parametrize(
-    ("figure", "value", "text"),
+    ("field", "value", "text"),
     [("cpu", 97.25, "97.2 %"), ("mem", 8192.0, "8,192 MB"), ("load", 4.5, "4.5"), ("temperature", 85.0, "85 °C")],
 )
-def test_an_amount_has_its_unit(figure: str, value: float, text: str) -> None:
+def test_an_amount_has_its_unit(field: str, value: float, text: str) -> None:
     """People read the unit in which the figure is stored."""
-    assert amount(figure, value) == text
+    assert amount(field, value) == text
 
 
 def test_a_duration_is_written_as_it_is_read() -> None:

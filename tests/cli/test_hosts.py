@@ -54,7 +54,7 @@ async def test_show(hosts: Any) -> None:
     assert sum(point["samples"] for point in json.loads(output)["history"]["points"]) == 60
 
 
-async def test_a_stale_figure_is_shown_with_its_age(client: Any, hosts: Any) -> None:
+async def test_a_stale_field_is_shown_with_its_age(client: Any, hosts: Any) -> None:
     """The table has the last value and its age; `show` says why, whose limits count, and what is not stored."""
     stale = {"storage": {"value": 1234, "age": 125, "reason": "/data: No such file or directory"}, "swap": {}}
     container = {"memory": 512 * 2**20, "cpus": 1.5}

@@ -35,7 +35,7 @@ RETIRED_NAMES = {
 }
 """Words that names may not contain: each had a meaning of its own here that no other program gives it."""
 
-RETIRED_IN_PACKAGE = {"told", "tells"}
+RETIRED_IN_PACKAGE = {"told", "tells", "figure", "figures"}
 """Words that names of the package may not contain either: it publishes, reports and stores."""
 
 ALLOWED_NAMES = {
@@ -51,7 +51,7 @@ RETIRED_PHRASES = {
     r"\b(the|a|each|every) rooms?\b(?! (for|left|again))": "feature",
     r"\bwhat it is given\b": "its arguments",
     r"\btake[sn]? note\b": "record",
-    r"\b(?<!`)(guardian|keeper)s?\b(?!\.died)": "watchdog, subreaper, authenticator",
+    r"\b(?<!`)(guardian|keeper)s?\b": "watchdog, subreaper, authenticator",
     r"\b(is|are|was|were|be) told of\b": "is notified of, gets",
     r"\bin turns\b": "alternately",
 }

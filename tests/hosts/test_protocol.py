@@ -142,7 +142,7 @@ class TestClientData:
         assert action.text == json.dumps({"type": "DATA_RETURN", "payload": {"data": json.loads(raw)}})
         assert action.text.isascii()
 
-    def test_a_figure_that_is_no_number_leaves_the_others(self) -> None:
+    def test_a_field_that_is_no_number_leaves_the_others(self) -> None:
         """NaN and infinite figures are unknown and named, in a sample and in each one of a backfill."""
         data = {"time": 5.0, "cpu_load": float("nan"), "mem": 7, "load": float("inf"), "cores": [1.0, float("nan")]}
         expected = SampleData(time=5.0, mem=7.0, unread=["cpu_load", "load", "cores"])

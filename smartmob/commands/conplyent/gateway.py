@@ -82,7 +82,7 @@ class ConplyentGateway:
         log.info("bind", transport="conplyent", host=host, port=self.port)
         if host not in _LOOPBACK:
             hint = "everyone who reaches this port can run commands: there is no authentication"
-            log.warning("conplyent.open", host=host, hint=hint)
+            log.warning("conplyent.exposed", host=host, hint=hint)
 
     def close(self) -> None:
         """Stop listening, and disconnect all clients."""

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import client_ids, model
-from smartmob.hosts.fields import Container, FileSystem, StaleFigure, message_fields
+from smartmob.hosts.fields import Container, FileSystem, StaleField, message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.events import Credential
@@ -56,7 +56,7 @@ Sample = msgspec.defstruct(
         ("id", int | str | None, None),
         ("cores", list[float | str] | None, None),
         ("temperatures", dict[str, float | str] | None, None),
-        ("stale", dict[str, StaleFigure] | None, None),
+        ("stale", dict[str, StaleField] | None, None),
         ("container", Container | None, None),
         ("totals", dict[str, float] | None, None),
         ("file_systems", dict[str, FileSystem] | None, None),

@@ -1,6 +1,6 @@
 """The limits and the use of the container in which this program runs, from cgroups of version 1 and 2.
 
-Outside a container no limits are returned: a limit of a systemd unit is not a limit of the machine. Inside, the figures
+Outside a container no limits are returned: a limit of a systemd unit is not a limit of the machine. Inside, the values
 of memory are those that `docker stats` shows: the inactive page cache does not count as used.
 """
 

@@ -27,7 +27,7 @@ class LoadFile:
     def write(self, snapshot: Snapshot) -> None:
         """Append a line: the time (UTC), processor load in percent, memory and storage in use in MB.
 
-        A figure that could not be measured is empty.
+        A field that could not be measured is empty.
         """
         when = datetime.fromtimestamp(snapshot.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         used = None if snapshot.memory is None else snapshot.memory.used // MEGABYTE

@@ -96,7 +96,7 @@ def wrong_choice(chosen: Choice, roots: Roots) -> tuple[str, str, str] | None:
         except Unreadable as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 return "disk", name, "there is no such folder; name one on the file system to be measured, or a disk"
-            # A folder that hangs or cannot be entered now may be readable later; until then its figures are stale.
+            # A folder that hangs or cannot be entered now may be readable later; until then its values are stale.
     return None
 
 

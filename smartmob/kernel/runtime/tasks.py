@@ -103,7 +103,7 @@ class TaskRegistry:
 
     def _revive(self, name: str) -> None:
         if self._dead.pop(name, None) is not None:
-            log.info("task.revived", task=name)
+            log.info("task.restarted", task=name)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -165,7 +165,7 @@ class Findings:
                 at = self._interval_number * self.interval
                 end = min(at + self.interval, self.duration) if self.duration > at else at + self.interval
                 length = end - max(at, self.warm_up)
-                found.intervals.append(Interval(at=at, figures=timer_stats(interval, length)))
+                found.intervals.append(Interval(at=at, stats=timer_stats(interval, length)))
                 found.whole.absorb(interval)
 
     def _add_heat(self, at: int, step: Outcomes) -> None:

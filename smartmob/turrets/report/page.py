@@ -233,30 +233,30 @@ def _template() -> Any:
     )  # fmt: skip
     environment.filters |= {
         "seconds": duration_text.seconds, "time": page_tables.time_text, "number": page_tables.number_text,
-        "size": page_tables.size_text, "share": _share, "own": _own, "figure": _figure,
+        "size": page_tables.size_text, "share": _share, "own": _own, "statistic_value": _statistic_value,
         "difference": _difference, "word": verdict_words.word,
     }  # fmt: skip
     return environment.get_template("report.html")
 
 
-def _figure(value: float | None, figure: str) -> str:
+def _statistic_value(value: float | None, statistic: str) -> str:
     """Return a compared statistic with its unit."""
     if value is None:
         return duration_text.NOTHING
     return (
         f"{value:.2%}"
-        if figure == "errors"
+        if statistic == "errors"
         else f"{value:,.1f}/s"
-        if figure == "rate"
+        if statistic == "rate"
         else duration_text.seconds(value)
     )
 
 
-def _difference(value: float | None, figure: str) -> str:
+def _difference(value: float | None, statistic: str) -> str:
     """Return the change of a compared statistic: percent, or percentage points of a share of errors."""
     if value is None:
         return duration_text.NOTHING
-    return f"{value * 100:+.2f} points" if figure == "errors" else f"{value:+.1%}"
+    return f"{value * 100:+.2f} points" if statistic == "errors" else f"{value:+.1%}"
 
 
 def _share(part: float, whole: float) -> str:

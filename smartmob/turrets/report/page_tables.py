@@ -109,7 +109,7 @@ def failures(summaries: Sequence[Summary], names: Iterable[str]) -> Table:
 
 def intervals(found: Iterable[Interval]) -> Table:
     """Return the statistics of one timer over time."""
-    rows = [[each.at, *_statistics(each.figures), *_failed_in_interval(each.figures.failed)] for each in found]
+    rows = [[each.at, *_statistics(each.stats), *_failed_in_interval(each.stats.failed)] for each in found]
     return Table((("from", "seconds"), *_STATISTICS, *_FAILED_IN_INTERVAL), rows)
 
 

@@ -65,11 +65,11 @@ class GivenStats(msgspec.Struct, kw_only=True):
 
     def parts(self) -> Iterator[GivenStats]:
         """Yield the statistics timer by timer, for one line each."""
-        for name, figures in self.timers.items():
+        for name, stats in self.timers.items():
             yield GivenStats(
                 started_at=self.started_at,
                 duration=self.duration,
-                timers={name: figures},
+                timers={name: stats},
                 points={name: self.points[name]} if name in self.points else {},
                 errors={name: self.errors[name]} if name in self.errors else {},
             )

@@ -56,7 +56,7 @@ async def test_a_shorter_interval_does_not_change_the_seconds(
     assert len(seconds) < len(looks)
 
 
-async def test_a_figure_that_fails_is_logged_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_a_field_that_fails_is_logged_and_the_others_go_on(tmp_path: Path) -> None:
     """It is logged once when it becomes stale and once when it is measured again; snapshots go on."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -70,9 +70,9 @@ async def test_a_figure_that_fails_is_logged_and_the_others_go_on(tmp_path: Path
         disk.mkdir()
         assert (await sampler.read()).stale == {}
         assert await sampler.check() is None
-    events = [event for event in logs if event["event"] != "hosts.container"]
-    assert [(event["event"], event["figure"]) for event in events] == [
-        *(("hosts.figure_stale", "storage"), ("hosts.figure_fresh", "storage")),
+    events = [event for event in logs if event["event"] != "hosts.container_detected"]
+    assert [(event["event"], event["field"]) for event in events] == [
+        *(("hosts.field_failed", "storage"), ("hosts.field_recovered", "storage")),
     ]
     assert note is not None
     assert note.startswith("storage is stale for ")

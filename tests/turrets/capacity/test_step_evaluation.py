@@ -81,7 +81,7 @@ def test_a_timer_that_does_not_occur() -> None:
     """Its condition does not hold, and the reason names the timers that there are."""
     step = evaluate_step(summary(), LOAD, parse_conditions("logn:p99<1s"))
     assert step.outcome == "broken"
-    assert f"there are no figures of logn; timers of this run: {ALL_TRANSACTIONS}" in step.reasons[0]
+    assert f"there are no statistics of logn; timers of this run: {ALL_TRANSACTIONS}" in step.reasons[0]
 
 
 def test_needed_cannons() -> None:

@@ -59,7 +59,7 @@ def _compare(first: BatchedRun, second: BatchedRun, reason: str = "") -> RunComp
 
 
 def _verdicts(found: RunComparison) -> dict[str, str]:
-    return {row.figure: row.verdict for row in found.timers[0].figures}
+    return {row.statistic: row.verdict for row in found.timers[0].statistics}
 
 
 def test_equal_runs_are_the_same() -> None:
@@ -70,7 +70,7 @@ def test_equal_runs_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "verdict", "figure", "expected"),
+    ("changed", "verdict", "statistic", "expected"),
     [
         ({"factor": 1.3}, "slower", "p50", "slower"),
         ({"factor": 0.7}, "faster", "p95", "faster"),
@@ -78,12 +78,12 @@ def test_equal_runs_are_the_same() -> None:
         ({"rate": 30}, "lower rate", "rate", "fewer"),
     ],
 )
-def test_a_change_is_found(changed: dict[str, Any], verdict: str, figure: str, expected: str) -> None:
+def test_a_change_is_found(changed: dict[str, Any], verdict: str, statistic: str, expected: str) -> None:
     """Each with the figure that tells it, its size and its interval."""
     found = _compare(_run(1), _run(2, **changed))
     assert found.verdict == verdict
-    assert _verdicts(found)[figure] == expected
-    (row,) = [row for row in found.timers[0].figures if row.figure == figure]
+    assert _verdicts(found)[statistic] == expected
+    (row,) = [row for row in found.timers[0].statistics if row.statistic == statistic]
     assert row.low is not None
     assert row.high is not None
     assert row.change is not None
@@ -100,7 +100,7 @@ def test_too_few_values_are_unfit_with_the_number_needed() -> None:
     """A percentile of a batch needs values beyond it."""
     found = _compare(_run(1, rate=3), _run(2, rate=3))
     assert _verdicts(found)["p99"] == "unfit"
-    assert "500 successes" in found.timers[0].figures[2].reason
+    assert "500 successes" in found.timers[0].statistics[2].reason
     assert _compare(_run(1, seconds=4), _run(2, seconds=4)).verdict == "unfit"
 
 
