@@ -84,8 +84,8 @@ def _measurement(what: str, took: Sequence[float], seconds: float) -> Measuremen
     if not took:
         raise RemoteError(f"not one was answered within {seconds:g} s: {what}")
     ordered = sorted(took)
-    places = (len(ordered) // 2, min(len(ordered) - 1, len(ordered) * 99 // 100))
-    p50, p99 = (1e3 * ordered[place] for place in places)
+    indices = (len(ordered) // 2, min(len(ordered) - 1, len(ordered) * 99 // 100))
+    p50, p99 = (1e3 * ordered[index] for index in indices)
     return Measurement(what, len(took) / seconds, p50, p99)
 
 

@@ -83,9 +83,9 @@ async def command(
     base = await run_lookup.find_run(rest, first)
     found = []
     runs = [await run_lookup.find_run(rest, other) for other in others]
-    for place, run in enumerate(runs):
-        if run in (base, *runs[:place]):
-            raise click.UsageError(f"{others[place]} is a run that is given twice: name different runs.")
+    for number, run in enumerate(runs):
+        if run in (base, *runs[:number]):
+            raise click.UsageError(f"{others[number]} is a run that is given twice: name different runs.")
         path = f"{run_lookup.RUNS}/{base}/comparison"
         found.append(await rest.get(path, against=run, skip=skip, min_effect=min_effect))
     form = "json" if as_json else form
@@ -96,8 +96,8 @@ async def command(
     elif form == "junit":
         click.echo(junit(found, fail_on))
     else:
-        for place, each in enumerate(found):
-            if place:
+        for number, each in enumerate(found):
+            if number:
                 click.echo()
             show(each, printing.console().width, everything=everything)
     failed = [key for key in WORDS if key in fail_on and any(applies(key, each) for each in found)]

@@ -91,7 +91,7 @@ async def machines(rest: RestClient, given: Sequence[str]) -> list[Machine]:
     """
     if all("://" in part or ("=" not in part and is_address(part.strip())) for part in ",".join(given).split(",")):
         return [Machine(URL(url).authority, url, is_node=False) for url in services(",".join(given))]
-    selection = await select(rest, given, placing=True)
+    selection = await select(rest, given, starts_programs=True)
     for machine in selection.machines:
         if machine.problem:
             raise RemoteError(f"the node {machine.name} is {machine.problem}")

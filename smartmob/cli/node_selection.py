@@ -96,10 +96,10 @@ def _label(part: str) -> tuple[str, str | None]:
     return found
 
 
-async def select(rest: RestClient, given: Sequence[str], *, placing: bool = False) -> Selection:
+async def select(rest: RestClient, given: Sequence[str], *, starts_programs: bool = False) -> Selection:
     """Return the machines of selectors; raises UsageError, NotFound and RemoteError.
 
-    With `placing`, drained nodes are left out unless they are named.
+    With `starts_programs`, drained nodes are left out unless they are named.
     """
     selectors = [parse(text) for text in given]
     names = [name for selector in selectors for name in selector.names]
@@ -112,7 +112,7 @@ async def select(rest: RestClient, given: Sequence[str], *, placing: bool = Fals
     for node in nodes or ():
         if node["name"] in machines or not any(selector.matches(node) for selector in selectors):
             continue
-        if placing and node["drained"]:
+        if starts_programs and node["drained"]:
             left_out.append(node["name"])
         else:
             machines[node["name"]] = _machine(rest, node)

@@ -109,17 +109,17 @@ class _Plan(msgspec.Struct):
 
 
 def with_nodes(
-    *, live: str | bool = False, alone: str = "", placing: bool = False, direct: Command | None = None
+    *, live: str | bool = False, alone: str = "", starts_programs: bool = False, direct: Command | None = None
 ) -> Callable[[Command], Command]:
     """Add the options --on, --parallel and --fail-fast to an async command that takes server, token and authorities.
 
     `live` is True, or the name of the option with which output is shown as it arrives, each line with its machine.
-    `alone` is the name of an option that needs one machine. With `placing` the command brings programs to machines:
+    `alone` is the name of an option that needs one machine. With `starts_programs` the command starts programs:
     drained nodes are left out, and it goes in batches. `direct` runs for addresses of services that are no nodes.
     """
 
     def decorate(command: Command) -> Command:
-        @_with_options(placing=placing)
+        @_with_options(starts_programs=starts_programs)
         @wraps(command)
         async def run(
             server: str, token: str | None, ca_file: Path | None, *args: Any,
@@ -135,7 +135,7 @@ def with_nodes(
             if alone and kwargs.get(alone) and any(len(parse(text).names) != 1 for text in on):
                 raise click.UsageError(f"--{_option_of(alone)} needs one machine")
             async with RestClient(server, token, ca_file) as rest:
-                selection = await select(rest, on, placing=placing)
+                selection = await select(rest, on, starts_programs=starts_programs)
             if direct is not None and not any(machine.is_node for machine in selection.machines):
                 return await direct(
                     tuple(machine.url for machine in selection.machines), token, ca_file, *args, **kwargs
@@ -144,7 +144,7 @@ def with_nodes(
                 if selection.machines[0].problem:
                     raise RemoteError(f"the node {selection.machines[0].name} is {selection.machines[0].problem}")
                 return await command(selection.machines[0].url, token, ca_file, *args, **kwargs)
-            if placing:
+            if starts_programs:
                 plan.batch = batch or BATCH
                 if not any(parse(text).names for text in on):
                     plan.select_again = partial(_selected, server, token, ca_file, on)
@@ -159,14 +159,14 @@ def with_nodes(
 
 async def _selected(server: str, token: str | None, ca_file: Path | None, on: tuple[str, ...]) -> Selection:
     async with RestClient(server, token, ca_file) as rest:
-        return await select(rest, on, placing=True)
+        return await select(rest, on, starts_programs=True)
 
 
 def _option_of(name: str) -> str:
     return {"terminal": "tty"}.get(name, name)
 
 
-def _with_options(*, placing: bool) -> Callable[[Command], Command]:
+def _with_options(*, starts_programs: bool) -> Callable[[Command], Command]:
     options = [
         click.option(
             "--on", metavar="MACHINES", multiple=True,
@@ -178,7 +178,7 @@ def _with_options(*, placing: bool) -> Callable[[Command], Command]:
         ),
         click.option("--fail-fast", is_flag=True, help="With --on: stop on all machines when it fails on one."),
     ]  # fmt: skip
-    if placing:
+    if starts_programs:
         options += [
             click.option(
                 "--batch", type=click.IntRange(1, _MOST_PARALLEL), metavar="N",

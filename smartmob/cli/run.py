@@ -120,7 +120,7 @@ class _AllEnded(Exception):
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on to COMMAND.")
 @as_json
 @with_server_options
-@with_nodes(placing=True, alone="terminal")
+@with_nodes(starts_programs=True, alone="terminal")
 @with_rest
 async def command(
     rest: RestClient,

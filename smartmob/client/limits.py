@@ -1,4 +1,4 @@
-"""Limits on the data that a client accepts from a server: bytes, messages and pages, all settable in one place.
+"""Limits on the data that a client accepts from a server: bytes, messages and pages, all settable in one object.
 
 from smartmob.client.limits import LIMITS
 

@@ -143,10 +143,10 @@ def decide(tests: Iterable[Evidence], min_effect: float) -> list[Evidence]:
     found = discoveries([each.time.evidence for each in every], FALSE_DISCOVERY_RATE)
     limit = math.log1p(min_effect)
     fresh = []
-    for place, test in enumerate(every):
+    for index, test in enumerate(every):
         if test.decided is not None or len(test.time.differences) < FEWEST_PAIRS_COUNT:
             continue
-        if place in found and test.time.evidence >= ALARM_EVIDENCE and abs(test.time.estimate()) >= limit:
+        if index in found and test.time.evidence >= ALARM_EVIDENCE and abs(test.time.estimate()) >= limit:
             test.clock = "slower" if test.time.direction > 0 else "faster"
         elif test.time.excludes(-limit, 1, CONFIDENCE) and test.time.excludes(limit, -1, CONFIDENCE):
             test.clock = "same"

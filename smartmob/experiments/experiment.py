@@ -336,15 +336,15 @@ def _none_passes(*sides: tuple[Side, RunResult]) -> str:
 
 
 def _check_modules(side: Side, result: RunResult) -> None:
-    """Refuse a side whose tests import its modules from another place; both would be measured alike."""
+    """Refuse a side whose tests import its modules from elsewhere; both would be measured alike."""
     if side.command:
         return
-    places: Mapping[str, str | None] = result.modules
+    paths: Mapping[str, str | None] = result.modules
     advice = (
         "run it in a folder without them, or add `-- --import-mode=append`"
         if side.wheel is not None
         else "leave it out of that environment, or install it there in a way that PYTHONPATH comes first"
     )
-    for name, path in places.items():
+    for name, path in paths.items():
         if path is not None and not os.path.realpath(path).startswith(f"{os.path.realpath(side.home)}{os.sep}"):
             raise InvalidInput(f"the tests of {side.given} import {name} from {path}, not from {side.home}: {advice}")

@@ -145,32 +145,32 @@ _RULES: Mapping[model.Condition, Callable[[Peer], Verdict]] = {
 }
 
 
-_Place = TypeVar("_Place", bound=Hashable)
+_Vertex = TypeVar("_Vertex", bound=Hashable)
 
 
-def cycle(start: _Place, graph: Mapping[_Place, Iterable[_Place]]) -> list[_Place]:
+def cycle(start: _Vertex, graph: Mapping[_Vertex, Iterable[_Vertex]]) -> list[_Vertex]:
     """Return a shortest path from `start` along the edges of `graph` back to it, or [] without one.
 
     `start` is at both ends.
     """
-    before: dict[_Place, _Place] = {}
-    places = [start]
-    for place in places:
-        for following in graph.get(place, ()):
+    before: dict[_Vertex, _Vertex] = {}
+    vertices = [start]
+    for vertex in vertices:
+        for following in graph.get(vertex, ()):
             if following == start:
-                way = [start, place]
-                while way[-1] != start:
-                    way.append(before[way[-1]])
-                return way[::-1] if place != start else [start, start]
+                path = [start, vertex]
+                while path[-1] != start:
+                    path.append(before[path[-1]])
+                return path[::-1] if vertex != start else [start, start]
             if following not in before:
-                before[following] = place
-                places.append(following)
+                before[following] = vertex
+                vertices.append(following)
     return []
 
 
-def shown_cycle(way: Sequence[str]) -> str:
+def shown_cycle(path: Sequence[str]) -> str:
     """Return a cycle for people."""
-    return f"it depends on itself: {' -> '.join(way)}"
+    return f"it depends on itself: {' -> '.join(path)}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

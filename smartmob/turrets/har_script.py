@@ -142,11 +142,11 @@ def read(
         raise InvalidInput(f"is no HAR file: {error}") from None
     times = [_moment(entry.started_date_time) for entry in entries]
     known = all(at is not None for at in times)
-    order = sorted(range(len(entries)), key=lambda place: times[place] or 0.0) if known else range(len(entries))
+    order = sorted(range(len(entries)), key=lambda index: times[index] or 0.0) if known else range(len(entries))
     found, ended, names = Recording(), None, dict[str, int]()
     kept = frozenset(name.lower() for name in keep_headers)
-    for place in order:
-        entry, begin = entries[place], times[place]
+    for index in order:
+        entry, begin = entries[index], times[index]
         parts = _address(entry.request, found)
         if parts is None or _was_not_sent(entry, found):
             continue

@@ -144,10 +144,10 @@ async def test_a_wheel_behind_the_sources_is_refused(spawner: Spawner, tmp_path:
     wheel = tmp_path / "work-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("work.py", WORK)
-    place = tmp_path / "unpacked"
-    place.mkdir()
-    (place / "work.py").write_text(WORK)
-    one = Side("work", "wheel", folder, wheel=wheel, python=probe(str(python_with_pytest())), place=place)
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    (unpacked / "work.py").write_text(WORK)
+    one = Side("work", "wheel", folder, wheel=wheel, python=probe(str(python_with_pytest())), unpacked=unpacked)
     with pytest.raises(InvalidInput, match=r"import work from .*one/work\.py, not from .*unpacked: run it in a folder"):
         await _experiment(spawner, tmp_path / "runs", (one, one), _LONG).run()
     (folder / "work.py").unlink()

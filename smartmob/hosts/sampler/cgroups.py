@@ -132,8 +132,8 @@ def _folders(roots: Roots, version: int, controller: str, name: str) -> Iterator
     container's cgroup, but also to that of a systemd unit: it is followed only where a mark of a container is found.
     """
     mount = roots.sysfs / "fs" / "cgroup"
-    places = ("", "unified") if version == 2 else (controller, "cpu,cpuacct", "cpuacct,cpu")
-    tops = [mount / place for place in places]
+    subfolders = ("", "unified") if version == 2 else (controller, "cpu,cpuacct", "cpuacct,cpu")
+    tops = [mount / subfolder for subfolder in subfolders]
     marked = any((roots.root / mark).exists() for mark in _MARKS)
     path = _own_path(roots, version, controller) if marked else ""
     for top in tops:

@@ -135,9 +135,9 @@ class Traffic:
         sums = [0, 0]
         for name in self._select(counters):
             if name in before:
-                for place in (0, 1):
-                    difference = counters[name][place] - before[name][place]
-                    sums[place] += difference if difference >= 0 else counters[name][place]
+                for direction in (0, 1):
+                    difference = counters[name][direction] - before[name][direction]
+                    sums[direction] += difference if difference >= 0 else counters[name][direction]
         return round(sums[0] / elapsed, 1), round(sums[1] / elapsed, 1)
 
     def _select(self, counters: Counters) -> list[str]:

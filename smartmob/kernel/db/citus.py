@@ -21,7 +21,7 @@ DEFAULT_SHARDS = 32
 
 _INSTALLED = "SELECT extversion FROM pg_extension WHERE extname = 'citus'"
 _WORKERS = "SELECT count(*) FROM pg_dist_node WHERE shouldhaveshards AND isactive AND noderole = 'primary'"
-_PLACED = "SELECT logicalrelid::regclass::text AS name FROM pg_dist_partition WHERE partmethod IN ('h', 'n')"
+_DISTRIBUTED = "SELECT logicalrelid::regclass::text AS name FROM pg_dist_partition WHERE partmethod IN ('h', 'n')"
 _BYTES = """
 SELECT n AS name, coalesce((
     SELECT sum(pg_relation_size(p.relid)) FROM pg_partition_tree(to_regclass(n)) AS p
@@ -114,16 +114,16 @@ async def set_visibility(connection: Connection) -> None:
     await connection.execute(await connection.fetchval(_SHOW_SHARDS))
 
 
-async def placed(connection: Connection) -> set[str]:
+async def distributed_tables(connection: Connection) -> set[str]:
     """Return the names of the tables that are distributed already; without Citus, none."""
     if await version(connection) is None:
         return set()
-    return {row["name"].rpartition(".")[2] for row in await connection.fetch(_PLACED)}
+    return {row["name"].rpartition(".")[2] for row in await connection.fetch(_DISTRIBUTED)}
 
 
 async def plan(connection: Connection, placements: Mapping[str, Placement]) -> list[Step]:
     """Return the steps that are missing, reference tables first: the others are joined with them."""
-    done = await placed(connection)
+    done = await distributed_tables(connection)
     wanted = [name for name, placement in placements.items() if placement is not LOCAL]
     sizes = {row["name"]: row["bytes"] for row in await connection.fetch(_BYTES, wanted)}
     steps = [Step(name, REFERENCE, None, sizes[name]) for name in sizes if placements[name] is REFERENCE]
@@ -194,7 +194,7 @@ class Distributor:
 
     async def follow(self, connection: Connection) -> None:
         """Distribute the tables that are new, in the caller's transaction, if others are distributed."""
-        if await placed(connection):
+        if await distributed_tables(connection):
             await self.distribute_all(connection, await shards(connection))
 
     async def distribute_all(self, connection: Connection, shards: int) -> None:
@@ -205,7 +205,7 @@ class Distributor:
 
 async def shards(connection: Connection) -> int:
     """Return the number of shards of the distributed tables, or the default if there are none."""
-    if not await placed(connection):
+    if not await distributed_tables(connection):
         return DEFAULT_SHARDS
     return int(await connection.fetchval(_SHARDS) or DEFAULT_SHARDS)
 

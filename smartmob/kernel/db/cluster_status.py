@@ -69,7 +69,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
 async def cluster_status(connection: Connection, placements: Mapping[str, Placement]) -> ClusterStatus | None:
     """Return the state of the cluster, or None if the database is not distributed."""
     version = await citus.version(connection)
-    if version is None or not await citus.placed(connection):
+    if version is None or not await citus.distributed_tables(connection):
         return None
     nodes = [Node(**dict(row)) for row in await connection.fetch(_NODES)]
     units: dict[str, dict[str, int]] = {}

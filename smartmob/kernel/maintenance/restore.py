@@ -84,7 +84,7 @@ async def restore(
                 f"{others} others are connected to {target.name}: stop the services that use it, or give --force"
             )
         async with connection.transaction():
-            shards = await citus.shards(connection) if await citus.placed(connection) else None
+            shards = await citus.shards(connection) if await citus.distributed_tables(connection) else None
             if follower is not None:
                 await follower.begin(connection)
             await _drop(connection, found)

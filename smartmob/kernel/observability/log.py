@@ -152,7 +152,7 @@ class StreamSink:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            # A log that cannot be written must not stop the service, and there is no other place to report it.
+            # A log that cannot be written must not stop the service, and it can be reported nowhere else.
             pass
 
     def close(self) -> None:

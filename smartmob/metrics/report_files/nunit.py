@@ -86,7 +86,7 @@ class _NUnitReading:
         if not attributes.get("result") and attributes.get("success", "").lower() in _NO:
             # NUnit 2.4 has no word for the outcome.
             found.append(Outcome.FAILED)
-        # "Failed(Child)" names the place of the failure after the outcome.
+        # "Failed(Child)" names the location of the failure after the outcome.
         result = attributes.get("result", "").partition("(")[0]
         outcome = values.outcome({"result": result}, ("result",), found)
         started_at: datetime | None = values.start(attributes, ("start-time",), None)

@@ -106,7 +106,7 @@ def check_url(url: str) -> URL:
         url.encode()
         parsed = URL(url)
     except ValueError:
-        # The message must not show the text: it may contain a password at an unknown place.
+        # The message must not show the text: it may contain a password at an unknown position.
         raise DownloadError("the source is not a valid address") from None
     if parsed.scheme not in _SCHEMES or not parsed.host:
         raise DownloadError(f"{shown(parsed)!r} is not an address that begins with http:// or https://")

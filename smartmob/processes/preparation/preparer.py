@@ -196,7 +196,7 @@ class Preparer:
         except OSError as error:
             raise PreparationError(model.NO_PROCFILE, f"the shell of the program cannot be run: {error}") from None
         if status:
-            raise PreparationError(model.NO_PROCFILE, f"{_place(found)}: {_shell_reason(output)}")
+            raise PreparationError(model.NO_PROCFILE, f"{_command_location(found)}: {_shell_reason(output)}")
         if len(self._checked_commands) >= _MOST_CHECKED:
             self._checked_commands.clear()
         self._checked_commands.add((argv[0], argv[2]))
@@ -226,7 +226,7 @@ def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _shell_reason(output: bytearray) -> str:
-    """Return the first line of a shell's message, without the place in the command."""
+    """Return the first line of a shell's message, without the position in the command."""
     lines = output[:_LONGEST_MESSAGE].decode(errors="replace").split("\n")
     return re.sub(r"^\S+: (?:-c: )?(?:line )?1: ", "", lines[0]) or "no shell command"
 
@@ -262,7 +262,7 @@ def _index(data: bytes | None, process_type: str) -> int:
 
 
 def _near_procfile(root: Path) -> str:
-    """Return a hint for a source without a Procfile: the place of a similar file, or ""."""
+    """Return a hint for a source without a Procfile: the path of a similar file, or ""."""
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())[:_MOST_LISTED]
     for folder, prefix in ((root, ""), *((path, f"{path.name}/") for path in folders)):
         try:
@@ -333,12 +333,12 @@ def _argv(found: procfile.Command, definition: model.Definition, shell: str) -> 
         return command.argv(found.text, definition.env, shell)
     except ValueError as error:
         raise PreparationError(
-            model.NO_PROCFILE, f"{_place(found)}: the process type {definition.process_type!r}: {error}"
+            model.NO_PROCFILE, f"{_command_location(found)}: the process type {definition.process_type!r}: {error}"
         ) from None
 
 
-def _place(found: procfile.Command) -> str:
-    """Return the place of a command, for people."""
+def _command_location(found: procfile.Command) -> str:
+    """Return the location of a command, for people."""
     return f"Procfile, line {found.line}" if found.line else "the command of the request"
 
 

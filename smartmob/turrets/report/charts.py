@@ -312,7 +312,7 @@ def _label(label: str, number: int, runs: Sequence[RunData]) -> str:
 def _line(name: str, x: Sequence[float], y: Sequence[float | None], color: str, number: int) -> dict[str, Any]:
     # A point between two gaps is drawn as a marker, since no line leads to it.
     around = [None, *y, None]
-    lone = [around[place] is None and around[place + 2] is None for place in range(len(y))]
+    lone = [around[index] is None and around[index + 2] is None for index in range(len(y))]
     return {
         "type": "scatter",
         "mode": "lines+markers" if any(lone) else "lines",

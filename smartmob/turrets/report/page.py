@@ -193,12 +193,12 @@ def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: 
     """Return the tables of intervals of the first timers, as many tables as have at most `most_rows` rows together."""
     found: dict[str, Table] = {}
     rows = 0
-    for place, name in enumerate(charted):
+    for position, name in enumerate(charted):
         for number, summary in enumerate(summaries):
             intervals = summary.intervals.get(name or ALL_TRANSACTIONS, [])
             rows += len(intervals)
             if intervals and rows <= most_rows:
-                found[f"intervals-{place}-{number}"] = page_tables.intervals(intervals)
+                found[f"intervals-{position}-{number}"] = page_tables.intervals(intervals)
     return found
 
 

@@ -1,6 +1,6 @@
 """The comparison of two load tests: a verdict for each timer from repeated spans of seconds. No I/O.
 
-`batch_means` describes the method. Differences between whole runs (another day, another place in memory) do not appear
+`batch_means` describes the method. Differences between whole runs (another day, another memory address) do not appear
 in the spread within a run: a verdict says that these two runs differ, not why.
 """
 
@@ -105,9 +105,9 @@ class BatchedRun:
         """Add slices. Raises InvalidInput if a histogram cannot be read."""
         for part in parts:
             batches = self.timers.get(part.timer)
-            place = (part.second - self.first_second) // self.length
-            if batches is not None and part.second >= self.first_second and place < len(batches):
-                batches[place].merge(part)
+            index = (part.second - self.first_second) // self.length
+            if batches is not None and part.second >= self.first_second and index < len(batches):
+                batches[index].merge(part)
 
 
 def plan(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,10 +173,10 @@ def compared(
     first, second = batched
     both = [name for name in first.timers if name in second.timers]
     rows = [(name, row) for name in both for row in _statistics(first, second, name)]
-    fit = [place for place, (_, row) in enumerate(rows) if row.p is not None]
-    for place, p in zip(fit, adjusted([rows[place][1].p or 0.0 for place in fit]), strict=True):
-        name, row = rows[place]
-        rows[place] = name, msgspec.structs.replace(row, p=p, verdict=_judged(row, p, least_effect))
+    fit = [index for index, (_, row) in enumerate(rows) if row.p is not None]
+    for index, p in zip(fit, adjusted([rows[index][1].p or 0.0 for index in fit]), strict=True):
+        name, row = rows[index]
+        rows[index] = name, msgspec.structs.replace(row, p=p, verdict=_judged(row, p, least_effect))
     timers = [
         ComparedTimer(timer=name or ALL_TRANSACTIONS, statistics=[_worded(row) for own, row in rows if own == name])
         for name in both
@@ -301,7 +301,7 @@ def _latencies(batches: Sequence[Outcomes], share: float) -> list[float]:
     """Return a percentile of each batch; neighbouring batches are merged if they have too few values."""
     size = 1
     while len(batches) // size >= FEWEST_BATCHES:
-        merged = [_merged(batches[place : place + size]) for place in range(0, len(batches) - size + 1, size)]
+        merged = [_merged(batches[start : start + size]) for start in range(0, len(batches) - size + 1, size)]
         if all(each.ok.count * (1 - share / 100) >= _BEYOND for each in merged):
             return [each.ok.percentiles([share])[share] for each in merged]
         size += 1

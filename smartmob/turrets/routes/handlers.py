@@ -40,7 +40,7 @@ _REPORT_HEADERS = {
 
 
 class RunsQuery(msgspec.Struct, frozen=True):
-    """The runs to list: at most `limit`, before the place `before` of an earlier page."""
+    """The runs to list: at most `limit`, before the cursor `before` of an earlier page."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     before: str | None = None
@@ -108,8 +108,8 @@ class Handlers:
         runs = await self._service.queries.runs(_before(asked.before), asked.limit)
         link = None
         if len(runs) == asked.limit:
-            place = paging.cursor(runs[-1].created_at.isoformat(), runs[-1].id)
-            link = f"{request.rel_url.raw_path}?limit={asked.limit}&before={place}"
+            cursor = paging.cursor(runs[-1].created_at.isoformat(), runs[-1].id)
+            link = f"{request.rel_url.raw_path}?limit={asked.limit}&before={cursor}"
         return json_response(RunList(runs, link))
 
     async def run(self, request: web.Request) -> web.StreamResponse:

@@ -13,7 +13,7 @@ from smartmob.kernel.db.database import Database
 async def test_a_database_that_is_not_distributed_has_no_cluster(database: Database) -> None:
     """That is so without the extension, and before `smartmob db distribute`."""
     async with database.acquire() as connection:
-        if not await citus.placed(connection):
+        if not await citus.distributed_tables(connection):
             assert await cluster_status(connection, PLACEMENTS) is None
 
 
