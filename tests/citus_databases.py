@@ -31,7 +31,7 @@ CITUS = "SMARTMOB_TEST_CITUS_URL"
 
 _SHARDS = 4  # of each group: as few as show what several nodes do, since each has all partitions
 
-_DELETIONS = [f"DELETE FROM {name}" for name in PLACEMENTS if name != migrations.LEDGER]  # our own names
+_DELETIONS = [f"DELETE FROM {name}" for name in PLACEMENTS if name != migrations.MIGRATIONS_TABLE]  # our own names
 """Empty all tables: a TRUNCATE of the partitions of all shards would take seconds for each test."""
 _EVENT_TRIGGERS = (
     "SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger WHERE evtname NOT LIKE 'citus%'"

@@ -1,6 +1,6 @@
 """Observes machines: which are silent, and which fields are beyond a limit.
 
-A machine is heard if its newest sample has changed since the last look, or if any sample of it has arrived since then:
+A machine is heard if its newest sample has changed since the last evaluation, or if any sample has arrived since then:
 after the machine's clock is set back, its newest sample does not change for a while. So neither its clock nor a pause
 of the service makes a machine silent.
 """
@@ -25,7 +25,7 @@ from smartmob.hosts.model import Host, Latest
 FRESH_SECONDS = 120.0
 """Seconds for which a field counts; then it is unknown, so a silent machine neither fires nor resolves an alert."""
 _SETTLING_SECONDS = 10.0
-"""Added to the time since the last look: a sample may be committed some seconds after it arrived."""
+"""Added to the time since the last evaluation: a sample may be committed some seconds after it arrived."""
 _PAGE_HOSTS = 1_000  # machines that one query reads
 _UNITS = {field.name: field.unit for field in FIELDS}
 
@@ -33,7 +33,7 @@ _UNITS = {field.name: field.unit for field in FIELDS}
 class _Seen(msgspec.Struct, frozen=True):
     """The newest sample of a machine: its time, and when it was first seen (`new_at`).
 
-    `heard_at` is when the machine was heard last, `heard` whether that was since the first look.
+    `heard_at` is when the machine was heard last, `heard` whether that was since the first evaluation.
     """
 
     latest: datetime | None
@@ -43,7 +43,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 class HostObserver:
-    """Observes all machines. `look` reads them once, then each rule is answered from memory."""
+    """Observes all machines. `observe` reads them once, then each rule is answered from memory."""
 
     def __init__(self, source: HostsSource) -> None:
         self._source = source
@@ -51,7 +51,7 @@ class HostObserver:
         self._seen: dict[str, _Seen] = {}
         self._now = 0.0
 
-    async def look(self, now: float, silences: Iterable[float] = ()) -> None:
+    async def read(self, now: float, silences: Iterable[float] = ()) -> None:
         """Read the newest samples of all machines at `now`, in seconds of a steady clock. Raises Unavailable.
 
         `silences` are the times in seconds after which a machine counts as silent.

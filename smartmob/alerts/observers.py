@@ -31,7 +31,7 @@ from smartmob.kernel.runtime import clock, disk
 
 
 class Observers:
-    """The observers of all features. `look` reads what the conditions need; `observe` answers one rule from it.
+    """The observers of all features. `observe` reads what the conditions need; `observe` answers one rule from it.
 
     `service` is the name of the service's machine, `folder` that of its data, `settle` the seconds without a measure
     after which a test run is judged.
@@ -55,18 +55,18 @@ class Observers:
         """Judge test runs once no more measures arrive."""
         self.regressions.measures_arrived(clock.steady())
 
-    async def look(self, now: float, at: datetime, conditions: Sequence[Condition]) -> None:
+    async def read(self, now: float, at: datetime, conditions: Sequence[Condition]) -> None:
         """Read what the conditions need, at `now` of a steady clock, which is the time `at`. Raises Unavailable."""
         kinds = {type(condition) for condition in conditions}
         if kinds & {Silent, Threshold}:
             silences = [condition.seconds for condition in conditions if isinstance(condition, Silent)]
-            await self._hosts.look(now, silences)
+            await self._hosts.read(now, silences)
         if LoadTestFailed in kinds:
-            await self._load_tests.look(at)
+            await self._load_tests.read(at)
         if JobFailed in kinds:
-            await self._jobs.look(at)
+            await self._jobs.read(at)
         if Regression in kinds:
-            await self.regressions.look(now, at)
+            await self.regressions.read(now, at)
 
     def database_lost(self, since: datetime, seconds: float) -> None:
         """Observe that the database could not be used for some `seconds` until now."""
@@ -77,7 +77,7 @@ class Observers:
         self._hosts.interrupted()
 
     def commit(self, now: float) -> None:
-        """Forget the events that all rules have seen; without this call they are seen again at the next look."""
+        """Forget the events that all rules have seen; without this call they are seen again at the next evaluation."""
         self._database.commit()
         self._load_tests.commit()
         self._jobs.commit()

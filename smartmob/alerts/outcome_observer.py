@@ -22,8 +22,8 @@ from smartmob.counts import counted
 from smartmob.turrets.model import ABORTED, ENDED, Run
 
 FIRST_SPAN = timedelta(days=1)
-"""The time before the first look from which the newest outcomes are read."""
-MAX_OUTCOMES = 1_000  # outcomes read by one look
+"""The time before the first evaluation from which the newest outcomes are read."""
+MAX_OUTCOMES = 1_000  # outcomes read by one evaluation
 _OVERLAP = timedelta(minutes=5)
 """The part of the previous span that is read again, for outcomes that were stored late."""
 _DECISION = timedelta(minutes=2)
@@ -54,9 +54,9 @@ Judge = Callable[[Outcome, datetime], Awaitable[Outcome | None]]
 
 
 class OutcomeObserver:
-    """Observes the outcomes that `read` returns. `look` reads them; `commit` says that all rules have seen them.
+    """Observes the outcomes that `read` returns. `observe` reads them; `commit` says that all rules have seen them.
 
-    `judge` is asked for the final verdict of each outcome; one that is not decided is seen by a later look.
+    `judge` is asked for the final verdict of each outcome; one that is not decided is seen by a later evaluation.
     """
 
     def __init__(self, read: Read, judge: Judge | None = None) -> None:
@@ -67,7 +67,7 @@ class OutcomeObserver:
         self._found: list[Outcome] = []
         self._at: datetime | None = None
 
-    async def look(self, at: datetime) -> None:
+    async def read(self, at: datetime) -> None:
         """Read what has ended until `at`. Raises Unavailable."""
         start = at - FIRST_SPAN if self._since is None else self._since - _OVERLAP
         found = sorted(await self._read(start, at + _OVERLAP), key=lambda outcome: outcome.ended_at)

@@ -172,7 +172,7 @@ class AlertStore:
     ) -> None:
         """Replace the pending alerts of a service by these: rule, subject, condition and beginning.
 
-        If they are the `same` as before, only the time of the look is stored.
+        If they are the `same` as before, only the time of the evaluation is stored.
         """
 
         async def operation(connection: Connection) -> None:
@@ -274,7 +274,7 @@ class AlertStore:
         rows = await self._database.fetch(self._sql["select_notifications"], failed, limit)
         return [Notification(**dict(row)) for row in rows]
 
-    async def revive(self, now: datetime) -> int:
+    async def requeue_failed(self, now: datetime) -> int:
         """Make the messages that were given up due again; return their number."""
         return len(await self._database.fetch(self._sql["revive_failed"], now))
 

@@ -181,7 +181,7 @@ async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report
                     limits=options.limits,
                     witness="clock" if slower else options.witness,
                     can_count=can_count() and not options.commands,
-                    lot=random.Random(options.seed),  # noqa: S311  # orders of runs are no secret
+                    random_order=random.Random(options.seed),  # noqa: S311  # orders of runs are no secret
                     show=_show,
                     memory_counts=options.memory,
                     slower=slower,

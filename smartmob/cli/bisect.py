@@ -164,13 +164,13 @@ class _Measurer:
     workplace: Workplace
     spawner: Spawner
     environments: Environments = field(init=False)
-    lot: random.Random = field(init=False)
+    random_order: random.Random = field(init=False)
     _good: Side | None = None
     _number: int = 0
 
     def __post_init__(self) -> None:
         self.environments = Environments(self.workplace.folder, self.options.python, self.options.install)
-        self.lot = random.Random(self.options.seed)  # noqa: S311  # orders of runs are no secret
+        self.random_order = random.Random(self.options.seed)  # noqa: S311  # orders of runs are no secret
 
     async def measure(self, commit: str, ends: VerdictOnTest | None, seconds: float) -> list[VerdictOnTest]:
         """Return the verdicts on the tests; with those of the ends, on that one test by the same witness."""
@@ -202,7 +202,7 @@ class _Measurer:
             limits=replace(options.limits, max_seconds=seconds, min_effect=_least(options.limits.min_effect, ends)),
             witness=_witness(options.witness, ends),
             can_count=can_count() and not options.command,
-            lot=self.lot,
+            random_order=self.random_order,
             show=_silent,
         )
         await experiment.run()

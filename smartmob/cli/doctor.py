@@ -60,7 +60,7 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
     from smartmob.kernel.runtime import clock
     from smartmob.stored_features import MIGRATED_FEATURES
 
-    async def look() -> list[checks.Finding]:
+    async def run_checks() -> list[checks.Finding]:
         found = await checks.every(settings, migrations.collect(MIGRATED_FEATURES))
         if settings.turrets.hq_turret_keys is not None:
             found.append(_turret_keys(settings.turrets.hq_turret_keys))
@@ -70,7 +70,7 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
 
     logs = log.configure("kv", settings.utc, "file:///dev/null")
     try:
-        found = asyncio.run(look())
+        found = asyncio.run(run_checks())
     finally:
         logs.close()
     if as_json:

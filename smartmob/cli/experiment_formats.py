@@ -18,7 +18,7 @@ from smartmob.experiments.model import Report, VerdictOnTest
 
 _COLOURS = {"slower": "bold red", "faster": "green", "undecided": "yellow", "unfit": "magenta"}
 _ORDER = ("slower", "faster", "unfit", "undecided", "same")
-_MARKS = {"slower": "🔴", "faster": "🟢", "unfit": "⚪", "undecided": "🟡", "same": "✅"}
+_ICONS = {"slower": "🔴", "faster": "🟢", "unfit": "⚪", "undecided": "🟡", "same": "✅"}
 _MOST_ROWS = 100
 
 FORMATS = ("table", "json", "markdown", "junit")
@@ -156,7 +156,7 @@ def _cells(test: VerdictOnTest, min_effect: float) -> tuple[object, ...]:
 
 def markdown(report: Report) -> str:
     """Return the report as a comment on a pull request."""
-    parts = [f"### {_MARKS[report.verdict]} {escaped(headline(report))}"]
+    parts = [f"### {_ICONS[report.verdict]} {escaped(headline(report))}"]
     rows = _notable(report)
     if rows:
         lines = [
@@ -165,7 +165,7 @@ def markdown(report: Report) -> str:
         ]
         for test in rows[:_MOST_ROWS]:
             cells = (
-                *(f"{_MARKS[test.verdict]} {word(test.verdict, report.min_effect)}", escaped(test.name)),
+                *(f"{_ICONS[test.verdict]} {word(test.verdict, report.min_effect)}", escaped(test.name)),
                 *(printing.seconds(test.base_seconds), printing.seconds(test.head_seconds), ratio(test)),
                 *(instructions(test), str(test.pairs), escaped(remark(test))),
             )

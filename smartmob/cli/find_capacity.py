@@ -237,5 +237,5 @@ def show(steps: Sequence[SearchStep], result: SearchResult) -> None:
             (*row, step.run, step.reasons[0] if step.reasons else "") for row, step in zip(rows, steps, strict=True)
         ]
     printing.print_table("Steps", head, rows)
-    printing.tell(f"Capacity: {result.words}.")
-    printing.tell(f"Limit: {result.limit}.")
+    printing.print_sentence(f"Capacity: {result.words}.")
+    printing.print_sentence(f"Limit: {result.limit}.")

@@ -17,7 +17,7 @@ from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows
 from smartmob.metrics.session_tags import RUN_TAG
 
 
-class Survey(msgspec.Struct):
+class FileAnalysis(msgspec.Struct):
     """The result of reading all files before any of them is imported.
 
     `groups` has the reports that form a run with others, by the names of their files. `rows` has the digest and the
@@ -33,13 +33,13 @@ class Survey(msgspec.Struct):
         return rows if digest == file.digest else None
 
 
-def survey(files: Sequence[Found | Problem], forced: str | None, options: ImportOptions) -> Survey:
+def analysis(files: Sequence[Found | Problem], forced: str | None, options: ImportOptions) -> FileAnalysis:
     """Read several files, to find the runs that they form.
 
     Nothing is read if the tag `run` is given. A stream, which can be read only once, and a database of pytest-monitor
     are in no group; nor is a file that cannot be read: importing it gives the reason.
     """
-    result = Survey()
+    result = FileAnalysis()
     plain = [
         found
         for found in files

@@ -34,7 +34,7 @@ from smartmob.turrets.result_files.imported_run import (
 )
 from smartmob.turrets.result_files.load_sample import CUT_OFF, FileAccount, LoadSample
 from smartmob.turrets.result_files.result_formats import ResultFormat
-from smartmob.turrets.result_files.sample_slices import Survey, slices
+from smartmob.turrets.result_files.sample_slices import SampleSummary, slices
 from smartmob.turrets.slices import TRANSACTION
 
 _COMMAND = "smartmob import-results"
@@ -215,29 +215,29 @@ def _format(file: PlainFile, forced: str | None) -> ResultFormat:
 
 async def _import_samples(rest: RestClient | None, file: PlainFile, format_: ResultFormat, result: LoadFile) -> None:
     """Read a file of samples twice: for its span and account, and for its slices."""
-    survey = Survey(_samples(file.path, format_, result.account))
-    result.transactions, result.errors, result.timers = survey.transactions, survey.errors, len(survey.timers)
-    if not survey.transactions:
+    summary = SampleSummary(_samples(file.path, format_, result.account))
+    result.transactions, result.errors, result.timers = summary.transactions, summary.errors, len(summary.timers)
+    if not summary.transactions:
         first = next(iter(result.account.remarks.items()), None)
         because = "" if first is None else f": {first[1]:,} {first[0]}, the first is {first[2]}"
         raise InvalidInput(f"has no result ({format_.spoken}){because}")
-    if survey.all_count:
+    if summary.all_count:
         result.account.note("The file has no single requests, so its groups of requests count as transactions.")
-    result.account.doubts += [*survey.doubts(), *parts_doubt(result.account.parts)]
+    result.account.doubts += [*summary.doubts(), *parts_doubt(result.account.parts)]
     head = ImportHead(
         format=format_.spoken,
         digest=file.digest,
         file=_file_name([file]),
         name=result.title,
-        started_at=survey.started_at,
-        duration=survey.duration,
+        started_at=summary.started_at,
+        duration=summary.duration,
         notes=_notes(result.account),
         doubts=[GivenDoubt(doubt.level, doubt.what) for doubt in result.account.doubts],
-        users=result.account.users.since(survey.started),
+        users=result.account.users.since(summary.started),
         fail_if=list(result.conditions),
     )
-    result.stats = lambda: _stats(_samples(file.path, format_, FileAccount()), survey)
-    lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
+    result.stats = lambda: _stats(_samples(file.path, format_, FileAccount()), summary)
+    lines = _slice_lines(_samples(file.path, format_, FileAccount()), summary)
     await _send(rest, head, lines, result)
 
 
@@ -299,17 +299,17 @@ def _samples(path: Path, format_: ResultFormat, account: FileAccount) -> Iterato
         yield from format_.read(file, account)
 
 
-def _stats(samples: Iterable[LoadSample], survey: Survey) -> dict[str, TimerStats]:
+def _stats(samples: Iterable[LoadSample], summary: SampleSummary) -> dict[str, TimerStats]:
     """Return the statistics of each timer, as the service has them after the import."""
     timers = {TRANSACTION: Outcomes()}
-    for part in slices(samples, survey):
+    for part in slices(samples, summary):
         timers.setdefault(part.timer, Outcomes()).merge(part)
-    return {name or thresholds.ALL: timer_stats(values, survey.duration) for name, values in timers.items()}
+    return {name or thresholds.ALL: timer_stats(values, summary.duration) for name, values in timers.items()}
 
 
-def _slice_lines(samples: Iterable[LoadSample], survey: Survey) -> Iterator[ImportLine]:
+def _slice_lines(samples: Iterable[LoadSample], summary: SampleSummary) -> Iterator[ImportLine]:
     held = []
-    for part in slices(samples, survey):
+    for part in slices(samples, summary):
         held.append(part)
         if len(held) == SLICES_OF_LINE:
             yield ImportLine(slices=held)

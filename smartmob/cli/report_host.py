@@ -142,7 +142,7 @@ def _checked_name(name: str) -> str:
 
 def _say(text: str) -> None:
     # It may quote text from a server.
-    shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in text)
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in text)
     click.echo(f"smartmob report-host: {shown}", err=True)
 
 

@@ -92,7 +92,7 @@ class Reporter:
         self._report = report
         self._base = clocks.wall() - clocks.steady()
         self._held: deque[bytes] = deque()
-        self._news = asyncio.Event()
+        self._sample_added = asyncio.Event()
         self._connected = False
         self._snapshots = SnapshotReader(chosen)
         self._stale_changes = StaleChanges()
@@ -128,7 +128,7 @@ class Reporter:
             snapshot = await asyncio.to_thread(self._snapshots.read, 0.0)
             self._report_changes(snapshot)
             self._hold(sample_fields(snapshot))
-            self._news.set()
+            self._sample_added.set()
 
     def _hold(self, fields: Mapping[str, Any]) -> None:
         """Keep a sample in memory until it is sent, or on disk while there is no connection."""
@@ -230,9 +230,9 @@ class Reporter:
             drift = abs(self._clocks.wall() - self._clocks.steady() - measured[1])
             if drift > 1.0 or self._clocks.steady() - measured[0] > _MEASURE_SECONDS:
                 measured = await self._measure(socket)
-            self._news.clear()
+            self._sample_added.clear()
             if not self._held:
-                await self._news.wait()
+                await self._sample_added.wait()
 
     async def _send_fresh(self, socket: aiohttp.ClientWebSocketResponse, sample: bytes) -> None:
         message = {"type": "CLIENT_DATA", "data": msgspec.Raw(sample), "client_id": self._account.client_id}

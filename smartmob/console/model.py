@@ -109,13 +109,13 @@ class NodeJobs(msgspec.Struct, frozen=True):
 class Now(msgspec.Struct, frozen=True, kw_only=True):
     """The current state of the lab; each viewer gets one such frame a second.
 
-    `news` changes after each event that is a reason for a page to load its other documents again. `services` are the
-    other services on the database, in the form of nodes; their names begin with @. `node_records` changes when a record
-    of any node is stored, whichever service it is connected to.
+    `change_number` changes after each event that is a reason for a page to load its other documents again. `services`
+    are the other services on the database, in the form of nodes; their names begin with @. `node_records` changes when
+    a record of any node is stored, whichever service it is connected to.
     """
 
     at: datetime
-    news: int
+    change_number: int = msgspec.field(name="news")
     hosts: list[HostNow]
     processes: list[ProcessNow]
     jobs: list[JobNow]
@@ -185,7 +185,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     groups: list[FoundGroup]
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class HostTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The time series of a machine: a value for each of the times of the document, None if there is no sample."""
 
     host: str
@@ -196,18 +196,18 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     sent: list[float | None]
 
 
-class Courses(msgspec.Struct, frozen=True, kw_only=True):
+class AllHostTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The time series of several machines at the same times, `width` seconds apart."""
 
     width: float
     times: list[float]
-    hosts: list[Course]
+    hosts: list[HostTimeSeries]
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of the overview page that are not in the live frames."""
 
-    courses: Courses
+    time_series: AllHostTimeSeries = msgspec.field(name="courses")
     runs: list[TestRun]
     changes: list[Change]
 
@@ -224,7 +224,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     href: str | None = None
 
 
-class LoadCourse(msgspec.Struct, frozen=True, kw_only=True):
+class LoadTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The time series of a load test: transactions and errors a second, and percentiles in seconds."""
 
     id: str
@@ -244,9 +244,9 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
     start: datetime = msgspec.field(name="from")
     end: datetime = msgspec.field(name="to")
-    courses: Courses
+    time_series: AllHostTimeSeries = msgspec.field(name="courses")
     spans: list[Span]
     changes: list[Change]
     marks: list[dict[str, Any]]
-    loads: list[LoadCourse]
+    loads: list[LoadTimeSeries]
     partial: list[str]

@@ -1,7 +1,8 @@
 """The course of an experiment: warm-up, pairs in random order, instructions where the clock leaves it open, the report.
 
-Pairs come in blocks of two, as ABBA or as BAAB by lot, so that a machine that becomes slower and slower hits both sides
-alike. Both processes of a pair have one hash seed, which the next pair does not have. Decided tests are not run again.
+Pairs come in blocks of two, as ABBA or as BAAB at random, so that a machine that becomes slower and slower hits both
+sides alike. Both processes of a pair have one hash seed, which the next pair does not have. Decided tests are not run
+again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _COUNTED_CALLS_COUNT = 3  # the first one warms up
 _CONFIRMING_CALLS_COUNT = 8  # counted calls of short tests with another hash seed; one may differ from the others
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
-_MARKS_OF_NODE_IDS = ("::", "[")  # a path that contains one of them cannot be an argument of pytest
+_NODE_ID_SEPARATORS = ("::", "[")  # a path that contains one of them cannot be an argument of pytest
 _RATIO_DIGITS = 6  # of the log-ratios in the report: a millionth of a time cannot be measured
 
 
@@ -66,7 +67,7 @@ class Progress(msgspec.Struct):
 
 
 class Experiment(msgspec.Struct):
-    """One experiment. `lot` draws orders and seeds, `show` gets the progress; head is longer by the share `slower`.
+    """One experiment. `random_order` draws orders and seeds, `show` gets the progress; head is longer by `slower`.
     `duet` are the processors on which the sides of a pair run at once.
 
     After `run` has raised an exception, even KeyboardInterrupt, `report` returns the present verdicts.
@@ -78,7 +79,7 @@ class Experiment(msgspec.Struct):
     limits: Limits
     witness: Witness
     can_count: bool
-    lot: random.Random
+    random_order: random.Random
     show: Callable[[Progress], None]
     memory_counts: bool = False
     slower: float = 0.0
@@ -113,7 +114,7 @@ class Experiment(msgspec.Struct):
         if self.witness == "instructions":
             await self._count(list(self.tests.values()))
         while (reason := self._reason_to_end()) is None:
-            first = self.lot.random() < 0.5
+            first = self.random_order.random() < 0.5
             for base_first in (first, not first):
                 await self._pair(base_first, others)
                 enough = len(self.pairs) >= min(CLOCK_PAIRS_COUNT, self.limits.max_pairs)
@@ -216,7 +217,7 @@ class Experiment(msgspec.Struct):
         block, first_blocks = len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness]
         tests = chosen(self._open(), block, first_blocks, memory_counts=self.memory_counts)
         plan = self._plan([test.name for test in tests], seed)
-        results = await (self._in_turns(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
+        results = await (self._alternately(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
         ratios = {}
         for test in tests:
             measures = [results[label].measures.get(test.name) for label in ("a", "b")]
@@ -232,7 +233,7 @@ class Experiment(msgspec.Struct):
         known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
         decide_by_instructions(known, {}, self.limits.min_effect)
 
-    async def _in_turns(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
+    async def _alternately(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
         """Run one side after the other; return the results by label."""
         results: dict[str, RunResult] = {}
         for label in ("a", "b") if base_first else ("b", "a"):
@@ -243,7 +244,7 @@ class Experiment(msgspec.Struct):
         return results
 
     async def _at_once(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
-        """Run both sides at the same time, each on a processor that the lot chooses; return the results by label."""
+        """Run both sides at the same time, each on a processor chosen at random; return the results by label."""
         assert self.duet is not None
         first, second = self.duet if base_first else self.duet[::-1]
         loop = asyncio.get_running_loop()
@@ -317,12 +318,12 @@ class Experiment(msgspec.Struct):
         counting = {name: min(counted_calls, each.most) for name, each in calls.items()}
         tests = counting if counted_calls else shared_calls(calls)
         files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else []
-        if any(mark in path for path in files for mark in _MARKS_OF_NODE_IDS):
+        if any(character in path for path in files for character in _NODE_ID_SEPARATORS):
             files = []
         return Plan(seed, tests, files, under_valgrind=counted_calls > 0)
 
     def _seed(self) -> int:
-        return self.lot.randint(1, _HIGHEST_SEED)
+        return self.random_order.randint(1, _HIGHEST_SEED)
 
 
 def _none_passes(*sides: tuple[Side, RunResult]) -> str:

@@ -392,8 +392,12 @@ class _Handlers:
         if request.method == "POST" and path.startswith(_CALLS):
             self._service.guard.check_call(path.removeprefix(_CALLS), name)
         proxy = self._service.proxy(name)
-        tap = self._service.call_tap.of(name, request.remote or "") if target.partition("?")[0] == _COMMANDS else None
-        return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, tap)
+        message_filter = (
+            self._service.call_recorder.of(name, request.remote or "")
+            if target.partition("?")[0] == _COMMANDS
+            else None
+        )
+        return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, message_filter)
 
     async def _node_of(self, request: web.Request, authenticate: Callable[[str], Awaitable[str]]) -> str:
         """Return the node whose key the request shows; raises NotAuthenticated and TooManyTries."""

@@ -372,12 +372,12 @@ def shown_address(url: str) -> str:
     authority, slash, path = rest.partition("/")
     if "@" in authority:
         authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
-    plain, mark, query = f"{authority}{slash}{path}".partition("?")
-    if mark:
+    plain, separator, query = f"{authority}{slash}{path}".partition("?")
+    if separator:
         # A fragment stands behind the last value and is hidden with it.
         return f"{scheme}{separator}{plain.partition('#')[0]}?{'&'.join(map(_shown_part, query.split('&')))}"
-    plain, mark, _ = plain.partition("#")
-    return f"{scheme}{separator}{plain}{'#' + _HIDDEN if mark else ''}"
+    plain, separator, _ = plain.partition("#")
+    return f"{scheme}{separator}{plain}{'#' + _HIDDEN if separator else ''}"
 
 
 def _shown_target(text: str) -> str:
@@ -394,12 +394,12 @@ def _is_shown(url: str) -> bool:
 
 
 def _shown_part(part: str) -> str:
-    name, sign, _ = part.partition("=")
-    return f"{name}={_HIDDEN}" if sign and _SHOWN_NAME.fullmatch(name) else _HIDDEN if part else ""
+    name, separator, _ = part.partition("=")
+    return f"{name}={_HIDDEN}" if separator and _SHOWN_NAME.fullmatch(name) else _HIDDEN if part else ""
 
 
-def encode_lines(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
-    """Return one text frame for each line of `block`, and the number of frames. Each begins with `mark`.
+def encode_lines(block: bytes, prefix: bytes = b"") -> tuple[bytes, int]:
+    """Return one text frame for each line of `block`, and the number of frames. Each begins with `prefix`.
 
     The last line of `block` has no line end. Bytes that are not UTF-8 are replaced by U+FFFD, a carriage return at the
     end of a line is removed, and a line of more than LONGEST_LINE bytes is split into several frames.
@@ -407,12 +407,12 @@ def encode_lines(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
     if not block.isascii():
         block = _valid(block)
     lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n") if b"\r" in block else block.split(b"\n")
-    if mark:
-        lines = [mark + line for line in lines]
+    if prefix:
+        lines = [prefix + line for line in lines]
     try:
         heads = [SHORT_HEADS[len(line)] for line in lines]
     except IndexError:
-        lines = [piece for line in lines for piece in _pieces(line, mark)]
+        lines = [piece for line in lines for piece in _pieces(line, prefix)]
         heads = [text_head(len(line)) for line in lines]
     parts = [b""] * (2 * len(lines))
     parts[0::2] = heads
@@ -420,15 +420,15 @@ def encode_lines(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
     return b"".join(parts), len(lines)
 
 
-def encode_pieces(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
+def encode_pieces(block: bytes, prefix: bytes = b"") -> tuple[bytes, int]:
     """Return one text frame for each line of `block`, with its line end, and the number of frames.
 
-    Each frame begins with `mark`.
+    Each frame begins with `prefix`.
 
     The last piece may be a line without an end. Bytes that are not UTF-8 are replaced as by `encode_lines`; a carriage
     return stays.
     """
-    lines = [piece for line in _LINE.findall(_valid(block)) for piece in _pieces(mark + line, mark)]
+    lines = [piece for line in _LINE.findall(_valid(block)) for piece in _pieces(prefix + line, prefix)]
     return b"".join(part for line in lines for part in (text_head(len(line)), line)), len(lines)
 
 
@@ -442,10 +442,10 @@ def whole_characters(data: bytes) -> int:
     return len(data)
 
 
-def _pieces(line: bytes, mark: bytes) -> list[bytes]:
+def _pieces(line: bytes, prefix: bytes) -> list[bytes]:
     """Split a line of UTF-8 into pieces of at most LONGEST_LINE bytes, between characters.
 
-    The first one begins as `line`, each further one with `mark`.
+    The first one begins as `line`, each further one with `prefix`.
     """
     pieces = []
     while len(line) > LONGEST_LINE:
@@ -453,7 +453,7 @@ def _pieces(line: bytes, mark: bytes) -> list[bytes]:
         while line[cut] & 0xC0 == 0x80:
             cut -= 1
         pieces.append(line[:cut])
-        line = mark + line[cut:]
+        line = prefix + line[cut:]
     return [*pieces, line]
 
 

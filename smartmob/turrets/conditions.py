@@ -27,10 +27,10 @@ KEY = "fail_if"
 """The key of a project's configuration that has its conditions."""
 UNTRUSTED = "untrusted"
 _FORM = re.compile(
-    r"(?:(?P<timer>.+):)?\s*(?P<statistic>p\d+(?:\.\d+)?|[a-z]+)\s*(?P<sign>>=|<=|>|<)\s*"
+    r"(?:(?P<timer>.+):)?\s*(?P<statistic>p\d+(?:\.\d+)?|[a-z]+)\s*(?P<operator>>=|<=|>|<)\s*"
     r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>us|ms|s|m|%)?"
 )
-_SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
+_OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _TIMES = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 _COUNTS = ("count", "errors", "late", "rate", "transactions")
 _DURATIONS = ("avg", "max", "min", "stdev")
@@ -59,7 +59,7 @@ class Threshold(msgspec.Struct, frozen=True):
     text: str
     timer: str
     statistic: str
-    sign: str
+    operator: str
     number: float
     share: bool
 
@@ -80,7 +80,7 @@ class Threshold(msgspec.Struct, frozen=True):
             return f"{self.text}: {self.timer} has no {self.statistic} in this run"
         if value is None:
             return f"{self.text}: all {stats['count']:,} failed, so there is no {self.statistic} of a success"
-        return f"{self.text}: it is {self._shown(value)}" if _SIGNS[self.sign](value, self.number) else None
+        return f"{self.text}: it is {self._shown(value)}" if _OPERATORS[self.operator](value, self.number) else None
 
     def result(self, summary: Mapping[str, Any]) -> ConditionResult:
         """Return how a summary compares with the condition, with the measured value and its distance to the limit."""
@@ -89,12 +89,12 @@ class Threshold(msgspec.Struct, frozen=True):
         value = None if stats is None or not stats["count"] or self.statistic == UNTRUSTED else self._value(stats)
         if self.statistic == "late" and summary.get("source") is not None:
             value = None
-        if failed is not None and value is not None and not _SIGNS[self.sign](value, self.number):
+        if failed is not None and value is not None and not _OPERATORS[self.operator](value, self.number):
             value = None  # unknown
         samples = 0 if stats is None else self._samples(stats)
         left = None
         if value is not None and self.number:
-            left = (self.number - value if self.sign[0] == ">" else value - self.number) / self.number
+            left = (self.number - value if self.operator[0] == ">" else value - self.number) / self.number
         return ConditionResult(
             condition=self.text,
             state="passed" if failed is None else "failed",
@@ -119,9 +119,13 @@ class Threshold(msgspec.Struct, frozen=True):
     def doubt(self) -> str | None:
         """Return a warning if good results, such as short times, meet the condition; None otherwise."""
         low = self.is_time or self.statistic in _SHARES
-        if self.statistic == UNTRUSTED or low == (self.sign[0] == ">") or self.statistic in ("count", "transactions"):
+        if (
+            self.statistic == UNTRUSTED
+            or low == (self.operator[0] == ">")
+            or self.statistic in ("count", "transactions")
+        ):
             return None
-        better, turned = ("lower" if low else "higher"), self.text.replace(self.sign, _REQUIRED[self.sign])
+        better, turned = ("lower" if low else "higher"), self.text.replace(self.operator, _REQUIRED[self.operator])
         return f"{self.text!r} fails a run whose {self.statistic} is {better}; to fail the others, write {turned!r}"
 
     def only_at_end(self) -> str | None:
@@ -129,12 +133,12 @@ class Threshold(msgspec.Struct, frozen=True):
         if self.statistic == UNTRUSTED:
             return "the verdict on a run is made at its end"
         if (
-            self.sign[0] == "<"
+            self.operator[0] == "<"
             and self.statistic in ("count", "transactions", "errors", "late", "max")
             and not self.share
         ):
             return f"{self.statistic} grows until the end"
-        if self.sign[0] == ">" and self.statistic == "min":
+        if self.operator[0] == ">" and self.statistic == "min":
             return "min can still fall"
         return None
 
@@ -164,12 +168,12 @@ class Threshold(msgspec.Struct, frozen=True):
             return "trusted" if failed is None else failed
         if value is None:
             return failed.removeprefix(f"{self.text}: ") if failed is not None else "not measured yet"
-        sign = self.sign if failed is not None else _REQUIRED[self.sign]
+        operator = self.operator if failed is not None else _REQUIRED[self.operator]
         timer = "" if self.timer == ALL else f"{self.timer}: "
         measured, limit = self._shown(value), self._shown(self.number)
         if measured == limit and value != self.number:
             measured = f"{value * 100:.12g}%" if self.share else f"{value:.12g}{' s' if self.is_time else ''}"
-        said = f"{timer}{self.statistic} {measured} {sign} {limit}"
+        said = f"{timer}{self.statistic} {measured} {operator} {limit}"
         if left is not None:
             near = 0 < abs(left) < _SMALLEST_SHARE
             said += f", {'less than 1%' if near else f'{abs(left):,.0%}'} {'beyond' if failed is not None else 'left'}"
@@ -257,12 +261,12 @@ def parse(text: str, source: str = OPTION) -> Threshold:
     factor = _TIMES[unit] if is_time else 0.01 if unit == "%" else 1.0
     number = float(match["number"]) * factor
     most = 1.0 if unit == "%" else float("inf")
-    if (match["sign"] == "<" and number == 0) or (match["sign"] == ">" and number >= most) or number > most:
+    if (match["operator"] == "<" and number == 0) or (match["operator"] == ">" and number >= most) or number > most:
         raise SettingsError(
             f"{source} {text!r} can never be met: "
             f"{statistic} is never less than 0{' or more than 100%' * (unit == '%')}"
         )
-    if match["sign"] == ">=" and number == 0:
+    if match["operator"] == ">=" and number == 0:
         raise SettingsError(f"{source} {text!r} is always met: {statistic} is never less than 0")
     timer = (match["timer"] or ALL).strip() or ALL
     timer = timer if timer == ALL else counted_name(timer)
@@ -270,7 +274,7 @@ def parse(text: str, source: str = OPTION) -> Threshold:
         raise SettingsError(
             f"{source} {text!r} can never be met: transactions start late, not their timers; write late"
         )
-    return Threshold(text, timer, statistic, match["sign"], number, share=unit == "%")
+    return Threshold(text, timer, statistic, match["operator"], number, share=unit == "%")
 
 
 def parse_all(texts: Iterable[str], source: str = OPTION) -> list[Threshold]:
@@ -301,7 +305,7 @@ def planned(
         if config.abort and earliest >= run_time:
             raise SettingsError(f"{source} {text!r} cannot abort a run of {run_time:g} s before {earliest:g} s")
         statistic = "count" if each.statistic == "transactions" else each.statistic
-        key = each.timer, statistic, each.sign[0], each.share, config.abort
+        key = each.timer, statistic, each.operator[0], each.share, config.abort
         if key in found and not may_repeat:
             raise SettingsError(f"{source} {text!r} repeats {found[key].text!r}: give one of them")
         found[key] = each
@@ -312,7 +316,7 @@ def planned(
 _OF_K6 = re.compile(
     r"(?:(?P<metric>http_\w+|iteration_\w+|checks|[\w.]+)(?:{[^}]*})?\s*:?\s*)?"
     r"(?P<statistic>p(?P<bracket>\()?\s*(?P<share>\d+(?:\.\d+)?)\s*\)?|med|rate|avg|max|min|count)\s*"
-    r"(?P<sign><=|>=|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s)?"
+    r"(?P<operator><=|>=|<|>)\s*(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s)?"
 )
 """A threshold as k6 documents it ("Thresholds": `p(95)<500`), with the metric before it as its summary has it."""
 _METRICS_OF_K6 = ("http_req_duration", "http_req_failed", "http_req_waiting", "http_reqs", "iteration_duration")
@@ -329,17 +333,17 @@ def _for_k6(text: str) -> str:
     match = _OF_K6.fullmatch(text.strip())
     if match is None or not (match["metric"] in _METRICS_OF_K6 or match["bracket"]):
         return ""
-    sign, number = match["sign"], match["number"]
+    operator, number = match["operator"], match["number"]
     high_is_bad = match["metric"] == "http_req_failed" or match["statistic"] not in ("rate", "count")
-    if high_is_bad == (sign[0] == "<"):
-        sign = _REQUIRED[sign]  # k6 states what must hold
+    if high_is_bad == (operator[0] == "<"):
+        operator = _REQUIRED[operator]  # k6 states what must hold
     if match["metric"] == "http_req_failed":
-        own = f"errors{sign}{float(number) * 100:g}%"
+        own = f"errors{operator}{float(number) * 100:g}%"
     elif match["statistic"] in ("rate", "count"):
-        own = f"{match['statistic']}{sign}{number}"
+        own = f"{match['statistic']}{operator}{number}"
     else:
         statistic = f"p{match['share']}" if match["share"] else _OTHER_NAMES.get(match["statistic"], match["statistic"])
-        own = f"{statistic}{sign}{number}{match['unit'] or 'ms'}"
+        own = f"{statistic}{operator}{number}{match['unit'] or 'ms'}"
     return f"; a threshold of k6 says what must hold, a condition here what must not: write {own!r}"
 
 

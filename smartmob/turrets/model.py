@@ -253,7 +253,7 @@ class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
     failed: FailedStats | None = None
 
 
-class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
+class RunPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The transactions of a time step that begins `at` seconds after the start; latencies are in seconds.
 
     `rate` counts all transactions, `error_rate` those that failed. The latencies are those of successes, and null
@@ -274,7 +274,7 @@ class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
     codes: dict[str, int] = {}
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class RunTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The transactions of a run over time; steps without a transaction are left out.
 
     A point is for `step` seconds. `planned` is the line of the planned rate, and `warm_up` ends the seconds that the
@@ -283,7 +283,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     started_at: datetime | None
-    points: list[CoursePoint]
+    points: list[RunPoint]
     step: int = 1
     warm_up: float = 0.0
     planned: list[tuple[float, float]] = []

@@ -19,7 +19,7 @@ def _health(found: Observations) -> dict[str, str]:
 async def _silent(observer: HostObserver, now: float, text: str = "silent for 60s", **more: Any) -> dict[str, str]:
     condition = parse(text)
     assert isinstance(condition, Silent)
-    await observer.look(now)
+    await observer.read(now)
     return _health(observer.silent(rule(condition=text, **more), condition))
 
 
@@ -43,7 +43,7 @@ async def test_a_restart_of_the_service_makes_no_machine_silent() -> None:
 async def test_a_machine_that_never_reported_is_not_silent() -> None:
     """It was registered and is not expected yet."""
     observer = HostObserver(Machines(host("a", None)))
-    await observer.look(0)
+    await observer.read(0)
     assert await _silent(observer, 1000) == {"a": "unknown"}
 
 
@@ -70,14 +70,14 @@ async def test_a_field_beyond_its_limit_is_bad() -> None:
     values = {"a": 95.0, "b": 85.0, "c": 80.0, "d": None, "e": 99.0}
     machines = Machines(*(host(name, 0, cpu=value) for name, value in values.items()))
     observer = HostObserver(machines)
-    await observer.look(0)
+    await observer.read(0)
     assert set(_health(observer.fields(rule(), condition)).values()) == {"unknown"}
     machines.all = [host(name, 0 if name == "e" else 1, cpu=value) for name, value in values.items()]
-    await observer.look(10)
+    await observer.read(10)
     found = observer.fields(rule(), condition)
     assert _health(found) == {"a": "bad", "b": "between", "c": "good", "d": "unknown", "e": "unknown"}
     assert (found.found[0].summary, found.found[0].value) == ("a: cpu is 95.0 % (> 90.0 %)", 95.0)
-    await observer.look(11 + FRESH_SECONDS)
+    await observer.read(11 + FRESH_SECONDS)
     assert set(_health(observer.fields(rule(), condition)).values()) == {"unknown"}
 
 
@@ -109,9 +109,9 @@ async def test_a_machine_whose_clock_was_set_back_is_heard() -> None:
     """Its newest sample stays the one from the future for a while; what counts is that samples arrive."""
     machines = Machines(host("a", 0))
     observer = HostObserver(machines)
-    await observer.look(0)
+    await observer.read(0)
     machines.all = [host("a", 300)]
-    await observer.look(10)
+    await observer.read(10)
     machines.heard = {"a"}
     assert await _silent_within(observer, 80) == {"a": "good"}
     machines.heard = set()
@@ -122,8 +122,8 @@ async def test_a_machine_whose_clock_was_set_back_is_heard() -> None:
 async def test_silence_counts_anew_after_an_interruption() -> None:
     """While the database was away no machine could be heard, so none is silent, and none counts as heard either."""
     observer = HostObserver(Machines(host("a", 0)))
-    await observer.look(0)
-    await observer.look(600)
+    await observer.read(0)
+    await observer.read(600)
     observer.interrupted()
     assert await _silent(observer, 659) == {"a": "unknown"}
     assert await _silent(observer, 660) == {"a": "bad"}
@@ -132,5 +132,5 @@ async def test_silence_counts_anew_after_an_interruption() -> None:
 async def _silent_within(observer: HostObserver, now: float) -> dict[str, str]:
     condition = parse("silent for 60s")
     assert isinstance(condition, Silent)
-    await observer.look(now, [condition.seconds])
+    await observer.read(now, [condition.seconds])
     return _health(observer.silent(rule(condition="silent for 60s"), condition))

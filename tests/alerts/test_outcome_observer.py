@@ -32,7 +32,7 @@ class Ends:
 
 
 async def _seen(observer: OutcomeObserver, minute: int, condition: Any = None, **more: Any) -> list[tuple[str, str]]:
-    await observer.look(NOW + timedelta(minutes=minute))
+    await observer.read(NOW + timedelta(minutes=minute))
     made = rule(made_at=NOW - timedelta(minutes=30), **more)
     found = observer.observe(made, condition or LoadTestFailed()).found
     observer.commit()
@@ -78,7 +78,7 @@ async def test_a_look_that_failed_is_repeated() -> None:
     observer = OutcomeObserver(ends.read)
     assert await _seen(observer, 0) == []
     ends.add("one", 1, failed=True)
-    await observer.look(NOW + timedelta(minutes=2))
+    await observer.read(NOW + timedelta(minutes=2))
     assert await _seen(observer, 3) == [("bad", "one")]
 
 
@@ -125,7 +125,7 @@ async def test_jobs_end_in_several_ways() -> None:
     assert [each.failed for each in found] == [False, True, True, True, True, None]
     assert found[1].summary.startswith("job 1 (make 't1 ') exited, exit code 2")
     observer = OutcomeObserver(read)
-    await observer.look(NOW)
+    await observer.read(NOW)
     assert len(observer.observe(rule(), JobFailed()).found) == 6
 
 

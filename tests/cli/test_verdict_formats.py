@@ -129,7 +129,7 @@ class TestReasons:
         assert lines == ["cannot tell: 9 tests: the machine was busy."]
         text = formats.markdown(_found(*rows, _row("regression"), explanation="1 test became slower."))
         assert text.count("the machine was busy") == 1
-        assert formats.unsaid(lines, {"explanation": "The machine was busy."}) == []
+        assert formats.not_in_headline(lines, {"explanation": "The machine was busy."}) == []
 
     def test_a_variation_is_shown_once_it_is_known(self) -> None:
         """Of three runs nothing is said, and a variation too small for its digits is no zero."""

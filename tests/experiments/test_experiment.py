@@ -42,7 +42,7 @@ def _experiment(spawner: Spawner, folder: Path, sides: tuple[Side, Side], limits
         limits=limits,
         witness="clock",
         can_count=False,
-        lot=random.Random(1),
+        random_order=random.Random(1),
         show=shown.append,
     )
 

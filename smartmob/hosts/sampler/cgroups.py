@@ -14,7 +14,7 @@ import msgspec
 from smartmob.hosts.fields import Memory
 from smartmob.hosts.sampler.machine_files import Roots, number_of, text_of
 
-_MARKS = (".dockerenv", "run/.containerenv", "run/systemd/container", ".singularity.d")
+_CONTAINER_FILES = (".dockerenv", "run/.containerenv", "run/systemd/container", ".singularity.d")
 """Files that Docker, Podman, systemd-nspawn and Apptainer leave in the root folder of a container."""
 _MICROSECONDS = 1_000_000
 _NANOSECONDS = 1_000_000_000
@@ -134,8 +134,8 @@ def _folders(roots: Roots, version: int, controller: str, name: str) -> Iterator
     mount = roots.sysfs / "fs" / "cgroup"
     subfolders = ("", "unified") if version == 2 else (controller, "cpu,cpuacct", "cpuacct,cpu")
     tops = [mount / subfolder for subfolder in subfolders]
-    marked = any((roots.root / mark).exists() for mark in _MARKS)
-    path = _own_path(roots, version, controller) if marked else ""
+    in_container = any((roots.root / name).exists() for name in _CONTAINER_FILES)
+    path = _own_path(roots, version, controller) if in_container else ""
     for top in tops:
         folder = top / path.strip("/")
         while True:

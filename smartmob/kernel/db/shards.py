@@ -25,7 +25,7 @@ MIXED = "mixed"
 class RowShards(Generic[R]):
     """The shards of the rows of a table, by their keys. A table that is not distributed has none.
 
-    `key` returns the key of a row, the column by which `table` is distributed. Call `look` with each new connection.
+    `key` returns the key of a row, the column by which `table` is distributed. Call `detect` with each new connection.
     """
 
     def __init__(self, table: str, key: Callable[[R], Hashable]) -> None:
@@ -34,7 +34,7 @@ class RowShards(Generic[R]):
         self._key = key
         self._known: dict[str, int] = {}
 
-    async def look(self, connection: Connection) -> None:
+    async def detect(self, connection: Connection) -> None:
         """Find out whether the table is distributed."""
         self.active = self._table in await citus.distributed_tables(connection)
 

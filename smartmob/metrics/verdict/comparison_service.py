@@ -321,7 +321,7 @@ def _comparison(
     noise: bool = True,
 ) -> Comparison:
     base, head, places = sides
-    rows = summary.settle_machines([item for result in results for item in result.items])
+    rows = summary.resolve_other_machines([item for result in results for item in result.items])
     items = verdicts.by_severity(rows)
     contexts = [result.context for result in results if result.context is not None]
     shift = max((context.shift for context in contexts), key=lambda each: each.tests, default=verdicts.UNKNOWN_SHIFT)

@@ -83,7 +83,7 @@ def parse(data: bytes, file: str = "Procfile") -> Procfile:
             found.commands.setdefault(spaced[1], Command("", number))
             continue
         if match is None or _NAME.fullmatch(match[1]) is None:
-            reason = f"this is neither a process type (`name: command`) nor a comment; {_remedy(line)}"
+            reason = f"this is neither a process type (`name: command`) nor a comment; {_correct_form(line)}"
             raise BadLine(file, number, reason)
         name, text = match[1], match[2]
         if name in found.commands:
@@ -97,7 +97,7 @@ def parse(data: bytes, file: str = "Procfile") -> Procfile:
     return found
 
 
-def _remedy(line: str) -> str:
+def _correct_form(line: str) -> str:
     """Return the correct form for a line that declares nothing, for mistakes that other tools ignore."""
     if line == "---":
         return "leave it out"

@@ -130,5 +130,5 @@ class RuleFindings:
 def shown(frame: bytes) -> str:
     """Return a frame as text that can be printed, cut if it is long."""
     text = frame[: 4 * LONGEST_FRAME_SHOWN].decode("utf-8", "backslashreplace")
-    text = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+    text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     return text if len(text) <= LONGEST_FRAME_SHOWN else text[: LONGEST_FRAME_SHOWN - 1] + "…"

@@ -83,7 +83,7 @@ class LiveConditions:
             )
         # Results of the last seconds are missing. With the shorter time a rate would be too high, with the longer one
         # too low.
-        seconds = elapsed - self._warm_up - (DELAY_SECONDS if threshold.sign[0] == "<" else 0.0)
+        seconds = elapsed - self._warm_up - (DELAY_SECONDS if threshold.operator[0] == "<" else 0.0)
         stats = msgspec.to_builtins(timer_stats(sums, seconds))
         found = threshold.result(_summary(threshold.timer, stats))
         return msgspec.structs.replace(found, abort=condition.abort)
@@ -95,7 +95,7 @@ class LiveConditions:
             why = why or "the warm-up is left out"
         if threshold.statistic == "rate" and elapsed < max(rampup, self._warm_up) + RATE_SECONDS:
             why = "the rate is not decided before the rampup is over"
-        if why is None and not count and (threshold.statistic != "rate" or threshold.sign[0] == ">"):
+        if why is None and not count and (threshold.statistic != "rate" or threshold.operator[0] == ">"):
             why = "no value yet"
         return why
 

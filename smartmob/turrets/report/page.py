@@ -173,8 +173,8 @@ def _missing(run: RunData, number: int, count: int) -> str:
     if not own.count:
         return f"{label}There is no result, so there is nothing to draw."
     if summary.source is not None and summary.source.aggregated:
-        course = "" if findings.has_times else ", and no times"
-        return f"{label}The file has statistics instead of samples: it has no distribution over time{course}."
+        ending = "" if findings.has_times else ", and no times"
+        return f"{label}The file has statistics instead of samples: it has no distribution over time{ending}."
     return "" if own.samples else f"{label}No transaction succeeded, so there is no latency of a success to draw."
 
 

@@ -20,7 +20,7 @@ from smartmob.turrets.report.evidence import FEW_ABOVE, values_above
 SHARES = ("50", "80", "90", "95", "99", "99.9", "99.99")
 SHOWN_ROWS = 51
 """Rows that a page has as HTML: a multiple of the three rows of a timer in the comparison of two runs."""
-FEW_MARK = "*"
+FEW_SYMBOL = "*"
 _SAME_SHARE = 0.005
 """Two values that differ by a smaller share count as the same."""
 _SIGNIFICANT_DIGITS = 6  # of numbers in the data of the page
@@ -161,7 +161,7 @@ def cell_text(kind: str, name: str, cell: Cell, samples: Cell = None) -> str:
     if kind == "percentile":
         share = float(name.rpartition("p")[2])
         few = isinstance(samples, int) and values_above(samples, share) < FEW_ABOVE
-        return duration_text.seconds(cell) + (FEW_MARK if few else "")
+        return duration_text.seconds(cell) + (FEW_SYMBOL if few else "")
     return duration_text.seconds(cell) if kind == "seconds" else number_text(cell)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import MOST_CONDITIONS, CoursePoint, Doubt, ErrorText, Run, Source, TimerStats
+from smartmob.turrets.model import MOST_CONDITIONS, Doubt, ErrorText, Run, RunPoint, Source, TimerStats
 from smartmob.turrets.protocol import LONGEST_NAME, MOST_TIMERS, Slice
 from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS
 
@@ -45,7 +45,7 @@ class GivenStats(msgspec.Struct, kw_only=True):
     duration: float | None = None
     timers: Annotated[dict[_Name, TimerStats], msgspec.Meta(max_length=MOST_TIMERS)] = {}
     points: Annotated[
-        dict[_Name, Annotated[list[CoursePoint], msgspec.Meta(max_length=MOST_POINTS)]],
+        dict[_Name, Annotated[list[RunPoint], msgspec.Meta(max_length=MOST_POINTS)]],
         msgspec.Meta(max_length=MOST_TIMERS),
     ] = {}
     errors: Annotated[

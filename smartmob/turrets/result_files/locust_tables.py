@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Doubt, ErrorText, FailedStats, TimerStats
+from smartmob.turrets.model import ALL_TRANSACTIONS, Doubt, ErrorText, FailedStats, RunPoint, TimerStats
 from smartmob.turrets.names import timer_name
 from smartmob.turrets.protocol import LONGEST_ERROR, MOST_TIMERS
 from smartmob.turrets.result_files.idle_spans import BACK_SECONDS, back_doubt, gaps_between, idle_doubts
@@ -168,12 +168,12 @@ _Row = tuple[float, dict[str, str]]
 """A row of a history with its time, in seconds since 1970."""
 
 
-def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[CoursePoint]:
+def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[RunPoint]:
     """Return the points of a timer. `times` are those of all rows, the first of which begins the test.
 
     A row is written at the end of the span that it describes, which begins at the previous row.
     """
-    found: dict[int, CoursePoint] = {}
+    found: dict[int, RunPoint] = {}
     counts = failures = 0.0
     before = times[0]
     for at, row in rows:
@@ -189,13 +189,13 @@ def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[Cou
     return [found[second] for second in sorted(found)]
 
 
-def _add(found: dict[int, CoursePoint], second: int, rates: tuple[float, float], row: Mapping[str, str]) -> None:
+def _add(found: dict[int, RunPoint], second: int, rates: tuple[float, float], row: Mapping[str, str]) -> None:
     """Add rates to a point, whose percentiles become those of the row."""
     known = found.get(second)
     longest = _seconds(row, "total max response time", "max response time") or 0.0
     some = _seconds(row, "100%") or longest < _SHORTEST
     p50, p95, p99, maximum = (_seconds(row, name) if some else None for name in ("50%", "95%", "99%", "100%"))
-    found[second] = CoursePoint(
+    found[second] = RunPoint(
         at=second,
         rate=rates[0] + (known.rate if known else 0.0),
         error_rate=rates[1] + (known.error_rate if known else 0.0),

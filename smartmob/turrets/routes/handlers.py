@@ -167,8 +167,8 @@ class Handlers:
     async def turrets(self, _: web.Request) -> web.StreamResponse:
         return json_response(self._service.turrets())
 
-    async def course(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.reports.course(parameter(request, "id")))
+    async def time_series(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.reports.time_series(parameter(request, "id")))
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")

@@ -191,10 +191,10 @@ def _results(h: Handlers) -> tuple[Route, ...]:
         Route(
             "GET",
             f"{_RUN}/course",
-            h.course,
+            h.time_series,
             "turret_course",
             "The transactions of a run over time.",
-            {200: answer(model.Course), 404: _NOT_FOUND},
+            {200: answer(model.RunTimeSeries), 404: _NOT_FOUND},
         ),
     )
 

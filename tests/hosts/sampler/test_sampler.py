@@ -22,16 +22,16 @@ async def _looking() -> AsyncIterator[tuple[Sampler, list[Snapshot], list[float]
     """Return a sampler at work, the snapshots of each second, and the times of each look."""
     seconds: list[Snapshot] = []
     sampler, tasks = Sampler(on_second=(seconds.append,)), TaskRegistry()
-    looks: list[float] = []
-    sampler.subscribe(lambda _, now: looks.append(now))
+    evaluations: list[float] = []
+    sampler.subscribe(lambda _, now: evaluations.append(now))
     await sampler.read()
     tasks.start("sampler", sampler.run())
-    yield sampler, seconds, looks
+    yield sampler, seconds, evaluations
     await tasks.close()
 
 
-async def _until(looks: list[float], count: int) -> None:
-    await until(lambda: len(looks) >= count)
+async def _until(evaluations: list[float], count: int) -> None:
+    await until(lambda: len(evaluations) >= count)
 
 
 async def test_a_snapshot_is_read_each_second(looking: tuple[Sampler, list[Snapshot], list[float]]) -> None:
@@ -46,14 +46,14 @@ async def test_a_shorter_interval_does_not_change_the_seconds(
     looking: tuple[Sampler, list[Snapshot], list[float]],
 ) -> None:
     """Snapshots come more often, and the callbacks of each second still once a second."""
-    sampler, seconds, looks = looking
+    sampler, seconds, evaluations = looking
     sampler.read_every(0.1)
-    await _until(looks, 12)
-    assert 1 <= len(seconds) < len(looks)
+    await _until(evaluations, 12)
+    assert 1 <= len(seconds) < len(evaluations)
     sampler.read_every(1.0)
-    many = len(looks)
-    await _until(looks, many + 1)
-    assert len(seconds) < len(looks)
+    many = len(evaluations)
+    await _until(evaluations, many + 1)
+    assert len(seconds) < len(evaluations)
 
 
 async def test_a_field_that_fails_is_logged_and_the_others_go_on(tmp_path: Path) -> None:

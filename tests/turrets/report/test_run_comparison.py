@@ -23,7 +23,7 @@ from smartmob.turrets.report.run_comparison import (
     plan,
 )
 from smartmob.turrets.result_files.load_sample import LoadSample
-from smartmob.turrets.result_files.sample_slices import Survey, slices
+from smartmob.turrets.result_files.sample_slices import SampleSummary, slices
 from tests.turrets.report.test_trust import FINE
 
 BEGIN = 1_700_000_000.0
@@ -41,7 +41,7 @@ def _run(seed: int, factor: float = 1.0, errors: float = 0.01, rate: int = 40, s
             failed = chance.random() < errors
             samples.append(LoadSample(BEGIN + second + number / rate, took, "page", failed, "no" * failed))
     batched = BatchedRun(seconds, ["", "page"])
-    batched.add(slices(samples, Survey(samples)))
+    batched.add(slices(samples, SampleSummary(samples)))
     return batched
 
 
@@ -142,7 +142,7 @@ def test_the_begin_is_left_out() -> None:
     """Seconds before `skip` are in no batch."""
     samples = [LoadSample(BEGIN + second, 0.1 if second >= 20 else 0.9, "page") for second in range(60)]
     batched = BatchedRun(60.0, ["page"], skip=20)
-    batched.add(slices(samples, Survey([LoadSample(BEGIN, 0.0, "page"), *samples])))
+    batched.add(slices(samples, SampleSummary([LoadSample(BEGIN, 0.0, "page"), *samples])))
     assert sum(batch.count for batch in batched.timers["page"]) == 40
     assert max(batch.ok.maximum for batch in batched.timers["page"]) == 0.1
 
