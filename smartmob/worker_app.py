@@ -86,7 +86,7 @@ def owner(
     return service, pool
 
 
-class Worker(msgspec.Struct, frozen=True):
+class BuiltWorker(msgspec.Struct, frozen=True):
     """A built worker."""
 
     app: web.Application
@@ -122,7 +122,7 @@ class Worker(msgspec.Struct, frozen=True):
         await self.gate.request_stats.drain(seconds)
 
 
-def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_log: AccessLog) -> Worker:
+def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_log: AccessLog) -> BuiltWorker:
     """Return a worker, whose database is open already; it makes no tables and keeps no data directory."""
     share = max(_LEAST_POOL, settings.database.pool_size // settings.workers)
     stored = dataclasses.replace(settings.database, url=welcome.database_url, pool_size=share)
@@ -160,7 +160,7 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
 
     app.cleanup_ctx.append(run_parts)
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    return Worker(app, bus, gate, attempts, registry, found, known.service)
+    return BuiltWorker(app, bus, gate, attempts, registry, found, known.service)
 
 
 def _divided(gate: RequestGate, routes: dict[web.AbstractRoute, Route], link: OwnerLink) -> Middleware:

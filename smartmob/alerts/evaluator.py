@@ -29,19 +29,19 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.observers import Observers
 from smartmob.alerts.state_machine import (
     Action,
+    AlertPhase,
     AlertState,
     Announce,
     Event,
     Fire,
     Gone,
-    Health,
     Observed,
-    Phase,
     Resolve,
+    SubjectHealth,
     Timing,
     handle,
 )
-from smartmob.alerts.store import AlertStore, Counts, NewNotification
+from smartmob.alerts.store import AlertCounts, AlertStore, NewNotification
 from smartmob.errors import InvalidInput, Unavailable
 from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.observability.event_logger import get_logger
@@ -105,7 +105,7 @@ class Evaluator:
         own_id: Callable[[], str],
     ) -> None:
         self.evaluations = 0
-        self.counts = Counts()
+        self.counts = AlertCounts()
         self._own_id = own_id
         self._store = store
         self._observers = observers
@@ -194,7 +194,7 @@ class Evaluator:
             key = (row["rule"], row["subject"])
             if (row["rule"], row["condition"]) in known and key not in self._states:
                 since = evaluation.now - (evaluation.at - row["bad_since"]).total_seconds()
-                self._states[key] = AlertState(Phase.PENDING, bad_since=min(since, evaluation.now))
+                self._states[key] = AlertState(AlertPhase.PENDING, bad_since=min(since, evaluation.now))
                 self._conditions[row["rule"]] = row["condition"]
         self._kept = []
 
@@ -214,12 +214,12 @@ class Evaluator:
         """Take over the active alerts of the database: those of other services and those from before a restart."""
         for key, alert in evaluation.active.items():
             state = self._states.get(key)
-            if state is None or state.phase is not Phase.FIRING or state.cause != alert.cause:
+            if state is None or state.phase is not AlertPhase.FIRING or state.cause != alert.cause:
                 notified = alert.notified_at
                 since = None if notified is None else evaluation.now - (evaluation.at - notified).total_seconds()
-                self._states[key] = AlertState(Phase.FIRING, alert.cause, notified_at=since)
+                self._states[key] = AlertState(AlertPhase.FIRING, alert.cause, notified_at=since)
         for key, state in list(self._states.items()):
-            if state.phase is Phase.FIRING and key not in evaluation.active:
+            if state.phase is AlertPhase.FIRING and key not in evaluation.active:
                 del self._states[key]
 
     def _condition(self, rule: Rule) -> Condition | None:
@@ -227,7 +227,7 @@ class Evaluator:
         if self._conditions.get(rule.name) != rule.condition:
             self._conditions[rule.name] = rule.condition
             for key, state in list(self._states.items()):
-                if key[0] == rule.name and state.phase is Phase.PENDING:
+                if key[0] == rule.name and state.phase is AlertPhase.PENDING:
                     del self._states[key]
         try:
             return conditions.parse(rule.condition)
@@ -243,7 +243,7 @@ class Evaluator:
                 continue
             rule, reason = _removed_rule(alert), "the rule was removed"
             if evaluation.active.get((alert.rule, alert.subject)) is alert:
-                seen = Observation(alert.subject, Health.UNKNOWN)
+                seen = Observation(alert.subject, SubjectHealth.UNKNOWN)
                 await self._advance(evaluation, rule, Timing(), seen, gone=reason)
             else:
                 notify = alert.notified_at is not None and not evaluation.silenced(rule, alert.subject)
@@ -265,7 +265,7 @@ class Evaluator:
                 gone = NO_LONGER_NEW
             else:
                 continue
-            await self._advance(evaluation, rule, timing, Observation(key[1], Health.UNKNOWN), gone=gone)
+            await self._advance(evaluation, rule, timing, Observation(key[1], SubjectHealth.UNKNOWN), gone=gone)
 
     async def _advance(
         self, evaluation: _Evaluation, rule: Rule, timing: Timing, seen: Observation, *, gone: str = ""
@@ -280,7 +280,7 @@ class Evaluator:
             if not await self._carry_out(action, evaluation, rule, seen):
                 # Another service was faster, or the cause is already known: the next evaluation reads its alert.
                 after = AlertState()
-        if after.phase is Phase.OK:
+        if after.phase is AlertPhase.OK:
             self._states.pop(key, None)
         else:
             self._states[key] = after

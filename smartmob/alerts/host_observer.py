@@ -18,7 +18,7 @@ from smartmob.alerts.conditions import TEMPERATURE, Silent, Threshold
 from smartmob.alerts.model import Rule
 from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import HostsSource
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 from smartmob.hosts.fields import FIELDS, Unit
 from smartmob.hosts.model import Host, Latest
 
@@ -99,19 +99,25 @@ class HostObserver:
         seen = self._seen[host.name]
         seconds = self._now - seen.heard_at
         if host.latest is None or (seconds < condition.seconds and not seen.heard):
-            return Observation(host.name, Health.UNKNOWN)
+            return Observation(host.name, SubjectHealth.UNKNOWN)
         if seconds < condition.seconds:
-            return Observation(host.name, Health.GOOD, f"{host.name} sends samples")
+            return Observation(host.name, SubjectHealth.GOOD, f"{host.name} sends samples")
         last = host.latest.time.isoformat(timespec="seconds").replace("+00:00", "Z")
         summary = f"{host.name} has sent nothing for {duration(condition.seconds)}; its newest sample is of {last}"
-        return Observation(host.name, Health.BAD, summary, seconds)
+        return Observation(host.name, SubjectHealth.BAD, summary, seconds)
 
     def _field(self, host: Host, condition: Threshold) -> Observation:
         seen = self._seen[host.name]
         value = None if host.latest is None else field_of(host.latest, condition.field)
         if value is None or not seen.heard or self._now - seen.new_at > FRESH_SECONDS:
-            return Observation(host.name, Health.UNKNOWN)
-        health = Health.BAD if condition.is_bad(value) else Health.GOOD if condition.is_good(value) else Health.BETWEEN
+            return Observation(host.name, SubjectHealth.UNKNOWN)
+        health = (
+            SubjectHealth.BAD
+            if condition.is_bad(value)
+            else SubjectHealth.GOOD
+            if condition.is_good(value)
+            else SubjectHealth.BETWEEN
+        )
         summary = f"{host.name}: {condition.field} is {amount(condition.field, value)}"
         limit = f"{condition.operator} {amount(condition.field, condition.limit)}"
         return Observation(host.name, health, f"{summary} ({limit})", value)

@@ -26,7 +26,7 @@ from smartmob.alerts.outcome_observer import OutcomeObserver, by_conditions, end
 from smartmob.alerts.process_observer import ProcessObserver
 from smartmob.alerts.regression_observer import RegressionObserver
 from smartmob.alerts.sources import Sources
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 from smartmob.kernel.runtime import clock, disk
 
 
@@ -109,6 +109,12 @@ class Observers:
         if not rule.matches(self._service):
             return Observations(())
         free = float(disk.free_bytes(self._folder))
-        health = Health.BAD if condition.is_bad(free) else Health.GOOD if condition.is_good(free) else Health.BETWEEN
+        health = (
+            SubjectHealth.BAD
+            if condition.is_bad(free)
+            else SubjectHealth.GOOD
+            if condition.is_good(free)
+            else SubjectHealth.BETWEEN
+        )
         summary = f"{self._service}: {free / 10**9:.1f} GB are free on the disk of the service's data"
         return Observations((Observation(self._service, health, summary, free),))

@@ -14,7 +14,7 @@ from smartmob.alerts.conditions import Regression
 from smartmob.alerts.model import Rule, one_line
 from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import TestRunsSource, VerdictsSource
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 from smartmob.errors import NotFound
 from smartmob.metrics.model import Run
 from smartmob.metrics.verdict.verdicts import Comparison, ItemVerdict
@@ -120,10 +120,10 @@ def _observation(run: Run, verdict: Comparison, row: ItemVerdict, condition: Reg
     name = f"{row.path}::{row.variant or row.item}"
     subject = one_line(f"{name} on {node}" if node else name)
     if row.verdict == "improvement":
-        return Observation(subject, Health.GOOD)
+        return Observation(subject, SubjectHealth.GOOD)
     ratio = row.corrected_ratio
     if ratio is None or ratio < 1.0 + condition.least:
         return None
     commit = f" of {run.scm_ref[:12]}" if run.scm_ref else ""
     summary = f"{subject} takes {ratio:.2f} times as long as usual since the run{commit} ({row.reason})"
-    return Observation(subject, Health.BAD, summary, ratio, run.id)
+    return Observation(subject, SubjectHealth.BAD, summary, ratio, run.id)

@@ -33,7 +33,7 @@ from smartmob.client.listener import Listener
 from smartmob.client.messages import StandardErrorBytes
 from smartmob.client.reservation import SHOWN
 from smartmob.errors import NotFound, RemoteError
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 from smartmob.options import PREFIX
 
 LEASE_SECONDS = 2.5 * SILENCE_SECONDS
@@ -95,7 +95,7 @@ def _is_stored(given: dict[str, Any], is_named: bool) -> bool:
 def _show_and_store(data: bytes, form: str, everything: bool, destination: experiment_store.Destination) -> None:
     """Show the report from a machine, and store it; pass other output on."""
     try:
-        report = msgspec.json.decode(data, type=Report)
+        report = msgspec.json.decode(data, type=ExperimentReport)
     except msgspec.MsgspecError as error:
         sys.stdout.buffer.write(data)
         printing.say(f"not stored: the machine has written no report: {error}")

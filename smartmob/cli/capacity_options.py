@@ -34,7 +34,7 @@ class HeldCondition(msgspec.Struct, frozen=True):
     """A condition that has to hold, such as `p99<300ms`; `inverse` is met when it does not."""
 
     text: str
-    inverse: thresholds.Threshold
+    inverse: thresholds.RunCondition
 
     @property
     def seconds(self) -> float | None:
@@ -89,7 +89,7 @@ def _parse(text: str) -> HeldCondition:
     return HeldCondition(text, threshold)
 
 
-def _inverse(text: str, inverse: str) -> thresholds.Threshold:
+def _inverse(text: str, inverse: str) -> thresholds.RunCondition:
     """Return the threshold `inverse`, which is met when the condition `text` does not hold; raises SettingsError."""
     try:
         return thresholds.parse(inverse)

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from smartmob.cli import printing, report_sources, thresholds
-from smartmob.cli.report_sources import Found, NotAReport, PlainFile, Problem
+from smartmob.cli.report_sources import NotAReport, PlainFile, ReportCandidate, UnusableFile
 from smartmob.cli.run_lookup import RUNS
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
@@ -47,7 +47,7 @@ _MOST_POINTS_TIMERS = 100
 """The most timers whose points over time are sent: a report shows this many."""
 
 
-class LoadFile(msgspec.Struct):
+class ImportedFile(msgspec.Struct):
     """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent.
 
     `title` is the name of its run, and `conditions` are those that the run must not meet.
@@ -119,11 +119,11 @@ async def command(
         raise click.UsageError("--fail-if untrusted needs the verdict of the service: leave out --dry-run.")
     for doubt in filter(None, (limit.doubt() for limit in limits)):
         printing.say(doubt)
-    results: list[LoadFile] = []
+    results: list[ImportedFile] = []
     violations: list[str] = []
     passed_over = Tally()
     for group in _groups(report_sources.expand(files)):
-        result = LoadFile(_spoken(group), name, conditions)
+        result = ImportedFile(_spoken(group), name, conditions)
         results.append(result)
         try:
             await _import(None if dry_run else rest, group, forced, result)
@@ -142,7 +142,7 @@ async def command(
             _say(result)
     if not results:
         results.append(
-            LoadFile(" ".join(files), error=f"no result was found among {counted(passed_over.total, 'file')}")
+            ImportedFile(" ".join(files), error=f"no result was found among {counted(passed_over.total, 'file')}")
         )
         _say(results[0])
     elif passed_over.total and not as_json:
@@ -157,12 +157,12 @@ async def command(
     return int(bool(violations) or any(result.error for result in results) or (strict and not understood))
 
 
-def _groups(found: Iterable[Found | Problem]) -> list[list[Found | Problem]]:
+def _groups(found: Iterable[ReportCandidate | UnusableFile]) -> list[list[ReportCandidate | UnusableFile]]:
     """Return the files by run: the tables of one test of Locust together, each other file alone."""
-    groups: dict[str, list[Found | Problem]] = {}
+    groups: dict[str, list[ReportCandidate | UnusableFile]] = {}
     for one in found:
         key = one.name
-        if isinstance(one, Found):
+        if isinstance(one, ReportCandidate):
             for end in _LOCUST_ENDS:
                 if one.path.name.removesuffix(".gz").endswith(end):
                     key = str(one.path.with_name(one.path.name.removesuffix(".gz").removesuffix(end))) + "_*"
@@ -174,19 +174,19 @@ def _groups(found: Iterable[Found | Problem]) -> list[list[Found | Problem]]:
 _LOCUST_ENDS = (locust_tables.HISTORY, locust_tables.STATS, locust_tables.FAILURES, locust_tables.EXCEPTIONS)
 
 
-def _spoken(group: Sequence[Found | Problem]) -> str:
+def _spoken(group: Sequence[ReportCandidate | UnusableFile]) -> str:
     names = ["standard input" if one.name == report_sources.STANDARD_INPUT else one.name for one in group]
     return ", ".join(names)
 
 
 async def _import(
-    rest: RestClient | None, group: Sequence[Found | Problem], forced: str | None, result: LoadFile
+    rest: RestClient | None, group: Sequence[ReportCandidate | UnusableFile], forced: str | None, result: ImportedFile
 ) -> None:
     """Read the files of a run and send it; without a client only read it. Raises InvalidInput and OSError."""
     with ExitStack() as stack:
         files: list[PlainFile] = []
         for one in group:
-            if isinstance(one, Problem):
+            if isinstance(one, UnusableFile):
                 raise InvalidInput(one.reason)
             files.append(stack.enter_context(report_sources.plain_file(one, _COMMAND, may_be_cut=True)))
             if files[-1].cut:
@@ -194,7 +194,7 @@ async def _import(
         try:
             formats = [_format(file, forced) for file in files]
         except InvalidInput as error:
-            if all(isinstance(one, Found) and one.in_folder for one in group):
+            if all(isinstance(one, ReportCandidate) and one.in_folder for one in group):
                 raise NotAReport(str(error)) from None
             raise
         result.format = formats[0].spoken
@@ -213,7 +213,9 @@ def _format(file: PlainFile, forced: str | None) -> ResultFormat:
         return result_formats.format_of(opened.read(result_formats.HEAD_BYTES), forced)
 
 
-async def _import_samples(rest: RestClient | None, file: PlainFile, format_: ResultFormat, result: LoadFile) -> None:
+async def _import_samples(
+    rest: RestClient | None, file: PlainFile, format_: ResultFormat, result: ImportedFile
+) -> None:
     """Read a file of samples twice: for its span and account, and for its slices."""
     summary = SampleSummary(_samples(file.path, format_, result.account))
     result.transactions, result.errors, result.timers = summary.transactions, summary.errors, len(summary.timers)
@@ -242,7 +244,7 @@ async def _import_samples(rest: RestClient | None, file: PlainFile, format_: Res
 
 
 async def _import_tables(
-    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], result: LoadFile
+    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], result: ImportedFile
 ) -> None:
     """Read the tables of a test of Locust."""
     with ExitStack() as stack:
@@ -323,7 +325,7 @@ def _given_lines(given: GivenStats) -> Iterator[ImportLine]:
         yield ImportLine(given=part)
 
 
-async def _send(rest: RestClient | None, head: ImportHead, lines: Iterable[ImportLine], result: LoadFile) -> None:
+async def _send(rest: RestClient | None, head: ImportHead, lines: Iterable[ImportLine], result: ImportedFile) -> None:
     """Send a run, and keep its id and whether it is new. Raises InvalidInput if the service refuses it."""
     result.run = str(head.run_id())
     if rest is None:
@@ -360,7 +362,7 @@ class _RunLines:
             raise
 
 
-def _say(result: LoadFile) -> None:
+def _say(result: ImportedFile) -> None:
     """Say what came of a file: one line, and one more for each kind of what was left out or not understood."""
     if result.error is not None:
         printing.say(f"{result.name}: {result.error}")

@@ -13,7 +13,7 @@ import msgspec
 from smartmob.cli import import_files, printing, report_rows, report_sources
 from smartmob.cli.import_files import FileAnalysis
 from smartmob.cli.report_rows import Rows
-from smartmob.cli.report_sources import Found, NotAReport, Problem
+from smartmob.cli.report_sources import NotAReport, ReportCandidate, UnusableFile
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.counts import counted
@@ -115,7 +115,7 @@ async def command(
     for found in everything:
         result = FileResult(found.name, run=runs.get(found.name))
         try:
-            if isinstance(found, Problem):
+            if isinstance(found, UnusableFile):
                 raise InvalidInput(found.reason)
             await _import(None if dry_run else rest, found, forced, options, analysis, result)
         except NotAReport as reason:
@@ -150,7 +150,7 @@ def pair(text: str) -> tuple[str, str]:
 
 async def _import(
     rest: RestClient | None,
-    found: Found,
+    found: ReportCandidate,
     forced: str | None,
     options: ImportOptions,
     analysis: FileAnalysis,

@@ -19,7 +19,7 @@ import msgspec
 from smartmob.cli import printing
 from smartmob.cli.main import FAILED, GOOD, exit_code_of
 from smartmob.cli.node_output import SINK, KeptOutput, LiveOutput, PrefixedOutput, routed
-from smartmob.cli.node_selection import Machine, Selection, parse, select
+from smartmob.cli.node_selection import SelectedMachine, Selection, parse, select
 from smartmob.cli.server_options import remote_reason
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound, RemoteError, SmartmobError
@@ -36,7 +36,7 @@ T = TypeVar("T")
 Command = Callable[..., Awaitable[Any]]
 
 
-class Outcome(msgspec.Struct):
+class MachineOutcome(msgspec.Struct):
     """The end of a command on a machine: its exit code, or the reason why there is none."""
 
     name: str
@@ -88,13 +88,13 @@ class _Plan(msgspec.Struct):
     as_json: bool
     batch: int | None = None
     max_failures: int = 0
-    outcomes: dict[str, Outcome] = msgspec.field(default_factory=dict)
+    outcomes: dict[str, MachineOutcome] = msgspec.field(default_factory=dict)
     select_again: Callable[[], Awaitable[Selection]] | None = None
     """Selects anew before each further batch: a node may have been drained meanwhile, or have lost the label."""
     left_out: list[str] = msgspec.field(default_factory=list)
     """The machines that were selected at first, but no longer when their batch began."""
 
-    async def still_selected(self, batch: Sequence[Machine]) -> list[Machine]:
+    async def still_selected(self, batch: Sequence[SelectedMachine]) -> list[SelectedMachine]:
         """Return the machines of a batch that are still selected; the others are left out."""
         if self.select_again is None:
             return list(batch)
@@ -198,7 +198,7 @@ def _with_options(*, starts_programs: bool) -> Callable[[Command], Command]:
     return decorate
 
 
-async def _on_many(selection: Selection, plan: _Plan, call: Callable[[Machine], Awaitable[Any]]) -> int:
+async def _on_many(selection: Selection, plan: _Plan, call: Callable[[SelectedMachine], Awaitable[Any]]) -> int:
     """Run a command for several machines, show its output and a line for each machine, and return the exit code."""
     shared = Shared()
     SHARED.set(shared)
@@ -232,14 +232,14 @@ async def _on_many(selection: Selection, plan: _Plan, call: Callable[[Machine], 
     return GOOD if all(outcome.good for _, outcome in _in_order(selection, plan)) else FAILED
 
 
-def _in_order(selection: Selection, plan: _Plan) -> list[tuple[str, Outcome]]:
+def _in_order(selection: Selection, plan: _Plan) -> list[tuple[str, MachineOutcome]]:
     """Return the outcomes of the machines that were not left out, in the order of their selection."""
     left = set(plan.left_out)
     return [(each.name, plan.outcomes[each.name]) for each in selection.machines if each.name not in left]
 
 
 async def _run_batches(
-    selection: Selection, plan: _Plan, call: Callable[[Machine], Awaitable[Any]], prefixed: PrefixedOutput
+    selection: Selection, plan: _Plan, call: Callable[[SelectedMachine], Awaitable[Any]], prefixed: PrefixedOutput
 ) -> None:
     machines = selection.machines
     size = plan.batch or len(machines)
@@ -250,7 +250,7 @@ async def _run_batches(
         task = None if progress is None else progress.add_task("Machines", total=len(machines))
         try:
             for number, planned in enumerate(batches):
-                batch: Sequence[Machine] = planned
+                batch: Sequence[SelectedMachine] = planned
                 failed = sum(not outcome.good for outcome in plan.outcomes.values())
                 if plan.batch is not None and failed > plan.max_failures:
                     return
@@ -267,25 +267,25 @@ async def _run_batches(
                     return
         finally:
             for machine in machines:
-                plan.outcomes.setdefault(machine.name, Outcome(machine.name, reason=_NOT_BEGUN))
+                plan.outcomes.setdefault(machine.name, MachineOutcome(machine.name, reason=_NOT_BEGUN))
             shown.flush()
 
 
 async def _run(
-    machines: Iterable[Machine], plan: _Plan, call: Callable[[Machine], Awaitable[Any]], shown: _Shown
+    machines: Iterable[SelectedMachine], plan: _Plan, call: Callable[[SelectedMachine], Awaitable[Any]], shown: _Shown
 ) -> Any:
     """Yield the outcomes on machines as they arrive. All commands have ended when this ends, also by cancellation."""
     slots = asyncio.Semaphore(plan.parallel)
     begun: set[str] = set()
     stopped = False
 
-    async def one(machine: Machine) -> Outcome:
+    async def one(machine: SelectedMachine) -> MachineOutcome:
         nonlocal stopped
         async with slots:
             if stopped:
-                return Outcome(machine.name, reason=_NOT_BEGUN)
+                return MachineOutcome(machine.name, reason=_NOT_BEGUN)
             begun.add(machine.name)
-            outcome = Outcome(machine.name, reason=machine.problem)
+            outcome = MachineOutcome(machine.name, reason=machine.problem)
             if not machine.problem:
                 SINK.set(shown.sink(machine.name))
                 outcome = await _outcome(machine.name, call(machine))
@@ -311,15 +311,15 @@ async def _run(
             if name in plan.outcomes or name not in begun:
                 continue
             ended = None if task.cancelled() or task.exception() is not None else task.result()
-            plan.outcomes[name] = ended or Outcome(name, reason="interrupted")
+            plan.outcomes[name] = ended or MachineOutcome(name, reason="interrupted")
 
 
-async def _outcome(name: str, running: Awaitable[Any]) -> Outcome:
+async def _outcome(name: str, running: Awaitable[Any]) -> MachineOutcome:
     """Return the outcome of a command; raises what is wrong on this machine, such as a wrong option."""
     try:
         result = await running
     except SmartmobError as error:
-        return Outcome(name, exit_code_of(error), str(error))
+        return MachineOutcome(name, exit_code_of(error), str(error))
     except click.ClickException:
         raise
     except Exception as error:
@@ -328,8 +328,8 @@ async def _outcome(name: str, running: Awaitable[Any]) -> Outcome:
         reason = remote_reason(error)
         if reason is None:
             raise
-        return Outcome(name, FAILED, reason)
-    return Outcome(name, result if isinstance(result, int) else GOOD)
+        return MachineOutcome(name, FAILED, reason)
+    return MachineOutcome(name, result if isinstance(result, int) else GOOD)
 
 
 class _Shown:
@@ -348,7 +348,7 @@ class _Shown:
             return LiveOutput(name, self._prefixed)
         return self._kept.setdefault(name, KeptOutput(name, self._prefixed))
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: MachineOutcome) -> None:
         """Show what can be shown after the end of the command on a machine."""
         if self._plan.live:
             self._prefixed.end(outcome.name)
@@ -392,7 +392,7 @@ class _Shown:
         sys.stdout.flush()
 
 
-def _as_document(outcome: Outcome) -> dict[str, Any]:
+def _as_document(outcome: MachineOutcome) -> dict[str, Any]:
     return {
         "ok": outcome.good,
         "code": outcome.code,

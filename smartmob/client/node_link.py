@@ -281,7 +281,7 @@ class NodeLink:
                     exchanges.clear()
                     await websocket.send_str(protocol.write(protocol.Facts(self._facts(), secret)))
                     self._measured.set()
-                case protocol.Host():
+                case protocol.ReportedHost():
                     self._set_host(message.name)
                 case protocol.Stored():
                     self._stored.put_nowait(message.number)

@@ -49,7 +49,7 @@ class Clocks(msgspec.Struct, frozen=True):
     steady: Callable[[], float]
 
 
-class Account(msgspec.Struct, frozen=True):
+class HostCredentials(msgspec.Struct, frozen=True):
     """The address of the service, and the name and password of this machine.
 
     `token` is a token of the service, needed where registration is closed. `proxy` is an HTTP proxy on the way to it.
@@ -77,7 +77,7 @@ class Reporter:
 
     def __init__(
         self,
-        account: Account,
+        account: HostCredentials,
         backlog: Backlog,
         clocks: Clocks,
         interval: float,

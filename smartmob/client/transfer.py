@@ -22,7 +22,7 @@ from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.safe_paths import SafePath
-from smartmob.client.stream_pipes import PipeReader, PipeWriter
+from smartmob.client.stream_pipes import PipeWriter, StreamPipeReader
 from smartmob.commands import tree_entries
 from smartmob.commands.hashed_file import Reader, Writer, mode_of
 from smartmob.commands.partial_file import PartialFile, part_name
@@ -140,7 +140,7 @@ async def upload(
             return await _with_retries(client, attempt)
     try:
         sending = _Sending(client, dest, 0, {})
-        return await sending.attempt(PipeReader(stream), progress or _quiet)  # it may be silent for any time
+        return await sending.attempt(StreamPipeReader(stream), progress or _quiet)  # it may be silent for any time
     finally:
         os.close(stream)
 

@@ -106,7 +106,7 @@ class NodeJobs(msgspec.Struct, frozen=True):
     jobs: list[NodeJob]
 
 
-class Now(msgspec.Struct, frozen=True, kw_only=True):
+class LabState(msgspec.Struct, frozen=True, kw_only=True):
     """The current state of the lab; each viewer gets one such frame a second.
 
     `change_number` changes after each event that is a reason for a page to load its other documents again. `services`
@@ -178,7 +178,7 @@ class FoundGroup(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class SearchResults(msgspec.Struct, frozen=True, kw_only=True):
     """The results of a search, by kind; kinds without results are left out."""
 
     text: str
@@ -212,7 +212,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     changes: list[Change]
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
+class TimelineSpan(msgspec.Struct, frozen=True, kw_only=True):
     """A bar in a lane of the timeline, from `start` to `end`, which is None while it goes on."""
 
     lane: str
@@ -245,7 +245,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
     start: datetime = msgspec.field(name="from")
     end: datetime = msgspec.field(name="to")
     time_series: AllHostTimeSeries = msgspec.field(name="courses")
-    spans: list[Span]
+    spans: list[TimelineSpan]
     changes: list[Change]
     marks: list[dict[str, Any]]
     loads: list[LoadTimeSeries]

@@ -18,7 +18,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.services.service_registry import OtherService
 from smartmob.metrics.model import Run as StoredTestRun
 from smartmob.nodes.model import SERVICE_PREFIX, Node, NodeActivity, NodeFacts
-from smartmob.processes.model import Snapshot
+from smartmob.processes.model import ProcessSnapshot
 from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame
 
 MAX_HOSTS = 200  # machines that the pages show
@@ -39,7 +39,7 @@ class ConsoleService:
         self.services = services
         self.alerts = alerts
 
-    async def now(self, change_number: int) -> model.Now:
+    async def now(self, change_number: int) -> model.LabState:
         """Return the current state of the lab; `change_number` becomes a part of the document."""
         services = self.services
         hosts, jobs, nodes, others, records = await asyncio.gather(
@@ -50,7 +50,7 @@ class ConsoleService:
             services.nodes.records.in_all(),
         )
         frame = services.turrets.live_view.current()
-        return model.Now(
+        return model.LabState(
             at=clock.now(),
             change_number=change_number,
             hosts=[_host(host) for host in hosts],
@@ -167,7 +167,7 @@ def _host(host: Host) -> model.HostNow:
     )
 
 
-def _process(snapshot: Snapshot) -> model.ProcessNow:
+def _process(snapshot: ProcessSnapshot) -> model.ProcessNow:
     definition, sample = snapshot.definition, snapshot.sample
     return model.ProcessNow(
         slug=definition.slug,

@@ -12,7 +12,7 @@ import msgspec
 from smartmob.commands.model import Job
 from smartmob.console import node_timeline
 from smartmob.console.changes import changes, process_events
-from smartmob.console.model import LoadTimeSeries, Span, Timeline
+from smartmob.console.model import LoadTimeSeries, Timeline, TimelineSpan
 from smartmob.console.run_texts import run_machines, run_name
 from smartmob.console.service import MAX_HOSTS, ConsoleService
 from smartmob.console.services import Services
@@ -126,8 +126,8 @@ async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, e
     return await services.metrics.runs.executions(sessions, start, end, MAX_TESTS)
 
 
-def _run_span(run: TestRun) -> Span:
-    return Span(
+def _run_span(run: TestRun) -> TimelineSpan:
+    return TimelineSpan(
         lane="test runs",
         label=run_name(run.id, run.scm_ref),
         start=run.started_at,
@@ -141,9 +141,9 @@ def _duration(seconds: float | None) -> str:
     return "unknown time" if seconds is None else f"{seconds:.3f} s"
 
 
-def _test_span(test: ExecutedTest) -> Span:
+def _test_span(test: ExecutedTest) -> TimelineSpan:
     path = quote(test.item_path, safe="")
-    return Span(
+    return TimelineSpan(
         lane="tests",
         label=test.item_variant or test.item,
         start=test.started_at,
@@ -153,8 +153,8 @@ def _test_span(test: ExecutedTest) -> Span:
     )
 
 
-def _load_span(run: LoadRun) -> Span:
-    return Span(
+def _load_span(run: LoadRun) -> TimelineSpan:
+    return TimelineSpan(
         lane="load",
         label=run.name,
         start=run.started_at or run.created_at,
@@ -165,8 +165,8 @@ def _load_span(run: LoadRun) -> Span:
     )
 
 
-def _job_span(job: Job) -> Span:
-    return Span(
+def _job_span(job: Job) -> TimelineSpan:
+    return TimelineSpan(
         lane="jobs",
         label=job.command_line[:200],
         start=job.started_at,

@@ -23,9 +23,9 @@ from msgspec.structs import replace
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
-from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_by_instructions, overall
-from smartmob.experiments.measured_run import ENDS_OF_PYTEST, MeasuredRuns, Plan, RunResult, has_valgrind
-from smartmob.experiments.model import Instructions, Measure, Pair, Report
+from smartmob.experiments.decision import CONFIDENCE, EvidenceOnTest, decide, decide_by_instructions, overall
+from smartmob.experiments.measured_run import ENDS_OF_PYTEST, MeasuredRuns, RunPlan, RunResult, has_valgrind
+from smartmob.experiments.model import ExperimentReport, Instructions, Measure, Pair
 from smartmob.experiments.next_run import WARM_CALLS_COUNT, Calls, calls_of, chosen, shared_calls
 from smartmob.experiments.sides import Side
 from smartmob.kernel.runtime import clock, ids
@@ -48,7 +48,7 @@ _NODE_ID_SEPARATORS = ("::", "[")  # a path that contains one of them cannot be 
 _RATIO_DIGITS = 6  # of the log-ratios in the report: a millionth of a time cannot be measured
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ExperimentLimits(msgspec.Struct, frozen=True):
     """The limits of an experiment: the smallest effect as a share, seconds, and pairs."""
 
     min_effect: float = 0.03
@@ -76,7 +76,7 @@ class Experiment(msgspec.Struct):
     base: Side
     head: Side
     runs: MeasuredRuns
-    limits: Limits
+    limits: ExperimentLimits
     witness: Witness
     can_count: bool
     random_order: random.Random
@@ -84,7 +84,7 @@ class Experiment(msgspec.Struct):
     memory_counts: bool = False
     slower: float = 0.0
     duet: tuple[int, int] | None = None
-    tests: dict[str, Evidence] = msgspec.field(default_factory=dict)
+    tests: dict[str, EvidenceOnTest] = msgspec.field(default_factory=dict)
     pairs: list[Pair] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
     ended: str = "it was interrupted"
@@ -124,12 +124,12 @@ class Experiment(msgspec.Struct):
                     break
         self.ended = reason
 
-    def report(self) -> Report:
+    def report(self) -> ExperimentReport:
         """Return the present verdicts."""
         verdicts = [test.verdict() for test in self.tests.values()]
         machine = measuring_machine.description()
         notes = [*self.notes, *measuring_machine.remarks(machine)]
-        return Report(
+        return ExperimentReport(
             verdict=overall(verdicts),
             base=self.base.report(),
             head=self.head.report(),
@@ -145,11 +145,11 @@ class Experiment(msgspec.Struct):
             started_at=self._started_at,
         )
 
-    def _open(self) -> list[Evidence]:
+    def _open(self) -> list[EvidenceOnTest]:
         """Return the tests that need more pairs."""
         return [test for test in self.tests.values() if test.decided is None or self._memory_is_open(test)]
 
-    def _memory_is_open(self, test: Evidence) -> bool:
+    def _memory_is_open(self, test: EvidenceOnTest) -> bool:
         found = test.memory_verdict() if self.memory_counts else None
         return found is not None and found.verdict == "undecided"
 
@@ -171,7 +171,7 @@ class Experiment(msgspec.Struct):
         seed = self._seed()
         for label, side in (("a", self.base), ("b", self.head)):
             self._progress(f"warm-up of {side.given}")
-            result = await self.runs.run(side, label, Plan(seed, calls=WARM_CALLS_COUNT))
+            result = await self.runs.run(side, label, RunPlan(seed, calls=WARM_CALLS_COUNT))
             _check_modules(side, result)
             once = await self._once(side, label, result)
             if ended := once.early_end():
@@ -185,7 +185,7 @@ class Experiment(msgspec.Struct):
         if not usable:
             raise InvalidInput(_none_passes((self.base, base_again), (self.head, head_again)))
         for name in usable:
-            self.tests[name] = Evidence(name)
+            self.tests[name] = EvidenceOnTest(name)
             again = [each.measures.get(name) for each in (base_again, head_again)]
             self._calls[name] = calls_of([each for each in again if each is not None])
             self._files[name] = os.path.relpath(base.measures[name].file or ".", self.base.folder)
@@ -195,11 +195,11 @@ class Experiment(msgspec.Struct):
         if side.command:
             return result
         if result.status not in ENDS_OF_PYTEST:
-            return await self.runs.run(side, label, Plan(self._seed()))
+            return await self.runs.run(side, label, RunPlan(self._seed()))
         failed = [name for name, measure in result.measures.items() if measure.outcome == "failed"]
         if not failed:
             return result
-        again = await self.runs.run(side, label, Plan(self._seed(), dict.fromkeys(failed, 1)))
+        again = await self.runs.run(side, label, RunPlan(self._seed(), dict.fromkeys(failed, 1)))
         return replace(result, measures=result.measures | again.measures)
 
     def _note(self, what: str, names: Iterable[str]) -> None:
@@ -233,7 +233,7 @@ class Experiment(msgspec.Struct):
         known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
         decide_by_instructions(known, {}, self.limits.min_effect)
 
-    async def _alternately(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
+    async def _alternately(self, plan: RunPlan, base_first: bool) -> dict[str, RunResult]:
         """Run one side after the other; return the results by label."""
         results: dict[str, RunResult] = {}
         for label in ("a", "b") if base_first else ("b", "a"):
@@ -243,7 +243,7 @@ class Experiment(msgspec.Struct):
                 results[label] = await self.runs.run(self.head, label, replace(plan, slower=self.slower))
         return results
 
-    async def _at_once(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
+    async def _at_once(self, plan: RunPlan, base_first: bool) -> dict[str, RunResult]:
         """Run both sides at the same time, each on a processor chosen at random; return the results by label."""
         assert self.duet is not None
         first, second = self.duet if base_first else self.duet[::-1]
@@ -261,14 +261,14 @@ class Experiment(msgspec.Struct):
             await asyncio.gather(*running, return_exceptions=True)
         return {"a": base, "b": head}
 
-    def _take(self, test: Evidence, measures: Sequence[Measure | None]) -> float | None:
+    def _take(self, test: EvidenceOnTest, measures: Sequence[Measure | None]) -> float | None:
         base, head = measures
         if base is None or head is None or not base.is_usable or not head.is_usable:
             test.failures += 1
             return None
         return test.add(base, head)
 
-    async def _count(self, tests: Sequence[Evidence]) -> None:
+    async def _count(self, tests: Sequence[EvidenceOnTest]) -> None:
         """Count the instructions of tests, and decide those that the clock has left open."""
         self._counted = True
         if not self.can_count:
@@ -312,7 +312,7 @@ class Experiment(msgspec.Struct):
         result = await self.runs.run(self.base, "a", self._plan(names[:1], self._seed(), counted_calls=1))
         return bool(result.counts)
 
-    def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> Plan:
+    def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> RunPlan:
         """Return the plan of a run that measures times, or counts the instructions of `counted_calls` calls."""
         calls = {name: self._calls[name] for name in names}
         counting = {name: min(counted_calls, each.most) for name, each in calls.items()}
@@ -320,7 +320,7 @@ class Experiment(msgspec.Struct):
         files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else []
         if any(character in path for path in files for character in _NODE_ID_SEPARATORS):
             files = []
-        return Plan(seed, tests, files, under_valgrind=counted_calls > 0)
+        return RunPlan(seed, tests, files, under_valgrind=counted_calls > 0)
 
     def _seed(self) -> int:
         return self.random_order.randint(1, _HIGHEST_SEED)

@@ -42,7 +42,7 @@ _START = (
 """Runs pytest without the current folder on the module search path, which would hide those of a wheel."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class RunPlan(msgspec.Struct, frozen=True):
     """The task of one run: the tests with their number of calls, or None for all, and the seed of hashes.
 
     `under_valgrind` asks for a count of instructions, by the processor's counters if it has some. `slower` is the share
@@ -110,7 +110,7 @@ class MeasuredRuns:
         plugins.mkdir()
         shutil.copy(Path(smartmob.__file__).with_name("pytest_measures.py"), plugins / f"{_PLUGIN}.py")
 
-    async def run(self, side: Side, label: str, plan: Plan) -> RunResult:
+    async def run(self, side: Side, label: str, plan: RunPlan) -> RunResult:
         """Run a side as the plan says. `label` is a letter, so that paths of both sides have the same length.
 
         Raises InvalidInput when a run of all tests yields none, because pytest could not run them.
@@ -166,7 +166,7 @@ class MeasuredRuns:
             raise InvalidInput(f"the tests of {side.given} cannot be run:\n{result.output}")
         return result
 
-    async def _run_command(self, side: Side, label: str, plan: Plan) -> RunResult:
+    async def _run_command(self, side: Side, label: str, plan: RunPlan) -> RunResult:
         """Run a program once; its only measure is of the whole program. A status other than 0 is a failure."""
         began = time.perf_counter_ns()
         result = await self._execute(side.command, side, label, plan)
@@ -177,7 +177,7 @@ class MeasuredRuns:
         result.measures[COMMAND] = Measure(COMMAND, outcome, wall=wall, cpu=[spent], queue=[0], memory=memory)
         return result
 
-    def _processor_of(self, plan: Plan) -> int | None:
+    def _processor_of(self, plan: RunPlan) -> int | None:
         return self._processor if plan.processor is None else plan.processor
 
     @property
@@ -185,7 +185,7 @@ class MeasuredRuns:
         """Return whether the arguments of pytest name only paths of tests, so that files can replace them."""
         return not any(word.startswith("-") for word in self._words)
 
-    async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: Plan) -> RunResult:
+    async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: RunPlan) -> RunResult:
         written = bytearray()
 
         def keep(data: bytes) -> None:
@@ -208,7 +208,7 @@ class MeasuredRuns:
         lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
         return RunResult(end.status, end, ended_ns, output="\n".join(lines))
 
-    def _variables(self, side: Side, label: str, plan: Plan) -> dict[str, str]:
+    def _variables(self, side: Side, label: str, plan: RunPlan) -> dict[str, str]:
         """Return the environment of a run."""
         variables = without_repository(inherited())
         own = [str(self._folder / "plugin"), *map(str, side.import_path)]
@@ -259,7 +259,7 @@ def _take_dumps(folder: Path, found: dict[str, int]) -> None:
             path.unlink()
 
 
-def _options_of_plugins(python: Interpreter, plan: Plan) -> list[str]:
+def _options_of_plugins(python: Interpreter, plan: RunPlan) -> list[str]:
     """Return options of one word each, which make the installed plugins not distort the measures.
 
     The project may have switched a plugin off; then `pytest_measures` takes its options out of the command line.

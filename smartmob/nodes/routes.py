@@ -340,7 +340,7 @@ class _Handlers:
                 answer = protocol.ClockAnswer(message.sent, now, clock.epoch())
             case protocol.Account():
                 try:
-                    answer = protocol.Host(await self._service.admit_host(link, message.password))
+                    answer = protocol.ReportedHost(await self._service.admit_host(link, message.password))
                 except Conflict as error:
                     log.warning("node.not_measured", node=link.node, reason=str(error))
                     return

@@ -37,7 +37,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     end: str = ""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class StartVerdict(msgspec.Struct, frozen=True):
     """The answer to whether a process may be started: why it never may, or why it must wait; both for people."""
 
     waits: str = ""
@@ -81,7 +81,7 @@ class Peers:
         return graph
 
 
-def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
+def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> StartVerdict:
     """Return whether a process with the dependencies `wanted` may be started; `peers` are those of its application."""
     waits: list[str] = []
     for name, condition in wanted.items():
@@ -94,51 +94,51 @@ def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
                 return reason
             waits += [reason.waits] if reason.waits else []
     more = f" and {len(waits) - _MOST_NAMED} more" if len(waits) > _MOST_NAMED else ""
-    return Verdict(waits=f"waits for {', '.join(waits[:_MOST_NAMED])}{more}" if waits else "")
+    return StartVerdict(waits=f"waits for {', '.join(waits[:_MOST_NAMED])}{more}" if waits else "")
 
 
-def _failure(peer: Peer) -> Verdict | None:
+def _failure(peer: Peer) -> StartVerdict | None:
     """Return why a process cannot run unless a client changes something, or None."""
     if peer.state in model.FAILURES:
-        return Verdict(failed=f"{peer.slug} cannot be started: {peer.state}")
+        return StartVerdict(failed=f"{peer.slug} cannot be started: {peer.state}")
     return None
 
 
-def _started(peer: Peer) -> Verdict:
+def _started(peer: Peer) -> StartVerdict:
     if peer.has_started or peer.completed:
-        return Verdict()
+        return StartVerdict()
     if peer.ended:
-        return Verdict(failed=f"{peer.slug} could not be started: {peer.end}")
-    return _failure(peer) or Verdict(waits=f"{peer.slug} to be started ({peer.state})")
+        return StartVerdict(failed=f"{peer.slug} could not be started: {peer.end}")
+    return _failure(peer) or StartVerdict(waits=f"{peer.slug} to be started ({peer.state})")
 
 
-def _ready(peer: Peer) -> Verdict:
+def _ready(peer: Peer) -> StartVerdict:
     if peer.options is not None and peer.options.readiness is None:
-        return Verdict(
+        return StartVerdict(
             failed=f"{peer.slug} has no readiness check: give it one, or use the condition {model.STARTED!r}"
         )
     if peer.ready:
-        return Verdict()
+        return StartVerdict()
     if peer.ended or peer.completed:
-        return Verdict(failed=f"{peer.slug} has ended and is not started again: {peer.end or 'it succeeded'}")
+        return StartVerdict(failed=f"{peer.slug} has ended and is not started again: {peer.end or 'it succeeded'}")
     state = "running, not ready" if peer.state == model.RUNNING else peer.state
-    return _failure(peer) or Verdict(waits=f"{peer.slug} to be ready ({state})")
+    return _failure(peer) or StartVerdict(waits=f"{peer.slug} to be ready ({state})")
 
 
-def _completed(peer: Peer) -> Verdict:
+def _completed(peer: Peer) -> StartVerdict:
     if peer.completed:
-        return Verdict()
+        return StartVerdict()
     if peer.ended:
-        return Verdict(failed=f"{peer.slug} did not succeed: {peer.end}")
+        return StartVerdict(failed=f"{peer.slug} did not succeed: {peer.end}")
     if peer.options is not None and peer.options.restart == model.ALWAYS:
-        return Verdict(
+        return StartVerdict(
             failed=f"{peer.slug} never completes, because its restart policy is {model.ALWAYS!r}: set it to "
             f"{model.ON_FAILURE!r} or {model.NEVER!r}"
         )
-    return _failure(peer) or Verdict(waits=f"{peer.slug} to complete ({peer.state})")
+    return _failure(peer) or StartVerdict(waits=f"{peer.slug} to complete ({peer.state})")
 
 
-_RULES: Mapping[model.Condition, Callable[[Peer], Verdict]] = {
+_RULES: Mapping[model.Condition, Callable[[Peer], StartVerdict]] = {
     model.STARTED: _started,
     model.READY: _ready,
     model.COMPLETED: _completed,

@@ -16,14 +16,14 @@ from smartmob.processes.model import (
     PENDING,
     STOPPED,
     STOPPING,
-    Check,
     CheckState,
     Condition,
     Enforcement,
+    HealthCheck,
     Limits,
     ProcessEvent,
+    ProcessSnapshot,
     RestartPolicy,
-    Snapshot,
 )
 
 LONGEST_LINE = 1024 * 1024
@@ -81,8 +81,8 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     grace: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_GRACE)] | None = None
     restart: RestartPolicy | None = None
     command: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_COMMAND)] | None = None
-    readiness: Check | None = None
-    liveness: Check | None = None
+    readiness: HealthCheck | None = None
+    liveness: HealthCheck | None = None
     depends_on: Annotated[dict[_Name, Condition], msgspec.Meta(max_length=100)] | None = None
     limits: Limits = Limits()
     lease: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_LEASE)] | None = None
@@ -123,7 +123,7 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True):
     `failures` is the number of failures in a row, `detail` the reason of the last one.
     """
 
-    check: Check
+    check: HealthCheck
     state: str | None
     failures: int
     detail: str | None
@@ -140,7 +140,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of a process. Addresses are absolute, times are ISO 8601 in UTC, `env` has only names of variables."""
 
     app: str
@@ -196,7 +196,7 @@ class Listing(msgspec.Struct, frozen=True):
 class Statuses(msgspec.Struct, frozen=True):
     """The status of all processes."""
 
-    processes: list[Status]
+    processes: list[ProcessStatus]
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,7 +280,7 @@ def _check_source_url(url: str) -> None:
         )
 
 
-def listed(process: Snapshot, base: str, now: datetime) -> Process:
+def listed(process: ProcessSnapshot, base: str, now: datetime) -> Process:
     """Return the document of a process in the listing at the time `now`.
 
     Seed 002 lists a process right after its creation and prints `pending`, so a new process that no client has stopped
@@ -292,18 +292,18 @@ def listed(process: Snapshot, base: str, now: datetime) -> Process:
     return created(msgspec.structs.replace(process, state=state), base)
 
 
-def created(process: Snapshot, base: str) -> Process:
+def created(process: ProcessSnapshot, base: str) -> Process:
     """Return the answer to a create request; `base` is the address under which the client knows the service."""
     full = status(process, base)
     return Process(**{name: getattr(full, name) for name in Process.__struct_fields__})
 
 
-def status(process: Snapshot, base: str) -> Status:
+def status(process: ProcessSnapshot, base: str) -> ProcessStatus:
     """Return the status document of a process; `base` is the address under which the client knows the service."""
     definition, exit_status, sample = process.definition, process.last_status, process.sample
     slug = quote(definition.slug, safe="")
     details = f"{base}/process-status/{slug}"
-    return Status(
+    return ProcessStatus(
         app=definition.app,
         node=definition.node,
         slug=definition.slug,

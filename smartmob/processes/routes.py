@@ -24,7 +24,7 @@ OCTETS = "application/octet-stream"
 _CREATE_BYTES = 1024 * 1024
 _SMALL_BYTES = 64 * 1024
 
-_STATUS = answer(protocol.Status)
+_STATUS = answer(protocol.ProcessStatus)
 _NOT_FOUND = Answer("There is no such program.")
 _CONFLICT = Answer("The state of the program does not allow this.")
 _IGNORED_BODY = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
@@ -268,7 +268,7 @@ class _Handlers:
         path = self._service.preparer.archive(parameter(request, "digest"))
         return web.FileResponse(path, headers={"Content-Type": OCTETS})
 
-    def _status(self, request: web.Request, snapshot: model.Snapshot) -> web.StreamResponse:
+    def _status(self, request: web.Request, snapshot: model.ProcessSnapshot) -> web.StreamResponse:
         return _uncached(protocol.status(snapshot, _base(request)))
 
 

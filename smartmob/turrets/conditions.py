@@ -49,7 +49,7 @@ _MOST_SAMPLES = 10_000
 """More values are never waited for: a tenth of p99.99, and a share of 0.01 %."""
 
 
-class Threshold(msgspec.Struct, frozen=True):
+class RunCondition(msgspec.Struct, frozen=True):
     """A condition: a statistic of a timer, compared with a number (seconds, a count, or a share of all).
 
     Durations are those of the transactions that succeeded. A condition that cannot be evaluated counts as met, so that
@@ -201,7 +201,7 @@ class Threshold(msgspec.Struct, frozen=True):
 class PlannedCondition(msgspec.Struct, frozen=True):
     """A condition of a run, which may abort it beginning `abort_after` seconds after its start."""
 
-    threshold: Threshold
+    threshold: RunCondition
     abort: bool = False
     abort_after: float = 0.0
 
@@ -235,10 +235,10 @@ def _abort_begin(condition: PlannedCondition) -> str:
     return f"{ABORTED}{condition.threshold.text}: "
 
 
-def parse(text: str, source: str = OPTION) -> Threshold:
+def parse(text: str, source: str = OPTION) -> RunCondition:
     """Return the condition in `text`, which comes from `source`; raises SettingsError that explains the syntax."""
     if text.strip() == UNTRUSTED:
-        return Threshold(text, ALL, UNTRUSTED, ">", 0.0, share=False)
+        return RunCondition(text, ALL, UNTRUSTED, ">", 0.0, share=False)
     match = _FORM.fullmatch(text.strip())
     if match is None or (match["timer"] or "").strip() in _METRICS_OF_K6:
         raise _unknown(text, source)
@@ -274,10 +274,10 @@ def parse(text: str, source: str = OPTION) -> Threshold:
         raise SettingsError(
             f"{source} {text!r} can never be met: transactions start late, not their timers; write late"
         )
-    return Threshold(text, timer, statistic, match["operator"], number, share=unit == "%")
+    return RunCondition(text, timer, statistic, match["operator"], number, share=unit == "%")
 
 
-def parse_all(texts: Iterable[str], source: str = OPTION) -> list[Threshold]:
+def parse_all(texts: Iterable[str], source: str = OPTION) -> list[RunCondition]:
     """Return the conditions in `texts`; raises SettingsError, also for two that compare the same statistic alike."""
     return [each.threshold for each in planned(list(texts), source)]
 
@@ -291,7 +291,7 @@ def planned(
     the run, while the smaller one only fails it. An abort that could not happen before `run_time` seconds is refused.
     With `may_repeat` the conditions come from two sources: both decide.
     """
-    found: dict[tuple[str, str, str, bool, bool], Threshold] = {}
+    found: dict[tuple[str, str, str, bool, bool], RunCondition] = {}
     made: list[PlannedCondition] = []
     for one in given:
         config = ConditionConfig(condition=one) if isinstance(one, str) else one

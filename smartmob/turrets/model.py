@@ -147,7 +147,7 @@ class Doubt(msgspec.Struct, frozen=True):
     what: str
 
 
-class Source(msgspec.Struct, frozen=True):
+class ImportSource(msgspec.Struct, frozen=True):
     """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
 
     `notes` are statements of the file about its validity; `doubts` are reasons why its rates may be wrong. `aggregated`
@@ -189,7 +189,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     report: str
     live: str
-    source: Source | None = None
+    source: ImportSource | None = None
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -379,7 +379,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     timer_errors: dict[str, list[ErrorText]] = {}
     sent: int = 0
     received: int = 0
-    source: Source | None = None
+    source: ImportSource | None = None
     conditions: list[ConditionResult] = []
     version: int = 1
     plan: LoadPlan | None = None
@@ -442,7 +442,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     conditions: list[ConditionResult] = []
 
 
-class Ports(msgspec.Struct, frozen=True):
+class HeadquartersPorts(msgspec.Struct, frozen=True):
     """The address and ports of the headquarters: for orders, for results, and for republished results."""
 
     host: str
@@ -454,5 +454,5 @@ class Ports(msgspec.Struct, frozen=True):
 class TurretList(msgspec.Struct, frozen=True):
     """The headquarters, or null if the service is not one, and the turrets that it heard lately."""
 
-    headquarters: Ports | None
+    headquarters: HeadquartersPorts | None
     turrets: list[Member]

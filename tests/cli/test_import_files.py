@@ -29,7 +29,7 @@ def test_reports_of_a_folder_form_a_run_and_are_kept(tmp_path: Path) -> None:
     assert len(names) == 1
     assert names[0] in ("a b", "b a", "b c", "c b")
     path = tmp_path / "a.xml"
-    found = report_sources.Found(path, str(path))
+    found = report_sources.ReportCandidate(path, str(path))
     with report_sources.opened(found, None) as file:
         kept = analysis.rows_of(found, file)
         assert kept is not None
@@ -45,7 +45,7 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     analysis, _ = _surveyed(tmp_path)
     path = tmp_path / "a.xml"
     path.write_text(REPORT.replace("NAME", "c"))
-    found = report_sources.Found(path, str(path))
+    found = report_sources.ReportCandidate(path, str(path))
     with report_sources.opened(found, None) as file:
         assert analysis.rows_of(found, file) is None
 

@@ -18,12 +18,12 @@ from smartmob.hosts import protocol
 from smartmob.hosts.model import SampleData, sample_row
 from smartmob.hosts.protocol import (
     Echo,
+    EndSubscription,
     Pause,
     Send,
     SendClock,
     SendWorkTime,
     Start,
-    Stop,
     Store,
     StoreOffset,
     Throttle,
@@ -248,7 +248,7 @@ class TestSubscriptions:
         event = protocol.event(start.subscription, protocol.event_parts(snapshot()))
         assert json.loads(event)["payload"]["request"] == request_id
         stop = _one(echo, {"type": "UNSUBSCRIBE", "request_id": request_id})
-        assert isinstance(stop, Stop)
+        assert isinstance(stop, EndSubscription)
         assert stop.request_id == start.subscription.request_id
         assert json.loads(stop.text) == {"type": "UNSUBSCRIBED", "payload": {"request_id": request_id}}
 

@@ -136,7 +136,7 @@ def _documents(h: DataHandlers) -> Iterator[Route]:
         h.search,
         "console_search_data",
         "Tests, runs, programs, jobs, load tests and machines whose name has a text.",
-        {200: answer(model.Found)},
+        {200: answer(model.SearchResults)},
         query=SearchQuery,
     )
     yield Route(
@@ -182,7 +182,7 @@ def _data(h: DataHandlers) -> Iterator[Route]:
         "console_live",
         "A WebSocket: the current state of the lab, once a second.",
         {
-            101: answer(model.Now, "Each message is such a frame."),
+            101: answer(model.LabState, "Each message is such a frame."),
             426: Answer("The request is not a WebSocket upgrade."),
         },
     )

@@ -49,7 +49,7 @@ class Hosts(msgspec.Struct, frozen=True, omit_defaults=True):
     next_url: str | None = None
 
 
-class History(msgspec.Struct, frozen=True):
+class HostHistory(msgspec.Struct, frozen=True):
     """The history of a machine: points of `width` seconds, or raw samples with the width 0."""
 
     host: str
@@ -101,7 +101,7 @@ class Histories:
             if NDJSON in accept:
                 return await stream(request, _ndjson(batches), NDJSON)
             return await stream(request, _csv(batches), f"{CSV}; charset=utf-8", f"{quote(name, safe='')}.csv")
-        head = msgspec.json.encode(History(name, span.start, span.end, width, []))
+        head = msgspec.json.encode(HostHistory(name, span.start, span.end, width, []))
         return await stream(request, _document(head, batches), JSON)
 
 

@@ -91,13 +91,13 @@ class ReportRow(msgspec.Struct, frozen=True):
     unix_time: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class SampleReport(msgspec.Struct, frozen=True):
     """The samples of a span, in the order of time."""
 
     payload: list[ReportRow]
 
 
-class ReportQuery(msgspec.Struct, frozen=True):
+class SpanQuery(msgspec.Struct, frozen=True):
     """The ends of a span in seconds since 1970; an empty one is open."""
 
     start: str = ""
@@ -205,7 +205,7 @@ class Reporting:
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         name = await self._name(request, READ, CONTROL)
-        asked = query(request, ReportQuery)
+        asked = query(request, SpanQuery)
         try:
             first, last = _bound(asked.start), _bound(asked.end)
         except InvalidInput:

@@ -15,7 +15,7 @@ HEAD = "time;cpu load;memory load;storage\n"
 _LONGEST_LINE_BYTES = 128
 
 
-class LoadFile:
+class LoadCsv:
     """Appends to the file. At `most_bytes` it is renamed to `.1`, older ones are renumbered; `kept` of them stay."""
 
     def __init__(self, folder: Path, most_bytes: int, kept: int) -> None:

@@ -100,7 +100,7 @@ def wrong_choice(chosen: Choice, roots: Roots) -> tuple[str, str, str] | None:
     return None
 
 
-class Traffic:
+class DeviceTraffic:
     """The rates of the chosen devices together. `read` returns the counters of all devices.
 
     A new device begins at its first counters; counters that went backwards were restarted at zero.

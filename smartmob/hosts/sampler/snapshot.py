@@ -31,7 +31,7 @@ from smartmob.hosts.fields import (
     Storage,
 )
 from smartmob.hosts.sampler import cgroups, devices, sensors
-from smartmob.hosts.sampler.devices import Choice, Traffic
+from smartmob.hosts.sampler.devices import Choice, DeviceTraffic
 from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.probe import Probe, Unreadable
 from smartmob.hosts.sampler.processors import ProcessorLoads
@@ -54,8 +54,8 @@ class SnapshotReader:
         self._roots = roots
         self._processors = ProcessorLoads(roots)
         self._memory_limit: cgroups.MemoryLimit | None = None
-        disks = Traffic(devices.disk_counters, devices.default_disks, chosen.disks, roots)
-        networks = Traffic(devices.network_counters, devices.default_interfaces, chosen.interfaces, roots)
+        disks = DeviceTraffic(devices.disk_counters, devices.default_disks, chosen.disks, roots)
+        networks = DeviceTraffic(devices.network_counters, devices.default_interfaces, chosen.interfaces, roots)
         sources: dict[str, Callable[[], Any]] = {
             PROCESSORS: self._processors.read,
             LOAD: psutil.getloadavg,

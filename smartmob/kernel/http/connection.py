@@ -40,7 +40,7 @@ _LINGER_BYTES = 16 * 1024 * 1024
 _LINGER_SECONDS = 2.0
 
 
-class Connection(web.RequestHandler):
+class ServerConnection(web.RequestHandler):
     """A connection that parses a bounded part of its input at once, and answers all errors with problem documents.
 
     A body that is cut into very many small chunks is refused.

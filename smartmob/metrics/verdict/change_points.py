@@ -74,7 +74,7 @@ Matters = Callable[[float, float], bool]
 """Returns whether the change from one level to another matters."""
 
 
-class Step(NamedTuple):
+class LevelStep(NamedTuple):
     """A change of the level from `before` to `after`; `first` is the first run of the new level."""
 
     first: int
@@ -94,7 +94,7 @@ class Drift(NamedTuple):
 class Changes(NamedTuple):
     """The changes of one history: steps in the order of time, or a drift. `level` is the present level."""
 
-    steps: list[Step]
+    steps: list[LevelStep]
     drift: Drift | None
     level: float
 
@@ -188,7 +188,7 @@ class _Segmentation:
         self._least = (_THRESHOLD * noise) ** 2
         self._splits = self._candidates()
 
-    def steps(self, matters: Matters) -> list[Step]:
+    def steps(self, matters: Matters) -> list[LevelStep]:
         """Return the steps that matter and that the rank test confirms.
 
         The least certain split is removed first. The splits beside it are then searched anew, and tested again with the
@@ -199,7 +199,7 @@ class _Segmentation:
             kept = self._refined(kept)
             levels = [self._logs[start:end] for start, end in pairwise([0, *kept, len(self._logs)])]
             steps = [
-                Step(index, median(before), median(after), rank_test(before, after))
+                LevelStep(index, median(before), median(after), rank_test(before, after))
                 for index, (before, after) in zip(kept, pairwise(levels), strict=True)
             ]
             weak = [
@@ -260,7 +260,7 @@ def _best_split(sums: Sequence[float], start: int, end: int) -> tuple[float, int
     return best / length, split, start, end
 
 
-def _supported(step: Step, before: Sequence[float], after: Sequence[float]) -> bool:
+def _supported(step: LevelStep, before: Sequence[float], after: Sequence[float]) -> bool:
     """Return whether enough runs of both levels are nearer to their own median: two outliers make no level of three."""
     middle = (step.before + step.after) / 2
     rises = step.after > step.before
@@ -325,7 +325,7 @@ def _thinned(cut: Sequence[float]) -> list[tuple[float, float]]:
     ]
 
 
-def _distance_from_steps(cut: Sequence[float], steps: Sequence[Step]) -> float:
+def _distance_from_steps(cut: Sequence[float], steps: Sequence[LevelStep]) -> float:
     edges = [0, *(step.first for step in steps), len(cut)]
     return sum(abs(log - level) for part in _parts(cut, edges) for level in (median(part),) for log in part)
 

@@ -103,7 +103,7 @@ DECISIONS: tuple[Decision, ...] = (
 """The decision table of the verdict on the whole: the first row that applies. docs/reference/verdicts.md shows it."""
 
 
-class Summary(NamedTuple):
+class VerdictSummary(NamedTuple):
     """The verdict on the whole with its word, its explanation, the number of each verdict and of renamed tests, and the
     alarms.
     """
@@ -118,14 +118,14 @@ class Summary(NamedTuple):
 
 def summarise(
     rows: Sequence[ItemVerdict], contexts: Sequence[ComparedContext], resource: str = "total_time"
-) -> Summary:
+) -> VerdictSummary:
     """Return the summary of a comparison with these rows and findings about machines."""
     tally = _tally(rows)
     decision = next(decision for decision in DECISIONS if decision.applies(tally))
     sentences = [_begin(decision, tally, resource), *_rest(decision, tally, resource), *_machines(contexts)]
     if not tally.judged and (largest := _largest_change(rows)):
         sentences.insert(1, largest)
-    return Summary(
+    return VerdictSummary(
         decision.verdict,
         _word(decision.verdict, tally, resource),
         " ".join(sentences),

@@ -26,8 +26,8 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The table of a process type."""
 
     restart: model.RestartPolicy | None = None
-    readiness: model.Check | None = None
-    liveness: model.Check | None = None
+    readiness: model.HealthCheck | None = None
+    liveness: model.HealthCheck | None = None
     depends_on: dict[str, model.Condition] | None = None
 
 

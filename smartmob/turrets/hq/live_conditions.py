@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from smartmob.errors import InvalidInput, SettingsError
-from smartmob.turrets.conditions import ALL, KEY, RATE_SECONDS, PlannedCondition, Threshold, abort_reason, planned
+from smartmob.turrets.conditions import ALL, KEY, RATE_SECONDS, PlannedCondition, RunCondition, abort_reason, planned
 from smartmob.turrets.model import ConditionResult, RunConfig, TurretConfig
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
@@ -88,7 +88,7 @@ class LiveConditions:
         found = threshold.result(_summary(threshold.timer, stats))
         return msgspec.structs.replace(found, abort=condition.abort)
 
-    def _reason_to_wait(self, threshold: Threshold, elapsed: float, rampup: float, count: int) -> str | None:
+    def _reason_to_wait(self, threshold: RunCondition, elapsed: float, rampup: float, count: int) -> str | None:
         """Return why a condition with `count` values is still open, or None if it can be judged."""
         why = threshold.only_at_end()
         if elapsed <= self._warm_up:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import MOST_CONDITIONS, Doubt, ErrorText, Run, RunPoint, Source, TimerStats
+from smartmob.turrets.model import MOST_CONDITIONS, Doubt, ErrorText, ImportSource, Run, RunPoint, TimerStats
 from smartmob.turrets.protocol import LONGEST_NAME, MOST_TIMERS, Slice
 from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS
 
@@ -109,10 +109,10 @@ class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
         """Return the id of the run, which follows from the content of the file."""
         return uuid.uuid5(_NAMESPACE, f"{self.format}:{self.digest}")
 
-    def source(self) -> Source:
+    def source(self) -> ImportSource:
         """Return the origin of the run."""
         doubts = [Doubt(each.level, each.what) for each in self.doubts]
-        return Source(
+        return ImportSource(
             self.format, self.file, self.digest, self.notes, aggregated=self.aggregated, users=self.users, doubts=doubts
         )
 

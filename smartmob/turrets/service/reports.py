@@ -30,7 +30,7 @@ from smartmob.turrets.model import (
 )
 from smartmob.turrets.project_archive import script_digests
 from smartmob.turrets.report.charts import Chart
-from smartmob.turrets.report.evidence import Evidence
+from smartmob.turrets.report.evidence import RunEvidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.fired import fired
 from smartmob.turrets.report.given_findings import GivenFindings
@@ -210,8 +210,8 @@ def _plan(run: CurrentRun, members: list[Member]) -> LoadPlan:
     return plan_of(run.state.config, msgspec.json.decode(run.config), members)
 
 
-def _evidence(run: CurrentRun, findings: Findings, plan: LoadPlan) -> Evidence:
-    return Evidence(
+def _evidence(run: CurrentRun, findings: Findings, plan: LoadPlan) -> RunEvidence:
+    return RunEvidence(
         ended=run.state.state in ENDED,
         plan=plan,
         duration=findings.duration,

@@ -31,7 +31,7 @@ class HttpError(Exception):
         self.code = code
 
 
-class Traffic:
+class HttpTraffic:
     """The bytes of HTTP that all users of this process have sent and received."""
 
     __slots__ = ("received", "sent")
@@ -41,7 +41,7 @@ class Traffic:
         self.received = 0
 
 
-TRAFFIC = Traffic()
+TRAFFIC = HttpTraffic()
 
 
 class Answer:

@@ -12,7 +12,7 @@ from smartmob.processes.health import state_machine as m
 
 
 def _machine(**changes: float) -> m.CheckStateMachine:
-    return m.CheckStateMachine(model.Check(tcp=1, interval=2.0, **changes))
+    return m.CheckStateMachine(model.HealthCheck(tcp=1, interval=2.0, **changes))
 
 
 def test_the_first_execution_waits_for_the_initial_delay_and_the_next_for_the_end_of_the_one_before() -> None:

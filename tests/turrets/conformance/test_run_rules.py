@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from smartmob.turrets.conformance import run_rules
-from smartmob.turrets.conformance.frame_rules import Configured, Message, read
-from smartmob.turrets.conformance.rules import Check, RuleFindings
+from smartmob.turrets.conformance.frame_rules import Configured, ReceivedFrame, read
+from smartmob.turrets.conformance.rules import RuleFindings, RuleResult
 from smartmob.turrets.conformance.run_rules import RunRecord
 
 CONFIGURED = Configured("nav", 3, 1.0)
@@ -18,13 +18,13 @@ WALL = 1_700_000_000.0
 START = 100.0  # seconds of the steady clock
 
 
-def result(at: float, **values: Any) -> Message:
+def result(at: float, **values: Any) -> ReceivedFrame:
     """Return a right result of a transaction of 0.1 s that came `at` seconds after the order, with other values."""
     content = {"elapsed": at, "epoch": WALL + at, "scriptrun_time": 0.1, "error": "", "custom_timers": {}}
     return read(json.dumps(content | values).encode(), START + at, WALL + at)[0]
 
 
-def status(at: float, text: str) -> Message:
+def status(at: float, text: str) -> ReceivedFrame:
     """Return a status that came `at` seconds after the order."""
     return read(json.dumps({"status": text}).encode(), START + at, WALL + at)[0]
 
@@ -42,7 +42,7 @@ def failures(judge: Callable[..., None], *arguments: Any) -> dict[str, str]:
     return {one.rule: one.why for one in findings.checks() if one.result == "failed"}
 
 
-def found(judge: Callable[..., None], *arguments: Any) -> dict[str, Check]:
+def found(judge: Callable[..., None], *arguments: Any) -> dict[str, RuleResult]:
     """Return all findings of a judgement."""
     findings = RuleFindings()
     judge(*arguments, findings)
