@@ -23,7 +23,7 @@ from smartmob.kernel.db import citus, migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import clock
 from smartmob.stored_features import MIGRATED_FEATURES
-from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from smartmob.turrets.store.partitions import KnownPartitions as TurretPartitions
 from tests.databases import STATE
 
 CITUS = "SMARTMOB_TEST_CITUS_URL"

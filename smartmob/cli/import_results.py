@@ -12,7 +12,7 @@ import msgspec
 
 from smartmob.cli import import_files, printing, report_rows, report_sources
 from smartmob.cli.import_files import FileAnalysis
-from smartmob.cli.report_rows import Rows
+from smartmob.cli.report_rows import ReportContent
 from smartmob.cli.report_sources import NotAReport, ReportCandidate, UnusableFile
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
@@ -201,7 +201,7 @@ async def _stored_run(rest: RestClient, group: Iterable[ReadReport]) -> str | No
     return None
 
 
-async def _send(rest: RestClient, rows: Rows, bar: Progress, task: TaskID) -> int:
+async def _send(rest: RestClient, rows: ReportContent, bar: Progress, task: TaskID) -> int:
     """Send the metrics that are not stored yet, and return their number. Raises InvalidInput if no session is valid."""
     remarks = rows.summary.remarks
     for context in rows.contexts():

@@ -214,7 +214,11 @@ def _management(h: _Handlers) -> tuple[Route, ...]:
 
 def _services(h: _Handlers) -> tuple[Route, ...]:
     """Return the routes that pass requests on to the services of nodes."""
-    passed_on = {200: Answer("The answer of the node."), 404: _NOT_FOUND, 503: Answer("The node is not connected.")}
+    passed_on = {
+        200: Answer("The answer of the node."),
+        404: _NOT_FOUND,
+        503: Answer("The node is not connected."),
+    }
     return tuple(
         Route(
             method,

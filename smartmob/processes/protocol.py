@@ -187,7 +187,7 @@ class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     lease: float | None
 
 
-class Listing(msgspec.Struct, frozen=True):
+class ProcessListing(msgspec.Struct, frozen=True):
     """All processes, as smartmob-agent shows them."""
 
     processes: list[Process]

@@ -53,7 +53,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             h.list,
             "list_processes",
             summary="List all programs, as smartmob-agent does.",
-            answers={200: answer(protocol.Listing)},
+            answers={200: answer(protocol.ProcessListing)},
         ),
         Route(
             "POST",
@@ -88,7 +88,11 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             h.attach,
             "attach_console",
             summary="Open a WebSocket with each line of output as a text frame.",
-            answers={101: Answer("The WebSocket is open."), 404: _NOT_FOUND, 426: Answer("This is no WebSocket.")},
+            answers={
+                101: Answer("The WebSocket is open."),
+                404: _NOT_FOUND,
+                426: Answer("This is no WebSocket."),
+            },
             query=protocol.AttachQuery,
         ),
     ]
@@ -197,7 +201,7 @@ class _Handlers:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         base, now = _base(request), clock.now()
-        return _uncached(protocol.Listing([protocol.listed(p, base, now) for p in self._service.processes()]))
+        return _uncached(protocol.ProcessListing([protocol.listed(p, base, now) for p in self._service.processes()]))
 
     async def statuses(self, request: web.Request) -> web.StreamResponse:
         base = _base(request)

@@ -57,6 +57,16 @@ NAMES_OF_OTHERS = {
 }
 """Names that stay because other programs use them."""
 
+SAME_KIND = {
+    # Messages of protocols, which have the words of the peers.
+    *("Clock", "Hello", "Ping", "Pong", "Result", "StopRequested", "Welcome"),
+    # The same thing, as it is seen by each side.
+    *("CpuLoad", "HostLoad", "HostLoadSource", "Interpreter", "NodeJobs", "Outbox", "ProcessOutput", "Run", "Side"),
+    # An answer to a request, on the side of the server and on that of a script; a failure that a person reads.
+    *("Answer", "Failure"),
+}
+"""Names of classes that several features have, each for the same kind of thing."""
+
 ALLOWED_NAMES = {
     "room": "space for more data: in names of flow control",
 }
@@ -219,6 +229,16 @@ def test_class_names_are_unique_within_a_feature() -> None:
             if isinstance(node, ast.ClassDef):
                 places[path.relative_to(PACKAGE).parts[0], node.name.lstrip("_")].append(_name(path))
     assert {key: where for key, where in places.items() if len(where) > 1} == {}
+
+
+def test_a_class_name_of_several_features_has_one_meaning() -> None:
+    """Public classes of the same name are the same kind of thing in each feature; `SAME_KIND` lists these names."""
+    features: dict[str, set[str]] = defaultdict(set)
+    for path in SOURCES:
+        for node in sources.definitions(path):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                features[node.name].add(path.relative_to(PACKAGE).parts[0])
+    assert {name for name, found in features.items() if len(found) > 1} == SAME_KIND
 
 
 def test_numbers_tell_their_unit() -> None:

@@ -42,7 +42,7 @@ class SamplesQuery(msgspec.Struct, frozen=True):
     points: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
 
 
-class Hosts(msgspec.Struct, frozen=True, omit_defaults=True):
+class HostList(msgspec.Struct, frozen=True, omit_defaults=True):
     """Machines in the order of their names."""
 
     hosts: list[model.Host]
@@ -80,7 +80,7 @@ class Histories:
         following = None
         if len(hosts) == parameters.limit:
             following = f"{request.rel_url.raw_path}?limit={parameters.limit}&after={paging.cursor(hosts[-1].name)}"
-        return json_response(Hosts(hosts, following))
+        return json_response(HostList(hosts, following))
 
     async def host(self, request: web.Request) -> web.StreamResponse:
         return json_response(await self._service.queries.host(parameter(request, "name")))

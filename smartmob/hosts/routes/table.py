@@ -132,7 +132,7 @@ def _about(h: MonitorHandlers, public: bool) -> Iterator[Route]:
 
 
 def _history(h: Histories) -> Iterator[Route]:
-    listed = {200: answer(history.Hosts)}
+    listed = {200: answer(history.HostList)}
     for path, name in (("/hosts/", "hosts"), ("/hosts", "hosts_no_slash")):
         yield Route("GET", path, h.hosts, name, "All machines.", listed, query=history.HostsQuery)
     yield Route(
@@ -157,6 +157,9 @@ def _history(h: Histories) -> Iterator[Route]:
         h.samples,
         "host_samples",
         "The load of a machine in a span.",
-        {200: Answer("The points.", {JSON: history.HostHistory, NDJSON: time_series.Point, CSV: str}), 404: _NOT_FOUND},
+        {
+            200: Answer("The points.", {JSON: history.HostHistory, NDJSON: time_series.Point, CSV: str}),
+            404: _NOT_FOUND,
+        },
         query=history.SamplesQuery,
     )

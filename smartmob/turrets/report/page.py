@@ -20,7 +20,7 @@ from smartmob.turrets.report import charts, page_tables
 from smartmob.turrets.report.charts import Chart, RunData
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.fired import ReportedLoad
-from smartmob.turrets.report.page_tables import Table
+from smartmob.turrets.report.page_tables import ReportTable
 from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.slices import TRANSACTION
 
@@ -148,7 +148,7 @@ def _charts(runs: Sequence[RunData], by_time: Sequence[str], charted: Sequence[s
 
 
 def _with_content(
-    charted: Sequence[str], drawn: Mapping[str, Chart], details: Mapping[str, Table]
+    charted: Sequence[str], drawn: Mapping[str, Chart], details: Mapping[str, ReportTable]
 ) -> list[tuple[int, str]]:
     """Return the numbers and names of the timers that have a chart or a table of intervals."""
     tables = {key.rsplit("-", 1)[0] for key in details}
@@ -189,9 +189,9 @@ def _whole_time(name: str, runs: Sequence[RunData]) -> float:
     return sum(whole.ok.total + whole.failed.total for whole in found)
 
 
-def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: int) -> dict[str, Table]:
+def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: int) -> dict[str, ReportTable]:
     """Return the tables of intervals of the first timers, as many tables as have at most `most_rows` rows together."""
-    found: dict[str, Table] = {}
+    found: dict[str, ReportTable] = {}
     rows = 0
     for position, name in enumerate(charted):
         for number, summary in enumerate(summaries):
@@ -202,7 +202,7 @@ def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: 
     return found
 
 
-def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[Table, tuple[int, int]]:
+def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[ReportTable, tuple[int, int]]:
     """Return the table of errors, and the numbers of texts and errors that are left out because of their size."""
     shown: list[tuple[str, ErrorText]] = []
     characters = 0

@@ -39,7 +39,7 @@ _REPORT_HEADERS = {
 }
 
 
-class RunsQuery(msgspec.Struct, frozen=True):
+class LoadTestsQuery(msgspec.Struct, frozen=True):
     """The runs to list: at most `limit`, before the cursor `before` of an earlier page."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
@@ -104,7 +104,7 @@ class Handlers:
         return json_response(stored, 200 if stored.known else 201)
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, RunsQuery)
+        asked = query(request, LoadTestsQuery)
         runs = await self._service.queries.runs(_before(asked.before), asked.limit)
         link = None
         if len(runs) == asked.limit:

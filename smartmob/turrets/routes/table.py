@@ -17,8 +17,8 @@ from smartmob.turrets.routes.handlers import (
     ComparisonQuery,
     FireQuery,
     Handlers,
+    LoadTestsQuery,
     ReportQuery,
-    RunsQuery,
     StatisticsQuery,
 )
 from smartmob.turrets.routes.search_handlers import SVG, ChartQuery, SearchesQuery, SearchHandlers
@@ -59,7 +59,7 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             "turret_runs",
             "List runs, newest first.",
             {200: answer(model.RunList)},
-            query=RunsQuery,
+            query=LoadTestsQuery,
         ),
         Route(
             "POST",

@@ -40,7 +40,7 @@ def test_a_check_that_cannot_be_executed_changes_nothing() -> None:
     for passed in (False, None, None):
         assert machine.handle(m.Finished(passed, "no files"), 1.0) == [m.Execute(3.0)]
     assert (machine.state, machine.failures, machine.detail) == (model.STARTING, 1, "no files")
-    assert machine.handle(m.Finished(False, "refused"), 1.0) == [m.Failed("refused"), m.Execute(3.0)]
+    assert machine.handle(m.Finished(False, "refused"), 1.0) == [m.CheckFailed("refused"), m.Execute(3.0)]
     assert (machine.state, machine.has_passed) == (model.FAILING, False)
 
 
@@ -54,5 +54,5 @@ def test_a_change_is_told_once(results: list[bool], successes: int, failures: in
         assert isinstance(following, m.Execute)
         told += [type(change) for change in changes]
     assert all(one is not other for one, other in pairwise(told))
-    state = {m.Passed: model.PASSING, m.Failed: model.FAILING}[told[-1]] if told else model.STARTING
+    state = {m.Passed: model.PASSING, m.CheckFailed: model.FAILING}[told[-1]] if told else model.STARTING
     assert machine.state == state
