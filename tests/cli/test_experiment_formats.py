@@ -104,7 +104,7 @@ def test_the_document_has_the_keys_of_the_reference() -> None:
     ("alarms", "failed"),
     [((), []), (("slower",), ["slower"]), (("memory", "busy", "memory"), ["memory"]), (("undecided",), ["undecided"])],
 )
-def test_alarms(alarms: tuple[str, ...], failed: list[str]) -> None:
+def test_the_words_of_fail_on_that_apply_are_named_once(alarms: tuple[str, ...], failed: list[str]) -> None:
     """The words of --fail-on that apply, each once."""
     assert experiment_formats.failed(_ALL, alarms) == failed
     assert experiment_formats.failed(made_report(made_test("a", "unfit")), ("busy", "slower")) == ["busy"]

@@ -48,7 +48,7 @@ def _url(client: Any) -> str:
     return f"http://127.0.0.1:{client.server.port}"
 
 
-async def test_it_reports(client: Any, reporting: Callable[..., Any]) -> None:
+async def test_the_reporter_registers_itself_and_sends_samples(client: Any, reporting: Callable[..., Any]) -> None:
     """It registers itself, measures its clock, and sends samples with all figures."""
     async with reporting(_url(client)) as (reporter, said):
         await until(lambda: reporter.delivered >= 5)
@@ -125,7 +125,9 @@ async def test_another_machine_of_that_name(client: Any, tmp_path: Path) -> None
         await asyncio.wait_for(reporter.run(), SECONDS)
 
 
-async def test_closed_registration(with_settings: Any, reporting: Callable[..., Any], tmp_path: Path) -> None:
+async def test_closed_registration_needs_the_token(
+    with_settings: Any, reporting: Callable[..., Any], tmp_path: Path
+) -> None:
     """Without the token it gives up and says what to do; with it, it registers and reports."""
     client = await with_settings(token="abc")
     account = HostCredentials(_url(client), "rack7", "123")
@@ -156,7 +158,7 @@ async def test_samples_that_the_database_refuses_are_sent_again(
     assert await _are_stored_once(database_url)
 
 
-async def test_an_account() -> None:
+async def test_the_id_of_an_account_is_that_of_seed_001() -> None:
     """Its id is the one of seed 001."""
     account = HostCredentials("http://x", "wood", "123")
     assert account.client_id == client_id("wood", "123")

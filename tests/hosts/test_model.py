@@ -108,7 +108,7 @@ class TestTimes:
     RULES = TimeRules(ahead=60.0, oldest=10 * 86_400.0)
 
     @pytest.mark.parametrize("off", [0.0, 60.0, -10 * 86_400.0, -1.5])
-    def test_valid_times(self, off: float) -> None:
+    def test_times_are_valid_until_a_little_ahead_of_now(self, off: float) -> None:
         """From the oldest accepted time to a little ahead of now."""
         self.RULES.check(NOW + off, NOW)
 

@@ -64,7 +64,7 @@ SUMMARY: dict[str, Any] = {
         ("untrusted", "with care"),
     ],
 )
-def test_what_is_met(text: str, said: str | None) -> None:
+def test_a_condition_that_is_met_shows_the_value(text: str, said: str | None) -> None:
     """It says what the figure is; what cannot be told counts as met."""
     found = parse(text).violation(SUMMARY)
     assert (found is None) == (said is None)

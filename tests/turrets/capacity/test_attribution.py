@@ -32,7 +32,7 @@ FOUND = SearchOutcome("found", 80, 84, "broken", 3, 3, (0.4385, 1.0))
         ("web1", None, "unknown: web1 sent no sample during the steps"),
     ],
 )
-def test_whose_limit(host: str | None, cpu: float | None, limit: str) -> None:
+def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, cpu: float | None, limit: str) -> None:
     """It is told by the machine of the target, if that is named and reports."""
     steps = [_step(80, "held"), _step(84, "broken", target_cpu=cpu, reasons=["p99<300ms: it is 1 s"])]
     assert result_of(FOUND, SearchSettings(**GIVEN, target_host=host), steps).limit == limit
@@ -90,7 +90,7 @@ def test_whose_limit(host: str | None, cpu: float | None, limit: str) -> None:
         ),
     ],
 )
-def test_words(finding: SearchOutcome, reason: str, words: str, limit: str) -> None:
+def test_each_ending_has_a_sentence(finding: SearchOutcome, reason: str, words: str, limit: str) -> None:
     """Each ending has a sentence that claims no more than what was seen."""
     steps = [_step(84, "saturated", reasons=["too few cannons"])]
     result = result_of(finding, SearchSettings(**GIVEN), steps, reason)
@@ -98,7 +98,7 @@ def test_words(finding: SearchOutcome, reason: str, words: str, limit: str) -> N
     assert result.limit.startswith(limit)
 
 
-def test_rates() -> None:
+def test_rates_have_four_digits() -> None:
     """They have four digits, and whole numbers above ten thousand."""
     assert [shown(rate) for rate in (0.5, 10, 84.123, 1_234.5, 123_456.7)] == [
         *("0.5/s", "10/s", "84.12/s"),

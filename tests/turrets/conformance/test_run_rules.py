@@ -91,7 +91,7 @@ def test_a_failed_transaction_may_be_short() -> None:
     assert failures(run_rules.judge_results, results, record()) == {}
 
 
-def test_cannons() -> None:
+def test_more_and_fewer_cannons_than_configured_break_the_rule() -> None:
     """More and fewer than configured are told, and those that another start has added are told as that."""
     judge = run_rules.judge_load
     assert failures(judge, record(), CONFIGURED) == {}
@@ -101,7 +101,7 @@ def test_cannons() -> None:
     assert (few["cannons"].result, few["rampup"].result) == ("failed", "passed")
 
 
-def test_rampup() -> None:
+def test_cannons_that_fire_at_once_break_the_rampup() -> None:
     """Cannons that all fire at once break it; a single cannon cannot, nor cannons that begin late."""
     judge = run_rules.judge_load
     assert set(failures(judge, record(all_at=START + 0.1), CONFIGURED)) == {"rampup"}
@@ -109,7 +109,7 @@ def test_rampup() -> None:
     assert failures(judge, record(all_at=START + 0.1, peak=1, later_peak=1), Configured("nav", 1, 1.0)) == {}
 
 
-def test_counts() -> None:
+def test_each_request_has_one_result() -> None:
     """A result for each request, not more and not fewer."""
     judge = run_rules.judge_counts
     assert failures(judge, RESULTS, record()) == {}
@@ -117,7 +117,7 @@ def test_counts() -> None:
     assert set(failures(judge, [], record())) == {"counts"}
 
 
-def test_conditions() -> None:
+def test_each_status_says_running_until_stop() -> None:
     """From the first Running to stop each status says Running; before and after, others may come."""
     judge = run_rules.judge_conditions
     right = [status(0.1, "ready"), status(0.3, "RUNNING"), status(2.0, "Running"), status(3.2, "ready")]

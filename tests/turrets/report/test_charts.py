@@ -38,7 +38,7 @@ def test_all_traces_are_svg() -> None:
     assert kinds == {"scatter", "heatmap"}
 
 
-def test_throughput() -> None:
+def test_the_throughput_has_failures_and_cannons_over_time() -> None:
     """Transactions, failed and OK, and cannons over time."""
     rate, errors, ok, users = charts.throughput([found()])["data"]
     assert (rate["y"], errors["y"], ok["y"]) == ([2.0] * 10, [1.0] * 10, [1.0] * 10)
