@@ -372,12 +372,12 @@ def shown_address(url: str) -> str:
     authority, slash, path = rest.partition("/")
     if "@" in authority:
         authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
-    plain, separator, query = f"{authority}{slash}{path}".partition("?")
-    if separator:
+    plain, question_mark, query = f"{authority}{slash}{path}".partition("?")
+    if question_mark:
         # A fragment stands behind the last value and is hidden with it.
         return f"{scheme}{separator}{plain.partition('#')[0]}?{'&'.join(map(_shown_part, query.split('&')))}"
-    plain, separator, _ = plain.partition("#")
-    return f"{scheme}{separator}{plain}{'#' + _HIDDEN if separator else ''}"
+    plain, hash_sign, _ = plain.partition("#")
+    return f"{scheme}{separator}{plain}{'#' + _HIDDEN if hash_sign else ''}"
 
 
 def _shown_target(text: str) -> str:

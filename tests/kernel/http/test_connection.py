@@ -125,7 +125,7 @@ async def _count_bytes(request: web.Request, progress: _Progress) -> web.StreamR
 
 async def test_a_chunked_body_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many chunks arrive at once, only a bounded part of them is parsed in one turn, on a fast machine too."""
-    monkeypatch.setattr(connection, "_TURN_SECONDS", 3600.0)
+    monkeypatch.setattr(connection, "_ITERATION_SECONDS", 3600.0)
     head = f"POST /own HTTP/1.1\r\nHost: localhost\r\n{CHUNKED}\r\n\r\n".encode()
     # The handler may continue after two turns of eight parts each.
     assert await _watched(_count_bytes, head + _chunks(bytes(1_000_000), 50)) <= 16 * ITERATION_BYTES

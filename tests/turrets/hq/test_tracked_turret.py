@@ -36,7 +36,7 @@ def test_a_lost_turret_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("report", "acknowledged", "is_settled"),
+    ("report", "acknowledged", "has_sent_all"),
     [
         (REPORT, 4, True),
         (REPORT, 3, False),
