@@ -130,7 +130,7 @@ def _event(event: machine_events.Event) -> str:
 
 def _action(action: machine_events.Action) -> str:
     if isinstance(action, machine_events.ReportEvent):
-        return f"Report({action.kind.replace('restarted', 'started')})"
+        return f"ReportEvent({action.kind.replace('restarted', 'started')})"
     return type(action).__name__
 
 

@@ -44,13 +44,13 @@ class Passed(msgspec.Struct, frozen=True):
     """The check has become `passing`."""
 
 
-class CheckFailed(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True):
     """The check has become `failing`; `detail` is the reason of the last failure."""
 
     detail: str
 
 
-Action: TypeAlias = Execute | Passed | CheckFailed
+Action: TypeAlias = Execute | Passed | Failed
 
 
 class CheckStateMachine:
@@ -91,4 +91,4 @@ class CheckStateMachine:
         if self.state == model.FAILING or self.failures < self._check.failure_threshold:
             return []
         self.state = model.FAILING
-        return [CheckFailed(event.detail)]
+        return [Failed(event.detail)]
