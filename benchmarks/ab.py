@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from benchmarks.report import table
 from smartmob.experiments.confidence_sequence import ConfidenceSequence
 from smartmob.experiments.decision import ALARM_EVIDENCE, FEWEST_PAIRS_COUNT
-from smartmob.metrics.verdict.change_detection import ItemName, Limits, RunHistory, detect_changes
+from smartmob.metrics.verdict.change_detection import ChangeLimits, ItemName, RunHistory, detect_changes
 from smartmob.metrics.verdict.scales import SCALES
 
 SIZES = (0.0, 0.1, 0.2)
@@ -157,7 +157,7 @@ def history(pairs: Pairs, most: int) -> tuple[bool, int]:
     name: ItemName = ("suite", "t", "t", "function")
     runs = [{name: next(pairs)[0]} for _ in range(10)]
     heads = [{name: next(pairs)[1]} for _ in range(2)]
-    found = detect_changes(RunHistory(runs, [heads[0]], after=heads[1]), SCALES["total_time"], Limits()).changes
+    found = detect_changes(RunHistory(runs, [heads[0]], after=heads[1]), SCALES["total_time"], ChangeLimits()).changes
     change = found.get(name)
     return change is not None and change.direction > 0 and bool(change.confirmed), 6
 

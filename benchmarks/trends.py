@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from benchmarks.histories import Suite
 from benchmarks.report import table
-from smartmob.metrics.verdict.change_detection import ItemName, Limits
+from smartmob.metrics.verdict.change_detection import ChangeLimits, ItemName
 from smartmob.metrics.verdict.change_points import Changes, find_changes
 from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.trends import MeasuredPlace, MeasuredRun, find_trends
@@ -100,7 +100,7 @@ def suite_false_alarms(suites: int, runs: int, tests: int = 300) -> tuple[int, i
             for run in range(runs)
         ]
         place = MeasuredPlace("c", "", "", {name: name[1] for name in names.values()})
-        found = find_trends(measured, place, SCALES["total_time"], Limits())
+        found = find_trends(measured, place, SCALES["total_time"], ChangeLimits())
         false += len({(trend.path, trend.item) for trend in found})
     return false, suites * (tests + 1)
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.histories import Session, Suite
 from benchmarks.report import table
-from smartmob.metrics.verdict.change_detection import ItemName, Limits, RunHistory, detect_changes
+from smartmob.metrics.verdict.change_detection import ChangeLimits, ItemName, RunHistory, detect_changes
 from smartmob.metrics.verdict.scales import SCALES
 
 SIZES = (0.1, 0.2, 0.5)
@@ -34,7 +34,7 @@ _STUDENT = 2.756
 
 def ours(history: Sequence[Session], head: Session, following: Session) -> Alarms:
     """Return the alarms of the rule of `smartmob.metrics.verdict.change_detection`."""
-    before, limits = [_named(session) for session in history], Limits()
+    before, limits = [_named(session) for session in history], ChangeLimits()
     first = detect_changes(RunHistory(before, [_named(head)]), SCALES["total_time"], limits).changes
     both = detect_changes(
         RunHistory(before, [_named(head)], after=_named(following)), SCALES["total_time"], limits
@@ -125,7 +125,7 @@ def _cost(history: int) -> float:
     taken = []
     for _ in range(5):
         started = time.perf_counter()
-        detect_changes(RunHistory(past, [head]), SCALES["total_time"], Limits())
+        detect_changes(RunHistory(past, [head]), SCALES["total_time"], ChangeLimits())
         taken.append(time.perf_counter() - started)
     return min(taken) * 1000
 

@@ -1,6 +1,6 @@
 """Hints for documents that do not fit their type: the values that are allowed, the fields that there are. No I/O.
 
-msgspec's messages name the place, but not what would be right there.
+msgspec's messages name the path, but not what would be right there.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _LONGEST_KEY = 100  # characters of a key in a message
 
 
 def explained(message: str, where: str, kind: Any, document: Any) -> tuple[str, str]:
-    """Return a message of msgspec about `document` with a hint, and the place with the keys that msgspec leaves out.
+    """Return a message of msgspec about `document` with a hint, and the path with the keys that msgspec leaves out.
 
     `where` is the JSON path from `$` on, and `kind` is the type that the document does not fit.
     """
-    kinds, place = _at([kind], where, document)
+    kinds, path = _at([kind], where, document)
     if match := _ENUM.fullmatch(message):
         values = [value for each in kinds for value in typing.get_args(each) if typing.get_origin(each) is Literal]
         shown = [repr(value) for value in values]
@@ -38,31 +38,31 @@ def explained(message: str, where: str, kind: Any, document: Any) -> tuple[str, 
         names = [name for each in kinds if _is_struct(each) for name in each.__struct_encode_fields__]
         meant = _meant(match[1], names)
         message += meant or (f"; it has {_listed(names)}" if names else "")
-    return message, place
+    return message, path
 
 
 def _at(kinds: list[Any], where: str, document: Any) -> tuple[list[Any], str]:
-    """Return the types that a place may have, none when they are not known, and the place with its keys."""
-    place = "$"
+    """Return the types that the value at a path may have, none when they are not known, and the path with its keys."""
+    path = "$"
     kinds = _alternatives(kinds)
     for match in _STEP.finditer(where.removeprefix("$")):
         name, index, any_key = match.groups()
         if name is not None:
             kinds = [_field(each, name) for each in kinds if _is_struct(each)]
             document = document.get(name) if isinstance(document, dict) else None
-            place += match[0]
+            path += match[0]
         elif index is not None:
             kinds = [arguments[0] for each in kinds if (arguments := _arguments(each, list))]
             within = isinstance(document, list) and int(index) < len(document)
             document = document[int(index)] if within else None
-            place += match[0]
+            path += match[0]
         elif any_key:
             kinds = [arguments[1] for each in kinds if (arguments := _arguments(each, dict))]
             key = _bad_key(kinds, document)
             document = document[key] if key is not None else None
-            place += any_key if key is None else f".{key[:_LONGEST_KEY]}"
+            path += any_key if key is None else f".{key[:_LONGEST_KEY]}"
         kinds = _alternatives([each for each in kinds if each is not None])
-    return kinds, place
+    return kinds, path
 
 
 def _bad_key(kinds: list[Any], document: Any) -> str | None:

@@ -6,7 +6,7 @@ from itertools import islice
 
 from smartmob.commands.service import CommandsService
 from smartmob.nodes.model import MAX_LINE, MOST_SHOWN, NodeActivity, NodeCommand, NodeProgram
-from smartmob.processes.model import Snapshot
+from smartmob.processes.model import ProcessSnapshot
 from smartmob.processes.service import ProcessesService
 
 
@@ -21,7 +21,7 @@ def activity(processes: ProcessesService, commands: CommandsService) -> NodeActi
     )
 
 
-def _program(snapshot: Snapshot) -> NodeProgram:
+def _program(snapshot: ProcessSnapshot) -> NodeProgram:
     return NodeProgram(
         slug=snapshot.definition.slug,
         state=snapshot.state,

@@ -42,7 +42,7 @@ OUTGOING = (process_journal.EVENT, job_journal.JOB)
 """The kinds of changes that the service gets."""
 
 
-class Node(msgspec.Struct, frozen=True):
+class BuiltNode(msgspec.Struct, frozen=True):
     """A built node: the application that its streams reach, and the parts that its link uses."""
 
     app: web.Application
@@ -65,7 +65,7 @@ class Node(msgspec.Struct, frozen=True):
         await self.gate.request_stats.drain(seconds)
 
 
-def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Node:
+def build(settings: Settings, access_log: AccessLog = lambda _: None) -> BuiltNode:
     """Return the node for `settings`; nothing is started until its application is."""
     bus, tasks, readiness, request_stats = EventBus(), TaskRegistry(), Readiness(), RequestStats(access_log)
     folder, spawner, metrics_registry = DataDirectory(settings.data_dir), Spawner(tasks), MetricsRegistry()
@@ -111,7 +111,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None) -> Node:
     # They are started in this order and stopped in the reverse order.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_children, run_journal))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    return Node(app, bus, tasks, gate, journal, features, built_processes.service, built_commands.service)
+    return BuiltNode(app, bus, tasks, gate, journal, features, built_processes.service, built_commands.service)
 
 
 def _build_features(parts: KernelParts, journal: Journal) -> tuple[Feature[ProcessesService], Feature[CommandsService]]:

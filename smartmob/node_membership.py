@@ -93,7 +93,7 @@ def link(node: Joining, member: Membership, accept: Accept, outbox: Outbox | Non
         member.key_file.parent / "samples",
         member.ca_file,
         Clocks(clock.epoch, clock.steady),
-        lambda text: log.info("node.samples", reason=text),
+        lambda text: log.info("node.reporting_changed", reason=text),
         member.proxy,
     )
     set_secret = node.gate.tokens.node_access.set_secret
@@ -119,4 +119,4 @@ def start(service: JoiningService, member: Membership, accept: Accept) -> None:
 
 
 def _report(text: str) -> None:
-    log.info("node.link", reason=text)
+    log.info("node.link_changed", reason=text)

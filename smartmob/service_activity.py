@@ -23,7 +23,7 @@ _SECONDS = 1.0
 """The interval at which changes are looked for."""
 
 
-async def tell(services: ServiceRegistry, read: Callable[[], NodeActivity], output_folder: str) -> None:
+async def publish(services: ServiceRegistry, read: Callable[[], NodeActivity], output_folder: str) -> None:
     """Background task: write what runs, and again when it has changed. `output_folder` is the id of that of jobs."""
     written = None
     while True:
@@ -33,11 +33,11 @@ async def tell(services: ServiceRegistry, read: Callable[[], NodeActivity], outp
                 await services.set_activity(msgspec.json.encode(activity).decode(), output_folder)
                 written = activity
             except Unavailable as error:
-                log.warning("service.activity_not_told", reason=str(error))
+                log.warning("service.activity_not_stored", reason=str(error))
         await asyncio.sleep(_SECONDS)
 
 
-async def telling(
+async def publishing(
     tasks: TaskRegistry, services: ServiceRegistry, processes: ProcessesService, commands: CommandsService
 ) -> AsyncIterator[None]:
     """Run the task until the service stops; one that is alone on its database has no other one to tell."""
@@ -45,6 +45,6 @@ async def telling(
         yield
         return
     read = partial(node_activity.activity, processes, commands)
-    task = tasks.supervise("service-activity", lambda: tell(services, read, commands.output_folder))
+    task = tasks.supervise("service-activity", lambda: publish(services, read, commands.output_folder))
     yield
     task.cancel()

@@ -46,7 +46,7 @@ from smartmob.kernel.workers.forker import Forker
 from smartmob.kernel.workers.owner_access import WorkerClients
 from smartmob.kernel.workers.owner_link import Handle, OwnerLink
 from smartmob.kernel.workers.pool import WorkerPool
-from smartmob.kernel.workers.worker_messages import Welcome, WorkerMetrics
+from smartmob.kernel.workers.worker_messages import WorkerMetrics, WorkerWelcome
 from smartmob.metrics import feature as metrics
 from smartmob.metrics.events import ContextStored, MetricsStored, SessionDeleted, SessionStored, VerdictsOutdated
 from smartmob.settings import Settings
@@ -77,7 +77,7 @@ def owner(
     found = service.services.hosts
     pool = WorkerPool(
         forker, sockets, service.tasks, service.bus, attempts, events=FROM_WORKERS, to_workers=TO_WORKERS,
-        welcome=lambda: Welcome(service.database.url, found.own_name, secret, attempts.key),
+        welcome=lambda: WorkerWelcome(service.database.url, found.own_name, secret, attempts.key),
     )  # fmt: skip
     service.bus.subscribe(HostRegistered, lambda event: found.forget(event.host))
     service.app.middlewares.append(pool.middleware)
@@ -86,7 +86,7 @@ def owner(
     return service, pool
 
 
-class Worker(msgspec.Struct, frozen=True):
+class BuiltWorker(msgspec.Struct, frozen=True):
     """A built worker."""
 
     app: web.Application
@@ -122,7 +122,7 @@ class Worker(msgspec.Struct, frozen=True):
         await self.gate.request_stats.drain(seconds)
 
 
-def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_log: AccessLog) -> Worker:
+def build_worker(settings: Settings, welcome: WorkerWelcome, link: OwnerLink, access_log: AccessLog) -> BuiltWorker:
     """Return a worker, whose database is open already; it makes no tables and keeps no data directory."""
     share = max(_LEAST_POOL, settings.database.pool_size // settings.workers)
     stored = dataclasses.replace(settings.database, url=welcome.database_url, pool_size=share)
@@ -160,7 +160,7 @@ def build_worker(settings: Settings, welcome: Welcome, link: OwnerLink, access_l
 
     app.cleanup_ctx.append(run_parts)
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    return Worker(app, bus, gate, attempts, registry, found, known.service)
+    return BuiltWorker(app, bus, gate, attempts, registry, found, known.service)
 
 
 def _divided(gate: RequestGate, routes: dict[web.AbstractRoute, Route], link: OwnerLink) -> Middleware:

@@ -23,7 +23,7 @@ from smartmob.kernel.db import citus, migrations
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import clock
 from smartmob.stored_features import MIGRATED_FEATURES
-from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from smartmob.turrets.store.partitions import KnownPartitions as TurretPartitions
 from tests.databases import STATE
 
 CITUS = "SMARTMOB_TEST_CITUS_URL"
@@ -31,7 +31,7 @@ CITUS = "SMARTMOB_TEST_CITUS_URL"
 
 _SHARDS = 4  # of each group: as few as show what several nodes do, since each has all partitions
 
-_DELETIONS = [f"DELETE FROM {name}" for name in PLACEMENTS if name != migrations.LEDGER]  # our own names
+_DELETIONS = [f"DELETE FROM {name}" for name in PLACEMENTS if name != migrations.MIGRATIONS_TABLE]  # our own names
 """Empty all tables: a TRUNCATE of the partitions of all shards would take seconds for each test."""
 _EVENT_TRIGGERS = (
     "SELECT format('DROP EVENT TRIGGER %I', evtname) FROM pg_event_trigger WHERE evtname NOT LIKE 'citus%'"

@@ -36,7 +36,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses import umask
 from smartmob.settings import Settings
 from smartmob.stored_features import MIGRATED_FEATURES
-from smartmob.turrets.store.partitions import Partitions as TurretPartitions
+from smartmob.turrets.store.partitions import KnownPartitions as TurretPartitions
 from tests import citus_databases, compiling, free_ports, own_server
 from tests.citus_databases import CitusDatabases
 from tests.databases import TEMPLATE, Databases

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-_FIGURES = struct.Struct("dd")
+_DECIMALS = struct.Struct("dd")
 """The longest stall, and for how much of it the loop was blocked, in seconds."""
 
 
@@ -39,23 +39,23 @@ class Stalls:
     def __init__(self, path: Path) -> None:
         with path.open("a+b") as file:
             if not path.stat().st_size:
-                file.write(bytes(_FIGURES.size))
+                file.write(bytes(_DECIMALS.size))
                 file.flush()
-            self._shared = mmap.mmap(file.fileno(), _FIGURES.size)
+            self._shared = mmap.mmap(file.fileno(), _DECIMALS.size)
 
     def forget(self) -> None:
         """Count only turns that end from now on."""
-        _FIGURES.pack_into(self._shared, 0, 0.0, 0.0)
+        _DECIMALS.pack_into(self._shared, 0, 0.0, 0.0)
 
     @property
     def longest(self) -> Stall:
         """Return the longest stall; a turn counts when it is over, so that a later request must have been answered."""
-        return Stall(*_FIGURES.unpack_from(self._shared))
+        return Stall(*_DECIMALS.unpack_from(self._shared))
 
     def note(self, stall: Stall) -> None:
         """Keep a stall if it is the longest."""
         if stall.seconds > self.longest.seconds:
-            _FIGURES.pack_into(self._shared, 0, *stall)
+            _DECIMALS.pack_into(self._shared, 0, *stall)
 
 
 class MeasuredSelector(selectors.EpollSelector):

@@ -6,7 +6,7 @@ from typing import get_args
 
 from smartmob import verdict_words
 from smartmob.metrics.verdict.verdicts import Alarm, Verdict
-from smartmob.turrets.report.run_comparison import FigureVerdict, Worst
+from smartmob.turrets.report.run_comparison import StatisticVerdict, Worst
 
 
 def test_each_key_has_one_word() -> None:
@@ -20,7 +20,7 @@ def test_each_key_has_one_word() -> None:
         "new": "new",
         "noise": "no change",
     }
-    shown = {verdict_words.word(key) for key in (*get_args(FigureVerdict), *get_args(Worst))}
+    shown = {verdict_words.word(key) for key in (*get_args(StatisticVerdict), *get_args(Worst))}
     assert shown.isdisjoint({"same", "unfit", "incomparable"})
     assert verdict_words.word("more errors") == "more errors"
 

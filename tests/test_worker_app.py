@@ -10,12 +10,12 @@ from aiohttp.test_utils import make_mocked_request
 
 from smartmob.app import build
 from smartmob.kernel.workers.owner_link import OwnerLink
-from smartmob.kernel.workers.worker_messages import Welcome
+from smartmob.kernel.workers.worker_messages import WorkerWelcome
 from smartmob.settings import Settings
 from smartmob.worker_app import build_worker
 from tests.contracts.test_routes import ROUTES, address
 
-WELCOME = Welcome("postgresql://nowhere/none", "rack7", "secret", b"k" * 32)
+WELCOME = WorkerWelcome("postgresql://nowhere/none", "rack7", "secret", b"k" * 32)
 
 
 async def test_a_worker_answers_only_what_the_service_would_answer_there() -> None:

@@ -1,6 +1,6 @@
 """Directives that write the reference from the code: what is not in the code cannot be in the reference.
 
-`{smartmob-settings}`, `{smartmob-commands}`, `{smartmob-types}`, `{smartmob-figures}`, `{smartmob-sample-fields}`,
+`{smartmob-settings}`, `{smartmob-commands}`, `{smartmob-types}`, `{smartmob-metrics}`, `{smartmob-sample-fields}`,
 `{smartmob-turret-messages}`, `{smartmob-turret-rules}` and `{smartmob-routes} ROOM` take no content. Each is Markdown
 that a function below makes, parsed as if it stood in the page.
 """
@@ -40,7 +40,7 @@ _NAMES = {bool: "true or false", int: "whole number", float: "number", Path: "pa
 
 @cache
 def service() -> Any:
-    """Return a service that is built and not started: its routes and figures are known."""
+    """Return a service that is built and not started: its routes and metrics are known."""
     return build(Settings(data_dir=Path("unused")))
 
 
@@ -200,7 +200,7 @@ def _kind(schema: dict[str, Any]) -> str:
 # -- the rest -----------------------------------------------------------------------------------------------------
 
 
-def figures() -> str:
+def prometheus_metrics() -> str:
     """Return the Prometheus metrics of the service itself, as a service that was never started counts them."""
     lines = service().kernel._metrics.text().decode().splitlines()
     helps = dict(line.removeprefix("# HELP ").split(" ", 1) for line in lines if line.startswith("# HELP "))
@@ -295,7 +295,7 @@ _WRITERS: dict[str, Callable[[], str]] = {
     "smartmob-settings": settings,
     "smartmob-commands": commands,
     "smartmob-types": types,
-    "smartmob-figures": figures,
+    "smartmob-metrics": prometheus_metrics,
     "smartmob-sample-fields": sample_fields,
     "smartmob-remote-commands": remote_commands,
     "smartmob-turret-rules": turret_rules,

@@ -16,9 +16,9 @@ from smartmob.hosts.fields import FIELDS, Unit
 LONGEST_SECONDS = 30 * 86_400.0
 SHORTEST_SILENCE_SECONDS = 1.0
 TEMPERATURE = "temperature"
-"""The figure of the hottest sensor; `temperature.NAME` is one sensor."""
+"""The field of the hottest sensor; `temperature.NAME` is one sensor."""
 SERVICE_FREE = "service.free"
-"""The figure of the free bytes on the disk of the data directory."""
+"""The field of the free bytes on the disk of the data directory."""
 
 _UNITS = {field.name: field.unit for field in FIELDS}
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -44,9 +44,9 @@ class Silent(msgspec.Struct, frozen=True):
 
 
 class Threshold(msgspec.Struct, frozen=True):
-    """A figure beyond a limit. The alert is over once the figure is back beyond `clear`, by default `limit`."""
+    """A field beyond a limit. The alert is over once the field is back beyond `clear`, by default `limit`."""
 
-    figure: str
+    field: str
     operator: str
     limit: float
     clear: float
@@ -190,22 +190,22 @@ def _silent(words: _Words) -> Silent:
 
 
 def _threshold(words: _Words) -> Threshold:
-    figure = words.take("a condition")
-    if figure not in _UNITS and figure not in (TEMPERATURE, SERVICE_FREE) and not figure.startswith(f"{TEMPERATURE}."):
+    field = words.take("a condition")
+    if field not in _UNITS and field not in (TEMPERATURE, SERVICE_FREE) and not field.startswith(f"{TEMPERATURE}."):
         names = ", ".join([*_UNITS, TEMPERATURE, SERVICE_FREE])
-        raise _Unreadable(f"there is no figure {figure!r} ({names})")
+        raise _Unreadable(f"there is no field {field!r} ({names})")
     operator = words.take("one of > >= < <=")
     if operator not in _OPERATORS:
-        raise _Unreadable(f"expected one of {' '.join(_OPERATORS)} behind {figure}, got {operator!r}")
-    limit = _amount(words, figure)
+        raise _Unreadable(f"expected one of {' '.join(_OPERATORS)} behind {field}, got {operator!r}")
+    limit = _amount(words, field)
     pending, clear = 0.0, limit
     if words.accept("for"):
         pending = _duration(words)
     if words.accept("clear"):
-        clear = _amount(words, figure)
+        clear = _amount(words, field)
         if _COMPARE[operator](clear, limit) and clear != limit:
-            raise _Unreadable(f"the value behind `clear` must be on the good side of {figure} {operator} {limit:g}")
-    return Threshold(figure, operator, limit, clear, Timing(pending, _recovery(words, pending)))
+            raise _Unreadable(f"the value behind `clear` must be on the good side of {field} {operator} {limit:g}")
+    return Threshold(field, operator, limit, clear, Timing(pending, _recovery(words, pending)))
 
 
 def _recovery(words: _Words, default: float) -> float:
@@ -231,17 +231,17 @@ def _share(words: _Words) -> float:
     return float(match[1]) / 100
 
 
-def _size(number: float, unit: str, kind: Unit, figure: str) -> float:
-    """Return a size in the unit in which the figure is stored, which is also the unit of a bare number."""
+def _size(number: float, unit: str, kind: Unit, field: str) -> float:
+    """Return a size in the unit in which the field is stored, which is also the unit of a bare number."""
     if not unit:
         return number
     if unit not in _BYTES:
-        raise _Unreadable(f"{figure} is a size: expected one of the units {', '.join(_BYTES)}, got {unit!r}")
+        raise _Unreadable(f"{field} is a size: expected one of the units {', '.join(_BYTES)}, got {unit!r}")
     return number * _BYTES[unit] / (_MEGABYTE if kind is Unit.MEGABYTES else 1)
 
 
-def _amount(words: _Words, figure: str) -> float:
-    """Return an amount in the unit in which the figure is stored."""
+def _amount(words: _Words, field: str) -> float:
+    """Return an amount in the unit in which the field is stored."""
     text = words.take("a number")
     match = _NUMBER.fullmatch(text)
     if match is None or not math.isfinite(float(match[1])):
@@ -249,14 +249,14 @@ def _amount(words: _Words, figure: str) -> float:
     number, unit = float(match[1]), match[2]
     if not unit and words.peek() in (*_BYTES, "%"):
         unit = words.take("a unit")
-    kind = _UNITS.get(figure, Unit.NONE)
-    if figure == SERVICE_FREE or kind in (Unit.MEGABYTES, Unit.BYTES_PER_SECOND):
-        return _size(number, unit.removesuffix("/s") if kind is Unit.BYTES_PER_SECOND else unit, kind, figure)
-    if unit and not (unit == "%" and kind is Unit.PERCENT) and not (unit in ("C", "°C") and figure.startswith("temp")):
-        raise _Unreadable(f"{figure} has no unit {unit!r}")
+    kind = _UNITS.get(field, Unit.NONE)
+    if field == SERVICE_FREE or kind in (Unit.MEGABYTES, Unit.BYTES_PER_SECOND):
+        return _size(number, unit.removesuffix("/s") if kind is Unit.BYTES_PER_SECOND else unit, kind, field)
+    if unit and not (unit == "%" and kind is Unit.PERCENT) and not (unit in ("C", "°C") and field.startswith("temp")):
+        raise _Unreadable(f"{field} has no unit {unit!r}")
     return number
 
 
 def family(condition: Condition) -> tuple[str, str]:
     """Return what a condition is about. An active alert is kept when its rule is replaced by one of the same family."""
-    return type(condition).__name__, condition.figure if isinstance(condition, Threshold) else ""
+    return type(condition).__name__, condition.field if isinstance(condition, Threshold) else ""

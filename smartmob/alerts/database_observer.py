@@ -9,7 +9,7 @@ import msgspec
 from smartmob.alerts.conditions import DatabaseLost
 from smartmob.alerts.model import Rule
 from smartmob.alerts.observation import Observation, Observations
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 
 BACK = "the database is back"
 """The reason of an alert about a lost database; receivers are notified once, because it is over by then."""
@@ -45,4 +45,6 @@ class DatabaseObserver:
         start = outage.since.isoformat(timespec="seconds").replace("+00:00", "Z")
         summary = f"{self._service}: the database could not be used for {outage.seconds:.0f} s from {start} on"
         cause = f"{self._service} {outage.since.isoformat()}"
-        return Observations((Observation(self._service, Health.BAD, summary, outage.seconds, cause),), True, BACK)
+        return Observations(
+            (Observation(self._service, SubjectHealth.BAD, summary, outage.seconds, cause),), True, BACK
+        )

@@ -90,7 +90,7 @@ class Deliverer:
                     message = await self._claim()
                     seconds = await self._idle_seconds() if message is None else 0.0
                 except Unavailable as error:
-                    log.warning("alerts.delivery_waits", reason=str(error))
+                    log.warning("alerts.delivery_waiting", reason=str(error))
                     message, seconds = None, _IDLE_SECONDS
                 if message is not None:
                     group.create_task(self._deliver(message, slots))
@@ -116,7 +116,7 @@ class Deliverer:
         try:
             await self.send(message)
         except Unavailable as error:
-            log.warning("alerts.delivery_waits", reason=str(error))
+            log.warning("alerts.delivery_waiting", reason=str(error))
         except Exception as error:
             log.error("alerts.delivery_broken", message=str(message.id), exc_info=error)
         finally:
@@ -152,7 +152,9 @@ class Deliverer:
         if error.permanent or too_old:
             await self._store.failed(message.id, now, error.reason)
             self.counts["failed"] += 1
-            log.error("alerts.given_up", receiver=receiver, message=ident, attempts=message.attempts, reason=reason)
+            log.error(
+                "alerts.delivery_given_up", receiver=receiver, message=ident, attempts=message.attempts, reason=reason
+            )
         else:
             await self._store.postponed(message.id, now + timedelta(seconds=seconds), error.reason)
             self.counts["retried"] += 1

@@ -1,6 +1,6 @@
 """Evaluates the rules: observes their subjects, advances the state machines, and stores the resulting changes.
 
-It evaluates them at a slow rate, and at once after an event of another feature. Each evaluation (a *look*) reads the
+It evaluates them at a slow rate, and at once after an event of another feature. Each evaluation reads the
 active alerts from the database, so several services on one database share them, and a restart loses none. Pending
 alerts are stored as well, by each service for itself.
 """
@@ -29,19 +29,19 @@ from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.observers import Observers
 from smartmob.alerts.state_machine import (
     Action,
+    AlertPhase,
     AlertState,
     Announce,
     Event,
     Fire,
     Gone,
-    Health,
     Observed,
-    Phase,
     Resolve,
+    SubjectHealth,
     Timing,
     handle,
 )
-from smartmob.alerts.store import AlertStore, Counts, NewNotification
+from smartmob.alerts.store import AlertCounts, AlertStore, NewNotification
 from smartmob.errors import InvalidInput, Unavailable
 from smartmob.feature_settings import AlertsSettings
 from smartmob.kernel.observability.event_logger import get_logger
@@ -51,7 +51,7 @@ from smartmob.kernel.runtime.events import EventBus
 log = get_logger()
 
 _SHORTEST_PAUSE_SECONDS = 0.5
-"""The shortest pause between two looks, so that a stream of events causes a bounded number of looks."""
+"""The shortest pause between two evaluations, so that a stream of events causes a bounded number of them."""
 _EXPIRE_SECONDS = 3_600.0
 """The interval at which old rows are removed."""
 
@@ -69,8 +69,8 @@ Key = tuple[str, str]
 """A rule and a subject."""
 
 
-class _Look(msgspec.Struct, frozen=True):
-    """The data of one look: the time, by the steady clock and by the calendar, and the receivers and silences."""
+class _Evaluation(msgspec.Struct, frozen=True):
+    """The data of one evaluation: the time, by the steady clock and by the calendar, and the receivers and silences."""
 
     now: float
     at: datetime
@@ -104,8 +104,8 @@ class Evaluator:
         *,
         own_id: Callable[[], str],
     ) -> None:
-        self.looks = 0
-        self.counts = Counts()
+        self.evaluations = 0
+        self.counts = AlertCounts()
         self._own_id = own_id
         self._store = store
         self._observers = observers
@@ -121,11 +121,11 @@ class Evaluator:
         self._kept: list[tuple[str, str, str, datetime]] | None = None
 
     def wake(self) -> None:
-        """Look at once."""
+        """Evaluate at once."""
         self._woken.set()
 
     def lost(self) -> None:
-        """Record that the database cannot be used, beginning with the first of several failed looks."""
+        """Record that the database cannot be used, beginning with the first of several failed evaluations."""
         if self._lost_since is None:
             self._lost_since = clock.steady(), clock.now()
 
@@ -136,49 +136,49 @@ class Evaluator:
         return {key: now - state.bad_since for key, state in states if state.bad_since is not None}
 
     async def run(self) -> None:
-        """Background task: look at the rate of the settings, and soon after it is woken, until cancelled."""
+        """Background task: evaluate at the rate of the settings, and soon after it is woken, until cancelled."""
         while True:
             await asyncio.sleep(min(self._settings.tick, _SHORTEST_PAUSE_SECONDS))
             self._woken.clear()
             try:
-                await self.look()
+                await self.evaluate()
             except Unavailable as error:
                 self.lost()
-                log.warning("alerts.look_failed", reason=str(error))
+                log.warning("alerts.evaluation_failed", reason=str(error))
             try:
                 async with asyncio.timeout(self._settings.tick):
                     await self._woken.wait()
             except TimeoutError:
                 continue
 
-    async def look(self) -> None:
+    async def evaluate(self) -> None:
         """Observe the subjects of all rules once, and store the resulting changes. Raises Unavailable."""
         rules = await self._store.rules()
         now, at = clock.steady(), clock.now()
         stored = await self._store.active()
         active = {(alert.rule, alert.subject): alert for alert in stored if alert.owner in ("", self._own_id())}
-        look = _Look(now, at, await self._store.receivers(), await self._store.silences(at), active)
-        self._share(look)
-        await self._close_orphans(look, stored, {rule.name for rule in rules})
+        evaluation = _Evaluation(now, at, await self._store.receivers(), await self._store.silences(at), active)
+        self._share(evaluation)
+        await self._close_orphans(evaluation, stored, {rule.name for rule in rules})
         parsed = [(rule, condition) for rule in rules if (condition := self._condition(rule)) is not None]
         if self._kept is None:
-            await self._take_over_pending(look, rules)
-        await self._observers.look(now, at, [condition for _, condition in parsed])
+            await self._take_over_pending(evaluation, rules)
+        await self._observers.read(now, at, [condition for _, condition in parsed])
         self._judge_interruption()
         for rule, condition in parsed:
-            await self._evaluate(look, rule, condition)
+            await self._evaluate(evaluation, rule, condition)
         self._observers.commit(now)
         self._lost_since = None
-        await self._keep_pending(look)
+        await self._store_pending(evaluation)
         if self._expired_at is None or now - self._expired_at >= _EXPIRE_SECONDS:
             await self._store.expire(at - timedelta(days=self._settings.keep_days), at)
             self._expired_at = now
         self.counts = await self._store.counts()
         self._looked_until = clock.steady()
-        self.looks += 1
+        self.evaluations += 1
 
     def _judge_interruption(self) -> None:
-        """Notify the observers that looks have failed, or that too much time has passed since the last one."""
+        """Notify the observers that evaluations have failed, or that too much time has passed since the last one."""
         now = clock.steady()
         if self._lost_since is not None:
             since, at = self._lost_since
@@ -187,39 +187,39 @@ class Evaluator:
         if self._lost_since is not None or (self._looked_until is not None and now - self._looked_until > longest):
             self._observers.interrupted()
 
-    async def _take_over_pending(self, look: _Look, rules: Sequence[Rule]) -> None:
+    async def _take_over_pending(self, evaluation: _Evaluation, rules: Sequence[Rule]) -> None:
         """Take over the pending alerts from before a restart, for rules that have not changed since."""
         known = {(rule.name, rule.condition) for rule in rules}
-        for row in await self._store.pending(self._own_id(), look.at - PENDING_OUTAGE):
+        for row in await self._store.pending(self._own_id(), evaluation.at - PENDING_OUTAGE):
             key = (row["rule"], row["subject"])
             if (row["rule"], row["condition"]) in known and key not in self._states:
-                since = look.now - (look.at - row["bad_since"]).total_seconds()
-                self._states[key] = AlertState(Phase.PENDING, bad_since=min(since, look.now))
+                since = evaluation.now - (evaluation.at - row["bad_since"]).total_seconds()
+                self._states[key] = AlertState(AlertPhase.PENDING, bad_since=min(since, evaluation.now))
                 self._conditions[row["rule"]] = row["condition"]
         self._kept = []
 
-    async def _keep_pending(self, look: _Look) -> None:
+    async def _store_pending(self, evaluation: _Evaluation) -> None:
         """Store the pending alerts, so that their time goes on after a restart."""
         pending = sorted(
-            (rule, subject, self._conditions[rule], look.at - timedelta(seconds=look.now - state.bad_since))
+            (rule, subject, self._conditions[rule], evaluation.at - timedelta(seconds=evaluation.now - state.bad_since))
             for (rule, subject), state in self._states.items()
             if state.bad_since is not None and rule in self._conditions
         )
         same = [each[:3] for each in pending] == [each[:3] for each in self._kept or ()]
         if pending or not same:
-            await self._store.keep_pending(self._own_id(), pending, look.at, same=same)
+            await self._store.keep_pending(self._own_id(), pending, evaluation.at, same=same)
         self._kept = pending
 
-    def _share(self, look: _Look) -> None:
+    def _share(self, evaluation: _Evaluation) -> None:
         """Take over the active alerts of the database: those of other services and those from before a restart."""
-        for key, alert in look.active.items():
+        for key, alert in evaluation.active.items():
             state = self._states.get(key)
-            if state is None or state.phase is not Phase.FIRING or state.cause != alert.cause:
+            if state is None or state.phase is not AlertPhase.FIRING or state.cause != alert.cause:
                 notified = alert.notified_at
-                since = None if notified is None else look.now - (look.at - notified).total_seconds()
-                self._states[key] = AlertState(Phase.FIRING, alert.cause, notified_at=since)
+                since = None if notified is None else evaluation.now - (evaluation.at - notified).total_seconds()
+                self._states[key] = AlertState(AlertPhase.FIRING, alert.cause, notified_at=since)
         for key, state in list(self._states.items()):
-            if state.phase is Phase.FIRING and key not in look.active:
+            if state.phase is AlertPhase.FIRING and key not in evaluation.active:
                 del self._states[key]
 
     def _condition(self, rule: Rule) -> Condition | None:
@@ -227,81 +227,83 @@ class Evaluator:
         if self._conditions.get(rule.name) != rule.condition:
             self._conditions[rule.name] = rule.condition
             for key, state in list(self._states.items()):
-                if key[0] == rule.name and state.phase is Phase.PENDING:
+                if key[0] == rule.name and state.phase is AlertPhase.PENDING:
                     del self._states[key]
         try:
             return conditions.parse(rule.condition)
         except InvalidInput as error:
-            # It was valid when it was stored: a later version has changed the grammar or the figures.
-            log.error("alerts.unreadable_rule", rule=rule.name, reason=str(error))
+            # It was valid when it was stored: a later version has changed the grammar or the fields.
+            log.error("alerts.rule_unreadable", rule=rule.name, reason=str(error))
             return None
 
-    async def _close_orphans(self, look: _Look, alerts: Sequence[Alert], names: set[str]) -> None:
+    async def _close_orphans(self, evaluation: _Evaluation, alerts: Sequence[Alert], names: set[str]) -> None:
         """Resolve the alerts of rules that were removed, including those of other services, which may have stopped."""
         for alert in alerts:
             if alert.rule in names:
                 continue
             rule, reason = _removed_rule(alert), "the rule was removed"
-            if look.active.get((alert.rule, alert.subject)) is alert:
-                seen = Observation(alert.subject, Health.UNKNOWN)
-                await self._advance(look, rule, Timing(), seen, gone=reason)
+            if evaluation.active.get((alert.rule, alert.subject)) is alert:
+                seen = Observation(alert.subject, SubjectHealth.UNKNOWN)
+                await self._advance(evaluation, rule, Timing(), seen, gone=reason)
             else:
-                notify = alert.notified_at is not None and not look.silenced(rule, alert.subject)
-                await self._end(Resolve(reason, notify), look, rule, alert)
+                notify = alert.notified_at is not None and not evaluation.silenced(rule, alert.subject)
+                await self._end(Resolve(reason, notify), evaluation, rule, alert)
 
-    async def _evaluate(self, look: _Look, rule: Rule, condition: Condition) -> None:
+    async def _evaluate(self, evaluation: _Evaluation, rule: Rule, condition: Condition) -> None:
         observed: Observations = self._observers.observe(rule, condition)
         seen = {observation.subject for observation in observed.found}
         timing = msgspec.structs.replace(condition.timing, repeat=rule.repeat)
         for observation in observed.found:
-            await self._advance(look, rule, timing, observation)
+            await self._advance(evaluation, rule, timing, observation)
         for key in [key for key in self._states if key[0] == rule.name]:
-            alert = look.active.get(key)
+            alert = evaluation.active.get(key)
             if alert is not None and not _same_family(alert, condition):
                 gone = "the rule was changed"
             elif observed.complete and key[1] not in seen:
                 gone = observed.gone
-            elif alert is not None and isinstance(condition, Regression) and look.at - alert.fired_at > _NEW:
+            elif alert is not None and isinstance(condition, Regression) and evaluation.at - alert.fired_at > _NEW:
                 gone = NO_LONGER_NEW
             else:
                 continue
-            await self._advance(look, rule, timing, Observation(key[1], Health.UNKNOWN), gone=gone)
+            await self._advance(evaluation, rule, timing, Observation(key[1], SubjectHealth.UNKNOWN), gone=gone)
 
-    async def _advance(self, look: _Look, rule: Rule, timing: Timing, seen: Observation, *, gone: str = "") -> None:
+    async def _advance(
+        self, evaluation: _Evaluation, rule: Rule, timing: Timing, seen: Observation, *, gone: str = ""
+    ) -> None:
         """Pass an observation to the state machine, carry out its actions, and only then keep the new state."""
         key = (rule.name, seen.subject)
-        silenced = look.silenced(rule, seen.subject)
+        silenced = evaluation.silenced(rule, seen.subject)
         event: Event = Gone(gone, silenced or gone in _QUIET) if gone else Observed(seen.health, seen.cause, silenced)
         before = self._states.get(key, AlertState())
-        after, actions = handle(before, event, timing, look.now)
+        after, actions = handle(before, event, timing, evaluation.now)
         for action in actions:
-            if not await self._carry_out(action, look, rule, seen):
-                # Another service was faster, or the cause is already known: the next look reads its alert.
+            if not await self._carry_out(action, evaluation, rule, seen):
+                # Another service was faster, or the cause is already known: the next evaluation reads its alert.
                 after = AlertState()
-        if after.phase is Phase.OK:
+        if after.phase is AlertPhase.OK:
             self._states.pop(key, None)
         else:
             self._states[key] = after
 
-    async def _carry_out(self, action: Action, look: _Look, rule: Rule, seen: Observation) -> bool:
+    async def _carry_out(self, action: Action, evaluation: _Evaluation, rule: Rule, seen: Observation) -> bool:
         key = (rule.name, seen.subject)
         match action:
             case Fire():
-                return await self._fire(action, look, rule, seen)
+                return await self._fire(action, evaluation, rule, seen)
             case Announce():
-                alert = look.active.get(key)
+                alert = evaluation.active.get(key)
                 if alert is None:
                     return False
                 kind: Kind = "repeated" if action.repeated else "firing"
-                notifications = self._notifications(look, look.names(rule), alert, kind)
-                if await self._store.announce(alert, notifications, look.at):
-                    look.active[key] = msgspec.structs.replace(alert, notified_at=look.at)
+                notifications = self._notifications(evaluation, evaluation.names(rule), alert, kind)
+                if await self._store.announce(alert, notifications, evaluation.at):
+                    evaluation.active[key] = msgspec.structs.replace(alert, notified_at=evaluation.at)
                     self._deliver()
             case Resolve():
-                return await self._resolve(action, look, rule, key)
+                return await self._resolve(action, evaluation, rule, key)
         return True
 
-    async def _fire(self, action: Fire, look: _Look, rule: Rule, seen: Observation) -> bool:
+    async def _fire(self, action: Fire, evaluation: _Evaluation, rule: Rule, seen: Observation) -> bool:
         key = (rule.name, seen.subject)
         alert = Alert(
             id=ids.uuid7(),
@@ -312,32 +314,34 @@ class Evaluator:
             severity=rule.severity,
             summary=one_line(seen.summary),
             value=seen.value,
-            fired_at=look.at,
-            notified_at=look.at if action.notify else None,
+            fired_at=evaluation.at,
+            notified_at=evaluation.at if action.notify else None,
             owner=self._owner(rule),
             resolved_at=None,
             reason="",
         )
-        replaced = look.active.get(key)
-        notifications = self._notifications(look, look.names(rule) if action.notify else [], alert, "firing")
+        replaced = evaluation.active.get(key)
+        notifications = self._notifications(
+            evaluation, evaluation.names(rule) if action.notify else [], alert, "firing"
+        )
         if not await self._store.fire(alert, None if replaced is None else replaced.id, notifications):
             return False
-        look.active[key] = alert
+        evaluation.active[key] = alert
         log.warning("alerts.fired", rule=rule.name, subject=seen.subject, summary=alert.summary)
         self._bus.publish(AlertFired(alert))
         if notifications:
             self._deliver()
         return True
 
-    async def _resolve(self, action: Resolve, look: _Look, rule: Rule, key: Key) -> bool:
-        alert = look.active.pop(key, None)
-        return alert is not None and await self._end(action, look, rule, alert)
+    async def _resolve(self, action: Resolve, evaluation: _Evaluation, rule: Rule, key: Key) -> bool:
+        alert = evaluation.active.pop(key, None)
+        return alert is not None and await self._end(action, evaluation, rule, alert)
 
-    async def _end(self, action: Resolve, look: _Look, rule: Rule, alert: Alert) -> bool:
-        ended = msgspec.structs.replace(alert, resolved_at=look.at, reason=action.reason)
+    async def _end(self, action: Resolve, evaluation: _Evaluation, rule: Rule, alert: Alert) -> bool:
+        ended = msgspec.structs.replace(alert, resolved_at=evaluation.at, reason=action.reason)
         notify = action.notify and rule.resolved
         receivers = await self._store.notified_receivers(alert.id) if notify else []
-        notifications = self._notifications(look, receivers, ended, "resolved")
+        notifications = self._notifications(evaluation, receivers, ended, "resolved")
         if not await self._store.resolve(ended, notifications):
             return False
         log.info("alerts.resolved", rule=rule.name, subject=alert.subject, reason=action.reason)
@@ -350,14 +354,16 @@ class Evaluator:
         """Return the owner of the alerts of a rule: this service if no other service can see their subjects."""
         condition = conditions.parse(rule.condition)
         own = isinstance(condition, ProcessCrashing | DatabaseLost) or (
-            isinstance(condition, Threshold) and condition.figure == SERVICE_FREE
+            isinstance(condition, Threshold) and condition.field == SERVICE_FREE
         )
         return self._own_id() if own else ""
 
-    def _notifications(self, look: _Look, receivers: Sequence[str], alert: Alert, kind: Kind) -> list[NewNotification]:
-        due = look.at + timedelta(seconds=self._settings.group_wait)
+    def _notifications(
+        self, evaluation: _Evaluation, receivers: Sequence[str], alert: Alert, kind: Kind
+    ) -> list[NewNotification]:
+        due = evaluation.at + timedelta(seconds=self._settings.group_wait)
         document = payloads.document(alert, kind)
-        return [NewNotification(name, kind, document, look.at, due) for name in receivers]
+        return [NewNotification(name, kind, document, evaluation.at, due) for name in receivers]
 
 
 def _removed_rule(alert: Alert) -> Rule:

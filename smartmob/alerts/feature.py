@@ -64,7 +64,7 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
                 ),
                 Gauge("smartmob_alerts_failed", "Notifications that were given up.", {"": evaluator.counts.failed}),
                 Gauge("smartmob_alerts_attempts", "Attempts to send by outcome.", deliverer.counts, "outcome"),
-                Gauge("smartmob_alerts_looks", "Evaluations of all rules.", {"": evaluator.looks}),
+                Gauge("smartmob_alerts_looks", "Evaluations of all rules.", {"": evaluator.evaluations}),
             )
         )
     )
@@ -74,7 +74,7 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
 
 
 def _subscribe(bus: EventBus, observers: Observers, evaluator: Evaluator) -> None:
-    """Look soon after events that may fire an alert; all other changes are seen at the next regular look."""
+    """Evaluate soon after events that may fire an alert; all other changes are seen at the next regular evaluation."""
     bus.subscribe(SessionStored, lambda event: observers.session_arrived(event.session_h))
     bus.subscribe(MetricsStored, lambda _: observers.measures_arrived())
     bus.subscribe(RunFinished, lambda _: evaluator.wake())

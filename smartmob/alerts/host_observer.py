@@ -1,6 +1,6 @@
-"""Observes machines: which are silent, and which figures are beyond a limit.
+"""Observes machines: which are silent, and which fields are beyond a limit.
 
-A machine is heard if its newest sample has changed since the last look, or if any sample of it has arrived since then:
+A machine is heard if its newest sample has changed since the last evaluation, or if any sample has arrived since then:
 after the machine's clock is set back, its newest sample does not change for a while. So neither its clock nor a pause
 of the service makes a machine silent.
 """
@@ -18,14 +18,14 @@ from smartmob.alerts.conditions import TEMPERATURE, Silent, Threshold
 from smartmob.alerts.model import Rule
 from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import HostsSource
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 from smartmob.hosts.fields import FIELDS, Unit
 from smartmob.hosts.model import Host, Latest
 
 FRESH_SECONDS = 120.0
-"""Seconds for which a figure counts; then it is unknown, so a silent machine neither fires nor resolves an alert."""
+"""Seconds for which a field counts; then it is unknown, so a silent machine neither fires nor resolves an alert."""
 _SETTLING_SECONDS = 10.0
-"""Added to the time since the last look: a sample may be committed some seconds after it arrived."""
+"""Added to the time since the last evaluation: a sample may be committed some seconds after it arrived."""
 _PAGE_HOSTS = 1_000  # machines that one query reads
 _UNITS = {field.name: field.unit for field in FIELDS}
 
@@ -33,7 +33,7 @@ _UNITS = {field.name: field.unit for field in FIELDS}
 class _Seen(msgspec.Struct, frozen=True):
     """The newest sample of a machine: its time, and when it was first seen (`new_at`).
 
-    `heard_at` is when the machine was heard last, `heard` whether that was since the first look.
+    `heard_at` is when the machine was heard last, `heard` whether that was since the first evaluation.
     """
 
     latest: datetime | None
@@ -43,7 +43,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
 
 class HostObserver:
-    """Observes all machines. `look` reads them once, then each rule is answered from memory."""
+    """Observes all machines. `observe` reads them once, then each rule is answered from memory."""
 
     def __init__(self, source: HostsSource) -> None:
         self._source = source
@@ -51,7 +51,7 @@ class HostObserver:
         self._seen: dict[str, _Seen] = {}
         self._now = 0.0
 
-    async def look(self, now: float, silences: Iterable[float] = ()) -> None:
+    async def read(self, now: float, silences: Iterable[float] = ()) -> None:
         """Read the newest samples of all machines at `now`, in seconds of a steady clock. Raises Unavailable.
 
         `silences` are the times in seconds after which a machine counts as silent.
@@ -87,9 +87,9 @@ class HostObserver:
         found = tuple(self._silence(host, condition) for host in self._watched(rule))
         return Observations(found, complete=True, gone=_GONE)
 
-    def figures(self, rule: Rule, condition: Threshold) -> Observations:
-        """Return which machines of a rule have a figure beyond the limit."""
-        found = tuple(self._figure(host, condition) for host in self._watched(rule))
+    def fields(self, rule: Rule, condition: Threshold) -> Observations:
+        """Return which machines of a rule have a field beyond the limit."""
+        found = tuple(self._field(host, condition) for host in self._watched(rule))
         return Observations(found, complete=True, gone=_GONE)
 
     def _watched(self, rule: Rule) -> list[Host]:
@@ -99,41 +99,47 @@ class HostObserver:
         seen = self._seen[host.name]
         seconds = self._now - seen.heard_at
         if host.latest is None or (seconds < condition.seconds and not seen.heard):
-            return Observation(host.name, Health.UNKNOWN)
+            return Observation(host.name, SubjectHealth.UNKNOWN)
         if seconds < condition.seconds:
-            return Observation(host.name, Health.GOOD, f"{host.name} sends samples")
+            return Observation(host.name, SubjectHealth.GOOD, f"{host.name} sends samples")
         last = host.latest.time.isoformat(timespec="seconds").replace("+00:00", "Z")
         summary = f"{host.name} has sent nothing for {duration(condition.seconds)}; its newest sample is of {last}"
-        return Observation(host.name, Health.BAD, summary, seconds)
+        return Observation(host.name, SubjectHealth.BAD, summary, seconds)
 
-    def _figure(self, host: Host, condition: Threshold) -> Observation:
+    def _field(self, host: Host, condition: Threshold) -> Observation:
         seen = self._seen[host.name]
-        value = None if host.latest is None else figure_of(host.latest, condition.figure)
+        value = None if host.latest is None else field_of(host.latest, condition.field)
         if value is None or not seen.heard or self._now - seen.new_at > FRESH_SECONDS:
-            return Observation(host.name, Health.UNKNOWN)
-        health = Health.BAD if condition.is_bad(value) else Health.GOOD if condition.is_good(value) else Health.BETWEEN
-        summary = f"{host.name}: {condition.figure} is {amount(condition.figure, value)}"
-        limit = f"{condition.operator} {amount(condition.figure, condition.limit)}"
+            return Observation(host.name, SubjectHealth.UNKNOWN)
+        health = (
+            SubjectHealth.BAD
+            if condition.is_bad(value)
+            else SubjectHealth.GOOD
+            if condition.is_good(value)
+            else SubjectHealth.BETWEEN
+        )
+        summary = f"{host.name}: {condition.field} is {amount(condition.field, value)}"
+        limit = f"{condition.operator} {amount(condition.field, condition.limit)}"
         return Observation(host.name, health, f"{summary} ({limit})", value)
 
 
 _GONE = "the machine was removed, or is no longer meant by the rule"
 
 
-def figure_of(latest: Latest, figure: str) -> float | None:
-    """Return a figure of a sample, or None if it is not known."""
-    if figure == TEMPERATURE or figure.startswith(f"{TEMPERATURE}."):
+def field_of(latest: Latest, field: str) -> float | None:
+    """Return a field of a sample, or None if it is not known."""
+    if field == TEMPERATURE or field.startswith(f"{TEMPERATURE}."):
         sensors = latest.temperatures or {}
-        return max(sensors.values(), default=None) if figure == TEMPERATURE else sensors.get(figure.partition(".")[2])
-    value: float | None = getattr(latest, figure)
+        return max(sensors.values(), default=None) if field == TEMPERATURE else sensors.get(field.partition(".")[2])
+    value: float | None = getattr(latest, field)
     return value
 
 
-def amount(figure: str, value: float) -> str:
-    """Return a value of a figure for people, with its unit."""
-    unit = _UNITS.get(figure, Unit.NONE)
+def amount(field: str, value: float) -> str:
+    """Return a value of a field for people, with its unit."""
+    unit = _UNITS.get(field, Unit.NONE)
     if unit is Unit.NONE:
-        return f"{value:g} °C" if figure.startswith(TEMPERATURE) else f"{value:g}"
+        return f"{value:g} °C" if field.startswith(TEMPERATURE) else f"{value:g}"
     return f"{value:,.0f} {unit.value}" if unit is not Unit.PERCENT else f"{value:.1f} %"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """One subject as it was seen. `summary` is a sentence for people, `value` the figure, `cause` the single event."""
+    """One subject as it was seen. `summary` is a sentence for people, `value` that of the field, `cause` an event."""
 
     subject: str
-    health: Health
+    health: SubjectHealth
     summary: str = ""
     value: float | None = None
     cause: str = ""

@@ -26,12 +26,12 @@ from smartmob.alerts.outcome_observer import OutcomeObserver, by_conditions, end
 from smartmob.alerts.process_observer import ProcessObserver
 from smartmob.alerts.regression_observer import RegressionObserver
 from smartmob.alerts.sources import Sources
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 from smartmob.kernel.runtime import clock, disk
 
 
 class Observers:
-    """The observers of all features. `look` reads what the conditions need; `observe` answers one rule from it.
+    """The observers of all features. `observe` reads what the conditions need; `observe` answers one rule from it.
 
     `service` is the name of the service's machine, `folder` that of its data, `settle` the seconds without a measure
     after which a test run is judged.
@@ -55,18 +55,18 @@ class Observers:
         """Judge test runs once no more measures arrive."""
         self.regressions.measures_arrived(clock.steady())
 
-    async def look(self, now: float, at: datetime, conditions: Sequence[Condition]) -> None:
+    async def read(self, now: float, at: datetime, conditions: Sequence[Condition]) -> None:
         """Read what the conditions need, at `now` of a steady clock, which is the time `at`. Raises Unavailable."""
         kinds = {type(condition) for condition in conditions}
         if kinds & {Silent, Threshold}:
             silences = [condition.seconds for condition in conditions if isinstance(condition, Silent)]
-            await self._hosts.look(now, silences)
+            await self._hosts.read(now, silences)
         if LoadTestFailed in kinds:
-            await self._load_tests.look(at)
+            await self._load_tests.read(at)
         if JobFailed in kinds:
-            await self._jobs.look(at)
+            await self._jobs.read(at)
         if Regression in kinds:
-            await self.regressions.look(now, at)
+            await self.regressions.read(now, at)
 
     def database_lost(self, since: datetime, seconds: float) -> None:
         """Observe that the database could not be used for some `seconds` until now."""
@@ -77,7 +77,7 @@ class Observers:
         self._hosts.interrupted()
 
     def commit(self, now: float) -> None:
-        """Forget the events that all rules have seen; without this call they are seen again at the next look."""
+        """Forget the events that all rules have seen; without this call they are seen again at the next evaluation."""
         self._database.commit()
         self._load_tests.commit()
         self._jobs.commit()
@@ -88,10 +88,10 @@ class Observers:
         match condition:
             case Silent():
                 return self._hosts.silent(rule, condition)
-            case Threshold(figure=figure) if figure == SERVICE_FREE:
+            case Threshold(field=field) if field == SERVICE_FREE:
                 return self._free_space(rule, condition)
             case Threshold():
-                return self._hosts.figures(rule, condition)
+                return self._hosts.fields(rule, condition)
             case LoadTestFailed():
                 return self._load_tests.observe(rule, condition)
             case JobFailed():
@@ -109,6 +109,12 @@ class Observers:
         if not rule.matches(self._service):
             return Observations(())
         free = float(disk.free_bytes(self._folder))
-        health = Health.BAD if condition.is_bad(free) else Health.GOOD if condition.is_good(free) else Health.BETWEEN
+        health = (
+            SubjectHealth.BAD
+            if condition.is_bad(free)
+            else SubjectHealth.GOOD
+            if condition.is_good(free)
+            else SubjectHealth.BETWEEN
+        )
         summary = f"{self._service}: {free / 10**9:.1f} GB are free on the disk of the service's data"
         return Observations((Observation(self._service, health, summary, free),))

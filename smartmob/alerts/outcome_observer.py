@@ -16,14 +16,14 @@ from smartmob.alerts.conditions import JobFailed, LoadTestFailed
 from smartmob.alerts.model import Rule, one_line
 from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import JobsSource, LoadTestsSource
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 from smartmob.commands import model as jobs
 from smartmob.counts import counted
 from smartmob.turrets.model import ABORTED, ENDED, Run
 
 FIRST_SPAN = timedelta(days=1)
-"""The time before the first look from which the newest outcomes are read."""
-MAX_OUTCOMES = 1_000  # outcomes read by one look
+"""The time before the first evaluation from which the newest outcomes are read."""
+MAX_OUTCOMES = 1_000  # outcomes read by one evaluation
 _OVERLAP = timedelta(minutes=5)
 """The part of the previous span that is read again, for outcomes that were stored late."""
 _DECISION = timedelta(minutes=2)
@@ -32,7 +32,7 @@ _MAX_KNOWN_OUTCOMES = 10_000  # ids that are remembered, so that none is seen tw
 _COMMAND_CHARACTERS = 200
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class ObservedOutcome(msgspec.Struct, frozen=True):
     """The end of something named `subject`; `id` identifies it, `failed` is None if a person stopped it.
 
     `share` is the share of errors, 0 where it is not known.
@@ -46,17 +46,17 @@ class Outcome(msgspec.Struct, frozen=True):
     share: float = 0.0
 
 
-Read = Callable[[datetime, datetime], Awaitable[Iterable[Outcome]]]
+Read = Callable[[datetime, datetime], Awaitable[Iterable[ObservedOutcome]]]
 """Returns the outcomes of a span."""
 
-Judge = Callable[[Outcome, datetime], Awaitable[Outcome | None]]
+Judge = Callable[[ObservedOutcome, datetime], Awaitable[ObservedOutcome | None]]
 """Returns an outcome with its final verdict at a time, or None while that is not decided."""
 
 
 class OutcomeObserver:
-    """Observes the outcomes that `read` returns. `look` reads them; `commit` says that all rules have seen them.
+    """Observes the outcomes that `read` returns. `observe` reads them; `commit` says that all rules have seen them.
 
-    `judge` is asked for the final verdict of each outcome; one that is not decided is seen by a later look.
+    `judge` is asked for the final verdict of each outcome; one that is not decided is seen by a later evaluation.
     """
 
     def __init__(self, read: Read, judge: Judge | None = None) -> None:
@@ -64,10 +64,10 @@ class OutcomeObserver:
         self._judge = judge
         self._known: OrderedDict[str, None] = OrderedDict()
         self._since: datetime | None = None
-        self._found: list[Outcome] = []
+        self._found: list[ObservedOutcome] = []
         self._at: datetime | None = None
 
-    async def look(self, at: datetime) -> None:
+    async def read(self, at: datetime) -> None:
         """Read what has ended until `at`. Raises Unavailable."""
         start = at - FIRST_SPAN if self._since is None else self._since - _OVERLAP
         found = sorted(await self._read(start, at + _OVERLAP), key=lambda outcome: outcome.ended_at)
@@ -92,20 +92,20 @@ class OutcomeObserver:
         found = [outcome for outcome in self._found if rule.matches(outcome.subject)]
         return Observations(tuple(_observation(outcome, rule, condition) for outcome in found))
 
-    def _remember(self, outcomes: Iterable[Outcome]) -> None:
+    def _remember(self, outcomes: Iterable[ObservedOutcome]) -> None:
         self._known |= dict.fromkeys((outcome.id for outcome in outcomes), None)
         while len(self._known) > _MAX_KNOWN_OUTCOMES:
             self._known.popitem(last=False)
 
 
-def _observation(outcome: Outcome, rule: Rule, condition: LoadTestFailed | JobFailed) -> Observation:
+def _observation(outcome: ObservedOutcome, rule: Rule, condition: LoadTestFailed | JobFailed) -> Observation:
     failed = outcome.failed
     limit = condition.errors if isinstance(condition, LoadTestFailed) else None
     if limit is not None:
         failed = outcome.share > limit
     if failed is None or (failed and outcome.ended_at < rule.made_at):
-        return Observation(outcome.subject, Health.UNKNOWN)
-    health = Health.BAD if failed else Health.GOOD
+        return Observation(outcome.subject, SubjectHealth.UNKNOWN)
+    health = SubjectHealth.BAD if failed else SubjectHealth.GOOD
     value = outcome.share if limit is not None else None
     return Observation(outcome.subject, health, outcome.summary, value, outcome.id if failed else "")
 
@@ -113,7 +113,7 @@ def _observation(outcome: Outcome, rule: Rule, condition: LoadTestFailed | JobFa
 def load_tests(source: LoadTestsSource) -> Read:
     """Return a function that reads the load tests that have ended."""
 
-    async def read(start: datetime, end: datetime) -> list[Outcome]:
+    async def read(start: datetime, end: datetime) -> list[ObservedOutcome]:
         runs = await source.concluded_between(start, end, MAX_OUTCOMES)
         # An imported run counts as new at its import, however long ago it was fired.
         ends = [(run, run.ended_at if run.source is None else run.created_at) for run in runs if run.state in ENDED]
@@ -125,7 +125,7 @@ def load_tests(source: LoadTestsSource) -> Read:
 def by_conditions(source: LoadTestsSource) -> Judge:
     """Return a function that fails load tests which met a condition of their project, also one that was stopped."""
 
-    async def judge(outcome: Outcome, at: datetime) -> Outcome | None:
+    async def judge(outcome: ObservedOutcome, at: datetime) -> ObservedOutcome | None:
         met = await source.failed_conditions(outcome.id)
         if met is None:
             return outcome if at - outcome.ended_at > _DECISION else None
@@ -144,9 +144,9 @@ def _has_failed(run: Run) -> bool | None:
     return run.state == "failed"
 
 
-def _load_test(run: Run, ended_at: datetime) -> Outcome:
+def _load_test(run: Run, ended_at: datetime) -> ObservedOutcome:
     ending = f"{run.state} ({run.reason})" if run.reason else run.state
-    return Outcome(
+    return ObservedOutcome(
         id=run.id,
         subject=one_line(run.name),
         ended_at=ended_at,
@@ -160,16 +160,18 @@ def _load_test(run: Run, ended_at: datetime) -> Outcome:
 def ended_jobs(source: JobsSource) -> Read:
     """Return a function that reads the jobs that have ended."""
 
-    async def read(start: datetime, end: datetime) -> list[Outcome]:
+    async def read(start: datetime, end: datetime) -> list[ObservedOutcome]:
         found = await source.between(start, end, MAX_OUTCOMES)
         return [_of_job(job, job.ended_at) for job in found if job.state != jobs.RUNNING and job.ended_at is not None]
 
     return read
 
 
-def _of_job(job: jobs.Job, ended_at: datetime) -> Outcome:
+def _of_job(job: jobs.Job, ended_at: datetime) -> ObservedOutcome:
     failed = None if job.state == jobs.STOPPED else job.state != jobs.EXITED or job.exit_code != 0
     status = f", exit code {job.exit_code}" if job.exit_code is not None else ""
     error = f": {job.error}" if job.error else ""
     command = one_line(job.command_line, _COMMAND_CHARACTERS)
-    return Outcome(str(job.id), command, ended_at, failed, f"job {job.id} ({command}) {job.state}{status}{error}")
+    return ObservedOutcome(
+        str(job.id), command, ended_at, failed, f"job {job.id} ({command}) {job.state}{status}{error}"
+    )

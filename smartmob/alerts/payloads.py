@@ -18,7 +18,7 @@ VERSION = 1  # of the document
 _TEXT_ALERTS = 20  # alerts that a text lists; the document has all
 _MAIL_ALERTS = 200  # alerts that a mail lists
 _SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of a secret in the Standard Webhooks specification, and no secret
-_MARKS = {"firing": "FIRING", "repeated": "STILL FIRING", "resolved": "RESOLVED", "test": "TEST"}
+_STATES = {"firing": "FIRING", "repeated": "STILL FIRING", "resolved": "RESOLVED", "test": "TEST"}
 
 
 def document(alert: Alert, kind: Kind) -> dict[str, Any]:
@@ -62,9 +62,9 @@ def chat_text(message: Message, url: str | None) -> str:
 
 def line(alert: dict[str, Any]) -> str:
     """Return an alert in one line."""
-    mark = _MARKS["repeated" if alert["repeated"] else alert["status"]]
+    state = _STATES["repeated" if alert["repeated"] else alert["status"]]
     end = f" ({alert['reason']})" if alert["status"] == "resolved" and alert["reason"] else ""
-    return one_line(f"[{mark}] {alert['severity']} {alert['rule']}: {alert['summary']}{end}")
+    return one_line(f"[{state}] {alert['severity']} {alert['rule']}: {alert['summary']}{end}")
 
 
 def subject(message: Message) -> str:

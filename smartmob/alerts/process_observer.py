@@ -5,8 +5,8 @@ from __future__ import annotations
 from smartmob.alerts.model import Rule
 from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import ProcessesSource
-from smartmob.alerts.state_machine import Health
-from smartmob.processes.model import BACKOFF, FAILURES, RUNNING, STOPPED, Snapshot
+from smartmob.alerts.state_machine import SubjectHealth
+from smartmob.processes.model import BACKOFF, FAILURES, RUNNING, STOPPED, ProcessSnapshot
 
 HEALTHY_SECONDS = 60.0
 """The uptime from which a process counts as recovered; one that ends every minute stays an alert."""
@@ -26,16 +26,18 @@ class ProcessObserver:
         return Observations(found, complete=True, gone="the program was deleted, or is no longer meant by the rule")
 
 
-def _observation(process: Snapshot) -> Observation:
+def _observation(process: ProcessSnapshot) -> Observation:
     slug = process.definition.slug
     if process.state == BACKOFF:
         status = "" if process.last_status is None else f", last with {_status(process.last_status)}"
-        return Observation(slug, Health.BAD, f"the program {slug} keeps ending{status}", float(process.restarts))
+        return Observation(slug, SubjectHealth.BAD, f"the program {slug} keeps ending{status}", float(process.restarts))
     if process.state in FAILURES:
-        return Observation(slug, Health.BAD, f"the program {slug} cannot be started: {process.state} {process.detail}")
+        return Observation(
+            slug, SubjectHealth.BAD, f"the program {slug} cannot be started: {process.state} {process.detail}"
+        )
     long_enough = process.state == RUNNING and (process.uptime or 0.0) >= HEALTHY_SECONDS
     good = long_enough or process.state == STOPPED
-    return Observation(slug, Health.GOOD if good else Health.UNKNOWN)
+    return Observation(slug, SubjectHealth.GOOD if good else SubjectHealth.UNKNOWN)
 
 
 def _status(status: int) -> str:

@@ -14,20 +14,20 @@ from smartmob.alerts.conditions import Regression
 from smartmob.alerts.model import Rule, one_line
 from smartmob.alerts.observation import Observation, Observations
 from smartmob.alerts.sources import TestRunsSource, VerdictsSource
-from smartmob.alerts.state_machine import Health
+from smartmob.alerts.state_machine import SubjectHealth
 from smartmob.errors import NotFound
 from smartmob.metrics.model import Run
 from smartmob.metrics.verdict.verdicts import Comparison, ItemVerdict
 
 RECENT = timedelta(days=1)
 """A run that ended earlier is history."""
-MAX_RUNS = 50  # runs judged by one look
+MAX_RUNS = 50  # runs judged by one evaluation
 MAX_SESSIONS = 1_000
 """The most (newest) sessions that are watched for further measures; each belongs to one judged run."""
 
 
 class RegressionObserver:
-    """Observes the runs of sessions that arrive. `settle` is the number of seconds without a measure before a look."""
+    """Observes the runs of sessions that arrive, `settle` seconds after their last measure."""
 
     def __init__(self, runs: TestRunsSource, verdicts: VerdictsSource, settle: float) -> None:
         self._runs = runs
@@ -50,7 +50,7 @@ class RegressionObserver:
         """Judge the watched runs again when no more measures arrive."""
         self._changed_at = now
 
-    async def look(self, now: float, at: datetime) -> None:
+    async def read(self, now: float, at: datetime) -> None:
         """Judge the runs that have settled; `now` is of a steady clock. Raises Unavailable."""
         if not self._started:
             newest: dict[tuple[str, ...], Run] = {}
@@ -74,7 +74,7 @@ class RegressionObserver:
         await self._judge(sorted(runs.values(), key=lambda run: run.started_at)[-MAX_RUNS:], at)
 
     def commit(self, now: float) -> None:
-        """Forget the verdicts: all rules have seen them. Measures that came meanwhile are judged at the next look."""
+        """Forget the verdicts: all rules have seen them. Later measures are judged at the next evaluation."""
         for run, _ in self._found:
             self._judged[run.id] = run.metrics
             self._judged.move_to_end(run.id)
@@ -120,10 +120,10 @@ def _observation(run: Run, verdict: Comparison, row: ItemVerdict, condition: Reg
     name = f"{row.path}::{row.variant or row.item}"
     subject = one_line(f"{name} on {node}" if node else name)
     if row.verdict == "improvement":
-        return Observation(subject, Health.GOOD)
+        return Observation(subject, SubjectHealth.GOOD)
     ratio = row.corrected_ratio
     if ratio is None or ratio < 1.0 + condition.least:
         return None
     commit = f" of {run.scm_ref[:12]}" if run.scm_ref else ""
     summary = f"{subject} takes {ratio:.2f} times as long as usual since the run{commit} ({row.reason})"
-    return Observation(subject, Health.BAD, summary, ratio, run.id)
+    return Observation(subject, SubjectHealth.BAD, summary, ratio, run.id)

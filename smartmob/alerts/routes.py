@@ -135,7 +135,10 @@ def table(service: AlertsService, bodies: BodyReader) -> RouteTable:
 
 
 def _rule_routes(h: _Handlers) -> tuple[Route, ...]:
-    not_found, taken = Answer("There is no such rule."), Answer("The name is taken, or is one of the settings.")
+    not_found, taken = (
+        Answer("There is no such rule."),
+        Answer("The name is taken, or is one of the settings."),
+    )
     answers = {200: answer(Rule, "The stored rule."), 409: taken}
     return (
         Route("GET", f"{PREFIX}/rules", h.rules, "alert_rules", "All rules.", {200: answer(Rules)}),
@@ -161,7 +164,10 @@ def _rule_routes(h: _Handlers) -> tuple[Route, ...]:
 
 
 def _receiver_routes(h: _Handlers) -> tuple[Route, ...]:
-    not_found, taken = Answer("There is no such receiver."), Answer("The name is taken, or is one of the settings.")
+    not_found, taken = (
+        Answer("There is no such receiver."),
+        Answer("The name is taken, or is one of the settings."),
+    )
     answers = {200: answer(ShownReceiver, "The stored receiver."), 409: taken}
     return (
         Route("GET", f"{PREFIX}/receivers", h.receivers, "alert_receivers", "All receivers.", {200: answer(Receivers)}),

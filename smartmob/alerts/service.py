@@ -164,9 +164,9 @@ class AlertsService:
 
     async def retry(self) -> int:
         """Send the notifications that were given up again; return their number."""
-        revived = await self._store.revive(clock.now())
+        requeued = await self._store.requeue_failed(clock.now())
         self._deliver()
-        return revived
+        return requeued
 
     async def load_settings(self, rules: list[ConfiguredRule], receivers: list[ConfiguredReceiver]) -> None:
         """Store the rules and receivers of the settings, and delete those that were removed from them."""

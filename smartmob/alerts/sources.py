@@ -10,7 +10,7 @@ from smartmob.commands.model import Job
 from smartmob.hosts.model import Host
 from smartmob.metrics.model import Run as TestRun
 from smartmob.metrics.verdict.verdicts import Comparison
-from smartmob.processes.model import Snapshot
+from smartmob.processes.model import ProcessSnapshot
 from smartmob.turrets.model import Run as LoadTest
 
 
@@ -35,7 +35,7 @@ class MachinesSource(Protocol):
 class ProcessesSource(Protocol):
     """Lists processes."""
 
-    def processes(self) -> list[Snapshot]:
+    def processes(self) -> list[ProcessSnapshot]:
         """Return snapshots of all processes."""
 
 

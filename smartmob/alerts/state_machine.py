@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import replace
 
 
-class Phase(StrEnum):
+class AlertPhase(StrEnum):
     """The phase of an alert. A resolved alert is `OK` again; its history is stored."""
 
     OK = "ok"
@@ -25,7 +25,7 @@ class Phase(StrEnum):
     FIRING = "firing"
 
 
-class Health(StrEnum):
+class SubjectHealth(StrEnum):
     """One observation of a subject.
 
     `BETWEEN` is neither bad enough to fire nor good enough to resolve (hysteresis). `UNKNOWN` means that nothing new is
@@ -56,7 +56,7 @@ class AlertState(msgspec.Struct, frozen=True):
     firing. `notified_at` is the time of the newest notification of this alert, None if there was none.
     """
 
-    phase: Phase = Phase.OK
+    phase: AlertPhase = AlertPhase.OK
     cause: str = ""
     bad_since: float | None = None
     good_since: float | None = None
@@ -73,7 +73,7 @@ class Observed(msgspec.Struct, frozen=True):
     last. `silenced` means that a person wants no notification now.
     """
 
-    health: Health
+    health: SubjectHealth
     cause: str = ""
     silenced: bool = False
 
@@ -125,11 +125,11 @@ def handle(state: AlertState, event: Event, timing: Timing, now: float) -> tuple
     """Return the state after an event at `now`, and the actions to carry out, in this order."""
     match event:
         case Observed():
-            if state.phase is Phase.FIRING:
+            if state.phase is AlertPhase.FIRING:
                 return _observed_firing(state, event, timing, now)
             return _observed_quiet(state, event, timing, now)
         case Gone():
-            if state.phase is not Phase.FIRING:
+            if state.phase is not AlertPhase.FIRING:
                 return AlertState(), []
             return AlertState(), [Resolve(event.reason, _was_notified(state, event.silenced))]
         case _:
@@ -137,25 +137,25 @@ def handle(state: AlertState, event: Event, timing: Timing, now: float) -> tuple
 
 
 def _observed_quiet(state: AlertState, event: Observed, timing: Timing, now: float) -> tuple[AlertState, list[Action]]:
-    if event.health is Health.UNKNOWN:
+    if event.health is SubjectHealth.UNKNOWN:
         return state, []
-    if event.health is not Health.BAD:
+    if event.health is not SubjectHealth.BAD:
         return AlertState(), []
     since = now if state.bad_since is None else state.bad_since
     if now - since < timing.pending_for:
-        return AlertState(Phase.PENDING, event.cause, bad_since=since), []
+        return AlertState(AlertPhase.PENDING, event.cause, bad_since=since), []
     return _fired(event, now), [Fire(event.cause, not event.silenced)]
 
 
 def _observed_firing(state: AlertState, event: Observed, timing: Timing, now: float) -> tuple[AlertState, list[Action]]:
-    if event.health is Health.BAD and event.cause != state.cause:
+    if event.health is SubjectHealth.BAD and event.cause != state.cause:
         return _fired(event, now), [Supersede(), Fire(event.cause, not event.silenced)]
-    if event.health is Health.GOOD:
+    if event.health is SubjectHealth.GOOD:
         since = now if state.good_since is None else state.good_since
         if now - since >= timing.recover_for:
             return AlertState(), [Resolve(RECOVERED, _was_notified(state, event.silenced))]
         state = replace(state, good_since=since)
-    elif event.health is not Health.UNKNOWN:
+    elif event.health is not SubjectHealth.UNKNOWN:
         state = replace(state, good_since=None)
     return _reminded(state, event, timing, now)
 
@@ -172,7 +172,7 @@ def _reminded(state: AlertState, event: Observed, timing: Timing, now: float) ->
 
 
 def _fired(event: Observed, now: float) -> AlertState:
-    return AlertState(Phase.FIRING, event.cause, notified_at=None if event.silenced else now)
+    return AlertState(AlertPhase.FIRING, event.cause, notified_at=None if event.silenced else now)
 
 
 def _was_notified(state: AlertState, silenced: bool) -> bool:

@@ -45,7 +45,7 @@ class NewNotification(msgspec.Struct, frozen=True):
     due_at: datetime
 
 
-class Counts(msgspec.Struct, frozen=True):
+class AlertCounts(msgspec.Struct, frozen=True):
     """The numbers of active alerts, and of notifications that wait or were given up."""
 
     active: int = 0
@@ -172,7 +172,7 @@ class AlertStore:
     ) -> None:
         """Replace the pending alerts of a service by these: rule, subject, condition and beginning.
 
-        If they are the `same` as before, only the time of the look is stored.
+        If they are the `same` as before, only the time of the evaluation is stored.
         """
 
         async def operation(connection: Connection) -> None:
@@ -274,15 +274,15 @@ class AlertStore:
         rows = await self._database.fetch(self._sql["select_notifications"], failed, limit)
         return [Notification(**dict(row)) for row in rows]
 
-    async def revive(self, now: datetime) -> int:
+    async def requeue_failed(self, now: datetime) -> int:
         """Make the messages that were given up due again; return their number."""
         return len(await self._database.fetch(self._sql["revive_failed"], now))
 
-    async def counts(self) -> Counts:
+    async def counts(self) -> AlertCounts:
         """Return the numbers for the metrics."""
         row = await self._database.fetchrow(self._sql["counts"])
         assert row is not None
-        return Counts(*row.values())
+        return AlertCounts(*row.values())
 
     async def expire(self, before: datetime, now: datetime) -> None:
         """Delete ended silences, and notifications and resolved alerts from before `before`."""

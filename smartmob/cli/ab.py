@@ -23,9 +23,9 @@ from smartmob.counts import counted
 from smartmob.errors import InvalidInput, SettingsError
 from smartmob.experiments import measuring_machine
 from smartmob.experiments.cleaner import Workplace
-from smartmob.experiments.experiment import Experiment, Limits, Progress, Witness
+from smartmob.experiments.experiment import Experiment, ExperimentLimits, Progress, Witness
 from smartmob.experiments.measured_run import MeasuredRuns, can_count
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 from smartmob.experiments.sides import Side, prepare, resolve, uncommitted
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
@@ -45,7 +45,7 @@ class _Options(msgspec.Struct, frozen=True):
     commands: Sequence[str]
     witness: Witness
     duet: tuple[int, int] | None
-    limits: Limits
+    limits: ExperimentLimits
     seed: int | None
     priority: bool
     memory: bool
@@ -127,7 +127,7 @@ def command(
         if commands or form not in ("table", "json"):
             raise click.UsageError("--selftest is for suites of tests, with the formats table and json")
         words = (words[0], *words)  # BASE stands for both sides
-    limits = Limits(min_effect, duration_seconds("--max-time", max_time), max_pairs)
+    limits = ExperimentLimits(min_effect, duration_seconds("--max-time", max_time), max_pairs)
     cores = _cores(commands) if duet else None
     options = _Options(python, install, commands, witness, cores, limits, seed, priority, "memory" in fail_on, selftest)
     try:
@@ -153,7 +153,7 @@ def _cores(commands: Sequence[str]) -> tuple[int, int]:
     return measuring_machine.duet_processors()
 
 
-async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report], bool]:
+async def _measure(words: Sequence[str], options: _Options) -> tuple[list[ExperimentReport], bool]:
     """Return the reports, and whether CTRL-C has ended the experiment.
 
     There are two with --selftest: of one side against itself, and against itself with each call made longer.
@@ -162,7 +162,7 @@ async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report
         workplace = await asyncio.to_thread(Workplace, Path(platformdirs.user_cache_path("smartmob")) / "experiments")
         tasks = TaskRegistry()
         spawner = Spawner(tasks)
-        reports: list[Report] = []
+        reports: list[ExperimentReport] = []
         try:
             notes: list[str] = []
             sides = await asyncio.to_thread(_sides, words, options, workplace, notes)
@@ -181,7 +181,7 @@ async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Report
                     limits=options.limits,
                     witness="clock" if slower else options.witness,
                     can_count=can_count() and not options.commands,
-                    lot=random.Random(options.seed),  # noqa: S311  # orders of runs are no secret
+                    random_order=random.Random(options.seed),  # noqa: S311  # orders of runs are no secret
                     show=_show,
                     memory_counts=options.memory,
                     slower=slower,

@@ -33,7 +33,7 @@ from smartmob.client.listener import Listener
 from smartmob.client.messages import StandardErrorBytes
 from smartmob.client.reservation import SHOWN
 from smartmob.errors import NotFound, RemoteError
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 from smartmob.options import PREFIX
 
 LEASE_SECONDS = 2.5 * SILENCE_SECONDS
@@ -95,7 +95,7 @@ def _is_stored(given: dict[str, Any], is_named: bool) -> bool:
 def _show_and_store(data: bytes, form: str, everything: bool, destination: experiment_store.Destination) -> None:
     """Show the report from a machine, and store it; pass other output on."""
     try:
-        report = msgspec.json.decode(data, type=Report)
+        report = msgspec.json.decode(data, type=ExperimentReport)
     except msgspec.MsgspecError as error:
         sys.stdout.buffer.write(data)
         printing.say(f"not stored: the machine has written no report: {error}")
@@ -169,7 +169,7 @@ async def _reserved(rest: RestClient, node: str, reason: str) -> AsyncIterator[N
     made = await reserved(rest, node, LEASE_SECONDS, reason, patience=_PATIENCE_SECONDS)
     before, SHOWN.id = SHOWN.id, made["id"]
     async with RestClient(rest.url, rest.token, rest.ca_file) as holder:
-        renewal = asyncio.get_running_loop().create_task(_prolong(holder, node, reason))
+        renewal = asyncio.get_running_loop().create_task(_extend(holder, node, reason))
         is_over = True
         try:
             yield
@@ -189,7 +189,7 @@ async def _own(rest: RestClient, node: str) -> dict[str, Any] | None:
     return next((each for each in await listed(rest) if each["node"] == node and each["mine"]), None)
 
 
-async def _prolong(rest: RestClient, node: str, reason: str) -> None:
+async def _extend(rest: RestClient, node: str, reason: str) -> None:
     while True:
         await asyncio.sleep(LEASE_SECONDS / 4)
         with suppress(RemoteError):  # the service may be restarting; the reservation is long enough for some tries

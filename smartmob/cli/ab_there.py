@@ -71,11 +71,11 @@ def measure(command: Callable[..., int]) -> int:
 @contextmanager
 def working_folder() -> Iterator[Path]:
     """Make a folder for the block, which is removed at the end, even when this process is killed."""
-    place = Workplace(Path(platformdirs.user_cache_path("smartmob")) / "experiments")
+    workplace = Workplace(Path(platformdirs.user_cache_path("smartmob")) / "experiments")
     try:
-        yield place.folder
+        yield workplace.folder
     finally:
-        place.close()
+        workplace.close()
 
 
 @contextmanager

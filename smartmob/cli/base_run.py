@@ -20,11 +20,11 @@ async def usual_base(rest: RestClient, head: str) -> tuple[str, str | None]:
     """Return the base for a head, and a note when it is of the same commit; raises RemoteError."""
     page = await rest.get(f"{API}/runs/", limit=_RUNS)
     runs = [] if page is None else page["runs"]
-    place = _place(runs, head)
-    if place is None or not runs[place]["scm_ref"]:
+    index = _index_of(runs, head)
+    if index is None or not runs[index]["scm_ref"]:
         return _RUN_BEFORE, None
-    ours = runs[place]
-    for run in runs[place + 1 :]:
+    ours = runs[index]
+    for run in runs[index + 1 :]:
         if run["metrics"] and run["scm_ref"] != ours["scm_ref"] and _branch(run) == _branch(ours):
             return f"run:{run['id']}", None
     if head != "latest":
@@ -33,16 +33,16 @@ async def usual_base(rest: RestClient, head: str) -> tuple[str, str | None]:
     return _RUN_BEFORE, f"No earlier run{branch} is of another commit; the base is the run before."
 
 
-def _place(runs: Sequence[Run], head: str) -> int | None:
+def _index_of(runs: Sequence[Run], head: str) -> int | None:
     """Return the index of the head in a list of runs, the newest first, or None."""
     kind, _, name = head.rpartition(":")
-    for place, run in enumerate(runs):
+    for index, run in enumerate(runs):
         if not run["metrics"]:
             continue
         of_commit = kind in ("", "commit") and run["scm_ref"].startswith(name)
         of_run = kind in ("", "run") and run["id"].startswith(name)
         if head == "latest" or (name and (of_commit or of_run)):
-            return place
+            return index
     return None
 
 

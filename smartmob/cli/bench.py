@@ -77,15 +77,15 @@ def _disk(folder: Path, seconds: float) -> Measurement:
             took.append(clock.steady() - began)
     finally:
         os.close(file)
-    return _figure("disk: pages written with fsync, one after the other", took, seconds)
+    return _measurement("disk: pages written with fsync, one after the other", took, seconds)
 
 
-def _figure(what: str, took: Sequence[float], seconds: float) -> Measurement:
+def _measurement(what: str, took: Sequence[float], seconds: float) -> Measurement:
     if not took:
         raise RemoteError(f"not one was answered within {seconds:g} s: {what}")
     ordered = sorted(took)
-    places = (len(ordered) // 2, min(len(ordered) - 1, len(ordered) * 99 // 100))
-    p50, p99 = (1e3 * ordered[place] for place in places)
+    indices = (len(ordered) // 2, min(len(ordered) - 1, len(ordered) * 99 // 100))
+    p50, p99 = (1e3 * ordered[index] for index in indices)
     return Measurement(what, len(took) / seconds, p50, p99)
 
 
@@ -131,7 +131,7 @@ async def _repeat(what: str, seconds: float, workers: Sequence[Work]) -> Measure
     async with asyncio.TaskGroup() as group:
         for work in workers:
             group.create_task(again(work))
-    return _figure(what, took, seconds)
+    return _measurement(what, took, seconds)
 
 
 def _health(client: aiohttp.ClientSession) -> Work:

@@ -24,11 +24,11 @@ from smartmob.cli.program_words import program_words
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.experiments import commit_history, measuring_machine
 from smartmob.experiments.bisection import Bisection
-from smartmob.experiments.bisection_report import BisectionReport, Step, half_way
+from smartmob.experiments.bisection_report import BisectionReport, BisectionStep, half_way
 from smartmob.experiments.cleaner import Workplace
-from smartmob.experiments.commit_environments import Environments
+from smartmob.experiments.commit_environments import CommitEnvironments
 from smartmob.experiments.commit_search import CommitSearch
-from smartmob.experiments.experiment import Experiment, Limits, Progress, Witness
+from smartmob.experiments.experiment import Experiment, ExperimentLimits, Progress, Witness
 from smartmob.experiments.measured_run import MeasuredRuns, can_count
 from smartmob.experiments.model import VerdictOnTest
 from smartmob.experiments.sides import Side, checked_out
@@ -49,7 +49,7 @@ class _BisectOptions(msgspec.Struct, frozen=True):
     python: str | None
     install: Sequence[str]
     witness: Witness
-    limits: Limits
+    limits: ExperimentLimits
     seed: int | None
     priority: bool
     first_parent: bool
@@ -107,7 +107,7 @@ def command(
     if min_effect <= 0:
         raise click.UsageError("--min-effect must be above 0: no number of pairs can show that times are equal")
     split = () if program is None else tuple(program_words("--command", program))
-    limits = Limits(min_effect, duration_seconds("--max-time", max_time), max_pairs)
+    limits = ExperimentLimits(min_effect, duration_seconds("--max-time", max_time), max_pairs)
     options = _BisectOptions(
         good=good, bad=bad, words=words, command=split, python=python, install=install, witness=witness, limits=limits,
         seed=seed, priority=priority, first_parent=first_parent, skip=skip,
@@ -134,7 +134,7 @@ async def _bisect(options: _BisectOptions) -> tuple[BisectionReport, bool]:
         spawner = Spawner(tasks)
         numbers = count(1)
 
-        def show(step: Step, search: CommitSearch) -> None:
+        def show(step: BisectionStep, search: CommitSearch) -> None:
             printing.say(bisection_formats.step_line(next(numbers), step, search))
 
         try:
@@ -163,14 +163,14 @@ class _Measurer:
     good: str
     workplace: Workplace
     spawner: Spawner
-    environments: Environments = field(init=False)
-    lot: random.Random = field(init=False)
+    environments: CommitEnvironments = field(init=False)
+    random_order: random.Random = field(init=False)
     _good: Side | None = None
     _number: int = 0
 
     def __post_init__(self) -> None:
-        self.environments = Environments(self.workplace.folder, self.options.python, self.options.install)
-        self.lot = random.Random(self.options.seed)  # noqa: S311  # orders of runs are no secret
+        self.environments = CommitEnvironments(self.workplace.folder, self.options.python, self.options.install)
+        self.random_order = random.Random(self.options.seed)  # noqa: S311  # orders of runs are no secret
 
     async def measure(self, commit: str, ends: VerdictOnTest | None, seconds: float) -> list[VerdictOnTest]:
         """Return the verdicts on the tests; with those of the ends, on that one test by the same witness."""
@@ -202,7 +202,7 @@ class _Measurer:
             limits=replace(options.limits, max_seconds=seconds, min_effect=_least(options.limits.min_effect, ends)),
             witness=_witness(options.witness, ends),
             can_count=can_count() and not options.command,
-            lot=self.lot,
+            random_order=self.random_order,
             show=_silent,
         )
         await experiment.run()

@@ -8,7 +8,7 @@ import msgspec
 
 from smartmob.cli import printing
 from smartmob.counts import counted
-from smartmob.experiments.bisection_report import BisectionReport, Candidate, Step
+from smartmob.experiments.bisection_report import BisectionReport, BisectionStep, Candidate
 from smartmob.experiments.commit_search import CommitSearch
 
 _SHOWN_CANDIDATES_COUNT = 20
@@ -20,7 +20,7 @@ def document(report: BisectionReport) -> dict[str, Any]:
     return found
 
 
-def step_line(number: int, step: Step, search: CommitSearch) -> str:
+def step_line(number: int, step: BisectionStep, search: CommitSearch) -> str:
     """Return a line on a measurement: the answer, what was measured, and how many commits are left."""
     parts = [f"{number}. {step.commit[:10]}: {step.answer}"]
     if step.ratio is not None:
@@ -91,7 +91,7 @@ def _percent(share: float) -> str:
     return f"{min(share, 0.999):.1%}"
 
 
-def _measured(step: Step) -> str:
+def _measured(step: BisectionStep) -> str:
     assert step.ratio is not None
     if step.witness == "instructions":
         return f"{step.ratio - 1:+.1%} instructions"

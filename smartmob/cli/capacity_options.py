@@ -34,17 +34,17 @@ class HeldCondition(msgspec.Struct, frozen=True):
     """A condition that has to hold, such as `p99<300ms`; `inverse` is met when it does not."""
 
     text: str
-    inverse: thresholds.Threshold
+    inverse: thresholds.RunCondition
 
     @property
     def seconds(self) -> float | None:
         """Return the latency that it allows, or None if it is about errors or late starts."""
-        return None if self.inverse.figure in ("errors", "late") else self.inverse.number
+        return None if self.inverse.statistic in ("errors", "late") else self.inverse.number
 
     @property
     def errors(self) -> bool:
         """Return whether it is about the errors of all transactions."""
-        return self.inverse.figure == "errors" and self.inverse.timer == thresholds.ALL
+        return self.inverse.statistic == "errors" and self.inverse.timer == thresholds.ALL
 
     def breach(self, summary: Mapping[str, Any]) -> str | None:
         """Return in one line how a summary breaks the condition, or None if it holds."""
@@ -57,7 +57,7 @@ def parse_conditions(text: str) -> list[HeldCondition]:
     found = [_parse(part) for part in _parts(text)]
     seen: dict[tuple[str, str, bool], HeldCondition] = {}
     for each in found:
-        key = each.inverse.timer, each.inverse.figure, each.inverse.share
+        key = each.inverse.timer, each.inverse.statistic, each.inverse.share
         if key in seen:
             raise SettingsError(f"{OPTION} {each.text!r} repeats {seen[key].text!r}: give one of them")
         seen[key] = each
@@ -81,15 +81,15 @@ def _parse(text: str) -> HeldCondition:
     if match["sign"] not in _INVERSE:
         raise SettingsError(f"{OPTION} {text!r}: give the condition that has to hold, with <, such as 'p99<300ms'")
     threshold = _inverse(text, f"{match['left']}{_INVERSE[match['sign']]}{match['right']}")
-    if threshold.figure in _NOT_FOR_A_RATE:
+    if threshold.statistic in _NOT_FOR_A_RATE:
         raise SettingsError(
-            f"{OPTION} {text!r}: {threshold.figure} follows from the rate that is searched for; "
+            f"{OPTION} {text!r}: {threshold.statistic} follows from the rate that is searched for; "
             "give a latency, errors or late"
         )
     return HeldCondition(text, threshold)
 
 
-def _inverse(text: str, inverse: str) -> thresholds.Threshold:
+def _inverse(text: str, inverse: str) -> thresholds.RunCondition:
     """Return the threshold `inverse`, which is met when the condition `text` does not hold; raises SettingsError."""
     try:
         return thresholds.parse(inverse)

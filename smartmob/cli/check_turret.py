@@ -127,4 +127,4 @@ def _add_case(suite: ElementTree.Element, counts: dict[str, int], check: Any) ->
 
 def _xml(text: str) -> str:
     """Return a text without characters that XML 1.0 forbids."""
-    return "".join(mark if mark.isprintable() or mark == "\n" else "\ufffd" for mark in text)
+    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)

@@ -18,7 +18,7 @@ _MOST_LISTED = 12  # names in a message
 class CommandGroup(click.Group):
     """Commands of this group and `lazy` ones.
 
-    `lazy` maps a section of the help to its commands: by name the place of the command, as "module:attribute", and its
+    `lazy` maps a section of the help to its commands: by name its location, as "module:attribute", and its
     summary. Each module is imported when its command is asked for, so that `--help`, completion and the other commands
     start quickly.
     """

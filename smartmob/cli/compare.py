@@ -130,7 +130,7 @@ def print_comparison(found: Mapping[str, Any], *, everything: bool) -> None:
         )
     else:
         lines.insert(0, printing.plain(verdict_formats.title(found), "bold"))
-    said = [*verdict_formats.unsaid(repeated, found), *verdict_formats.notes(found)]
+    said = [*verdict_formats.not_in_headline(repeated, found), *verdict_formats.notes(found)]
     lines += [printing.plain(note) for note in said]
     hidden = found["counts"]["noise"] - sum(1 for row in rows if row["verdict"] == "noise")
     if hidden > 0 and not everything:

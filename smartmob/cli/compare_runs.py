@@ -25,7 +25,7 @@ _COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "g
 _HEAD = ("Verdict", "Timer", "Figure", ">A", ">B", ">Change", ">95 % interval", "Reason")
 """The columns of Markdown; a table has no reasons, and the timer as its last column if it is wide."""
 _NARROW_HEAD = ("Verdict", "Figure", ">A", ">B", ">Change", ">95 % interval")
-_MOST_NAMES = 3  # of figures that are unfit for the same reason
+_MOST_NAMES = 3  # of statistics that are unfit for the same reason
 _WIDE_COLUMNS = 120  # of a terminal
 
 _POINTS = " points"
@@ -83,9 +83,9 @@ async def command(
     base = await run_lookup.find_run(rest, first)
     found = []
     runs = [await run_lookup.find_run(rest, other) for other in others]
-    for place, run in enumerate(runs):
-        if run in (base, *runs[:place]):
-            raise click.UsageError(f"{others[place]} is a run that is given twice: name different runs.")
+    for number, run in enumerate(runs):
+        if run in (base, *runs[:number]):
+            raise click.UsageError(f"{others[number]} is a run that is given twice: name different runs.")
         path = f"{run_lookup.RUNS}/{base}/comparison"
         found.append(await rest.get(path, against=run, skip=skip, min_effect=min_effect))
     form = "json" if as_json else form
@@ -96,8 +96,8 @@ async def command(
     elif form == "junit":
         click.echo(junit(found, fail_on))
     else:
-        for place, each in enumerate(found):
-            if place:
+        for number, each in enumerate(found):
+            if number:
                 click.echo()
             show(each, printing.console().width, everything=everything)
     failed = [key for key in WORDS if key in fail_on and any(applies(key, each) for each in found)]
@@ -142,7 +142,7 @@ def _notes(found: Document) -> list[str]:
 
 
 def _reasons(rows: Sequence[tuple[str, Document]]) -> list[str]:
-    """Return why figures are unfit, a line for each reason."""
+    """Return why statistics are unfit, a line for each reason."""
     found: dict[str, list[str]] = {}
     for timer, row in rows:
         if row["reason"]:
@@ -165,18 +165,22 @@ def _cells(timer: str, row: Document) -> tuple[str, ...]:
     )
 
 
-def _value(figure: str, value: float | None) -> str:
+def _value(statistic: str, value: float | None) -> str:
     if value is None:
         return printing.NOTHING
     return (
-        f"{value:.2%}" if figure == "errors" else printing.rate(value) if figure == "rate" else printing.seconds(value)
+        f"{value:.2%}"
+        if statistic == "errors"
+        else printing.rate(value)
+        if statistic == "rate"
+        else printing.seconds(value)
     )
 
 
-def _change(figure: str, value: float | None) -> str:
+def _change(statistic: str, value: float | None) -> str:
     if value is None:
         return printing.NOTHING
-    return f"{value * 100:+.2f}{_POINTS}" if figure == "errors" else f"{value:+.1%}"
+    return f"{value * 100:+.2f}{_POINTS}" if statistic == "errors" else f"{value:+.1%}"
 
 
 def _interval(row: Document) -> str:
@@ -188,7 +192,7 @@ def _interval(row: Document) -> str:
 
 
 def show(found: Document, columns: int, *, everything: bool) -> None:
-    """Print the verdict, the figures that changed, and their reasons and notes, for a terminal with so many columns."""
+    """Print the verdict, the statistics that changed, and their reasons and notes, for `columns` columns."""
     rows = [(timer, row) for timer, row in _rows(found) if everything or row["verdict"] not in ("same", "unfit")]
     verdict = verdict_words.word(found["verdict"])
     printing.print_lines([printing.plain(f"{title(found)}: {verdict}: {found['reason']}.", "bold")])
@@ -225,18 +229,17 @@ def markdown(found: Document) -> str:
 
 
 def _sentence(row: Document) -> str:
-    """Return a figure of two runs in one line."""
-    figure = row["figure"]
-    said = (
-        f"{verdict_words.word(row['verdict'])}: {_value(figure, row['first'])} became {_value(figure, row['second'])}"
-    )
+    """Return a statistic of two runs in one line."""
+    statistic = row["figure"]
+    first, second = (_value(statistic, row[side]) for side in ("first", "second"))
+    said = f"{verdict_words.word(row['verdict'])}: {first} became {second}"
     if row["p"] is not None:
-        said += f", {_change(figure, row['change'])}, 95 % interval {_interval(row)}"
+        said += f", {_change(statistic, row['change'])}, 95 % interval {_interval(row)}"
     return f"{said}, {row['reason']}" if row["reason"] else said
 
 
 def junit(comparisons: Sequence[Document], fail_on: Sequence[str]) -> str:
-    """Return comparisons as JUnit XML: a figure of a timer is a case, and a failure if --fail-on names its verdict."""
+    """Return comparisons as JUnit XML: a statistic of a timer is a case, which fails if --fail-on names its verdict."""
     suites = ElementTree.Element("testsuites")
     for found in comparisons:
         suite = ElementTree.SubElement(suites, "testsuite", name=printing.printable(title(found)))
@@ -251,8 +254,10 @@ def junit(comparisons: Sequence[Document], fail_on: Sequence[str]) -> str:
         suite.set("tests", str(len(cases)))
         suite.set("failures", str(sum(case[3] for case in cases)))
         suite.set("skipped", str(sum(case[4] and not case[3] for case in cases)))
-        for timer, figure, text, failing, unfit in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname=printing.printable(timer), name=figure, time="0")
+        for timer, statistic, text, failing, unfit in cases:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=printing.printable(timer), name=statistic, time="0"
+            )
             if failing or unfit:
                 kind = "failure" if failing else "skipped"
                 ElementTree.SubElement(case, kind, message=printing.printable(text))

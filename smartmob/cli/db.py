@@ -22,7 +22,7 @@ from smartmob.kernel.runtime import clock
 if TYPE_CHECKING:
     from smartmob.kernel.maintenance.restore import Restored
 
-_SECOND_LOOK_SECONDS = 1.1  # after a look at a replica: by then the position of the first one has been replayed
+_SECOND_CHECK_SECONDS = 1.1  # after a look at a replica: by then the position of the first one has been replayed
 
 
 @click.group("db", cls=CommandGroup)
@@ -77,7 +77,7 @@ async def _replica(database: Any) -> dict[str, Any] | None:
         return None
     state = await database.replica.check()
     if state.behind is None:
-        await asyncio.sleep(_SECOND_LOOK_SECONDS)
+        await asyncio.sleep(_SECOND_CHECK_SECONDS)
         state = await database.replica.check()
     return {"problem": state.problem, "behind_seconds": state.behind}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_SHARDS = 4096
 """Citus itself takes up to 64,000 (`citus.shard_count`); each is a table with indexes in every partition."""
-_LOOK_SECONDS = 1.0  # between two checks of the moves of the rebalancer
+_POLL_SECONDS = 1.0  # between two checks of the moves of the rebalancer
 
 
 @click.command("distribute")
@@ -146,7 +146,7 @@ async def _rebalance(connection: Any, block_writes: bool, moves: int) -> None:
         task = bar.add_task("moving", total=moves)
         while (done := await citus.finished_moves(connection)) is not None:
             bar.update(task, completed=min(done, moves))
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         bar.update(task, completed=moves)
 
 

@@ -73,8 +73,8 @@ def _fill(url: str, folder: Path) -> None:
     """Send the examples to the service, and show what it says of them."""
     now = demo_data.present()
     asyncio.run(demo_data.send_samples(url, now))
-    for place, (commit, _, report) in enumerate(demo_data.runs(now)):
-        file = folder / f"run-{place}.xml"
+    for number, (commit, _, report) in enumerate(demo_data.runs(now)):
+        file = folder / f"run-{number}.xml"
         file.write_bytes(report)
         with _quiet():
             _call(import_results.command, str(file), "--scm-ref", commit, "--tag", "pipeline_branch=main", url=url)

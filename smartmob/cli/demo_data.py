@@ -1,6 +1,6 @@
 """The examples that `smartmob demo` shows: a suite with a regression, a busy machine, a crash, and a load with a knee.
 
-All of them are made here, with the same figures each time, and sent as the files and programs of a person would be.
+All of them are made here, with the same numbers each time, and sent as the files and programs of a person would be.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ _TESTS = {
 }  # fmt: skip
 """Tests and their usual seconds."""
 _SLOWER, _BUSIER, _SPREAD = 1.45, 1.6, 0.01  # factors of the usual time, and its relative deviation
-_SEED = 20_261_123  # of the random figures, no unit
+_SEED = 20_261_123  # of the random numbers, no unit
 _LOAD_SECONDS, _LOAD_KNEE, _LOAD_LAST = 60, 40, 80  # seconds of the run, transactions per second
 _LOAD_BASE = 0.05  # seconds of a transaction without load
 
 
 def runs(now: datetime) -> Iterator[tuple[str, datetime, bytes]]:
     """Yield commit, time and JUnit report of each run of the suite, the oldest first."""
-    chance = random.Random(_SEED)  # noqa: S311  # figures of an example, no secret
-    for place, commit in enumerate(_COMMITS):
-        began = now - timedelta(seconds=_SECONDS_APART * (len(_COMMITS) - place))
+    chance = random.Random(_SEED)  # noqa: S311  # numbers of an example, no secret
+    for number, commit in enumerate(_COMMITS):
+        began = now - timedelta(seconds=_SECONDS_APART * (len(_COMMITS) - number))
         suite = ElementTree.Element(
             "testsuite", name="shop", timestamp=began.isoformat(timespec="seconds"), hostname=MACHINE
         )
         for name, usual in _TESTS.items():
-            factor = _SLOWER if name == SLOWER_TEST and place >= _SLOWER_SINCE else 1.0
-            factor *= _BUSIER if place == _BUSY else 1.0
+            factor = _SLOWER if name == SLOWER_TEST and number >= _SLOWER_SINCE else 1.0
+            factor *= _BUSIER if number == _BUSY else 1.0
             seconds = usual * factor * chance.gauss(1.0, _SPREAD)
             ElementTree.SubElement(suite, "testcase", classname="tests.shop", name=name, time=f"{seconds:.6f}")
         yield commit, began, ElementTree.tostring(suite)
@@ -61,9 +61,9 @@ def runs(now: datetime) -> Iterator[tuple[str, datetime, bytes]]:
 def samples(now: datetime) -> Iterator[dict[str, float]]:
     """Yield the load of the machine around each run: high during the one that another program disturbed."""
     chance = random.Random(_SEED)  # noqa: S311  # as above
-    for place, (_, began, _) in enumerate(runs(now)):
+    for number, (_, began, _) in enumerate(runs(now)):
         for second in range(-_RUN_SECONDS, 2 * _RUN_SECONDS, 5):
-            busy = 96.0 if place == _BUSY else 22.0
+            busy = 96.0 if number == _BUSY else 22.0
             load = busy + chance.uniform(-2, 2)
             yield {"time": began.timestamp() + second, "cpu_load": load, "mem": 6_100.0, "storage": 41_000.0}
 

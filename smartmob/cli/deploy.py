@@ -20,7 +20,7 @@ import msgspec
 from yarl import URL
 
 from smartmob.cli import printing
-from smartmob.cli.node_selection import Machine, is_address, select
+from smartmob.cli.node_selection import SelectedMachine, is_address, select
 from smartmob.cli.processes import remarks
 from smartmob.cli.server_options import command_line
 from smartmob.client.http import ConnectionBroken, RestClient
@@ -65,11 +65,11 @@ class Deployment(msgspec.Struct, frozen=True):
     turrets: int
 
 
-class _Process(msgspec.Struct):
+class _DeployedTurret(msgspec.Struct):
     """A turret on a machine. It is `created` from the moment at which the machine may have it."""
 
     rest: RestClient
-    machine: Machine
+    machine: SelectedMachine
     turret: dict[str, Any]
     app: str
     node: str
@@ -84,14 +84,14 @@ class _Process(msgspec.Struct):
         return f"{self.turret['name']} on {self.machine.name}"
 
 
-async def machines(rest: RestClient, given: Sequence[str]) -> list[Machine]:
+async def machines(rest: RestClient, given: Sequence[str]) -> list[SelectedMachine]:
     """Return the machines of the values of `--on`: services by their addresses, or nodes by name or label.
 
     Raises InvalidInput, NotFound and RemoteError, also when one of the nodes is not connected.
     """
     if all("://" in part or ("=" not in part and is_address(part.strip())) for part in ",".join(given).split(",")):
-        return [Machine(URL(url).authority, url, is_node=False) for url in services(",".join(given))]
-    selection = await select(rest, given, placing=True)
+        return [SelectedMachine(URL(url).authority, url, is_node=False) for url in services(",".join(given))]
+    selection = await select(rest, given, starts_programs=True)
     for machine in selection.machines:
         if machine.problem:
             raise RemoteError(f"the node {machine.name} is {machine.problem}")
@@ -134,7 +134,7 @@ def hq_address(listens: str, server: str, urls: Sequence[str]) -> str:
     return address
 
 
-def _address_for(machine: Machine, listens: str, server: str) -> str:
+def _address_for(machine: SelectedMachine, listens: str, server: str) -> str:
     """Return the address at which the turrets of a machine reach the headquarters; raises InvalidInput.
 
     A node reaches it where it reaches the service. One that has joined a service at 127.0.0.1 is on that machine.
@@ -164,7 +164,7 @@ def _is_here(host: str) -> bool:
 
 @asynccontextmanager
 async def deployed(
-    rest: RestClient, chosen: Sequence[Machine], project: Path, config_file: Path | None, address: str | None,
+    rest: RestClient, chosen: Sequence[SelectedMachine], project: Path, config_file: Path | None, address: str | None,
     lease: float = LEASE_SECONDS,
 ) -> AsyncIterator[Deployment]:  # fmt: skip
     """Deploy the turrets of a project to machines, and remove them at the end of the block.
@@ -189,7 +189,7 @@ async def deployed(
         required = configuration.read(config).get("turrets_requirements", [])
         app, number = f"turrets-{secrets.token_hex(4)}", max(len(turrets), len(clients))
         processes = [
-            _Process(client, each, turret | ports | {"hq_address": reached[each.url]}, app, f"{_TYPE}.{index}")
+            _DeployedTurret(client, each, turret | ports | {"hq_address": reached[each.url]}, app, f"{_TYPE}.{index}")
             for index, ((client, each), turret) in enumerate(
                 islice(zip(cycle(clients), cycle(turrets), strict=False), number)
             )
@@ -228,11 +228,11 @@ def waiting_for(config: Path, turrets: int, temporary: Path) -> Path:
 
 
 async def _create(
-    processes: Sequence[_Process], project: Path, temporary: Path, required: Sequence[str], lease: float
+    processes: Sequence[_DeployedTurret], project: Path, temporary: Path, required: Sequence[str], lease: float
 ) -> None:
     """Upload and create all processes. All requests end before an error is raised, so that all can be removed."""
 
-    async def create(number: int, process: _Process) -> None:
+    async def create(number: int, process: _DeployedTurret) -> None:
         target = temporary / str(number)
         await asyncio.to_thread(_fill, target, process.turret, project, required)
         source = await _upload(process.rest, target)
@@ -294,7 +294,7 @@ async def ready_turrets(rest: RestClient, known: set[str]) -> Counter[str]:
 
 
 async def _until_ready(
-    rest: RestClient, processes: Sequence[_Process], known: set[str], reached: Mapping[str, str]
+    rest: RestClient, processes: Sequence[_DeployedTurret], known: set[str], reached: Mapping[str, str]
 ) -> None:
     """Wait until all turrets are connected; raises DeploymentFailed when one cannot start or does not connect."""
     wanted = Counter(process.turret["name"] for process in processes)
@@ -312,7 +312,7 @@ async def _until_ready(
 
 
 def _not_connected(
-    missing: Iterable[str], processes: Sequence[_Process], reached: Mapping[str, str]
+    missing: Iterable[str], processes: Sequence[_DeployedTurret], reached: Mapping[str, str]
 ) -> DeploymentFailed:
     there = ", ".join(sorted({process.machine.name for process in processes}))
     addresses = " and ".join(sorted(set(reached.values())))
@@ -322,7 +322,7 @@ def _not_connected(
     )
 
 
-async def _all_run(processes: Sequence[_Process]) -> bool:
+async def _all_run(processes: Sequence[_DeployedTurret]) -> bool:
     """Return whether all processes run; raises DeploymentFailed, with its last lines, for one that cannot start."""
     states = await asyncio.gather(*(each.rest.get(f"/process-status/{quote(each.slug)}") for each in processes))
     for process, status in zip(processes, states, strict=True):
@@ -332,10 +332,10 @@ async def _all_run(processes: Sequence[_Process]) -> bool:
     return all(status["state"] == model.RUNNING for status in states)
 
 
-async def _renew(processes: Sequence[_Process], seconds: float) -> None:
+async def _renew(processes: Sequence[_DeployedTurret], seconds: float) -> None:
     """Renew the leases of all processes at this interval, until cancelled; report those that were removed meanwhile."""
 
-    async def renew(process: _Process) -> None:
+    async def renew(process: _DeployedTurret) -> None:
         try:
             await process.rest.post(f"/renew-process/{quote(process.slug)}", {})
             process.renewed = True
@@ -349,14 +349,14 @@ async def _renew(processes: Sequence[_Process], seconds: float) -> None:
         await asyncio.gather(*(renew(process) for process in processes if process.created))
 
 
-async def _remove(processes: Sequence[_Process]) -> None:
+async def _remove(processes: Sequence[_DeployedTurret]) -> None:
     """Remove all processes, and report those that cannot be removed.
 
     An unreachable node or service is retried for a while; CTRL-C ends that.
     """
     deadline = asyncio.get_running_loop().time() + _REMOVAL_SECONDS
 
-    async def remove(process: _Process) -> None:
+    async def remove(process: _DeployedTurret) -> None:
         pause, way = _POLL_SECONDS, command_line(process.rest, "stop", "--remove", process.slug)
         while True:
             try:

@@ -60,7 +60,7 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
     from smartmob.kernel.runtime import clock
     from smartmob.stored_features import MIGRATED_FEATURES
 
-    async def look() -> list[checks.Finding]:
+    async def run_checks() -> list[checks.CheckResult]:
         found = await checks.every(settings, migrations.collect(MIGRATED_FEATURES))
         if settings.turrets.hq_turret_keys is not None:
             found.append(_turret_keys(settings.turrets.hq_turret_keys))
@@ -70,7 +70,7 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
 
     logs = log.configure("kv", settings.utc, "file:///dev/null")
     try:
-        found = asyncio.run(look())
+        found = asyncio.run(run_checks())
     finally:
         logs.close()
     if as_json:
@@ -82,7 +82,7 @@ def command(server: str | None, config: Path | None, on: tuple[str, ...], as_jso
 
 def _turret_keys(path: Path) -> Any:
     """Check that the list of turret keys can be read, contains keys, and can be written by its owner only."""
-    from smartmob.kernel.maintenance.checks import Finding
+    from smartmob.kernel.maintenance.checks import CheckResult
     from smartmob.turrets.hq.key_list import read_keys
 
     name = "keys of turrets"
@@ -90,13 +90,13 @@ def _turret_keys(path: Path) -> Any:
         keys = read_keys(path)
         mode = path.stat().st_mode
     except SettingsError as error:
-        return Finding(name, "bad", str(error), "Correct it, or make it anew: smartmob keys allow FILE KEY NAME.")
+        return CheckResult(name, "bad", str(error), "Correct it, or make it anew: smartmob keys allow FILE KEY NAME.")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return Finding(name, "bad", f"{path}: others may add turrets", f"chmod go-w {path}")
+        return CheckResult(name, "bad", f"{path}: others may add turrets", f"chmod go-w {path}")
     if not keys:
         advice = f"Add the key of each turret: smartmob keys allow {path} KEY NAME."
-        return Finding(name, "warning", f"{path} holds no key, so no turret is heard", advice)
-    return Finding(name, "good", f"{path} holds {len(keys)}")
+        return CheckResult(name, "warning", f"{path} holds no key, so no turret is heard", advice)
+    return CheckResult(name, "good", f"{path} holds {len(keys)}")
 
 
 def _print_nodes(checked: Mapping[str, Any]) -> None:

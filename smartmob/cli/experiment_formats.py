@@ -14,18 +14,18 @@ from smartmob.cli import printing
 from smartmob.cli.table_layout import StyledText
 from smartmob.cli.verdict_formats import escaped
 from smartmob.counts import counted
-from smartmob.experiments.model import Report, VerdictOnTest
+from smartmob.experiments.model import ExperimentReport, VerdictOnTest
 
 _COLOURS = {"slower": "bold red", "faster": "green", "undecided": "yellow", "unfit": "magenta"}
 _ORDER = ("slower", "faster", "unfit", "undecided", "same")
-_MARKS = {"slower": "🔴", "faster": "🟢", "unfit": "⚪", "undecided": "🟡", "same": "✅"}
+_ICONS = {"slower": "🔴", "faster": "🟢", "unfit": "⚪", "undecided": "🟡", "same": "✅"}
 _MOST_ROWS = 100
 
 FORMATS = ("table", "json", "markdown", "junit")
 """The formats of a report."""
 
 
-def show(report: Report, form: str, *, everything: bool) -> None:
+def show(report: ExperimentReport, form: str, *, everything: bool) -> None:
     """Print the report in one of the formats."""
     if form == "json":
         printing.print_json(document(report))
@@ -42,7 +42,7 @@ def styled(verdict: str) -> StyledText:
     return printing.plain("same" if verdict == "same" else word(verdict, 0.0), _COLOURS.get(verdict, ""))
 
 
-def document(report: Report) -> dict[str, Any]:
+def document(report: ExperimentReport) -> dict[str, Any]:
     """Return the report as a document of JSON."""
     found: dict[str, Any] = msgspec.to_builtins(report)
     return found
@@ -55,7 +55,7 @@ def word(verdict: str, min_effect: float) -> str:
     return {"undecided": "cannot be told", "unfit": "machine busy"}.get(verdict, verdict)
 
 
-def failed(report: Report, alarms: Sequence[str]) -> list[str]:
+def failed(report: ExperimentReport, alarms: Sequence[str]) -> list[str]:
     """Return those words of --fail-on that apply."""
     found: set[str] = {test.verdict for test in report.tests}
     if any(test.memory is not None and test.memory.verdict == "more" for test in report.tests):
@@ -104,20 +104,20 @@ def remark(test: VerdictOnTest) -> str:
     return "; ".join([*parts, *([test.reason] if test.reason else [])])
 
 
-def headline(report: Report) -> str:
+def headline(report: ExperimentReport) -> str:
     """Return the verdict on the experiment in a sentence."""
     counts: Counter[str] = Counter(test.verdict for test in report.tests)
     parts = [f"{counts[name]} {word(name, report.min_effect)}" for name in _ORDER if counts[name]]
     return f"{report.base.given} → {report.head.given}: {', '.join(parts) or 'no tests'}"
 
 
-def closing(report: Report) -> str:
+def closing(report: ExperimentReport) -> str:
     """Return how the experiment went in a sentence."""
     pairs = "1 pair" if len(report.pairs) == 1 else f"{len(report.pairs)} pairs"
     return f"{pairs} in {printing.span(report.seconds)}; {report.ended}; intervals of {report.confidence:.0%}"
 
 
-def busy(report: Report) -> str:
+def busy(report: ExperimentReport) -> str:
     """Return the programs that took the processors meanwhile, or nothing."""
     used: Counter[str] = Counter()
     for pair in report.pairs:
@@ -127,12 +127,12 @@ def busy(report: Report) -> str:
     return f"other programs took processors: {', '.join(shown)}" if shown else ""
 
 
-def _notable(report: Report) -> list[VerdictOnTest]:
+def _notable(report: ExperimentReport) -> list[VerdictOnTest]:
     ordered = sorted(report.tests, key=lambda test: _ORDER.index(test.verdict))
     return [test for test in ordered if test.verdict != "same" or (test.memory and test.memory.verdict == "more")]
 
 
-def print_report(report: Report, *, everything: bool) -> None:
+def print_report(report: ExperimentReport, *, everything: bool) -> None:
     """Print the verdicts as a table; tests without a change are left out unless `everything` is wanted."""
     shown = sorted(report.tests, key=lambda test: _ORDER.index(test.verdict)) if everything else _notable(report)
     if shown:
@@ -154,9 +154,9 @@ def _cells(test: VerdictOnTest, min_effect: float) -> tuple[object, ...]:
     )
 
 
-def markdown(report: Report) -> str:
+def markdown(report: ExperimentReport) -> str:
     """Return the report as a comment on a pull request."""
-    parts = [f"### {_MARKS[report.verdict]} {escaped(headline(report))}"]
+    parts = [f"### {_ICONS[report.verdict]} {escaped(headline(report))}"]
     rows = _notable(report)
     if rows:
         lines = [
@@ -165,7 +165,7 @@ def markdown(report: Report) -> str:
         ]
         for test in rows[:_MOST_ROWS]:
             cells = (
-                *(f"{_MARKS[test.verdict]} {word(test.verdict, report.min_effect)}", escaped(test.name)),
+                *(f"{_ICONS[test.verdict]} {word(test.verdict, report.min_effect)}", escaped(test.name)),
                 *(printing.seconds(test.base_seconds), printing.seconds(test.head_seconds), ratio(test)),
                 *(instructions(test), str(test.pairs), escaped(remark(test))),
             )
@@ -178,7 +178,7 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def junit(report: Report) -> str:
+def junit(report: ExperimentReport) -> str:
     """Return the report as JUnit XML: a slower test is a failure, one that cannot be told is skipped."""
     counts = Counter(test.verdict for test in report.tests)
     suite = ElementTree.Element(

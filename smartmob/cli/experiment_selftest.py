@@ -10,7 +10,7 @@ from typing import Any
 
 from smartmob.cli import experiment_formats, printing
 from smartmob.counts import counted
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 
 INJECTED = 0.1
 """The share by which each call of the second experiment is longer."""
@@ -18,7 +18,7 @@ INJECTED = 0.1
 _CHANGED = ("slower", "faster")
 
 
-def result(unchanged: Report, injected: Sequence[Report]) -> dict[str, Any]:
+def result(unchanged: ExperimentReport, injected: Sequence[ExperimentReport]) -> dict[str, Any]:
     """Return what both experiments have found, as a document; the second one is missing after CTRL-C."""
     false = [test.name for test in unchanged.tests if test.verdict in _CHANGED]
     counts = Counter(test.verdict for report in injected for test in report.tests)
@@ -36,7 +36,7 @@ def result(unchanged: Report, injected: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def show(unchanged: Report, injected: Sequence[Report], form: str) -> int:
+def show(unchanged: ExperimentReport, injected: Sequence[ExperimentReport], form: str) -> int:
     """Print the result, and return 1 if there was a false alarm or a wrong direction, 0 otherwise."""
     found = result(unchanged, injected)
     if form == "json":
@@ -47,7 +47,7 @@ def show(unchanged: Report, injected: Sequence[Report], form: str) -> int:
     return int(bool(found["false_alarms"] or found["wrong_direction"]))
 
 
-def _lines(unchanged: Report, found: dict[str, Any]) -> list[str]:
+def _lines(unchanged: ExperimentReport, found: dict[str, Any]) -> list[str]:
     """Return the result in sentences."""
     tests = found["tests"]
     lines = [

@@ -18,7 +18,7 @@ from smartmob.cli.server_options import DEFAULT_SERVER, address, command_line_at
 from smartmob.client.http import JSON, RestClient
 from smartmob.client.tls_trust import CAFile
 from smartmob.errors import SmartmobError, message_of
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 from smartmob.experiments.stored_experiment import fitted
 from smartmob.options import PREFIX
 
@@ -65,7 +65,7 @@ def waiting_folder() -> Path:
     return Path(platformdirs.user_state_path("smartmob")) / "experiments"
 
 
-def store(report: Report, destination: Destination) -> bool:
+def store(report: ExperimentReport, destination: Destination) -> bool:
     """Send a report and say where it is; keep it in a file where that fails. Return whether it is stored.
 
     The file is written before the report is sent, so that the report is lost at no moment.
@@ -88,7 +88,7 @@ def store(report: Report, destination: Destination) -> bool:
     return True
 
 
-def _kept(report: Report, data: bytes) -> Path | None:
+def _kept(report: ExperimentReport, data: bytes) -> Path | None:
     """Write a report into the folder of those that wait; return the file, or None where it cannot be written."""
     path = waiting_folder() / f"{report.id}.json"
     try:

@@ -18,7 +18,7 @@ from smartmob.cli.suggestions import did_you_mean
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput, NotFound, RemoteError
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 
 _SHORT = 13  # characters of an id of version 7: its time, to the millisecond
 _MOST_LISTED = 1_000  # experiments that the service lists at once
@@ -92,7 +92,7 @@ async def show(rest: RestClient, ident: str, form: str, as_json: bool, as_markdo
     """Show an experiment as the command ab has printed it: by its id, the beginning of it, or the word latest."""
     found = await rest.get(f"{PATH}/{await _resolved(rest, ident)}/report")
     try:
-        report = msgspec.convert(found, Report)
+        report = msgspec.convert(found, ExperimentReport)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
     experiment_formats.show(report, "json" if as_json else "markdown" if as_markdown else form, everything=everything)
@@ -137,7 +137,7 @@ def _content(path: Path) -> bytes:
     """Return the report in a file; raises InvalidInput for a file that is not the report of an experiment."""
     try:
         data = sys.stdin.buffer.read() if str(path) == _STANDARD_INPUT else path.read_bytes()
-        report = msgspec.json.decode(data, type=Report)
+        report = msgspec.json.decode(data, type=ExperimentReport)
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

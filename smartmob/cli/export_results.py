@@ -109,12 +109,12 @@ async def _fill_pymon(rest: RestClient, path: str, run: dict[str, Any] | None, d
         for statement in pymon.CREATE:
             database.execute(statement)
         columns = ", ".join(pymon.METRIC_COLUMNS.values())
-        marks = ", ".join(f":{name}" for name in pymon.METRIC_COLUMNS)
+        placeholders = ", ".join(f":{name}" for name in pymon.METRIC_COLUMNS)
         count, contexts = 0, set()
         async for line in rest.lines(path):
             metric = orjson.loads(line)
             contexts.add(metric["context_h"])
-            database.execute(f"INSERT INTO TEST_METRICS ({columns}) VALUES ({marks})", metric)  # noqa: S608  # our own names
+            database.execute(f"INSERT INTO TEST_METRICS ({columns}) VALUES ({placeholders})", metric)  # noqa: S608  # our own names
             count += 1
         await _export_contexts(rest, database, contexts if run is not None else None)
         await _export_sessions(rest, database, {row["session_h"] for row in run["sessions"]} if run else None)
@@ -123,10 +123,10 @@ async def _fill_pymon(rest: RestClient, path: str, run: dict[str, Any] | None, d
 
 async def _export_contexts(rest: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:
     columns = ", ".join(pymon.CONTEXT_COLUMNS.values())
-    marks = ", ".join(f":{name}" for name in pymon.CONTEXT_COLUMNS)
+    placeholders = ", ".join(f":{name}" for name in pymon.CONTEXT_COLUMNS)
     async for context in rest.rows(f"{API}/contexts/", "contexts"):
         if wanted is None or context["h"] in wanted:
-            database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({marks})", context)  # noqa: S608  # own names
+            database.execute(f"INSERT INTO EXECUTION_CONTEXTS ({columns}) VALUES ({placeholders})", context)  # noqa: S608  # own names
 
 
 async def _export_sessions(rest: RestClient, database: sqlite3.Connection, wanted: set[str] | None) -> None:

@@ -89,8 +89,8 @@ class CapacityFinder:
         options, settings = self._options, self._options.settings
         first = settings.start_rate * settings.step_time
         for condition in options.conditions:
-            figure = condition.inverse.figure
-            share = float(figure[1:]) / 100 if figure.startswith("p") else None
+            statistic = condition.inverse.statistic
+            share = float(statistic[1:]) / 100 if statistic.startswith("p") else None
             if share is not None and first * (1 - share) < 10:
                 printing.say(
                     f"{condition.text} rests on few transactions at the lowest rate: {first * (1 - share):.2g} of "
@@ -237,5 +237,5 @@ def show(steps: Sequence[SearchStep], result: SearchResult) -> None:
             (*row, step.run, step.reasons[0] if step.reasons else "") for row, step in zip(rows, steps, strict=True)
         ]
     printing.print_table("Steps", head, rows)
-    printing.tell(f"Capacity: {result.words}.")
-    printing.tell(f"Limit: {result.limit}.")
+    printing.print_sentence(f"Capacity: {result.words}.")
+    printing.print_sentence(f"Limit: {result.limit}.")

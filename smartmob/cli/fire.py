@@ -105,7 +105,7 @@ async def fire(
     if services or cluster is not None:
         if no_wait:
             raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
-        async with _placed(rest, services, cluster, project, config_file, hq_address, lease_seconds) as sent:
+        async with _deployed_turrets(rest, services, cluster, project, config_file, hq_address, lease_seconds) as sent:
             if sent is None:
                 return
             if search is not None:
@@ -144,7 +144,7 @@ async def _find_capacity(
 
 
 @asynccontextmanager
-async def _placed(
+async def _deployed_turrets(
     rest: RestClient, services: tuple[str, ...], cluster: ClusterOptions | None, project: Path,
     config_file: Path | None, address: str | None, lease: float,
 ) -> AsyncIterator[Deployment | None]:  # fmt: skip

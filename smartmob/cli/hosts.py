@@ -229,7 +229,7 @@ def _value(field: SampleField, latest: dict[str, Any]) -> str | None:
 
 
 def _remarks(host: dict[str, Any]) -> Iterator[str]:
-    """Yield remarks on the newest sample of a machine: figures that are old, and fields left out."""
+    """Yield remarks on the newest sample of a machine: fields that are old, and fields left out."""
     latest = host["latest"] or {}
     titles = {field.name: field.title for field in FIELDS}
     for name, stale in latest.get("stale", {}).items():

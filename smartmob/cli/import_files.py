@@ -9,7 +9,7 @@ import msgspec
 
 from smartmob.cli import report_sources
 from smartmob.cli.report_rows import rows_of
-from smartmob.cli.report_sources import STANDARD_INPUT, Found, OpenReport, Problem
+from smartmob.cli.report_sources import STANDARD_INPUT, OpenReport, ReportCandidate, UnusableFile
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import run_groups
 from smartmob.metrics.report_files.run_groups import ReadReport
@@ -17,7 +17,7 @@ from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows
 from smartmob.metrics.session_tags import RUN_TAG
 
 
-class Survey(msgspec.Struct):
+class FileAnalysis(msgspec.Struct):
     """The result of reading all files before any of them is imported.
 
     `groups` has the reports that form a run with others, by the names of their files. `rows` has the digest and the
@@ -27,23 +27,27 @@ class Survey(msgspec.Struct):
     groups: list[dict[str, ReadReport]] = msgspec.field(default_factory=list)
     rows: dict[str, tuple[str, ReportRows]] = msgspec.field(default_factory=dict)
 
-    def rows_of(self, found: Found, file: OpenReport) -> ReportRows | None:
+    def rows_of(self, found: ReportCandidate, file: OpenReport) -> ReportRows | None:
         """Return the rows of a file that has not changed since, once."""
         digest, rows = self.rows.pop(found.name, (None, None))
         return rows if digest == file.digest else None
 
 
-def survey(files: Sequence[Found | Problem], forced: str | None, options: ImportOptions) -> Survey:
+def analysis(
+    files: Sequence[ReportCandidate | UnusableFile], forced: str | None, options: ImportOptions
+) -> FileAnalysis:
     """Read several files, to find the runs that they form.
 
     Nothing is read if the tag `run` is given. A stream, which can be read only once, and a database of pytest-monitor
     are in no group; nor is a file that cannot be read: importing it gives the reason.
     """
-    result = Survey()
+    result = FileAnalysis()
     plain = [
         found
         for found in files
-        if isinstance(found, Found) and found.name != STANDARD_INPUT and (found.path.is_file() or found.path.is_dir())
+        if isinstance(found, ReportCandidate)
+        and found.name != STANDARD_INPUT
+        and (found.path.is_file() or found.path.is_dir())
     ]
     if len(plain) < 2 or RUN_TAG in options.tags:
         return result

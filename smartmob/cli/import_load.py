@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from smartmob.cli import printing, report_sources, thresholds
-from smartmob.cli.report_sources import Found, NotAReport, PlainFile, Problem
+from smartmob.cli.report_sources import NotAReport, PlainFile, ReportCandidate, UnusableFile
 from smartmob.cli.run_lookup import RUNS
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
@@ -34,7 +34,7 @@ from smartmob.turrets.result_files.imported_run import (
 )
 from smartmob.turrets.result_files.load_sample import CUT_OFF, FileAccount, LoadSample
 from smartmob.turrets.result_files.result_formats import ResultFormat
-from smartmob.turrets.result_files.sample_slices import Survey, slices
+from smartmob.turrets.result_files.sample_slices import SampleSummary, slices
 from smartmob.turrets.slices import TRANSACTION
 
 _COMMAND = "smartmob import-results"
@@ -47,7 +47,7 @@ _MOST_POINTS_TIMERS = 100
 """The most timers whose points over time are sent: a report shows this many."""
 
 
-class LoadFile(msgspec.Struct):
+class ImportedFile(msgspec.Struct):
     """The result of one file, or of the tables of one test of Locust; `stored` is None if nothing was sent.
 
     `title` is the name of its run, and `conditions` are those that the run must not meet.
@@ -64,11 +64,11 @@ class LoadFile(msgspec.Struct):
     run: str | None = None
     stored: bool | None = None
     error: str | None = None
-    figures: Callable[[], dict[str, TimerStats]] = dict
+    stats: Callable[[], dict[str, TimerStats]] = dict
 
     def timers_found(self) -> dict[str, Any]:
         """Return the statistics that conditions are compared with, as in the summary of a run."""
-        return {"timers": msgspec.to_builtins(self.figures())}
+        return {"timers": msgspec.to_builtins(self.stats())}
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -115,15 +115,15 @@ async def command(
     is not stored again.
     """
     limits = thresholds.parse_all(conditions)
-    if dry_run and any(limit.figure == thresholds.UNTRUSTED for limit in limits):
+    if dry_run and any(limit.statistic == thresholds.UNTRUSTED for limit in limits):
         raise click.UsageError("--fail-if untrusted needs the verdict of the service: leave out --dry-run.")
     for doubt in filter(None, (limit.doubt() for limit in limits)):
         printing.say(doubt)
-    results: list[LoadFile] = []
+    results: list[ImportedFile] = []
     violations: list[str] = []
     passed_over = Tally()
     for group in _groups(report_sources.expand(files)):
-        result = LoadFile(_spoken(group), name, conditions)
+        result = ImportedFile(_spoken(group), name, conditions)
         results.append(result)
         try:
             await _import(None if dry_run else rest, group, forced, result)
@@ -142,7 +142,7 @@ async def command(
             _say(result)
     if not results:
         results.append(
-            LoadFile(" ".join(files), error=f"no result was found among {counted(passed_over.total, 'file')}")
+            ImportedFile(" ".join(files), error=f"no result was found among {counted(passed_over.total, 'file')}")
         )
         _say(results[0])
     elif passed_over.total and not as_json:
@@ -157,12 +157,12 @@ async def command(
     return int(bool(violations) or any(result.error for result in results) or (strict and not understood))
 
 
-def _groups(found: Iterable[Found | Problem]) -> list[list[Found | Problem]]:
+def _groups(found: Iterable[ReportCandidate | UnusableFile]) -> list[list[ReportCandidate | UnusableFile]]:
     """Return the files by run: the tables of one test of Locust together, each other file alone."""
-    groups: dict[str, list[Found | Problem]] = {}
+    groups: dict[str, list[ReportCandidate | UnusableFile]] = {}
     for one in found:
         key = one.name
-        if isinstance(one, Found):
+        if isinstance(one, ReportCandidate):
             for end in _LOCUST_ENDS:
                 if one.path.name.removesuffix(".gz").endswith(end):
                     key = str(one.path.with_name(one.path.name.removesuffix(".gz").removesuffix(end))) + "_*"
@@ -174,19 +174,19 @@ def _groups(found: Iterable[Found | Problem]) -> list[list[Found | Problem]]:
 _LOCUST_ENDS = (locust_tables.HISTORY, locust_tables.STATS, locust_tables.FAILURES, locust_tables.EXCEPTIONS)
 
 
-def _spoken(group: Sequence[Found | Problem]) -> str:
+def _spoken(group: Sequence[ReportCandidate | UnusableFile]) -> str:
     names = ["standard input" if one.name == report_sources.STANDARD_INPUT else one.name for one in group]
     return ", ".join(names)
 
 
 async def _import(
-    rest: RestClient | None, group: Sequence[Found | Problem], forced: str | None, result: LoadFile
+    rest: RestClient | None, group: Sequence[ReportCandidate | UnusableFile], forced: str | None, result: ImportedFile
 ) -> None:
     """Read the files of a run and send it; without a client only read it. Raises InvalidInput and OSError."""
     with ExitStack() as stack:
         files: list[PlainFile] = []
         for one in group:
-            if isinstance(one, Problem):
+            if isinstance(one, UnusableFile):
                 raise InvalidInput(one.reason)
             files.append(stack.enter_context(report_sources.plain_file(one, _COMMAND, may_be_cut=True)))
             if files[-1].cut:
@@ -194,7 +194,7 @@ async def _import(
         try:
             formats = [_format(file, forced) for file in files]
         except InvalidInput as error:
-            if all(isinstance(one, Found) and one.in_folder for one in group):
+            if all(isinstance(one, ReportCandidate) and one.in_folder for one in group):
                 raise NotAReport(str(error)) from None
             raise
         result.format = formats[0].spoken
@@ -213,36 +213,38 @@ def _format(file: PlainFile, forced: str | None) -> ResultFormat:
         return result_formats.format_of(opened.read(result_formats.HEAD_BYTES), forced)
 
 
-async def _import_samples(rest: RestClient | None, file: PlainFile, format_: ResultFormat, result: LoadFile) -> None:
+async def _import_samples(
+    rest: RestClient | None, file: PlainFile, format_: ResultFormat, result: ImportedFile
+) -> None:
     """Read a file of samples twice: for its span and account, and for its slices."""
-    survey = Survey(_samples(file.path, format_, result.account))
-    result.transactions, result.errors, result.timers = survey.transactions, survey.errors, len(survey.timers)
-    if not survey.transactions:
+    summary = SampleSummary(_samples(file.path, format_, result.account))
+    result.transactions, result.errors, result.timers = summary.transactions, summary.errors, len(summary.timers)
+    if not summary.transactions:
         first = next(iter(result.account.remarks.items()), None)
         because = "" if first is None else f": {first[1]:,} {first[0]}, the first is {first[2]}"
         raise InvalidInput(f"has no result ({format_.spoken}){because}")
-    if survey.all_count:
+    if summary.all_count:
         result.account.note("The file has no single requests, so its groups of requests count as transactions.")
-    result.account.doubts += [*survey.doubts(), *parts_doubt(result.account.parts)]
+    result.account.doubts += [*summary.doubts(), *parts_doubt(result.account.parts)]
     head = ImportHead(
         format=format_.spoken,
         digest=file.digest,
         file=_file_name([file]),
         name=result.title,
-        started_at=survey.started_at,
-        duration=survey.duration,
+        started_at=summary.started_at,
+        duration=summary.duration,
         notes=_notes(result.account),
         doubts=[GivenDoubt(doubt.level, doubt.what) for doubt in result.account.doubts],
-        users=result.account.users.since(survey.started),
+        users=result.account.users.since(summary.started),
         fail_if=list(result.conditions),
     )
-    result.figures = lambda: _figures(_samples(file.path, format_, FileAccount()), survey)
-    lines = _slice_lines(_samples(file.path, format_, FileAccount()), survey)
+    result.stats = lambda: _stats(_samples(file.path, format_, FileAccount()), summary)
+    lines = _slice_lines(_samples(file.path, format_, FileAccount()), summary)
     await _send(rest, head, lines, result)
 
 
 async def _import_tables(
-    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], result: LoadFile
+    rest: RestClient | None, files: Sequence[PlainFile], formats: Sequence[ResultFormat], result: ImportedFile
 ) -> None:
     """Read the tables of a test of Locust."""
     with ExitStack() as stack:
@@ -253,7 +255,7 @@ async def _import_tables(
                 raise InvalidInput(f"{file.name} is no further table of the same test of Locust; import it alone")
             tables[kind] = stack.enter_context(file.path.open("rb"))
         given = locust_tables.read(tables, result.account)
-    result.figures = lambda: given.timers
+    result.stats = lambda: given.timers
     whole = next(iter(given.timers.values()))
     result.transactions, result.errors, result.timers = whole.count, whole.errors, len(given.timers) - 1
     if not whole.count:
@@ -299,17 +301,17 @@ def _samples(path: Path, format_: ResultFormat, account: FileAccount) -> Iterato
         yield from format_.read(file, account)
 
 
-def _figures(samples: Iterable[LoadSample], survey: Survey) -> dict[str, TimerStats]:
+def _stats(samples: Iterable[LoadSample], summary: SampleSummary) -> dict[str, TimerStats]:
     """Return the statistics of each timer, as the service has them after the import."""
     timers = {TRANSACTION: Outcomes()}
-    for part in slices(samples, survey):
+    for part in slices(samples, summary):
         timers.setdefault(part.timer, Outcomes()).merge(part)
-    return {name or thresholds.ALL: timer_stats(values, survey.duration) for name, values in timers.items()}
+    return {name or thresholds.ALL: timer_stats(values, summary.duration) for name, values in timers.items()}
 
 
-def _slice_lines(samples: Iterable[LoadSample], survey: Survey) -> Iterator[ImportLine]:
+def _slice_lines(samples: Iterable[LoadSample], summary: SampleSummary) -> Iterator[ImportLine]:
     held = []
-    for part in slices(samples, survey):
+    for part in slices(samples, summary):
         held.append(part)
         if len(held) == SLICES_OF_LINE:
             yield ImportLine(slices=held)
@@ -323,7 +325,7 @@ def _given_lines(given: GivenStats) -> Iterator[ImportLine]:
         yield ImportLine(given=part)
 
 
-async def _send(rest: RestClient | None, head: ImportHead, lines: Iterable[ImportLine], result: LoadFile) -> None:
+async def _send(rest: RestClient | None, head: ImportHead, lines: Iterable[ImportLine], result: ImportedFile) -> None:
     """Send a run, and keep its id and whether it is new. Raises InvalidInput if the service refuses it."""
     result.run = str(head.run_id())
     if rest is None:
@@ -360,7 +362,7 @@ class _RunLines:
             raise
 
 
-def _say(result: LoadFile) -> None:
+def _say(result: ImportedFile) -> None:
     """Say what came of a file: one line, and one more for each kind of what was left out or not understood."""
     if result.error is not None:
         printing.say(f"{result.name}: {result.error}")

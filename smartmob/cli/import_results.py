@@ -11,9 +11,9 @@ import click
 import msgspec
 
 from smartmob.cli import import_files, printing, report_rows, report_sources
-from smartmob.cli.import_files import Survey
-from smartmob.cli.report_rows import Rows
-from smartmob.cli.report_sources import Found, NotAReport, Problem
+from smartmob.cli.import_files import FileAnalysis
+from smartmob.cli.report_rows import ReportContent
+from smartmob.cli.report_sources import NotAReport, ReportCandidate, UnusableFile
 from smartmob.cli.server_options import as_json, with_rest_client
 from smartmob.client.http import ConnectionBroken, RestClient
 from smartmob.counts import counted
@@ -110,14 +110,14 @@ async def command(
     options = ImportOptions(tags=dict(pair(tag) for tag in tags), **given)
     results, passed_over = [], Tally()
     everything = list(report_sources.expand(files))
-    survey = import_files.survey(everything, forced, options)
-    runs = await _runs(None if dry_run else rest, survey)
+    analysis = import_files.analysis(everything, forced, options)
+    runs = await _runs(None if dry_run else rest, analysis)
     for found in everything:
         result = FileResult(found.name, run=runs.get(found.name))
         try:
-            if isinstance(found, Problem):
+            if isinstance(found, UnusableFile):
                 raise InvalidInput(found.reason)
-            await _import(None if dry_run else rest, found, forced, options, survey, result)
+            await _import(None if dry_run else rest, found, forced, options, analysis, result)
         except NotAReport as reason:
             passed_over.add("passed over", f"{found.name}: {reason}")
             continue
@@ -142,24 +142,24 @@ async def command(
 
 def pair(text: str) -> tuple[str, str]:
     """Return name and value of a tag. Raises InvalidInput."""
-    name, sign, value = text.partition("=")
-    if not sign or not name:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
         raise InvalidInput(f"--tag {text}: expected NAME=VALUE")
     return name, value
 
 
 async def _import(
     rest: RestClient | None,
-    found: Found,
+    found: ReportCandidate,
     forced: str | None,
     options: ImportOptions,
-    survey: Survey,
+    analysis: FileAnalysis,
     result: FileResult,
 ) -> None:
     """Read a file of a run and send what is not stored yet; without a client only read it. Raises InvalidInput."""
     with (
         report_sources.opened(found, forced) as file,
-        report_rows.rows_of(file, options, survey.rows_of(found, file)) as rows,
+        report_rows.rows_of(file, options, analysis.rows_of(found, file)) as rows,
     ):
         result.name, result.summary = file.name, rows.summary
         if result.run is not None and isinstance(rows, ReportRows):
@@ -178,13 +178,13 @@ async def _import(
         result.known = result.metrics - result.stored
 
 
-async def _runs(rest: RestClient | None, survey: Survey) -> dict[str, str]:
+async def _runs(rest: RestClient | None, analysis: FileAnalysis) -> dict[str, str]:
     """Return the runs of the files that form one with others, by the names of the files.
 
     A run that was imported before keeps its name. Without a client nothing is asked.
     """
     found: dict[str, str] = {}
-    for group in survey.groups:
+    for group in analysis.groups:
         name = None if rest is None else await _stored_run(rest, group.values())
         found |= dict.fromkeys(group, name or run_groups.name(group.values()))
     return found
@@ -201,7 +201,7 @@ async def _stored_run(rest: RestClient, group: Iterable[ReadReport]) -> str | No
     return None
 
 
-async def _send(rest: RestClient, rows: Rows, bar: Progress, task: TaskID) -> int:
+async def _send(rest: RestClient, rows: ReportContent, bar: Progress, task: TaskID) -> int:
     """Send the metrics that are not stored yet, and return their number. Raises InvalidInput if no session is valid."""
     remarks = rows.summary.remarks
     for context in rows.contexts():

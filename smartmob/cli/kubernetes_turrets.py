@@ -31,7 +31,7 @@ _START_SECONDS = 600.0
 """Seconds in which all pods must have connected: a cluster may have to start machines and pull the image."""
 _END_SECONDS = 60.0
 """Seconds that the pods get to end after the run, before the Job is removed."""
-_HOPELESS = ("ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
+_PERMANENT_REASONS = ("ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError")
 _NOT_PULLED = ("ErrImagePull", "ImagePullBackOff")
 _FAILED_PULLS = 5
 """Checks after which a pod whose image cannot be pulled is given up; the first failures may be the registry's."""
@@ -190,7 +190,7 @@ def problem_of(pods: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:
     for pod in pods:
         if pod["phase"] == "Failed":
             return f"the pod {pod['name']} has failed: {pod['reason'] or 'see kubectl logs'}", True
-        if pod["waiting"] in _HOPELESS:
+        if pod["waiting"] in _PERMANENT_REASONS:
             return f"the pod {pod['name']} waits: {pod['waiting']}: {pod['reason']}", True
     for pod in pods:
         if pod["waiting"] in _NOT_PULLED:

@@ -35,19 +35,21 @@ def print_summary(summary: Mapping[str, Any], columns: int) -> None:
     _print_failures(summary, shown)
     trust = summary["trust"]
     for fact in trust["facts"]:
-        printing.tell(fact)
+        printing.print_sentence(fact)
     if trust["doubts"]:
         rows = ((doubt["level"], doubt["what"]) for doubt in trust["doubts"])
         printing.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
     else:
-        printing.tell("Can this run be trusted? Yes: nothing speaks against it.")
+        printing.print_sentence("Can this run be trusted? Yes: nothing speaks against it.")
 
 
 def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
     """Print the bytes of a run, the durations of its failures, and the errors of each timer with kind and code."""
     if summary["sent"] or summary["received"]:
         whole = ", in the whole run with its warm-up" if summary["warm_up"] else ""
-        printing.tell(f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent{whole}")
+        printing.print_sentence(
+            f"{printing.size(summary['received'])} received, {printing.size(summary['sent'])} sent{whole}"
+        )
     failed = {
         name: row["failed"] for name, row in summary["timers"].items() if row["failed"] and row["failed"]["count"]
     }
@@ -65,7 +67,7 @@ def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:
         printing.print_table("Errors", (">Count", "Timer", "Kind", "Code", "Error"), texts)
     more = len(errors) - _MOST_ERRORS + summary["other_error_texts"]
     if more > 0:
-        printing.tell(f"and {counted(more, 'more different error')}; see the report")
+        printing.print_sentence(f"and {counted(more, 'more different error')}; see the report")
 
 
 _DURATIONS = ("Min", "Avg", "p50", "p90", "p95", "p99", "p99.9", "Max", "Stdev")

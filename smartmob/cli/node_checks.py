@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartmob.cli.node_selection import NODES_PATH, Machine, select
+from smartmob.cli.node_selection import NODES_PATH, SelectedMachine, select
 from smartmob.cli.on_nodes import PARALLEL
 from smartmob.cli.reserve import line_of, reservations_of
 from smartmob.cli.server_options import DEFAULT_SERVER, address, connect
@@ -69,7 +69,7 @@ async def check(
         reserved = {each["node"]: each for each in await reservations_of(rest)}
         slots = asyncio.Semaphore(PARALLEL)
 
-        async def one(machine: Machine) -> list[dict[str, str]]:
+        async def one(machine: SelectedMachine) -> list[dict[str, str]]:
             async with slots:
                 node = nodes.get(machine.name)
                 found = [] if node is None else findings(node, version)

@@ -44,7 +44,7 @@ class Selector(msgspec.Struct, frozen=True):
         )
 
 
-class Machine(msgspec.Struct, frozen=True):
+class SelectedMachine(msgspec.Struct, frozen=True):
     """A selected machine: its name, the address of its service, and why nothing can be done there, or "".
 
     `reaches` is the address by which a node reaches the service that it has joined, or "" if that is not known.
@@ -60,7 +60,7 @@ class Machine(msgspec.Struct, frozen=True):
 class Selection(msgspec.Struct, frozen=True):
     """The selected machines. `single` tells that one was named, so that its output is that of the command alone."""
 
-    machines: tuple[Machine, ...]
+    machines: tuple[SelectedMachine, ...]
     single: bool
     left_out: tuple[str, ...] = ()
     """The names of drained nodes, which get no new work."""
@@ -96,10 +96,10 @@ def _label(part: str) -> tuple[str, str | None]:
     return found
 
 
-async def select(rest: RestClient, given: Sequence[str], *, placing: bool = False) -> Selection:
+async def select(rest: RestClient, given: Sequence[str], *, starts_programs: bool = False) -> Selection:
     """Return the machines of selectors; raises UsageError, NotFound and RemoteError.
 
-    With `placing`, drained nodes are left out unless they are named.
+    With `starts_programs`, drained nodes are left out unless they are named.
     """
     selectors = [parse(text) for text in given]
     names = [name for selector in selectors for name in selector.names]
@@ -112,7 +112,7 @@ async def select(rest: RestClient, given: Sequence[str], *, placing: bool = Fals
     for node in nodes or ():
         if node["name"] in machines or not any(selector.matches(node) for selector in selectors):
             continue
-        if placing and node["drained"]:
+        if starts_programs and node["drained"]:
             left_out.append(node["name"])
         else:
             machines[node["name"]] = _machine(rest, node)
@@ -124,7 +124,7 @@ async def select(rest: RestClient, given: Sequence[str], *, placing: bool = Fals
     return Selection(tuple(machines.values()), single=len(names) == 1 and not by_label, left_out=tuple(left_out))
 
 
-async def find_node(rest: RestClient, name: str) -> Machine | None:
+async def find_node(rest: RestClient, name: str) -> SelectedMachine | None:
     """Return the node of this name, or None if the service has none or cannot be asked."""
     if is_address(name):
         return None
@@ -158,13 +158,13 @@ async def _nodes(rest: RestClient, *, required: bool) -> list[dict[str, Any]] | 
     return found
 
 
-async def _named(rest: RestClient, name: str, nodes: Sequence[dict[str, Any]] | None) -> Machine:
+async def _named(rest: RestClient, name: str, nodes: Sequence[dict[str, Any]] | None) -> SelectedMachine:
     """Return the node of a name, another service on the database by `@` and its name, or the service at this address.
 
     Raises NotFound for an unknown name.
     """
     if name.startswith(_SERVICE_PREFIX):
-        return Machine(name, f"{rest.url}{NODES_PATH}/{quote(name, safe='')}/service")
+        return SelectedMachine(name, f"{rest.url}{NODES_PATH}/{quote(name, safe='')}/service")
     for node in nodes or ():
         if node["name"] == name:
             return _machine(rest, node)
@@ -172,7 +172,7 @@ async def _named(rest: RestClient, name: str, nodes: Sequence[dict[str, Any]] | 
         known = [node["name"] for node in nodes]
         hint = did_you_mean(name, known, "`smartmob nodes ls` lists the nodes")
         raise NotFound(f"there is no node {name}, and no host of this name{hint}")
-    return Machine(name, address(name), is_node=False)
+    return SelectedMachine(name, address(name), is_node=False)
 
 
 async def _resolves(name: str) -> bool:
@@ -183,10 +183,10 @@ async def _resolves(name: str) -> bool:
     return True
 
 
-def _machine(rest: RestClient, node: Mapping[str, Any]) -> Machine:
+def _machine(rest: RestClient, node: Mapping[str, Any]) -> SelectedMachine:
     url = f"{rest.url}{NODES_PATH}/{quote(node['name'], safe='')}/service"
     problem, reaches = "" if node["connected"] else _absence(node), str(node["facts"].get("service") or "")
-    return Machine(node["name"], url, problem=problem, reaches=reaches)
+    return SelectedMachine(node["name"], url, problem=problem, reaches=reaches)
 
 
 def _absence(node: Mapping[str, Any]) -> str:

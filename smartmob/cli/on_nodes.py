@@ -19,7 +19,7 @@ import msgspec
 from smartmob.cli import printing
 from smartmob.cli.main import FAILED, GOOD, exit_code_of
 from smartmob.cli.node_output import SINK, KeptOutput, LiveOutput, PrefixedOutput, routed
-from smartmob.cli.node_selection import Machine, Selection, parse, select
+from smartmob.cli.node_selection import SelectedMachine, Selection, parse, select
 from smartmob.cli.server_options import remote_reason
 from smartmob.client.http import RestClient
 from smartmob.errors import NotFound, RemoteError, SmartmobError
@@ -36,7 +36,7 @@ T = TypeVar("T")
 Command = Callable[..., Awaitable[Any]]
 
 
-class Outcome(msgspec.Struct):
+class MachineOutcome(msgspec.Struct):
     """The end of a command on a machine: its exit code, or the reason why there is none."""
 
     name: str
@@ -88,13 +88,13 @@ class _Plan(msgspec.Struct):
     as_json: bool
     batch: int | None = None
     max_failures: int = 0
-    outcomes: dict[str, Outcome] = msgspec.field(default_factory=dict)
+    outcomes: dict[str, MachineOutcome] = msgspec.field(default_factory=dict)
     select_again: Callable[[], Awaitable[Selection]] | None = None
     """Selects anew before each further batch: a node may have been drained meanwhile, or have lost the label."""
     left_out: list[str] = msgspec.field(default_factory=list)
     """The machines that were selected at first, but no longer when their batch began."""
 
-    async def still_selected(self, batch: Sequence[Machine]) -> list[Machine]:
+    async def still_selected(self, batch: Sequence[SelectedMachine]) -> list[SelectedMachine]:
         """Return the machines of a batch that are still selected; the others are left out."""
         if self.select_again is None:
             return list(batch)
@@ -109,17 +109,17 @@ class _Plan(msgspec.Struct):
 
 
 def with_nodes(
-    *, live: str | bool = False, alone: str = "", placing: bool = False, direct: Command | None = None
+    *, live: str | bool = False, alone: str = "", starts_programs: bool = False, direct: Command | None = None
 ) -> Callable[[Command], Command]:
     """Add the options --on, --parallel and --fail-fast to an async command that takes server, token and authorities.
 
     `live` is True, or the name of the option with which output is shown as it arrives, each line with its machine.
-    `alone` is the name of an option that needs one machine. With `placing` the command brings programs to machines:
+    `alone` is the name of an option that needs one machine. With `starts_programs` the command starts programs:
     drained nodes are left out, and it goes in batches. `direct` runs for addresses of services that are no nodes.
     """
 
     def decorate(command: Command) -> Command:
-        @_with_options(placing=placing)
+        @_with_options(starts_programs=starts_programs)
         @wraps(command)
         async def run(
             server: str, token: str | None, ca_file: Path | None, *args: Any,
@@ -135,7 +135,7 @@ def with_nodes(
             if alone and kwargs.get(alone) and any(len(parse(text).names) != 1 for text in on):
                 raise click.UsageError(f"--{_option_of(alone)} needs one machine")
             async with RestClient(server, token, ca_file) as rest:
-                selection = await select(rest, on, placing=placing)
+                selection = await select(rest, on, starts_programs=starts_programs)
             if direct is not None and not any(machine.is_node for machine in selection.machines):
                 return await direct(
                     tuple(machine.url for machine in selection.machines), token, ca_file, *args, **kwargs
@@ -144,7 +144,7 @@ def with_nodes(
                 if selection.machines[0].problem:
                     raise RemoteError(f"the node {selection.machines[0].name} is {selection.machines[0].problem}")
                 return await command(selection.machines[0].url, token, ca_file, *args, **kwargs)
-            if placing:
+            if starts_programs:
                 plan.batch = batch or BATCH
                 if not any(parse(text).names for text in on):
                     plan.select_again = partial(_selected, server, token, ca_file, on)
@@ -159,14 +159,14 @@ def with_nodes(
 
 async def _selected(server: str, token: str | None, ca_file: Path | None, on: tuple[str, ...]) -> Selection:
     async with RestClient(server, token, ca_file) as rest:
-        return await select(rest, on, placing=True)
+        return await select(rest, on, starts_programs=True)
 
 
 def _option_of(name: str) -> str:
     return {"terminal": "tty"}.get(name, name)
 
 
-def _with_options(*, placing: bool) -> Callable[[Command], Command]:
+def _with_options(*, starts_programs: bool) -> Callable[[Command], Command]:
     options = [
         click.option(
             "--on", metavar="MACHINES", multiple=True,
@@ -178,7 +178,7 @@ def _with_options(*, placing: bool) -> Callable[[Command], Command]:
         ),
         click.option("--fail-fast", is_flag=True, help="With --on: stop on all machines when it fails on one."),
     ]  # fmt: skip
-    if placing:
+    if starts_programs:
         options += [
             click.option(
                 "--batch", type=click.IntRange(1, _MOST_PARALLEL), metavar="N",
@@ -198,7 +198,7 @@ def _with_options(*, placing: bool) -> Callable[[Command], Command]:
     return decorate
 
 
-async def _on_many(selection: Selection, plan: _Plan, call: Callable[[Machine], Awaitable[Any]]) -> int:
+async def _on_many(selection: Selection, plan: _Plan, call: Callable[[SelectedMachine], Awaitable[Any]]) -> int:
     """Run a command for several machines, show its output and a line for each machine, and return the exit code."""
     shared = Shared()
     SHARED.set(shared)
@@ -232,14 +232,14 @@ async def _on_many(selection: Selection, plan: _Plan, call: Callable[[Machine], 
     return GOOD if all(outcome.good for _, outcome in _in_order(selection, plan)) else FAILED
 
 
-def _in_order(selection: Selection, plan: _Plan) -> list[tuple[str, Outcome]]:
+def _in_order(selection: Selection, plan: _Plan) -> list[tuple[str, MachineOutcome]]:
     """Return the outcomes of the machines that were not left out, in the order of their selection."""
     left = set(plan.left_out)
     return [(each.name, plan.outcomes[each.name]) for each in selection.machines if each.name not in left]
 
 
 async def _run_batches(
-    selection: Selection, plan: _Plan, call: Callable[[Machine], Awaitable[Any]], prefixed: PrefixedOutput
+    selection: Selection, plan: _Plan, call: Callable[[SelectedMachine], Awaitable[Any]], prefixed: PrefixedOutput
 ) -> None:
     machines = selection.machines
     size = plan.batch or len(machines)
@@ -250,7 +250,7 @@ async def _run_batches(
         task = None if progress is None else progress.add_task("Machines", total=len(machines))
         try:
             for number, planned in enumerate(batches):
-                batch: Sequence[Machine] = planned
+                batch: Sequence[SelectedMachine] = planned
                 failed = sum(not outcome.good for outcome in plan.outcomes.values())
                 if plan.batch is not None and failed > plan.max_failures:
                     return
@@ -267,25 +267,25 @@ async def _run_batches(
                     return
         finally:
             for machine in machines:
-                plan.outcomes.setdefault(machine.name, Outcome(machine.name, reason=_NOT_BEGUN))
+                plan.outcomes.setdefault(machine.name, MachineOutcome(machine.name, reason=_NOT_BEGUN))
             shown.flush()
 
 
 async def _run(
-    machines: Iterable[Machine], plan: _Plan, call: Callable[[Machine], Awaitable[Any]], shown: _Shown
+    machines: Iterable[SelectedMachine], plan: _Plan, call: Callable[[SelectedMachine], Awaitable[Any]], shown: _Shown
 ) -> Any:
     """Yield the outcomes on machines as they arrive. All commands have ended when this ends, also by cancellation."""
     slots = asyncio.Semaphore(plan.parallel)
     begun: set[str] = set()
     stopped = False
 
-    async def one(machine: Machine) -> Outcome:
+    async def one(machine: SelectedMachine) -> MachineOutcome:
         nonlocal stopped
         async with slots:
             if stopped:
-                return Outcome(machine.name, reason=_NOT_BEGUN)
+                return MachineOutcome(machine.name, reason=_NOT_BEGUN)
             begun.add(machine.name)
-            outcome = Outcome(machine.name, reason=machine.problem)
+            outcome = MachineOutcome(machine.name, reason=machine.problem)
             if not machine.problem:
                 SINK.set(shown.sink(machine.name))
                 outcome = await _outcome(machine.name, call(machine))
@@ -311,15 +311,15 @@ async def _run(
             if name in plan.outcomes or name not in begun:
                 continue
             ended = None if task.cancelled() or task.exception() is not None else task.result()
-            plan.outcomes[name] = ended or Outcome(name, reason="interrupted")
+            plan.outcomes[name] = ended or MachineOutcome(name, reason="interrupted")
 
 
-async def _outcome(name: str, running: Awaitable[Any]) -> Outcome:
+async def _outcome(name: str, running: Awaitable[Any]) -> MachineOutcome:
     """Return the outcome of a command; raises what is wrong on this machine, such as a wrong option."""
     try:
         result = await running
     except SmartmobError as error:
-        return Outcome(name, exit_code_of(error), str(error))
+        return MachineOutcome(name, exit_code_of(error), str(error))
     except click.ClickException:
         raise
     except Exception as error:
@@ -328,8 +328,8 @@ async def _outcome(name: str, running: Awaitable[Any]) -> Outcome:
         reason = remote_reason(error)
         if reason is None:
             raise
-        return Outcome(name, FAILED, reason)
-    return Outcome(name, result if isinstance(result, int) else GOOD)
+        return MachineOutcome(name, FAILED, reason)
+    return MachineOutcome(name, result if isinstance(result, int) else GOOD)
 
 
 class _Shown:
@@ -348,7 +348,7 @@ class _Shown:
             return LiveOutput(name, self._prefixed)
         return self._kept.setdefault(name, KeptOutput(name, self._prefixed))
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: MachineOutcome) -> None:
         """Show what can be shown after the end of the command on a machine."""
         if self._plan.live:
             self._prefixed.end(outcome.name)
@@ -392,7 +392,7 @@ class _Shown:
         sys.stdout.flush()
 
 
-def _as_document(outcome: Outcome) -> dict[str, Any]:
+def _as_document(outcome: MachineOutcome) -> dict[str, Any]:
     return {
         "ok": outcome.good,
         "code": outcome.code,

@@ -36,11 +36,13 @@ def escaped(text: str) -> str:
     """Return JSON of the same value, with characters that control a terminal as escape sequences."""
     if text.isascii() and "\x7f" not in text:
         return text  # orjson escapes the other controls of ASCII
-    return "".join(mark if mark.isprintable() or mark == "\n" else _as_escape(mark) for mark in text)
+    return "".join(
+        character if character.isprintable() or character == "\n" else _as_escape(character) for character in text
+    )
 
 
-def _as_escape(mark: str) -> str:
-    units = mark.encode("utf-16-be", "surrogatepass")
+def _as_escape(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
@@ -79,7 +81,7 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
-def tell(text: str) -> None:
+def print_sentence(text: str) -> None:
     """Print a sentence to standard output; on a terminal it wraps between words."""
     sys.stdout.write(f"{_fitted(printable(text), sys.stdout)}\n")
     sys.stdout.flush()
@@ -139,7 +141,7 @@ def _progress(*columns: ProgressColumn, transient: bool = False) -> Progress:
 def plain(cell: object, style: str = "") -> StyledText:
     """Return a cell without characters that control a terminal, since any client may have chosen the text."""
     text = NOTHING if cell is None or cell == "" else _YES_NO[cell] if isinstance(cell, bool) else str(cell)
-    return StyledText("".join(mark if mark.isprintable() else "\ufffd" for mark in text), style)
+    return StyledText("".join(character if character.isprintable() else "\ufffd" for character in text), style)
 
 
 _YES_NO = {True: "yes", False: "no"}
@@ -149,7 +151,7 @@ def printable(text: str) -> str:
     """Return a text of several lines without other characters that control a terminal."""
     if text.isprintable():
         return text
-    return "".join(mark if mark.isprintable() or mark in "\n\t" else "\ufffd" for mark in text)
+    return "".join(character if character.isprintable() or character in "\n\t" else "\ufffd" for character in text)
 
 
 def machines(run: Mapping[str, Any]) -> str:

@@ -21,13 +21,13 @@ _DOES_NOT_EXIST = "which does not exist"
 """The end of the detail of a process that waits for one that was not created."""
 
 
-async def all_settled(rest: RestClient, slugs: Sequence[str], uptime: float) -> list[Status]:
+async def wait_until_started(rest: RestClient, slugs: Sequence[str], uptime: float) -> list[Status]:
     """Wait until each process is settled, or waits while another one is not ready; return them in their order.
 
     A program without a readiness check is settled when it has run for `uptime` seconds.
     """
     found: dict[str, Status] = {}
-    tasks = {asyncio.get_running_loop().create_task(_settled(rest, slug, uptime)): slug for slug in slugs}
+    tasks = {asyncio.get_running_loop().create_task(_wait_until_started(rest, slug, uptime)): slug for slug in slugs}
     try:
         while left := {task for task in tasks if tasks[task] not in found}:
             done, _ = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
@@ -60,19 +60,19 @@ def with_port(process: Status) -> str:
     return f"{process['slug']} runs with PORT={process['port']}"
 
 
-async def _settled(rest: RestClient, slug: str, uptime: float) -> Status:
+async def _wait_until_started(rest: RestClient, slug: str, uptime: float) -> Status:
     """Wait until a process is settled, and return it. A program that ends before `uptime` is waited for again."""
     said, create_task = "", asyncio.get_running_loop().create_task
     async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines, aclosing(_events(lines)) as events:
-        news = create_task(_next(events))
+        next_event = create_task(_next(events))
         wait: float | None = None
         try:
             while True:
-                await asyncio.wait({news}, timeout=wait)
-                if news.done():
-                    if news.result() is None:
+                await asyncio.wait({next_event}, timeout=wait)
+                if next_event.done():
+                    if next_event.result() is None:
                         return await status_of(rest, slug)
-                    news = create_task(_next(events))
+                    next_event = create_task(_next(events))
                 process = await status_of(rest, slug)
                 wait = _seconds_until_started(process, uptime)
                 missing = process["state"] == model.WAITING and process["detail"].endswith(_DOES_NOT_EXIST)
@@ -82,8 +82,8 @@ async def _settled(rest: RestClient, slug: str, uptime: float) -> Status:
                 if said and said != known:
                     printing.say(said)
         finally:
-            news.cancel()
-            await asyncio.wait({news})
+            next_event.cancel()
+            await asyncio.wait({next_event})
 
 
 async def _next(events: AsyncGenerator[str]) -> str | None:

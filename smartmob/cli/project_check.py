@@ -105,9 +105,9 @@ def _check_rate(turret: Mapping[str, Any], path: str, name: str, lines: Mapping[
 
 
 def _fault(name: str, lines: Mapping[str, int], path: str, message: str) -> SettingsError:
-    line, place = None, path
-    while (line := lines.get(place)) is None and place != "$":
-        place = place[: max(place.rfind("."), place.rfind("["), 1)]
+    line, known = None, path
+    while (line := lines.get(known)) is None and known != "$":
+        known = known[: max(known.rfind("."), known.rfind("["), 1)]
     return SettingsError(f"{name}:{line or 1}: {path.removeprefix('$.')}: {message}")
 
 
@@ -125,7 +125,7 @@ def _meant(key: str, known: tuple[str, ...], other_words: Mapping[str, str]) -> 
 def lines_of(text: str) -> dict[str, int]:
     """Return the line of each value of a JSON text by its path, such as `$.turrets[0].name`; the first line is 1."""
     found: dict[str, int] = {}
-    places: list[tuple[str, str]] = []  # of the open objects and arrays: the kind of the bracket, and the path
+    brackets: list[tuple[str, str]] = []  # of the open objects and arrays: the kind of the bracket, and the path
     names: list[str | int | None] = []  # of the present value in each: its key or index
     line, last = 1, 0
     for match in _PIECE.finditer(text):
@@ -134,18 +134,18 @@ def lines_of(text: str) -> dict[str, int]:
             continue
         if piece == "," and names:
             names[-1] = names[-1] + 1 if isinstance(names[-1], int) else None
-        elif piece in ("}", "]") and places:
-            places.pop()
+        elif piece in ("}", "]") and brackets:
+            brackets.pop()
             names.pop()
-        elif places and places[-1][0] == "{" and names[-1] is None:
+        elif brackets and brackets[-1][0] == "{" and names[-1] is None:
             names[-1] = str(json.loads(piece))
-            found.setdefault(f"{places[-1][1]}.{names[-1]}", line)
+            found.setdefault(f"{brackets[-1][1]}.{names[-1]}", line)
         else:
             path = "$"
-            if places:
-                path = f"{places[-1][1]}[{names[-1]}]" if places[-1][0] == "[" else f"{places[-1][1]}.{names[-1]}"
+            if brackets:
+                path = f"{brackets[-1][1]}[{names[-1]}]" if brackets[-1][0] == "[" else f"{brackets[-1][1]}.{names[-1]}"
             found.setdefault(path, line)
             if piece in ("{", "["):
-                places.append((piece, path))
+                brackets.append((piece, path))
                 names.append(0 if piece == "[" else None)
     return found

@@ -91,7 +91,7 @@ def command(
     """
     from smartmob.client.backlog import Backlog
     from smartmob.client.proxies import proxy_of
-    from smartmob.client.reporter import Account, Clocks, Reporter
+    from smartmob.client.reporter import Clocks, HostCredentials, Reporter
     from smartmob.hosts.sampler import devices
     from smartmob.hosts.sampler.machine_files import Roots
     from smartmob.kernel.observability.notify import Notifier
@@ -107,7 +107,7 @@ def command(
         raise SettingsError(f"--{option} {given}: {reason}")
     folder = (state_dir or Path(platformdirs.user_state_path("smartmob"))) / "report-host" / quote(name, safe="")
     password = secret(password_file, "--password-file") if password_file else _own_password(folder)
-    account = Account(url, name, password, token, ca_file, proxy_of(url, environment()))
+    account = HostCredentials(url, name, password, token, ca_file, proxy_of(url, environment()))
     backlog = Backlog(folder / "backlog", backlog_mb * 1_000_000)
 
     async def run() -> None:
@@ -142,7 +142,7 @@ def _checked_name(name: str) -> str:
 
 def _say(text: str) -> None:
     # It may quote text from a server.
-    shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in text)
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in text)
     click.echo(f"smartmob report-host: {shown}", err=True)
 
 

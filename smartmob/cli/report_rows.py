@@ -17,7 +17,7 @@ READ_ERRORS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionErr
 """Errors of a reader on a file with unexpected content."""
 
 
-class Rows(Protocol):
+class ReportContent(Protocol):
     """The content of a file as rows for the REST API."""
 
     summary: ImportSummary
@@ -36,7 +36,7 @@ class Rows(Protocol):
 
 
 @contextmanager
-def rows_of(file: OpenReport, options: ImportOptions, read: ReportRows | None = None) -> Iterator[Rows]:
+def rows_of(file: OpenReport, options: ImportOptions, read: ReportRows | None = None) -> Iterator[ReportContent]:
     """Yield the rows of a file, or those that were `read` before. Raises InvalidInput."""
     if read is not None:
         yield read

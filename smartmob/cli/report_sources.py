@@ -41,7 +41,7 @@ _GZIP = b"\x1f\x8b"
 _IGNORED_FOLDERS = {".git", "__pycache__"}
 
 
-class Found(msgspec.Struct, frozen=True):
+class ReportCandidate(msgspec.Struct, frozen=True):
     """A file, or a folder of Criterion's, that may be a report. `in_folder` says that a folder was named, not this."""
 
     path: Path
@@ -49,7 +49,7 @@ class Found(msgspec.Struct, frozen=True):
     in_folder: bool = False
 
 
-class Problem(msgspec.Struct, frozen=True):
+class UnusableFile(msgspec.Struct, frozen=True):
     """A name that does not lead to a report, and the reason."""
 
     name: str
@@ -88,12 +88,12 @@ class NotAReport(InvalidInput):
     """The file is of no known format."""
 
 
-def expand(names: Sequence[str]) -> Iterator[Found | Problem]:
+def expand(names: Sequence[str]) -> Iterator[ReportCandidate | UnusableFile]:
     """Yield the files that the names stand for, in their order, each once: files, folders, patterns and `-`."""
     seen: set[tuple[int, int]] = set()
     for name in names:
         for found in _of_name(name):
-            if isinstance(found, Found) and found.name != STANDARD_INPUT:
+            if isinstance(found, ReportCandidate) and found.name != STANDARD_INPUT:
                 try:
                     status = found.path.stat()
                 except OSError:
@@ -105,27 +105,31 @@ def expand(names: Sequence[str]) -> Iterator[Found | Problem]:
             yield found
 
 
-def _of_name(name: str) -> Iterator[Found | Problem]:
+def _of_name(name: str) -> Iterator[ReportCandidate | UnusableFile]:
     path = Path(name)
     if name == STANDARD_INPUT:
-        yield Found(Path("/dev/stdin"), STANDARD_INPUT)
+        yield ReportCandidate(Path("/dev/stdin"), STANDARD_INPUT)
     elif path.is_dir():
         yield from _of_folder(path)
     elif not os.path.lexists(path) and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))
         for match in matches:
-            yield from _of_name(match) if Path(match).is_dir() else iter((Found(Path(match), match, in_folder=True),))
+            yield from (
+                _of_name(match)
+                if Path(match).is_dir()
+                else iter((ReportCandidate(Path(match), match, in_folder=True),))
+            )
         if not matches:
-            yield Problem(name, "no file matches this pattern")
+            yield UnusableFile(name, "no file matches this pattern")
     else:
-        yield Found(path, name)
+        yield ReportCandidate(path, name)
 
 
-def _of_folder(folder: Path) -> Iterator[Found | Problem]:
+def _of_folder(folder: Path) -> Iterator[ReportCandidate | UnusableFile]:
     """Yield the files below a folder in the order of their paths; estimates of Criterion are one report together."""
     estimates = set(criterion.estimate_files(folder))
     if estimates:
-        yield Found(folder, str(folder), in_folder=True)
+        yield ReportCandidate(folder, str(folder), in_folder=True)
     refused: list[OSError] = []
     for here, folders, files in os.walk(folder, onerror=refused.append):
         folders[:] = sorted(set(folders) - _IGNORED_FOLDERS)
@@ -133,9 +137,9 @@ def _of_folder(folder: Path) -> Iterator[Found | Problem]:
             path = Path(here, file)
             if path in estimates or (path.parent.name in _CRITERION_FOLDERS and path.name in _CRITERION_FILES):
                 continue
-            yield Found(path, str(path), in_folder=True)
+            yield ReportCandidate(path, str(path), in_folder=True)
     for error in refused:
-        yield Problem(str(error.filename), error.strerror or str(error))
+        yield UnusableFile(str(error.filename), error.strerror or str(error))
 
 
 _CRITERION_FOLDERS = {"new", "base", "change", "report"}
@@ -143,7 +147,7 @@ _CRITERION_FILES = {"estimates.json", "benchmark.json", "sample.json", "tukey.js
 
 
 @contextmanager
-def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
+def opened(found: ReportCandidate, forced: str | None) -> Iterator[OpenReport]:
     """Yield a file as a plain one with its format, or with the `forced` one. Raises InvalidInput with the reason.
 
     Raises NotAReport if the file is in a folder and is no report.
@@ -164,7 +168,7 @@ def opened(found: Found, forced: str | None) -> Iterator[OpenReport]:
 
 @contextmanager
 def plain_file(
-    found: Found, command: str = "smartmob tests import", *, may_be_cut: bool = False
+    found: ReportCandidate, command: str = "smartmob tests import", *, may_be_cut: bool = False
 ) -> Iterator[PlainFile]:
     """Yield a file, a pipe or standard input as a plain and unpacked file. Raises OSError and InvalidInput.
 
@@ -191,7 +195,7 @@ def packed(head: bytes) -> str | None:
 
 
 @contextmanager
-def _plain(found: Found, command: str) -> Iterator[tuple[Path, float]]:
+def _plain(found: ReportCandidate, command: str) -> Iterator[tuple[Path, float]]:
     """Yield the path of a file that can be read twice, and its last change; pipes of the shell are copied."""
     if found.name == STANDARD_INPUT:
         if sys.stdin is None:
@@ -211,7 +215,7 @@ def _plain(found: Found, command: str) -> Iterator[tuple[Path, float]]:
         raise _skippable(found, "is no file but a device or a socket")
 
 
-def _skippable(found: Found, reason: str) -> InvalidInput:
+def _skippable(found: ReportCandidate, reason: str) -> InvalidInput:
     return NotAReport(reason) if found.in_folder else InvalidInput(reason)
 
 
@@ -275,14 +279,14 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def _estimates(found: Found) -> OpenReport:
+def _estimates(found: ReportCandidate) -> OpenReport:
     """Return the folder of estimates that Criterion.rs writes."""
     files = criterion.estimate_files(found.path)
     modified = max((file.stat().st_mtime for file in files), default=0.0)
     return OpenReport(found.path, found.name, _digest(files), _moment(modified), formats.named("criterion"))
 
 
-def _format(found: Found, head: bytes, forced: str | None) -> formats.ReportFormat | None:
+def _format(found: ReportCandidate, head: bytes, forced: str | None) -> formats.ReportFormat | None:
     """Return the format of a file, None for a database of pytest-monitor. Raises InvalidInput or NotAReport."""
     suffix = Path(found.name.removesuffix(".gz")).suffix.lower()
     if not head:
@@ -298,7 +302,7 @@ def _format(found: Found, head: bytes, forced: str | None) -> formats.ReportForm
     raise _unknown_format(found, head, suffix)
 
 
-def _unknown_format(found: Found, head: bytes, suffix: str) -> InvalidInput | NotAReport:
+def _unknown_format(found: ReportCandidate, head: bytes, suffix: str) -> InvalidInput | NotAReport:
     """Return the error for a file of no known format; files in a folder need not be reports."""
     if (kind := packed(head)) is not None:
         return _skippable(found, f"is {kind}; unpack it first")

@@ -47,7 +47,7 @@ async def command(rest: RestClient, node: str, span: str, reason: str, wait: str
     if as_json:
         printing.print_json(made)
         return
-    printing.tell(made["id"])
+    printing.print_sentence(made["id"])
     name = node or "The machine of the service"
     printing.say(f"{name} is reserved until {printing.local_time(made['until'])}.")
     if made["token"] is None:

@@ -23,7 +23,7 @@ from smartmob.cli.number_options import Number
 from smartmob.cli.on_nodes import with_nodes
 from smartmob.cli.process_selection import Status, listed
 from smartmob.cli.processes import remarks
-from smartmob.cli.program_starts import NOT_STARTED, all_settled, is_unready, status_of, with_port
+from smartmob.cli.program_starts import NOT_STARTED, is_unready, status_of, wait_until_started, with_port
 from smartmob.cli.server_options import as_json, command_line, with_rest, with_server_options
 from smartmob.cli.single_run import run_command, run_once
 from smartmob.cli.source_upload import upload
@@ -78,8 +78,8 @@ class _Variable(click.ParamType[tuple[str, str]]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         if isinstance(value, tuple):
             return value
-        name, sign, text = value.partition("=")
-        if not sign or not is_name(name):
+        name, separator, text = value.partition("=")
+        if not separator or not is_name(name):
             self.fail(f"{value!r}: expected NAME=VALUE, the name of letters, digits and _", param, ctx)
         return name, text
 
@@ -120,7 +120,7 @@ class _AllEnded(Exception):
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on to COMMAND.")
 @as_json
 @with_server_options
-@with_nodes(placing=True, alone="terminal")
+@with_nodes(starts_programs=True, alone="terminal")
 @with_rest
 async def command(
     rest: RestClient,
@@ -322,7 +322,7 @@ async def _create(rest: RestClient, requests: Sequence[dict[str, Any]]) -> None:
 
 async def _started(rest: RestClient, app: str, slugs: Sequence[str], uptime: float, *, as_json: bool) -> int:
     """Wait until each process has started, is ready or not, or has failed; return the exit code."""
-    statuses = await all_settled(rest, slugs, uptime)
+    statuses = await wait_until_started(rest, slugs, uptime)
     if as_json:
         printing.print_json(statuses)
     for process in statuses:

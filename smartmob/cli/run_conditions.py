@@ -20,7 +20,7 @@ from smartmob.turrets.model import ConditionConfig
 from smartmob.turrets.project_archive import CONFIG, find_config
 
 _SOURCE = f"{CONFIG}: {KEY}"
-_MARKS = {"passed": "ok", "failed": "FAILED", "open": "open"}
+_STATE_WORDS = {"passed": "ok", "failed": "FAILED", "open": "open"}
 
 
 class _Config(msgspec.Struct):
@@ -101,7 +101,7 @@ def print_results(results: Sequence[Mapping[str, Any]]) -> None:
     if not results:
         return
     rows = (
-        (_MARKS.get(row["state"], row["state"]), row["condition"], row["text"], f"{row['samples']:,}")
+        (_STATE_WORDS.get(row["state"], row["state"]), row["condition"], row["text"], f"{row['samples']:,}")
         for row in results
     )
     printing.print_table("Conditions", ("", "Fails if", "Measured", ">Values"), rows)

@@ -8,7 +8,7 @@ from typing import Any
 from smartmob import __version__
 from smartmob.settings import Settings
 
-_QUIET = frozenset(("bind", "database.migrated", "process.limits"))
+_QUIET = frozenset(("bind", "database.migrated", "process.limits_chosen"))
 """Events at the info level that say nothing to a person at a terminal, or that `started` says."""
 
 _SENTENCES = {
@@ -67,9 +67,9 @@ def sentence(event: Mapping[str, Any]) -> str:
         return ""
     fields = {key: value for key, value in event.items() if key not in _LEADING}
     exception = fields.pop("exception", None)
-    mark = "" if level == "info" else f"{level}: "
-    line = f"{str(event.get('@timestamp', ''))[_TIME]}  {mark}{_text(name, fields)}"
-    shown = "".join(mark if mark.isprintable() else "\ufffd" for mark in line)
+    prefix = "" if level == "info" else f"{level}: "
+    line = f"{str(event.get('@timestamp', ''))[_TIME]}  {prefix}{_text(name, fields)}"
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in line)
     return shown if exception is None else f"{shown}\n{exception}"
 
 

@@ -94,7 +94,7 @@ def _files(folder: Path) -> Iterator[str]:
             elif name and os.path.lexists(folder / name):
                 yield name
         return
-    for place, folders, names in os.walk(folder):
+    for directory, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
-        links = [each for each in folders if (Path(place) / each).is_symlink()]
-        yield from (str((Path(place) / name).relative_to(folder)) for name in [*links, *sorted(names)])
+        links = [each for each in folders if (Path(directory) / each).is_symlink()]
+        yield from (str((Path(directory) / name).relative_to(folder)) for name in [*links, *sorted(names)])

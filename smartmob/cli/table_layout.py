@@ -63,13 +63,13 @@ def columns_of(text: str) -> int:
     """Return how many columns of a terminal a text takes: two for wide characters, none for combining ones."""
     if text.isascii():
         return len(text)
-    return sum(_columns(mark) for mark in text)
+    return sum(_columns(character) for character in text)
 
 
-def _columns(mark: str) -> int:
-    if unicodedata.combining(mark) or unicodedata.category(mark) in ("Me", "Mn", "Cf"):
+def _columns(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Me", "Mn", "Cf"):
         return 0
-    return 2 if unicodedata.east_asian_width(mark) in "WF" else 1
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def lines_of(
@@ -106,18 +106,18 @@ def _widths(table: Sequence[Sequence[StyledText]], right: Sequence[bool], width:
         return []
     count = len(table[0])
     natural = [max(columns_of(row[column].plain) for row in table) for column in range(count)]
-    room = None if width is None else width - len(_GAP) * (count - 1)
-    if room is None or sum(natural) <= room:
+    available = None if width is None else width - len(_GAP) * (count - 1)
+    if available is None or sum(natural) <= available:
         return natural
     least = [
         max(max(map(columns_of, _words(row[column], right[column])), default=0) for row in table)
         for column in range(count)
     ]
-    if sum(least) > room:
+    if sum(least) > available:
         return None
     # The widest columns are narrowed first.
     widths = list(least)
-    while (spare := room - sum(widths)) > 0:
+    while (spare := available - sum(widths)) > 0:
         open_columns = [column for column in range(count) if widths[column] < natural[column]]
         share = max(1, spare // len(open_columns))
         for column in open_columns[:spare]:
@@ -127,10 +127,10 @@ def _widths(table: Sequence[Sequence[StyledText]], right: Sequence[bool], width:
 
 def _fitting(table: Sequence[Sequence[StyledText]], width: int) -> int:
     """Return how many columns from the first on fit unwrapped into `width`."""
-    room, kept = width + len(_GAP), 0
+    available, kept = width + len(_GAP), 0
     for column in range(len(table[0])):
-        room -= max(columns_of(row[column].plain) for row in table) + len(_GAP)
-        if room < 0:
+        available -= max(columns_of(row[column].plain) for row in table) + len(_GAP)
+        if available < 0:
             break
         kept += 1
     return kept
@@ -193,7 +193,9 @@ def _unbroken(text: str, width: int) -> list[str]:
 
 def _words(cell: StyledText, right: bool) -> list[str]:
     """Return the parts between which a cell may wrap; a number and its unit stay together, and a date and its time."""
-    whole = (right and any(mark.isdigit() for mark in cell.plain)) or _MOMENT.fullmatch(cell.plain) is not None
+    whole = (right and any(character.isdigit() for character in cell.plain)) or _MOMENT.fullmatch(
+        cell.plain
+    ) is not None
     return [cell.plain] if whole else cell.plain.split(" ")
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from smartmob.turrets.conditions import ALL, UNTRUSTED, Threshold, parse, parse_all
+from smartmob.turrets.conditions import ALL, UNTRUSTED, RunCondition, parse, parse_all
 
-__all__ = ["ALL", "UNTRUSTED", "Threshold", "parse", "parse_all"]
+__all__ = ["ALL", "UNTRUSTED", "RunCondition", "parse", "parse_all"]

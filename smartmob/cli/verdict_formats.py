@@ -12,7 +12,7 @@ from smartmob.cli import printing
 from smartmob.verdict_words import word
 
 _WORST = ("regression", "suspect", "unfit")
-_MARKS = {"regression": "🔴", "suspect": "🟡", "unfit": "🟣", "improvement": "🟢", "noise": "⚪"}
+_ICONS = {"regression": "🔴", "suspect": "🟡", "unfit": "🟣", "improvement": "🟢", "noise": "⚪"}
 _STILL = "🟠"
 _SHORT = 12  # characters of a hash
 _MAX_ROWS = 20  # of the table of the worst tests
@@ -121,9 +121,9 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
     `failed` are the words of `--fail-on` that apply.
     """
     worst_verdicts = (*_WORST, *(word for word in failed if word == "gone"))
-    sign = _STILL if verdict(found).startswith("still ") else _MARKS.get(found["verdict"], "")
+    icon = _STILL if verdict(found).startswith("still ") else _ICONS.get(found["verdict"], "")
     parts = [
-        f"### {sign} {escaped(capitalised(verdict(found)))}: {escaped(found['explanation'])}",
+        f"### {icon} {escaped(capitalised(verdict(found)))}: {escaped(found['explanation'])}",
         f"{escaped(title(found))}: {escaped(counted(found))}.",
     ]
     if failed:
@@ -133,7 +133,7 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
     worst, repeated = without_repetitions(worst)
     if worst:
         parts.append(_table(worst[:_MAX_ROWS], found["unit"]))
-    parts.append("\n".join(f"> {escaped(note)}" for note in [*unsaid(repeated, found), *notes(found)]))
+    parts.append("\n".join(f"> {escaped(note)}" for note in [*not_in_headline(repeated, found), *notes(found)]))
     more = [*worst[_MAX_ROWS:], *rest]
     if more:
         shown = more[:_MAX_FOLDED_ROWS]
@@ -144,7 +144,7 @@ def markdown(found: Row, failed: Sequence[str] = ()) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def unsaid(repeated: Sequence[str], found: Row) -> list[str]:
+def not_in_headline(repeated: Sequence[str], found: Row) -> list[str]:
     """Return the lines of repeated reasons that the headline does not state."""
     return [line for line in repeated if line.split(": ", 2)[2].casefold() not in found["explanation"].casefold()]
 
@@ -168,7 +168,7 @@ def _table(rows: Iterable[Row], unit: str) -> str:
     lines = [_line(_HEAD), _line(("---", "---", "---:", "---:", "---:", "---:", "---"))]
     for row in rows:
         cells = (
-            *(_mark(row), escaped(test_name(row))),
+            *(_icon(row), escaped(test_name(row))),
             *(
                 value(row["base"], unit),
                 value(row["head"], unit),
@@ -181,9 +181,9 @@ def _table(rows: Iterable[Row], unit: str) -> str:
     return "\n".join(lines)
 
 
-def _mark(row: Row) -> str:
+def _icon(row: Row) -> str:
     return (
-        f"{_STILL} {escaped(verdict(row))}" if row.get("since") else _MARKS.get(row["verdict"]) or escaped(verdict(row))
+        f"{_STILL} {escaped(verdict(row))}" if row.get("since") else _ICONS.get(row["verdict"]) or escaped(verdict(row))
     )
 
 

@@ -79,7 +79,7 @@ class RemoteCall:
         self.number: int | None = None
         self.over = False
         self._transport = transport
-        self._taker = handler
+        self._handler = handler
         self.name = name
         self._args = args
         self._kwargs = kwargs
@@ -155,19 +155,19 @@ class RemoteCall:
             self._values(message.values, size)
         if self.name == "cd" and message.exit_code == 0 and self._last_text is not None:
             self._transport.moved(self._last_text)
-        self._finish(lambda: self._taker.done(message))
+        self._finish(lambda: self._handler.done(message))
 
     def receive(self, message: FromServer, size: int = 0) -> None:
         """Pass on a message about this call, from a frame of `size` bytes."""
         if isinstance(message, Started):
             if message.job:
                 self.number = message.number
-            self._taker.started(message.number, message.job)
+            self._handler.started(message.number, message.job)
         elif isinstance(message, Says):
             self._values(message.values, size)
         elif isinstance(message, Gap):
             self._in.skip(message.last)
-            self._taker.gap(message.first, message.last)
+            self._handler.gap(message.first, message.last)
         elif isinstance(message, protocol.Credit):
             self._out.add(message.bytes)
             self._credited.set()
@@ -178,23 +178,23 @@ class RemoteCall:
         found = [protocol.decode_value(value) for value in values]
         if isinstance(found[-1], str):
             self._last_text = found[-1]
-        self._taker.values(found, size)
+        self._handler.values(found, size)
 
     def receive_piece(self, piece: Piece) -> None:
         """Pass on bytes; raises InvalidInput when bytes are missing or repeated."""
         if piece.kind == protocol.VALUE:
-            self._taker.values([piece.data], len(piece.data))
+            self._handler.values([piece.data], len(piece.data))
             return
         if self._in.offset == 0 and piece.offset and not self._in.held:
             self._in.skip(piece.offset)  # the call asked for a file or an output from this byte on
         self._in.receive(piece)
         self._in.held.clear()
         errors = piece.kind == protocol.ERRORS
-        self._taker.output(piece.offset, messages.StandardErrorBytes(piece.data) if errors else piece.data)
+        self._handler.output(piece.offset, messages.StandardErrorBytes(piece.data) if errors else piece.data)
 
     def refused(self, error: Exception) -> None:
         """End the call because the server refused it, or because its outcome cannot be known."""
-        self._finish(lambda: self._taker.failed(error))
+        self._finish(lambda: self._handler.failed(error))
 
     def lost(self) -> bool:
         """Return whether the call continues on the next connection, now that this one is lost; if not, end it."""

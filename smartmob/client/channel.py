@@ -77,7 +77,7 @@ class Channel:
         self._intervals: dict[RemoteCall, float] = {}
         self._running: asyncio.Task[None] | None = None
         self._sender: asyncio.Task[None] | None = None
-        self._news = asyncio.Event()
+        self._unsent = asyncio.Event()
         self._shorter = asyncio.Event()
         self._heard = False
         self._faults = 0
@@ -325,13 +325,13 @@ class Channel:
         if self._socket is not None:
             self._outgoing.append((protocol.encode(message), WSMsgType.TEXT))
             if not self._held_back:
-                self._news.set()
+                self._unsent.set()
 
     def send_piece(self, kind: int, call_id: int, offset: int, data: bytes | memoryview) -> None:
         """Queue bytes to send; they are dropped while there is no connection."""
         if self._socket is not None:
             self._outgoing.append((protocol.encode_piece(kind, call_id, offset, data), WSMsgType.BINARY))
-            self._news.set()
+            self._unsent.set()
 
     async def flush(self) -> None:
         """Write all queued messages, as fast as the server reads."""
@@ -345,8 +345,8 @@ class Channel:
 
     async def _send_loop(self) -> None:
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._unsent.wait()
+            self._unsent.clear()
             await self.flush()
 
     async def _run(self) -> None:

@@ -82,7 +82,7 @@ class Copy:
         await self._each(
             entries,
             lambda entry: self._send_entry(entry, _join(root, entry.path), _join(there, entry.path)),
-            lambda entry: self._place(_join(there, entry.path), entry, done=True),
+            lambda entry: self._create_entry(_join(there, entry.path), entry, done=True),
         )
 
     async def _goes_into(self, src: str, dest: str) -> bool:
@@ -133,13 +133,13 @@ class Copy:
             options = {"follow": False, "times": True, "folders": not self._client.takes("place")}
             await transfer.upload(self._client, os.fsdecode(src), dest, done, **options)
         else:
-            await self._place(dest, entry)
+            await self._create_entry(dest, entry)
 
     async def _send_file(self, src: str, dest: str) -> None:
         await transfer.upload(self._client, src, dest, self._file_progress(), times=True)
         self._count_file()
 
-    async def _place(self, dest: bytes, entry: FileEntry, *, done: bool = False) -> None:
+    async def _create_entry(self, dest: bytes, entry: FileEntry, *, done: bool = False) -> None:
         if not self._client.takes("place"):
             if entry.kind == FOLDER:
                 return  # it is created with its first file

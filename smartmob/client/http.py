@@ -20,7 +20,7 @@ import orjson
 
 from smartmob import __version__
 from smartmob.client import http_answers, refusals, request_targets, reservation, tls_trust
-from smartmob.client.http_connection import Answer, Body, Closed, HttpConnection, NotHttp, Origin, answers_tls
+from smartmob.client.http_connection import Body, Closed, HttpConnection, NotHttp, Origin, ResponseHead, answers_tls
 from smartmob.client.limits import LIMITS
 from smartmob.client.refusals import NotSmartmob
 from smartmob.errors import RemoteError
@@ -290,7 +290,7 @@ class RestClient:
         headers: Mapping[str, str] | None = None,
         *,
         patient: bool = False,
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncIterator[ResponseHead]:
         """Send a request, and yield its answer, which is not a refusal."""
         if not path.startswith("/"):
             # The server sent this link; appended to the host it could name another host.
@@ -314,7 +314,7 @@ class RestClient:
 
     async def _answer(
         self, method: str, target: str, headers: Mapping[str, str], body: Body, silence: float | None
-    ) -> Answer:
+    ) -> ResponseHead:
         while True:
             connection = self._reused() or await self._opened()
             fresh = not connection.used
@@ -329,7 +329,7 @@ class RestClient:
                 await connection.close()
                 raise
 
-    async def _watched(self, request: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _watched(self, request: Coroutine[Any, Any, ResponseHead]) -> ResponseHead:
         """Return the answer to a request; raises RemoteError if the server never answered and is not alive.
 
         A service may calculate for minutes, but it answers `/health` meanwhile. A port of another protocol accepts a
@@ -448,12 +448,12 @@ class RestClient:
 
     # -- answers ----------------------------------------------------------------------------------------------------
 
-    async def _document(self, answer: Answer) -> Any:
+    async def _document(self, answer: ResponseHead) -> Any:
         if answer.status == 204:
             return None
         return http_answers.parsed(answer, await http_answers.whole(answer, LIMITS.document_bytes), self.url)
 
-    async def _refusal(self, answer: Answer) -> RemoteError:
+    async def _refusal(self, answer: ResponseHead) -> RemoteError:
         """Return the error for an answer that refuses the request."""
         status = answer.status
         try:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from smartmob.client import refusals
-from smartmob.client.http_connection import Answer
+from smartmob.client.http_connection import ResponseHead
 from smartmob.client.limits import LIMITS
 from smartmob.errors import RemoteError
 
@@ -17,12 +17,12 @@ _LONGEST_TYPE = 200  # characters
 _NO_JSON = "the server answered something that is not JSON; is it a smartmob service?"
 
 
-def is_service(answer: Answer) -> bool:
+def is_service(answer: ResponseHead) -> bool:
     """Return whether the header Server of an answer is that of a service."""
     return answer.headers.get("server", "").startswith(refusals.SERVER_NAME)
 
 
-def shown_type(answer: Answer) -> str:
+def shown_type(answer: ResponseHead) -> str:
     """Return the media type of an answer for a message."""
     return answer.content_type[:_LONGEST_TYPE]
 
@@ -45,7 +45,7 @@ def os_reason(error: OSError | UnicodeError) -> str:
     return os.strerror(error.errno)
 
 
-async def whole(answer: Answer, max_bytes: int) -> bytes:
+async def whole(answer: ResponseHead, max_bytes: int) -> bytes:
     """Return a body; raises RemoteError for more than `max_bytes` bytes."""
     body = bytearray()
     async for chunk in answer.chunks():
@@ -76,7 +76,7 @@ def json_of(text: bytes | str) -> Any:
         raise RemoteError(_NO_JSON) from None
 
 
-def parsed(answer: Answer, body: bytes, url: str) -> Any:
+def parsed(answer: ResponseHead, body: bytes, url: str) -> Any:
     """Return the document in the answer of the server at `url`; raises RemoteError."""
     try:
         return orjson.loads(body)
@@ -86,7 +86,7 @@ def parsed(answer: Answer, body: bytes, url: str) -> Any:
         raise RemoteError(_NO_JSON) from None
 
 
-def check_type(answer: Answer, wanted: str, url: str) -> None:
+def check_type(answer: ResponseHead, wanted: str, url: str) -> None:
     """Check that a body has the media type that was requested of the server at `url`; raises RemoteError."""
     if answer.content_type != wanted:
         sent = shown_type(answer)

@@ -85,7 +85,7 @@ class Origin:
         return f"{self.scheme}://{self.authority.decode()}"
 
 
-class Answer(msgspec.Struct):
+class ResponseHead(msgspec.Struct):
     """The head of an answer; header names are in lower case."""
 
     status: int
@@ -146,7 +146,7 @@ class HttpConnection:
 
     async def request(
         self, method: str, target: str, headers: Mapping[str, str], body: Body, silence: float | None
-    ) -> Answer:
+    ) -> ResponseHead:
         """Send a request and return the head of its answer; the server may be silent for `silence` seconds.
 
         Raises RemoteError for an invalid target.
@@ -191,12 +191,12 @@ class HttpConnection:
         self._write(None)
         await self._drained()
 
-    async def _head(self) -> Answer:
+    async def _head(self) -> ResponseHead:
         while True:
             event = await self._event()
             if isinstance(event, h11.Response):
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
-                return Answer(event.status_code, event.reason.decode("latin-1"), headers, self)
+                return ResponseHead(event.status_code, event.reason.decode("latin-1"), headers, self)
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the body of the answer as it arrives."""

@@ -1,4 +1,4 @@
-"""Limits on the data that a client accepts from a server: bytes, messages and pages, all settable in one place.
+"""Limits on the data that a client accepts from a server: bytes, messages and pages, all settable in one object.
 
 from smartmob.client.limits import LIMITS
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Limits(msgspec.Struct):
+class ClientLimits(msgspec.Struct):
     """The most data that a client accepts from a server. A command ends with one line when a server sends more."""
 
     line_bytes: int = 4 * 1024 * 1024
@@ -52,5 +52,5 @@ class Limits(msgspec.Struct):
     """Characters of a line of a job's output; a longer one arrives in parts."""
 
 
-LIMITS = Limits()
+LIMITS = ClientLimits()
 """The limits of this process."""

@@ -41,7 +41,7 @@ class Listener:
         self._held: deque[tuple[Any, int]] = deque()
         self._waiting = Backpressure()
         self.received_bytes = 0
-        self._news = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._failure: Exception | None = None
 
     @property
@@ -82,13 +82,13 @@ class Listener:
                 raise self._failure
             if self.ended is not None:
                 return _END
-            self._news.clear()
+            self._arrived.clear()
             if self.max_interval is None:
-                await self._news.wait()
+                await self._arrived.wait()
                 continue
             try:
                 async with asyncio.timeout(self.max_interval):
-                    await self._news.wait()
+                    await self._arrived.wait()
             except TimeoutError:
                 raise ClientTimeout(f"the server was silent for {self.max_interval:g} s") from None
         message, size = self._held.popleft()
@@ -102,8 +102,8 @@ class Listener:
     async def accepted(self) -> None:
         """Wait until the server has accepted the command, or has sent a message of it."""
         while self.number is None and self.ended is None and self._failure is None and not self._held:
-            self._news.clear()
-            await self._news.wait()
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def output(self, *, raise_error: bool = False) -> list[Any]:
         """Return all messages until the end; raises ClientError when they exceed LIMITS."""
@@ -151,13 +151,13 @@ class Listener:
 
     def started(self, number: int, job: bool) -> None:
         self.number = number
-        self._news.set()
+        self._arrived.set()
 
     def values(self, values: list[Any], size: int) -> None:
         held = self._waiting.add([messages.presented(value) for value in values], size)
         # A negative size is the size of a message; credit is returned only for output.
         self._held += [(value, ~share) for value, share in held]
-        self._news.set()
+        self._arrived.set()
 
     def output_arrived(self, data: bytes) -> None:
         if self._binary:
@@ -173,7 +173,7 @@ class Listener:
                 self._show_soon()
             else:
                 self._release()
-        self._news.set()
+        self._arrived.set()
 
     def _hold(self, text: str) -> None:
         """Hold a text for the reader, with the credit of all bytes that arrived up to its end."""
@@ -195,7 +195,7 @@ class Listener:
         self._showing = None
         while self.ended is None and self._lines is not None and self._lines.has_rest:
             self._hold(self._lines.take_rest())
-            self._news.set()
+            self._arrived.set()
 
     def gap(self, first: int, last: int) -> None:
         messages.add_gap(self.gaps, first, last)
@@ -207,11 +207,11 @@ class Listener:
         if self.error is not None:
             self._held.append((self.error, 0))
         self.ended = done
-        self._news.set()
+        self._arrived.set()
 
     def failed(self, error: Exception) -> None:
         self._failure = error
-        self._news.set()
+        self._arrived.set()
 
 
 class _ListenerHandler:

@@ -154,7 +154,7 @@ class StreamLines:
 
 def _plain(text: str) -> bool:
     """Return whether str.splitlines finds no other line ends in `text` than LF."""
-    return not any(mark in text for mark in "\x0b\x0c\x1c\x1d\x1e")
+    return not any(character in text for character in "\x0b\x0c\x1c\x1d\x1e")
 
 
 def _split(text: str) -> list[str]:

@@ -238,8 +238,8 @@ class NodeLink:
         self._measured.clear()
         self._stored = asyncio.Queue()
         tasks = [
-            self._server.start("node-clock", self._ask_for_the_time(websocket)),
-            self._server.start("node-activity", self._tell_activity(websocket)),
+            self._server.start("node-clock", self._request_time(websocket)),
+            self._server.start("node-activity", self._report_activity(websocket)),
         ]
         if self._outbox is not None:
             tasks.append(self._server.start("node-records", self._deliver(websocket, self._outbox)))
@@ -281,7 +281,7 @@ class NodeLink:
                     exchanges.clear()
                     await websocket.send_str(protocol.write(protocol.Facts(self._facts(), secret)))
                     self._measured.set()
-                case protocol.Host():
+                case protocol.ReportedHost():
                     self._set_host(message.name)
                 case protocol.Stored():
                     self._stored.put_nowait(message.number)
@@ -294,7 +294,7 @@ class NodeLink:
             node_key.write_key(self._membership.key_file, self._key)
         self._on_host(self._key)
 
-    async def _ask_for_the_time(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _request_time(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         """Begin a measurement of the clock now, from time to time, because clocks drift, and when it was set."""
         loop, due = asyncio.get_running_loop(), 0.0
         while True:
@@ -311,7 +311,7 @@ class NodeLink:
             self._measured.clear()
         return was_set
 
-    async def _tell_activity(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _report_activity(self, websocket: aiohttp.ClientWebSocketResponse) -> None:
         """Send the programs and jobs of this machine, and again when they have changed, at most once a second."""
         last = None
         while True:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smartmob.client.backlog import Backlog
 from smartmob.client.node_key import NodeKey
-from smartmob.client.reporter import Account, Clocks, Reporter
+from smartmob.client.reporter import Clocks, HostCredentials, Reporter
 from smartmob.errors import NotAllowed, NotAuthenticated, RemoteError
 
 BACKLOG_BYTES = 64_000_000
@@ -31,13 +31,15 @@ class NodeSamples:
         self._proxy = proxy
         self._clocks = clocks
         self._report = report
-        self._account: Account | None = None
+        self._account: HostCredentials | None = None
         self._changed = asyncio.Event()
 
     def use(self, key: NodeKey) -> None:
         """Report with the account of a key; nothing happens until the key has a host."""
         if key.host:
-            self._account = Account(key.url, key.host, key.host_password, ca_file=self._ca_file, proxy=self._proxy)
+            self._account = HostCredentials(
+                key.url, key.host, key.host_password, ca_file=self._ca_file, proxy=self._proxy
+            )
             self._changed.set()
 
     async def run(self, interval: float) -> None:

@@ -28,7 +28,7 @@ from smartmob.hosts.fields import Container, Snapshot, container_text
 from smartmob.hosts.model import sample_fields
 from smartmob.hosts.sampler.devices import Choice
 from smartmob.hosts.sampler.snapshot import SnapshotReader
-from smartmob.hosts.sampler.stale_figures import StaleChanges
+from smartmob.hosts.sampler.stale_fields import StaleChanges
 
 _ANSWER_SECONDS = 10.0
 _EXCHANGES = 5
@@ -49,7 +49,7 @@ class Clocks(msgspec.Struct, frozen=True):
     steady: Callable[[], float]
 
 
-class Account(msgspec.Struct, frozen=True):
+class HostCredentials(msgspec.Struct, frozen=True):
     """The address of the service, and the name and password of this machine.
 
     `token` is a token of the service, needed where registration is closed. `proxy` is an HTTP proxy on the way to it.
@@ -77,7 +77,7 @@ class Reporter:
 
     def __init__(
         self,
-        account: Account,
+        account: HostCredentials,
         backlog: Backlog,
         clocks: Clocks,
         interval: float,
@@ -92,7 +92,7 @@ class Reporter:
         self._report = report
         self._base = clocks.wall() - clocks.steady()
         self._held: deque[bytes] = deque()
-        self._news = asyncio.Event()
+        self._sample_added = asyncio.Event()
         self._connected = False
         self._snapshots = SnapshotReader(chosen)
         self._stale_changes = StaleChanges()
@@ -128,7 +128,7 @@ class Reporter:
             snapshot = await asyncio.to_thread(self._snapshots.read, 0.0)
             self._report_changes(snapshot)
             self._hold(sample_fields(snapshot))
-            self._news.set()
+            self._sample_added.set()
 
     def _hold(self, fields: Mapping[str, Any]) -> None:
         """Keep a sample in memory until it is sent, or on disk while there is no connection."""
@@ -138,12 +138,12 @@ class Reporter:
             self._store_on_disk()
 
     def _report_changes(self, snapshot: Snapshot) -> None:
-        """Say which figures cannot be measured, and whose memory and processors are measured."""
-        for name, figure in self._stale_changes.of(snapshot):
-            if figure is None:
+        """Say which fields cannot be measured, and whose memory and processors are measured."""
+        for name, field in self._stale_changes.of(snapshot):
+            if field is None:
                 self._report(f"{name} is measured again")
             else:
-                self._report(f"{name} cannot be measured ({figure.reason}); the other figures are sent")
+                self._report(f"{name} cannot be measured ({field.reason}); the other fields are sent")
         if snapshot.container != self._container and snapshot.container is not None:
             self._report(f"this is a container: {container_text(snapshot.container)}")
         self._container = snapshot.container
@@ -230,9 +230,9 @@ class Reporter:
             drift = abs(self._clocks.wall() - self._clocks.steady() - measured[1])
             if drift > 1.0 or self._clocks.steady() - measured[0] > _MEASURE_SECONDS:
                 measured = await self._measure(socket)
-            self._news.clear()
+            self._sample_added.clear()
             if not self._held:
-                await self._news.wait()
+                await self._sample_added.wait()
 
     async def _send_fresh(self, socket: aiohttp.ClientWebSocketResponse, sample: bytes) -> None:
         message = {"type": "CLIENT_DATA", "data": msgspec.Raw(sample), "client_id": self._account.client_id}

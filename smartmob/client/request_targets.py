@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import urlencode, urljoin
 
-from smartmob.client.http_connection import Answer, Origin
+from smartmob.client.http_connection import Origin, ResponseHead
 from smartmob.client.refusals import NotSmartmob
 from smartmob.errors import RemoteError
 
@@ -18,7 +18,7 @@ def with_query(path: str, query: Mapping[str, object]) -> str:
     return f"{path}{'&' if '?' in path else '?'}{urlencode(pairs)}"
 
 
-def redirected(url: str, origin: Origin, method: str, target: str, answer: Answer) -> str:
+def redirected(url: str, origin: Origin, method: str, target: str, answer: ResponseHead) -> str:
     """Return the target to which a redirect leads; raises RemoteError for a redirect that is not followed.
 
     A client follows one only with GET and on the same server, which is named `url` by the user.

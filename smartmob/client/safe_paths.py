@@ -13,7 +13,7 @@ from smartmob.client.failures import ClientError
 from smartmob.commands.partial_file import PartialFile
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_SEPARATORS = tuple(mark for mark in (os.sep, os.altsep, "\0") if mark)
+_SEPARATORS = tuple(character for character in (os.sep, os.altsep, "\0") if character)
 
 
 class SafePath(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ def below(root: Path, inner: object) -> SafePath:
 
 
 def _is_name(part: str) -> bool:
-    return part not in ("", ".", "..") and not any(mark in part for mark in _SEPARATORS)
+    return part not in ("", ".", "..") and not any(character in part for character in _SEPARATORS)
 
 
 @contextmanager

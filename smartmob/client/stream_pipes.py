@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from smartmob.client.streams import READ_BYTES, ready, write_all
 
 
-class PipeReader:
+class StreamPipeReader:
     """Reads a stream to its end; `offset` is not possible, because what was read is gone."""
 
     def __init__(self, descriptor: int) -> None:

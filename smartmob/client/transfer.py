@@ -22,9 +22,9 @@ from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.client.listener import Listener
 from smartmob.client.safe_paths import SafePath
-from smartmob.client.stream_pipes import PipeReader, PipeWriter
+from smartmob.client.stream_pipes import PipeWriter, StreamPipeReader
 from smartmob.commands import tree_entries
-from smartmob.commands.hashed_file import Reader, Writer, mode_of
+from smartmob.commands.hashed_file import FileReader, Writer, mode_of
 from smartmob.commands.partial_file import PartialFile, part_name
 from smartmob.commands.tree_entries import FileEntry
 from smartmob.errors import InvalidInput
@@ -76,7 +76,7 @@ class Content(Protocol):
         """Yield the content from `offset` on, in parts with their offsets."""
 
 
-class Receiver(Protocol):
+class ContentReceiver(Protocol):
     """A file or a stream that received content is written to."""
 
     @property
@@ -140,7 +140,7 @@ async def upload(
             return await _with_retries(client, attempt)
     try:
         sending = _Sending(client, dest, 0, {})
-        return await sending.attempt(PipeReader(stream), progress or _quiet)  # it may be silent for any time
+        return await sending.attempt(StreamPipeReader(stream), progress or _quiet)  # it may be silent for any time
     finally:
         os.close(stream)
 
@@ -161,9 +161,9 @@ def _quiet(done: int, size: int) -> None:
     """Tell no progress."""
 
 
-def _content(file: BufferedReader) -> Reader:
+def _content(file: BufferedReader) -> FileReader:
     file.seek(0)
-    return Reader(file)
+    return FileReader(file)
 
 
 def _identity(src: str, about: os.stat_result) -> str:
@@ -357,7 +357,7 @@ class _Getting:
         if not follow and client.takes("get", "follow"):
             self._arguments["follow"] = False
 
-    async def attempt(self, receiver: Receiver, offset: int, progress: Progress) -> dict[str, Any]:
+    async def attempt(self, receiver: ContentReceiver, offset: int, progress: Progress) -> dict[str, Any]:
         """Get the content from `offset` on and return the server's last message, which has the digest and the mode."""
         listener = self._client.start("get", **self._arguments, offset=offset, binary=True)
         result: Any = None

@@ -225,7 +225,7 @@ async def _in_daemon_thread(function: Callable[[], Any]) -> Any:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
 
-    def settle(result: Any, error: BaseException | None) -> None:
+    def set_outcome(result: Any, error: BaseException | None) -> None:
         if done.done():
             return
         if error is None:
@@ -240,7 +240,7 @@ async def _in_daemon_thread(function: Callable[[], Any]) -> Any:
         except BaseException as error:
             failed = error
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, result, failed)
+            loop.call_soon_threadsafe(set_outcome, result, failed)
 
     threading.Thread(target=run, daemon=True).start()
     return await done

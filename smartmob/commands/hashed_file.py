@@ -69,7 +69,7 @@ def _umask() -> int:
         return found
 
 
-class Reader:
+class FileReader:
     """Reads an open file from its beginning to its end, one part ahead."""
 
     def __init__(self, file: BufferedReader | BufferedRandom) -> None:
@@ -136,7 +136,7 @@ class Writer:
         """Add the content that an interrupted attempt has left to the digest; return its size in bytes."""
         assert isinstance(self._file, BufferedRandom)
         self._file.seek(0)
-        reader = Reader(self._file)
+        reader = FileReader(self._file)
         async for _ in reader.parts():
             pass
         self._digest = reader.digest

@@ -94,7 +94,7 @@ class PreparedRun:
         self._preparing: asyncio.Timeout | None = None
         self._signal = 0  # the signal that was sent before the program ran
         self._program: Program | None = None
-        self._settled = asyncio.Event()  # the program runs, or will not
+        self._prepared = asyncio.Event()  # the program runs, or will not
         self._input_ended = False
 
     async def run(self, job: RunningJob) -> Outcome:
@@ -117,7 +117,7 @@ class PreparedRun:
                     await job.append_and_wait(self._text(f"smartmob: {cause}\n".encode()), self._stream)
                 return outcome
         finally:
-            self._settled.set()
+            self._prepared.set()
 
     async def _run(self, job: RunningJob, prepared: PreparedProgram) -> Outcome:
         spec = ProgramSpec(
@@ -135,7 +135,7 @@ class PreparedRun:
         def started(child: Child) -> None:
             prepared.started(child)
             self._program = program
-            self._settled.set()
+            self._prepared.set()
             if self._signal:
                 program.signal(self._signal)
             if self._input_ended:
@@ -162,7 +162,7 @@ class PreparedRun:
 
     async def write(self, data: bytes) -> None:
         """Write to the program's input once it runs; raises Conflict when it accepts none."""
-        await self._settled.wait()
+        await self._prepared.wait()
         if self._program is None:
             raise Conflict("the job takes no more input")
         await self._program.write(data)

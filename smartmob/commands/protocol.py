@@ -175,7 +175,7 @@ def encode(message: FromClient | FromServer) -> bytes:
 def without_surrogates(value: Any) -> Any:
     """Return a JSON value whose texts can be encoded; each byte of a file's name that is not UTF-8 becomes U+FFFD."""
     if isinstance(value, str):
-        return "".join("\ufffd" if "\ud800" <= mark <= "\udfff" else mark for mark in value)
+        return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in value)
     if isinstance(value, list | tuple):
         return [without_surrogates(item) for item in value]
     if isinstance(value, dict):

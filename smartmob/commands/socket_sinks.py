@@ -13,7 +13,7 @@ from smartmob.commands.protocol import Credit, Done, Gap, Piece, ReceiveWindow, 
 from smartmob.errors import InvalidInput, SmartmobError, TooLarge
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
-_SURELY_SMALL_CHARACTERS = 100_000
+_ALWAYS_SMALL_CHARACTERS = 100_000
 """Texts below this length are sent without measuring their JSON, which is at most six times as long."""
 
 
@@ -186,7 +186,7 @@ def _done(call_id: int, outcome: Outcome, values: list[Any]) -> Done:
 
 def _encodable(value: object) -> object:
     """Return a message as a JSON value, or as a text if it is not one; raises TooLarge."""
-    if type(value) is str and len(value) < _SURELY_SMALL_CHARACTERS:
+    if type(value) is str and len(value) < _ALWAYS_SMALL_CHARACTERS:
         return value
     try:
         value = protocol.encode_value(value)

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from smartmob.commands.model import STDOUT
-from smartmob.commands.stream_marks import StreamMarks
+from smartmob.commands.stream_index import StreamIndex
 from smartmob.errors import NotFound
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.disk import DiskLow, Floor
@@ -24,7 +24,7 @@ log = get_logger()
 SEGMENT_BYTES = 8 * 1024 * 1024
 """The most bytes of one file."""
 _SEGMENT_NAME = re.compile(r"(\d+)\.([0-9a-f]{16})")
-_MARKS_SUFFIX = ".streams"
+_INDEX_SUFFIX = ".streams"
 """The end of the name of a file that records which bytes of the segment came from standard error."""
 
 
@@ -32,16 +32,16 @@ class Spool:
     """The output of one job. The bytes from offset `start` up to `end` are kept."""
 
     def __init__(self, folder: Path, job_id: int, segments: dict[int, int], end: int, segment_bytes: int) -> None:
-        """Open the output in `folder`; `segments` has the size of the marks of each segment by its first offset."""
+        """Open the output in `folder`; `segments` has the size of the index of each segment by its first offset."""
         self.job_id = job_id
         self.end = end
         self._segment_bytes = segment_bytes
         self._folder = folder
         self._segments = list(segments)
-        self._marks = {first: StreamMarks(self._marks_path(first), size) for first, size in segments.items()}
+        self._indexes = {first: StreamIndex(self._index_path(first), size) for first, size in segments.items()}
         self._writing: int | None = None
         self._reading: tuple[int, int] | None = None
-        self._marks_read = -1  # the first offset of the segment whose marks were read last
+        self._index_read = -1  # the first offset of the segment whose index was read last
         self._last = b""
 
     @property
@@ -57,22 +57,22 @@ class Spool:
     @property
     def disk_bytes(self) -> int:
         """Return how many bytes the files have, with those that tell the streams apart."""
-        return self.size + sum(marks.size for marks in self._marks.values())
+        return self.size + sum(index.size for index in self._indexes.values())
 
     def append(self, data: bytes, stream: int = STDOUT) -> None:
         """Append `data` of a stream, or raise OSError and append nothing."""
         if self._writing is None or self.end - self._segments[-1] >= self._segment_bytes:
             self._open_segment()
-        marks = self._marks[self._segments[-1]]
-        changes = bool(data) and marks.begin(self.end, stream)
+        index = self._indexes[self._segments[-1]]
+        changes = bool(data) and index.begin(self.end, stream)
         try:
             self._write(data)
         except OSError:
             if changes:
-                marks.undo()
+                index.undo()
             raise
         if changes:
-            marks.keep(stream)
+            index.keep(stream)
         self.end += len(data)
         self._last = data
 
@@ -88,10 +88,10 @@ class Spool:
     def stream_at(self, offset: int) -> tuple[int, int]:
         """Return the stream of the byte at `offset`, which must be kept, and an offset up to which it goes on."""
         first, following = self._segment(offset)
-        if self._marks_read not in (first, self._segments[-1]) and (read := self._marks.get(self._marks_read)):
+        if self._index_read not in (first, self._segments[-1]) and (read := self._indexes.get(self._index_read)):
             read.close()
-        self._marks_read = first
-        stream, change = self._marks[first].at(offset)
+        self._index_read = first
+        stream, change = self._indexes[first].at(offset)
         return stream, min(following, following if change is None else change)
 
     def read(self, offset: int, size: int) -> bytes:
@@ -110,7 +110,7 @@ class Spool:
             return 0
         before = self.disk_bytes
         first = self._segments.pop(0)
-        self._marks.pop(first).remove()
+        self._indexes.pop(first).remove()
         if self._reading is not None and self._reading[0] == first:
             self._stop_reading()
         self._path(first).unlink(missing_ok=True)
@@ -127,8 +127,8 @@ class Spool:
     def close(self) -> None:
         """Close the files. Reading opens them again."""
         self._stop_reading()
-        for marks in self._marks.values():
-            marks.close()
+        for index in self._indexes.values():
+            index.close()
         if self._writing is not None:
             os.close(self._writing)
             self._writing = None
@@ -147,9 +147,9 @@ class Spool:
         self._writing = opened
         if not self._segments or self._segments[-1] != self.end:
             if self._segments:
-                self._marks[self._segments[-1]].close()
+                self._indexes[self._segments[-1]].close()
             self._segments.append(self.end)
-            self._marks[self.end] = StreamMarks(self._marks_path(self.end))
+            self._indexes[self.end] = StreamIndex(self._index_path(self.end))
 
     def _stop_reading(self) -> None:
         if self._reading is not None:
@@ -159,8 +159,8 @@ class Spool:
     def _path(self, first: int) -> Path:
         return self._folder / f"{self.job_id}.{first:016x}"
 
-    def _marks_path(self, first: int) -> Path:
-        return self._folder / f"{self.job_id}.{first:016x}{_MARKS_SUFFIX}"
+    def _index_path(self, first: int) -> Path:
+        return self._folder / f"{self.job_id}.{first:016x}{_INDEX_SUFFIX}"
 
 
 class Spools:
@@ -191,24 +191,24 @@ class Spools:
         """Find the output that earlier runs of the service have kept."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found: dict[int, list[tuple[int, int, float]]] = {}
-        marks: dict[tuple[int, int], int] = {}
+        index_sizes: dict[tuple[int, int], int] = {}
         for entry in os.scandir(self._folder):
-            if match := _SEGMENT_NAME.fullmatch(entry.name.removesuffix(_MARKS_SUFFIX)):
+            if match := _SEGMENT_NAME.fullmatch(entry.name.removesuffix(_INDEX_SUFFIX)):
                 stat = entry.stat()
-                if entry.name.endswith(_MARKS_SUFFIX):
-                    marks[int(match[1]), int(match[2], 16)] = stat.st_size
+                if entry.name.endswith(_INDEX_SUFFIX):
+                    index_sizes[int(match[1]), int(match[2], 16)] = stat.st_size
                     continue
                 found.setdefault(int(match[1]), []).append((int(match[2], 16), stat.st_size, stat.st_mtime))
         last_touched = {job_id: max(mtime for _, _, mtime in segments) for job_id, segments in found.items()}
         for job_id in sorted(found, key=lambda job_id: (last_touched[job_id], job_id)):
             segments = sorted(found[job_id])
             end = segments[-1][0] + segments[-1][1]
-            sizes = {first: marks.pop((job_id, first), 0) for first, _, _ in segments}
+            sizes = {first: index_sizes.pop((job_id, first), 0) for first, _, _ in segments}
             self._finished[job_id] = Spool(self._folder, job_id, sizes, end, self._segment_bytes)
             self.total += self._finished[job_id].disk_bytes
-        for job_id, first in marks:
+        for job_id, first in index_sizes:
             # Its output was removed just before the service was killed.
-            (self._folder / f"{job_id}.{first:016x}{_MARKS_SUFFIX}").unlink(missing_ok=True)
+            (self._folder / f"{job_id}.{first:016x}{_INDEX_SUFFIX}").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all files."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smartmob.alerts.service import AlertsService
 from smartmob.console.live import Live
-from smartmob.console.peers import Peers
+from smartmob.console.peers import RemoteServices
 from smartmob.console.routes import table as routes
 from smartmob.console.service import ConsoleService
 from smartmob.console.services import Services
@@ -17,5 +17,5 @@ def build(dependencies: Dependencies, services: Services, alerts: AlertsService)
     service = ConsoleService(services, alerts)
     live = Live(service, dependencies.bus)
     usage = UsageRecorder(services.processes)
-    table = routes.table(service, live, Peers(dependencies.settings.console), usage, dependencies)
+    table = routes.table(service, live, RemoteServices(dependencies.settings.console), usage, dependencies)
     return Feature(table, background_tasks={"console-live": live.run, "console-usage": usage.run}, service=service)

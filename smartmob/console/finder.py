@@ -19,11 +19,11 @@ _MAX_MACHINES = 10_000  # more than a service watches
 _NEWEST_JOB = 2**62  # above every job number
 
 
-async def find(services: Services, text: str) -> model.Found:
+async def find(services: Services, text: str) -> model.SearchResults:
     """Return the things of each kind in whose names a text occurs, in any case; an empty text finds nothing."""
     wanted = text.strip().casefold()
     if not wanted:
-        return model.Found(text=text, groups=[])
+        return model.SearchResults(text=text, groups=[])
     found = (
         _group("Tests", await _tests(services, wanted)),
         _group("Test runs", await _runs(services, wanted)),
@@ -32,7 +32,7 @@ async def find(services: Services, text: str) -> model.Found:
         _group("Load tests", await _load_tests(services, wanted)),
         _group("Machines", await _machines(services, wanted)),
     )
-    return model.Found(text=text, groups=[group for group in found if group.entries])
+    return model.SearchResults(text=text, groups=[group for group in found if group.entries])
 
 
 def _group(kind: str, entries: list[model.FoundEntry]) -> model.FoundGroup:

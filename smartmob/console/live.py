@@ -26,7 +26,7 @@ from smartmob.turrets.events import RunFinished, RunStarted
 log = get_logger()
 
 _FRAME_SECONDS = 1.0
-_NEWS = (
+_EVENTS = (
     AlertFired,
     AlertResolved,
     ExperimentDeleted,
@@ -57,10 +57,10 @@ class Live:
         self._broadcast = Broadcast[str]()
         # The first number differs after each start, so that pages that were loaded before it notice the restart.
         self._numbers = itertools.count(int(clock.epoch() * 1000))
-        self.news = next(self._numbers)
+        self.change_number = next(self._numbers)
         self._of_nodes: object = None
         self._viewer_came = asyncio.Event()
-        for kind in _NEWS:
+        for kind in _EVENTS:
             bus.subscribe(kind, self._something_happened)
         bus.subscribe(ServiceStopping, lambda _: self._broadcast.close())
 
@@ -85,7 +85,7 @@ class Live:
                 log.warning("console.not_shown", reason=str(error))
 
     async def _frame(self) -> str:
-        now = await self._service.now(self.news)
+        now = await self._service.now(self.change_number)
         # Events of nodes are published by the service that holds the connection, which may be another one.
         machines = [*now.nodes, *now.services]
         of_nodes = now.node_records, [(one.name, one.labels, one.connected, one.activity) for one in machines]
@@ -94,7 +94,7 @@ class Live:
                 self._something_happened(None)
             self._of_nodes = of_nodes
         # Events that happened while the state was read may be in it, so the present number is used.
-        return msgspec.json.encode(msgspec.structs.replace(now, news=self.news)).decode()
+        return msgspec.json.encode(msgspec.structs.replace(now, change_number=self.change_number)).decode()
 
     def _something_happened(self, _: object) -> None:
-        self.news = next(self._numbers)
+        self.change_number = next(self._numbers)

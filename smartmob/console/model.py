@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from smartmob.hosts.fields import FileSystem, StaleFigure
+from smartmob.hosts.fields import FileSystem, StaleField
 from smartmob.metrics.model import Place
 from smartmob.nodes.model import NodeActivity, NodeFacts
 from smartmob.nodes.records import NodeJob
@@ -19,7 +19,7 @@ from smartmob.nodes.records import NodeJob
 class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     """A machine with its newest sample, whose time is `at`; all values are None before the first one.
 
-    `stale` has the figures that could not be measured, with their last value, and `unread` the fields that the machine
+    `stale` has the fields that could not be measured, with their last value, and `unread` the fields that the machine
     sends but the service does not store. `totals` has the total sizes of memory, swap and storage, `file_systems` the
     parts of the storage.
     """
@@ -36,7 +36,7 @@ class HostNow(msgspec.Struct, frozen=True, kw_only=True):
     cores: list[float] | None
     totals: dict[str, float] = msgspec.field(default_factory=dict)
     file_systems: dict[str, FileSystem] = msgspec.field(default_factory=dict)
-    stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
+    stale: dict[str, StaleField] = msgspec.field(default_factory=dict)
     unread: list[str] = msgspec.field(default_factory=list)
 
 
@@ -106,16 +106,16 @@ class NodeJobs(msgspec.Struct, frozen=True):
     jobs: list[NodeJob]
 
 
-class Now(msgspec.Struct, frozen=True, kw_only=True):
+class LabState(msgspec.Struct, frozen=True, kw_only=True):
     """The current state of the lab; each viewer gets one such frame a second.
 
-    `news` changes after each event that is a reason for a page to load its other documents again. `services` are the
-    other services on the database, in the form of nodes; their names begin with @. `node_records` changes when a record
-    of any node is stored, whichever service it is connected to.
+    `change_number` changes after each event that is a reason for a page to load its other documents again. `services`
+    are the other services on the database, in the form of nodes; their names begin with @. `node_records` changes when
+    a record of any node is stored, whichever service it is connected to.
     """
 
     at: datetime
-    news: int
+    change_number: int = msgspec.field(name="news")
     hosts: list[HostNow]
     processes: list[ProcessNow]
     jobs: list[JobNow]
@@ -178,14 +178,14 @@ class FoundGroup(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class SearchResults(msgspec.Struct, frozen=True, kw_only=True):
     """The results of a search, by kind; kinds without results are left out."""
 
     text: str
     groups: list[FoundGroup]
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class HostTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The time series of a machine: a value for each of the times of the document, None if there is no sample."""
 
     host: str
@@ -196,23 +196,23 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     sent: list[float | None]
 
 
-class Courses(msgspec.Struct, frozen=True, kw_only=True):
+class AllHostTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The time series of several machines at the same times, `width` seconds apart."""
 
     width: float
     times: list[float]
-    hosts: list[Course]
+    hosts: list[HostTimeSeries]
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The parts of the overview page that are not in the live frames."""
 
-    courses: Courses
+    time_series: AllHostTimeSeries = msgspec.field(name="courses")
     runs: list[TestRun]
     changes: list[Change]
 
 
-class Span(msgspec.Struct, frozen=True, kw_only=True):
+class TimelineSpan(msgspec.Struct, frozen=True, kw_only=True):
     """A bar in a lane of the timeline, from `start` to `end`, which is None while it goes on."""
 
     lane: str
@@ -224,7 +224,7 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
     href: str | None = None
 
 
-class LoadCourse(msgspec.Struct, frozen=True, kw_only=True):
+class LoadTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The time series of a load test: transactions and errors a second, and percentiles in seconds."""
 
     id: str
@@ -244,9 +244,9 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
     start: datetime = msgspec.field(name="from")
     end: datetime = msgspec.field(name="to")
-    courses: Courses
-    spans: list[Span]
+    time_series: AllHostTimeSeries = msgspec.field(name="courses")
+    spans: list[TimelineSpan]
     changes: list[Change]
     marks: list[dict[str, Any]]
-    loads: list[LoadCourse]
+    loads: list[LoadTimeSeries]
     partial: list[str]

@@ -10,7 +10,7 @@ import msgspec
 
 from smartmob.commands.model import RUNNING
 from smartmob.console.changes import process_change
-from smartmob.console.model import Change, Span
+from smartmob.console.model import Change, TimelineSpan
 from smartmob.console.timeline_spans import process_spans
 from smartmob.nodes.model import NodeActivity
 from smartmob.nodes.records import NodeEvent, NodeJob
@@ -23,7 +23,7 @@ _LABEL = 200  # characters
 
 def event_spans(
     node: str, events: Sequence[NodeEvent], activity: NodeActivity | None, start: datetime, end: datetime
-) -> list[Span]:
+) -> list[TimelineSpan]:
     """Return the spans in which the programs of a node ran, each program in its own lane.
 
     `activity` is the present one, or None if the span has already ended.
@@ -47,7 +47,7 @@ def event_changes(node: str, events: Iterable[NodeEvent]) -> Iterator[Change]:
             yield msgspec.structs.replace(change, text=f"{node}: {change.text}", href=href, topic=topic)
 
 
-def job_spans(jobs: Iterable[NodeJob]) -> list[Span]:
+def job_spans(jobs: Iterable[NodeJob]) -> list[TimelineSpan]:
     """Return the spans of jobs of nodes."""
     return [_job(job, msgspec.convert(job.record, _Job)) for job in jobs]
 
@@ -61,8 +61,8 @@ class _Job(msgspec.Struct, frozen=True):
     exit_code: int | None = None
 
 
-def _job(job: NodeJob, record: _Job) -> Span:
-    return Span(
+def _job(job: NodeJob, record: _Job) -> TimelineSpan:
+    return TimelineSpan(
         lane=f"jobs {job.node}",
         label=" ".join(record.argv)[:_LABEL],
         start=record.started_at,

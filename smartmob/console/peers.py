@@ -18,23 +18,23 @@ _CHUNK_BYTES = 64 * 1024
 _NDJSON = "application/x-ndjson"
 
 
-class Peer(msgspec.Struct, frozen=True):
+class RemoteService(msgspec.Struct, frozen=True):
     """Another service: `number` identifies it in routes, `name` is shown to people."""
 
     number: int
     name: str
 
 
-class Peers:
+class RemoteServices:
     """Runs commands only on the services in the settings."""
 
     def __init__(self, settings: ConsoleSettings) -> None:
         self._addresses = [_checked(address) for address in settings.peers]
         self._token_file = settings.peers_token_file
 
-    def listed(self) -> list[Peer]:
+    def listed(self) -> list[RemoteService]:
         """Return the other services."""
-        return [Peer(number, urlsplit(address).netloc) for number, address in enumerate(self._addresses)]
+        return [RemoteService(number, urlsplit(address).netloc) for number, address in enumerate(self._addresses)]
 
     async def call(self, number: int, command: str, arguments: bytes) -> AsyncIterator[bytes]:
         """Run a command on a peer and yield its answer in chunks. Raises NotFound and Unavailable."""

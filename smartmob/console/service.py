@@ -18,7 +18,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.services.service_registry import OtherService
 from smartmob.metrics.model import Run as StoredTestRun
 from smartmob.nodes.model import SERVICE_PREFIX, Node, NodeActivity, NodeFacts
-from smartmob.processes.model import Snapshot
+from smartmob.processes.model import ProcessSnapshot
 from smartmob.turrets.model import ALL_TRANSACTIONS, LiveFrame
 
 MAX_HOSTS = 200  # machines that the pages show
@@ -39,8 +39,8 @@ class ConsoleService:
         self.services = services
         self.alerts = alerts
 
-    async def now(self, news: int) -> model.Now:
-        """Return the current state of the lab; `news` becomes a part of the document."""
+    async def now(self, change_number: int) -> model.LabState:
+        """Return the current state of the lab; `change_number` becomes a part of the document."""
         services = self.services
         hosts, jobs, nodes, others, records = await asyncio.gather(
             services.hosts.queries.hosts("", MAX_HOSTS),
@@ -50,9 +50,9 @@ class ConsoleService:
             services.nodes.records.in_all(),
         )
         frame = services.turrets.live_view.current()
-        return model.Now(
+        return model.LabState(
             at=clock.now(),
-            news=news,
+            change_number=change_number,
             hosts=[_host(host) for host in hosts],
             processes=[_process(snapshot) for snapshot in services.processes.processes()],
             jobs=[_job(job) for job in jobs],
@@ -65,12 +65,12 @@ class ConsoleService:
     async def overview(self) -> model.Overview:
         """Return the parts of the overview page that are not in the live frames."""
         end = clock.now()
-        courses, runs, changed = await asyncio.gather(
-            self.courses(end - _SPARKLINE_SPAN, end, _SPARKLINE_POINTS),
+        time_series, runs, changed = await asyncio.gather(
+            self.time_series(end - _SPARKLINE_SPAN, end, _SPARKLINE_POINTS),
             self.test_runs(_OVERVIEW_RUNS),
             self._recent_changes(end),
         )
-        return model.Overview(courses=courses, runs=runs, changes=changed)
+        return model.Overview(time_series=time_series, runs=runs, changes=changed)
 
     async def _recent_changes(self, end: datetime) -> list[model.Change]:
         found = await changes(self.services, self.alerts, end - _RECENT, end + timedelta(seconds=1), _READ_CHANGES)
@@ -102,9 +102,9 @@ class ConsoleService:
             reason=None if found is None else found.explanation,
         )
 
-    async def courses(
+    async def time_series(
         self, start: datetime, end: datetime, points: int, names: Sequence[str] | None = None
-    ) -> model.Courses:
+    ) -> model.AllHostTimeSeries:
         """Return the time series of machines in a span, with at most `points` values, all at the same times."""
         if names is None:
             names = [host.name for host in await self.services.hosts.queries.hosts("", MAX_HOSTS)]
@@ -112,18 +112,20 @@ class ConsoleService:
         return _align(found)
 
 
-def _align(found: dict[str, list[Point]]) -> model.Courses:
+def _align(found: dict[str, list[Point]]) -> model.AllHostTimeSeries:
     """Return the points of several machines at all times at which any of them has a point."""
     all_points = [point for points in found.values() for point in points]
     width = all_points[0].width if all_points else 0.0
     times = sorted({point.time.timestamp() for point in all_points})
     positions = {time: index for index, time in enumerate(times)}
-    return model.Courses(
-        width=width, times=times, hosts=[_course(name, points, positions) for name, points in found.items() if points]
+    return model.AllHostTimeSeries(
+        width=width,
+        times=times,
+        hosts=[_host_time_series(name, points, positions) for name, points in found.items() if points],
     )
 
 
-def _course(name: str, points: Iterable[Point], positions: dict[float, int]) -> model.Course:
+def _host_time_series(name: str, points: Iterable[Point], positions: dict[float, int]) -> model.HostTimeSeries:
     columns: list[list[float | None]] = [[None] * len(positions) for _ in range(5)]
     for point in points:
         index = positions[point.time.timestamp()]
@@ -138,7 +140,7 @@ def _course(name: str, points: Iterable[Point], positions: dict[float, int]) -> 
             # More digits would not be visible, and would double the size of the document.
             column[index] = None if value is None else round(value, 2)
     cpu, cpu_max, mem, received, sent = columns
-    return model.Course(host=name, cpu=cpu, cpu_max=cpu_max, mem=mem, received=received, sent=sent)
+    return model.HostTimeSeries(host=name, cpu=cpu, cpu_max=cpu_max, mem=mem, received=received, sent=sent)
 
 
 def _average(value: MinAvgMax | None) -> float | None:
@@ -165,7 +167,7 @@ def _host(host: Host) -> model.HostNow:
     )
 
 
-def _process(snapshot: Snapshot) -> model.ProcessNow:
+def _process(snapshot: ProcessSnapshot) -> model.ProcessNow:
     definition, sample = snapshot.definition, snapshot.sample
     return model.ProcessNow(
         slug=definition.slug,

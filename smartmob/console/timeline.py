@@ -12,7 +12,7 @@ import msgspec
 from smartmob.commands.model import Job
 from smartmob.console import node_timeline
 from smartmob.console.changes import changes, process_events
-from smartmob.console.model import LoadCourse, Span, Timeline
+from smartmob.console.model import LoadTimeSeries, Timeline, TimelineSpan
 from smartmob.console.run_texts import run_machines, run_name
 from smartmob.console.service import MAX_HOSTS, ConsoleService
 from smartmob.console.services import Services
@@ -49,8 +49,8 @@ async def timeline(
     if machines:
         return await _of_machines(service, start, end, points, machines)
     services = service.services
-    courses, runs, loads, jobs, experiments = await asyncio.gather(
-        service.courses(start, end, points),
+    time_series, runs, loads, jobs, experiments = await asyncio.gather(
+        service.time_series(start, end, points),
         services.metrics.runs.between(start, end, MAX_RUNS),
         services.turrets.queries.runs_between(start, end, MAX_LOADS),
         services.commands.jobs.between(start, end, MAX_JOBS),
@@ -74,7 +74,7 @@ async def timeline(
     return Timeline(
         start=start,
         end=end,
-        courses=courses,
+        time_series=time_series,
         spans=[
             *map(_run_span, runs),
             *map(_test_span, tests),
@@ -85,7 +85,7 @@ async def timeline(
         ],
         changes=changed,
         marks=[msgspec.to_builtins(mark, builtin_types=(datetime,)) for mark in marks],
-        loads=[course for run in loads if (course := await _load_course(services, run)) is not None],
+        loads=[load for run in loads if (load := await _load_time_series(services, run)) is not None],
         partial=sorted({lane for lane, found, most in limits if len(found) >= most}),
     )
 
@@ -97,7 +97,7 @@ async def _of_machines(
     own = {host.name for host in await service.services.hosts.queries.hosts("", MAX_HOSTS) if host.own}
     whole = await timeline(service, start, end, points)
     kept = bool(own & set(machines))
-    courses = await service.courses(start, end, points, sorted(machines))
+    time_series = await service.time_series(start, end, points, sorted(machines))
     spans = [span for span in whole.spans if kept or not span.lane.startswith(_OWN_LANES)]
     changed = [change for change in whole.changes if kept or change.kind not in ("process", "job")]
     partial = set(whole.partial)
@@ -114,7 +114,9 @@ async def _of_machines(
         partial |= {"processes"} if len(events) >= node_timeline.MAX_EVENTS else set()
         partial |= {"jobs"} if len(jobs) >= node_timeline.MAX_JOBS else set()
     changed.sort(key=lambda change: change.at)
-    return msgspec.structs.replace(whole, courses=courses, spans=spans, changes=changed, partial=sorted(partial))
+    return msgspec.structs.replace(
+        whole, time_series=time_series, spans=spans, changes=changed, partial=sorted(partial)
+    )
 
 
 async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, end: datetime) -> list[ExecutedTest]:
@@ -124,8 +126,8 @@ async def _tests(services: Services, runs: Sequence[TestRun], start: datetime, e
     return await services.metrics.runs.executions(sessions, start, end, MAX_TESTS)
 
 
-def _run_span(run: TestRun) -> Span:
-    return Span(
+def _run_span(run: TestRun) -> TimelineSpan:
+    return TimelineSpan(
         lane="test runs",
         label=run_name(run.id, run.scm_ref),
         start=run.started_at,
@@ -139,9 +141,9 @@ def _duration(seconds: float | None) -> str:
     return "unknown time" if seconds is None else f"{seconds:.3f} s"
 
 
-def _test_span(test: ExecutedTest) -> Span:
+def _test_span(test: ExecutedTest) -> TimelineSpan:
     path = quote(test.item_path, safe="")
-    return Span(
+    return TimelineSpan(
         lane="tests",
         label=test.item_variant or test.item,
         start=test.started_at,
@@ -151,8 +153,8 @@ def _test_span(test: ExecutedTest) -> Span:
     )
 
 
-def _load_span(run: LoadRun) -> Span:
-    return Span(
+def _load_span(run: LoadRun) -> TimelineSpan:
+    return TimelineSpan(
         lane="load",
         label=run.name,
         start=run.started_at or run.created_at,
@@ -163,8 +165,8 @@ def _load_span(run: LoadRun) -> Span:
     )
 
 
-def _job_span(job: Job) -> Span:
-    return Span(
+def _job_span(job: Job) -> TimelineSpan:
+    return TimelineSpan(
         lane="jobs",
         label=job.command_line[:200],
         start=job.started_at,
@@ -175,12 +177,12 @@ def _job_span(job: Job) -> Span:
     )
 
 
-async def _load_course(services: Services, run: LoadRun) -> LoadCourse | None:
+async def _load_time_series(services: Services, run: LoadRun) -> LoadTimeSeries | None:
     if run.started_at is None:
         return None
     begun = run.started_at.timestamp()
-    points = (await services.turrets.reports.course(run.id)).points
-    return LoadCourse(
+    points = (await services.turrets.reports.time_series(run.id)).points
+    return LoadTimeSeries(
         id=run.id,
         name=run.name,
         times=[begun + point.at for point in points],

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from urllib.parse import quote
 
-from smartmob.console.model import Span
+from smartmob.console.model import TimelineSpan
 from smartmob.counts import counted
-from smartmob.experiments.stored_experiment import Summary
-from smartmob.processes.model import ProcessEvent, Snapshot
+from smartmob.experiments.stored_experiment import ExperimentSummary
+from smartmob.processes.model import ProcessEvent, ProcessSnapshot
 
 _START_KINDS = ("started", "restarted")
 
@@ -17,7 +17,7 @@ Running = Mapping[str, tuple[datetime | None, str]]
 """The programs that run: their start, None if unknown, and a detail."""
 
 
-def running_programs(present: Iterable[Snapshot]) -> Running:
+def running_programs(present: Iterable[ProcessSnapshot]) -> Running:
     """Return the running programs by their slugs."""
     return {
         snapshot.definition.slug: (snapshot.started_at, f"pid {snapshot.pid}")
@@ -26,7 +26,9 @@ def running_programs(present: Iterable[Snapshot]) -> Running:
     }
 
 
-def process_spans(events: Iterable[ProcessEvent], running: Running, start: datetime, end: datetime) -> list[Span]:
+def process_spans(
+    events: Iterable[ProcessEvent], running: Running, start: datetime, end: datetime
+) -> list[TimelineSpan]:
     """Return the time spans in which each process ran: from each start to the following exit."""
     started: dict[str, datetime] = {}
     seen: set[str] = set()
@@ -52,18 +54,18 @@ def process_spans(events: Iterable[ProcessEvent], running: Running, start: datet
     return spans
 
 
-def _process_span(slug: str, start: datetime, end: datetime | None, detail: str, level: str) -> Span:
+def _process_span(slug: str, start: datetime, end: datetime | None, detail: str, level: str) -> TimelineSpan:
     href = f"/console/processes/{quote(slug, safe='')}"
-    return Span(lane=f"process {slug}", label=slug, start=start, end=end, level=level, detail=detail, href=href)
+    return TimelineSpan(lane=f"process {slug}", label=slug, start=start, end=end, level=level, detail=detail, href=href)
 
 
 _EXPERIMENT_LEVELS = {"slower": "bad", "unfit": "warning", "undecided": "warning", "faster": "good", "same": "good"}
 
 
-def experiment_span(found: Summary) -> Span:
+def experiment_span(found: ExperimentSummary) -> TimelineSpan:
     """Return the span of an experiment."""
     counts = ", ".join(f"{number:,} {verdict}" for verdict, number in found.counts.items())
-    return Span(
+    return TimelineSpan(
         lane="experiments",
         label=f"{found.base.given} → {found.head.given}",
         start=found.started_at,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from smartmob.kernel.runtime import clock
-from smartmob.processes.model import Snapshot
+from smartmob.processes.model import ProcessSnapshot
 from smartmob.processes.service import ProcessesService
 
 STEP_SECONDS = 5.0
@@ -52,7 +52,7 @@ class UsageRecorder:
             self.note(self._processes.processes(), clock.epoch())
             await asyncio.sleep(STEP_SECONDS)
 
-    def note(self, snapshots: Iterable[Snapshot], now: float) -> None:
+    def note(self, snapshots: Iterable[ProcessSnapshot], now: float) -> None:
         """Add a point for each program that runs, and forget the programs without a point in the last ten minutes."""
         for snapshot in snapshots:
             if snapshot.sample is not None:

@@ -12,9 +12,9 @@ from smartmob.errors import InvalidInput
 from smartmob.experiments.bisection_report import (
     Answer,
     BisectionReport,
+    BisectionStep,
     Candidate,
     Outcome,
-    Step,
     is_changed,
     measured_ratio,
 )
@@ -39,9 +39,9 @@ class Bisection:
     history: CommitHistory
     measure: Measure
     max_seconds: float
-    show: Callable[[Step, CommitSearch], None]
+    show: Callable[[BisectionStep, CommitSearch], None]
     skip: Collection[str] = ()
-    steps: list[Step] = field(default_factory=list)
+    steps: list[BisectionStep] = field(default_factory=list)
     ends: VerdictOnTest | None = None
     notes: list[str] = field(default_factory=list)
     _search: CommitSearch = field(init=False)
@@ -167,12 +167,12 @@ class Bisection:
     ) -> None:
         seconds = time.monotonic() - began
         if found is None:
-            step = Step(commit, answer, seconds=seconds, reason=reason)
+            step = BisectionStep(commit, answer, seconds=seconds, reason=reason)
         else:
             by_clock = found.witness != "instructions"
             low, high = (found.low, found.high) if by_clock else (None, None)
             ratio = measured_ratio(found, found.witness)
-            step = Step(commit, answer, found.witness, ratio, low, high, found.pairs, seconds, reason)
+            step = BisectionStep(commit, answer, found.witness, ratio, low, high, found.pairs, seconds, reason)
         self.steps.append(step)
         self.show(step, self._search)
 

@@ -13,7 +13,7 @@ Answer = Literal["changed", "unchanged", "cannot be told", "skipped"]
 Outcome = Literal["found", "several", "not found", "same", "undecided", "only in good", "interrupted"]
 
 
-class Step(msgspec.Struct, frozen=True):
+class BisectionStep(msgspec.Struct, frozen=True):
     """The measurement of a commit beside the good one; `ratio` is commit / good, measured by `witness`."""
 
     commit: str
@@ -55,7 +55,7 @@ class BisectionReport(msgspec.Struct, frozen=True):
     confidence: float
     commits: int
     contradictions: int
-    steps: list[Step]
+    steps: list[BisectionStep]
     seconds: float
     ended: str
     notes: list[str] = []

@@ -11,7 +11,7 @@ from smartmob.errors import InvalidInput
 from smartmob.experiments.sides import Interpreter, Side, is_compiled, made_environment, probe, requirements_of
 
 
-class Environments(msgspec.Struct):
+class CommitEnvironments(msgspec.Struct):
     """Makes environments below `folder`, or uses that of `python` for all sides. `extra` are arguments for pip."""
 
     folder: Path

@@ -42,19 +42,19 @@ class CommitSearch:
     commits: list[str] = field(init=False)
     skipped: set[str] = field(default_factory=set)
     answers: list[tuple[str, bool]] = field(default_factory=list)
-    _places: dict[str, int] = field(init=False)
+    _indices: dict[str, int] = field(init=False)
     _ancestors: list[int] = field(init=False)
     _by_contradictions: list[int] = field(init=False)
     _unsure: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.commits = list(self.parents)
-        self._places = {commit: place for place, commit in enumerate(self.commits)}
+        self._indices = {commit: index for index, commit in enumerate(self.commits)}
         self._ancestors = []
-        for place, commit in enumerate(self.commits):
-            found = 1 << place
+        for index, commit in enumerate(self.commits):
+            found = 1 << index
             for parent in self.parents[commit]:
-                found |= self._ancestors[self._places[parent]]
+                found |= self._ancestors[self._indices[parent]]
             self._ancestors.append(found)
         self._by_contradictions = [(1 << len(self.commits) + 1) - 1]
         self.add(self.commits[-1], changed=True)
@@ -62,7 +62,7 @@ class CommitSearch:
     def add(self, commit: str, *, changed: bool) -> None:
         """Add an answer."""
         self.answers.append((commit, changed))
-        ancestors = self._ancestors[self._places[commit]]
+        ancestors = self._ancestors[self._indices[commit]]
         agreeing = ancestors if changed else ~ancestors
         before = self._by_contradictions
         after = [each & agreeing for each in before] + [0]
@@ -87,7 +87,7 @@ class CommitSearch:
     def probabilities(self) -> dict[str, float]:
         """Return the probability of each commit."""
         total = self._weight(-1)
-        return {commit: self._weight(1 << place) / total for place, commit in enumerate(self.commits)}
+        return {commit: self._weight(1 << index) / total for index, commit in enumerate(self.commits)}
 
     def next(self) -> str | None:
         """Return the commit to measure next, or None when no answer could add anything."""
@@ -125,15 +125,15 @@ class CommitSearch:
 
     def contradictions(self, commits: Sequence[str]) -> int:
         """Return how many answers contradict that a commit of a result is the changed one."""
-        bit = 1 << (self._places[commits[0]] if commits else len(self.commits))
+        bit = 1 << (self._indices[commits[0]] if commits else len(self.commits))
         return next(number for number, each in enumerate(self._by_contradictions) if each & bit)
 
-    def _group(self, place: int) -> int:
+    def _group(self, index: int) -> int:
         """Return the candidates that no measurable commit distinguishes from this one."""
         group = (1 << len(self.commits) + 1) - 1
         for other, ancestors in enumerate(self._ancestors):
             if self.commits[other] not in self.skipped:
-                group &= ancestors if ancestors >> place & 1 else ~ancestors
+                group &= ancestors if ancestors >> index & 1 else ~ancestors
         return group
 
     def _weight(self, candidates: int) -> float:
@@ -143,4 +143,4 @@ class CommitSearch:
         return sum(((each & candidates).bit_count()) * _ODDS**number for number, each in enumerate(found))
 
     def _names(self, candidates: int) -> list[str]:
-        return [commit for place, commit in enumerate(self.commits) if candidates >> place & 1]
+        return [commit for index, commit in enumerate(self.commits) if candidates >> index & 1]

@@ -7,7 +7,7 @@ is a test by betting: capital starts at 1 and is multiplied, for each difference
 
 which is 1 + tanh(b u). If x is as probable as -x, whatever came before, the mean of this factor is 1 for each bet b and
 each scale that depend only on earlier pairs. So the capital is a martingale, and by the inequality of J. Ville (1939)
-the probability that it ever reaches 1 / a is at most a. Which of the two sides of a pair runs first is drawn by lot, so
+the probability that it ever reaches 1 / a is at most a. Which of the two sides of a pair runs first is random, so
 two equal sides have exactly this symmetry, for any distribution of times, and outliers need no special treatment.
 
 Sources: J. Ville, *Etude critique de la notion de collectif* (1939); I. Waudby-Smith and A. Ramdas, *Estimating means

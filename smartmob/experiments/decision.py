@@ -16,7 +16,7 @@ from statistics import median
 from smartmob.counts import counted
 from smartmob.experiments.confidence_sequence import ConfidenceSequence
 from smartmob.experiments.false_discoveries import discoveries
-from smartmob.experiments.model import Deciding, Instructions, Measure, Memory, Verdict, VerdictOnTest
+from smartmob.experiments.model import Deciding, Instructions, Measure, MemoryDifference, Verdict, VerdictOnTest
 
 ALARM_EVIDENCE = 1000.0
 """The capital at which a difference counts: one false alarm in 1,000 unchanged tests, by Ville's inequality."""
@@ -54,7 +54,7 @@ _WAIT_NS = 2_000.0
 """The smallest difference in waiting that counts; reading both clocks takes a part of it."""
 
 
-class Evidence:
+class EvidenceOnTest:
     """The evidence on one test: its pairs, and the decisions that follow from them."""
 
     def __init__(self, name: str) -> None:
@@ -124,7 +124,7 @@ class Evidence:
             reason=reason,
         )
 
-    def memory_verdict(self) -> Memory | None:
+    def memory_verdict(self) -> MemoryDifference | None:
         """Return the verdict on the memory, or None if no memory was measured."""
         if not self.memory.differences:
             return None
@@ -132,21 +132,21 @@ class Evidence:
         low, high = self.memory.interval(CONFIDENCE)
         finite = (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
         if self.memory.evidence >= ALARM_EVIDENCE and abs(difference) >= MEMORY_BYTES:
-            return Memory("more" if difference > 0 else "less", difference, *finite)
+            return MemoryDifference("more" if difference > 0 else "less", difference, *finite)
         is_same = low > -MEMORY_BYTES and high < MEMORY_BYTES
-        return Memory("same" if is_same else "undecided", difference, *finite)
+        return MemoryDifference("same" if is_same else "undecided", difference, *finite)
 
 
-def decide(tests: Iterable[Evidence], min_effect: float) -> list[Evidence]:
+def decide(tests: Iterable[EvidenceOnTest], min_effect: float) -> list[EvidenceOnTest]:
     """Decide the tests that the clock can decide by now, and return those that this call has decided."""
     every = list(tests)
     found = discoveries([each.time.evidence for each in every], FALSE_DISCOVERY_RATE)
     limit = math.log1p(min_effect)
     fresh = []
-    for place, test in enumerate(every):
+    for index, test in enumerate(every):
         if test.decided is not None or len(test.time.differences) < FEWEST_PAIRS_COUNT:
             continue
-        if place in found and test.time.evidence >= ALARM_EVIDENCE and abs(test.time.estimate()) >= limit:
+        if index in found and test.time.evidence >= ALARM_EVIDENCE and abs(test.time.estimate()) >= limit:
             test.clock = "slower" if test.time.direction > 0 else "faster"
         elif test.time.excludes(-limit, 1, CONFIDENCE) and test.time.excludes(limit, -1, CONFIDENCE):
             test.clock = "same"
@@ -157,8 +157,8 @@ def decide(tests: Iterable[Evidence], min_effect: float) -> list[Evidence]:
 
 
 def decide_by_instructions(
-    tests: Iterable[Evidence], counted: Mapping[str, Instructions], min_effect: float
-) -> list[Evidence]:
+    tests: Iterable[EvidenceOnTest], counted: Mapping[str, Instructions], min_effect: float
+) -> list[EvidenceOnTest]:
     """Add instruction counts to the tests; decide those that the clock has not decided, and return them.
 
     Equal counts decide only a test that computes: a test that sleeps longer does not execute more instructions.

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import msgspec
 
-from smartmob.experiments.stored_experiment import Summary
+from smartmob.experiments.stored_experiment import ExperimentSummary
 
 
 class ExperimentStored(msgspec.Struct, frozen=True):
     """An experiment was stored."""
 
-    summary: Summary
+    summary: ExperimentSummary
 
 
 class ExperimentDeleted(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """The course of an experiment: warm-up, pairs in random order, instructions where the clock leaves it open, the report.
 
-Pairs come in blocks of two, as ABBA or as BAAB by lot, so that a machine that becomes slower and slower hits both sides
-alike. Both processes of a pair have one hash seed, which the next pair does not have. Decided tests are not run again.
+Pairs come in blocks of two, as ABBA or as BAAB at random, so that a machine that becomes slower and slower hits both
+sides alike. Both processes of a pair have one hash seed, which the next pair does not have. Decided tests are not run
+again.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from msgspec.structs import replace
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput
 from smartmob.experiments import instruction_counts, measuring_machine
-from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_by_instructions, overall
-from smartmob.experiments.measured_run import ENDS_OF_PYTEST, MeasuredRuns, Plan, RunResult, has_valgrind
-from smartmob.experiments.model import Instructions, Measure, Pair, Report
+from smartmob.experiments.decision import CONFIDENCE, EvidenceOnTest, decide, decide_by_instructions, overall
+from smartmob.experiments.measured_run import ENDS_OF_PYTEST, MeasuredRuns, RunPlan, RunResult, has_valgrind
+from smartmob.experiments.model import ExperimentReport, Instructions, Measure, Pair
 from smartmob.experiments.next_run import WARM_CALLS_COUNT, Calls, calls_of, chosen, shared_calls
 from smartmob.experiments.sides import Side
 from smartmob.kernel.runtime import clock, ids
@@ -43,11 +44,11 @@ _COUNTED_CALLS_COUNT = 3  # the first one warms up
 _CONFIRMING_CALLS_COUNT = 8  # counted calls of short tests with another hash seed; one may differ from the others
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
-_MARKS_OF_NODE_IDS = ("::", "[")  # a path that contains one of them cannot be an argument of pytest
+_NODE_ID_SEPARATORS = ("::", "[")  # a path that contains one of them cannot be an argument of pytest
 _RATIO_DIGITS = 6  # of the log-ratios in the report: a millionth of a time cannot be measured
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ExperimentLimits(msgspec.Struct, frozen=True):
     """The limits of an experiment: the smallest effect as a share, seconds, and pairs."""
 
     min_effect: float = 0.03
@@ -66,7 +67,7 @@ class Progress(msgspec.Struct):
 
 
 class Experiment(msgspec.Struct):
-    """One experiment. `lot` draws orders and seeds, `show` gets the progress; head is longer by the share `slower`.
+    """One experiment. `random_order` draws orders and seeds, `show` gets the progress; head is longer by `slower`.
     `duet` are the processors on which the sides of a pair run at once.
 
     After `run` has raised an exception, even KeyboardInterrupt, `report` returns the present verdicts.
@@ -75,15 +76,15 @@ class Experiment(msgspec.Struct):
     base: Side
     head: Side
     runs: MeasuredRuns
-    limits: Limits
+    limits: ExperimentLimits
     witness: Witness
     can_count: bool
-    lot: random.Random
+    random_order: random.Random
     show: Callable[[Progress], None]
     memory_counts: bool = False
     slower: float = 0.0
     duet: tuple[int, int] | None = None
-    tests: dict[str, Evidence] = msgspec.field(default_factory=dict)
+    tests: dict[str, EvidenceOnTest] = msgspec.field(default_factory=dict)
     pairs: list[Pair] = msgspec.field(default_factory=list)
     notes: list[str] = msgspec.field(default_factory=list)
     ended: str = "it was interrupted"
@@ -113,7 +114,7 @@ class Experiment(msgspec.Struct):
         if self.witness == "instructions":
             await self._count(list(self.tests.values()))
         while (reason := self._reason_to_end()) is None:
-            first = self.lot.random() < 0.5
+            first = self.random_order.random() < 0.5
             for base_first in (first, not first):
                 await self._pair(base_first, others)
                 enough = len(self.pairs) >= min(CLOCK_PAIRS_COUNT, self.limits.max_pairs)
@@ -123,12 +124,12 @@ class Experiment(msgspec.Struct):
                     break
         self.ended = reason
 
-    def report(self) -> Report:
+    def report(self) -> ExperimentReport:
         """Return the present verdicts."""
         verdicts = [test.verdict() for test in self.tests.values()]
         machine = measuring_machine.description()
         notes = [*self.notes, *measuring_machine.remarks(machine)]
-        return Report(
+        return ExperimentReport(
             verdict=overall(verdicts),
             base=self.base.report(),
             head=self.head.report(),
@@ -144,11 +145,11 @@ class Experiment(msgspec.Struct):
             started_at=self._started_at,
         )
 
-    def _open(self) -> list[Evidence]:
+    def _open(self) -> list[EvidenceOnTest]:
         """Return the tests that need more pairs."""
         return [test for test in self.tests.values() if test.decided is None or self._memory_is_open(test)]
 
-    def _memory_is_open(self, test: Evidence) -> bool:
+    def _memory_is_open(self, test: EvidenceOnTest) -> bool:
         found = test.memory_verdict() if self.memory_counts else None
         return found is not None and found.verdict == "undecided"
 
@@ -170,7 +171,7 @@ class Experiment(msgspec.Struct):
         seed = self._seed()
         for label, side in (("a", self.base), ("b", self.head)):
             self._progress(f"warm-up of {side.given}")
-            result = await self.runs.run(side, label, Plan(seed, calls=WARM_CALLS_COUNT))
+            result = await self.runs.run(side, label, RunPlan(seed, calls=WARM_CALLS_COUNT))
             _check_modules(side, result)
             once = await self._once(side, label, result)
             if ended := once.early_end():
@@ -184,7 +185,7 @@ class Experiment(msgspec.Struct):
         if not usable:
             raise InvalidInput(_none_passes((self.base, base_again), (self.head, head_again)))
         for name in usable:
-            self.tests[name] = Evidence(name)
+            self.tests[name] = EvidenceOnTest(name)
             again = [each.measures.get(name) for each in (base_again, head_again)]
             self._calls[name] = calls_of([each for each in again if each is not None])
             self._files[name] = os.path.relpath(base.measures[name].file or ".", self.base.folder)
@@ -194,11 +195,11 @@ class Experiment(msgspec.Struct):
         if side.command:
             return result
         if result.status not in ENDS_OF_PYTEST:
-            return await self.runs.run(side, label, Plan(self._seed()))
+            return await self.runs.run(side, label, RunPlan(self._seed()))
         failed = [name for name, measure in result.measures.items() if measure.outcome == "failed"]
         if not failed:
             return result
-        again = await self.runs.run(side, label, Plan(self._seed(), dict.fromkeys(failed, 1)))
+        again = await self.runs.run(side, label, RunPlan(self._seed(), dict.fromkeys(failed, 1)))
         return replace(result, measures=result.measures | again.measures)
 
     def _note(self, what: str, names: Iterable[str]) -> None:
@@ -216,7 +217,7 @@ class Experiment(msgspec.Struct):
         block, first_blocks = len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness]
         tests = chosen(self._open(), block, first_blocks, memory_counts=self.memory_counts)
         plan = self._plan([test.name for test in tests], seed)
-        results = await (self._in_turns(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
+        results = await (self._alternately(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
         ratios = {}
         for test in tests:
             measures = [results[label].measures.get(test.name) for label in ("a", "b")]
@@ -232,7 +233,7 @@ class Experiment(msgspec.Struct):
         known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
         decide_by_instructions(known, {}, self.limits.min_effect)
 
-    async def _in_turns(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
+    async def _alternately(self, plan: RunPlan, base_first: bool) -> dict[str, RunResult]:
         """Run one side after the other; return the results by label."""
         results: dict[str, RunResult] = {}
         for label in ("a", "b") if base_first else ("b", "a"):
@@ -242,8 +243,8 @@ class Experiment(msgspec.Struct):
                 results[label] = await self.runs.run(self.head, label, replace(plan, slower=self.slower))
         return results
 
-    async def _at_once(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
-        """Run both sides at the same time, each on a processor that the lot chooses; return the results by label."""
+    async def _at_once(self, plan: RunPlan, base_first: bool) -> dict[str, RunResult]:
+        """Run both sides at the same time, each on a processor chosen at random; return the results by label."""
         assert self.duet is not None
         first, second = self.duet if base_first else self.duet[::-1]
         loop = asyncio.get_running_loop()
@@ -260,14 +261,14 @@ class Experiment(msgspec.Struct):
             await asyncio.gather(*running, return_exceptions=True)
         return {"a": base, "b": head}
 
-    def _take(self, test: Evidence, measures: Sequence[Measure | None]) -> float | None:
+    def _take(self, test: EvidenceOnTest, measures: Sequence[Measure | None]) -> float | None:
         base, head = measures
         if base is None or head is None or not base.is_usable or not head.is_usable:
             test.failures += 1
             return None
         return test.add(base, head)
 
-    async def _count(self, tests: Sequence[Evidence]) -> None:
+    async def _count(self, tests: Sequence[EvidenceOnTest]) -> None:
         """Count the instructions of tests, and decide those that the clock has left open."""
         self._counted = True
         if not self.can_count:
@@ -311,18 +312,18 @@ class Experiment(msgspec.Struct):
         result = await self.runs.run(self.base, "a", self._plan(names[:1], self._seed(), counted_calls=1))
         return bool(result.counts)
 
-    def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> Plan:
+    def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> RunPlan:
         """Return the plan of a run that measures times, or counts the instructions of `counted_calls` calls."""
         calls = {name: self._calls[name] for name in names}
         counting = {name: min(counted_calls, each.most) for name, each in calls.items()}
         tests = counting if counted_calls else shared_calls(calls)
         files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else []
-        if any(mark in path for path in files for mark in _MARKS_OF_NODE_IDS):
+        if any(character in path for path in files for character in _NODE_ID_SEPARATORS):
             files = []
-        return Plan(seed, tests, files, under_valgrind=counted_calls > 0)
+        return RunPlan(seed, tests, files, under_valgrind=counted_calls > 0)
 
     def _seed(self) -> int:
-        return self.lot.randint(1, _HIGHEST_SEED)
+        return self.random_order.randint(1, _HIGHEST_SEED)
 
 
 def _none_passes(*sides: tuple[Side, RunResult]) -> str:
@@ -336,15 +337,15 @@ def _none_passes(*sides: tuple[Side, RunResult]) -> str:
 
 
 def _check_modules(side: Side, result: RunResult) -> None:
-    """Refuse a side whose tests import its modules from another place; both would be measured alike."""
+    """Refuse a side whose tests import its modules from elsewhere; both would be measured alike."""
     if side.command:
         return
-    places: Mapping[str, str | None] = result.modules
+    paths: Mapping[str, str | None] = result.modules
     advice = (
         "run it in a folder without them, or add `-- --import-mode=append`"
         if side.wheel is not None
         else "leave it out of that environment, or install it there in a way that PYTHONPATH comes first"
     )
-    for name, path in places.items():
+    for name, path in paths.items():
         if path is not None and not os.path.realpath(path).startswith(f"{os.path.realpath(side.home)}{os.sep}"):
             raise InvalidInput(f"the tests of {side.given} import {name} from {path}, not from {side.home}: {advice}")

@@ -12,9 +12,9 @@ def discoveries(evidence: Sequence[float], rate: float) -> set[int]:
     rate). This holds for dependent e-values, such as those of tests in one process, and for capitals that were stopped
     at any time. R. Wang and A. Ramdas, *False discovery rate control with e-values*, JRSS B 84 (2022).
     """
-    order = sorted(range(len(evidence)), key=lambda place: -evidence[place])
+    order = sorted(range(len(evidence)), key=lambda index: -evidence[index])
     number = 0
-    for rank, place in enumerate(order, 1):
-        if evidence[place] * rank * rate >= len(evidence):
+    for rank, index in enumerate(order, 1):
+        if evidence[index] * rank * rate >= len(evidence):
             number = rank
     return set(order[:number])

@@ -10,7 +10,7 @@ import msgspec
 from smartmob.experiments.model import Verdict, VerdictOnTest
 from smartmob.experiments.stored_experiment import VerdictsPage
 
-_ORDER = {verdict: place for place, verdict in enumerate(("slower", "faster", "unfit", "undecided", "same"))}
+_ORDER = {verdict: rank for rank, verdict in enumerate(("slower", "faster", "unfit", "undecided", "same"))}
 
 
 class VerdictFilter(msgspec.Struct, frozen=True):

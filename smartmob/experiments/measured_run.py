@@ -42,7 +42,7 @@ _START = (
 """Runs pytest without the current folder on the module search path, which would hide those of a wheel."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class RunPlan(msgspec.Struct, frozen=True):
     """The task of one run: the tests with their number of calls, or None for all, and the seed of hashes.
 
     `under_valgrind` asks for a count of instructions, by the processor's counters if it has some. `slower` is the share
@@ -110,7 +110,7 @@ class MeasuredRuns:
         plugins.mkdir()
         shutil.copy(Path(smartmob.__file__).with_name("pytest_measures.py"), plugins / f"{_PLUGIN}.py")
 
-    async def run(self, side: Side, label: str, plan: Plan) -> RunResult:
+    async def run(self, side: Side, label: str, plan: RunPlan) -> RunResult:
         """Run a side as the plan says. `label` is a letter, so that paths of both sides have the same length.
 
         Raises InvalidInput when a run of all tests yields none, because pytest could not run them.
@@ -121,10 +121,10 @@ class MeasuredRuns:
         self._number += 1
         under_valgrind = plan.under_valgrind and not self.by_hardware
         # Paths of both sides have the same length, because tests also compute with the texts of paths.
-        place = self._folder / f"run-{self._number:06d}"
-        place.mkdir()
+        folder = self._folder / f"run-{self._number:06d}"
+        folder.mkdir()
         optional = _options_of_plugins(side.python, plan)
-        (place / "plan.json").write_bytes(
+        (folder / "plan.json").write_bytes(
             msgspec.json.encode(
                 {
                     "tests": plan.tests,
@@ -141,32 +141,32 @@ class MeasuredRuns:
             )
         )
         argv = [side.python.path, "-c", _START, *_OPTIONS, *optional]
-        argv += ["--rootdir", str(side.folder), "-o", f"cache_dir={place}/cache", *(plan.files or self._words)]
+        argv += ["--rootdir", str(side.folder), "-o", f"cache_dir={folder}/cache", *(plan.files or self._words)]
         # Each option is one word: until pytest knows the options of plugins, it takes a word that is a path for a
         # folder of tests, and looks for its configuration there.
-        argv += [f"--measures={place / 'measures'}", f"--measures-plan={place / 'plan.json'}"]
+        argv += [f"--measures={folder / 'measures'}", f"--measures-plan={folder / 'plan.json'}"]
         if under_valgrind:
-            argv = ["valgrind", *valgrind_options(place), *argv]
+            argv = ["valgrind", *valgrind_options(folder), *argv]
         dumps: dict[str, int] = {}
-        reading = asyncio.get_running_loop().create_task(_take_dumps_meanwhile(place, dumps))
+        reading = asyncio.get_running_loop().create_task(_take_dumps_meanwhile(folder, dumps))
         try:
             result = await self._execute(argv, side, label, plan)
         except asyncio.CancelledError:
             stopped = RunResult(None)
-            self._read(place, stopped, dumps)
+            self._read(folder, stopped, dumps)
             self.stopped_in = next((name for name in stopped.collected if name not in stopped.measures), None)
             raise
         finally:
             reading.cancel()
-        _take_dumps(place, dumps)
-        self._read(place, result, dumps)
-        shutil.rmtree(place)
+        _take_dumps(folder, dumps)
+        self._read(folder, result, dumps)
+        shutil.rmtree(folder)
         # In a later run, a crash costs only its pair.
         if plan.tests is None and not result.measures and result.status not in ENDS_OF_PYTEST:
             raise InvalidInput(f"the tests of {side.given} cannot be run:\n{result.output}")
         return result
 
-    async def _run_command(self, side: Side, label: str, plan: Plan) -> RunResult:
+    async def _run_command(self, side: Side, label: str, plan: RunPlan) -> RunResult:
         """Run a program once; its only measure is of the whole program. A status other than 0 is a failure."""
         began = time.perf_counter_ns()
         result = await self._execute(side.command, side, label, plan)
@@ -177,15 +177,15 @@ class MeasuredRuns:
         result.measures[COMMAND] = Measure(COMMAND, outcome, wall=wall, cpu=[spent], queue=[0], memory=memory)
         return result
 
-    def _processor_of(self, plan: Plan) -> int | None:
+    def _processor_of(self, plan: RunPlan) -> int | None:
         return self._processor if plan.processor is None else plan.processor
 
     @property
     def selects_by_files(self) -> bool:
-        """Return whether the arguments of pytest name only places of tests, so that files can replace them."""
+        """Return whether the arguments of pytest name only paths of tests, so that files can replace them."""
         return not any(word.startswith("-") for word in self._words)
 
-    async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: Plan) -> RunResult:
+    async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: RunPlan) -> RunResult:
         written = bytearray()
 
         def keep(data: bytes) -> None:
@@ -208,7 +208,7 @@ class MeasuredRuns:
         lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
         return RunResult(end.status, end, ended_ns, output="\n".join(lines))
 
-    def _variables(self, side: Side, label: str, plan: Plan) -> dict[str, str]:
+    def _variables(self, side: Side, label: str, plan: RunPlan) -> dict[str, str]:
         """Return the environment of a run."""
         variables = without_repository(inherited())
         own = [str(self._folder / "plugin"), *map(str, side.import_path)]
@@ -220,9 +220,9 @@ class MeasuredRuns:
             "PYTHONPYCACHEPREFIX": str(self._folder / f"bytecode-{label}"),
         }
 
-    def _read(self, place: Path, result: RunResult, dumps: Mapping[str, int]) -> None:
+    def _read(self, folder: Path, result: RunResult, dumps: Mapping[str, int]) -> None:
         """Read the output of the plugin; an incomplete line is left out. `dumps` are counts by label."""
-        lines = (place / "measures").read_bytes().splitlines() if (place / "measures").exists() else []
+        lines = (folder / "measures").read_bytes().splitlines() if (folder / "measures").exists() else []
         for line in lines:
             try:
                 found: Any = msgspec.json.decode(line)
@@ -244,22 +244,22 @@ class MeasuredRuns:
                 result.counts[name] = labelled
 
 
-async def _take_dumps_meanwhile(place: Path, found: dict[str, int]) -> None:
+async def _take_dumps_meanwhile(folder: Path, found: dict[str, int]) -> None:
     while True:
         await asyncio.sleep(_DUMPS_SECONDS)
-        _take_dumps(place, found)
+        _take_dumps(folder, found)
 
 
-def _take_dumps(place: Path, found: dict[str, int]) -> None:
+def _take_dumps(folder: Path, found: dict[str, int]) -> None:
     """Add the complete dumps of Valgrind in a folder to those that were found, by label, and remove their files."""
-    for path in place.glob("counts*"):
+    for path in folder.glob("counts*"):
         dump = instruction_counts.parsed(path.read_bytes())
         if dump is not None:
             found[dump[0]] = dump[1]
             path.unlink()
 
 
-def _options_of_plugins(python: Interpreter, plan: Plan) -> list[str]:
+def _options_of_plugins(python: Interpreter, plan: RunPlan) -> list[str]:
     """Return options of one word each, which make the installed plugins not distort the measures.
 
     The project may have switched a plugin off; then `pytest_measures` takes its options out of the command line.
@@ -285,7 +285,7 @@ def has_valgrind() -> bool:
     return shutil.which("valgrind") is not None and platform.machine() in ("x86_64", "AMD64")
 
 
-def valgrind_options(place: Path) -> list[str]:
+def valgrind_options(folder: Path) -> list[str]:
     """Return the options of Valgrind to count on request, and to write the counts into a folder."""
-    options = ["-q", "--vgdb=no", "--instr-atstart=no", f"--callgrind-out-file={place}/counts"]
-    return ["--tool=callgrind", *options, f"--log-file={place}/log"]
+    options = ["-q", "--vgdb=no", "--instr-atstart=no", f"--callgrind-out-file={folder}/counts"]
+    return ["--tool=callgrind", *options, f"--log-file={folder}/log"]

@@ -86,7 +86,7 @@ class Instructions(msgspec.Struct, frozen=True):
     spread: float | None = None
 
 
-class Memory(msgspec.Struct, frozen=True):
+class MemoryDifference(msgspec.Struct, frozen=True):
     """The difference of the peak of the memory of one call, in bytes."""
 
     verdict: Literal["more", "less", "same", "undecided"]
@@ -115,7 +115,7 @@ class VerdictOnTest(msgspec.Struct, frozen=True):
     base_seconds: Seconds | None
     head_seconds: Seconds | None
     instructions: Instructions | None = None
-    memory: Memory | None = None
+    memory: MemoryDifference | None = None
     reason: Text = ""
 
 
@@ -143,7 +143,7 @@ class SideReport(msgspec.Struct, frozen=True):
     python: Text = ""
 
 
-class Report(msgspec.Struct, frozen=True):
+class ExperimentReport(msgspec.Struct, frozen=True):
     """The result of an experiment: the document of `smartmob ab --json`."""
 
     verdict: Verdict

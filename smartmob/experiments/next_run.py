@@ -12,7 +12,7 @@ from statistics import median
 
 import msgspec
 
-from smartmob.experiments.decision import Evidence
+from smartmob.experiments.decision import EvidenceOnTest
 from smartmob.experiments.model import Measure
 
 WARM_CALLS_COUNT = 2
@@ -38,7 +38,9 @@ class Calls(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def chosen(tests: Sequence[Evidence], block: int, first_blocks: int, *, memory_counts: bool = False) -> list[Evidence]:
+def chosen(
+    tests: Sequence[EvidenceOnTest], block: int, first_blocks: int, *, memory_counts: bool = False
+) -> list[EvidenceOnTest]:
     """Return those of the open tests that run in a block; all of them in the first blocks, or if memory counts.
 
     Capital on times says nothing about memory, and tests decided by memory need pairs as well.

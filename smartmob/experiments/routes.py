@@ -12,9 +12,16 @@ from aiohttp import web
 from smartmob import csv_cells
 from smartmob.errors import InvalidInput
 from smartmob.experiments.listing import CSV_HEADER, VerdictFilter, csv_row, listed
-from smartmob.experiments.model import Report, VerdictOnTest
+from smartmob.experiments.model import ExperimentReport, VerdictOnTest
 from smartmob.experiments.service import ExperimentsService
-from smartmob.experiments.stored_experiment import MAX_BYTES, Details, PairsOfTest, Summary, VerdictsPage, pairs_of
+from smartmob.experiments.stored_experiment import (
+    MAX_BYTES,
+    Details,
+    ExperimentSummary,
+    PairsOfTest,
+    VerdictsPage,
+    pairs_of,
+)
 from smartmob.kernel.auth.model import CONTROL, INGEST
 from smartmob.kernel.http import paging
 from smartmob.kernel.http.bodies import BodyReader, decode, parameter, query
@@ -42,7 +49,7 @@ class PairsQuery(msgspec.Struct, frozen=True):
 class Experiments(msgspec.Struct, frozen=True):
     """Experiments, newest first; `next` is the value of `before` for the next page, null on the last page."""
 
-    experiments: list[Summary]
+    experiments: list[ExperimentSummary]
     next: str | None
 
 
@@ -60,11 +67,11 @@ def _lists(h: _Handlers) -> Iterator[Route]:
         "store_experiment",
         "Store an experiment: the document of the command ab with --json.",
         {
-            201: answer(Summary, "It is stored."),
-            200: answer(Summary, "The same experiment was stored before."),
+            201: answer(ExperimentSummary, "It is stored."),
+            200: answer(ExperimentSummary, "The same experiment was stored before."),
             409: Answer("Another experiment has this id."),
         },
-        body(Report, limit=MAX_BYTES),
+        body(ExperimentReport, limit=MAX_BYTES),
         roles=(INGEST, CONTROL),
     )
     yield Route(
@@ -87,7 +94,7 @@ def _of_one(h: _Handlers) -> Iterator[Route]:
             h.report,
             "experiment_report",
             "All of an experiment, as the command ab prints it with --json.",
-            Report,
+            ExperimentReport,
         ),
     ):
         yield Route(
@@ -127,7 +134,7 @@ class _Handlers:
     def __init__(self, service: ExperimentsService, bodies: BodyReader) -> None:
         self._service = service
         self._bodies = bodies
-        self._report = msgspec.json.Decoder(Report)
+        self._report = msgspec.json.Decoder(ExperimentReport)
 
     async def store(self, request: web.Request) -> web.StreamResponse:
         summary, is_new = await self._service.store(decode(self._report, await self._bodies.read(request)))

@@ -12,9 +12,9 @@ import msgspec
 
 from smartmob.errors import Conflict, NotFound, Unavailable
 from smartmob.experiments.events import ExperimentDeleted, ExperimentStored
-from smartmob.experiments.model import Pair, Report, VerdictOnTest
+from smartmob.experiments.model import ExperimentReport, Pair, VerdictOnTest
 from smartmob.experiments.store import ExperimentStore
-from smartmob.experiments.stored_experiment import Details, Summary, report_of, summary_of
+from smartmob.experiments.stored_experiment import Details, ExperimentSummary, report_of, summary_of
 from smartmob.feature_settings import ExperimentsSettings
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
@@ -33,7 +33,7 @@ class ExperimentsService:
         self._bus = bus
         self._keep_days = settings.keep_days
 
-    async def store(self, report: Report) -> tuple[Summary, bool]:
+    async def store(self, report: ExperimentReport) -> tuple[ExperimentSummary, bool]:
         """Store an experiment; return its summary, and whether it is new.
 
         A repeated submission changes nothing. Raises InvalidInput, and Conflict for another experiment with this id.
@@ -49,11 +49,11 @@ class ExperimentsService:
 
     async def newest(
         self, machine: str | None, limit: int, before: tuple[datetime, UUID] | None = None
-    ) -> list[Summary]:
+    ) -> list[ExperimentSummary]:
         """Return at most `limit` experiments, newest first, of one machine or all, after the key `before`."""
         return await self._store.newest(machine, before, limit)
 
-    async def between(self, start: datetime, end: datetime, limit: int) -> list[Summary]:
+    async def between(self, start: datetime, end: datetime, limit: int) -> list[ExperimentSummary]:
         """Return at most `limit` of the newest experiments that ran in a span."""
         return await self._store.between(start, end, limit)
 
@@ -69,7 +69,7 @@ class ExperimentsService:
         """Return the pairs of an experiment; raises NotFound."""
         return _known(ident, await self._store.pairs(ident))
 
-    async def report(self, ident: UUID) -> Report:
+    async def report(self, ident: UUID) -> ExperimentReport:
         """Return the whole report of an experiment; raises NotFound."""
         return report_of(await self.details(ident), await self.tests(ident), await self.pairs(ident))
 

@@ -50,7 +50,7 @@ class Interpreter(msgspec.Struct, frozen=True):
 class Side(msgspec.Struct, frozen=True):
     """One side. `folder` is where its tests run; with `command` it is a program instead of a test suite.
 
-    `place` is the folder to which the modules of a wheel were unpacked, or the environment in which it is installed;
+    `unpacked` is the folder to which the modules of a wheel were unpacked, or the environment in which it is installed;
     `absent` are the submodules of a revision that are not in this clone.
     """
 
@@ -61,26 +61,26 @@ class Side(msgspec.Struct, frozen=True):
     wheel: Path | None = None
     command: tuple[str, ...] = ()
     python: Interpreter | None = None
-    place: Path | None = None
+    unpacked: Path | None = None
     absent: tuple[str, ...] = ()
 
     @property
     def home(self) -> Path:
         """Return the folder below which all its own modules are."""
-        return self.place or self.folder
+        return self.unpacked or self.folder
 
     @property
     def import_path(self) -> list[Path]:
         """Return the folders from which its own modules are imported, before those of the environment."""
         if self.wheel is not None:
-            return [] if self.place is None or (self.place / "pyvenv.cfg").exists() else [self.place]
+            return [] if self.unpacked is None or (self.unpacked / "pyvenv.cfg").exists() else [self.unpacked]
         if self.command:
             return []
         source = self.folder / "src"
         return [source, self.folder] if source.is_dir() else [self.folder]
 
     def modules(self) -> list[str]:
-        """Return the names of its packages and modules, which no other place may provide."""
+        """Return the names of its packages and modules, which may come from nowhere else."""
         found = set()
         if self.wheel is not None:
             with _opened(self.wheel) as archive:
@@ -159,16 +159,16 @@ def prepare(sides: Sequence[Side], workplace: Workplace, python: str | None, ext
     if python is not None:
         found = probe(python)
         return [
-            replace(side, python=found, place=_unpacked(side, workplace.folder / f"wheel-{name}"))
+            replace(side, python=found, unpacked=_unpacked(side, workplace.folder / f"wheel-{name}"))
             for side, name in zip(sides, "ab", strict=True)
         ]
     environments = [workplace.folder / "env-a", workplace.folder / "env-b"]
     found = made_environment(sides[0], environments[0], extra)
-    first = replace(sides[0], python=found, place=environments[0] if sides[0].wheel else None)
+    first = replace(sides[0], python=found, unpacked=environments[0] if sides[0].wheel else None)
     if requirements_of(sides[0]) == requirements_of(sides[1]) and not any(map(is_compiled, sides)):
-        return [first, replace(sides[1], python=found, place=first.place)]
+        return [first, replace(sides[1], python=found, unpacked=first.unpacked)]
     found = made_environment(sides[1], environments[1], extra)
-    return [first, replace(sides[1], python=found, place=environments[1] if sides[1].wheel else None)]
+    return [first, replace(sides[1], python=found, unpacked=environments[1] if sides[1].wheel else None)]
 
 
 def _unpacked(side: Side, target: Path) -> Path | None:

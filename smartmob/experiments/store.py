@@ -8,8 +8,8 @@ from uuid import UUID
 
 import msgspec
 
-from smartmob.experiments.model import Pair, Report, VerdictOnTest
-from smartmob.experiments.stored_experiment import Details, Summary, details_of
+from smartmob.experiments.model import ExperimentReport, Pair, VerdictOnTest
+from smartmob.experiments.stored_experiment import Details, ExperimentSummary, details_of
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Database
 
@@ -23,7 +23,7 @@ class ExperimentStore:
         self._database = database
         self._sql = queries.load(PACKAGE)
 
-    async def insert(self, report: Report, summary: Summary, digest: bytes) -> bool:
+    async def insert(self, report: ExperimentReport, summary: ExperimentSummary, digest: bytes) -> bool:
         """Store an experiment; return False, and change nothing, if one with this id exists."""
         parts = (summary, details_of(report, summary), report.tests, report.pairs)
         row = (
@@ -38,17 +38,19 @@ class ExperimentStore:
         row = await self._database.fetchrow(self._sql["select_digest"], ident)
         return None if row is None else bytes(row["digest"])
 
-    async def newest(self, machine: str | None, before: tuple[datetime, UUID] | None, limit: int) -> list[Summary]:
+    async def newest(
+        self, machine: str | None, before: tuple[datetime, UUID] | None, limit: int
+    ) -> list[ExperimentSummary]:
         """Return at most `limit` experiments, newest first, of one machine or all, after the key `before`."""
         rows = await self._database.fetch(
             self._sql["select_experiments"], machine, *(before or (None, None)), limit
         )  # fmt: skip
-        return [_decoded(row["summary"], Summary) for row in rows]
+        return [_decoded(row["summary"], ExperimentSummary) for row in rows]
 
-    async def between(self, start: datetime, end: datetime, limit: int) -> list[Summary]:
+    async def between(self, start: datetime, end: datetime, limit: int) -> list[ExperimentSummary]:
         """Return the newest experiments that ran in a span."""
         rows = await self._database.fetch(self._sql["select_experiments_between"], start, end, limit)
-        return [_decoded(row["summary"], Summary) for row in rows]
+        return [_decoded(row["summary"], ExperimentSummary) for row in rows]
 
     async def details(self, ident: UUID) -> Details | None:
         """Return an experiment without its tests and pairs, or None."""

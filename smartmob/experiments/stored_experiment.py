@@ -13,13 +13,13 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.experiments.decision import overall
-from smartmob.experiments.model import Count, Fact, Pair, Report, SideReport, Verdict, VerdictOnTest
+from smartmob.experiments.model import Count, ExperimentReport, Fact, Pair, SideReport, Verdict, VerdictOnTest
 
 MAX_BYTES = 16 * 1024 * 1024
 """The bytes of a stored report as JSON: some 20,000 tests with five pairs each."""
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
+class ExperimentSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An experiment in a list: its sides, its verdict, and how many tests have each verdict."""
 
     id: UUID
@@ -39,7 +39,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class Details(msgspec.Struct, frozen=True, kw_only=True):
     """An experiment without its tests and pairs."""
 
-    summary: Summary
+    summary: ExperimentSummary
     min_effect: float
     confidence: float
     seconds: float
@@ -75,7 +75,7 @@ class PairsOfTest(msgspec.Struct, frozen=True):
     pairs: list[PairOfTest]
 
 
-def summary_of(report: Report, stored_at: datetime) -> Summary:
+def summary_of(report: ExperimentReport, stored_at: datetime) -> ExperimentSummary:
     """Return the summary of a report; raises InvalidInput where the report contradicts itself or has no id or time."""
     if report.id is None:
         raise InvalidInput.at("$.id", "expected the id of the experiment, a UUID")
@@ -94,7 +94,7 @@ def summary_of(report: Report, stored_at: datetime) -> Summary:
         ended_at = report.started_at + timedelta(seconds=report.seconds)
     except OverflowError:
         raise InvalidInput.at("$.started_at", "the experiment would end after the year 9999") from None
-    return Summary(
+    return ExperimentSummary(
         id=report.id,
         started_at=report.started_at,
         ended_at=ended_at,
@@ -110,7 +110,7 @@ def summary_of(report: Report, stored_at: datetime) -> Summary:
     )
 
 
-def details_of(report: Report, summary: Summary) -> Details:
+def details_of(report: ExperimentReport, summary: ExperimentSummary) -> Details:
     """Return the details of a report."""
     return Details(
         summary=summary,
@@ -122,10 +122,10 @@ def details_of(report: Report, summary: Summary) -> Details:
     )
 
 
-def report_of(details: Details, tests: list[VerdictOnTest], pairs: list[Pair]) -> Report:
+def report_of(details: Details, tests: list[VerdictOnTest], pairs: list[Pair]) -> ExperimentReport:
     """Return the report that consists of these parts."""
     found = details.summary
-    return Report(
+    return ExperimentReport(
         verdict=found.verdict,
         base=found.base,
         head=found.head,
@@ -169,7 +169,7 @@ def _ratio(pair: Pair, test: str | None) -> float | None:
         return None
 
 
-def fitted(report: Report) -> tuple[bytes, str]:
+def fitted(report: ExperimentReport) -> tuple[bytes, str]:
     """Return a report as JSON, and the name of the part that was left out because of its size, or ""."""
     encoded = msgspec.json.encode(report)
     left_out = ""

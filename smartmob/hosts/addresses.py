@@ -41,9 +41,9 @@ class HostAddresses:
         if name not in self._by_name and len(self._by_name) >= _MAX_MACHINES:
             del self._by_name[next(iter(self._by_name))]
         now = self._steady()
-        news = before is None or before[0] != address or now - before[2] >= _AGAIN_SECONDS
-        self._by_name[name] = (address, now, now if news or before is None else before[2])
-        return news
+        is_new = before is None or before[0] != address or now - before[2] >= _AGAIN_SECONDS
+        self._by_name[name] = (address, now, now if is_new or before is None else before[2])
+        return is_new
 
     def host_at(self, address: str, *, is_local: bool) -> str | None:
         """Return the name of the only machine that reports from an address, or None if none or several do.

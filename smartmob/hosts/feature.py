@@ -11,7 +11,7 @@ from smartmob.hosts.maintenance import HostMaintenance
 from smartmob.hosts.routes import table as routes
 from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.sampler import devices
-from smartmob.hosts.sampler.csvfile import LoadFile
+from smartmob.hosts.sampler.csvfile import LoadCsv
 from smartmob.hosts.sampler.gauges import host_gauges
 from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.sampler import Sampler
@@ -42,7 +42,7 @@ def build(dependencies: Dependencies, *, worker_of: str | None = None) -> Featur
     parts = (HostsReader(database), writer, live, dependencies.bus, dependencies.services)
     service = HostsService(*parts, settings=settings)
     maintenance = HostMaintenance(writer, Partitions(database), settings, database.patience)
-    load_file = LoadFile(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
+    load_file = LoadCsv(dependencies.settings.data_dir, settings.csv_bytes, settings.csv_kept)
     on_second = () if in_worker else (service.queue_own, load_file.write)
     sampler = Sampler(chosen := devices.choice(settings.disk, settings.net), on_second=on_second)
     subscribers = Subscribers(sampler)

@@ -22,7 +22,7 @@ MEGABYTE = 2**20
 PROCESSORS, LOAD, MEMORY, SWAP, STORAGE, DISKS, NETWORKS, TEMPERATURES = (
     *("processors", "load", "memory", "swap", "storage", "disks", "networks", "temperatures"),
 )
-"""The sources of figures. Each is read separately, so one that fails or hangs does not affect the others."""
+"""The sources of the values. Each is read separately, so one that fails or hangs does not affect the others."""
 
 T = TypeVar("T")
 
@@ -52,10 +52,10 @@ class Storage(msgspec.Struct, frozen=True):
     free: int
 
 
-class StaleFigure(msgspec.Struct, frozen=True):
-    """A figure that could not be measured: its last value, the age of that value in seconds, and the reason.
+class StaleField(msgspec.Struct, frozen=True):
+    """A field that could not be measured: its last value, the age of that value in seconds, and the reason.
 
-    The value is in the unit of the field. It and its age are None when the figure was never measured.
+    The value is in the unit of the field. It and its age are None when the field was never measured.
     """
 
     value: float | None = None
@@ -64,7 +64,7 @@ class StaleFigure(msgspec.Struct, frozen=True):
 
 
 class Container(msgspec.Struct, frozen=True):
-    """The limits of the container to which the figures belong: memory in bytes, and processors; None means no limit."""
+    """The limits of the container to which the values belong: memory in bytes, and processors; None means no limit."""
 
     memory: int | None = None
     cpus: float | None = None
@@ -78,19 +78,19 @@ class FileSystem(msgspec.Struct, frozen=True):
 
 
 def container_text(container: Container) -> str:
-    """Return in words to which machine or container the figures of processors and memory belong."""
+    """Return in words to which machine or container the fields of processors and memory belong."""
     limits = [] if container.memory is None else [f"{container.memory / 1e6:,.0f} MB of memory"]
     limits += [] if container.cpus is None else [f"{container.cpus:g} processor{'' if container.cpus == 1 else 's'}"]
-    figures = ["memory"] * (container.memory is not None) + ["processor load"] * (container.cpus is not None)
-    return f"{' and '.join(figures)} are those of the container, which may use {' and '.join(limits)}"
+    limited = ["memory"] * (container.memory is not None) + ["processor load"] * (container.cpus is not None)
+    return f"{' and '.join(limited)} are those of the container, which may use {' and '.join(limits)}"
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """One reading of the machine on which this program runs. Figures that could not be measured are None.
+    """One reading of the machine on which this program runs. Fields that could not be measured are None.
 
     `at` is in seconds since 1970. Loads are percentages, sizes are bytes, rates are bytes per second since the snapshot
     before, temperatures are degrees Celsius. `measured` has the values of the fields that have a `measure`. `stale` has
-    the figures that could not be measured, by the names of fields. In a `container` with limits, the processor load and
+    the fields that could not be measured, by the names of fields. In a `container` with limits, the processor load and
     the memory are those of the container. `storage` is the sum of the `file_systems`, which have the use of each one by
     its configured folder.
     """
@@ -109,7 +109,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     net_sent: float | None
     temperatures: dict[str, float]
     measured: dict[str, float] = {}
-    stale: dict[str, StaleFigure] = {}
+    stale: dict[str, StaleField] = {}
     container: Container | None = None
     file_systems: dict[str, Storage] = {}
 

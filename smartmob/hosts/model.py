@@ -24,7 +24,7 @@ from smartmob.hosts.fields import (
     FileSystem,
     SampleValues,
     Snapshot,
-    StaleFigure,
+    StaleField,
     Unit,
     file_systems_of,
     message_fields,
@@ -36,7 +36,7 @@ from smartmob.hosts.fields import (
 )
 
 LONGEST_DETAIL = 16 * 1024  # characters of JSON
-LONGEST_REASON = 300  # characters of the reason of a stale figure
+LONGEST_REASON = 300  # characters of the reason of a stale field
 
 Identity = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
 
@@ -49,7 +49,7 @@ class _SampleExtras(msgspec.Struct, frozen=True, kw_only=True):
     id: Identity | None = None
     cores: list[float] | None = None
     temperatures: dict[str, float] | None = None
-    stale: dict[str, StaleFigure] | None = None
+    stale: dict[str, StaleField] | None = None
     container: Container | None = None
     totals: dict[str, float] | None = None
     file_systems: dict[str, FileSystem] | None = None
@@ -69,7 +69,7 @@ else:
             ("id", Identity | None, None),
             ("cores", list[float] | None, None),
             ("temperatures", dict[str, float] | None, None),
-            ("stale", dict[str, StaleFigure] | None, None),
+            ("stale", dict[str, StaleField] | None, None),
             ("container", Container | None, None),
             ("totals", dict[str, float] | None, None),
             ("file_systems", dict[str, FileSystem] | None, None),
@@ -81,7 +81,7 @@ else:
             "__doc__": """A sample as a client sends it: the fields by name or alias (`cpu_load`), and the time.
 
     `id` distinguishes samples of the same machine and moment, so that one that is sent twice is stored once. `stale`
-    has the figures that could not be measured, `container` the limits that the figures are relative to, `totals` how
+    has the fields that could not be measured, `container` the limits that the fields are relative to, `totals` how
     many MB of `mem`, `swap` and `storage` there are, `file_systems` the storage by folder, `unread` what is not stored.
     """
         },
@@ -187,12 +187,12 @@ def _converted(document: object) -> tuple[SampleData, Mapping[str, object]]:
 def read_sample(document: object) -> SampleData:
     """Return the sample of a JSON object as Python's `json` read it; raises InvalidInput.
 
-    Unknown keys, and figures that are not numbers (NaN, infinite), are left out and named in `unread`.
+    Unknown keys, and fields that are not numbers (NaN, infinite), are left out and named in `unread`.
     """
     not_numbers = {}
     if isinstance(document, dict):
         # The sender's document is not changed, because it is returned to the sender.
-        not_numbers = {name: None for name, value in document.items() if _is_no_number(value) and name in _FIGURES}
+        not_numbers = {name: None for name, value in document.items() if _is_no_number(value) and name in _NUMBERS}
         document = {**document, **not_numbers}
     data, read = _converted(document)
     return _without_unread(data, read.keys() - _KEYS, not_numbers)
@@ -219,8 +219,8 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
         unread.append(name)
     if data.stale is not None:
         changes["stale"] = {
-            printable(name): StaleFigure(figure.value, figure.age, printable(figure.reason)[:LONGEST_REASON])
-            for name, figure in data.stale.items()
+            printable(name): StaleField(field.value, field.age, printable(field.reason)[:LONGEST_REASON])
+            for name, field in data.stale.items()
         }
     unread = [*(data.unread or ()), *unread]
     if unread:
@@ -234,7 +234,7 @@ def _is_reading(item: tuple[str, float]) -> bool:
 
 
 _KEYS = frozenset(SampleData.__struct_fields__)
-_FIGURES = frozenset(name for field in FIELDS for name in (*field.aliases, field.name))
+_NUMBERS = frozenset(name for field in FIELDS for name in (*field.aliases, field.name))
 _MOST_UNREAD = 32  # names in `unread`
 
 
@@ -298,7 +298,7 @@ class _DetailedValues(SampleValues[float | None], frozen=True, kw_only=True):
     totals: dict[str, float] = msgspec.field(default_factory=dict)
     file_systems: dict[str, FileSystem] = msgspec.field(default_factory=dict)
     unread: list[str] = msgspec.field(default_factory=list)
-    stale: dict[str, StaleFigure] = msgspec.field(default_factory=dict)
+    stale: dict[str, StaleField] = msgspec.field(default_factory=dict)
     age: float = 0.0
     ages: dict[str, float | None] = msgspec.field(default_factory=dict)
 
@@ -306,8 +306,8 @@ class _DetailedValues(SampleValues[float | None], frozen=True, kw_only=True):
 class Latest(_DetailedValues, frozen=True):
     """The newest sample of a machine, `age` seconds old.
 
-    A figure that could not be measured is null; `stale` has its last value with the reason. `ages` has the age of each
-    figure in seconds. `container` has the limits of the container to which processor load and memory belong. `totals`
+    A field that could not be measured is null; `stale` has its last value with the reason. `ages` has the age of each
+    field in seconds. `container` has the limits of the container to which processor load and memory belong. `totals`
     and `file_systems` have sizes in MB. `unread` names fields that are sent but not stored.
     """
 
@@ -317,7 +317,7 @@ class Latest(_DetailedValues, frozen=True):
 def latest_of(at: datetime, values: Mapping[str, float | None], detail: Mapping[str, Any], now: datetime) -> Latest:
     """Return the newest sample of a machine; `detail` is what was stored as JSON, `now` the time of the answer."""
     age = round(max(0.0, (now - at).total_seconds()), 1)
-    stale = _stale_figures(detail, age)
+    stale = _stale_fields(detail, age)
     ages = {name: age for name, value in values.items() if value is not None}
     return Latest(
         time=at,
@@ -330,15 +330,15 @@ def latest_of(at: datetime, values: Mapping[str, float | None], detail: Mapping[
         unread=detail.get("unread") or [],
         stale=stale,
         age=age,
-        ages={**ages, **{name: figure.age for name, figure in stale.items()}},
+        ages={**ages, **{name: field.age for name, field in stale.items()}},
     )
 
 
-def _stale_figures(detail: Mapping[str, Any], age: float) -> dict[str, StaleFigure]:
-    """Return the figures that were stale when a sample was taken, `age` seconds ago, with their ages now."""
+def _stale_fields(detail: Mapping[str, Any], age: float) -> dict[str, StaleField]:
+    """Return the fields that were stale when a sample was taken, `age` seconds ago, with their ages now."""
     return {
-        name: msgspec.structs.replace(figure, age=None if figure.age is None else round(figure.age + age, 1))
-        for name, figure in msgspec.convert(detail.get("stale") or {}, dict[str, StaleFigure]).items()
+        name: msgspec.structs.replace(field, age=None if field.age is None else round(field.age + age, 1))
+        for name, field in msgspec.convert(detail.get("stale") or {}, dict[str, StaleField]).items()
     }
 
 

@@ -141,7 +141,7 @@ class Start(msgspec.Struct, frozen=True):
     text: str
 
 
-class Stop(msgspec.Struct, frozen=True, gc=False):
+class EndSubscription(msgspec.Struct, frozen=True, gc=False):
     """End the subscription with this request id, if there is one, and send `text`."""
 
     request_id: bytes
@@ -159,7 +159,7 @@ class SendClock(msgspec.Struct, frozen=True, gc=False):
     received: float
 
 
-Action = Send | Pause | Store | StoreOffset | Start | Stop | SendWorkTime | SendClock
+Action = Send | Pause | Store | StoreOffset | Start | EndSubscription | SendWorkTime | SendClock
 
 
 class Subscription(msgspec.Struct, frozen=True):
@@ -221,13 +221,13 @@ def event_parts(snapshot: Snapshot | None) -> dict[str, str]:
     if snapshot is None:
         return dict.fromkeys(KINDS, "null")
     memory, storage = snapshot.memory, snapshot.storage
-    figures = {
+    sizes = {
         name: value if name == "percent" else value // MEGABYTE
         for name, value in (msgspec.structs.asdict(memory).items() if memory is not None else ())
     }
     return {
         "CPU": text(snapshot.cpu),
-        "MEM": text(figures or None),
+        "MEM": text(sizes or None),
         "STORAGE": text(None if storage is None else storage_in(storage, _GIGABYTE)),
     }
 
@@ -353,7 +353,9 @@ class Echo:
         if not _is_request_id(request_id):
             return _refuse("request_id: expected a text or a number")
         self._subscribed.discard(request_id)
-        return Stop(request_id, f'{{"type": "UNSUBSCRIBED", "payload": {{"request_id": {request_id.decode()}}}}}')
+        return EndSubscription(
+            request_id, f'{{"type": "UNSUBSCRIBED", "payload": {{"request_id": {request_id.decode()}}}}}'
+        )
 
 
 _TOO_MANY_DIGITS = "value error: a whole number has more than 4,300 digits"

@@ -11,7 +11,7 @@ import msgspec
 from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooManyTries, Unavailable
 from smartmob.hosts import protocol
 from smartmob.hosts.fields import Snapshot
-from smartmob.hosts.protocol import Echo, Pause, Send, Start, Stop, Store, StoreOffset, Subscription
+from smartmob.hosts.protocol import Echo, EndSubscription, Pause, Send, Start, Store, StoreOffset, Subscription
 from smartmob.hosts.sampler.sampler import SECOND, Sampler
 from smartmob.hosts.service import HostsService
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
@@ -201,7 +201,7 @@ class EchoSession:
                 await asyncio.sleep(action.seconds)
             case Start():
                 await self._subscribe(action)
-            case Stop():
+            case EndSubscription():
                 self._subscribers.remove(self._sink, action.request_id)
                 await self._sink.send(action.text)
             case StoreOffset():

@@ -16,7 +16,7 @@ from smartmob.metrics import grouping, model, session_tags
 from smartmob.metrics.sender_clock import explanation
 from smartmob.metrics.store.reader import MetricsReader, tags_from
 from smartmob.metrics.verdict.host_load import HostLoadSource
-from smartmob.metrics.verdict.place import Origin, PlaceRules, place_of, unlinked
+from smartmob.metrics.verdict.place import PlaceRules, SessionOrigin, place_of, unlinked
 
 _RUN_SESSIONS = 200  # the minimum number of sessions that are read for one run
 _LONGEST_RUN = timedelta(days=1)
@@ -89,7 +89,7 @@ class RunFinder:
         rows = [dict(row) for row in await self._reader.history(item, limit)]
         contexts = await self._reader.contexts_by_hash({row["context_h"] for row in rows})
         for row in rows:
-            origin = Origin.of(orjson.loads(row.pop("tags")), row.pop("host"))
+            origin = SessionOrigin.of(orjson.loads(row.pop("tags")), row.pop("host"))
             row["machine"] = place_of(contexts.get(row["context_h"]), origin, self._rules).name
         return rows
 
@@ -161,7 +161,7 @@ def _places(rows: Sequence[Record], contexts: Mapping[str, model.Context], rules
     """Return the places in which sessions measured, each once."""
     found: dict[model.Place, None] = {}
     for row in rows:
-        origin = Origin.of(tags_from(row), row["host"])
+        origin = SessionOrigin.of(tags_from(row), row["host"])
         for h in row["contexts"] or ():
             found[place_of(contexts.get(h), origin, rules)] = None
     return list(found)

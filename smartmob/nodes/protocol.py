@@ -76,7 +76,7 @@ class Activity(msgspec.Struct, tag_field="type", tag="activity", frozen=True):
     activity: NodeActivity
 
 
-class Host(msgspec.Struct, tag_field="type", tag="host", frozen=True):
+class ReportedHost(msgspec.Struct, tag_field="type", tag="host", frozen=True):
     """The machine as which the node reports its load; its name differs from the node's own if that is taken."""
 
     name: str
@@ -110,7 +110,7 @@ class ClockAnswer(msgspec.Struct, tag_field="type", tag="clock_answer", frozen=T
 
 
 FromNode: TypeAlias = Facts | Clock | Account | Records | Activity
-FromService: TypeAlias = Welcome | Open | ClockAnswer | Host | Stored
+FromService: TypeAlias = Welcome | Open | ClockAnswer | ReportedHost | Stored
 
 KNOWN_FROM_NODE = frozenset(("facts", "clock", "account", "records", "activity"))
 KNOWN_FROM_SERVICE = frozenset(("welcome", "open", "clock_answer", "host", "stored"))

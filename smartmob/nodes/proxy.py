@@ -10,7 +10,7 @@ from yarl import URL
 
 from smartmob.kernel.auth.model import Principal
 from smartmob.kernel.auth.node_access import authorization
-from smartmob.kernel.http.relay import Relay, Tap, passed_on
+from smartmob.kernel.http.relay import MessageFilter, Relay, passed_on
 
 _OWN = frozenset(
     name.lower() for name in (hdrs.HOST, hdrs.AUTHORIZATION, hdrs.COOKIE, hdrs.ORIGIN, hdrs.CONTENT_LENGTH)
@@ -60,16 +60,21 @@ class NodeProxy:
         await self._relay.close()
 
     async def pass_on(
-        self, request: web.Request, target: str, prefix: str, principal: Principal, tap: Tap | None = None
+        self,
+        request: web.Request,
+        target: str,
+        prefix: str,
+        principal: Principal,
+        message_filter: MessageFilter | None = None,
     ) -> web.StreamResponse:
         """Pass a request on to the path and query `target` of the node, and its answer back.
 
-        `prefix` is put before paths in the header Location. `tap` is called with each text that the client of a
-        WebSocket sends; a text that it returns is the answer, and the message is not passed on. Raises Unavailable when
-        the node is not connected.
+        `prefix` is put before paths in the header Location. `message_filter` is called with each text that the client
+        of a WebSocket sends; a text that it returns is the answer, and the message is not passed on. Raises Unavailable
+        when the node is not connected.
         """
         url = URL(f"{self._base}{target}", encoded=True)
         headers = passed_on(request.headers, _OWN)
         headers[FORWARDED] = "1"
         headers[hdrs.AUTHORIZATION] = authorization(self._secret, principal)
-        return await self._relay.relay(request, url, headers, prefix, tap)
+        return await self._relay.relay(request, url, headers, prefix, message_filter)

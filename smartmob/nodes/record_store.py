@@ -14,7 +14,7 @@ from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.nodes.protocol import Record
-from smartmob.nodes.records import Batch, NodeEvent, NodeJob
+from smartmob.nodes.records import NodeEvent, NodeJob, RecordBatch
 
 log = get_logger()
 
@@ -38,7 +38,7 @@ class RecordStore:
             async with connection.transaction():
                 row = await connection.fetchrow(self._sql["lock_progress"], node)
                 done = 0 if row is None or row["journal"] != journal else row["number"]
-                batch = Batch(node, offset)
+                batch = RecordBatch(node, offset)
                 for record in records:
                     if record.number <= done:
                         continue

@@ -73,7 +73,7 @@ def _cut(value: Any) -> Any:
     return value
 
 
-class Batch:
+class RecordBatch:
     """The rows of some records of a node. Times are corrected by `offset`, the seconds that its clock is behind."""
 
     def __init__(self, node: str, offset: float | None) -> None:

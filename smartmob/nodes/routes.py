@@ -214,7 +214,11 @@ def _management(h: _Handlers) -> tuple[Route, ...]:
 
 def _services(h: _Handlers) -> tuple[Route, ...]:
     """Return the routes that pass requests on to the services of nodes."""
-    passed_on = {200: Answer("The answer of the node."), 404: _NOT_FOUND, 503: Answer("The node is not connected.")}
+    passed_on = {
+        200: Answer("The answer of the node."),
+        404: _NOT_FOUND,
+        503: Answer("The node is not connected."),
+    }
     return tuple(
         Route(
             method,
@@ -309,7 +313,7 @@ class _Handlers:
         except _Ended:
             pass
         except InvalidInput as error:
-            log.warning("node.rubbish", node=node, reason=str(error)[:_REASON_CHARACTERS])
+            log.warning("node.malformed", node=node, reason=str(error)[:_REASON_CHARACTERS])
             await websocket.close(code=WSCloseCode.INVALID_TEXT, message=str(error).encode()[:_REASON_BYTES])
         except Unavailable as error:
             await websocket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=str(error).encode()[:_REASON_BYTES])
@@ -340,7 +344,7 @@ class _Handlers:
                 answer = protocol.ClockAnswer(message.sent, now, clock.epoch())
             case protocol.Account():
                 try:
-                    answer = protocol.Host(await self._service.admit_host(link, message.password))
+                    answer = protocol.ReportedHost(await self._service.admit_host(link, message.password))
                 except Conflict as error:
                     log.warning("node.not_measured", node=link.node, reason=str(error))
                     return
@@ -392,8 +396,12 @@ class _Handlers:
         if request.method == "POST" and path.startswith(_CALLS):
             self._service.guard.check_call(path.removeprefix(_CALLS), name)
         proxy = self._service.proxy(name)
-        tap = self._service.call_tap.of(name, request.remote or "") if target.partition("?")[0] == _COMMANDS else None
-        return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, tap)
+        message_filter = (
+            self._service.call_recorder.of(name, request.remote or "")
+            if target.partition("?")[0] == _COMMANDS
+            else None
+        )
+        return await proxy.pass_on(request, f"/{target}", prefix, PRINCIPAL.get() or OWNER, message_filter)
 
     async def _node_of(self, request: web.Request, authenticate: Callable[[str], Awaitable[str]]) -> str:
         """Return the node whose key the request shows; raises NotAuthenticated and TooManyTries."""

@@ -16,7 +16,7 @@ from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.services.service_registry import OtherService, ServiceRegistry
-from smartmob.nodes.call_tap import CallTap
+from smartmob.nodes.call_recorder import CallRecorder
 from smartmob.nodes.limited_requests import LimitedRequests
 from smartmob.nodes.links import Link, NodeLinks
 from smartmob.nodes.model import (
@@ -70,7 +70,7 @@ class NodesService:
     ) -> None:
         """`token` is that of this service; the other services on the database have the same token."""
         self.guard = guard or ReservationGuard()
-        self.call_tap = CallTap(self.guard, bus)
+        self.call_recorder = CallRecorder(self.guard, bus)
         self.links = NodeLinks()
         self.limited_requests = LimitedRequests()
         self._token = token

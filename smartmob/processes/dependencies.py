@@ -37,7 +37,7 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
     end: str = ""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class StartVerdict(msgspec.Struct, frozen=True):
     """The answer to whether a process may be started: why it never may, or why it must wait; both for people."""
 
     waits: str = ""
@@ -81,7 +81,7 @@ class Peers:
         return graph
 
 
-def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
+def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> StartVerdict:
     """Return whether a process with the dependencies `wanted` may be started; `peers` are those of its application."""
     waits: list[str] = []
     for name, condition in wanted.items():
@@ -94,83 +94,83 @@ def verdict(wanted: Mapping[str, model.Condition], peers: Peers) -> Verdict:
                 return reason
             waits += [reason.waits] if reason.waits else []
     more = f" and {len(waits) - _MOST_NAMED} more" if len(waits) > _MOST_NAMED else ""
-    return Verdict(waits=f"waits for {', '.join(waits[:_MOST_NAMED])}{more}" if waits else "")
+    return StartVerdict(waits=f"waits for {', '.join(waits[:_MOST_NAMED])}{more}" if waits else "")
 
 
-def _failure(peer: Peer) -> Verdict | None:
+def _failure(peer: Peer) -> StartVerdict | None:
     """Return why a process cannot run unless a client changes something, or None."""
     if peer.state in model.FAILURES:
-        return Verdict(failed=f"{peer.slug} cannot be started: {peer.state}")
+        return StartVerdict(failed=f"{peer.slug} cannot be started: {peer.state}")
     return None
 
 
-def _started(peer: Peer) -> Verdict:
+def _started(peer: Peer) -> StartVerdict:
     if peer.has_started or peer.completed:
-        return Verdict()
+        return StartVerdict()
     if peer.ended:
-        return Verdict(failed=f"{peer.slug} could not be started: {peer.end}")
-    return _failure(peer) or Verdict(waits=f"{peer.slug} to be started ({peer.state})")
+        return StartVerdict(failed=f"{peer.slug} could not be started: {peer.end}")
+    return _failure(peer) or StartVerdict(waits=f"{peer.slug} to be started ({peer.state})")
 
 
-def _ready(peer: Peer) -> Verdict:
+def _ready(peer: Peer) -> StartVerdict:
     if peer.options is not None and peer.options.readiness is None:
-        return Verdict(
+        return StartVerdict(
             failed=f"{peer.slug} has no readiness check: give it one, or use the condition {model.STARTED!r}"
         )
     if peer.ready:
-        return Verdict()
+        return StartVerdict()
     if peer.ended or peer.completed:
-        return Verdict(failed=f"{peer.slug} has ended and is not started again: {peer.end or 'it succeeded'}")
+        return StartVerdict(failed=f"{peer.slug} has ended and is not started again: {peer.end or 'it succeeded'}")
     state = "running, not ready" if peer.state == model.RUNNING else peer.state
-    return _failure(peer) or Verdict(waits=f"{peer.slug} to be ready ({state})")
+    return _failure(peer) or StartVerdict(waits=f"{peer.slug} to be ready ({state})")
 
 
-def _completed(peer: Peer) -> Verdict:
+def _completed(peer: Peer) -> StartVerdict:
     if peer.completed:
-        return Verdict()
+        return StartVerdict()
     if peer.ended:
-        return Verdict(failed=f"{peer.slug} did not succeed: {peer.end}")
+        return StartVerdict(failed=f"{peer.slug} did not succeed: {peer.end}")
     if peer.options is not None and peer.options.restart == model.ALWAYS:
-        return Verdict(
+        return StartVerdict(
             failed=f"{peer.slug} never completes, because its restart policy is {model.ALWAYS!r}: set it to "
             f"{model.ON_FAILURE!r} or {model.NEVER!r}"
         )
-    return _failure(peer) or Verdict(waits=f"{peer.slug} to complete ({peer.state})")
+    return _failure(peer) or StartVerdict(waits=f"{peer.slug} to complete ({peer.state})")
 
 
-_RULES: Mapping[model.Condition, Callable[[Peer], Verdict]] = {
+_RULES: Mapping[model.Condition, Callable[[Peer], StartVerdict]] = {
     model.STARTED: _started,
     model.READY: _ready,
     model.COMPLETED: _completed,
 }
 
 
-_Place = TypeVar("_Place", bound=Hashable)
+_Vertex = TypeVar("_Vertex", bound=Hashable)
 
 
-def cycle(start: _Place, graph: Mapping[_Place, Iterable[_Place]]) -> list[_Place]:
+def cycle(start: _Vertex, graph: Mapping[_Vertex, Iterable[_Vertex]]) -> list[_Vertex]:
     """Return a shortest path from `start` along the edges of `graph` back to it, or [] without one.
 
     `start` is at both ends.
     """
-    before: dict[_Place, _Place] = {}
-    places = [start]
-    for place in places:
-        for following in graph.get(place, ()):
+    before: dict[_Vertex, _Vertex] = {}
+    vertices = [start]
+    for vertex in vertices:
+        for following in graph.get(vertex, ()):
             if following == start:
-                way = [start, place]
-                while way[-1] != start:
-                    way.append(before[way[-1]])
-                return way[::-1] if place != start else [start, start]
+                path = [start, vertex]
+                while path[-1] != start:
+                    path.append(before[path[-1]])
+                return path[::-1] if vertex != start else [start, start]
             if following not in before:
-                before[following] = place
-                places.append(following)
+                before[following] = vertex
+                vertices.append(following)
     return []
 
 
-def shown_cycle(way: Sequence[str]) -> str:
+def shown_cycle(path: Sequence[str]) -> str:
     """Return a cycle for people."""
-    return f"it depends on itself: {' -> '.join(way)}"
+    return f"it depends on itself: {' -> '.join(path)}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -59,7 +59,7 @@ class Leases:
     async def _delete(self, slug: str, delete: Delete) -> None:
         seconds, _ = self._ends[slug]
         reason = f"not renewed for {seconds:g} s"
-        log.warning("process.lease_over", slug=slug, reason=reason)
+        log.warning("process.lease_expired", slug=slug, reason=reason)
         self._ends[slug] = seconds, self._now() + _RETRY_SECONDS
         try:
             await delete(slug, reason)

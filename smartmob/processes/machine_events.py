@@ -65,7 +65,7 @@ class LivenessFailed(msgspec.Struct, frozen=True):
     has_passed: bool
 
 
-class Started(msgspec.Struct, frozen=True):
+class ProgramStarted(msgspec.Struct, frozen=True):
     """The program runs as the process `pid`."""
 
     pid: int
@@ -109,7 +109,7 @@ Event: TypeAlias = (
     | DependenciesMet
     | DependenciesMissing
     | DependencyFailed
-    | Started
+    | ProgramStarted
     | LivenessFailed
     | StartFailed
     | Exited
@@ -152,7 +152,7 @@ class StartTimer(msgspec.Struct, frozen=True):
     at: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class ReportEvent(msgspec.Struct, frozen=True):
     """Report a process event of this `kind` to the viewers, the log and the timeline."""
 
     kind: str
@@ -164,5 +164,5 @@ class Complete(msgspec.Struct, frozen=True):
 
 
 Action: TypeAlias = (
-    Prepare | CancelPreparation | CheckDependencies | Spawn | Terminate | Kill | StartTimer | Report | Complete
+    Prepare | CancelPreparation | CheckDependencies | Spawn | Terminate | Kill | StartTimer | ReportEvent | Complete
 )

@@ -69,7 +69,7 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 _Text = Annotated[str, msgspec.Meta(min_length=1, max_length=_LONGEST_TARGET)]
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A health check of a running program: exactly one of `http`, `tcp` and `command`; times are in seconds.
 
     `http` is a path of the program's own port or an address, `tcp` a port or `HOST:PORT`, `command` a command as in a
@@ -102,8 +102,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The rules by which a process is started and supervised, from the request and from the file of its source."""
 
     restart: RestartPolicy = ALWAYS
-    readiness: Check | None = None
-    liveness: Check | None = None
+    readiness: HealthCheck | None = None
+    liveness: HealthCheck | None = None
     depends_on: dict[str, Condition] = {}
 
 
@@ -153,8 +153,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     wanted: bool = True
     restart: RestartPolicy | None = None
     command: str | None = None
-    readiness: Check | None = None
-    liveness: Check | None = None
+    readiness: HealthCheck | None = None
+    liveness: HealthCheck | None = None
     depends_on: dict[str, Condition] | None = None
     completed: bool = False
     limits: Limits = Limits()
@@ -187,7 +187,7 @@ class Sample(msgspec.Struct, frozen=True):
     tasks: int = 0
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
+class PreparedProcess(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a preparation: the data needed to start a process."""
 
     argv: list[str]
@@ -204,13 +204,13 @@ class CheckState(msgspec.Struct, frozen=True, kw_only=True):
     `failures` is the number of failures in a row, `detail` the reason of the last one, "" after a success.
     """
 
-    check: Check
+    check: HealthCheck
     state: str | None
     failures: int = 0
     detail: str = ""
 
 
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A process at one moment.
 
     `downloaded` is (bytes received, bytes in total or None) during a download, else None. `uptime` is in seconds.

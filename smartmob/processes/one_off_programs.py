@@ -68,7 +68,7 @@ class OneOffProgram(msgspec.Struct):
             self.child.kill()
 
 
-class _Listener(msgspec.Struct, frozen=True):
+class _OutputForwarder(msgspec.Struct, frozen=True):
     """Passes the output of a preparation on; its progress is not shown."""
 
     wrote: Callable[[bytes], None]
@@ -114,7 +114,7 @@ class OneOffPrograms:
         self.definitions[definition.slug] = definition
         try:
             try:
-                ready = await self._preparer.prepare(definition, _Listener(on_output))
+                ready = await self._preparer.prepare(definition, _OutputForwarder(on_output))
             except PreparationError as error:
                 raise InvalidInput(f"{error.state}: {error}") from None
             limits, enforced = definition.limits, enforcement(definition.limits, self._groups.controllers)

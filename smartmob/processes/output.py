@@ -259,5 +259,5 @@ class ProcessOutput:
 
 def frames_for(viewer: OutputViewer, source: int, text: bytes, line_end: bytes) -> tuple[bytes, int]:
     """Return lines as frames in the form of a viewer, and their number; only pieces keep their line ends."""
-    mark = b"%d" % source if viewer.marked else b""
-    return encode_pieces(text + line_end, mark) if viewer.partial else encode_lines(text, mark)
+    prefix = b"%d" % source if viewer.marked else b""
+    return encode_pieces(text + line_end, prefix) if viewer.partial else encode_lines(text, prefix)

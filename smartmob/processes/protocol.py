@@ -16,14 +16,14 @@ from smartmob.processes.model import (
     PENDING,
     STOPPED,
     STOPPING,
-    Check,
     CheckState,
     Condition,
     Enforcement,
+    HealthCheck,
     Limits,
     ProcessEvent,
+    ProcessSnapshot,
     RestartPolicy,
-    Snapshot,
 )
 
 LONGEST_LINE = 1024 * 1024
@@ -81,8 +81,8 @@ class CreateRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     grace: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_GRACE)] | None = None
     restart: RestartPolicy | None = None
     command: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_COMMAND)] | None = None
-    readiness: Check | None = None
-    liveness: Check | None = None
+    readiness: HealthCheck | None = None
+    liveness: HealthCheck | None = None
     depends_on: Annotated[dict[_Name, Condition], msgspec.Meta(max_length=100)] | None = None
     limits: Limits = Limits()
     lease: Annotated[float, msgspec.Meta(ge=1, le=LONGEST_LEASE)] | None = None
@@ -123,7 +123,7 @@ class CheckStatus(msgspec.Struct, frozen=True, kw_only=True):
     `failures` is the number of failures in a row, `detail` the reason of the last one.
     """
 
-    check: Check
+    check: HealthCheck
     state: str | None
     failures: int
     detail: str | None
@@ -140,7 +140,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     state: str
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class ProcessStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of a process. Addresses are absolute, times are ISO 8601 in UTC, `env` has only names of variables."""
 
     app: str
@@ -187,7 +187,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lease: float | None
 
 
-class Listing(msgspec.Struct, frozen=True):
+class ProcessListing(msgspec.Struct, frozen=True):
     """All processes, as smartmob-agent shows them."""
 
     processes: list[Process]
@@ -196,7 +196,7 @@ class Listing(msgspec.Struct, frozen=True):
 class Statuses(msgspec.Struct, frozen=True):
     """The status of all processes."""
 
-    processes: list[Status]
+    processes: list[ProcessStatus]
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,7 +280,7 @@ def _check_source_url(url: str) -> None:
         )
 
 
-def listed(process: Snapshot, base: str, now: datetime) -> Process:
+def listed(process: ProcessSnapshot, base: str, now: datetime) -> Process:
     """Return the document of a process in the listing at the time `now`.
 
     Seed 002 lists a process right after its creation and prints `pending`, so a new process that no client has stopped
@@ -292,18 +292,18 @@ def listed(process: Snapshot, base: str, now: datetime) -> Process:
     return created(msgspec.structs.replace(process, state=state), base)
 
 
-def created(process: Snapshot, base: str) -> Process:
+def created(process: ProcessSnapshot, base: str) -> Process:
     """Return the answer to a create request; `base` is the address under which the client knows the service."""
     full = status(process, base)
     return Process(**{name: getattr(full, name) for name in Process.__struct_fields__})
 
 
-def status(process: Snapshot, base: str) -> Status:
+def status(process: ProcessSnapshot, base: str) -> ProcessStatus:
     """Return the status document of a process; `base` is the address under which the client knows the service."""
     definition, exit_status, sample = process.definition, process.last_status, process.sample
     slug = quote(definition.slug, safe="")
     details = f"{base}/process-status/{slug}"
-    return Status(
+    return ProcessStatus(
         app=definition.app,
         node=definition.node,
         slug=definition.slug,
@@ -372,12 +372,12 @@ def shown_address(url: str) -> str:
     authority, slash, path = rest.partition("/")
     if "@" in authority:
         authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
-    plain, mark, query = f"{authority}{slash}{path}".partition("?")
-    if mark:
+    plain, question_mark, query = f"{authority}{slash}{path}".partition("?")
+    if question_mark:
         # A fragment stands behind the last value and is hidden with it.
         return f"{scheme}{separator}{plain.partition('#')[0]}?{'&'.join(map(_shown_part, query.split('&')))}"
-    plain, mark, _ = plain.partition("#")
-    return f"{scheme}{separator}{plain}{'#' + _HIDDEN if mark else ''}"
+    plain, hash_sign, _ = plain.partition("#")
+    return f"{scheme}{separator}{plain}{'#' + _HIDDEN if hash_sign else ''}"
 
 
 def _shown_target(text: str) -> str:
@@ -394,12 +394,12 @@ def _is_shown(url: str) -> bool:
 
 
 def _shown_part(part: str) -> str:
-    name, sign, _ = part.partition("=")
-    return f"{name}={_HIDDEN}" if sign and _SHOWN_NAME.fullmatch(name) else _HIDDEN if part else ""
+    name, separator, _ = part.partition("=")
+    return f"{name}={_HIDDEN}" if separator and _SHOWN_NAME.fullmatch(name) else _HIDDEN if part else ""
 
 
-def encode_lines(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
-    """Return one text frame for each line of `block`, and the number of frames. Each begins with `mark`.
+def encode_lines(block: bytes, prefix: bytes = b"") -> tuple[bytes, int]:
+    """Return one text frame for each line of `block`, and the number of frames. Each begins with `prefix`.
 
     The last line of `block` has no line end. Bytes that are not UTF-8 are replaced by U+FFFD, a carriage return at the
     end of a line is removed, and a line of more than LONGEST_LINE bytes is split into several frames.
@@ -407,12 +407,12 @@ def encode_lines(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
     if not block.isascii():
         block = _valid(block)
     lines = block.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n") if b"\r" in block else block.split(b"\n")
-    if mark:
-        lines = [mark + line for line in lines]
+    if prefix:
+        lines = [prefix + line for line in lines]
     try:
         heads = [SHORT_HEADS[len(line)] for line in lines]
     except IndexError:
-        lines = [piece for line in lines for piece in _pieces(line, mark)]
+        lines = [piece for line in lines for piece in _pieces(line, prefix)]
         heads = [text_head(len(line)) for line in lines]
     parts = [b""] * (2 * len(lines))
     parts[0::2] = heads
@@ -420,15 +420,15 @@ def encode_lines(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
     return b"".join(parts), len(lines)
 
 
-def encode_pieces(block: bytes, mark: bytes = b"") -> tuple[bytes, int]:
+def encode_pieces(block: bytes, prefix: bytes = b"") -> tuple[bytes, int]:
     """Return one text frame for each line of `block`, with its line end, and the number of frames.
 
-    Each frame begins with `mark`.
+    Each frame begins with `prefix`.
 
     The last piece may be a line without an end. Bytes that are not UTF-8 are replaced as by `encode_lines`; a carriage
     return stays.
     """
-    lines = [piece for line in _LINE.findall(_valid(block)) for piece in _pieces(mark + line, mark)]
+    lines = [piece for line in _LINE.findall(_valid(block)) for piece in _pieces(prefix + line, prefix)]
     return b"".join(part for line in lines for part in (text_head(len(line)), line)), len(lines)
 
 
@@ -442,10 +442,10 @@ def whole_characters(data: bytes) -> int:
     return len(data)
 
 
-def _pieces(line: bytes, mark: bytes) -> list[bytes]:
+def _pieces(line: bytes, prefix: bytes) -> list[bytes]:
     """Split a line of UTF-8 into pieces of at most LONGEST_LINE bytes, between characters.
 
-    The first one begins as `line`, each further one with `mark`.
+    The first one begins as `line`, each further one with `prefix`.
     """
     pieces = []
     while len(line) > LONGEST_LINE:
@@ -453,7 +453,7 @@ def _pieces(line: bytes, mark: bytes) -> list[bytes]:
         while line[cut] & 0xC0 == 0x80:
             cut -= 1
         pieces.append(line[:cut])
-        line = mark + line[cut:]
+        line = prefix + line[cut:]
     return [*pieces, line]
 
 

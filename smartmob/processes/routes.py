@@ -24,7 +24,7 @@ OCTETS = "application/octet-stream"
 _CREATE_BYTES = 1024 * 1024
 _SMALL_BYTES = 64 * 1024
 
-_STATUS = answer(protocol.Status)
+_STATUS = answer(protocol.ProcessStatus)
 _NOT_FOUND = Answer("There is no such program.")
 _CONFLICT = Answer("The state of the program does not allow this.")
 _IGNORED_BODY = Body({"application/json": protocol.Empty}, required=False, limit=_SMALL_BYTES)
@@ -53,7 +53,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             h.list,
             "list_processes",
             summary="List all programs, as smartmob-agent does.",
-            answers={200: answer(protocol.Listing)},
+            answers={200: answer(protocol.ProcessListing)},
         ),
         Route(
             "POST",
@@ -88,7 +88,11 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             h.attach,
             "attach_console",
             summary="Open a WebSocket with each line of output as a text frame.",
-            answers={101: Answer("The WebSocket is open."), 404: _NOT_FOUND, 426: Answer("This is no WebSocket.")},
+            answers={
+                101: Answer("The WebSocket is open."),
+                404: _NOT_FOUND,
+                426: Answer("This is no WebSocket."),
+            },
             query=protocol.AttachQuery,
         ),
     ]
@@ -197,7 +201,7 @@ class _Handlers:
 
     async def list(self, request: web.Request) -> web.StreamResponse:
         base, now = _base(request), clock.now()
-        return _uncached(protocol.Listing([protocol.listed(p, base, now) for p in self._service.processes()]))
+        return _uncached(protocol.ProcessListing([protocol.listed(p, base, now) for p in self._service.processes()]))
 
     async def statuses(self, request: web.Request) -> web.StreamResponse:
         base = _base(request)
@@ -268,7 +272,7 @@ class _Handlers:
         path = self._service.preparer.archive(parameter(request, "digest"))
         return web.FileResponse(path, headers={"Content-Type": OCTETS})
 
-    def _status(self, request: web.Request, snapshot: model.Snapshot) -> web.StreamResponse:
+    def _status(self, request: web.Request, snapshot: model.ProcessSnapshot) -> web.StreamResponse:
         return _uncached(protocol.status(snapshot, _base(request)))
 
 

@@ -10,7 +10,7 @@ from smartmob.kernel.subprocesses.process_tree import descendants
 from smartmob.processes.model import Sample
 
 
-class Sampler:
+class ProcessSampler:
     """Measures process trees. `sample` blocks: call it in a thread, one call at a time."""
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.preparer import Preparer
 from smartmob.processes.process_changes import Change, DeleteProcess, ProcessRecords, StoredEvent, UpdateProcess
 from smartmob.processes.recorder import Recorder, stored_event
-from smartmob.processes.sampler import Sampler
+from smartmob.processes.sampler import ProcessSampler
 from smartmob.processes.supervisor import Supervisor, SupervisorDependencies
 
 log = get_logger()
@@ -51,7 +51,7 @@ class ProcessesService:
         self._bus = kernel.bus
         self._settings = settings
         self._restore = not kernel.settings.no_restore
-        self._sampler = Sampler()
+        self._sampler = ProcessSampler()
         self._supervisors: dict[str, Supervisor] = {}
         self._stopping = False
         self._prober = Prober(kernel.spawner)
@@ -82,7 +82,7 @@ class ProcessesService:
         await self.preparer.open()
         groups = self._supervisor_dependencies.groups
         await asyncio.to_thread(groups.open)
-        log.info("process.limits", controllers=sorted(groups.controllers), reason=groups.reason)
+        log.info("process.limits_chosen", controllers=sorted(groups.controllers), reason=groups.reason)
         await self._store.adopt()
         for left in await self._store.unrestored():
             log.warning("process.not_restored", service=left.service, machine=left.machine, processes=left.processes)
@@ -114,7 +114,7 @@ class ProcessesService:
         await self._prober.close()
         await self._recorder.close()
 
-    async def create(self, request: protocol.CreateRequest, request_id: str) -> model.Snapshot:
+    async def create(self, request: protocol.CreateRequest, request_id: str) -> model.ProcessSnapshot:
         """Store a process and begin to start it; return its snapshot from before the start, which is pending.
 
         Raises InvalidInput, Conflict when the name is taken, and Unavailable.
@@ -161,15 +161,15 @@ class ProcessesService:
             lease=request.lease,
         )
 
-    def processes(self) -> list[model.Snapshot]:
+    def processes(self) -> list[model.ProcessSnapshot]:
         """Return snapshots of all processes, in the order of their creation."""
         return [supervisor.snapshot() for supervisor in self._supervisors.values()]
 
-    def process(self, slug: str) -> model.Snapshot:
+    def process(self, slug: str) -> model.ProcessSnapshot:
         """Return a snapshot of a process; raises NotFound."""
         return self._find(slug).snapshot()
 
-    def renew(self, slug: str) -> model.Snapshot:
+    def renew(self, slug: str) -> model.ProcessSnapshot:
         """Restart the lease of a process; raises NotFound, and Conflict when the process is being deleted."""
         supervisor = self._find(slug)
         _refuse_deleted(supervisor)
@@ -194,7 +194,7 @@ class ProcessesService:
             await self.preparer.release(slug)
             self._bus.publish(ProcessDeleted(slug, clock.now()))
 
-    async def stop_process(self, slug: str) -> model.Snapshot:
+    async def stop_process(self, slug: str) -> model.ProcessSnapshot:
         """Stop a process and keep its definition; return when it and all its descendants have ended.
 
         Raises NotFound, Unavailable, and Conflict when the process is restarted or deleted before it has ended.
@@ -204,7 +204,7 @@ class ProcessesService:
         await supervisor.wait_stopped()
         return supervisor.snapshot()
 
-    async def restart(self, slug: str) -> model.Snapshot:
+    async def restart(self, slug: str) -> model.ProcessSnapshot:
         """Start a process, whatever its state; stop it first if it runs. Return at once.
 
         Raises NotFound, Unavailable, and Conflict when the process is being deleted.
@@ -215,7 +215,7 @@ class ProcessesService:
         supervisor.restart()
         return supervisor.snapshot()
 
-    def signal(self, slug: str, name: str | int) -> model.Snapshot:
+    def signal(self, slug: str, name: str | int) -> model.ProcessSnapshot:
         """Send a signal to the process group of a process.
 
         Raises NotFound, InvalidInput, and Conflict when the process does not run.
@@ -315,7 +315,7 @@ class ProcessesService:
             peers = known.get(app) or known.setdefault(app, self._peers(app))
             # Later it can become part of a cycle only if another process begins to wait.
             way = peers.cycle(supervisor.slug) if begins else []
-            failed = dependencies.Verdict(failed=dependencies.shown_cycle(way)) if way else None
+            failed = dependencies.StartVerdict(failed=dependencies.shown_cycle(way)) if way else None
             supervisor.dependencies_checked(failed or dependencies.verdict(options.depends_on, peers))
 
     def _limits(self, asked: model.Limits) -> model.Limits:
@@ -373,7 +373,7 @@ class ProcessesService:
                 digests = {definition.digest for definition in known.values() if definition.digest}
                 await self.preparer.remove_unused(digests, tuple(known))
             except Unavailable as error:
-                log.warning("process.maintenance", reason=str(error))
+                log.warning("process.maintenance_failed", reason=str(error))
             await asyncio.sleep(_MAINTENANCE_SECONDS)
 
 

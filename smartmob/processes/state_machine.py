@@ -35,9 +35,9 @@ from smartmob.processes.machine_events import (
     PreparationFailed,
     Prepare,
     Prepared,
-    Report,
+    ProgramStarted,
+    ReportEvent,
     Spawn,
-    Started,
     StartFailed,
     StartRequested,
     StartTimer,
@@ -129,7 +129,7 @@ class ProcessStateMachine:
                 return self._preparation_failed(event)
             case DependenciesMet() | DependenciesMissing() | DependencyFailed():
                 return self._dependencies_checked(event) if self.phase is Phase.WAITING else []
-            case Started():
+            case ProgramStarted():
                 return self._started(event.pid, now)
             case LivenessFailed():
                 return self._liveness_failed(event, now) if self.phase is Phase.RUNNING else []
@@ -178,7 +178,7 @@ class ProcessStateMachine:
         if self.phase is Phase.WAITING:
             self.phase = Phase.IDLE
             self._become_stopped()
-            return [Report("stopped", "stopped")]
+            return [ReportEvent("stopped", "stopped")]
         if self.phase is Phase.IDLE and self.state != model.STOPPED:
             self._become_stopped()
         return []
@@ -193,13 +193,13 @@ class ProcessStateMachine:
         self.wanted, self.ended, self.completed = False, True, succeeded
         self._become_stopped()
         self.detail = f"{text}; not started again, because its restart policy is {self._restart!r}"
-        return [Complete(), Report("stopped", f"stopped: {self.detail}")]
+        return [Complete(), ReportEvent("stopped", f"stopped: {self.detail}")]
 
     def _end(self, now: float, text: str) -> list[Action]:
         """Ask the running program to end, and set the timer for SIGKILL."""
         self.phase, self.state = Phase.ENDING, model.STOPPING
         self._cancel_timer()
-        return [Report("stopping", text), Terminate(), StartTimer(self._timer, now + self._grace)]
+        return [ReportEvent("stopping", text), Terminate(), StartTimer(self._timer, now + self._grace)]
 
     def _preparation_succeeded(self, event: Prepared) -> list[Action]:
         self._prepared, self._restart, self._depends = True, event.restart or self._restart, event.depends
@@ -216,9 +216,9 @@ class ProcessStateMachine:
             if self.wanted:
                 return self._begin()
             self._become_stopped()
-            return [Report("stopped", "stopped")]
+            return [ReportEvent("stopped", "stopped")]
         self.state, self.detail = event.state, event.detail
-        return [Report("failed", f"{event.state}: {event.detail}")]
+        return [ReportEvent("failed", f"{event.state}: {event.detail}")]
 
     def _dependencies_checked(self, event: DependenciesMet | DependenciesMissing | DependencyFailed) -> list[Action]:
         if isinstance(event, DependenciesMet):
@@ -227,33 +227,33 @@ class ProcessStateMachine:
         known, self.detail = self.detail, event.detail
         if isinstance(event, DependencyFailed):
             self.phase, self.state = Phase.IDLE, model.DEPENDENCY_FAILURE
-            return [Report("failed", f"{self.state}: {event.detail}")]
-        return [] if known else [Report("waiting", event.detail)]
+            return [ReportEvent("failed", f"{self.state}: {event.detail}")]
+        return [] if known else [ReportEvent("waiting", event.detail)]
 
     def _liveness_failed(self, event: LivenessFailed, now: float) -> list[Action]:
         self._unhealthy = f"its liveness check fails: {event.detail}"
         self._has_been_healthy = event.has_passed
-        return [Report("unhealthy", self._unhealthy), *self._end(now, "stopping")]
+        return [ReportEvent("unhealthy", self._unhealthy), *self._end(now, "stopping")]
 
     def _started(self, pid: int, now: float) -> list[Action]:
         self.phase, self.state, self.detail = Phase.RUNNING, model.RUNNING, ""
         self.pid, self.started_at = pid, now
         self.starts += 1
-        actions: list[Action] = [Report("restarted" if self.starts > 1 else "started", f"started, pid {pid}")]
+        actions: list[Action] = [ReportEvent("restarted" if self.starts > 1 else "started", f"started, pid {pid}")]
         return actions if self.wanted else actions + self._end(now, "stopping")
 
     def _start_failed(self, detail: str, now: float) -> list[Action]:
         self.phase, self.detail = Phase.IDLE, detail
         if self.wanted and self._restart == model.NEVER:
-            return [Report("failed", detail), *self._complete(detail)]
-        return [Report("failed", detail), *self._start_again(now, early=True)]
+            return [ReportEvent("failed", detail), *self._complete(detail)]
+        return [ReportEvent("failed", detail), *self._start_again(now, early=True)]
 
     def _exited(self, event: Exited) -> list[Action]:
         self.last_status, self.pid = event.status, None
         hint = event.hint if self.wanted and self.phase is Phase.RUNNING else ""
         self.detail = hint
         self._left_behind = event.left_behind and self.phase is Phase.RUNNING
-        actions: list[Action] = [Report("exited", describe(event.status) + (f": {hint}" if hint else ""))]
+        actions: list[Action] = [ReportEvent("exited", describe(event.status) + (f": {hint}" if hint else ""))]
         if self.phase is Phase.RUNNING:
             # The descendants hold the port and files that the next program needs: they end first.
             self.phase = Phase.ENDING
@@ -268,7 +268,7 @@ class ProcessStateMachine:
         requested = self.state == model.STOPPING and not unhealthy
         if not self.wanted:
             self._become_stopped()
-            return [Report("stopped", "stopped")]
+            return [ReportEvent("stopped", "stopped")]
         if unhealthy:
             self.detail = unhealthy
             if self._restart == model.NEVER:
@@ -283,7 +283,7 @@ class ProcessStateMachine:
             return self._complete(describe(self.last_status) + hint, succeeded=self.last_status == 0)
         if self._left_behind and self._is_early(now):
             self.state = model.START_FAILURE
-            return [Report("failed", f"{self.state}: {self.detail}")]
+            return [ReportEvent("failed", f"{self.state}: {self.detail}")]
         return self._start_again(now, early=self._is_early(now))
 
     def _is_early(self, now: float) -> bool:
@@ -294,14 +294,14 @@ class ProcessStateMachine:
         """Start at once, or after a pause when at least two programs in a row ended early."""
         if not self.wanted:
             self._become_stopped()
-            return [Report("stopped", "stopped")]
+            return [ReportEvent("stopped", "stopped")]
         self._early_exits = self._early_exits + 1 if early else 0
         if self._early_exits <= 1:
             return self._begin()
         pause = self._pause()
         self.state, self.next_try = model.BACKOFF, now + pause
         self._cancel_timer()
-        return [Report("backoff", f"restarting in {pause:.1f} s"), StartTimer(self._timer, self.next_try)]
+        return [ReportEvent("backoff", f"restarting in {pause:.1f} s"), StartTimer(self._timer, self.next_try)]
 
     def _pause(self) -> float:
         """Return the seconds until the next start: doubled for each early exit after the second, with jitter."""

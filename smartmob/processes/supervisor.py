@@ -22,7 +22,7 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.kernel.subprocesses.start_errors import interpreter_hint
 from smartmob.processes import machine_events, model
 from smartmob.processes import state_machine as m
-from smartmob.processes.dependencies import Peer, Verdict
+from smartmob.processes.dependencies import Peer, StartVerdict
 from smartmob.processes.health.program_monitor import ExecuteCheck, Monitor
 from smartmob.processes.output import ProcessOutput
 from smartmob.processes.preparation.command import programs
@@ -53,7 +53,7 @@ _LINGER_SECONDS = 0.5
 class PrepareProcess(Protocol):
     """The preparation of a process, as a supervisor calls it."""
 
-    async def __call__(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
+    async def __call__(self, definition: model.Definition, listener: PreparationListener) -> model.PreparedProcess:
         """Prepare the start of a process; report to `listener`. Raises PreparationError."""
 
 
@@ -91,7 +91,7 @@ class Supervisor:
         self.output = ProcessOutput(console_bytes, self._loop.call_later)
         self._machine = ProcessStateMachine(definition.grace, random.random)
         self._downloaded: tuple[int, int | None] | None = None
-        self._ready: model.Ready | None = None
+        self._ready: model.PreparedProcess | None = None
         self._program: SpawnedProgram | None = None
         self._monitor: Monitor | None = None
         self._preparation: asyncio.Task[machine_events.Event] | None = None
@@ -173,7 +173,7 @@ class Supervisor:
         """Show output of a command of the preparation."""
         self.output.write(data)
 
-    def dependencies_checked(self, found: Verdict) -> None:
+    def dependencies_checked(self, found: StartVerdict) -> None:
         """Continue a start that waits for dependencies, or give it up, according to the verdict."""
         if found.failed:
             self._handle(machine_events.DependencyFailed(found.failed))
@@ -204,12 +204,12 @@ class Supervisor:
         if self._limits is not None and self._limits.exceeded(sample) and self._child is not None:
             self._child.kill()
 
-    def snapshot(self) -> model.Snapshot:
+    def snapshot(self) -> model.ProcessSnapshot:
         """Return the process as it is now."""
         machine, now = self._machine, self._loop.time()
         failed = machine.state in model.FAILURES or machine.state == model.BACKOFF
         running = machine.pid is not None
-        return model.Snapshot(
+        return model.ProcessSnapshot(
             definition=self.definition,
             state=machine.state,
             detail=machine.detail,
@@ -303,7 +303,7 @@ class Supervisor:
             case machine_events.Complete():
                 self.redefine(wanted=False, completed=self._machine.completed)
                 self._dependencies.on_completed(self.definition)
-            case machine_events.Report():
+            case machine_events.ReportEvent():
                 self._report(action.kind, action.text)
 
     def _report(self, kind: str, text: str) -> None:
@@ -358,7 +358,7 @@ class Supervisor:
             self._handle(machine_events.StartFailed(f"cannot start the program: {error.strerror}"))
             return
         self._program = program
-        self._handle(machine_events.Started(program.child.pid))
+        self._handle(machine_events.ProgramStarted(program.child.pid))
         if self._machine.phase is m.Phase.RUNNING and (ready.options.readiness or ready.options.liveness):
             dependencies = self._dependencies
             self._monitor = Monitor(ready, dependencies.execute, dependencies.tasks, self._check_changed)

@@ -1,7 +1,7 @@
 """Turns a recording of a browser or proxy (HAR) into the requests of a load test script. No I/O.
 
 The format is HAR 1.2 (http://www.softwareishard.com/blog/har-12-spec/), with the fields that browsers add or leave out.
-Values that look like secrets are replaced by marks; the script fills them in from its configuration.
+Values that look like secrets are replaced by placeholders; the script fills them in from its configuration.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from smartmob.turrets.names import timer_name
 
 MOST_REQUESTS = 5_000  # of a script
 CONFIG_PREFIX = "secret_"  # the beginning of the keys of the configuration that hold secrets
-MARK = "{{%s}}"
-"""The mark of a secret in a text of the script, by the key of its value."""
+PLACEHOLDER = "{{%s}}"
+"""The placeholder of a secret in a text of the script, by the key of its value."""
 
 _AUTOMATIC = frozenset(
     {
@@ -142,11 +142,11 @@ def read(
         raise InvalidInput(f"is no HAR file: {error}") from None
     times = [_moment(entry.started_date_time) for entry in entries]
     known = all(at is not None for at in times)
-    order = sorted(range(len(entries)), key=lambda place: times[place] or 0.0) if known else range(len(entries))
+    order = sorted(range(len(entries)), key=lambda index: times[index] or 0.0) if known else range(len(entries))
     found, ended, names = Recording(), None, dict[str, int]()
     kept = frozenset(name.lower() for name in keep_headers)
-    for place in order:
-        entry, begin = entries[place], times[place]
+    for index in order:
+        entry, begin = entries[index], times[index]
         parts = _address(entry.request, found)
         if parts is None or _was_not_sent(entry, found):
             continue
@@ -339,14 +339,14 @@ def _quoted(text: str) -> str:
 
 
 def _value(name: str, value: str, found: Recording) -> str:
-    """Return a value, or a mark if its name or form shows that it is a secret."""
+    """Return a value, or a placeholder if its name or form shows that it is a secret."""
     if value and _SECRET.search(name):
-        return _mark(name, found)
-    return _JWT.sub(lambda _: _mark("jwt", found), value)
+        return _placeholder(name, found)
+    return _JWT.sub(lambda _: _placeholder("jwt", found), value)
 
 
 def _without_secrets(text: str, found: Recording) -> str:
-    """Return a text with marks for the values of secrets: in JSON, XML, forms and queries, and tokens of JWT."""
+    """Return a text with placeholders for the values of secrets: in JSON, XML, forms and queries, and tokens of JWT."""
     text = _JSON_PAIR.sub(lambda pair: _json_pair(pair, found), text)
     for pattern in (_ESCAPED_PAIR, _ELEMENT, _FIELD):
         text = pattern.sub(lambda pair: pair[1] + _value(pair[2], pair[3], found) + pair[4], text)
@@ -355,20 +355,20 @@ def _without_secrets(text: str, found: Recording) -> str:
         lambda pair: f"{pair[1]}{pair[2]}={_value(pair[2], pair[3], found)}",
         text,
     )
-    return _JWT.sub(lambda _: _mark("jwt", found), text)
+    return _JWT.sub(lambda _: _placeholder("jwt", found), text)
 
 
 def _json_pair(pair: re.Match[str], found: Recording) -> str:
     if not _SECRET.search(pair[2]) or pair[3] == '""':
         return pair[0]
-    mark = _mark(pair[2], found)
-    return f'{pair[1]}"{mark}"' if pair[3].startswith('"') else pair[1] + mark
+    placeholder = _placeholder(pair[2], found)
+    return f'{pair[1]}"{placeholder}"' if pair[3].startswith('"') else pair[1] + placeholder
 
 
-def _mark(name: str, found: Recording) -> str:
+def _placeholder(name: str, found: Recording) -> str:
     key = CONFIG_PREFIX + (_NOT_KEY.sub("_", name).strip("_").lower() or "value")
     found.secrets[key] = None
-    return MARK % key
+    return PLACEHOLDER % key
 
 
 def _statuses(response: _Response | None) -> tuple[int, ...]:

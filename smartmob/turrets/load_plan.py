@@ -139,11 +139,11 @@ def _counted(turrets: Iterable[_Turret]) -> list[tuple[int, _Turret]]:
     """Return the different turrets, each with its number."""
     found: list[tuple[int, _Turret]] = []
     for turret in turrets:
-        place = next((index for index, (_, known) in enumerate(found) if known == turret), None)
-        if place is None:
+        index = next((number for number, (_, known) in enumerate(found) if known == turret), None)
+        if index is None:
             found.append((1, turret))
         else:
-            found[place] = (found[place][0] + 1, turret)
+            found[index] = (found[index][0] + 1, turret)
     return found
 
 
@@ -207,8 +207,8 @@ def _rate_at(stages: Sequence[RateStage], at: float, inside: float) -> float:
 def _targets(document: Mapping[str, Any]) -> list[str]:
     """Return the targets that a configuration names, without their possibly secret parts."""
     extra = document.get("extra_turret_config")
-    places = [*_given(document), *([extra] if isinstance(extra, dict) else [])]
-    texts = [next((place[key] for key in _TARGETS if isinstance(place.get(key), str)), None) for place in places]
+    configurations = [*_given(document), *([extra] if isinstance(extra, dict) else [])]
+    texts = [next((each[key] for key in _TARGETS if isinstance(each.get(key), str)), None) for each in configurations]
     return list(dict.fromkeys(_without_secrets(text) for text in texts if text))
 
 

@@ -147,7 +147,7 @@ class Doubt(msgspec.Struct, frozen=True):
     what: str
 
 
-class Source(msgspec.Struct, frozen=True):
+class ImportSource(msgspec.Struct, frozen=True):
     """The origin of a run that another tool fired: the format and the name of its file, and a digest of its content.
 
     `notes` are statements of the file about its validity; `doubts` are reasons why its rates may be wrong. `aggregated`
@@ -189,7 +189,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     report: str
     live: str
-    source: Source | None = None
+    source: ImportSource | None = None
 
 
 class LoadPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -253,7 +253,7 @@ class TimerStats(msgspec.Struct, frozen=True, kw_only=True):
     failed: FailedStats | None = None
 
 
-class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
+class RunPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The transactions of a time step that begins `at` seconds after the start; latencies are in seconds.
 
     `rate` counts all transactions, `error_rate` those that failed. The latencies are those of successes, and null
@@ -274,7 +274,7 @@ class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
     codes: dict[str, int] = {}
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class RunTimeSeries(msgspec.Struct, frozen=True, kw_only=True):
     """The transactions of a run over time; steps without a transaction are left out.
 
     A point is for `step` seconds. `planned` is the line of the planned rate, and `warm_up` ends the seconds that the
@@ -283,7 +283,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     started_at: datetime | None
-    points: list[CoursePoint]
+    points: list[RunPoint]
     step: int = 1
     warm_up: float = 0.0
     planned: list[tuple[float, float]] = []
@@ -293,7 +293,7 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of one timer from `at` (seconds after the start) to the next interval."""
 
     at: float
-    figures: TimerStats
+    stats: TimerStats = msgspec.field(name="figures")
 
 
 class ErrorText(msgspec.Struct, frozen=True):
@@ -351,7 +351,7 @@ class Trust(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The statistics of a run. `duration` is for how many seconds it fired, `rate` the transactions per second.
 
-    The first `warm_up` seconds are left out of all figures. `error_texts` are the errors of transactions, the most
+    The first `warm_up` seconds are left out of all statistics. `error_texts` are the errors of transactions, the most
     frequent first, and `timer_errors` those of each timer that failed; `other_error_texts` further texts have
     `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count; `source` is
     the origin of an imported run. `version` grows when
@@ -379,7 +379,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     timer_errors: dict[str, list[ErrorText]] = {}
     sent: int = 0
     received: int = 0
-    source: Source | None = None
+    source: ImportSource | None = None
     conditions: list[ConditionResult] = []
     version: int = 1
     plan: LoadPlan | None = None
@@ -442,7 +442,7 @@ class LiveFrame(msgspec.Struct, frozen=True, kw_only=True):
     conditions: list[ConditionResult] = []
 
 
-class Ports(msgspec.Struct, frozen=True):
+class HeadquartersPorts(msgspec.Struct, frozen=True):
     """The address and ports of the headquarters: for orders, for results, and for republished results."""
 
     host: str
@@ -454,5 +454,5 @@ class Ports(msgspec.Struct, frozen=True):
 class TurretList(msgspec.Struct, frozen=True):
     """The headquarters, or null if the service is not one, and the turrets that it heard lately."""
 
-    headquarters: Ports | None
+    headquarters: HeadquartersPorts | None
     turrets: list[Member]

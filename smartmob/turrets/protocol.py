@@ -99,7 +99,7 @@ Users = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
 ArrivalRate = Annotated[float, msgspec.Meta(ge=0, le=10_000_000)]
 """Transactions that start per second."""
-Figure = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+BoundedNumber = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
 """A number that a peer measured, in seconds or cores. NaN is outside any bounds, so it is refused like infinity."""
 
 
@@ -157,10 +157,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     processes.
     """
 
-    cpu: Figure
-    busiest: Figure
+    cpu: BoundedNumber
+    busiest: BoundedNumber
     cores: Count
-    lag: Figure
+    lag: BoundedNumber
     memory: Number
     processes: Count = 1
 
@@ -171,9 +171,9 @@ class RateStage(msgspec.Struct, frozen=True):
     After the last stage its rate `last` holds to the end of the run.
     """
 
-    seconds: Figure
-    first: Figure
-    last: Figure
+    seconds: BoundedNumber
+    first: BoundedNumber
+    last: BoundedNumber
 
 
 class TurretPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,10 +189,10 @@ class TurretCounts(msgspec.Struct, kw_only=True):
     transactions: Number = 0
     errors: Number = 0
     late_starts: Number = 0
-    lateness: Figure = 0.0
+    lateness: BoundedNumber = 0.0
     never_started: Number = 0
-    paused: Figure = 0.0
-    joined: Figure = 0.0
+    paused: BoundedNumber = 0.0
+    joined: BoundedNumber = 0.0
     sent: Number = 0
     received: Number = 0
 
@@ -239,10 +239,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     turret: Name = ""
     status: Name
     uuid: Name = ""
-    rampup: Figure | None = None
+    rampup: BoundedNumber | None = None
     script: Text | None = None
-    cannons: Figure | msgspec.UnsetType | None = msgspec.UNSET
-    canons: Figure | msgspec.UnsetType | None = msgspec.UNSET
+    cannons: BoundedNumber | msgspec.UnsetType | None = msgspec.UNSET
+    canons: BoundedNumber | msgspec.UnsetType | None = msgspec.UNSET
     smartmob: Report | msgspec.UnsetType = msgspec.UNSET
 
     @property
@@ -314,11 +314,11 @@ class Result(msgspec.Struct, kw_only=True, gc=False):
     `details` are sent when both sides are ours and the run has `"results": "raw"`.
     """
 
-    elapsed: Figure
-    epoch: Figure
-    scriptrun_time: Figure
+    elapsed: BoundedNumber
+    epoch: BoundedNumber
+    scriptrun_time: BoundedNumber
     error: str | None = ""
-    custom_timers: Annotated[dict[str, Figure], msgspec.Meta(max_length=MOST_TIMERS)] | None = {}
+    custom_timers: Annotated[dict[str, BoundedNumber], msgspec.Meta(max_length=MOST_TIMERS)] | None = {}
     turret_name: str | msgspec.UnsetType | None = msgspec.UNSET
     uuid: Name | msgspec.UnsetType = msgspec.UNSET
     run: Name | msgspec.UnsetType = msgspec.UNSET
@@ -372,9 +372,9 @@ class Slices(msgspec.Struct, frozen=True, kw_only=True):
 class _Incoming(Result, kw_only=True, gc=False):
     """A result, which most messages are, with the keys by which the other kinds are recognised in the same pass."""
 
-    elapsed: Figure = math.nan
-    epoch: Figure = math.nan
-    scriptrun_time: Figure = math.nan
+    elapsed: BoundedNumber = math.nan
+    epoch: BoundedNumber = math.nan
+    scriptrun_time: BoundedNumber = math.nan
     status: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     slices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 

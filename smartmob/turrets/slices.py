@@ -260,19 +260,19 @@ def write_histogram(counts: Mapping[int, int]) -> str:
     last = -1
     found: dict[int, int] = {}
     for value, count in counts.items():
-        place = _place(value)
-        found[place] = found.get(place, 0) + count
-    for place in sorted(found):
-        if place - last > 1:
-            _append(counters, 2 * (place - last - 1) - 1)  # the number of zeros, as a negative number in ZigZag
-        _append(counters, 2 * found[place])
-        last = place
+        index = _counter_index(value)
+        found[index] = found.get(index, 0) + count
+    for index in sorted(found):
+        if index - last > 1:
+            _append(counters, 2 * (index - last - 1) - 1)  # the number of zeros, as a negative number in ZigZag
+        _append(counters, 2 * found[index])
+        last = index
     head = _INNER.pack(_INNER_COOKIE | _WORD_SIZE, len(counters), 0, DIGITS, LOWEST, HIGHEST) + _RATIO
     packed = zlib.compress(head + counters)
     return base64.b64encode(_OUTER.pack(_OUTER_COOKIE | _WORD_SIZE, len(packed)) + packed).decode()
 
 
-def _place(value: int) -> int:
+def _counter_index(value: int) -> int:
     """Return the index of the counter of a value."""
     shift = max(value.bit_length() - _EXACT_BITS, 0)
     half = 1 << (_EXACT_BITS - 1)

@@ -32,14 +32,14 @@ _SERVICE = (
     *("smartmob.node_membership", "smartmob.kernel.http.server", "smartmob.kernel.maintenance"),
     "smartmob.kernel.observability.notify",
 )
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 """Seconds between looks whether the test run still goes on."""
 
 
 def serve(listener: socket.socket, folder: Path, run: int) -> None:
     """Attend to each program in a fork; return in the fork that is to be the command."""
     while True:
-        ready, _, _ = select.select([listener], [], [], _LOOK_SECONDS)
+        ready, _, _ = select.select([listener], [], [], _POLL_SECONDS)
         _reap()
         if ready:
             line, _ = listener.accept()

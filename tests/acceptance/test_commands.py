@@ -69,7 +69,7 @@ async def test_close_server_ends_the_jobs_and_then_the_service(reachable_path: P
 async def test_the_conplyent_port_is_closed_by_default(reachable_path: Path) -> None:
     """Opening it to other machines gives a warning."""
     async with serving(reachable_path / "data", "--conplyent-port", "0", "--conplyent-host", "0.0.0.0") as command:
-        await until(lambda: b"conplyent.open" in command.errors)
+        await until(lambda: b"conplyent.exposed" in command.errors)
         await command.event("bind", transport="conplyent")
         binds = [event for event in command.events if event["event"] == "bind"]
         assert {event["transport"] for event in binds} == {"tcp", "conplyent"}

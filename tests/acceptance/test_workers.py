@@ -161,9 +161,9 @@ async def test_requests_are_answered_alike_wherever_they_land(reachable_path: Pa
         await _check_same_machines(service.url)
         await _check_killed_worker(service)
 
-        status, figures = await _ask(service.url, "/metrics")
+        status, metrics = await _ask(service.url, "/metrics")
         assert status == 200
-        rows = next(line for line in figures.splitlines() if line.startswith('smartmob_writer_rows_total{writer="met'))
+        rows = next(line for line in metrics.splitlines() if line.startswith('smartmob_writer_rows_total{writer="met'))
         assert float(rows.split()[-1]) > 0
         async with (
             aiohttp.ClientSession(headers=OWN) as client,

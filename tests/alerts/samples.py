@@ -64,8 +64,8 @@ def host(name: str, at: float | None = 0.0, **values: Any) -> Host:
     latest = None
     if at is not None:
         time = datetime.fromtimestamp(NOW.timestamp() + at, UTC)
-        figures = dict.fromkeys(NAMES, None) | {"cores": None, "temperatures": None} | values
-        latest = Latest(time=time, **figures)
+        fields = dict.fromkeys(NAMES, None) | {"cores": None, "temperatures": None} | values
+        latest = Latest(time=time, **fields)
     return Host(name=name, own=False, registered_at=NOW, latest=latest, clock=None)
 
 

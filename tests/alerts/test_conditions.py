@@ -55,10 +55,10 @@ def test_a_condition_is_read(text: str, condition: Condition) -> None:
     assert parse(text) == condition
 
 
-@pytest.mark.parametrize("figure", NAMES)
-def test_every_figure_of_a_sample_has_thresholds(figure: str) -> None:
+@pytest.mark.parametrize("field", NAMES)
+def test_every_field_of_a_sample_has_thresholds(field: str) -> None:
     """A field that is added to the samples can be used at once."""
-    assert parse(f"{figure} > 1 for 1m") == Threshold(figure, ">", 1.0, 1.0, Timing(60.0, 60.0))
+    assert parse(f"{field} > 1 for 1m") == Threshold(field, ">", 1.0, 1.0, Timing(60.0, 60.0))
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_every_figure_of_a_sample_has_thresholds(figure: str) -> None:
         ("service.free < 5GB clear 4GB", "must be on the good side"),
         ("cpu > 90GB", "cpu has no unit 'GB'"),
         ("mem > 90%", "mem is a size: expected one of the units B, kB, MB"),
-        ("CPU > 90", "there is no figure 'CPU'"),
-        ("disk > 90", "there is no figure 'disk' (cpu, mem, storage"),
+        ("CPU > 90", "there is no field 'CPU'"),
+        ("disk > 90", "there is no field 'disk' (cpu, mem, storage"),
         ("silent", "expected `for` and a duration behind `silent`"),
         ("silent for 0s", "expected a duration from 1s to 30d"),
         ("silent for 31d", "expected a duration from 1s to 30d"),

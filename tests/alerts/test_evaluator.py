@@ -41,7 +41,7 @@ class Lab:
         """Look while the machines have these loads, each in a new sample."""
         self._at += 1
         self.machines.all = [host(name, self._at, cpu=value) for name, value in cpu.items()]
-        await self.evaluator.look()
+        await self.evaluator.evaluate()
 
     async def notified(self) -> list[tuple[str, str]]:
         """Return kind and receiver of all notifications, oldest first."""
@@ -110,7 +110,7 @@ async def test_a_removed_rule_ends_its_alerts_for_those_who_were_told(lab: Lab) 
     assert await lab.notified() == [("firing", "ops"), ("resolved", "ops")]
 
 
-async def test_another_limit_keeps_the_alert_and_another_figure_ends_it(lab: Lab) -> None:
+async def test_another_limit_keeps_the_alert_and_another_field_ends_it(lab: Lab) -> None:
     """A rule can be tuned while it fires, without a second message."""
     await lab.see(a=50)
     await lab.see(a=95)
@@ -222,7 +222,7 @@ async def test_a_lost_database_is_told_once_when_it_is_back(lab: Lab, monkeypatc
     later = clock.steady() + 60
     monkeypatch.setattr(clock, "steady", lambda: later)
     for _ in range(3):
-        await lab.evaluator.look()
+        await lab.evaluator.evaluate()
     assert await lab.notified() == [("firing", "ops")]
     assert await lab.store.active() == []
     [told] = await lab.store.history(NOW, clock.now() + timedelta(days=1), None, 10)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from smartmob.alerts.conditions import Silent, Threshold, parse
-from smartmob.alerts.host_observer import FRESH_SECONDS, HostObserver, amount, duration, figure_of
+from smartmob.alerts.host_observer import FRESH_SECONDS, HostObserver, amount, duration, field_of
 from smartmob.alerts.observation import Observations
 from tests.alerts.samples import Machines, host, rule
 
@@ -19,7 +19,7 @@ def _health(found: Observations) -> dict[str, str]:
 async def _silent(observer: HostObserver, now: float, text: str = "silent for 60s", **more: Any) -> dict[str, str]:
     condition = parse(text)
     assert isinstance(condition, Silent)
-    await observer.look(now)
+    await observer.read(now)
     return _health(observer.silent(rule(condition=text, **more), condition))
 
 
@@ -43,7 +43,7 @@ async def test_a_restart_of_the_service_makes_no_machine_silent() -> None:
 async def test_a_machine_that_never_reported_is_not_silent() -> None:
     """It was registered and is not expected yet."""
     observer = HostObserver(Machines(host("a", None)))
-    await observer.look(0)
+    await observer.read(0)
     assert await _silent(observer, 1000) == {"a": "unknown"}
 
 
@@ -62,7 +62,7 @@ async def test_more_machines_than_a_page() -> None:
     assert len(await _silent(observer, 0)) == 2_001
 
 
-async def test_a_figure_beyond_its_limit_is_bad() -> None:
+async def test_a_field_beyond_its_limit_is_bad() -> None:
     """A value between the limits is neither, and one that is not known, or is old, is unknown."""
     text = "cpu > 90 clear 80"
     condition = parse(text)
@@ -70,34 +70,34 @@ async def test_a_figure_beyond_its_limit_is_bad() -> None:
     values = {"a": 95.0, "b": 85.0, "c": 80.0, "d": None, "e": 99.0}
     machines = Machines(*(host(name, 0, cpu=value) for name, value in values.items()))
     observer = HostObserver(machines)
-    await observer.look(0)
-    assert set(_health(observer.figures(rule(), condition)).values()) == {"unknown"}
+    await observer.read(0)
+    assert set(_health(observer.fields(rule(), condition)).values()) == {"unknown"}
     machines.all = [host(name, 0 if name == "e" else 1, cpu=value) for name, value in values.items()]
-    await observer.look(10)
-    found = observer.figures(rule(), condition)
+    await observer.read(10)
+    found = observer.fields(rule(), condition)
     assert _health(found) == {"a": "bad", "b": "between", "c": "good", "d": "unknown", "e": "unknown"}
     assert (found.found[0].summary, found.found[0].value) == ("a: cpu is 95.0 % (> 90.0 %)", 95.0)
-    await observer.look(11 + FRESH_SECONDS)
-    assert set(_health(observer.figures(rule(), condition)).values()) == {"unknown"}
+    await observer.read(11 + FRESH_SECONDS)
+    assert set(_health(observer.fields(rule(), condition)).values()) == {"unknown"}
 
 
 def test_the_hottest_sensor_is_the_temperature() -> None:
     """A sensor can be named; a machine without sensors has no temperature."""
     latest = host("a", temperatures={"cpu 0": 50.0, "nvme": 70.0}).latest
     assert latest is not None
-    assert (figure_of(latest, "temperature"), figure_of(latest, "temperature.nvme")) == (70.0, 70.0)
-    assert figure_of(latest, "temperature.gpu") is None
+    assert (field_of(latest, "temperature"), field_of(latest, "temperature.nvme")) == (70.0, 70.0)
+    assert field_of(latest, "temperature.gpu") is None
     cold = host("a").latest
-    assert cold is not None and figure_of(cold, "temperature") is None
+    assert cold is not None and field_of(cold, "temperature") is None
 
 
 @pytest.mark.parametrize(
-    ("figure", "value", "text"),
+    ("field", "value", "text"),
     [("cpu", 97.25, "97.2 %"), ("mem", 8192.0, "8,192 MB"), ("load", 4.5, "4.5"), ("temperature", 85.0, "85 °C")],
 )
-def test_an_amount_has_its_unit(figure: str, value: float, text: str) -> None:
+def test_an_amount_has_its_unit(field: str, value: float, text: str) -> None:
     """People read the unit in which the figure is stored."""
-    assert amount(figure, value) == text
+    assert amount(field, value) == text
 
 
 def test_a_duration_is_written_as_it_is_read() -> None:
@@ -109,9 +109,9 @@ async def test_a_machine_whose_clock_was_set_back_is_heard() -> None:
     """Its newest sample stays the one from the future for a while; what counts is that samples arrive."""
     machines = Machines(host("a", 0))
     observer = HostObserver(machines)
-    await observer.look(0)
+    await observer.read(0)
     machines.all = [host("a", 300)]
-    await observer.look(10)
+    await observer.read(10)
     machines.heard = {"a"}
     assert await _silent_within(observer, 80) == {"a": "good"}
     machines.heard = set()
@@ -122,8 +122,8 @@ async def test_a_machine_whose_clock_was_set_back_is_heard() -> None:
 async def test_silence_counts_anew_after_an_interruption() -> None:
     """While the database was away no machine could be heard, so none is silent, and none counts as heard either."""
     observer = HostObserver(Machines(host("a", 0)))
-    await observer.look(0)
-    await observer.look(600)
+    await observer.read(0)
+    await observer.read(600)
     observer.interrupted()
     assert await _silent(observer, 659) == {"a": "unknown"}
     assert await _silent(observer, 660) == {"a": "bad"}
@@ -132,5 +132,5 @@ async def test_silence_counts_anew_after_an_interruption() -> None:
 async def _silent_within(observer: HostObserver, now: float) -> dict[str, str]:
     condition = parse("silent for 60s")
     assert isinstance(condition, Silent)
-    await observer.look(now, [condition.seconds])
+    await observer.read(now, [condition.seconds])
     return _health(observer.silent(rule(condition="silent for 60s"), condition))

@@ -16,7 +16,7 @@ async def test_the_free_space_of_the_service_is_observed(tmp_path: Path) -> None
     free = disk.free_bytes(tmp_path)
     for text, health in ((f"service.free < {free * 2}", "bad"), ("service.free < 1", "good")):
         condition = parse(text)
-        await observers.look(0.0, NOW, [condition])
+        await observers.read(0.0, NOW, [condition])
         [found] = observers.observe(rule(condition=text), condition).found
         assert (found.subject, found.health) == ("lab", health)
         assert not observers.observe(rule(subjects=["other"]), condition).found

@@ -10,7 +10,7 @@ import pytest
 
 from smartmob.alerts import outcome_observer
 from smartmob.alerts.conditions import JobFailed, LoadTestFailed
-from smartmob.alerts.outcome_observer import Outcome, OutcomeObserver, by_conditions, ended_jobs, load_tests
+from smartmob.alerts.outcome_observer import ObservedOutcome, OutcomeObserver, by_conditions, ended_jobs, load_tests
 from smartmob.commands.model import Job
 from smartmob.turrets.model import ABORTED, Counters, Run
 from tests.alerts.samples import NOW, rule
@@ -20,19 +20,21 @@ class Ends:
     """The outcomes that an observer reads; a test adds to `all`."""
 
     def __init__(self) -> None:
-        self.all: list[Outcome] = []
+        self.all: list[ObservedOutcome] = []
 
     def add(self, ident: str, minute: int, *, failed: bool | None, subject: str = "soak", share: float = 0.0) -> None:
         """Let something end so many minutes after NOW."""
-        self.all.append(Outcome(ident, subject, NOW + timedelta(minutes=minute), failed, f"{ident} ended", share))
+        self.all.append(
+            ObservedOutcome(ident, subject, NOW + timedelta(minutes=minute), failed, f"{ident} ended", share)
+        )
 
-    async def read(self, start: datetime, end: datetime) -> Iterable[Outcome]:
+    async def read(self, start: datetime, end: datetime) -> Iterable[ObservedOutcome]:
         """Return the outcomes of a span, newest first, as the features do."""
         return [each for each in reversed(self.all) if start <= each.ended_at < end]
 
 
 async def _seen(observer: OutcomeObserver, minute: int, condition: Any = None, **more: Any) -> list[tuple[str, str]]:
-    await observer.look(NOW + timedelta(minutes=minute))
+    await observer.read(NOW + timedelta(minutes=minute))
     made = rule(made_at=NOW - timedelta(minutes=30), **more)
     found = observer.observe(made, condition or LoadTestFailed()).found
     observer.commit()
@@ -78,7 +80,7 @@ async def test_a_look_that_failed_is_repeated() -> None:
     observer = OutcomeObserver(ends.read)
     assert await _seen(observer, 0) == []
     ends.add("one", 1, failed=True)
-    await observer.look(NOW + timedelta(minutes=2))
+    await observer.read(NOW + timedelta(minutes=2))
     assert await _seen(observer, 3) == [("bad", "one")]
 
 
@@ -125,7 +127,7 @@ async def test_jobs_end_in_several_ways() -> None:
     assert [each.failed for each in found] == [False, True, True, True, True, None]
     assert found[1].summary.startswith("job 1 (make 't1 ') exited, exit code 2")
     observer = OutcomeObserver(read)
-    await observer.look(NOW)
+    await observer.read(NOW)
     assert len(observer.observe(rule(), JobFailed()).found) == 6
 
 
@@ -157,7 +159,7 @@ async def test_an_end_is_seen_with_the_final_verdict_of_its_conditions() -> None
         runs.met = met
         assert await _seen(observer, 2) == seen
         assert await _seen(observer, 3) == []
-    outcome = Outcome("1", "soak", NOW, None, "the load test soak stopped")
+    outcome = ObservedOutcome("1", "soak", NOW, None, "the load test soak stopped")
     runs.met = ["rate<50: rate 40 < 50", "untrusted: no"]
     found = await by_conditions(runs)(outcome, NOW)
     assert found is not None

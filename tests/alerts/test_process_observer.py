@@ -8,16 +8,16 @@ import pytest
 
 from smartmob.alerts.process_observer import HEALTHY_SECONDS, ProcessObserver
 from smartmob.processes import model
-from smartmob.processes.model import Definition, Snapshot
+from smartmob.processes.model import Definition, ProcessSnapshot
 from tests.alerts.samples import NOW, rule
 
 
-def _process(slug: str, state: str, uptime: float | None = None, last_status: int | None = None) -> Snapshot:
+def _process(slug: str, state: str, uptime: float | None = None, last_status: int | None = None) -> ProcessSnapshot:
     definition = Definition(
         slug=slug, app="a", node="n", process_type="web", source_url="", env={}, grace=1.0, created_at=NOW
     )
     nothing: dict[str, Any] = dict.fromkeys(("downloaded", "pid", "port", "started_at", "next_try_at", "sample"))
-    return Snapshot(
+    return ProcessSnapshot(
         definition=definition,
         state=state,
         detail="",
@@ -46,7 +46,7 @@ def test_a_process_is_bad_until_it_has_run_for_a_while(state: str, uptime: float
     """A program that ends every half minute is one alert and not one for each restart."""
 
     class Processes:
-        def processes(self) -> list[Snapshot]:
+        def processes(self) -> list[ProcessSnapshot]:
             return [_process("web.1", state, uptime, -9), _process("other", state, uptime)]
 
     found = ProcessObserver(Processes()).observe(rule(subjects=["web.*"]))

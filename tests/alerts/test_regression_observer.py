@@ -38,15 +38,15 @@ async def _service(with_settings: Any, webhook: Webhook) -> Any:
 async def _looks(client: Any, number: int) -> None:
     """Wait until the rules were evaluated so many times more."""
 
-    async def looks() -> float:
+    async def evaluations() -> float:
         async with client.get("/metrics") as response:
             lines = (await response.text()).splitlines()
         return float(next(line.split()[1] for line in lines if line.startswith("smartmob_alerts_looks ")))
 
-    begin = await looks()
+    begin = await evaluations()
 
     async def done() -> bool:
-        return await looks() >= begin + number
+        return await evaluations() >= begin + number
 
     await until(done)
 
@@ -123,7 +123,7 @@ class _Runs:
 
 
 async def _look(observer: RegressionObserver, at: datetime) -> None:
-    await observer.look(1.0, at)
+    await observer.read(1.0, at)
     observer.commit(1.0)
 
 

@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 from smartmob.alerts.state_machine import (
     RECOVERED,
     Action,
+    AlertPhase,
     AlertState,
     Announce,
     Event,
     Fire,
     Gone,
-    Health,
     Observed,
-    Phase,
     Resolve,
+    SubjectHealth,
     Supersede,
     Timing,
     handle,
 )
 
-BAD, GOOD = Observed(Health.BAD), Observed(Health.GOOD)
-BETWEEN, UNKNOWN = Observed(Health.BETWEEN), Observed(Health.UNKNOWN)
+BAD, GOOD = Observed(SubjectHealth.BAD), Observed(SubjectHealth.GOOD)
+BETWEEN, UNKNOWN = Observed(SubjectHealth.BETWEEN), Observed(SubjectHealth.UNKNOWN)
 FIRED = Fire("", notify=True)
 
 
@@ -72,7 +72,7 @@ def test_a_firing_alert_is_repeated_only_if_that_is_wanted() -> None:
 
 def test_a_silence_holds_a_notification_back_until_it_ends() -> None:
     """A silenced alert is stored; if it still fires when the silence ends, its receivers are told then, once."""
-    silenced = Observed(Health.BAD, silenced=True)
+    silenced = Observed(SubjectHealth.BAD, silenced=True)
     assert _play(Timing(), (0, silenced), (10, silenced), (20, BAD), (30, BAD)) == [
         (0, Fire("", notify=False)),
         (20, Announce(repeated=False)),
@@ -81,13 +81,13 @@ def test_a_silence_holds_a_notification_back_until_it_ends() -> None:
 
 def test_an_end_is_told_only_to_those_who_know_the_beginning() -> None:
     """An alert that began and ended within a silence causes no message."""
-    silenced = Observed(Health.BAD, silenced=True)
+    silenced = Observed(SubjectHealth.BAD, silenced=True)
     assert _play(Timing(), (0, silenced), (10, GOOD))[-1] == (10, Resolve(RECOVERED, notify=False))
 
 
 def test_a_further_cause_takes_the_place_of_the_first() -> None:
     """Each failed run is told once; the alert of the earlier one is closed without a message."""
-    first, second = Observed(Health.BAD, "run 1"), Observed(Health.BAD, "run 2")
+    first, second = Observed(SubjectHealth.BAD, "run 1"), Observed(SubjectHealth.BAD, "run 2")
     assert _play(Timing(), (0, first), (10, first), (20, second), (30, second)) == [
         (0, Fire("run 1", notify=True)),
         (20, Supersede()),
@@ -102,7 +102,7 @@ def test_a_removed_subject_ends_its_alert_with_the_reason() -> None:
 
 
 _events: st.SearchStrategy[Any] = st.one_of(
-    st.builds(Observed, st.sampled_from(Health), st.sampled_from(["", "a", "b"]), st.booleans()),
+    st.builds(Observed, st.sampled_from(SubjectHealth), st.sampled_from(["", "a", "b"]), st.booleans()),
     st.builds(Gone, st.just("removed"), st.booleans()),
 )
 _timings = st.builds(
@@ -138,7 +138,7 @@ def test_no_history_notifies_twice_for_one_cause(timing: Timing, steps: list[tup
                     assert firing
                     assert not (action.notify and told is None)
                     firing, told = False, None
-        assert firing == (state.phase is Phase.FIRING)
+        assert firing == (state.phase is AlertPhase.FIRING)
 
 
 @given(_timings, st.lists(st.tuples(st.floats(0, 40), _events), max_size=60), st.integers(0, 60))
@@ -147,19 +147,19 @@ def test_a_restart_notifies_nothing_again(timing: Timing, steps: list[tuple[floa
     state, now = AlertState(), 0.0
     for number, (step, event) in enumerate(steps):
         now += step
-        if number == cut and state.phase is Phase.FIRING:
-            state = AlertState(Phase.FIRING, state.cause, notified_at=state.notified_at)
-            _, actions = handle(state, Observed(Health.BAD, state.cause, silenced=True), timing, now)
+        if number == cut and state.phase is AlertPhase.FIRING:
+            state = AlertState(AlertPhase.FIRING, state.cause, notified_at=state.notified_at)
+            _, actions = handle(state, Observed(SubjectHealth.BAD, state.cause, silenced=True), timing, now)
             assert actions == []
         state, _ = handle(state, event, timing, now)
 
 
-@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("phase", list(AlertPhase))
 @pytest.mark.parametrize("event", [BAD, GOOD, BETWEEN, UNKNOWN, Gone("x")])
-def test_every_event_is_accepted_in_every_phase(phase: Phase, event: Event) -> None:
+def test_every_event_is_accepted_in_every_phase(phase: AlertPhase, event: Event) -> None:
     """No combination raises, and the state that follows is one of the three."""
-    state = AlertState(phase, bad_since=0.0 if phase is Phase.PENDING else None)
-    assert handle(state, event, Timing(), 1.0)[0].phase in Phase
+    state = AlertState(phase, bad_since=0.0 if phase is AlertPhase.PENDING else None)
+    assert handle(state, event, Timing(), 1.0)[0].phase in AlertPhase
 
 
 _PAGE = Path(__file__).parents[2] / "docs" / "reference" / "alerts.md"
@@ -170,11 +170,13 @@ _ROWS = re.findall(r"^\| `(ok|pending|firing)` \| `(\w+)`(.*?) \| `(\w+)`", _PAG
 def test_the_reference_tells_the_transitions(phase: str, health: str, more: str, after: str) -> None:
     """Each row of the table of states is what the state machine does."""
     timing = Timing(pending_for=10, recover_for=10)
-    state = AlertState(Phase(phase), bad_since=0.0 if phase == "pending" else None, good_since=0.0, notified_at=0.0)
+    state = AlertState(
+        AlertPhase(phase), bad_since=0.0 if phase == "pending" else None, good_since=0.0, notified_at=0.0
+    )
     long_enough = "long enough" in more
     cause = "another" if "another cause" in more else ""
     if phase == "firing" and not long_enough:
-        state = AlertState(Phase.FIRING, notified_at=0.0)
-    found, _ = handle(state, Observed(Health(health), cause), timing, 20.0 if long_enough else 5.0)
+        state = AlertState(AlertPhase.FIRING, notified_at=0.0)
+    found, _ = handle(state, Observed(SubjectHealth(health), cause), timing, 20.0 if long_enough else 5.0)
     assert found.phase == after
     assert len(_ROWS) == 10

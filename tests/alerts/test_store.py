@@ -136,7 +136,7 @@ async def test_what_was_given_up_can_be_sent_again(store: AlertStore) -> None:
     ]
     assert (await store.counts()).failed == 1
     assert await store.claim(LATER, LATER) is None
-    assert await store.revive(LATER) == 1
+    assert await store.requeue_failed(LATER) == 1
     revived = await store.claim(LATER, LATER + timedelta(minutes=1))
     assert revived is not None and (revived.id, revived.attempts) == (message.id, 1)
 

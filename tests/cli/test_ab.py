@@ -34,7 +34,7 @@ def _left(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "cache" / "smartmob" / "experiments").iterdir())
 
 
-def test_two_programs(tmp_path: Path) -> None:
+def test_the_slower_of_two_programs_is_found(tmp_path: Path) -> None:
     """The slower one is found, the document has the verdict, and --fail-on sets the exit code."""
     words = ("--command", "sleep 0.02", "--command", "sleep 0.5", "--max-pairs", "60", "--max-time", "13m")
     result = _ab(*words, "--json", "--fail-on", "slower,memory")
@@ -70,7 +70,7 @@ def test_two_programs(tmp_path: Path) -> None:
         (("--command", "/absent/program", "--command", "true"), "no such file"),
     ],
 )
-def test_mistakes(words: tuple[str, ...], said: str) -> None:
+def test_each_mistake_is_one_line_that_says_what_to_do(words: tuple[str, ...], said: str) -> None:
     """Each is one line that says what to do."""
     result = _ab(*words)
     assert result.stdout == ""
@@ -79,7 +79,7 @@ def test_mistakes(words: tuple[str, ...], said: str) -> None:
 
 
 @pytest.mark.long
-def test_two_revisions(tmp_path: Path) -> None:
+def test_the_worktrees_of_two_revisions_are_removed(tmp_path: Path) -> None:
     """Their worktrees are gone at the end, and the report is Markdown."""
     here = write_suite(tmp_path / "here")
     names = ("-c", "user.name=me", "-c", "user.email=me@example.com", "-c", "commit.gpgsign=false")

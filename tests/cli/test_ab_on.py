@@ -94,7 +94,9 @@ async def test_a_killed_far_end_leaves_nothing(start: Start, smartmob: Command, 
         (("--command", "true", "--command", "true", "--on", "service", "--smartmob", ""), "--smartmob is empty"),
     ],
 )
-async def test_mistakes(smartmob: Command, words: tuple[str, ...], said: str) -> None:
+async def test_each_mistake_is_reported_before_anything_is_measured(
+    smartmob: Command, words: tuple[str, ...], said: str
+) -> None:
     """Each is told before anything is measured."""
     code, output, errors = await smartmob("ab", *words)
     assert code != 0

@@ -57,7 +57,7 @@ async def _use(alerts: Any, webhook: Webhook, secret: Path) -> None:
     await alerts("silence", "--end", ident)
     assert "--for" in (await alerts("silence", "rack*", code=2))[1]
 
-    assert "there is no figure 'disk'" in (await alerts("add", "x", "disk > 5", code=3))[1]
+    assert "there is no field 'disk'" in (await alerts("add", "x", "disk > 5", code=3))[1]
     assert "replace it" in (await alerts("add", "low", "cpu > 90", code=3))[1]
     await alerts("add", "low", "service.free < 1B", "--replace")
     await alerts("rm", "low")

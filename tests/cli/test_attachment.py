@@ -34,7 +34,7 @@ async def test_both_streams_stay_apart(smartmob: Command) -> None:
 
 
 @pytest.mark.parametrize(("given", "code"), [(0, 0), (7, 7), (-9, 137), (256, 1), (None, 3)])
-def test_exit_codes(given: Any, code: int) -> None:
+def test_a_signal_is_128_and_its_number_as_exit_code(given: Any, code: int) -> None:
     """A signal is 128 and its number, and no failure becomes 0."""
     assert attachment.exit_code(given) == code
 

@@ -35,14 +35,14 @@ async def test_no_time_at_all() -> None:
     assert "--seconds" in errors
 
 
-def test_percentiles() -> None:
+def test_percentiles_are_those_of_answered_requests() -> None:
     """They are of those that were answered, whatever their order."""
-    found = bench._figure("x", [0.004, 0.001, 0.002, 0.003, 0.1], 2.0)
+    found = bench._measurement("x", [0.004, 0.001, 0.002, 0.003, 0.1], 2.0)
 
     assert (found.per_second, found.p50_ms, found.p99_ms) == (2.5, 3.0, 100.0)
 
 
-def test_nothing_was_answered() -> None:
+def test_no_answer_at_all_is_an_error() -> None:
     """That is an error, not a figure of zero."""
     with pytest.raises(RemoteError, match="not one was answered within 2 s: x"):
-        bench._figure("x", [], 2.0)
+        bench._measurement("x", [], 2.0)

@@ -76,7 +76,7 @@ def test_the_commit_is_found(tmp_path: Path) -> None:
         (("c0", "c1", "--command", "echo 'open"), "is no command: no closing quotation"),
     ],
 )
-def test_mistakes(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+def test_a_mistake_prints_nothing_as_data(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
     """Each is told, and nothing is printed as data."""
     _line(_FAST, _FAST)
     result = _bisect(*words)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from smartmob.cli import bisection_formats
-from smartmob.experiments.bisection_report import BisectionReport, Candidate, Step
+from smartmob.experiments.bisection_report import BisectionReport, BisectionStep, Candidate
 from smartmob.experiments.commit_search import CommitSearch
 
-_CHANGED = Step("b" * 40, "changed", "clock", 1.5, 1.4, 1.6, 12, 3.0)
+_CHANGED = BisectionStep("b" * 40, "changed", "clock", 1.5, 1.4, 1.6, 12, 3.0)
 
 
 def _report(**fields: Any) -> BisectionReport:
@@ -51,7 +51,7 @@ def test_each_end_has_a_sentence(verdict: str, direction: str, said: str) -> Non
 
 def test_doubts_are_told() -> None:
     """Answers that contradict the result, and commits that were skipped."""
-    steps = [_CHANGED, Step("d" * 40, "skipped", reason="no build\nsecond line")]
+    steps = [_CHANGED, BisectionStep("d" * 40, "skipped", reason="no build\nsecond line")]
     said = "\n".join(bisection_formats.lines(_report(steps=steps, contradictions=1)))
     assert "1 commit could not be measured" in said
     assert "1 answer contradicted the result" in said
@@ -63,9 +63,9 @@ def test_a_step_is_a_line() -> None:
     assert bisection_formats.step_line(1, _CHANGED, search) == (
         "1. bbbbbbbbbb: changed, time x 1.50 (1.40 to 1.60); 2 commits left"
     )
-    by_count = Step("d" * 40, "changed", "instructions", 1.021)
+    by_count = BisectionStep("d" * 40, "changed", "instructions", 1.021)
     assert "+2.1% instructions" in bisection_formats.step_line(2, by_count, search)
-    skipped = Step("d" * 40, "skipped", reason="no build\nsecond line")
+    skipped = BisectionStep("d" * 40, "skipped", reason="no build\nsecond line")
     assert bisection_formats.step_line(3, skipped, search).endswith("skipped, no build; 2 commits left")
 
 

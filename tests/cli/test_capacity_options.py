@@ -26,7 +26,7 @@ NONE = dict.fromkeys(capacity_options._FURTHER)
         ("a<b:avg<1s", ["a<b:avg<1s", "errors<1%"]),
     ],
 )
-def test_conditions(text: str, conditions: list[str]) -> None:
+def test_conditions_are_separated_by_commas(text: str, conditions: list[str]) -> None:
     """They are separated by commas, which may stand in the name of a timer, too."""
     assert [each.text for each in parse_conditions(text)] == conditions
 

@@ -41,7 +41,7 @@ def test_a_program_that_is_no_turret(tmp_path: Path) -> None:
     ]
 
 
-def test_json() -> None:
+def test_json_has_each_rule_with_its_result() -> None:
     """Standard output is one document with each rule and its result; options after the command are its own."""
     code, output = _invoke("--json", *NO_TURRET, "--junit", "--patience=x")
     document = json.loads(output)
@@ -49,7 +49,7 @@ def test_json() -> None:
     assert {one["rule"]: one["result"] for one in document["checks"]}["announces"] == "failed"
 
 
-def test_usage(tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:
     """Without a command, and with one that cannot be started, one line says what to do."""
     result = CliRunner().invoke(group, ["check-turret"])
     assert (result.exit_code, "Missing argument 'COMMAND...'" in result.output) == (2, True)

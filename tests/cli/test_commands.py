@@ -67,7 +67,7 @@ def _smartmob(client: Any, tmp_path: Path) -> Caller:
         ("https://lab.example", "https://lab.example"),
     ],
 )
-def test_addresses(host: str, address: str) -> None:
+def test_an_address_may_be_a_name_or_complete(host: str, address: str) -> None:
     """A name, a name with a port, or a whole address."""
     assert server_options.address(host) == address
 
@@ -111,7 +111,7 @@ async def test_lines_of_many_hosts_begin_with_the_host(smartmob: Caller) -> None
     assert (code, "cannot connect" in errors) == (3, True)
 
 
-async def test_interrupting(smartmob: Caller) -> None:
+async def test_ctrl_c_twice_leaves_the_command_running(smartmob: Caller) -> None:
     """CTRL-C once interrupts the command; twice leaves it, and says how to come back."""
     process = await smartmob.start("exec", "-n", "trap 'echo got; exit 9' INT; echo up; while :; do sleep 0.05; done")
     assert process.stdout is not None
@@ -221,7 +221,7 @@ async def test_the_end_of_the_viewer_ends_the_job(smartmob: Caller) -> None:
     assert not await _ended(smartmob)
 
 
-async def test_detached(smartmob: Caller) -> None:
+async def test_detach_says_how_to_come_back(smartmob: Caller) -> None:
     """`--detach` tells how to come back, and ends at once."""
     code, output, errors = await smartmob("exec", "--detach", "echo hello; exit 3")
     said = re.fullmatch(r"Job (\d+) runs. Come back with: smartmob output \1 -f\n", errors)
@@ -340,7 +340,7 @@ def _called(words: list[str]) -> int:
     return main._run(lambda: main.group(words, prog_name="smartmob", standalone_mode=False))
 
 
-async def test_jobs(smartmob: Caller) -> None:
+async def test_jobs_are_listed_and_their_output_is_printed(smartmob: Caller) -> None:
     """Jobs are listed for people and for programs, and their output is printed from any byte."""
     await smartmob("exec", "echo hello; exit 4")
     code, output, _ = await smartmob("jobs")
@@ -358,7 +358,7 @@ async def test_jobs(smartmob: Caller) -> None:
     assert (code, "does not exist" in errors) == (1, True)
 
 
-async def test_copying(smartmob: Caller, tmp_path: Path) -> None:
+async def test_files_and_folders_are_copied_both_ways(smartmob: Caller, tmp_path: Path) -> None:
     """Files and folders there and back, into folders that exist and such that do not."""
     (tmp_path / "src" / "inner").mkdir(parents=True)
     (tmp_path / "src" / "a").write_bytes(os.urandom(100_000))
@@ -379,7 +379,7 @@ async def test_copying(smartmob: Caller, tmp_path: Path) -> None:
     assert (code, "there is no missing here" in errors) == (1, True)
 
 
-async def test_a_terminal(smartmob: Caller) -> None:
+async def test_a_program_gets_a_terminal_of_the_same_size(smartmob: Caller) -> None:
     """`-t` gives the program a terminal of the size of ours, raw, so that CTRL-C is the program's."""
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)

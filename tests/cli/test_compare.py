@@ -42,7 +42,7 @@ async def test_the_table_shows_verdicts_and_notes(compare: Any) -> None:
     assert "test_4" in (await compare("run:s09", "latest", "--all"))[1]
 
 
-async def test_defaults(compare: Any) -> None:
+async def test_the_last_run_is_compared_with_the_one_before(compare: Any) -> None:
     """The last run against the one before, which was slow already: that stays visible."""
     code, output, _ = await compare("--fail-on", "suspect")
     assert code == 0
@@ -56,7 +56,7 @@ async def test_defaults(compare: Any) -> None:
     assert "as in the run before, but slower since of-s10" in line
 
 
-async def test_exit_codes(compare: Any) -> None:
+async def test_compare_ends_with_1_or_2_for_its_reasons(compare: Any) -> None:
     """1 when there is what it should fail on or no run of a name, 2 for what makes no sense."""
     cases = (
         (("run:s09", "run:s11", "--fail-on", "regression"), 1),
@@ -108,12 +108,12 @@ async def test_gone_tests_and_a_shift_can_fail(compare: Any, client: Any) -> Non
     assert "'luck' is not one of slower, maybe-slower, shift, gone, cannot-tell" in errors
 
 
-async def test_no_service() -> None:
+async def test_an_unreachable_service_is_exit_code_3() -> None:
     """It is 3."""
     assert (await run("compare", SMARTMOB_SERVER="http://127.0.0.1:1"))[0] == 3
 
 
-async def test_other_formats(compare: Any) -> None:
+async def test_all_formats_end_with_the_same_code(compare: Any) -> None:
     """JSON as the route answers it, Markdown and JUnit XML; they end alike."""
     code, output, _ = await compare("run:s09", "run:s11", "--json", "--fail-on", "regression")
     assert (code, json.loads(output)["counts"]["regression"]) == (1, 1)

@@ -23,7 +23,7 @@ def _db(database_url: str) -> Any:
     return partial(run, "db", DATABASE_URL=database_url)
 
 
-async def test_status(db: Any) -> None:
+async def test_status_has_the_version_the_backup_and_each_table(db: Any) -> None:
     """Version, migrations, the last backup and each table; JSON says the same."""
     code, output, errors = await db("status")
     assert (code, errors) == (0, "")
@@ -36,7 +36,7 @@ async def test_status(db: Any) -> None:
     assert {"schema", "name", "rows", "bytes", "partitions"} == set(status["tables"][0])
 
 
-async def test_migrate(db: Any, database_url: str) -> None:
+async def test_missing_migrations_are_applied_once(db: Any, database_url: str) -> None:
     """Missing migrations are applied once, and status ends with 1 until then."""
     admin = await asyncpg.connect(database_url)
     await admin.execute("DROP TABLE marks; DELETE FROM schema_migrations WHERE room = 'marks'")
@@ -51,7 +51,7 @@ async def test_migrate(db: Any, database_url: str) -> None:
     assert (code, "nothing to do" in errors) == (0, True)
 
 
-async def test_dump_restore_vacuum(db: Any, tmp_path: Path) -> None:
+async def test_a_backup_is_restored_over_existing_rows_only_by_force(db: Any, tmp_path: Path) -> None:
     """A backup is made, known, refused where something is, and put back by force; then the tables are cleaned up."""
     file = tmp_path / "a.dump"
     code, output, errors = await db("dump", file)
@@ -80,13 +80,13 @@ async def test_files_are_for_their_owner_only(db: Any, tmp_path: Path) -> None:
     assert modes == {"a.dump": 0o600, "a.dump.sha256": 0o600}
 
 
-async def test_standard_output(db: Any) -> None:
+async def test_a_backup_goes_into_a_pipe_but_not_onto_a_terminal(db: Any) -> None:
     """A backup goes into a pipe, and not onto a terminal or between JSON."""
     code, _, errors = await db("dump", "-", "--json")
     assert (code, "no room for --json" in errors) == (2, True)
 
 
-async def test_a_terminal(database_url: str, tmp_path: Path) -> None:
+async def test_a_terminal_gets_a_bar_during_a_backup(database_url: str, tmp_path: Path) -> None:
     """It sees a bar while a backup is made."""
     async with typed("db", "dump", tmp_path / "a.dump", terminal=True, DATABASE_URL=database_url) as command:
         await command.says("SHA-256", "done")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smartmob.cli import db_cluster
-from smartmob.kernel.db.cluster_status import ClusterStatus, Node, ShardGroup
+from smartmob.kernel.db.cluster_status import ClusterNode, ClusterStatus, ShardGroup
 from tests.acceptance.commands import run
 
 
@@ -19,7 +19,7 @@ async def test_a_database_without_citus_is_refused(database_url: str) -> None:
 
 def test_the_cluster_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """The nodes with their shards, the groups of tables with their skew, and the tables that are left."""
-    nodes = [Node("a:5432", True, True, 2, 1_000), Node("b:5432", False, False, 32, 9_000)]
+    nodes = [ClusterNode("a:5432", True, True, 2, 1_000), ClusterNode("b:5432", False, False, 32, 9_000)]
     groups = [ShardGroup("sessions", ["test_metrics", "test_sessions"], 32, 9_000, 1.254)]
 
     db_cluster.print_cluster(ClusterStatus("13.2-1", nodes, groups, ["marks"], {}))

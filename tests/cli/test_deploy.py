@@ -27,7 +27,7 @@ __all__ = ["_lab"]
         ("[::1]:8080,127.0.0.1:8081", ["http://[::1]:8080", "http://127.0.0.1:8081"]),
     ],
 )
-def test_services(text: str, urls: list[str]) -> None:
+def test_addresses_of_services_are_separated_by_commas(text: str, urls: list[str]) -> None:
     """Addresses are separated by commas, with or without a scheme."""
     assert services(text) == urls
 

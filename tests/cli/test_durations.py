@@ -11,7 +11,7 @@ from smartmob.errors import SettingsError
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90s", 90), ("1.5m", 90), ("6h", 21_600), ("14d", 1_209_600), ("1m30s", 90), ("500ms", 0.5)]
 )
-def test_spans(text: str, seconds: float) -> None:
+def test_a_duration_is_a_number_and_its_unit(text: str, seconds: float) -> None:
     """A number and its unit."""
     assert duration_seconds("--last", text) == seconds
 

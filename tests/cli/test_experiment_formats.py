@@ -7,7 +7,15 @@ from xml.etree import ElementTree
 import pytest
 
 from smartmob.cli import experiment_formats
-from smartmob.experiments.model import Instructions, Memory, Pair, Report, SideReport, Verdict, VerdictOnTest
+from smartmob.experiments.model import (
+    ExperimentReport,
+    Instructions,
+    MemoryDifference,
+    Pair,
+    SideReport,
+    Verdict,
+    VerdictOnTest,
+)
 
 
 def made_test(name: str, verdict: Verdict, **values: object) -> VerdictOnTest:
@@ -19,14 +27,16 @@ def made_test(name: str, verdict: Verdict, **values: object) -> VerdictOnTest:
     return VerdictOnTest(name=name, verdict=verdict, **{**known, **values})  # type: ignore[arg-type]  # by name
 
 
-def made_report(*tests: VerdictOnTest, verdict: Verdict = "slower") -> Report:
+def made_report(*tests: VerdictOnTest, verdict: Verdict = "slower") -> ExperimentReport:
     """Return the report of an experiment with these tests."""
     pairs = [Pair(number, "base", number, 2.0, {}, {"gcc": 0.5}) for number in range(1, 13)]
     sides = (SideReport("main", "revision", "0" * 40, "3.12.1"), SideReport("HEAD", "revision", "1" * 40, "3.12.1"))
-    return Report(verdict, *sides, list(tests), 0.03, 0.95, pairs, 75.0, "all tests are decided", {}, ["a note"])
+    return ExperimentReport(
+        verdict, *sides, list(tests), 0.03, 0.95, pairs, 75.0, "all tests are decided", {}, ["a note"]
+    )
 
 
-_SLOWER = made_test("a.py::test_a|b[<x>]", "slower", memory=Memory("more", 2_000_000, 1e6, 3e6))
+_SLOWER = made_test("a.py::test_a|b[<x>]", "slower", memory=MemoryDifference("more", 2_000_000, 1e6, 3e6))
 _COUNTED = made_test(
     "a.py::test_b",
     "slower",
@@ -94,7 +104,7 @@ def test_the_document_has_the_keys_of_the_reference() -> None:
     ("alarms", "failed"),
     [((), []), (("slower",), ["slower"]), (("memory", "busy", "memory"), ["memory"]), (("undecided",), ["undecided"])],
 )
-def test_alarms(alarms: tuple[str, ...], failed: list[str]) -> None:
+def test_the_words_of_fail_on_that_apply_are_named_once(alarms: tuple[str, ...], failed: list[str]) -> None:
     """The words of --fail-on that apply, each once."""
     assert experiment_formats.failed(_ALL, alarms) == failed
     assert experiment_formats.failed(made_report(made_test("a", "unfit")), ("busy", "slower")) == ["busy"]

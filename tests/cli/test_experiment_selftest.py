@@ -7,7 +7,7 @@ import json
 import pytest
 
 from smartmob.cli import experiment_selftest
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 from tests.cli.test_experiment_formats import made_report, made_test
 
 _UNCHANGED = made_report(made_test("a", "same", low=0.98, high=1.02), made_test("b", "undecided"), verdict="undecided")
@@ -25,7 +25,11 @@ _LONGER = made_report(made_test("a", "slower"), made_test("b", "undecided"))
     ],
 )
 def test_the_result_in_sentences(
-    unchanged: Report, longer: list[Report], code: int, said: str, capsys: pytest.CaptureFixture[str]
+    unchanged: ExperimentReport,
+    longer: list[ExperimentReport],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """False alarms are named; they and wrong directions fail."""
     assert experiment_selftest.show(unchanged, longer, "table") == code

@@ -19,7 +19,7 @@ from tests.acceptance.commands import QUICK_PROGRAMS, environment
 from tests.waiting import until
 
 
-async def test_paths(client: Any) -> None:
+async def test_a_path_with_a_colon_may_be_on_this_machine(client: Any) -> None:
     """A path with a colon is on this machine if it begins as a path."""
     service = f"http://127.0.0.1:{client.server.port}"
     async with RestClient(service) as rest:

@@ -46,7 +46,9 @@ def _project(tmp_path: Path) -> Path:
         ),
     ],
 )
-async def test_wrong_usage(project: Path, options: tuple[str, ...], reason: str) -> None:
+async def test_wrong_usage_is_refused_before_a_service_is_asked(
+    project: Path, options: tuple[str, ...], reason: str
+) -> None:
     """It is refused before a service is asked."""
     code, output, errors = await run("fire", project, *options, SMARTMOB_SERVER="http://127.0.0.1:1")
     assert (code, output) == (2, "")

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.timeout(900)
 class TestFire:
     """The whole way."""
 
-    async def test_the_summary(self, lab: Any, recruit: Recruit, smartmob: Any, project: Path, tmp_path: Path) -> None:
+    async def test_the_summary_goes_to_standard_output_and_the_report_to_a_file(
+        self, lab: Any, recruit: Recruit, smartmob: Any, project: Path, tmp_path: Path
+    ) -> None:
         """Figures, errors and the verdict on standard output; the report in a file."""
         page = tmp_path / "report.html"
         code, output, errors = await fire_ten(lab, recruit, smartmob, project, "-o", page, "--fail-if", "p99>1s")
@@ -92,7 +94,7 @@ class TestFire:
         assert b"1 transaction" in output
         assert b"the run is stopped: stopped by request" in errors
 
-    async def test_without_waiting(self, lab: Any, smartmob: Any, project: Path) -> None:
+    async def test_without_waiting_only_the_id_is_printed(self, lab: Any, smartmob: Any, project: Path) -> None:
         """The id of the run is all that is printed."""
         (project / "config.json").write_text(json.dumps({"run_time": 1, "name": "night", "warm_up": 5}))
         code, output, errors = await smartmob("fire", project, "--no-wait", "--warm-up", "0s", "--fail-if", "p95<1s")

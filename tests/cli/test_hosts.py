@@ -32,7 +32,7 @@ async def _hosts(client: Any) -> Any:
     return call
 
 
-async def test_ls(hosts: Any) -> None:
+async def test_each_machine_is_listed_with_its_newest_sample(hosts: Any) -> None:
     """Each machine with its newest sample, as a table and as JSON."""
     code, output, errors = await hosts("ls")
     assert (code, errors) == (0, "")
@@ -43,7 +43,7 @@ async def test_ls(hosts: Any) -> None:
     assert {host["name"] for host in json.loads(output)} >= {"wood"}
 
 
-async def test_show(hosts: Any) -> None:
+async def test_show_has_minimum_average_and_maximum(hosts: Any) -> None:
     """Minimum, average and maximum of each value that the machine has."""
     code, output, errors = await hosts("show", "wood", "--last", "10m")
     assert (code, errors) == (0, "")
@@ -54,7 +54,7 @@ async def test_show(hosts: Any) -> None:
     assert sum(point["samples"] for point in json.loads(output)["history"]["points"]) == 60
 
 
-async def test_a_stale_figure_is_shown_with_its_age(client: Any, hosts: Any) -> None:
+async def test_a_stale_field_is_shown_with_its_age(client: Any, hosts: Any) -> None:
     """The table has the last value and its age; `show` says why, whose limits count, and what is not stored."""
     stale = {"storage": {"value": 1234, "age": 125, "reason": "/data: No such file or directory"}, "swap": {}}
     container = {"memory": 512 * 2**20, "cpus": 1.5}
@@ -82,7 +82,7 @@ async def test_a_stale_figure_is_shown_with_its_age(client: Any, hosts: Any) -> 
     assert (latest["storage"], latest["stale"]["storage"]["value"], latest["ages"]["storage"]) == (None, 1234, 125.0)
 
 
-async def test_watch(hosts: Any) -> None:
+async def test_watch_prints_a_line_for_each_update_into_a_pipe(hosts: Any) -> None:
     """A pipe gets a line for each machine and update, a terminal a table with bars."""
     code, output, errors = await hosts("watch", "--times", "2", "--interval", "0.2")
     assert (code, errors) == (0, "")

@@ -47,7 +47,7 @@ async def test_a_user_of_this_machine(tmp_path: Path) -> None:
     assert "useradd" not in errors
 
 
-async def test_a_node(tmp_path: Path) -> None:
+async def test_the_unit_of_a_node_joins_the_service(tmp_path: Path) -> None:
     """The unit joins the service, with the token as a credential; the role without an address is refused."""
     words = ("install-service", "--join", "https://lab:8080", "--folder", tmp_path, "--label", "rack=7")
     code, _, errors = await run(*words, "--token-file", tmp_path / "token")
@@ -62,7 +62,7 @@ async def test_a_node(tmp_path: Path) -> None:
     assert (await run("install-service", "--join", "https://lab:8080", "--dry-run", "--port", "1"))[0] == 2
 
 
-async def test_a_look_first(tmp_path: Path) -> None:
+async def test_a_dry_run_writes_no_unit(tmp_path: Path) -> None:
     """A dry run prints the unit and writes nothing."""
     code, output, errors = await run("install-service", "--dry-run", "--folder", tmp_path)
 

@@ -13,7 +13,7 @@ from tests.acceptance.commands import run
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 
-async def test_a_pair(tmp_path: Path) -> None:
+async def test_only_the_owner_can_read_the_secret_key(tmp_path: Path) -> None:
     """The keys belong together, and only the owner can read the secret one."""
     code, output, _ = await run("keys", "new", tmp_path / "hq")
 

@@ -33,7 +33,7 @@ async def test_the_buffer_of_lines_is_bounded(capfdbinary: pytest.CaptureFixture
     assert len(capfdbinary.readouterr().out) < 100_000
 
 
-async def test_names(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+async def test_names_are_as_wide_as_the_longest(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """They are as wide as the longest, and without colours where there is no terminal."""
     screen = LinePrinter({"a.web.0": "web.0", "a.worker.10": "worker.10"}, as_json=False)
     screen.show("a.web.0", "\x1b[31mred")
@@ -42,7 +42,7 @@ async def test_names(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert capfdbinary.readouterr().out == b"web.0     | \x1b[31mred\nworker.10 | [smartmob] exited 1\n"
 
 
-async def test_json(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+async def test_json_distinguishes_lines_and_events(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """An object for each line, told apart from what happens to the process."""
     screen = LinePrinter({"a.b": "b"}, as_json=True)
     screen.show("a.b", 'say "x"')

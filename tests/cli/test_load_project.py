@@ -71,7 +71,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         _invoke("new-project", tmp_path / "file" / "project")
 
 
-def test_with_requirements(tmp_path: Path) -> None:
+def test_the_requirements_of_a_project_can_be_installed(tmp_path: Path) -> None:
     """With --python each package can be installed, with what the project requires."""
     project = tmp_path / "first"
     _invoke("new-project", project)
@@ -144,7 +144,7 @@ class TestTryScript:
         assert "v_user.py" in result.stderr
         assert "ValueError: yes" in result.stderr
 
-    def test_another_configuration(self, tmp_path: Path) -> None:
+    def test_another_configuration_must_have_a_turret_with_the_script(self, tmp_path: Path) -> None:
         """That of a turret, as it stands; one of a project must have a turret with the script."""
         script = self._project(tmp_path)
         (tmp_path / "turret.json").write_text(json.dumps({"broken": "so"}))
@@ -156,7 +156,7 @@ class TestTryScript:
         with pytest.raises(InvalidInput, match="no turret with the script"):
             _invoke("try-script", tmp_path / "other.py", "--config-file", tmp_path / "shop" / "config.json")
 
-    def test_a_script_alone(self, tmp_path: Path) -> None:
+    def test_a_script_needs_no_project(self, tmp_path: Path) -> None:
         """It needs no project."""
         (tmp_path / "deep" / "er").mkdir(parents=True)
         script = tmp_path / "deep" / "er" / "v_user.py"

@@ -36,7 +36,7 @@ def test_every_command_is_listed_with_what_it_does() -> None:
         (RemoteError("x"), 3),
     ],
 )
-def test_exit_codes(error: SmartmobError, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_codes_are_1_2_and_3(error: SmartmobError, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 failed, 2 wrong usage, 3 the server or the network."""
 
     def fail() -> None:
@@ -86,7 +86,7 @@ async def test_plain_commands_load_little() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-async def test_completion(shell: str) -> None:
+async def test_the_completion_script_of_each_shell_is_printed(shell: str) -> None:
     """The variable `_SMARTMOB_COMPLETE` makes the command print the script of each shell."""
     code, output, _ = await run(_SMARTMOB_COMPLETE=f"{shell}_source")
     assert (code, "smartmob" in output) == (0, True)

@@ -104,7 +104,7 @@ async def _faults(server: str, code: int, part: str, commands: Any = _COMMANDS, 
     return [fault for words in commands if (fault := await call(words)) is not None]
 
 
-async def test_tokens(with_settings: Any, folder: Path) -> None:
+async def test_a_missing_and_a_wrong_token_are_distinguished(with_settings: Any, folder: Path) -> None:
     """A missing token and a wrong one are told apart, and a token whose role may not do this is named."""
     client = await with_settings(token=TOKEN)
     server = f"http://127.0.0.1:{client.server.port}"
@@ -117,7 +117,7 @@ async def test_tokens(with_settings: Any, folder: Path) -> None:
 
 
 @pytest.mark.long
-async def test_nothing_answers(folder: Path) -> None:
+async def test_an_address_where_nothing_listens_is_named(folder: Path) -> None:
     """A port on which nothing listens is named, and so is a name that does not exist."""
     assert await _faults("127.0.0.1:1", 3, "cannot connect to http://127.0.0.1:1") == []
     assert await _faults("no-such-machine.invalid:80", 3, "cannot connect to", _COMMANDS[:1]) == []
@@ -159,7 +159,7 @@ async def _others(folder: Path) -> AsyncIterator[dict[str, str]]:
         yield found
 
 
-async def test_other_servers(folder: Path) -> None:
+async def test_another_web_server_and_a_wrong_scheme_are_recognised(folder: Path) -> None:
     """Another web server, another version, https at http and http at https are recognised, and the way on is told."""
     async with _others(folder) as others:
         assert await _faults(others["page"], 3, "is not a smartmob") == []
@@ -170,7 +170,7 @@ async def test_other_servers(folder: Path) -> None:
         assert await _faults(others["page"].replace("http:", "https:"), 3, "give --server http://") == []
 
 
-async def test_unknown_names(client: Any, folder: Path) -> None:
+async def test_an_unknown_name_ends_with_1_and_one_line(client: Any, folder: Path) -> None:
     """A name that does not exist ends with 1 and one line; a mistyped one with the name that was meant."""
     server = f"127.0.0.1:{client.server.port}"
     names = [words for words in _COMMANDS if words[-1] == "x" and words[0] not in ("mark",)]
@@ -221,7 +221,7 @@ def _wrong_values(option: click.Option) -> Iterator[str]:
         yield "soon"
 
 
-def test_wrong_words(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_each_command_refuses_wrong_words_with_one_line(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Each command answers a wrong option, a wrong value and a missing or further argument with one line and 2."""
     faults = []
     for words, command in _leaves(main.group, click.Context(main.group, info_name="smartmob")):
@@ -248,7 +248,7 @@ def test_wrong_words(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert faults == []
 
 
-async def test_closed_streams(client: Any, folder: Path) -> None:
+async def test_a_command_without_standard_streams_ends_in_order(client: Any, folder: Path) -> None:
     """Without standard input, output or errors a command ends in order: no traceback, and the right code."""
     server = f"127.0.0.1:{client.server.port}"
     # Each stream alone is closed in the tests of commands.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from smartmob.cli.node_selection import Machine, Selector, is_address, parse, select
+from smartmob.cli.node_selection import SelectedMachine, Selector, is_address, parse, select
 from smartmob.client.http import RestClient
 from smartmob.nodes.model import SERVICE_PREFIX
 
@@ -60,4 +60,4 @@ async def test_another_service_on_the_database_is_named_with_an_at_sign() -> Non
     async with RestClient("http://127.0.0.1:1/lab") as rest:
         found = await select(rest, [f"{SERVICE_PREFIX}rack 2"])
     url = "http://127.0.0.1:1/lab/api/v1/nodes/%40rack%202/service"
-    assert (found.machines, found.single) == ((Machine("@rack 2", url),), True)
+    assert (found.machines, found.single) == ((SelectedMachine("@rack 2", url),), True)

@@ -18,7 +18,7 @@ def test_what_is_no_number_within_the_bounds_is_refused(text: str) -> None:
         Number(0.5).convert(text, None, None)
 
 
-def test_a_number() -> None:
+def test_a_number_has_bounds() -> None:
     """Its bounds belong to it."""
     assert [Number(0.5, 2).convert(text, None, None) for text in ("0.5", "2", "1e0")] == [0.5, 2.0, 1.0]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from smartmob.cli.node_selection import Machine, Selection
+from smartmob.cli.node_selection import SelectedMachine, Selection
 from smartmob.cli.on_nodes import _Plan
 from smartmob.errors import NotFound, RemoteError
 from tests.acceptance.commands import run
@@ -109,7 +109,7 @@ async def test_a_node_that_is_away_has_failed(lab: Lab, add_node: AddNode, on: A
 
 async def test_a_batch_leaves_out_what_was_drained_meanwhile() -> None:
     """So it is with a node that has lost the label; when the service cannot be asked, the batch stays as it is."""
-    first, second = (Machine(name, f"http://127.0.0.1:1/{name}") for name in "ab")
+    first, second = (SelectedMachine(name, f"http://127.0.0.1:1/{name}") for name in "ab")
     answers: Iterator[Selection | Exception] = iter(
         [Selection((first,), single=False), NotFound("no node matches"), RemoteError("away")]
     )

@@ -23,7 +23,7 @@ def test_a_duration_is_shown_in_two_units(value: float | None, text: str) -> Non
     ("value", "text"),
     [(None, "-"), (0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (12_345_678, "12.3 MB"), (5e12, "5000.0 GB")],
 )
-def test_sizes(value: float | None, text: str) -> None:
+def test_a_size_has_a_suitable_unit(value: float | None, text: str) -> None:
     """Bytes come with the unit that suits them."""
     assert printing.size(value) == text
 
@@ -32,7 +32,7 @@ def test_sizes(value: float | None, text: str) -> None:
     ("value", "text"),
     [(0.0, "0.0/s"), (17.55, "17.6/s"), (1234.5, "1,234.5/s"), (0.25, "0.25/s"), (0.00093, "0.00093/s")],
 )
-def test_rates(value: float, text: str) -> None:
+def test_a_small_rate_has_digits(value: float, text: str) -> None:
     """A small one has digits that are not 0."""
     assert printing.rate(value) == text
 

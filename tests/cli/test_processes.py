@@ -82,7 +82,7 @@ class TestPs:
             ("myapp.web.0", "running"), ("myapp.worker.0", "stopped")
         ]  # fmt: skip
 
-    async def test_the_order(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+    async def test_processes_are_listed_by_name_and_number(self, smartmob: Any, rest: RestClient, program: Any) -> None:
         """By name and number, in whatever order they were created."""
         slugs = ("myapp.worker.0", "myapp.web.10", "myapp.web.2", "another.web.0")
         folder = program("myapp", PROCFILE)
@@ -132,7 +132,9 @@ class TestPs:
 class TestLogs:
     """Stored output of processes."""
 
-    async def test_what_is_kept(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+    async def test_the_stored_output_is_printed_without_following(
+        self, smartmob: Any, rest: RestClient, program: Any
+    ) -> None:
         """It prints it and ends; names only with several; JSON for programs."""
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         await _kept(smartmob, "myapp.web.0", 3)
@@ -149,7 +151,9 @@ class TestLogs:
             {"slug": "myapp.worker.0", "line": "work 2"}, {"slug": "myapp.web.0", "line": "web 3"}
         ]  # fmt: skip
 
-    async def test_one_stream(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+    async def test_only_the_lines_of_one_stream_are_printed(
+        self, smartmob: Any, rest: RestClient, program: Any
+    ) -> None:
         """Only lines of standard error, or only those of standard output."""
         await _create(rest, program("myapp", "web: echo out; echo err >&2; exec sleep 600\n"), "myapp.web.0")
         await _kept(smartmob, "myapp.web.0", 2)
@@ -220,7 +224,9 @@ class TestAttach:
 class TestRestartAndStop:
     """Processes that are told what to do."""
 
-    async def test_some_and_all(self, smartmob: Any, rest: RestClient, program: Any) -> None:
+    async def test_processes_are_chosen_by_slug_or_application(
+        self, smartmob: Any, rest: RestClient, program: Any
+    ) -> None:
         """Processes are chosen by slug or application; each is reported, and stopping returns when all have stopped."""
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         first = await rest.get("/process-status/myapp.web.0")

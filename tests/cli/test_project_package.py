@@ -21,7 +21,7 @@ __all__ = ["_project"]
 class TestPackage:
     """The package of a project."""
 
-    def test_a_folder(self, project: Path) -> None:
+    def test_hidden_files_and_results_are_not_packed(self, project: Path) -> None:
         """The configuration comes first; results, packages and hidden files stay where they are."""
         for name in ("results/x/results.html", ".git/config", "nav.tar.gz", "templates/a.html", "turrets/nav.json"):
             (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ class TestPackage:
         with tarfile.open(fileobj=BytesIO(pack_project(project))) as archive:
             assert archive.getnames() == ["config.json", "test_scripts/v_user.py", "turrets/nav.json"]
 
-    def test_another_configuration(self, project: Path, tmp_path: Path) -> None:
+    def test_another_configuration_gets_the_usual_name(self, project: Path, tmp_path: Path) -> None:
         """It goes under the usual name."""
         other = tmp_path / "other.json"
         other.write_text('{"run_time": 7}')
@@ -38,13 +38,13 @@ class TestPackage:
             assert file is not None
             assert json.load(file) == {"run_time": 7}
 
-    def test_a_package(self, project: Path, tmp_path: Path) -> None:
+    def test_a_package_is_sent_unchanged(self, project: Path, tmp_path: Path) -> None:
         """It is sent as it is."""
         packed = tmp_path / "project.tar.gz"
         packed.write_bytes(pack_project(project))
         assert pack_project(packed) == packed.read_bytes()
 
-    def test_no_project(self, tmp_path: Path) -> None:
+    def test_the_missing_file_of_a_project_is_named(self, tmp_path: Path) -> None:
         """The error names the file that is missing."""
         with pytest.raises(InvalidInput, match=r"config\.json: No such file"):
             pack_project(tmp_path)

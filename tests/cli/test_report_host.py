@@ -93,7 +93,7 @@ async def test_a_name_that_there_is_not(option: str, given: str, words: str, tmp
     assert words in errors
 
 
-async def test_figures_that_cannot_be_measured_do_not_end_it(client: Any, tmp_path: Path) -> None:
+async def test_fields_that_cannot_be_measured_do_not_end_the_agent(client: Any, tmp_path: Path) -> None:
     """A container's host name is accepted; a folder that is removed makes the storage stale, and the rest is sent."""
     folder = tmp_path / "measured"
     folder.mkdir()
@@ -123,7 +123,7 @@ async def test_figures_that_cannot_be_measured_do_not_end_it(client: Any, tmp_pa
     assert process.stderr is not None
     errors = (await process.stderr.read()).decode()
     assert await process.wait() == 0
-    assert f"storage cannot be measured ({folder}: No such file or directory); the other figures are sent" in errors
+    assert f"storage cannot be measured ({folder}: No such file or directory); the other fields are sent" in errors
 
 
 async def test_a_state_folder_that_is_none(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def test_a_report_has_contexts_sessions_and_counts(tmp_path: Path) -> None:
     path = tmp_path / "night.xml"
     path.write_text(REPORT)
     with (
-        report_sources.opened(report_sources.Found(path, str(path)), None) as file,
+        report_sources.opened(report_sources.ReportCandidate(path, str(path)), None) as file,
         rows_of(file, ImportOptions()) as rows,
     ):
         (session,) = rows.sessions()
@@ -32,7 +32,7 @@ def test_content_that_is_no_report_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.xml"
     path.write_text("<testsuite><<")
     with (
-        report_sources.opened(report_sources.Found(path, str(path)), None) as file,
+        report_sources.opened(report_sources.ReportCandidate(path, str(path)), None) as file,
         pytest.raises(InvalidInput) as refused,
         rows_of(file, ImportOptions()) as rows,
     ):

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from smartmob.cli import report_sources
-from smartmob.cli.report_sources import Found, NotAReport, Problem
+from smartmob.cli.report_sources import NotAReport, ReportCandidate, UnusableFile
 from smartmob.errors import InvalidInput
 
 REPORT = b"<testsuites><testsuite/></testsuites>"
 
 
-def _names(found: list[Found | Problem], folder: Path) -> list[str]:
+def _names(found: list[ReportCandidate | UnusableFile], folder: Path) -> list[str]:
     return [entry.name.removeprefix(f"{folder}/") for entry in found]
 
 
 def _format(path: Path, forced: str | None = None, *, in_folder: bool = False) -> str | None:
-    with report_sources.opened(Found(path, str(path), in_folder), forced) as file:
+    with report_sources.opened(ReportCandidate(path, str(path), in_folder), forced) as file:
         return None if file.format_ is None else file.format_.name
 
 
@@ -47,7 +47,7 @@ def test_folders_and_patterns_give_each_file_once_in_order(tmp_path: Path) -> No
         "a.xml", "b.xml", "sub/c.xml"
     ]  # fmt: skip
     assert list(report_sources.expand([f"{tmp_path}/*.trx"])) == [
-        Problem(f"{tmp_path}/*.trx", "no file matches this pattern")
+        UnusableFile(f"{tmp_path}/*.trx", "no file matches this pattern")
     ]
 
 
@@ -68,7 +68,7 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "b.xml.gz").write_bytes(gzip.compress(REPORT))
     digests = []
     for name in ("a.xml", "b.xml.gz"):
-        with report_sources.opened(Found(tmp_path / name, name), None) as file:
+        with report_sources.opened(ReportCandidate(tmp_path / name, name), None) as file:
             digests.append(file.digest)
     assert digests[0] == digests[1]
 
@@ -131,7 +131,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     path.write_bytes(REPORT)
     with (
         pytest.raises(InvalidInput, match="changed while it was read"),
-        report_sources.opened(Found(path, "x.xml"), None),
+        report_sources.opened(ReportCandidate(path, "x.xml"), None),
     ):
         path.write_bytes(REPORT + b"<!-- more -->")
 
@@ -144,7 +144,7 @@ def test_packed_files_are_read_up_to_a_cut_if_they_may_be_cut(tmp_path: Path) ->
 
     def unpacked(content: bytes) -> tuple[bytes, bool]:
         path.write_bytes(content)
-        with report_sources.plain_file(Found(path, "a.gz"), may_be_cut=True) as file:
+        with report_sources.plain_file(ReportCandidate(path, "a.gz"), may_be_cut=True) as file:
             return file.path.read_bytes(), file.cut
 
     assert unpacked(whole) == (text, False)

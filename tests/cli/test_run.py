@@ -92,7 +92,7 @@ class TestFollowing:
         code, _, errors = await smartmob("run", folder, "--app", "alone", "--scale", "web=1", "--detach")
         assert (code, "alone.web.0 waits for db, which does not exist" in errors) == (1, True)
 
-    async def test_json(self, start: Any, program: Any) -> None:
+    async def test_json_distinguishes_lines_and_events(self, start: Any, program: Any) -> None:
         """Each line is an object, and what happens to the process is told apart."""
         async with start("run", program("myapp", "web: echo hello; exec sleep 1000\n"), "--json") as command:
             await command.says("hello")
@@ -122,7 +122,7 @@ class TestEnding:
         assert (await smartmob("run", program("once", "one: true\n"), "--restart", "on-failure", "-d"))[0] == 0
         assert "bad.one.0  stopped: exited 3; not started again" in (await smartmob("ps"))[1]
 
-    async def test_another_procfile(self, smartmob: Any, program: Any, rest: RestClient) -> None:
+    async def test_another_procfile_is_named_in_messages(self, smartmob: Any, program: Any, rest: RestClient) -> None:
         """Its commands run, and its name stands in messages."""
         folder = program("myapp", "web: exec sleep 1000\n", **{"Procfile.dev": "web: echo dev\nbad line\n"})
         code, _, errors = await smartmob("run", folder, "-f", "Procfile.dev")

@@ -36,7 +36,7 @@ def _drawn(frame: dict[str, Any], columns: int = 120) -> str:
     return capture.get()
 
 
-def test_the_table() -> None:
+def test_the_table_has_totals_and_the_last_second() -> None:
     """Totals, the last second, percentiles, and what is wrong with turrets."""
     drawn = _drawn(FRAME)
     for part in (
@@ -70,7 +70,7 @@ def test_names_are_shown_literally() -> None:
     assert "[31m[red]page" in drawn
 
 
-def test_waiting() -> None:
+def test_the_display_names_the_missing_turrets() -> None:
     """The display names the missing turrets and how to start them."""
     said = headline(FRAME | {"state": "waiting"})
     assert said == "waiting for turrets: 1 of 2 are there (smartmob turret --tar PACKAGE)"

@@ -30,13 +30,13 @@ def test_by_default_this_machine_without_a_token() -> None:
     assert _said() == "http://127.0.0.1:8080 None"
 
 
-def test_the_address() -> None:
+def test_the_option_precedes_the_variable() -> None:
     """The option before the variable."""
     assert _said(SMARTMOB_SERVER="http://lab:1/").split()[0] == "http://lab:1"
     assert _said("--server", "http://other:2", SMARTMOB_SERVER="http://lab:1").split()[0] == "http://other:2"
 
 
-def test_the_token(tmp_path: Path) -> None:
+def test_the_named_token_file_precedes_the_environment(tmp_path: Path) -> None:
     """From a file or the environment; the file that is named wins."""
     (tmp_path / "token").write_text("from-file\n")
     file = str(tmp_path / "token")

@@ -58,7 +58,7 @@ def test_a_wheel_is_sent_as_a_file(tmp_path: Path) -> None:
     assert side.wheel == tmp_path / "there" / "x-1-py3-none-any.whl"
 
 
-def test_mistakes(tmp_path: Path) -> None:
+def test_wrong_names_and_incomplete_archives_are_refused(tmp_path: Path) -> None:
     """Names that are none, and archives that do not arrive whole."""
     with pytest.raises(InvalidInput, match="is no folder, no wheel, and no revision"):
         pack("absent", tmp_path, tmp_path / "archive")

@@ -33,7 +33,7 @@ UNITS = {
 
 
 @pytest.mark.parametrize("text", UNITS.values(), ids=UNITS)
-def test_form(text: str) -> None:
+def test_each_section_and_each_key_is_there_once(text: str) -> None:
     """Each section is there once, each line sets one thing, nothing twice, and each choice has its reason above it."""
     lines = text.splitlines()
     assert [line for line in lines if line.startswith("[")] == ["[Unit]", "[Service]", "[Install]"]
@@ -67,7 +67,7 @@ def test_programs_can_do_their_work() -> None:
     assert _lines(UNITS["service"])["ProtectSystem"] == ["full"]
 
 
-def test_a_token() -> None:
+def test_a_token_is_passed_as_a_credential() -> None:
     """The machine's systemd hands it over as a credential; that of a user reads what the user can read."""
     assert _lines(UNITS["service"])["LoadCredential"] == ["token:/etc/smartmob/token"]
     assert _lines(UNITS["service"])["ExecStart"][0].endswith(" --token-file %d/token")
@@ -97,7 +97,7 @@ def test_units_of_a_user_need_no_rights_of_the_machine() -> None:
         (";", '";"'),
     ],
 )
-def test_words(word: str, written: str) -> None:
+def test_systemd_expands_nothing_in_a_word(word: str, written: str) -> None:
     """A word reaches the program as it was given: systemd expands nothing in it and cuts nothing off."""
     assert quote(word) == written
 

@@ -115,7 +115,7 @@ def test_styles_are_codes_that_end() -> None:
     assert (line.plain, line.ansi()) == ("ab", "\x1b[2ma\x1b[0mb")
 
 
-def test_no_rows() -> None:
+def test_a_table_without_rows_is_its_head() -> None:
     """A table without rows is its head, and one without heads and rows is nothing."""
     assert _lines(("A", ">B")) == ["A  B"]
     assert _lines(("", "")) == []

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(900)
 class TestLs:
     """The list of runs."""
 
-    async def test_a_table(self, client: Any, tests: Any) -> None:
+    async def test_runs_are_listed_with_their_cost(self, client: Any, tests: Any) -> None:
         """Runs with what they cost, and metrics without a session."""
         await fill(client)
         await client.post("/metrics/", json=metric(session_h="0f" * 16))
@@ -32,7 +32,7 @@ class TestLs:
         assert "Metrics without a session" in output
         assert "0f" * 16 in output
 
-    async def test_json(self, client: Any, tests: Any) -> None:
+    async def test_the_list_as_json_has_the_same_runs(self, client: Any, tests: Any) -> None:
         """The same for programs."""
         await fill(client)
 
@@ -53,7 +53,7 @@ class TestLs:
         assert "Time: the sender dated it 2099" in (await tests("show", "cdcd"))[1]
         assert "Machine: rack7, Python 3.11 (it is the host name of the machine)." in (await tests("show", "abab"))[1]
 
-    async def test_nothing_yet(self, tests: Any) -> None:
+    async def test_an_empty_service_is_no_error(self, tests: Any) -> None:
         """An empty service is no error."""
         assert (await tests("ls"))[0] == 0
         assert json.loads((await tests("ls", "--json"))[1]) == {"runs": [], "orphans": []}
@@ -76,7 +76,7 @@ class TestShow:
             ["2.50", "s"], ["1.50", "s"], ["500.0", "ms"]
         ]  # fmt: skip
 
-    async def test_json(self, client: Any, tests: Any) -> None:
+    async def test_the_list_as_json_has_the_same_runs(self, client: Any, tests: Any) -> None:
         """The run with its metrics."""
         await fill(client)
 
@@ -133,7 +133,7 @@ class TestHistory:
 class TestServer:
     """Services that cannot be reached, or want a token."""
 
-    async def test_no_service(self) -> None:
+    async def test_an_unreachable_service_is_exit_code_3(self) -> None:
         """It is exit code 3, with the address and a call."""
         code, output, errors = await run("tests", "ls", "--server", "http://127.0.0.1:1")
         assert (code, output) == (3, "")
@@ -145,7 +145,7 @@ class TestServer:
         code, _, errors = await run("tests", "ls", "--server", address)
         assert (code, "HOST:PORT" in errors, errors.count("\n")) == (2, True, 1), errors
 
-    async def test_a_token(self, with_settings: Any, tmp_path: Path) -> None:
+    async def test_without_a_token_the_error_says_how_to_give_one(self, with_settings: Any, tmp_path: Path) -> None:
         """It comes from the environment or a file; without it the error has the next step."""
         client = await with_settings(token="s3cret")
         address = f"http://127.0.0.1:{client.server.port}"

@@ -40,7 +40,7 @@ def _found(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
 class TestMarkdown:
     """The comment on a pull request."""
 
-    def test_its_parts(self) -> None:
+    def test_a_comment_has_verdict_table_and_folded_rest(self) -> None:
         """Verdict, table, a note on the machine, and the rest folded up."""
         text = formats.markdown(_found(_row("regression"), _row("suspect", "test_b"), _row("new", "test_c", base=None)))
         head, counts, table, note, *rest = text.split("\n\n")
@@ -54,7 +54,7 @@ class TestMarkdown:
         assert rest[0] == "<details><summary>1 more</summary>"
         assert "| new | tests/test\\_a.py::test\\_c | - |" in rest[1]
 
-    def test_a_quiet_one(self) -> None:
+    def test_without_changes_there_is_no_table(self) -> None:
         """Without anything to look at there is no table."""
         text = formats.markdown(_found(_row("noise")))
         assert "|" not in text
@@ -91,7 +91,7 @@ class TestMarkdown:
         assert f"| {shown} |" in text
         assert f": {shown}\n" in text
 
-    def test_a_long_one(self) -> None:
+    def test_a_long_comment_is_bounded(self) -> None:
         """The table is short, and what is folded up has a bound too."""
         text = formats.markdown(_found(*(_row("regression", f"test{n}") for n in range(300))))
         before, _, folded = text.partition("<details>")
@@ -129,7 +129,7 @@ class TestReasons:
         assert lines == ["cannot tell: 9 tests: the machine was busy."]
         text = formats.markdown(_found(*rows, _row("regression"), explanation="1 test became slower."))
         assert text.count("the machine was busy") == 1
-        assert formats.unsaid(lines, {"explanation": "The machine was busy."}) == []
+        assert formats.not_in_headline(lines, {"explanation": "The machine was busy."}) == []
 
     def test_a_variation_is_shown_once_it_is_known(self) -> None:
         """Of three runs nothing is said, and a variation too small for its digits is no zero."""
@@ -142,7 +142,7 @@ class TestReasons:
 class TestJunit:
     """JUnit XML for the test report of a CI."""
 
-    def test_cases(self) -> None:
+    def test_slower_tests_are_failures_in_junit(self) -> None:
         """Slower tests are failures, those that cannot be judged are skipped, and what is gone has no case."""
         rows = (_row("regression"), _row("unfit", "b"), _row("suspect", "c"), _row("noise", "d"), _row("gone", "e"))
         suite = ElementTree.fromstring(formats.junit(_found(*rows)).encode())[0]
@@ -192,7 +192,7 @@ class TestJunit:
         assert next(ElementTree.fromstring(text.encode()).iter("testcase")).get("name") == "a\ufffd<&\ufffd"
 
 
-def test_values() -> None:
+def test_each_value_has_its_unit() -> None:
     """Each in its unit."""
     assert [formats.value(0.5, unit) for unit in ("s", "MB", "cores")] == ["500.0 ms", "0.5 MB", "50%"]
     assert formats.value(None, "s") == "-"
@@ -201,7 +201,7 @@ def test_values() -> None:
     assert formats.change(_row("regression", corrected_ratio=None, level=0.0), "s") == "+250.0 ms"
 
 
-def test_several_machines() -> None:
+def test_each_note_names_its_machine() -> None:
     """Each note says of which machine it is."""
     found = _found(_row("noise"))
     assert formats.notes(found | {"contexts": found["contexts"] * 2})[0] == "rack7, 3.11: The machine was slower."

@@ -50,7 +50,7 @@ def test_undelivered_samples_are_returned_again(tmp_path: Path) -> None:
     assert _drain(Backlog(tmp_path, 100_000)) == _samples(0, 10)
 
 
-def test_its_bounds(tmp_path: Path) -> None:
+def test_the_oldest_samples_are_dropped_and_counted(tmp_path: Path) -> None:
     """It never grows much beyond its limit: the oldest samples go, and are counted."""
     backlog = Backlog(tmp_path, 800)
     for number in range(500):
@@ -70,7 +70,7 @@ def test_limits_of_one_message(tmp_path: Path) -> None:
     assert len(backlog.take(10, 1)) == 1
 
 
-def test_after_a_crash(tmp_path: Path) -> None:
+def test_a_line_cut_off_by_a_crash_spoils_no_other(tmp_path: Path) -> None:
     """A line that was cut off spoils neither what was before nor what comes after."""
     backlog = Backlog(tmp_path, 100_000)
     backlog.add(_samples(0, 2))
@@ -100,7 +100,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(steps=st.lists(st.integers(0, 9), max_size=40))
-def test_any_history(tmp_path_factory: pytest.TempPathFactory, steps: list[int]) -> None:
+def test_each_sample_comes_out_once_and_in_order(tmp_path_factory: pytest.TempPathFactory, steps: list[int]) -> None:
     """Whatever is added and delivered in whatever order, each sample comes out once and in order."""
     backlog = Backlog(tmp_path_factory.mktemp("backlog"), 10_000_000)
     added, found = 0, []

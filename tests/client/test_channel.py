@@ -118,7 +118,7 @@ async def test_a_node_that_was_removed_meanwhile(wire: Wire) -> None:
         ("nonsense", "not the address of a service"),
     ],
 )
-async def test_no_server(url: str, said: str) -> None:
+async def test_the_error_of_a_missing_server_names_the_reason(url: str, said: str) -> None:
     """The error says where, and what the trouble is."""
     channel = Channel(url)
     with pytest.raises(NotConnected, match=said):
@@ -128,7 +128,7 @@ async def test_no_server(url: str, said: str) -> None:
     await channel.close()
 
 
-async def test_a_token(with_settings: Any) -> None:
+async def test_a_service_that_needs_a_token_says_so(with_settings: Any) -> None:
     """A service that asks for a token says so, and takes the right one."""
     client = await with_settings(token="secret")
     url = f"http://127.0.0.1:{client.server.port}"
@@ -148,7 +148,7 @@ async def test_another_kind_of_server(client: Any) -> None:
     await channel.close()
 
 
-async def test_heartbeats(wire: Wire) -> None:
+async def test_a_heartbeat_is_answered_or_times_out(wire: Wire) -> None:
     """True from a server that answers, False in the given time from one that does not."""
     async with CommandClient(wire.url, timeout=SECONDS) as lab:
         assert await lab.heartbeat(SECONDS)

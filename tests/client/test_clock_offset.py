@@ -20,12 +20,14 @@ from smartmob.kernel.runtime import clock
         ((10.0, 10.0, 10.2, 10.1), 0.0, 0.05),
     ],
 )
-def test_exchanged(stamps: tuple[float, float, float, float], delay: float, offset: float) -> None:
+def test_the_offset_is_computed_as_in_rfc_5905(
+    stamps: tuple[float, float, float, float], delay: float, offset: float
+) -> None:
     """As RFC 5905 computes it; a delay is never negative."""
     assert exchange_result(*stamps) == (pytest.approx(delay), pytest.approx(offset))
 
 
-async def test_measure(client: Any) -> None:
+async def test_a_clock_that_is_an_hour_behind_is_measured(client: Any) -> None:
     """A service tells its clock to who asks; one that is an hour behind learns so."""
     delay, offset = await measure(f"http://127.0.0.1:{client.server.port}", lambda: clock.epoch() - 3600)
     assert offset == pytest.approx(3600, abs=delay / 2 + 0.001)

@@ -26,7 +26,7 @@ async def test_lines_as_they_come(lab: CommandClient) -> None:
     assert (found, listener.exit_code, listener.done) == (["one\n", "two\n"], 3, True)
 
 
-async def test_quick_commands(lab: CommandClient, tmp_path: Path) -> None:
+async def test_a_quick_command_returns_the_list_of_its_messages(lab: CommandClient, tmp_path: Path) -> None:
     """They give the list of what they say; a listener comes when it is asked for."""
     assert await lab.cwd() == [str(tmp_path)]
     listener = await lab.cwd(complete=False)
@@ -34,7 +34,7 @@ async def test_quick_commands(lab: CommandClient, tmp_path: Path) -> None:
     assert await lab.exec("echo hi", complete=True) == ["hi\n"]
 
 
-async def test_errors(lab: CommandClient) -> None:
+async def test_an_error_is_the_last_message_or_raised(lab: CommandClient) -> None:
     """An error is the last message, and raised when that is asked for."""
     (error,) = await lab.cd("/no/such")
     assert isinstance(error, FileNotFoundError)
@@ -45,7 +45,7 @@ async def test_errors(lab: CommandClient) -> None:
     assert await lab.exec("exit 1", complete=True, raise_error=True) == []
 
 
-async def test_timeouts(lab: CommandClient) -> None:
+async def test_the_job_continues_after_a_timeout(lab: CommandClient) -> None:
     """For the whole command, and between two messages; the job goes on."""
     with pytest.raises(ClientTimeout, match="exec did not end within"):
         await lab.exec("sleep 600", complete=True, timeout=0.2)
@@ -57,7 +57,7 @@ async def test_timeouts(lab: CommandClient) -> None:
     assert await lab.is_alive(listener.id) == [True]
 
 
-async def test_methods(lab: CommandClient) -> None:
+async def test_the_commands_of_the_server_are_methods(lab: CommandClient) -> None:
     """The server's commands are methods with signature and documentation; others do not exist."""
     assert "exec" in lab.server_methods()
     assert "cmd" in inspect.signature(lab.exec).parameters
@@ -68,7 +68,7 @@ async def test_methods(lab: CommandClient) -> None:
         _ = connect("http://127.0.0.1:1").exec
 
 
-async def test_attaching(lab: CommandClient, client: Any) -> None:
+async def test_another_client_listens_to_a_job_from_any_byte(lab: CommandClient, client: Any) -> None:
     """Another client listens to a job from any byte on, while it runs and afterwards."""
     listener = await lab.exec("echo one; read x; echo two")
     assert await listener.next() == "one\n"

@@ -86,7 +86,7 @@ def test_the_seeds_listener(connection: client.ClientConnection) -> None:
         listener.max_interval = 0
 
 
-def test_clearing_messages(connection: client.ClientConnection) -> None:
+def test_clear_passes_over_all_messages(connection: client.ClientConnection) -> None:
     """All messages are passed over, until the end or until nothing comes."""
     listener = connection.exec("seq 1000; read x", complete=False)
     listener.max_interval = 0.3

@@ -260,7 +260,7 @@ async def test_files_that_grow_or_have_no_size(lab: CommandClient, tmp_path: Pat
         assert growing.read_bytes().startswith(copied)
 
 
-async def test_streams(lab: CommandClient, tmp_path: Path) -> None:
+async def test_a_pipe_is_copied_by_its_name_in_dev_fd(lab: CommandClient, tmp_path: Path) -> None:
     """A pipe is read to its end and written to, by its name in /dev/fd as a shell gives it."""
     reading, writing = os.pipe()
     os.write(writing, b"hello")

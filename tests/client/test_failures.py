@@ -33,7 +33,7 @@ def test_what_a_script_catches() -> None:
         (Failure("SystemExit", "x", ["x"]), ClientError, "x"),
     ],
 )
-def test_exceptions(failure: Failure, kind: type, text: str) -> None:
+def test_only_exceptions_of_python_are_restored_by_name(failure: Failure, kind: type, text: str) -> None:
     """Python's own are what they were there; nothing else is made from a name."""
     found = exception(failure)
     assert (type(found), str(found)) == (kind, text)

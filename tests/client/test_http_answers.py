@@ -28,7 +28,7 @@ def test_reasons_have_no_addresses(error: OSError | UnicodeError, said: str) -> 
     assert http_answers.os_reason(error) == said
 
 
-def test_limits() -> None:
+def test_answers_beyond_their_limits_are_refused() -> None:
     """Lines and answers beyond their limits are refused, and texts that are not JSON."""
     with pytest.raises(RemoteError, match="a line of more than"):
         http_answers.check_line(bytearray(LIMITS.line_bytes + 1))

@@ -68,7 +68,7 @@ async def _get(origin: Origin, silence: float = 800.0) -> tuple[int, bytes]:
         *((bad, None) for bad in ("ftp://a", "http://", "a:1", "", "http://a:99999", "http://a b", "http://[1/")),
     ],
 )
-def test_origins(url: str, parsed: tuple[str, str, int, bytes] | None) -> None:
+def test_a_url_has_scheme_host_and_port(url: str, parsed: tuple[str, str, int, bytes] | None) -> None:
     """A URL has a scheme, a host, a port and a header Host; other texts are no URL."""
     origin = Origin.parsed(url)
     assert (origin and (origin.scheme, origin.host, origin.port, origin.authority)) == parsed
@@ -91,7 +91,7 @@ def test_a_user_in_the_url() -> None:
         (b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", b"a"),
     ],
 )
-async def test_bodies(answer: bytes, body: bytes) -> None:
+async def test_a_body_ends_by_length_chunks_or_connection(answer: bytes, body: bytes) -> None:
     """A body ends by its length, by chunks or with the connection; interim answers are skipped."""
     async with _served(_always(answer)) as origin:
         assert await _get(origin) == (200, body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import fields
 
-from smartmob.client.limits import LIMITS, Limits
+from smartmob.client.limits import LIMITS, ClientLimits
 
 
 def test_limits_can_be_set_but_not_misspelt(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,4 +18,4 @@ def test_limits_can_be_set_but_not_misspelt(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_every_limit_is_above_zero() -> None:
     """By default the client takes something of everything."""
-    assert [each.name for each in fields(Limits) if not getattr(Limits(), each.name) > 0] == []
+    assert [each.name for each in fields(ClientLimits) if not getattr(ClientLimits(), each.name) > 0] == []

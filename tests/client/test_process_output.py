@@ -34,7 +34,7 @@ async def _create(lab: RestClient, folder: Any, procfile: str) -> None:
     )
 
 
-async def test_a_life(lab: RestClient, tmp_path: Any) -> None:
+async def test_lines_and_events_come_in_order_until_deletion(lab: RestClient, tmp_path: Any) -> None:
     """Lines and events come in order until the process is deleted, and the code tells that."""
     await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
     found = []
@@ -48,7 +48,7 @@ async def test_a_life(lab: RestClient, tmp_path: Any) -> None:
     assert lines.code == DELETED
 
 
-async def test_what_is_kept(lab: RestClient, tmp_path: Any) -> None:
+async def test_without_follow_the_output_ends_with_the_last_line(lab: RestClient, tmp_path: Any) -> None:
     """Without `follow` it ends behind the last line."""
     await _create(lab, tmp_path, "web: echo one; echo two; exec sleep 1000\n")
     async with process_output(lab, "app.web 1", tail=ALL_LINES) as lines:

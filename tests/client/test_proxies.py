@@ -11,7 +11,7 @@ from smartmob.client.backlog import Backlog
 from smartmob.client.node_key import Membership
 from smartmob.client.node_link import LocalServer, NodeLink
 from smartmob.client.proxies import proxy_of
-from smartmob.client.reporter import Account, Clocks, Reporter
+from smartmob.client.reporter import Clocks, HostCredentials, Reporter
 from smartmob.errors import SettingsError
 from smartmob.kernel.auth.node_access import make_secret
 from smartmob.kernel.runtime import clock
@@ -66,7 +66,7 @@ async def test_nodes_and_reports_ask_the_proxy_for_a_tunnel(tmp_path: Path) -> N
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         proxy = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         clocks = Clocks(clock.epoch, clock.steady)
-        account = Account("https://reports.example.com", "rack7", "secret", proxy=proxy)
+        account = HostCredentials("https://reports.example.com", "rack7", "secret", proxy=proxy)
         said: list[str] = []
         local = LocalServer(lambda _, work: asyncio.ensure_future(work), _accept, lambda _: None, make_secret)
         member = Membership("https://nodes.example.com", "rack7", tmp_path / "node.json", token="any", proxy=proxy)

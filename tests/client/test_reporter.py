@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from smartmob.client.backlog import Backlog
-from smartmob.client.reporter import Account, Clocks, Reporter
+from smartmob.client.reporter import Clocks, HostCredentials, Reporter
 from smartmob.errors import NotAuthenticated
 from smartmob.kernel.runtime import clock
 from tests.hosts.samples import client_id, register, report
@@ -31,7 +31,9 @@ def _reporting(tmp_path: Path) -> Callable[..., Any]:
         url: str, name: str = "rack7", clocks: Clocks = CLOCKS, token: str | None = None
     ) -> AsyncIterator[tuple[Reporter, list[str]]]:
         said: list[str] = []
-        reporter = Reporter(Account(url, name, "123", token), Backlog(tmp_path / name, 10**6), clocks, 0.1, said.append)
+        reporter = Reporter(
+            HostCredentials(url, name, "123", token), Backlog(tmp_path / name, 10**6), clocks, 0.1, said.append
+        )
         task = asyncio.get_running_loop().create_task(reporter.run())
         try:
             yield reporter, said
@@ -46,7 +48,7 @@ def _url(client: Any) -> str:
     return f"http://127.0.0.1:{client.server.port}"
 
 
-async def test_it_reports(client: Any, reporting: Callable[..., Any]) -> None:
+async def test_the_reporter_registers_itself_and_sends_samples(client: Any, reporting: Callable[..., Any]) -> None:
     """It registers itself, measures its clock, and sends samples with all figures."""
     async with reporting(_url(client)) as (reporter, said):
         await until(lambda: reporter.delivered >= 5)
@@ -116,15 +118,19 @@ async def test_a_clock_that_is_wrong(client: Any, reporting: Callable[..., Any])
 async def test_another_machine_of_that_name(client: Any, tmp_path: Path) -> None:
     """It gives up and says what to do."""
     await register(client, "rack7", "other")
-    reporter = Reporter(Account(_url(client), "rack7", "123"), Backlog(tmp_path, 1000), CLOCKS, 0.1, lambda _: None)
+    reporter = Reporter(
+        HostCredentials(_url(client), "rack7", "123"), Backlog(tmp_path, 1000), CLOCKS, 0.1, lambda _: None
+    )
     with pytest.raises(NotAuthenticated, match="--name"):
         await asyncio.wait_for(reporter.run(), SECONDS)
 
 
-async def test_closed_registration(with_settings: Any, reporting: Callable[..., Any], tmp_path: Path) -> None:
+async def test_closed_registration_needs_the_token(
+    with_settings: Any, reporting: Callable[..., Any], tmp_path: Path
+) -> None:
     """Without the token it gives up and says what to do; with it, it registers and reports."""
     client = await with_settings(token="abc")
-    account = Account(_url(client), "rack7", "123")
+    account = HostCredentials(_url(client), "rack7", "123")
     with pytest.raises(NotAuthenticated, match="--token-file"):
         await asyncio.wait_for(
             Reporter(account, Backlog(tmp_path / "x", 1000), CLOCKS, 0.1, lambda _: None).run(), SECONDS
@@ -152,8 +158,8 @@ async def test_samples_that_the_database_refuses_are_sent_again(
     assert await _are_stored_once(database_url)
 
 
-async def test_an_account() -> None:
+async def test_the_id_of_an_account_is_that_of_seed_001() -> None:
     """Its id is the one of seed 001."""
-    account = Account("http://x", "wood", "123")
+    account = HostCredentials("http://x", "wood", "123")
     assert account.client_id == client_id("wood", "123")
     assert replace(account, name="a").client_id != account.client_id

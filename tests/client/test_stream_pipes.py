@@ -16,6 +16,6 @@ async def test_a_fifo_is_read_to_its_end(tmp_path: Path) -> None:
     writing = os.open(tmp_path / "fifo", os.O_WRONLY)
     os.write(writing, b"content")
     os.close(writing)
-    reader = stream_pipes.PipeReader(descriptor)
+    reader = stream_pipes.StreamPipeReader(descriptor)
     assert b"".join([part async for _, part in reader.parts()]) == b"content"
     os.close(descriptor)

@@ -11,7 +11,7 @@ import pytest
 from smartmob.client import streams
 
 
-def test_kinds(tmp_path: Path) -> None:
+def test_only_pipes_and_sockets_are_streams(tmp_path: Path) -> None:
     """Files, folders and missing names are no streams; a socket and a fifo without a reader are refused."""
     (tmp_path / "file").write_text("x")
     assert streams.open_source(str(tmp_path / "file")) is None

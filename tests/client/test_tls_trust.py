@@ -50,7 +50,7 @@ def _error(code: int, message: str) -> aiohttp.ClientConnectorCertificateError:
     return aiohttp.ClientConnectorCertificateError(ConnectionKey("lab", 443, True, True, None, None, None), cause)
 
 
-def test_what_is_told() -> None:
+def test_the_error_of_a_certificate_says_what_helps() -> None:
     """An unknown authority can be named; a wrong name cannot be helped by that; other errors are not about trust."""
     assert "with --ca-file" in str(certificate_problem(_error(20, "unable to get local issuer certificate")))
     said = certificate_problem(_error(62, "Hostname mismatch, certificate is not valid for 'lab'."))

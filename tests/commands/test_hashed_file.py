@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.commands.hashed_file import PART_BYTES, Reader, Writer
+from smartmob.commands.hashed_file import PART_BYTES, FileReader, Writer
 
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, 3 * PART_BYTES + 7])
@@ -22,7 +22,7 @@ async def test_a_file_is_read_from_an_offset_and_hashed_from_its_beginning(
     (tmp_path / "f").write_bytes(data)
     found = b""
     with (tmp_path / "f").open("rb") as file:
-        reader = Reader(file)
+        reader = FileReader(file)
         async with aclosing(reader.parts(offset)) as parts:
             async for place, part in parts:
                 assert place == offset + len(found)
@@ -35,7 +35,7 @@ async def test_the_thread_is_done_when_the_reader_is_closed(tmp_path: Path) -> N
     """So the file can be closed."""
     (tmp_path / "f").write_bytes(bytes(3 * PART_BYTES))
     with (tmp_path / "f").open("rb") as file:
-        reader = Reader(file)
+        reader = FileReader(file)
         async with aclosing(reader.parts()) as parts:
             async for place, _ in parts:
                 assert place == 0

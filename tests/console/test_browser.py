@@ -223,7 +223,7 @@ OLD = re.compile(r"2\.1 GB \([\d.]+ (min|h) old\)")
 """The last value of a storage, an hour and as long as the test takes after it was measured."""
 
 
-async def test_a_figure_that_is_old_is_marked(client: Any, look: Look) -> None:
+async def test_an_old_field_is_marked(client: Any, look: Look) -> None:
     """The pages of machines show the last value with its age and the reason, and fields that are not stored."""
     await register(client)
     stale = {"storage": {"value": 2048, "age": 3600, "reason": "/data: No such file or directory"}, "mem": {}}

@@ -17,7 +17,7 @@ from tests.waiting import until
 
 class _State(msgspec.Struct):
     reads: int
-    news: int
+    change_number: int = msgspec.field(name="news")
     nodes: list[Any] = []
     services: list[Any] = []
     node_records: str = ""
@@ -31,11 +31,11 @@ class _StateReader:
         self.away = False
         self.node_records = ""
 
-    async def now(self, news: int) -> Any:
+    async def now(self, change_number: int) -> Any:
         self.reads += 1
         if self.away:
             raise Unavailable("the database is away")
-        return _State(self.reads, news, node_records=self.node_records)
+        return _State(self.reads, change_number, node_records=self.node_records)
 
 
 async def test_the_lab_is_not_read_without_viewers() -> None:
@@ -59,10 +59,10 @@ async def test_the_number_of_news_changes_with_each_event() -> None:
     tasks.start("live", live.run())
     watching = live.watch()
     seen = [orjson.loads(await anext(watching))["news"] for _ in range(2)]
-    assert seen == [live.news, live.news]
+    assert seen == [live.change_number, live.change_number]
     bus.publish(SessionStored("s", "commit"))
     bus.publish(SessionDeleted("s", 0))
-    assert orjson.loads(await anext(watching))["news"] == live.news == seen[0] + 2
+    assert orjson.loads(await anext(watching))["news"] == live.change_number == seen[0] + 2
     await watching.aclose()
     await tasks.close()
 

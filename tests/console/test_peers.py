@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from smartmob.console.peers import Peers
+from smartmob.console.peers import RemoteServices
 from smartmob.errors import SettingsError
 from smartmob.feature_settings import ConsoleSettings
 
@@ -66,4 +66,4 @@ async def test_only_configured_machines_are_reached(client: Any, number: str) ->
 def test_invalid_addresses_are_refused_at_the_start(address: str) -> None:
     """The error has an example of a valid address."""
     with pytest.raises(SettingsError, match=r"http://rack7:8080"):
-        Peers(ConsoleSettings(peers=(address,)))
+        RemoteServices(ConsoleSettings(peers=(address,)))

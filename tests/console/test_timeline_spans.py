@@ -7,7 +7,7 @@ from typing import Any
 
 from smartmob.console.timeline_spans import experiment_span, process_spans, running_programs
 from smartmob.experiments.stored_experiment import summary_of
-from smartmob.processes.model import RUNNING, Definition, ProcessEvent, Snapshot
+from smartmob.processes.model import RUNNING, Definition, ProcessEvent, ProcessSnapshot
 from tests.experiments.reports import report
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -22,17 +22,19 @@ def _event(minute: float, kind: str, slug: str = "a", **detail: Any) -> ProcessE
     return ProcessEvent(slug=slug, at=_at(minute), kind=kind, detail=detail)
 
 
-def _running(slug: str, since: float) -> Snapshot:
+def _running(slug: str, since: float) -> ProcessSnapshot:
     definition = Definition(
         slug=slug, app="app", node="web.0", process_type="web", source_url="", env={}, grace=1.0, created_at=START
     )
-    return Snapshot(
+    return ProcessSnapshot(
         definition=definition, state=RUNNING, detail="", output=[], downloaded=None, pid=5, port=5000,
         started_at=_at(since), uptime=1.0, restarts=0, last_status=None, next_try_at=None, sample=None, viewers=0,
     )  # fmt: skip
 
 
-def _spans(*events: ProcessEvent, present: tuple[Snapshot, ...] = ()) -> list[tuple[datetime, datetime | None, str]]:
+def _spans(
+    *events: ProcessEvent, present: tuple[ProcessSnapshot, ...] = ()
+) -> list[tuple[datetime, datetime | None, str]]:
     return [(span.start, span.end, span.level) for span in process_spans(events, running_programs(present), START, END)]
 
 

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from smartmob.console.usage import POINTS, STEP_SECONDS, UsageRecorder
-from smartmob.processes.model import RUNNING, Definition, Sample, Snapshot
+from smartmob.processes.model import RUNNING, Definition, ProcessSnapshot, Sample
 
 START = datetime(2026, 11, 23, 9, tzinfo=UTC)
 
 
-def _snapshot(slug: str, sample: Sample | None) -> Snapshot:
+def _snapshot(slug: str, sample: Sample | None) -> ProcessSnapshot:
     definition = Definition(
         slug=slug, app="app", node="web.0", process_type="web", source_url="", env={}, grace=1.0, created_at=START
     )
-    return Snapshot(
+    return ProcessSnapshot(
         definition=definition, state=RUNNING, detail="", output=[], downloaded=None, pid=5, port=5000, started_at=START,
         uptime=1.0, restarts=0, last_status=None, next_try_at=None, sample=sample, viewers=0,
     )  # fmt: skip

@@ -70,7 +70,7 @@ ROLES = {
             "registry",
         ),
         *("running_job", "session", "socket_sinks", "spool", "supervisor", "transfers", "tree_entries"),
-        *("prepared_run", "stream_marks"),
+        *("prepared_run", "stream_index"),
     },
     # It has no tables: pages, the files that they load, and the services of the features that it asks.
     "console": {
@@ -97,7 +97,16 @@ ROLES = {
         *("listing", "measured_run", "measuring_machine", "next_run", "sides", "stored_experiment", "submodules"),
     },
     # `links` are the connections of nodes, `pipe` copies the bytes of a stream, `records` is what nodes report.
-    "nodes": {"call_tap", "limited_requests", "links", "pipe", "proxy", "record_intake", "record_store", "records"},
+    "nodes": {
+        "call_recorder",
+        "limited_requests",
+        "links",
+        "pipe",
+        "proxy",
+        "record_intake",
+        "record_store",
+        "records",
+    },
     "hosts": {
         *("addresses", "authenticator", "client_ids", "fields", "maintenance", "queries", "sampler", "session"),
         *("time_series",),

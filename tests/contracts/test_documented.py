@@ -288,7 +288,7 @@ class TestMatching:
             ("▇▇ 8 %", "▇▇▇▇ 104 %"),
         ],
     )
-    def test_it_fits(self, shown: str, printed: str) -> None:
+    def test_a_shown_output_fits_with_other_times_and_hashes(self, shown: str, printed: str) -> None:
         """Times, durations, hashes and figures with a fraction may differ, blanks too; `...` is anything."""
         assert fits(shown, printed)
 

@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from smartmob.experiments.decision import overall
-from smartmob.experiments.model import Instructions, Memory, Pair, Report, SideReport, Verdict, VerdictOnTest
+from smartmob.experiments.model import (
+    ExperimentReport,
+    Instructions,
+    MemoryDifference,
+    Pair,
+    SideReport,
+    Verdict,
+    VerdictOnTest,
+)
 from smartmob.kernel.runtime import ids
 
 BEGIN = datetime(2026, 11, 23, 9, tzinfo=UTC)
@@ -34,18 +42,18 @@ def verdict(name: str, kind: Verdict = "same", ratio: float | None = 1.0, **more
     return msgspec.structs.replace(found, **more)
 
 
-def report(*tests: VerdictOnTest, pairs: int = 3, **more: Any) -> Report:
+def report(*tests: VerdictOnTest, pairs: int = 3, **more: Any) -> ExperimentReport:
     """Return the report of an experiment on a machine called rack7; by default it has a test of each verdict."""
     found = list(tests) or [
         verdict("t.py::test_same", instructions=Instructions("equal", 100, 100, 1.0, 0.0)),
-        verdict("t.py::test_slower", "slower", 1.4, memory=Memory("more", 2e6, 1e6, 3e6)),
+        verdict("t.py::test_slower", "slower", 1.4, memory=MemoryDifference("more", 2e6, 1e6, 3e6)),
         verdict("t.py::test_faster", "faster", 0.7),
         verdict("t.py::test_counted", "slower", 1.02, witness="instructions", clock="undecided",
                 instructions=Instructions("more", 1000, 1021, 1.021, 0.0)),
         verdict("t.py::test_open[=1+1 <b>]", "undecided", None),
         verdict("t.py::test_busy", "unfit", 1.1, set_aside=9),
     ]  # fmt: skip
-    made = Report(
+    made = ExperimentReport(
         verdict=overall(found),
         base=SideReport("main", "revision", "1" * 40, "3.11.2"),
         head=SideReport("HEAD", "revision", "2" * 40, "3.11.2"),

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from smartmob.errors import InvalidInput
-from smartmob.experiments.commit_environments import Environments
+from smartmob.experiments.commit_environments import CommitEnvironments
 from smartmob.experiments.sides import Side
 
 
 def test_a_named_python_is_for_all(tmp_path: Path) -> None:
     """It is looked at once."""
-    environments = Environments(tmp_path, sys.executable, ())
+    environments = CommitEnvironments(tmp_path, sys.executable, ())
     first = environments.interpreter(Side("a", "revision", tmp_path))
     assert environments.interpreter(Side("b", "revision", tmp_path)) is first
     assert "pytest" in first.modules
@@ -24,7 +24,7 @@ def test_requirements_that_fail_are_not_tried_again(tmp_path: Path) -> None:
     """Commits with the same ones get the same reason at once, also when it would succeed by now."""
     place = tmp_path / "place"
     place.write_text("a file, in which no environment can be made")
-    environments = Environments(place, None, ())
+    environments = CommitEnvironments(place, None, ())
     (tmp_path / "side").mkdir()
     side = Side("a", "revision", tmp_path / "side")
     with pytest.raises(InvalidInput, match="cannot be made") as first:

@@ -71,7 +71,9 @@ def test_ranges_are_left_out(repository: tuple[Path, dict[str, str]]) -> None:
         ("--help", "a", "'--help' is no revision"),
     ],
 )
-def test_mistakes(repository: tuple[Path, dict[str, str]], good: str, bad: str, said: str) -> None:
+def test_a_wrong_commit_is_refused_with_the_reason(
+    repository: tuple[Path, dict[str, str]], good: str, bad: str, said: str
+) -> None:
     """Each is refused with the reason."""
     with pytest.raises(InvalidInput, match=said):
         commit_history.read(repository[0], good, bad)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from smartmob.experiments.decision import BUSY_SHARE, Evidence, decide, decide_by_instructions, overall
+from smartmob.experiments.decision import BUSY_SHARE, EvidenceOnTest, decide, decide_by_instructions, overall
 from smartmob.experiments.model import Instructions, Measure
 
 _MS = 1_000_000
@@ -17,9 +17,9 @@ def _measure(ms: float, *, idle: float = 0.0, queue: float = 0.0, memory: int | 
     return Measure("t", "passed", wall=[wall], cpu=[int(own * (1 - idle))], queue=[wall - own], memory=memory)
 
 
-def _suite(lot: random.Random, changes: list[float], pairs: int, noise: float = 0.1) -> list[Evidence]:
+def _suite(lot: random.Random, changes: list[float], pairs: int, noise: float = 0.1) -> list[EvidenceOnTest]:
     """Return the tests of an experiment in which test n of head takes `changes[n]` times as long."""
-    tests = [Evidence(f"t{number}") for number in range(len(changes))]
+    tests = [EvidenceOnTest(f"t{number}") for number in range(len(changes))]
     for _ in range(pairs):
         for test, change in zip(tests, changes, strict=True):
             if test.decided is None:
@@ -63,7 +63,7 @@ def test_decided_tests_stay_decided() -> None:
 
 def test_pairs_on_a_busy_machine_are_set_aside() -> None:
     """When most pairs are, the test is unfit; the value of such a pair does not count."""
-    test = Evidence("t")
+    test = EvidenceOnTest("t")
     for _ in range(8):
         assert test.add(_measure(5), _measure(50, queue=BUSY_SHARE + 0.1)) is None
     verdict = test.verdict()
@@ -74,7 +74,7 @@ def test_pairs_on_a_busy_machine_are_set_aside() -> None:
 
 def test_waiting_for_a_processor_does_not_count() -> None:
     """The same test beside another program has the same time."""
-    test = Evidence("t")
+    test = EvidenceOnTest("t")
     ratio = test.add(_measure(5), _measure(5, queue=0.4))
     assert ratio is not None
     assert abs(ratio) < 1e-6
@@ -82,7 +82,9 @@ def test_waiting_for_a_processor_does_not_count() -> None:
 
 def test_instructions_decide_what_the_clock_cannot() -> None:
     """More of them is slower, and equal is the same for a test that computes."""
-    tests = [Evidence(name) for name in ("more", "fewer", "equal", "sleeps", "varies", "not confirmed", "not counted")]
+    tests = [
+        EvidenceOnTest(name) for name in ("more", "fewer", "equal", "sleeps", "varies", "not confirmed", "not counted")
+    ]
     for test in tests:
         test.add(_measure(5, idle=0.9 if test.name == "sleeps" else 0.0), _measure(5))
     counted = {
@@ -98,7 +100,7 @@ def test_instructions_decide_what_the_clock_cannot() -> None:
 
 def test_equal_instructions_are_not_the_same_time_where_a_side_waits_longer() -> None:
     """A wait of 9 % of the time that only head has is left to the clock, which says why; one of both sides is not."""
-    both, longer, short = Evidence("both"), Evidence("longer"), Evidence("short")
+    both, longer, short = EvidenceOnTest("both"), EvidenceOnTest("longer"), EvidenceOnTest("short")
     equal = Instructions("equal", 1, 1, 1.0, 0.0)
     for _ in range(5):
         both.add(_measure(5, idle=0.05), _measure(5, idle=0.051))
@@ -123,7 +125,7 @@ def test_the_clock_is_not_overruled() -> None:
 def test_a_megabyte_more_is_found() -> None:
     """Memory has a verdict of its own, with its bounds in bytes."""
     lot = random.Random(36)
-    test, same = Evidence("t"), Evidence("u")
+    test, same = EvidenceOnTest("t"), EvidenceOnTest("u")
     for _ in range(20):
         before = 8_000_000 + lot.randint(-60_000, 60_000)
         test.add(_measure(5, memory=before), _measure(5, memory=9_000_000 + lot.randint(-60_000, 60_000)))
@@ -135,7 +137,7 @@ def test_a_megabyte_more_is_found() -> None:
     assert found.low is not None
     assert found.low > 500_000
     assert other.verdict == "same"
-    assert Evidence("v").memory_verdict() is None
+    assert EvidenceOnTest("v").memory_verdict() is None
 
 
 def test_the_verdict_on_all_is_the_one_that_needs_attention() -> None:

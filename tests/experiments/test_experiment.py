@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from smartmob.errors import InvalidInput
-from smartmob.experiments.experiment import Experiment, Limits, Progress
+from smartmob.experiments.experiment import Experiment, ExperimentLimits, Progress
 from smartmob.experiments.measured_run import COMMAND, MeasuredRuns
 from smartmob.experiments.sides import Side, probe
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -20,7 +20,7 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from tests.acceptance.installed import python_with_pytest
 from tests.experiments.suites import WORK, write_suite
 
-_LONG = Limits(max_seconds=800.0, max_pairs=40)
+_LONG = ExperimentLimits(max_seconds=800.0, max_pairs=40)
 
 
 @pytest.fixture(name="spawner")
@@ -32,7 +32,7 @@ async def _spawner() -> AsyncIterator[Spawner]:
     await tasks.close()
 
 
-def _experiment(spawner: Spawner, folder: Path, sides: tuple[Side, Side], limits: Limits) -> Experiment:
+def _experiment(spawner: Spawner, folder: Path, sides: tuple[Side, Side], limits: ExperimentLimits) -> Experiment:
     folder.mkdir()
     shown: list[Progress] = []
     return Experiment(
@@ -42,7 +42,7 @@ def _experiment(spawner: Spawner, folder: Path, sides: tuple[Side, Side], limits
         limits=limits,
         witness="clock",
         can_count=False,
-        lot=random.Random(1),
+        random_order=random.Random(1),
         show=shown.append,
     )
 
@@ -77,7 +77,9 @@ async def test_a_suite_on_both_sides(spawner: Spawner, tmp_path: Path) -> None:
         Side(name, "folder", write_suite(tmp_path / name, text), python=python)
         for name, text in (("one", WORK), ("two", WORK.replace("range(number)", "range(2 * number)")))
     )
-    experiment = _experiment(spawner, tmp_path / "runs", (sides[0], sides[1]), Limits(max_seconds=800.0, max_pairs=1))
+    experiment = _experiment(
+        spawner, tmp_path / "runs", (sides[0], sides[1]), ExperimentLimits(max_seconds=800.0, max_pairs=1)
+    )
     await experiment.run()
     report = experiment.report()
     assert {test.name.partition("::")[2] for test in report.tests} == {
@@ -95,7 +97,7 @@ async def test_a_failure_costs_its_pair(spawner: Spawner, tmp_path: Path) -> Non
     """A test that fails after the warm-up has no value for the pair, which is told; the experiment goes on."""
     script = f"echo >> {tmp_path}/runs-so-far; [ $(wc -l < {tmp_path}/runs-so-far) -le 2 ]"
     side = Side("fails", "command", tmp_path, command=("sh", "-c", script))
-    experiment = _experiment(spawner, tmp_path / "runs", (side, side), Limits(max_seconds=800.0, max_pairs=2))
+    experiment = _experiment(spawner, tmp_path / "runs", (side, side), ExperimentLimits(max_seconds=800.0, max_pairs=2))
     await experiment.run()
     (test,) = experiment.report().tests
     assert (test.verdict, test.pairs, test.reason) == ("undecided", 0, "it failed in 2 pairs")
@@ -108,7 +110,7 @@ async def test_paths_that_pytest_takes_for_node_ids(spawner: Spawner, tmp_path: 
     (folder / name).parent.mkdir(parents=True)
     (folder / name).write_text("def test_it():\n    pass\n")
     one = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
-    experiment = _experiment(spawner, tmp_path / "runs", (one, one), Limits(max_seconds=800.0, max_pairs=1))
+    experiment = _experiment(spawner, tmp_path / "runs", (one, one), ExperimentLimits(max_seconds=800.0, max_pairs=1))
     await experiment.run()
     (test,) = experiment.report().tests
     assert (test.name, test.pairs + test.set_aside, test.reason) == (f"{name}::test_it", 1, "")
@@ -120,7 +122,9 @@ async def test_both_sides_of_a_duet_run_at_once(spawner: Spawner, tmp_path: Path
     later = f"echo >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -le 2 ] ||"
     scripts = [f"{later} read word < {tmp_path}/line", f"{later} echo word > {tmp_path}/line"]
     base, head = (Side(text, "command", tmp_path, command=("sh", "-c", text)) for text in scripts)
-    experiment = _experiment(spawner, tmp_path / "folder", (base, head), Limits(max_seconds=800.0, max_pairs=2))
+    experiment = _experiment(
+        spawner, tmp_path / "folder", (base, head), ExperimentLimits(max_seconds=800.0, max_pairs=2)
+    )
     experiment.duet = (0, 1)
     await experiment.run()
     (test,) = experiment.report().tests
@@ -144,10 +148,10 @@ async def test_a_wheel_behind_the_sources_is_refused(spawner: Spawner, tmp_path:
     wheel = tmp_path / "work-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("work.py", WORK)
-    place = tmp_path / "unpacked"
-    place.mkdir()
-    (place / "work.py").write_text(WORK)
-    one = Side("work", "wheel", folder, wheel=wheel, python=probe(str(python_with_pytest())), place=place)
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    (unpacked / "work.py").write_text(WORK)
+    one = Side("work", "wheel", folder, wheel=wheel, python=probe(str(python_with_pytest())), unpacked=unpacked)
     with pytest.raises(InvalidInput, match=r"import work from .*one/work\.py, not from .*unpacked: run it in a folder"):
         await _experiment(spawner, tmp_path / "runs", (one, one), _LONG).run()
     (folder / "work.py").unlink()
@@ -161,6 +165,6 @@ async def test_a_wheel_behind_the_sources_is_refused(spawner: Spawner, tmp_path:
 async def test_no_time_at_all(spawner: Spawner, tmp_path: Path) -> None:
     """When the time is up before both sides have run once, there is no report but advice."""
     side = Side("slow", "command", tmp_path, command=("sleep", "1000"))
-    experiment = _experiment(spawner, tmp_path / "runs", (side, side), Limits(max_seconds=0.2))
+    experiment = _experiment(spawner, tmp_path / "runs", (side, side), ExperimentLimits(max_seconds=0.2))
     with pytest.raises(InvalidInput, match="raise --max-time"):
         await experiment.run()

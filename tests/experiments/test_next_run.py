@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartmob.experiments.decision import Evidence
+from smartmob.experiments.decision import EvidenceOnTest
 from smartmob.experiments.model import Measure
 from smartmob.experiments.next_run import Calls, calls_of, chosen, shared_calls
 
@@ -46,7 +46,7 @@ def test_many_tests_are_called_less_often_in_one_run() -> None:
 
 def test_tests_that_seem_changed_run_first() -> None:
     """After the first blocks those whose capital has doubled run alone, and all in each eighth block."""
-    steady, changed, decided = (Evidence(name) for name in ("steady", "changed", "decided"))
+    steady, changed, decided = (EvidenceOnTest(name) for name in ("steady", "changed", "decided"))
     for test in (changed, decided):
         for _ in range(4):
             test.time.add(0.2)

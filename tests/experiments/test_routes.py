@@ -10,13 +10,13 @@ from uuid import UUID
 
 import msgspec
 
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 from tests.experiments.reports import BEGIN, report, verdict
 
 ABSENT = UUID(int=7)
 
 
-async def store(client: Any, found: Report) -> tuple[int, dict[str, Any]]:
+async def store(client: Any, found: ExperimentReport) -> tuple[int, dict[str, Any]]:
     """Send a report; return the status and the document of the answer."""
     async with client.post("/experiments", data=msgspec.json.encode(found)) as response:
         return response.status, await response.json()
@@ -31,7 +31,7 @@ async def test_an_experiment_is_stored_once(client: Any) -> None:
     status, problem = await store(client, msgspec.structs.replace(found, ended="another end"))
     assert (status, problem["detail"]) == (409, f"another experiment has the id {found.id}")
     async with client.get(f"/experiments/{found.id}/report") as response:
-        assert msgspec.json.decode(await response.read(), type=Report) == found
+        assert msgspec.json.decode(await response.read(), type=ExperimentReport) == found
     async with client.get(f"/experiments/{found.id}") as response:
         details = await response.json()
     assert (details["summary"], details["notes"]) == (summary, ["a <note>"])
@@ -40,7 +40,7 @@ async def test_an_experiment_is_stored_once(client: Any) -> None:
     await _check_tests(client, found)
 
 
-async def _check_tests(client: Any, found: Report) -> None:
+async def _check_tests(client: Any, found: ExperimentReport) -> None:
     """The tests come as a page of JSON, and as CSV in which no name is a formula."""
     path = f"/experiments/{found.id}/tests"
     async with client.get(path, params={"verdict": "slower", "limit": 1}) as response:

@@ -10,7 +10,7 @@ import pytest
 
 from smartmob.errors import InvalidInput
 from smartmob.experiments import stored_experiment
-from smartmob.experiments.model import Report
+from smartmob.experiments.model import ExperimentReport
 from smartmob.experiments.stored_experiment import details_of, fitted, pairs_of, report_of, summary_of
 from tests.experiments.reports import BEGIN, report, verdict
 
@@ -56,14 +56,14 @@ def test_a_report_that_is_too_large_loses_the_ratios_of_its_pairs(monkeypatch: p
     """The verdicts are kept, and a note tells what is missing; a smaller report is kept as it is."""
     found = report(pairs=20)
     encoded, left_out = fitted(found)
-    assert (msgspec.json.decode(encoded, type=Report), left_out) == (found, "")
+    assert (msgspec.json.decode(encoded, type=ExperimentReport), left_out) == (found, "")
     monkeypatch.setattr(stored_experiment, "MAX_BYTES", len(encoded) - 1)
     encoded, left_out = fitted(found)
-    cut = msgspec.json.decode(encoded, type=Report)
+    cut = msgspec.json.decode(encoded, type=ExperimentReport)
     assert cut.tests == found.tests
     assert left_out == "the ratios of single pairs of unchanged tests"
     assert [found.pairs[0].ratios.keys() - pair.ratios.keys() for pair in cut.pairs] == [{"t.py::test_same"}] * 20
     assert left_out in cut.notes[-1]
     monkeypatch.setattr(stored_experiment, "MAX_BYTES", 1000)
     encoded, left_out = fitted(found)
-    assert [pair.ratios for pair in msgspec.json.decode(encoded, type=Report).pairs] == [{}] * 20
+    assert [pair.ratios for pair in msgspec.json.decode(encoded, type=ExperimentReport).pairs] == [{}] * 20

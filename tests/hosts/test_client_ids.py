@@ -34,7 +34,7 @@ class TestNames:
             *CONTAINERS,
         ],
     )
-    def test_valid_names(self, name: str) -> None:
+    def test_names_of_any_script_are_valid(self, name: str) -> None:
         """Letters of any script begin a name; dots, slashes and blanks may follow. Its client id contains it."""
         assert client_ids.is_name(name)
         assert client_ids.parse_client_id(client_ids.client_id(name, "p:w")) == (name, "p:w")
@@ -64,7 +64,7 @@ class TestNames:
             "10.0.0.7:80",
         ],
     )
-    def test_invalid_names(self, name: str) -> None:
+    def test_names_with_a_colon_or_unprintable_characters_are_refused(self, name: str) -> None:
         """Names that begin otherwise, have a colon or are not printable are refused, in a client id as well."""
         assert not client_ids.is_name(name)
         parsed = client_ids.parse_client_id(client_ids.client_id(name, "p"))

@@ -9,7 +9,7 @@ import pytest
 
 from smartmob.errors import InvalidInput
 from smartmob.hosts import fields, model
-from smartmob.hosts.fields import FileSystem, StaleFigure
+from smartmob.hosts.fields import FileSystem, StaleField
 from smartmob.hosts.model import SampleData, TimeRules
 from tests.hosts.samples import snapshot
 
@@ -79,14 +79,14 @@ class TestSamples:
         assert many.unread is not None
         assert len(many.unread) == 32
 
-    def test_the_newest_sample_tells_how_old_each_figure_is(self) -> None:
+    def test_the_newest_sample_has_the_age_of_each_field(self) -> None:
         """A figure that could not be measured is null, and has its last value, its age and the reason beside it."""
         detail = {"stale": {"mem": {"value": 7.0, "age": 100.0, "reason": "gone"}, "swap": {"reason": "never"}}}
         values = dict.fromkeys(model.NAMES, None) | {"cpu": 1.0}
         at = datetime.fromtimestamp(NOW, UTC)
         latest = model.latest_of(at, values, detail, at + timedelta(seconds=5))
         assert (latest.age, latest.ages) == (5.0, {"cpu": 5.0, "mem": 105.0, "swap": None})
-        assert latest.stale["mem"] == StaleFigure(7.0, 105.0, "gone")
+        assert latest.stale["mem"] == StaleField(7.0, 105.0, "gone")
         assert (latest.mem, latest.unread, latest.container) == (None, [], None)
 
     @pytest.mark.parametrize("fields", [{"mem": "x"}, {"time": ""}, {"mem": "1,5"}, {"id": "-1"}])
@@ -108,7 +108,7 @@ class TestTimes:
     RULES = TimeRules(ahead=60.0, oldest=10 * 86_400.0)
 
     @pytest.mark.parametrize("off", [0.0, 60.0, -10 * 86_400.0, -1.5])
-    def test_valid_times(self, off: float) -> None:
+    def test_times_are_valid_until_a_little_ahead_of_now(self, off: float) -> None:
         """From the oldest accepted time to a little ahead of now."""
         self.RULES.check(NOW + off, NOW)
 

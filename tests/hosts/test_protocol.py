@@ -18,12 +18,12 @@ from smartmob.hosts import protocol
 from smartmob.hosts.model import SampleData, sample_row
 from smartmob.hosts.protocol import (
     Echo,
+    EndSubscription,
     Pause,
     Send,
     SendClock,
     SendWorkTime,
     Start,
-    Stop,
     Store,
     StoreOffset,
     Throttle,
@@ -142,7 +142,7 @@ class TestClientData:
         assert action.text == json.dumps({"type": "DATA_RETURN", "payload": {"data": json.loads(raw)}})
         assert action.text.isascii()
 
-    def test_a_figure_that_is_no_number_leaves_the_others(self) -> None:
+    def test_a_field_that_is_no_number_leaves_the_others(self) -> None:
         """NaN and infinite figures are unknown and named, in a sample and in each one of a backfill."""
         data = {"time": 5.0, "cpu_load": float("nan"), "mem": 7, "load": float("inf"), "cores": [1.0, float("nan")]}
         expected = SampleData(time=5.0, mem=7.0, unread=["cpu_load", "load", "cores"])
@@ -248,7 +248,7 @@ class TestSubscriptions:
         event = protocol.event(start.subscription, protocol.event_parts(snapshot()))
         assert json.loads(event)["payload"]["request"] == request_id
         stop = _one(echo, {"type": "UNSUBSCRIBE", "request_id": request_id})
-        assert isinstance(stop, Stop)
+        assert isinstance(stop, EndSubscription)
         assert stop.request_id == start.subscription.request_id
         assert json.loads(stop.text) == {"type": "UNSUBSCRIBED", "payload": {"request_id": request_id}}
 

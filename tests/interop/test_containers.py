@@ -59,14 +59,14 @@ def _read(file: str) -> dict[str, Any]:
 class TestFiles:
     """Checks of the files by the tools of their formats."""
 
-    def test_the_dockerfile(self) -> None:
+    def test_hadolint_accepts_the_dockerfile(self) -> None:
         """hadolint reads it, and has nothing to complain of."""
         hadolint = python_with(DEPLOY).with_name("hadolint")
         done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "")
 
     @pytest.mark.parametrize("file", COMPOSE)
-    def test_compose_files(self, file: str) -> None:
+    def test_compose_files_fit_the_specification(self, file: str) -> None:
         """Each fits the specification, and what services name is defined: volumes, secrets, other services."""
         compose = _read(file)
         services = compose["services"]
@@ -84,7 +84,7 @@ class TestFiles:
             done = subprocess.run([python, script], input=text, capture_output=True, text=True, check=False)
             assert done.returncode != 0, wrong
 
-    def test_secrets(self) -> None:
+    def test_secrets_come_as_files_and_into_no_image(self) -> None:
         """No secret is in a variable: each comes as a file, and those files go into no image and no repository."""
         compose = _read("compose.yaml")
         for service in compose["services"].values():
@@ -103,7 +103,7 @@ class TestFiles:
         assert used
         assert used <= known
 
-    def test_targets(self) -> None:
+    def test_the_image_of_the_service_is_the_last_stage(self) -> None:
         """The stage that the tests are built from exists, and the service's image is the last stage."""
         built = stages(ROOT / "Dockerfile")
         assert _read("compose.test.yaml")["services"]["tests"]["build"]["target"] in built
@@ -209,7 +209,7 @@ class Image:
 
 @pytest.mark.long
 @pytest.mark.machine
-async def test_the_image(reachable_path: Path) -> None:
+async def test_the_image_refuses_to_start_without_a_token(reachable_path: Path) -> None:
     """Its steps make a service that refuses to start without a token, and with one answers, is healthy and stops."""
     image = Image(reachable_path)
     await asyncio.to_thread(image.build)

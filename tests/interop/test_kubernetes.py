@@ -113,7 +113,7 @@ def test_secrets_and_folders(pod: dict[str, Any]) -> None:
         assert named == items
 
 
-def test_settings() -> None:
+def test_variables_of_the_manifests_are_settings_that_exist() -> None:
     """Variables are settings that exist; the agent's options are its own."""
     known = {option.variable for option in OPTIONS} | {"NODE_NAME"}
     used = {entry["name"] for container in _containers() for entry in container["env"]}
@@ -124,7 +124,7 @@ def test_settings() -> None:
     assert command.make_context(name, words).params["name"] == "$(NODE_NAME)"
 
 
-def test_probes() -> None:
+def test_probes_ask_routes_that_need_no_token() -> None:
     """The paths that are asked are routes that answer without a token."""
     container = _of("Deployment")["spec"]["template"]["spec"]["containers"][0]
     probes = [container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")]
@@ -132,6 +132,6 @@ def test_probes() -> None:
     assert set(probes) <= set(build(Settings(data_dir=Path("nowhere"))).document["paths"])
 
 
-def test_the_version() -> None:
+def test_the_image_has_the_version_of_the_package() -> None:
     """The image is that of this version."""
     assert {container["image"] for container in _containers()} == {f"smartmob:{__version__}"}

@@ -127,7 +127,7 @@ class TestMeasures:
             (("--component-prefix", "team"), {"test_parse": "team.core", "test_other": "team"}),
         ],
     )
-    async def test_components(self, client: Any, suite: Suite, options: Any, components: Any) -> None:
+    async def test_a_module_names_its_component(self, client: Any, suite: Suite, options: Any, components: Any) -> None:
         """A module names its component, and the command line replaces it or puts a prefix before it."""
         suite.write(
             test_alpha="""

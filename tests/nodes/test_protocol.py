@@ -27,7 +27,7 @@ def test_a_message_of_a_node_is_read_as_it_was_written(message: protocol.FromNod
     "message",
     [
         *(protocol.Welcome("rack7", "1"), protocol.Open("id"), protocol.ClockAnswer(1.0, 2.0, 3.0)),
-        *(protocol.Host("rack7"), protocol.Stored(7)),
+        *(protocol.ReportedHost("rack7"), protocol.Stored(7)),
     ],
 )
 def test_a_message_of_a_service_is_read_as_it_was_written(message: protocol.FromService) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from smartmob.errors import InvalidInput
 from smartmob.nodes.protocol import MAX_TEXT, Record
-from smartmob.nodes.records import Batch, shortened
+from smartmob.nodes.records import RecordBatch, shortened
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 ID = UUID(int=7)
@@ -25,7 +25,7 @@ def _record(kind: str, value: Any, number: int = 1) -> Record:
 
 def test_times_are_those_of_the_service() -> None:
     """A clock that is a day behind is corrected in events and jobs."""
-    batch = Batch("rack7", 86_400.0)
+    batch = RecordBatch("rack7", 86_400.0)
     batch.add(_record("process_event", EVENT))
     batch.add(_record("job", JOB))
     assert batch.events[ID].at == NOW + timedelta(days=1)
@@ -37,7 +37,7 @@ def test_times_are_those_of_the_service() -> None:
 
 def test_the_last_record_of_a_job_counts() -> None:
     """A job is recorded when it starts and when it ends."""
-    batch = Batch("rack7", None)
+    batch = RecordBatch("rack7", None)
     batch.add(_record("job", {**JOB, "state": "running", "ended_at": None}, 1))
     batch.add(_record("job", JOB, 2))
     assert [list(column) for column in batch.job_columns()][1] == ["exited"]
@@ -45,7 +45,7 @@ def test_the_last_record_of_a_job_counts() -> None:
 
 def test_an_unknown_kind_is_passed_over() -> None:
     """A later version may record more."""
-    batch = Batch("rack7", None)
+    batch = RecordBatch("rack7", None)
     batch.add(_record("later", {"x": 1}))
     assert not batch.events and not batch.jobs
 
@@ -68,12 +68,12 @@ def test_an_unknown_kind_is_passed_over() -> None:
 def test_rubbish_is_refused_with_its_number(kind: str, value: Any) -> None:
     """One kind of error for all of it, so that the records behind it are stored."""
     with pytest.raises(InvalidInput, match="record 5 of the node rack7 is not valid"):
-        Batch("rack7", 3600.0).add(_record(kind, value, 5))
+        RecordBatch("rack7", 3600.0).add(_record(kind, value, 5))
 
 
 def test_zero_bytes_are_replaced() -> None:
     """PostgreSQL stores none in texts, and the node would send the record again and again."""
-    batch = Batch("rack7", None)
+    batch = RecordBatch("rack7", None)
     batch.add(_record("process_event", {**EVENT, "event": {**EVENT["event"], "kind": "a\0b"}}))  # type: ignore[dict-item]  # see above
     assert batch.events[ID].kind == "a\ufffdb"
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from smartmob.processes import dependencies, model
-from smartmob.processes.dependencies import Peer, Peers, Verdict
+from smartmob.processes.dependencies import Peer, Peers, StartVerdict
 
-CHECKED = model.Options(readiness=model.Check(tcp=1))
+CHECKED = model.Options(readiness=model.HealthCheck(tcp=1))
 
 
 def _peer(**changes: Any) -> Peer:
@@ -45,13 +45,13 @@ def test_each_condition_looks_at_the_state_of_the_other_process(
     """It is met, waited for, or fails for good with the name of the process in the reason."""
     found = dependencies.verdict({"db": condition}, Peers([_peer(**peer)]))
     assert [name for name in ("waits", "failed") if getattr(found, name)] == ([verdict] if verdict else [])
-    assert "a.db.0" in found.waits + found.failed or found == Verdict()
+    assert "a.db.0" in found.waits + found.failed or found == StartVerdict()
 
 
 def test_a_name_is_a_node_or_a_type() -> None:
     """A type means all its processes; all that is missing is named, and a failure comes before waiting."""
     peers = [_peer(has_started=True), _peer(slug="a.db.1", node="db.1")]
-    assert dependencies.verdict({"db.0": "started"}, Peers(peers)) == Verdict()
+    assert dependencies.verdict({"db.0": "started"}, Peers(peers)) == StartVerdict()
     waits = dependencies.verdict({"db": "started", "cache": "ready"}, Peers(peers)).waits
     assert waits == "waits for a.db.1 to be started (pending), cache, which does not exist"
     peers.append(_peer(slug="a.db.2", node="db.2", state=model.NO_PROCFILE))

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from smartmob.kernel.runtime import ids
-from smartmob.processes.model import Check, ProcessEvent
+from smartmob.processes.model import HealthCheck, ProcessEvent
 from smartmob.processes.process_changes import Change, DeleteProcess, StoredEvent, UpdateProcess
 from smartmob.processes.process_journal import ProcessJournal, encode
 from tests.processes.test_store import NOW, WEB
 
 FULL = msgspec.structs.replace(
-    WEB, slug="app.web.1", readiness=Check(http="/"), depends_on={"web": "ready"}, env={"A": "ß\"'\n"},
+    WEB, slug="app.web.1", readiness=HealthCheck(http="/"), depends_on={"web": "ready"}, env={"A": "ß\"'\n"},
     created_at=NOW + timedelta(microseconds=1), digest="d",
 )  # fmt: skip
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.processes.model import Check, CheckState, Definition, Snapshot
+from smartmob.processes.model import CheckState, Definition, HealthCheck, ProcessSnapshot
 from smartmob.processes.protocol import LONGEST_LINE, _check_status, encode_lines, encode_pieces, listed, shown_address
 from tests.processes.frames import texts
 
@@ -86,7 +86,7 @@ def test_secrets_in_addresses_are_not_shown(url: str, shown: str) -> None:
 def test_secrets_in_the_address_of_a_check_are_not_shown() -> None:
     """A path keeps its form; a program may be asked with a password or a token."""
     shown = {
-        text: _check_status(CheckState(check=Check(http=text), state="passing"))
+        text: _check_status(CheckState(check=HealthCheck(http=text), state="passing"))
         for text in ("/health", "/h?token=secret", "http://me:secret@localhost:$PORT/")
     }
     assert [each.check.http for each in shown.values() if each is not None] == [
@@ -108,7 +108,7 @@ def test_a_listing_shows_a_new_process_as_pending_for_a_second() -> None:
             grace=1.0,
             created_at=_CREATED,
         )
-        snapshot = Snapshot(
+        snapshot = ProcessSnapshot(
             definition=definition,
             state=now,
             detail="",

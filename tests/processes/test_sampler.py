@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from smartmob.processes.sampler import Sampler
+from smartmob.processes.sampler import ProcessSampler
 from tests.waiting import until
 
 BUSY = "import os, time\nos.fork()\nx = bytearray(20_000_000)\nwhile True: pass"
@@ -25,7 +25,7 @@ def busy() -> Iterator[subprocess.Popen[bytes]]:
 
 async def test_a_sample_covers_the_whole_process_tree(busy: subprocess.Popen[bytes]) -> None:
     """It has the CPU use since the previous sample, the memory, and the number of processes."""
-    sampler, moment = Sampler(), 0.0
+    sampler, moment = ProcessSampler(), 0.0
     assert sampler.sample({"a": busy.pid}, moment)["a"].cpu_percent == 0
 
     def used() -> bool:
@@ -41,6 +41,6 @@ def test_an_ended_process_has_no_sample() -> None:
     """The samples of the others are not affected."""
     process = subprocess.Popen(["true"])
     process.wait()
-    sampler = Sampler()
+    sampler = ProcessSampler()
     samples = sampler.sample({"gone": process.pid, "own": os.getpid()}, 1.0)
     assert list(samples) == ["own"]

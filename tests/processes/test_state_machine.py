@@ -27,19 +27,21 @@ class Replay:
         self.now += after
         actions = self.machine.handle(event, self.now)
         self.timer = next((action for action in actions if isinstance(action, machine_events.StartTimer)), self.timer)
-        return [action for action in actions if not isinstance(action, machine_events.Report)]
+        return [action for action in actions if not isinstance(action, machine_events.ReportEvent)]
 
     def reports(self, event: machine_events.Event, after: float = 0.0) -> list[str]:
         self.now += after
         return [
-            action.text for action in self.machine.handle(event, self.now) if isinstance(action, machine_events.Report)
+            action.text
+            for action in self.machine.handle(event, self.now)
+            if isinstance(action, machine_events.ReportEvent)
         ]
 
     def run(self) -> None:
         """Lead to a running process."""
         assert self(machine_events.StartRequested()) == [machine_events.Prepare()]
         assert self(machine_events.Prepared()) == [machine_events.Spawn()]
-        assert self(machine_events.Started(next(self.pids))) == []
+        assert self(machine_events.ProgramStarted(next(self.pids))) == []
         assert self.machine.state == model.RUNNING
 
     def exit_early(self, after: float, status: int = 1) -> list[machine_events.Action]:
@@ -67,7 +69,7 @@ def test_a_start_leads_through_the_preparation_to_running(replay: Replay) -> Non
         assert replay(machine_events.PreparationAdvanced(state)) == []
         assert replay.machine.state == state
     assert replay(machine_events.Prepared()) == [machine_events.Spawn()]
-    assert replay(machine_events.Started(77)) == []
+    assert replay(machine_events.ProgramStarted(77)) == []
     assert (replay.machine.state, replay.machine.pid, replay.machine.restarts) == (model.RUNNING, 77, 0)
 
 
@@ -89,7 +91,7 @@ def test_the_hint_of_an_exit_is_shown(replay: Replay) -> None:
     ]
     replay(machine_events.TreeGone())
     assert replay.machine.detail == "./x: its first line names /no/sh"
-    replay(machine_events.Started(2))
+    replay(machine_events.ProgramStarted(2))
     assert replay.machine.detail == ""
 
 
@@ -100,7 +102,7 @@ def test_a_program_that_ends_is_started_again_at_once(replay: Replay, status: in
     assert replay(machine_events.Exited(status), after=60) == [machine_events.Kill()]
     assert replay.machine.last_status == status
     assert replay(machine_events.TreeGone()) == [machine_events.Spawn()]
-    replay(machine_events.Started(2))
+    replay(machine_events.ProgramStarted(2))
     assert (replay.machine.state, replay.machine.restarts) == (model.RUNNING, 1)
 
 
@@ -110,7 +112,7 @@ def test_the_pause_doubles_while_the_program_keeps_exiting_early(replay: Replay)
     assert replay.exit_early(after=1) == [machine_events.Spawn()]
     pauses = []
     for _ in range(9):
-        replay(machine_events.Started(next(replay.pids)))
+        replay(machine_events.ProgramStarted(next(replay.pids)))
         [timer] = replay.exit_early(after=1)
         assert isinstance(timer, machine_events.StartTimer)
         assert (replay.machine.state, replay.machine.next_try) == (model.BACKOFF, timer.at)
@@ -124,13 +126,13 @@ def test_a_long_uptime_resets_the_pause(replay: Replay) -> None:
     """The next early exit counts as the first one."""
     replay.run()
     replay.exit_early(after=1)
-    replay(machine_events.Started(2))
+    replay(machine_events.ProgramStarted(2))
     replay.exit_early(after=1)
     assert replay.machine.state == model.BACKOFF
     replay.fire_timer()
-    replay(machine_events.Started(3))
+    replay(machine_events.ProgramStarted(3))
     assert replay.exit_early(after=m.MINIMUM_UPTIME_SECONDS) == [machine_events.Spawn()]
-    replay(machine_events.Started(4))
+    replay(machine_events.ProgramStarted(4))
     assert replay.exit_early(after=1) == [machine_events.Spawn()]
 
 
@@ -193,7 +195,7 @@ def test_a_stop_of_a_process_that_does_not_run_is_immediate(replay: Replay, stat
     if state == "backoff":
         replay.run()
         replay.exit_early(after=1)
-        replay(machine_events.Started(2))
+        replay(machine_events.ProgramStarted(2))
         replay.exit_early(after=1)
     elif state == "failure":
         replay(machine_events.StartRequested())
@@ -237,7 +239,7 @@ def test_a_stop_during_the_spawn_ends_the_program(replay: Replay) -> None:
     replay(machine_events.Prepared())
     assert replay(machine_events.StopRequested()) == []
     assert not replay.machine.idle
-    actions = replay(machine_events.Started(5))
+    actions = replay(machine_events.ProgramStarted(5))
     assert isinstance(actions[0], machine_events.Terminate)
     assert replay.machine.state == model.STOPPING
 
@@ -267,7 +269,7 @@ def test_a_restart_has_no_pause(replay: Replay) -> None:
         assert isinstance(replay(machine_events.StartRequested(restart=True))[0], machine_events.Terminate)
         assert replay(machine_events.Exited(-15)) == [machine_events.Terminate()]
         assert replay(machine_events.TreeGone()) == [machine_events.Spawn()]
-        replay(machine_events.Started(next(replay.pids)))
+        replay(machine_events.ProgramStarted(next(replay.pids)))
     assert replay.machine.restarts == 3
 
 
@@ -275,12 +277,12 @@ def test_a_restart_ends_a_pause(replay: Replay) -> None:
     """The timer of the pause has no effect then."""
     replay.run()
     replay.exit_early(after=1)
-    replay(machine_events.Started(2))
+    replay(machine_events.ProgramStarted(2))
     replay.exit_early(after=1)
     timer = replay.timer
     assert timer is not None
     assert replay(machine_events.StartRequested(restart=True)) == [machine_events.Spawn()]
-    replay(machine_events.Started(3))
+    replay(machine_events.ProgramStarted(3))
     assert replay(machine_events.TimerFired(timer.number)) == []
 
 
@@ -304,10 +306,10 @@ def test_reports_describe_starts_exits_and_pauses(replay: Replay) -> None:
     """The texts are for people."""
     replay(machine_events.StartRequested())
     replay(machine_events.Prepared())
-    assert replay.reports(machine_events.Started(9)) == ["started, pid 9"]
+    assert replay.reports(machine_events.ProgramStarted(9)) == ["started, pid 9"]
     assert replay.reports(machine_events.Exited(3), after=1) == ["exited 3"]
     replay(machine_events.TreeGone())
-    assert replay.reports(machine_events.Started(10)) == ["started, pid 10"]
+    assert replay.reports(machine_events.ProgramStarted(10)) == ["started, pid 10"]
     assert replay.reports(machine_events.Exited(-11), after=1) == ["ended by signal 11"]
     assert replay.reports(machine_events.TreeGone()) == ["restarting in 0.5 s"]
     assert m.describe(None) == "exited with an unknown status"
@@ -398,7 +400,7 @@ class Environment:
         elif self.spawning:
             self.spawning = False
             self.running = choice != 1
-            event = machine_events.Started(1) if self.running else machine_events.StartFailed("")
+            event = machine_events.ProgramStarted(1) if self.running else machine_events.StartFailed("")
         elif self.running and self.exited:
             self.running = self.exited = self.told_to_end = False
             event = machine_events.TreeGone()

@@ -65,7 +65,7 @@ def _events(machine: m.ProcessStateMachine, timer: int | None) -> Iterator[machi
             if machine.state == model.PROCESSING:
                 yield from (machine_events.Prepared(), machine_events.Prepared(depends=True))
         case m.Phase.SPAWNING:
-            yield from (machine_events.Started(1), machine_events.StartFailed("reason"))
+            yield from (machine_events.ProgramStarted(1), machine_events.StartFailed("reason"))
         case m.Phase.WAITING:
             yield from (
                 machine_events.DependenciesMet(),
@@ -129,8 +129,8 @@ def _event(event: machine_events.Event) -> str:
 
 
 def _action(action: machine_events.Action) -> str:
-    if isinstance(action, machine_events.Report):
-        return f"Report({action.kind.replace('restarted', 'started')})"
+    if isinstance(action, machine_events.ReportEvent):
+        return f"ReportEvent({action.kind.replace('restarted', 'started')})"
     return type(action).__name__
 
 

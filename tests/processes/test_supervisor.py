@@ -53,16 +53,16 @@ class Stage:
         self.supervisor = Supervisor(DEFINITION, dependencies, 10_000)
         self._folder = folder
 
-    async def _prepare(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
+    async def _prepare(self, definition: model.Definition, listener: PreparationListener) -> model.PreparedProcess:
         listener.advanced(model.DOWNLOADING, (1, 2))
         self.prepared += 1
         await self.gate.wait()
         if self.error is not None:
             raise self.error
         argv = ["/bin/sh", "-c", self.command]
-        return model.Ready(argv=argv, env=dict(os.environ), folder=str(self._folder), port=1, digest="d")
+        return model.PreparedProcess(argv=argv, env=dict(os.environ), folder=str(self._folder), port=1, digest="d")
 
-    async def become(self, state: str) -> model.Snapshot:
+    async def become(self, state: str) -> model.ProcessSnapshot:
         await until(lambda: self.supervisor.snapshot().state == state)
         return self.supervisor.snapshot()
 

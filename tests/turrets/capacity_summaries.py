@@ -20,15 +20,15 @@ def summary(
         **{"lag": 0.01, "report": report},
         **{key.removeprefix("member_"): value for key, value in run.items() if key.startswith("member_")},
     }
-    figures = {
+    stats = {
         **{"count": count, "errors": errors, "late": 0, "avg": 0.05, "max": 1.0, "min": 0.01, "stdev": 0.1},
         "percentiles": {"50": 0.02, "95": 0.08, "99": p99},
     }
     if errors >= count:
-        figures["percentiles"] = {}
+        stats["percentiles"] = {}
     return {
         **{"id": "r", "state": run.get("state", "finished"), "reason": run.get("reason"), "transactions": count},
-        **{"errors": errors, "timers": {ALL_TRANSACTIONS: figures}, "turrets": [member]},
+        **{"errors": errors, "timers": {ALL_TRANSACTIONS: stats}, "turrets": [member]},
         "error_texts": [{"count": number, "text": "", "kind": "", "code": code} for number, code in error_texts],
         "machines": run.get("machines", []),
         "trust": {"verdict": "yes", "doubts": []},

@@ -13,23 +13,23 @@ from smartmob.turrets.conditions import abort_reason, parse, parse_all, planned,
 from smartmob.turrets.model import ConditionConfig
 
 
-def _figures(**changes: Any) -> dict[str, Any]:
-    figures = {
+def _stats(**changes: Any) -> dict[str, Any]:
+    stats = {
         **{"count": 1000, "errors": 15, "late": 0, "rate": 99.5, "min": 0.001, "avg": 0.02, "max": 2.5, "stdev": 0.1},
         "percentiles": {"50": 0.01, "99": 0.2, "99.9": 0.9},
     }
-    return figures | changes
+    return stats | changes
 
 
 SUMMARY: dict[str, Any] = {
     "timers": {
-        "All transactions": _figures(),
-        "log: in": _figures(avg=0.7),
-        "empty": _figures(count=0),
-        "\u00e9": _figures(avg=0.7),
-        "given": _figures(stdev=None),
-        "mixed": _figures(count=20, errors=20),
-        "failing": _figures(count=20, errors=20, min=None, avg=None, max=None, stdev=None, percentiles={}),
+        "All transactions": _stats(),
+        "log: in": _stats(avg=0.7),
+        "empty": _stats(count=0),
+        "\u00e9": _stats(avg=0.7),
+        "given": _stats(stdev=None),
+        "mixed": _stats(count=20, errors=20),
+        "failing": _stats(count=20, errors=20, min=None, avg=None, max=None, stdev=None, percentiles={}),
     },
     "trust": {"verdict": "with care"},
 }
@@ -52,8 +52,8 @@ SUMMARY: dict[str, Any] = {
         ("count <= 1000", "it is 1,000"),
         ("log: in:avg>0.5s", "it is 700.0 ms"),
         ("avg>0.5s", None),
-        ("nothing:avg>0.5s", "there are no figures of nothing; timers of this run: All transactions, log: in"),
-        ("empty:errors>1%", "there are no figures of empty"),
+        ("nothing:avg>0.5s", "there are no statistics of nothing; timers of this run: All transactions, log: in"),
+        ("empty:errors>1%", "there are no statistics of empty"),
         ("failing:p99>1ms", "all 20 failed, so there is no p99 of a success"),
         ("failing:avg<1h".replace("h", "m"), "all 20 failed, so there is no avg of a success"),
         ("given:stdev>1s", "given has no stdev in this run"),
@@ -64,7 +64,7 @@ SUMMARY: dict[str, Any] = {
         ("untrusted", "with care"),
     ],
 )
-def test_what_is_met(text: str, said: str | None) -> None:
+def test_a_condition_that_is_met_shows_the_value(text: str, said: str | None) -> None:
     """It says what the figure is; what cannot be told counts as met."""
     found = parse(text).violation(SUMMARY)
     assert (found is None) == (said is None)
@@ -130,7 +130,7 @@ def test_a_range_and_other_timers_are_no_repetition() -> None:
 
 def test_errors_of_a_timer_that_turrets_do_not_tell() -> None:
     """Turrets of an earlier version count errors of transactions only, so 0 errors of a timer mean nothing."""
-    summary = SUMMARY | {"timers": SUMMARY["timers"] | {"All transactions": _figures(mixed=3)}}
+    summary = SUMMARY | {"timers": SUMMARY["timers"] | {"All transactions": _stats(mixed=3)}}
     assert "do not tell which timer failed" in str(parse("log: in:errors>1%").violation(summary))
     assert "it is 1.50%" in str(parse("errors>1%").violation(summary))
 
@@ -147,7 +147,7 @@ def test_errors_of_a_timer_that_turrets_do_not_tell() -> None:
         ("log: in:avg>1.4s", "passed", "log: in: avg 700.0 ms <= 1.40 s, 50% left", 0.5),
         ("p99.9>1s", "passed", "p99.9 900.0 ms <= 1.00 s, 10% left, of only 985 values", 0.1),
         ("failing:p99>1s", "failed", "all 20 failed, so there is no p99 of a success", None),
-        ("nothing:avg>1s", "failed", "there are no figures of nothing; timers of this run: All transactions", None),
+        ("nothing:avg>1s", "failed", "there are no statistics of nothing; timers of this run: All transactions", None),
         ("untrusted", "failed", "untrusted: with care", None),
     ],
 )
@@ -165,7 +165,7 @@ def test_the_distance_to_the_limit(text: str, state: str, said: str, left: float
 )
 def test_the_distance_agrees_with_the_verdict(value: float, limit: int, sign: str) -> None:
     """A positive distance means passed, a negative one failed."""
-    found = parse(f"rate{sign}{limit}").result({"timers": {"All transactions": _figures(rate=value)}})
+    found = parse(f"rate{sign}{limit}").result({"timers": {"All transactions": _stats(rate=value)}})
     assert found.left is not None
     if found.left > 0:
         assert found.state == "passed"
@@ -257,7 +257,7 @@ def test_a_condition_that_fails_what_is_good_is_doubted() -> None:
 @pytest.mark.parametrize(
     ("text", "own"), [("med>5ms", "p50>5ms"), (" login:mean > 5ms ", " login:avg > 5ms "), ("failures>1%", "errors>1%")]
 )
-def test_a_figure_under_the_name_of_another_tool_is_told_here(text: str, own: str) -> None:
+def test_the_error_for_a_statistic_named_as_in_another_tool_has_our_name(text: str, own: str) -> None:
     """The condition is refused with the one to write, in the same sense."""
     with pytest.raises(SettingsError) as found:
         parse(text)

@@ -217,7 +217,7 @@ def test_the_bounds_are_documented() -> None:
         "custom timers of a result": protocol.MOST_TIMERS,
         "timers of a run": protocol.MOST_TIMERS,
         "turrets of a headquarters": protocol.MOST_TURRETS,
-        "a figure": _limit(protocol.Figure),
+        "a figure": _limit(protocol.BoundedNumber),
         "a count of a slice": _limit(protocol.Count),
         "a number": _limit(protocol.Number),
         "`users`": _limit(protocol.Users),

@@ -14,7 +14,7 @@ from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.rows import Columns
 from smartmob.turrets.model import RunConfig
 from smartmob.turrets.protocol import ErrorKind, Result
-from smartmob.turrets.store.partitions import PARTITIONED, Partitions
+from smartmob.turrets.store.partitions import PARTITIONED, KnownPartitions
 from tests.turrets.messages import slice_of
 from tests.turrets.stored import Store
 
@@ -31,7 +31,7 @@ async def _partitions(connection: Any) -> set[str]:
 
 async def test_partitions_are_made_ahead(store: Store) -> None:
     """Those of today and the next days are made once, whoever makes them and how often."""
-    other = Partitions()
+    other = KnownPartitions()
     connections = [await store.database.connect() for _ in range(2)]
     there = await _partitions(connections[0])
     await asyncio.gather(
@@ -89,7 +89,7 @@ async def test_a_batch_is_stored_in_a_restored_database(store: Store) -> None:
 
 async def test_old_partitions_are_dropped(store: Store) -> None:
     """Partitions of later days, and those that are not of a day, stay."""
-    partitions, connection = Partitions(), await store.database.connect()
+    partitions, connection = KnownPartitions(), await store.database.connect()
     await partitions.ensure(connection, [date(2031, 2, 26), date(2031, 2, 27)])
     await connection.execute(
         "CREATE TABLE turret_slices_odd PARTITION OF turret_slices FOR VALUES FROM ('2000-01-01') TO ('2000-01-02')"

@@ -31,6 +31,6 @@ def test_insertion_sort(length):
     """The same by insertion, whose time grows with the square of the length."""
     done = []
     for number in [random.random() for _ in range(length)]:
-        place = next((index for index, other in enumerate(done) if other > number), len(done))
-        done.insert(place, number)
+        position = next((index for index, other in enumerate(done) if other > number), len(done))
+        done.insert(position, number)
     assert done == sorted(done)

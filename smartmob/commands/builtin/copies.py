@@ -19,7 +19,7 @@ import msgspec
 
 from smartmob.commands import tree_entries
 from smartmob.commands.call import CallContext
-from smartmob.commands.hashed_file import Reader, Writer, make_folders, mode_of
+from smartmob.commands.hashed_file import FileReader, Writer, make_folders, mode_of
 from smartmob.commands.model import SUCCESS, Offset
 from smartmob.commands.partial_file import PART, PartialFile, kind_of, part_name
 from smartmob.commands.registry import command
@@ -111,7 +111,7 @@ async def get(call: CallContext, path: str, offset: Offset = 0, raw: bytes | Non
         size = os.fstat(file.fileno()).st_size
         if offset > size > 0:
             raise InvalidInput.at("offset", f"the file has {size} bytes only")
-        reader = Reader(file)
+        reader = FileReader(file)
         async with aclosing(reader.parts(offset)) as parts:
             async for start, part in parts:
                 await call.send(start, part)

@@ -60,7 +60,7 @@ class ConplyentGateway:
         self.greeting_seconds = greeting_seconds
         self.most_connections = most_connections
         self.most_waiting = most_waiting
-        self.peers: set[_Peer] = set()
+        self.peers: set[_ConplyentClient] = set()
         self._folders: dict[str, Path] = {}
         self._settings = settings
         self._server: asyncio.Server | None = None
@@ -76,13 +76,13 @@ class ConplyentGateway:
         if port is None:
             return
         try:
-            self._server = await asyncio.get_running_loop().create_server(lambda: _Peer(self), host, port)
+            self._server = await asyncio.get_running_loop().create_server(lambda: _ConplyentClient(self), host, port)
         except OSError as error:
             raise StartupError(f"--conplyent-port: cannot listen on {host} port {port}: {error.strerror}") from None
         log.info("bind", transport="conplyent", host=host, port=self.port)
         if host not in _LOOPBACK:
             hint = "everyone who reaches this port can run commands: there is no authentication"
-            log.warning("conplyent.open", host=host, hint=hint)
+            log.warning("conplyent.exposed", host=host, hint=hint)
 
     def close(self) -> None:
         """Stop listening, and disconnect all clients."""
@@ -112,7 +112,7 @@ class ConplyentGateway:
         return [name for name in self.service.registry.names() if name not in _STREAM_COMMANDS]
 
 
-class _Peer(asyncio.Protocol):
+class _ConplyentClient(asyncio.Protocol):
     """One client. Its commands are started in the order of their arrival, as by conplyent's server.
 
     A command that is not a job must end before the next one is started; jobs run side by side.
@@ -254,7 +254,7 @@ class _ConplyentSink:
     sent within 0.1 seconds, and the rest of it in a further message. Without it only whole lines are sent.
     """
 
-    def __init__(self, peer: _Peer, item: CommandRequest | Exception) -> None:
+    def __init__(self, peer: _ConplyentClient, item: CommandRequest | Exception) -> None:
         self.next_may_start = asyncio.Event()
         self._peer = peer
         self._item = item

@@ -94,7 +94,7 @@ def exception(error: BaseException) -> BaseException:
 
 
 class _Checker:
-    """Counts the values and bytes of a value as a tree: a shared value counts at each place where it is used.
+    """Counts the values and bytes of a value as a tree: a shared value counts at each use.
 
     A few bytes can build a list that contains another one twice, and so on: it is small in memory, but walking or
     printing it takes exponential time.

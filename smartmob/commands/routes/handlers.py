@@ -30,7 +30,7 @@ _HEARTBEAT_SECONDS = 30.0
 """Seconds between pings of the WebSocket protocol (RFC 6455, section 5.5.2)."""
 _MOST_SILENT_CONNECTIONS = 500
 """The most connections that have not sent their first message yet, overall and by address."""
-_TURN_MESSAGES = 64
+_ITERATION_MESSAGES = 64
 """Messages of a WebSocket that are handled before other tasks get a chance to run."""
 _HEAD_BYTES = 1024
 """Bytes beyond the longest text frame that a frame may have, for the head of binary frames."""
@@ -155,7 +155,7 @@ class CommandHandlers:
             handled = 0
             async for message in socket:
                 handled += 1
-                if not handled % _TURN_MESSAGES:
+                if not handled % _ITERATION_MESSAGES:
                     await asyncio.sleep(0)
                 self._silent.remove(silent)
                 if message.type is WSMsgType.TEXT:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from smartmob.console.finder import MAX_TEXT_CHARACTERS, find
 from smartmob.console.live import Live
-from smartmob.console.peers import Peer, Peers
+from smartmob.console.peers import RemoteService, RemoteServices
 from smartmob.console.service import MAX_HOSTS, ConsoleService
 from smartmob.console.timeline import timeline
 from smartmob.console.usage import UsageRecorder
@@ -61,14 +61,19 @@ class LoadCharts(msgspec.Struct, frozen=True):
 class PeerList(msgspec.Struct, frozen=True):
     """The other machines on which the console runs commands."""
 
-    peers: list[Peer]
+    peers: list[RemoteService]
 
 
 class DataHandlers:
     """Handlers of documents, of the live WebSocket, and of commands on other machines."""
 
     def __init__(
-        self, service: ConsoleService, live: Live, peers: Peers, usage: UsageRecorder, dependencies: Dependencies
+        self,
+        service: ConsoleService,
+        live: Live,
+        peers: RemoteServices,
+        usage: UsageRecorder,
+        dependencies: Dependencies,
     ) -> None:
         self._service = service
         self._usage = usage

@@ -8,7 +8,7 @@ from typing import Any
 from smartmob.commands.routes.line_sink import Line
 from smartmob.console import model
 from smartmob.console.live import Live
-from smartmob.console.peers import Peers
+from smartmob.console.peers import RemoteServices
 from smartmob.console.routes.data import DataHandlers, LoadCharts, PeerList, RecentQuery, TimelineQuery
 from smartmob.console.routes.views import (
     ItemPageQuery,
@@ -40,7 +40,7 @@ _PAGE_QUERIES = {
 
 
 def table(
-    service: ConsoleService, live: Live, peers: Peers, usage: UsageRecorder, dependencies: Dependencies
+    service: ConsoleService, live: Live, peers: RemoteServices, usage: UsageRecorder, dependencies: Dependencies
 ) -> RouteTable:
     """Return the routes of the console."""
     pages = PageHandlers(service, live, dependencies.tokens)
@@ -58,7 +58,12 @@ def table(
 
 def _pages(h: PageHandlers) -> Iterator[Route]:
     yield Route(
-        "GET", "/console", h.enter, "console", "Redirect to the overview page.", {303: Answer("Redirect to Location.")}
+        "GET",
+        "/console",
+        h.enter,
+        "console",
+        "Redirect to the overview page.",
+        {303: Answer("Redirect to Location.")},
     )
     for path, handler, name, summary in (
         ("/console/", h.overview, "console_overview", "The page of the lab at a glance."),
@@ -136,7 +141,7 @@ def _documents(h: DataHandlers) -> Iterator[Route]:
         h.search,
         "console_search_data",
         "Tests, runs, programs, jobs, load tests and machines whose name has a text.",
-        {200: answer(model.Found)},
+        {200: answer(model.SearchResults)},
         query=SearchQuery,
     )
     yield Route(
@@ -182,7 +187,7 @@ def _data(h: DataHandlers) -> Iterator[Route]:
         "console_live",
         "A WebSocket: the current state of the lab, once a second.",
         {
-            101: answer(model.Now, "Each message is such a frame."),
+            101: answer(model.LabState, "Each message is such a frame."),
             426: Answer("The request is not a WebSocket upgrade."),
         },
     )

@@ -200,7 +200,7 @@ class PageHandlers:
     def _page(self, template: str, section: str, title: str, *, status: int = 200, **values: Any) -> web.StreamResponse:
         principal = PRINCIPAL.get() or OWNER
         signed_in = (principal.token or "the service's own token") if self._tokens.required else None
-        state = {"signed_in": signed_in, "role": principal.role, "news": self._live.news}
+        state = {"signed_in": signed_in, "role": principal.role, "news": self._live.change_number}
         text = pages.render(f"{template}.html", section, title, **state, **values)
         headers = pages.headers(charts=template in _CHART_PAGES)
         return web.Response(text=text, status=status, content_type=HTML, charset="utf-8", headers=headers)

@@ -19,7 +19,7 @@ from smartmob.kernel.http.ws_frames import text_frame
 from smartmob.kernel.runtime.events import ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
-_TURN_MESSAGES = 64
+_ITERATION_MESSAGES = 64
 """Messages that are handled before other tasks get a chance to run."""
 _CLOSE_SECONDS = 2.0
 """Seconds that a client has to answer a close frame."""
@@ -123,7 +123,7 @@ class EchoRoute:
     async def _receive_loop(
         self, socket: web.WebSocketResponse, session: EchoSession, unproved: UnauthenticatedConnection
     ) -> None:
-        receive, text, binary, turn = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY, 0
+        receive, text, binary, received = socket.receive, WSMsgType.TEXT, WSMsgType.BINARY, 0
         while not session.proved:
             message = await receive()
             if message.type is not text and message.type is not binary:
@@ -137,8 +137,8 @@ class EchoRoute:
             message = await receive()
             if message.type is text or message.type is binary:
                 await session.receive(message.data)
-                turn += 1
-                if not turn % _TURN_MESSAGES:
+                received += 1
+                if not received % _ITERATION_MESSAGES:
                     await asyncio.sleep(0)
             else:
                 return

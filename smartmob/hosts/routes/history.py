@@ -42,14 +42,14 @@ class SamplesQuery(msgspec.Struct, frozen=True):
     points: Annotated[int, msgspec.Meta(ge=1, le=100_000)] | None = None
 
 
-class Hosts(msgspec.Struct, frozen=True, omit_defaults=True):
+class HostList(msgspec.Struct, frozen=True, omit_defaults=True):
     """Machines in the order of their names."""
 
     hosts: list[model.Host]
     next_url: str | None = None
 
 
-class History(msgspec.Struct, frozen=True):
+class HostHistory(msgspec.Struct, frozen=True):
     """The history of a machine: points of `width` seconds, or raw samples with the width 0."""
 
     host: str
@@ -80,7 +80,7 @@ class Histories:
         following = None
         if len(hosts) == parameters.limit:
             following = f"{request.rel_url.raw_path}?limit={parameters.limit}&after={paging.cursor(hosts[-1].name)}"
-        return json_response(Hosts(hosts, following))
+        return json_response(HostList(hosts, following))
 
     async def host(self, request: web.Request) -> web.StreamResponse:
         return json_response(await self._service.queries.host(parameter(request, "name")))
@@ -101,7 +101,7 @@ class Histories:
             if NDJSON in accept:
                 return await stream(request, _ndjson(batches), NDJSON)
             return await stream(request, _csv(batches), f"{CSV}; charset=utf-8", f"{quote(name, safe='')}.csv")
-        head = msgspec.json.encode(History(name, span.start, span.end, width, []))
+        head = msgspec.json.encode(HostHistory(name, span.start, span.end, width, []))
         return await stream(request, _document(head, batches), JSON)
 
 

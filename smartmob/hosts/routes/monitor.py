@@ -95,7 +95,7 @@ class WorkTimeMessage(msgspec.Struct, frozen=True):
     payload: StartTime
 
 
-class Monitor:
+class MonitorHandlers:
     """Handlers of the routes below /monitor and /api."""
 
     def __init__(self, service: HostsService, sampler: Sampler) -> None:

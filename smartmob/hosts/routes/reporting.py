@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 
 from smartmob.errors import InvalidInput, NotAuthenticated, TooManyTries
 from smartmob.hosts import client_ids, model
-from smartmob.hosts.fields import Container, FileSystem, StaleFigure, message_fields
+from smartmob.hosts.fields import Container, FileSystem, StaleField, message_fields
 from smartmob.hosts.service import HostsService, UnsupportableName
 from smartmob.kernel.auth.authenticator import TokenAuthenticator
 from smartmob.kernel.auth.events import Credential
@@ -56,7 +56,7 @@ Sample = msgspec.defstruct(
         ("id", int | str | None, None),
         ("cores", list[float | str] | None, None),
         ("temperatures", dict[str, float | str] | None, None),
-        ("stale", dict[str, StaleFigure] | None, None),
+        ("stale", dict[str, StaleField] | None, None),
         ("container", Container | None, None),
         ("totals", dict[str, float] | None, None),
         ("file_systems", dict[str, FileSystem] | None, None),
@@ -91,13 +91,13 @@ class ReportRow(msgspec.Struct, frozen=True):
     unix_time: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class SampleReport(msgspec.Struct, frozen=True):
     """The samples of a span, in the order of time."""
 
     payload: list[ReportRow]
 
 
-class ReportQuery(msgspec.Struct, frozen=True):
+class SpanQuery(msgspec.Struct, frozen=True):
     """The ends of a span in seconds since 1970; an empty one is open."""
 
     start: str = ""
@@ -205,7 +205,7 @@ class Reporting:
 
     async def report(self, request: web.Request) -> web.StreamResponse:
         name = await self._name(request, READ, CONTROL)
-        asked = query(request, ReportQuery)
+        asked = query(request, SpanQuery)
         try:
             first, last = _bound(asked.start), _bound(asked.end)
         except InvalidInput:

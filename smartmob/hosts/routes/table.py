@@ -11,7 +11,7 @@ from smartmob.hosts import model, time_series
 from smartmob.hosts.routes import history, monitor, reporting
 from smartmob.hosts.routes.echo import EchoRoute
 from smartmob.hosts.routes.history import Histories
-from smartmob.hosts.routes.monitor import Monitor
+from smartmob.hosts.routes.monitor import MonitorHandlers
 from smartmob.hosts.routes.reporting import FORM, Reporting
 from smartmob.hosts.sampler.sampler import Sampler
 from smartmob.hosts.service import HostsService
@@ -45,7 +45,7 @@ def table(
         public=True,
         in_workers=True,
     )
-    monitor_handlers = Monitor(service, sampler)
+    monitor_handlers = MonitorHandlers(service, sampler)
     monitors = [
         *_monitor(monitor_handlers, settings.hosts.open_monitor),
         *_about(monitor_handlers, settings.hosts.open_monitor),
@@ -101,13 +101,13 @@ def _reporting(h: Reporting) -> Iterator[Route]:
             handlers["report"],
             f"report{suffix}",
             "The samples of a span, both ends included.",
-            {200: answer(reporting.Report), **_refusals(400)},
-            query=reporting.ReportQuery,
+            {200: answer(reporting.SampleReport), **_refusals(400)},
+            query=reporting.SpanQuery,
             public=True,
         )
 
 
-def _monitor(h: Monitor, public: bool) -> Iterator[Route]:
+def _monitor(h: MonitorHandlers, public: bool) -> Iterator[Route]:
     routes: tuple[tuple[str, Handler, str, type, type | None], ...] = (
         ("cpu/load", h.cpu_load, "The load of the processors.", monitor.Load, None),
         ("cpu/info", h.cpu_info, "The processors.", monitor.Processors, None),
@@ -123,7 +123,7 @@ def _monitor(h: Monitor, public: bool) -> Iterator[Route]:
             yield Route("GET", f"{prefix}/{path}", handler, name, summary, answers, query=parameters, public=public)
 
 
-def _about(h: Monitor, public: bool) -> Iterator[Route]:
+def _about(h: MonitorHandlers, public: bool) -> Iterator[Route]:
     about = {200: answer(monitor.About)}
     yield Route("GET", "/api/", h.about, "api", "The name and version of the service.", about, public=public)
     yield Route("GET", "/api", h.about, "api_no_slash", "The name and version of the service.", about, public=public)
@@ -132,7 +132,7 @@ def _about(h: Monitor, public: bool) -> Iterator[Route]:
 
 
 def _history(h: Histories) -> Iterator[Route]:
-    listed = {200: answer(history.Hosts)}
+    listed = {200: answer(history.HostList)}
     for path, name in (("/hosts/", "hosts"), ("/hosts", "hosts_no_slash")):
         yield Route("GET", path, h.hosts, name, "All machines.", listed, query=history.HostsQuery)
     yield Route(
@@ -157,6 +157,9 @@ def _history(h: Histories) -> Iterator[Route]:
         h.samples,
         "host_samples",
         "The load of a machine in a span.",
-        {200: Answer("The points.", {JSON: history.History, NDJSON: time_series.Point, CSV: str}), 404: _NOT_FOUND},
+        {
+            200: Answer("The points.", {JSON: history.HostHistory, NDJSON: time_series.Point, CSV: str}),
+            404: _NOT_FOUND,
+        },
         query=history.SamplesQuery,
     )

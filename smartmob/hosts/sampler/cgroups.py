@@ -1,6 +1,6 @@
 """The limits and the use of the container in which this program runs, from cgroups of version 1 and 2.
 
-Outside a container no limits are returned: a limit of a systemd unit is not a limit of the machine. Inside, the figures
+Outside a container no limits are returned: a limit of a systemd unit is not a limit of the machine. Inside, the values
 of memory are those that `docker stats` shows: the inactive page cache does not count as used.
 """
 
@@ -14,7 +14,7 @@ import msgspec
 from smartmob.hosts.fields import Memory
 from smartmob.hosts.sampler.machine_files import Roots, number_of, text_of
 
-_MARKS = (".dockerenv", "run/.containerenv", "run/systemd/container", ".singularity.d")
+_CONTAINER_FILES = (".dockerenv", "run/.containerenv", "run/systemd/container", ".singularity.d")
 """Files that Docker, Podman, systemd-nspawn and Apptainer leave in the root folder of a container."""
 _MICROSECONDS = 1_000_000
 _NANOSECONDS = 1_000_000_000
@@ -132,10 +132,10 @@ def _folders(roots: Roots, version: int, controller: str, name: str) -> Iterator
     container's cgroup, but also to that of a systemd unit: it is followed only where a mark of a container is found.
     """
     mount = roots.sysfs / "fs" / "cgroup"
-    places = ("", "unified") if version == 2 else (controller, "cpu,cpuacct", "cpuacct,cpu")
-    tops = [mount / place for place in places]
-    marked = any((roots.root / mark).exists() for mark in _MARKS)
-    path = _own_path(roots, version, controller) if marked else ""
+    subfolders = ("", "unified") if version == 2 else (controller, "cpu,cpuacct", "cpuacct,cpu")
+    tops = [mount / subfolder for subfolder in subfolders]
+    in_container = any((roots.root / name).exists() for name in _CONTAINER_FILES)
+    path = _own_path(roots, version, controller) if in_container else ""
     for top in tops:
         folder = top / path.strip("/")
         while True:

@@ -15,7 +15,7 @@ HEAD = "time;cpu load;memory load;storage\n"
 _LONGEST_LINE_BYTES = 128
 
 
-class LoadFile:
+class LoadCsv:
     """Appends to the file. At `most_bytes` it is renamed to `.1`, older ones are renumbered; `kept` of them stay."""
 
     def __init__(self, folder: Path, most_bytes: int, kept: int) -> None:
@@ -27,7 +27,7 @@ class LoadFile:
     def write(self, snapshot: Snapshot) -> None:
         """Append a line: the time (UTC), processor load in percent, memory and storage in use in MB.
 
-        A figure that could not be measured is empty.
+        A field that could not be measured is empty.
         """
         when = datetime.fromtimestamp(snapshot.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         used = None if snapshot.memory is None else snapshot.memory.used // MEGABYTE

@@ -96,11 +96,11 @@ def wrong_choice(chosen: Choice, roots: Roots) -> tuple[str, str, str] | None:
         except Unreadable as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 return "disk", name, "there is no such folder; name one on the file system to be measured, or a disk"
-            # A folder that hangs or cannot be entered now may be readable later; until then its figures are stale.
+            # A folder that hangs or cannot be entered now may be readable later; until then its values are stale.
     return None
 
 
-class Traffic:
+class DeviceTraffic:
     """The rates of the chosen devices together. `read` returns the counters of all devices.
 
     A new device begins at its first counters; counters that went backwards were restarted at zero.
@@ -135,9 +135,9 @@ class Traffic:
         sums = [0, 0]
         for name in self._select(counters):
             if name in before:
-                for place in (0, 1):
-                    difference = counters[name][place] - before[name][place]
-                    sums[place] += difference if difference >= 0 else counters[name][place]
+                for direction in (0, 1):
+                    difference = counters[name][direction] - before[name][direction]
+                    sums[direction] += difference if difference >= 0 else counters[name][direction]
         return round(sums[0] / elapsed, 1), round(sums[1] / elapsed, 1)
 
     def _select(self, counters: Counters) -> list[str]:

@@ -12,7 +12,7 @@ from smartmob.kernel.observability.prometheus import Gauge
 def host_gauges(sampler: Sampler, connections: Callable[[], int], subscribers: Callable[[], int]) -> Iterator[Gauge]:
     """Yield the gauges of clients, and those of the newest snapshot unless it is too old.
 
-    A figure that could not be measured has no gauge; `smartmob_host_figure_stale` names it.
+    A value that could not be measured has no gauge; `smartmob_host_figure_stale` names it.
     """
 
     def one(value: float) -> dict[str, float]:

@@ -11,7 +11,7 @@ from smartmob.hosts.fields import Container, Snapshot
 from smartmob.hosts.sampler.devices import Choice
 from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.snapshot import SnapshotReader
-from smartmob.hosts.sampler.stale_figures import StaleChanges, stale_text
+from smartmob.hosts.sampler.stale_fields import StaleChanges, stale_text
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 
@@ -66,7 +66,7 @@ class Sampler:
         return None if is_old else self.newest
 
     async def check(self) -> str | None:
-        """Return the figures that are stale, in one line, or None; raises Unavailable as `latest`. For /ready."""
+        """Return the fields that are stale, in one line, or None; raises Unavailable as `latest`. For /ready."""
         return stale_text(self.latest) or None
 
     def subscribe(self, on_snapshot: Callable[[Snapshot, float], None]) -> None:
@@ -92,16 +92,16 @@ class Sampler:
         return snapshot
 
     def _log_changes(self, snapshot: Snapshot) -> None:
-        """Log figures that have become stale or fresh, and the limits of the container."""
-        for name, figure in self._changes.of(snapshot):
-            if figure is not None:
-                log.warning("hosts.figure_stale", figure=name, reason=figure.reason)
+        """Log fields that have become stale or fresh, and the limits of the container."""
+        for name, field in self._changes.of(snapshot):
+            if field is not None:
+                log.warning("hosts.field_failed", field=name, reason=field.reason)
             else:
-                log.info("hosts.figure_fresh", figure=name)
+                log.info("hosts.field_recovered", field=name)
         if snapshot.container != self._container:
             self._container = limits = snapshot.container
             if limits is not None:
-                log.info("hosts.container", memory=limits.memory, cpus=limits.cpus)
+                log.info("hosts.container_detected", memory=limits.memory, cpus=limits.cpus)
 
     async def run(self) -> None:
         """Read snapshots until cancelled."""
@@ -123,7 +123,7 @@ class Sampler:
             try:
                 snapshot = await self.read()
             except Exception as error:
-                log.error("hosts.look_failed", exc_info=error)
+                log.error("hosts.sampling_failed", exc_info=error)
                 continue
             now = loop.time()
             for on_snapshot in self._subscribers:

@@ -54,14 +54,14 @@ def temperatures(roots: Roots) -> tuple[dict[str, float], dict[str, str]]:
 def _hwmon(folder: Path) -> Iterator[_Sensor]:
     for chip in sorted(names_in(folder), key=_natural):
         # Old kernels have the files one folder lower.
-        for place in (folder / chip, folder / chip / "device"):
-            inputs = [name for name in names_in(place) if _INPUT.fullmatch(name)]
-            title = text_of(folder / chip / "name") or text_of(place / "name") or chip
+        for device_folder in (folder / chip, folder / chip / "device"):
+            inputs = [name for name in names_in(device_folder) if _INPUT.fullmatch(name)]
+            title = text_of(folder / chip / "name") or text_of(device_folder / "name") or chip
             for name in sorted(inputs, key=_natural):
                 number = int(name.removeprefix("temp").removesuffix("_input")) - 1
-                label = text_of(place / name.replace("_input", "_label")) or str(number)
+                label = text_of(device_folder / name.replace("_input", "_label")) or str(number)
                 device = link_name(folder / chip / "device") or chip
-                yield _Sensor(f"{title} {label}", device, place / name)
+                yield _Sensor(f"{title} {label}", device, device_folder / name)
             if inputs:
                 break
 

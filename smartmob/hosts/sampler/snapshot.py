@@ -1,7 +1,7 @@
 """Reads snapshots of the machine on which this program runs.
 
-The service uses it for its own machine, and the reporting agent on other machines. Each source of figures is read by
-its own probe. If one fails or hangs, its figures are stale, and the others are not affected.
+The service uses it for its own machine, and the reporting agent on other machines. Each source of fields is read by
+its own probe. If one fails or hangs, its fields are stale, and the others are not affected.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from smartmob.hosts.fields import (
     Container,
     Memory,
     Snapshot,
-    StaleFigure,
+    StaleField,
     Storage,
 )
 from smartmob.hosts.sampler import cgroups, devices, sensors
-from smartmob.hosts.sampler.devices import Choice, Traffic
+from smartmob.hosts.sampler.devices import Choice, DeviceTraffic
 from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.probe import Probe, Unreadable
 from smartmob.hosts.sampler.processors import ProcessorLoads
@@ -54,8 +54,8 @@ class SnapshotReader:
         self._roots = roots
         self._processors = ProcessorLoads(roots)
         self._memory_limit: cgroups.MemoryLimit | None = None
-        disks = Traffic(devices.disk_counters, devices.default_disks, chosen.disks, roots)
-        networks = Traffic(devices.network_counters, devices.default_interfaces, chosen.interfaces, roots)
+        disks = DeviceTraffic(devices.disk_counters, devices.default_disks, chosen.disks, roots)
+        networks = DeviceTraffic(devices.network_counters, devices.default_interfaces, chosen.interfaces, roots)
         sources: dict[str, Callable[[], Any]] = {
             PROCESSORS: self._processors.read,
             LOAD: psutil.getloadavg,
@@ -71,7 +71,7 @@ class SnapshotReader:
             folder: Probe(_FolderUsage(folder).read, reads_ahead=True) for folder in chosen.folders or (ROOT_FOLDER,)
         }
         self._last: dict[str, tuple[float, float]] = {}
-        """The last value of each figure, and when it was read (time.monotonic)."""
+        """The last value of each field, and when it was read (time.monotonic)."""
 
     def read(self, at: float) -> Snapshot:
         """Return a snapshot of the time `at`, in seconds since 1970."""
@@ -131,7 +131,7 @@ class SnapshotReader:
             results[STORAGE] = _total([storage for _, storage in by_device.values()])
         return results, reasons
 
-    def _stale_fields(self, snapshot: Snapshot, reasons: dict[str, str]) -> dict[str, StaleFigure]:
+    def _stale_fields(self, snapshot: Snapshot, reasons: dict[str, str]) -> dict[str, StaleField]:
         now = time.monotonic()
         stale = {}
         for field in FIELDS:
@@ -141,18 +141,18 @@ class SnapshotReader:
                 continue
             last, read_at = self._last.get(field.name, (None, now))
             age = None if last is None else round(now - read_at, 1)
-            stale[field.name] = StaleFigure(
+            stale[field.name] = StaleField(
                 last, age, reasons.get(field.source or field.name, "its value is impossible")
             )
         return stale
 
     def _stale_sensors(
         self, found: dict[str, float], failed: dict[str, str], reasons: dict[str, str]
-    ) -> dict[str, StaleFigure]:
+    ) -> dict[str, StaleField]:
         now = time.monotonic()
         for name, value in found.items():
             self._last[f"{TEMPERATURES}.{name}"] = (value, now)
-        stale = {f"{TEMPERATURES}.{name}": StaleFigure(None, None, reason) for name, reason in failed.items()}
+        stale = {f"{TEMPERATURES}.{name}": StaleField(None, None, reason) for name, reason in failed.items()}
         for key, (last, read_at) in list(self._last.items()):
             prefix, _, name = key.partition(".")
             if prefix != TEMPERATURES or not name or name in found:
@@ -161,7 +161,7 @@ class SnapshotReader:
                 del self._last[key]
                 continue
             reason = failed.get(name) or reasons.get(TEMPERATURES) or "there is no such sensor any more"
-            stale[key] = StaleFigure(last, round(now - read_at, 1), reason)
+            stale[key] = StaleField(last, round(now - read_at, 1), reason)
         return stale
 
     def _memory(self) -> Memory:

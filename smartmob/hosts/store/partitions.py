@@ -11,7 +11,7 @@ from smartmob.hosts.store.reader import load_queries
 from smartmob.kernel.db.database import Connection, Database
 
 
-class Series(msgspec.Struct, frozen=True):
+class PartitionedTable(msgspec.Struct, frozen=True):
     """A partitioned table. A partition holds the times with the same text in the strftime format `form`.
 
     Partitions are created until `ahead` of now.
@@ -48,8 +48,8 @@ class Series(msgspec.Struct, frozen=True):
             start, end = self.of(end)
 
 
-SAMPLES = Series("host_samples", "%Y%m%d", timedelta(days=3))
-MINUTES = Series("host_minutes", "%Y%m", timedelta(days=31))
+SAMPLES = PartitionedTable("host_samples", "%Y%m%d", timedelta(days=3))
+MINUTES = PartitionedTable("host_minutes", "%Y%m", timedelta(days=31))
 
 
 class Partitions:
@@ -59,7 +59,7 @@ class Partitions:
         self._database = database
         self._sql = load_queries()
 
-    async def keep(self, series: Series, now: datetime, before: datetime) -> tuple[list[str], list[str]]:
+    async def keep(self, series: PartitionedTable, now: datetime, before: datetime) -> tuple[list[str], list[str]]:
         """Create the partitions needed soon and drop those that end before `before`; return the names of both."""
 
         async def keep(connection: Connection) -> tuple[list[str], list[str]]:
@@ -77,12 +77,12 @@ class Partitions:
 
         return await self._database.run(keep)
 
-    async def _there(self, connection: Connection, series: Series) -> set[str]:
+    async def _there(self, connection: Connection, series: PartitionedTable) -> set[str]:
         return {row["name"] for row in await connection.fetch(self._sql["partitions"], series.table)}
 
 
 def _due(
-    series: Series, there: set[str], now: datetime, before: datetime
+    series: PartitionedTable, there: set[str], now: datetime, before: datetime
 ) -> tuple[dict[str, tuple[datetime, datetime]], list[str]]:
     """Return the partitions that are missing, with their spans, and those that end before `before`."""
     wanted = {series.name(start): (start, end) for start, end in series.wanted(now)}

@@ -109,16 +109,16 @@ class HostsWriter:
             async with connection.transaction():
                 row = await connection.fetchrow(self._sql["lock_progress"], lag)
                 assert row is not None
-                since, settled = row["until"], row["settled"]
+                since, complete_until = row["until"], row["settled"]
                 if since.year == datetime.min.year:
                     first = await connection.fetchval(self._sql["first_arrival"])
-                    since = settled if first is None else first - timedelta(seconds=1)
-                until = min(settled, since + width)
+                    since = complete_until if first is None else first - timedelta(seconds=1)
+                until = min(complete_until, since + width)
                 if until <= since:
                     return 0, True
                 status = await connection.execute(self._sql["roll_up"], since, until, row["now"])
                 await connection.execute(self._sql["move_progress"], until)
-                return int(status.rpartition(" ")[2]), until == settled
+                return int(status.rpartition(" ")[2]), until == complete_until
 
         minutes, done, width = 0, False, _ROLLED_AT_ONCE
         while not done:

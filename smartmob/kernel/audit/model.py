@@ -46,7 +46,9 @@ def name_of(principal: Principal | None) -> str:
 def bounded(text: str) -> str:
     """Return a text of bounded length without control characters and surrogates, which a database refuses."""
     cut = text if len(text) <= _LONGEST_CHARACTERS else text[: _LONGEST_CHARACTERS - 1] + "…"
-    return cut if cut.isprintable() else "".join(mark if mark.isprintable() else _REMOVED for mark in cut)
+    return (
+        cut if cut.isprintable() else "".join(character if character.isprintable() else _REMOVED for character in cut)
+    )
 
 
 def summary(args: Sequence[Any]) -> str:

@@ -136,11 +136,11 @@ class AttemptLimit:
         while entry.active >= self._check_limit(entry, credential):
             if self._waiting >= _MAX_WAITING:
                 raise Unavailable("too many logins are being checked; try again in a moment", _RETRY_SECONDS)
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            entry.waiting.append(turn)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            entry.waiting.append(waiter)
             self._waiting += 1
             try:
-                await turn
+                await waiter
             except asyncio.CancelledError:
                 self._wake(entry)
                 raise
@@ -163,9 +163,9 @@ class AttemptLimit:
         left = int(self._left(entry))
         free = left - entry.active if left else len(entry.waiting)
         while entry.waiting and free > 0:
-            turn = entry.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
+            waiter = entry.waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
                 free -= 1
 
     def _check_limit(self, entry: _AddressState, credential: Credential) -> int:

@@ -21,7 +21,7 @@ DEFAULT_SHARDS = 32
 
 _INSTALLED = "SELECT extversion FROM pg_extension WHERE extname = 'citus'"
 _WORKERS = "SELECT count(*) FROM pg_dist_node WHERE shouldhaveshards AND isactive AND noderole = 'primary'"
-_PLACED = "SELECT logicalrelid::regclass::text AS name FROM pg_dist_partition WHERE partmethod IN ('h', 'n')"
+_DISTRIBUTED = "SELECT logicalrelid::regclass::text AS name FROM pg_dist_partition WHERE partmethod IN ('h', 'n')"
 _BYTES = """
 SELECT n AS name, coalesce((
     SELECT sum(pg_relation_size(p.relid)) FROM pg_partition_tree(to_regclass(n)) AS p
@@ -46,7 +46,7 @@ _RUNNING = frozenset({"scheduled", "running", "cancelling", "failing"})
 _SEQUENTIAL = "SET LOCAL citus.multi_shard_modify_mode TO 'sequential'"
 
 
-class Step(msgspec.Struct, frozen=True):
+class DistributionStep(msgspec.Struct, frozen=True):
     """The distribution of one table; `bytes` is the size of the data to move; writers of the table wait meanwhile."""
 
     table: str
@@ -114,30 +114,30 @@ async def set_visibility(connection: Connection) -> None:
     await connection.execute(await connection.fetchval(_SHOW_SHARDS))
 
 
-async def placed(connection: Connection) -> set[str]:
+async def distributed_tables(connection: Connection) -> set[str]:
     """Return the names of the tables that are distributed already; without Citus, none."""
     if await version(connection) is None:
         return set()
-    return {row["name"].rpartition(".")[2] for row in await connection.fetch(_PLACED)}
+    return {row["name"].rpartition(".")[2] for row in await connection.fetch(_DISTRIBUTED)}
 
 
-async def plan(connection: Connection, placements: Mapping[str, Placement]) -> list[Step]:
+async def plan(connection: Connection, placements: Mapping[str, Placement]) -> list[DistributionStep]:
     """Return the steps that are missing, reference tables first: the others are joined with them."""
-    done = await placed(connection)
+    done = await distributed_tables(connection)
     wanted = [name for name, placement in placements.items() if placement is not LOCAL]
     sizes = {row["name"]: row["bytes"] for row in await connection.fetch(_BYTES, wanted)}
-    steps = [Step(name, REFERENCE, None, sizes[name]) for name in sizes if placements[name] is REFERENCE]
+    steps = [DistributionStep(name, REFERENCE, None, sizes[name]) for name in sizes if placements[name] is REFERENCE]
     for tables in groups(placements).values():
         # All tables of a group are colocated with the one that was distributed first.
         first = next((table for table in tables if table in done), tables[0])
         for table in (first, *(table for table in tables if table != first)):
             if table in sizes:
                 other = None if table == first else first
-                steps.append(Step(table, placements[table], other, sizes[table]))
+                steps.append(DistributionStep(table, placements[table], other, sizes[table]))
     return [step for step in steps if step.table not in done]
 
 
-async def distribute(connection: Connection, step: Step, shards: int, *, online: bool = True) -> None:
+async def distribute(connection: Connection, step: DistributionStep, shards: int, *, online: bool = True) -> None:
     """Distribute one table with its rows and partitions; with `online`, writers go on if Citus can do that."""
     table = step.table
     if not isinstance(step.placement, Sharded):
@@ -150,7 +150,7 @@ async def distribute(connection: Connection, step: Step, shards: int, *, online:
         await connection.execute("SELECT truncate_local_data_after_distributing_table($1::text::regclass)", table)
 
 
-async def _distribute_online(connection: Connection, step: Step, shards: int) -> bool:
+async def _distribute_online(connection: Connection, step: DistributionStep, shards: int) -> bool:
     """Distribute a table while it is written to; return False if Citus cannot.
 
     Citus cannot do this for a table with partitions or without a key, without logical replication, or where the server
@@ -169,7 +169,7 @@ async def _distribute_online(connection: Connection, step: Step, shards: int) ->
     return True
 
 
-def _colocation(step: Step, shards: int) -> str:
+def _colocation(step: DistributionStep, shards: int) -> str:
     """Return the arguments that colocate a table with the others of its group, or begin a new group."""
     if step.colocated_with is None:
         return f"colocate_with => 'none', shard_count => {shards}"
@@ -194,7 +194,7 @@ class Distributor:
 
     async def follow(self, connection: Connection) -> None:
         """Distribute the tables that are new, in the caller's transaction, if others are distributed."""
-        if await placed(connection):
+        if await distributed_tables(connection):
             await self.distribute_all(connection, await shards(connection))
 
     async def distribute_all(self, connection: Connection, shards: int) -> None:
@@ -205,7 +205,7 @@ class Distributor:
 
 async def shards(connection: Connection) -> int:
     """Return the number of shards of the distributed tables, or the default if there are none."""
-    if not await placed(connection):
+    if not await distributed_tables(connection):
         return DEFAULT_SHARDS
     return int(await connection.fetchval(_SHARDS) or DEFAULT_SHARDS)
 

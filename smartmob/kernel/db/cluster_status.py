@@ -28,7 +28,7 @@ GROUP BY 1, 2
 """
 
 
-class Node(msgspec.Struct, frozen=True):
+class ClusterNode(msgspec.Struct, frozen=True):
     """A server of the cluster: its address, the number of shards on it, and their bytes."""
 
     name: str
@@ -55,7 +55,7 @@ class ClusterStatus(msgspec.Struct, frozen=True):
     """
 
     citus: str
-    nodes: list[Node]
+    nodes: list[ClusterNode]
     groups: list[ShardGroup]
     waiting: list[str]
     table_bytes: dict[str, int]
@@ -69,9 +69,9 @@ class ClusterStatus(msgspec.Struct, frozen=True):
 async def cluster_status(connection: Connection, placements: Mapping[str, Placement]) -> ClusterStatus | None:
     """Return the state of the cluster, or None if the database is not distributed."""
     version = await citus.version(connection)
-    if version is None or not await citus.placed(connection):
+    if version is None or not await citus.distributed_tables(connection):
         return None
-    nodes = [Node(**dict(row)) for row in await connection.fetch(_NODES)]
+    nodes = [ClusterNode(**dict(row)) for row in await connection.fetch(_NODES)]
     units: dict[str, dict[str, int]] = {}
     tables: dict[str, dict[str, int]] = {}
     for row in await connection.fetch(_UNITS):

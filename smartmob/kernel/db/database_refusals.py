@@ -20,8 +20,8 @@ _ENCODINGS = ("UTF8", "SQL_ASCII")
 _PASSING_TLS_ERRORS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 """TLS errors that are raised when a connection is cut."""
 
-_PLACE = re.compile(r"^\[[^]]*\] ?| \([^()]*\.c:\d+\)$")
-"""The place in the source of OpenSSL, in the message of an error."""
+_SOURCE_POSITION = re.compile(r"^\[[^]]*\] ?| \([^()]*\.c:\d+\)$")
+"""The position in the source of OpenSSL, in the message of an error."""
 
 _ADVICE = (
     (asyncpg.InsufficientPrivilegeError, "make its role the owner of the database, or grant it CREATE on the schema"),
@@ -87,10 +87,10 @@ def of_migration(error: asyncpg.PostgresError) -> DatabaseError:
 
 
 def tls_text(error: ssl.SSLError) -> str:
-    """Return in one line why a TLS connection failed, without the place in the source of OpenSSL."""
+    """Return in one line why a TLS connection failed, without the position in the source of OpenSSL."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of the server was refused ({error.verify_message})"
-    return _PLACE.sub("", str(error.args[-1])) if error.args else "it failed"
+    return _SOURCE_POSITION.sub("", str(error.args[-1])) if error.args else "it failed"
 
 
 def _first_line(error: BaseException) -> str:

@@ -23,7 +23,7 @@ log = get_logger()
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
 _COMMENT = re.compile("--.*")
 _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
-LEDGER = "schema_migrations"
+MIGRATIONS_TABLE = "schema_migrations"
 _LOCK = 7_330_461_120  # the key of the advisory lock: any number that other programs are unlikely to use
 _WAIT_FOR_OTHERS = "SELECT pg_advisory_xact_lock($1)"
 _WITHOUT_LIMITS = """
@@ -33,7 +33,7 @@ SET LOCAL idle_in_transaction_session_timeout = 0;
 SET LOCAL transaction_isolation = 'read committed'
 """
 """Removes the time limits of a transaction and lets it see the commits of others, whatever the role's defaults are."""
-_LEDGER = """
+_CREATE_MIGRATIONS_TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     room text NOT NULL,
     number integer NOT NULL,
@@ -66,8 +66,8 @@ class Migration(msgspec.Struct, frozen=True):
 
 
 def tables(migrations: Iterable[Migration]) -> list[str]:
-    """Return the name of the ledger and the names of the tables that migrations make."""
-    return [LEDGER, *(name for migration in migrations for name in _TABLE.findall(migration.sql))]
+    """Return the name of the table of migrations and the names of the tables that migrations make."""
+    return [MIGRATIONS_TABLE, *(name for migration in migrations for name in _TABLE.findall(migration.sql))]
 
 
 def collect(packages: Mapping[str, str]) -> list[Migration]:
@@ -139,7 +139,7 @@ async def apply(
         async with connection.transaction():
             await connection.execute(_WITHOUT_LIMITS)
             await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
-            await connection.execute(_LEDGER)
+            await connection.execute(_CREATE_MIGRATIONS_TABLE)
         known = await applied(connection)
         check(migrations, known)
         return sum([await _apply(connection, migration, follower) for migration in _missing(migrations, known)])
@@ -177,7 +177,7 @@ def _missing(migrations: Sequence[Migration], done: Mapping[tuple[str, int], str
 
 async def applied(connection: Connection) -> dict[tuple[str, int], str]:
     """Return the checksums of the applied migrations, by feature and number."""
-    if await connection.fetchval(f"SELECT to_regclass('{LEDGER}')") is None:
+    if await connection.fetchval(f"SELECT to_regclass('{MIGRATIONS_TABLE}')") is None:
         return {}
     rows = await connection.fetch("SELECT room, number, checksum FROM schema_migrations")
     return {(row["room"], row["number"]): row["checksum"] for row in rows}

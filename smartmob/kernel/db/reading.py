@@ -61,7 +61,7 @@ class ReplicaReading(Reading):
                 async with asyncio.timeout(self._query_timeout), self._replica.acquire(self._query_timeout) as found:
                     return await operation(found)
             except Exception as error:
-                self._heed(error)
+                self._handle_failure(error)
         return await self._database.run(operation)
 
     @asynccontextmanager
@@ -82,14 +82,14 @@ class ReplicaReading(Reading):
             # The server may have closed it while it was idle.
             await connection.execute("SELECT 1")
         except Exception as error:
-            self._heed(error)
+            self._handle_failure(error)
             return None
         return connection
 
     async def _allowed(self) -> bool:
         return replica_reads.ALLOWED.get() and await self._replica.usable()
 
-    def _heed(self, error: Exception) -> None:
+    def _handle_failure(self, error: Exception) -> None:
         """Raise an error that the database itself would raise, too; record one that only the replica has."""
         from smartmob.kernel.db.database import is_unavailable
 

@@ -38,7 +38,7 @@ class _Primary(Protocol):
 class ReplayDelay:
     """Computes how long a replica is behind from positions in the write-ahead log of both servers.
 
-    The replica's own figures cannot be used: while it is disconnected, it considers itself up to date.
+    The replica's own positions cannot be used: while it is disconnected, it considers itself up to date.
     """
 
     def __init__(self) -> None:
@@ -158,9 +158,9 @@ class Replica:
     def _set(self, state: ReplicaState) -> None:
         before, self._state, self._checked = self._state, state, clock.steady()
         if state.problem is not None and (before is None or before.problem is None):
-            log.warning("replica.away", reason=state.problem)
+            log.warning("replica.skipped", reason=state.problem)
         elif state.problem is None and before is not None and before.problem is not None:
-            log.info("replica.back")
+            log.info("replica.resumed")
 
 
 def one_line(error: BaseException) -> str:

@@ -25,7 +25,7 @@ MIXED = "mixed"
 class RowShards(Generic[R]):
     """The shards of the rows of a table, by their keys. A table that is not distributed has none.
 
-    `key` returns the key of a row, the column by which `table` is distributed. Call `look` with each new connection.
+    `key` returns the key of a row, the column by which `table` is distributed. Call `detect` with each new connection.
     """
 
     def __init__(self, table: str, key: Callable[[R], Hashable]) -> None:
@@ -34,9 +34,9 @@ class RowShards(Generic[R]):
         self._key = key
         self._known: dict[str, int] = {}
 
-    async def look(self, connection: Connection) -> None:
+    async def detect(self, connection: Connection) -> None:
         """Find out whether the table is distributed."""
-        self.active = self._table in await citus.placed(connection)
+        self.active = self._table in await citus.distributed_tables(connection)
 
     async def learn(self, connection: Connection, batches: Iterable[Sequence[R]]) -> None:
         """Ask the server for the shards of unknown keys."""
@@ -63,7 +63,7 @@ async def insert_rows(
         await connection.copy_records_to_table(table, records=records, columns=columns)
         return
     width = len(columns)
-    places = (", ".join(f"${row * width + number + 1}" for number in range(width)) for row in range(len(records)))
-    values = ", ".join(f"({place})" for place in places)
+    parameters = (", ".join(f"${row * width + number + 1}" for number in range(width)) for row in range(len(records)))
+    values = ", ".join(f"({row_parameters})" for row_parameters in parameters)
     statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"  # noqa: S608  # our own names
     await connection.execute(statement, *(value for record in records for value in record))

@@ -319,7 +319,7 @@ class GroupCommitWriter(Generic[R]):
         if connection is None or connection.is_closed():
             connection = self._connections[lane] = await self._database.connect()
             if self._shards is not None:
-                await self._shards.look(connection)
+                await self._shards.detect(connection)
         return connection
 
     async def _disconnect(self, lane: int) -> None:

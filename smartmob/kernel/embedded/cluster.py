@@ -95,7 +95,7 @@ class EmbeddedPostgres:
     def __init__(self, home: Path, tasks: TaskRegistry) -> None:
         self.home = home
         self._tasks = tasks
-        self._account: accounts.Account
+        self._account: accounts.DatabaseUser
         self._bin = Path()
         self._folder: int | None = None
         self._path_for_server = str(home)

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from smartmob.errors import DatabaseError
-from smartmob.kernel.embedded.account import Account
+from smartmob.kernel.embedded.account import DatabaseUser
 
 LOCK = "watchdog.lock"
 _WAIT_SECONDS = 60.0  # for the watchdog of an earlier service
@@ -72,7 +72,7 @@ class PostgresWatchdog:
             await asyncio.sleep(_RETRY_SECONDS)
         os.close(lock)
 
-    def start(self, account: Account, *, quit_after: float = _QUIT_SECONDS) -> None:
+    def start(self, account: DatabaseUser, *, quit_after: float = _QUIT_SECONDS) -> None:
         """Start the watchdog unless it runs. The server gets `quit_after` seconds for its shutdown, then SIGQUIT.
 
         Raises DatabaseError.

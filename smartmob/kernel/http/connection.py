@@ -19,18 +19,18 @@ from smartmob.kernel.http.gate import RequestGate
 from smartmob.kernel.http.json_response import JSONResponse
 from smartmob.kernel.http.ws_frames import FramePosition
 
-TURN_BYTES = 8 * 1024
-WEBSOCKET_TURN_BYTES = 4 * 1024
-"""Bytes of input that are parsed before other tasks get a turn of the event loop; asyncio reads up to 256 KiB at once.
+ITERATION_BYTES = 8 * 1024
+WEBSOCKET_ITERATION_BYTES = 4 * 1024
+"""Bytes of input that are parsed before other tasks run; asyncio reads up to 256 KiB at once.
 
 The smallest chunk of a body and the smallest frame of a WebSocket have six bytes. A chunk costs about 5 µs, and a ping
-with its answer 30 µs, so that a turn takes up to 20 ms. Input that is parsed quickly gets more than one part in a turn.
-The payload of one large frame, which is only copied, is one part: with parts of 4 KiB, receiving a file took 1.7 times
-the processor time.
+with its answer 30 µs, so that an iteration takes up to 20 ms. Several parts are parsed at once if they are parsed
+quickly. The payload of one large frame, which is only copied, is one part: with parts of 4 KiB, receiving a file took
+1.7 times the processor time.
 """
-_TURN_SECONDS = 0.0002
-_TURN_PARTS = 8
-"""Parts of input after which a turn ends, even if they took less time than a turn may take."""
+_ITERATION_SECONDS = 0.0002
+_ITERATION_PARTS = 8
+"""Parts of input after which an iteration ends, even if they took less time than it may take."""
 MAX_FRAMING_BYTES = 24 * 1024
 """Bytes of framing that a chunked body may have besides one byte for each eight of its content (RFC 9112, section 7.1).
 
@@ -40,15 +40,15 @@ _LINGER_BYTES = 16 * 1024 * 1024
 _LINGER_SECONDS = 2.0
 
 
-class Connection(web.RequestHandler):
-    """A connection that parses its input in bounded turns of the loop, and answers all errors with problem documents.
+class ServerConnection(web.RequestHandler):
+    """A connection that parses a bounded part of its input at once, and answers all errors with problem documents.
 
     A body that is cut into very many small chunks is refused.
     """
 
     __slots__ = (
         *("_body", "_body_start", "_frames", "_gate", "_input", "_input_offset", "_is_refused", "_lost", "_received"),
-        "_turn",
+        "_next_parse",
     )
 
     def __init__(self, server: web.Server, gate: RequestGate, **options: Any) -> None:
@@ -59,7 +59,7 @@ class Connection(web.RequestHandler):
         self._input_offset = 0
         """The number of these bytes that were parsed."""
         self._frames = FramePosition()
-        self._turn: asyncio.Handle | None = None
+        self._next_parse: asyncio.Handle | None = None
         self._body: StreamReader | None = None
         """The chunked body that is being measured."""
         self._body_start = 0
@@ -73,7 +73,7 @@ class Connection(web.RequestHandler):
         """Forget the input that was not parsed."""
         self._lost.set()
         self._drop_input()
-        self._cancel_turn()
+        self._cancel_next_parse()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -90,8 +90,8 @@ class Connection(web.RequestHandler):
             self._input = self._input[self._input_offset :] + data
             self._input_offset = 0
             self._pause_transport_reading()
-            if self._turn is None:
-                self._parse_turn()
+            if self._next_parse is None:
+                self._parse_input()
         else:
             self._parse(data)
 
@@ -114,16 +114,16 @@ class Connection(web.RequestHandler):
 
     @property
     def _part_bytes(self) -> int:
-        """Return how many bytes may be parsed before other tasks get a turn."""
-        return max(WEBSOCKET_TURN_BYTES, self._frames.payload_left) if self._upgraded else TURN_BYTES
+        """Return how many bytes may be parsed before other tasks run."""
+        return max(WEBSOCKET_ITERATION_BYTES, self._frames.payload_left) if self._upgraded else ITERATION_BYTES
 
     def _drop_input(self) -> None:
         self._input, self._input_offset = b"", 0
 
-    def _parse_turn(self) -> None:
+    def _parse_input(self) -> None:
         """Parse some of the waiting input, and the rest in later turns, unless its reader is behind."""
-        self._turn = None
-        deadline = self._loop.time() + _TURN_SECONDS
+        self._next_parse = None
+        deadline = self._loop.time() + _ITERATION_SECONDS
         parts = 0
         while self._input and not (self._reading_paused or self._buffer_paused or self._is_between_protocols):
             end = self._input_offset + self._part_bytes
@@ -133,7 +133,7 @@ class Connection(web.RequestHandler):
                 self._drop_input()
             self._parse(part)
             parts += 1
-            if parts >= _TURN_PARTS or self._loop.time() >= deadline:
+            if parts >= _ITERATION_PARTS or self._loop.time() >= deadline:
                 break
         else:
             if self._input:
@@ -144,13 +144,13 @@ class Connection(web.RequestHandler):
         if not self._input:
             if not (self._reading_paused or self._buffer_paused):
                 super()._resume_transport_reading()
-        elif self._turn is None:
-            self._turn = self._loop.call_soon(self._parse_turn)
+        elif self._next_parse is None:
+            self._next_parse = self._loop.call_soon(self._parse_input)
 
-    def _cancel_turn(self) -> None:
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
+    def _cancel_next_parse(self) -> None:
+        if self._next_parse is not None:
+            self._next_parse.cancel()
+            self._next_parse = None
 
     def _is_within_plain_body(self, size: int) -> bool:
         """Return whether the next `size` bytes belong to a body of known length, which is only copied."""
@@ -180,7 +180,7 @@ class Connection(web.RequestHandler):
         """Make reading the body fail, and drop all further input; the connection is closed after the answer."""
         self._is_refused = True
         self._drop_input()
-        self._cancel_turn()
+        self._cancel_next_parse()
         super()._resume_transport_reading()
         content.set_exception(
             InvalidInput("the body is cut into too many small chunks: send fewer and larger ones, or its length")

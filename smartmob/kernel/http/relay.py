@@ -38,7 +38,7 @@ _CONNECT_SECONDS = 10.0
 """Seconds to connect to the other server; a machine that has vanished would take two minutes to fail."""
 
 Open = Callable[[], Awaitable[sockets.socket]]
-Tap = Callable[[str], str | None]
+MessageFilter = Callable[[str], str | None]
 
 
 class StreamConnector(aiohttp.BaseConnector):
@@ -89,18 +89,23 @@ class Relay:
             await self._session.close()
 
     async def relay(
-        self, request: web.Request, url: URL, headers: dict[str, str], prefix: str = "", tap: Tap | None = None
+        self,
+        request: web.Request,
+        url: URL,
+        headers: dict[str, str],
+        prefix: str = "",
+        message_filter: MessageFilter | None = None,
     ) -> web.StreamResponse:
         """Send a request with other `headers` to the server, and its answer to the client.
 
-        `prefix` is put before paths in the header Location. `tap` is called with each text that the client of a
-        WebSocket sends; a text that it returns is the answer, and the message is not passed on. Raises Unavailable when
-        the server cannot be reached.
+        `prefix` is put before paths in the header Location. `message_filter` is called with each text that the client
+        of a WebSocket sends; a text that it returns is the answer, and the message is not passed on. Raises Unavailable
+        when the server cannot be reached.
         """
         self._active += 1
         try:
             if ws_upgrade.is_handshake(request):
-                return await self._websocket(request, url, headers, tap)
+                return await self._websocket(request, url, headers, message_filter)
             return await self._request(request, url, headers, prefix)
         except aiohttp.ClientError as error:
             raise Unavailable(f"{self._name} did not answer: {error}") from None
@@ -138,7 +143,7 @@ class Relay:
             return response
 
     async def _websocket(
-        self, request: web.Request, url: URL, headers: dict[str, str], tap: Tap | None
+        self, request: web.Request, url: URL, headers: dict[str, str], message_filter: MessageFilter | None
     ) -> web.StreamResponse:
         """Relay the messages of a WebSocket. A refusal of the server is the answer to the handshake."""
         protocols = [name.strip() for name in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if name]
@@ -161,7 +166,7 @@ class Relay:
             # A relay ends by closing the other side, which ends the other relay.
             async with asyncio.TaskGroup() as group:
                 group.create_task(_relay(server, client))
-                group.create_task(_relay(client, server, tap))
+                group.create_task(_relay(client, server, message_filter))
             return client
 
 
@@ -171,14 +176,14 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _relay(source: Any, target: Any, tap: Tap | None = None) -> None:
+async def _relay(source: Any, target: Any, message_filter: MessageFilter | None = None) -> None:
     """Send the messages of one WebSocket to another until it is closed, then close the other one with the same code."""
     code, reason = _ABNORMAL, b""
     with suppress(ConnectionError):
         while True:
             message = await source.receive()
             if message.type is aiohttp.WSMsgType.TEXT:
-                refused = None if tap is None else tap(message.data)
+                refused = None if message_filter is None else message_filter(message.data)
                 if refused is None:
                     await target.send_str(message.data)
                 else:

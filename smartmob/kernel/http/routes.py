@@ -26,7 +26,7 @@ from smartmob.kernel.observability.prometheus import CONTENT_TYPE, MetricsRegist
 _MAX_LOGIN_BYTES = 16 * 1024
 
 
-class Health(msgspec.Struct, frozen=True, omit_defaults=True):
+class ServiceHealth(msgspec.Struct, frozen=True, omit_defaults=True):
     """The service is alive; `version` is shown only to clients that may read more."""
 
     status: str
@@ -83,7 +83,7 @@ class KernelRoutes:
             (
                 Route(
                     "GET", "/health", self.health, "health", "Is the service alive?",
-                    {200: answer(Health)}, public=True,
+                    {200: answer(ServiceHealth)}, public=True,
                 ),
                 Route(
                     "GET", "/ready", self.ready, "ready", "Can the service do its work now?",
@@ -125,7 +125,7 @@ class KernelRoutes:
         return openapi.document(self.tables, self._tokens.cookie_name(secure=False))
 
     async def health(self, request: web.Request) -> web.StreamResponse:
-        return json_response(Health("ok", __version__ if self._has_token(request) else ""))
+        return json_response(ServiceHealth("ok", __version__ if self._has_token(request) else ""))
 
     async def ready(self, request: web.Request) -> web.StreamResponse:
         checks = await self._readiness.run_checks()

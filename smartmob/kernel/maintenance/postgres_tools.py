@@ -18,7 +18,7 @@ import msgspec
 from smartmob.environment import environment
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import binaries
-from smartmob.kernel.embedded.account import Account
+from smartmob.kernel.embedded.account import DatabaseUser
 from smartmob.kernel.maintenance.database_target import DatabaseTarget
 
 _LIBPQ = {
@@ -86,7 +86,7 @@ class PostgresTools(msgspec.Struct, frozen=True):
 def find(target: DatabaseTarget) -> PostgresTools:
     """Return the programs for a database; raises DatabaseError when they are not installed."""
     # The programs run as the user of this process.
-    folder = binaries.find(Account("", os.geteuid(), os.getegid(), ""), ())
+    folder = binaries.find(DatabaseUser("", os.geteuid(), os.getegid(), ""), ())
     address, secrets = address_of(target.database.connect_arguments)
     return PostgresTools(folder, address, _environment() | secrets, target.descriptors)
 

@@ -26,7 +26,7 @@ from smartmob.kernel.maintenance.table_loader import TableLoader
 from smartmob.kernel.maintenance.tables import Table, tables
 
 _CHUNK_BYTES = 256 * 1024
-_LONGEST_LEDGER_BYTES = 1024 * 1024  # a real one has less than 100 bytes for each migration
+_LONGEST_MIGRATIONS_TABLE_BYTES = 1024 * 1024  # a real one has less than 100 bytes for each migration
 _READ = ("--data-only", "--format=custom", "--no-owner", "--no-privileges", "--file=-")
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
@@ -68,7 +68,7 @@ async def restore(
         raise StartupError(f"a service runs on {target.name}: stop it first, then restore")
     await asyncio.to_thread(check_sum, path)
     tools = postgres_tools.find(target)
-    applied = await _read_ledger(tools, path)
+    applied = await _read_applied(tools, path)
     wanted = _migrations_of(target.migrations, applied)
     connection = await target.database.connect()
     try:
@@ -84,7 +84,7 @@ async def restore(
                 f"{others} others are connected to {target.name}: stop the services that use it, or give --force"
             )
         async with connection.transaction():
-            shards = await citus.shards(connection) if await citus.placed(connection) else None
+            shards = await citus.shards(connection) if await citus.distributed_tables(connection) else None
             if follower is not None:
                 await follower.begin(connection)
             await _drop(connection, found)
@@ -122,19 +122,19 @@ def check_sum(path: Path) -> None:
         raise InvalidInput(f"{path} is damaged: its SHA-256 is {digest}, and not what {beside.name} says")
 
 
-async def _read_ledger(tools: PostgresTools, path: Path) -> Applied:
+async def _read_applied(tools: PostgresTools, path: Path) -> Applied:
     """Return the migrations of the backed-up database; raises InvalidInput for a file that is not a backup."""
     applied: dict[tuple[str, int], str] = {}
     try:
-        async with tools.run("pg_restore", *_READ, f"--table={migrations.LEDGER}", str(path)) as process:
+        async with tools.run("pg_restore", *_READ, f"--table={migrations.MIGRATIONS_TABLE}", str(path)) as process:
             async for block in blocks(_reader(process)):
-                if block.table != migrations.LEDGER:
-                    raise InvalidInput(f"{path} holds other rows as its table {migrations.LEDGER}")
-                applied |= _parse_ledger(block.columns, await _text(block))
+                if block.table != migrations.MIGRATIONS_TABLE:
+                    raise InvalidInput(f"{path} holds other rows as its table {migrations.MIGRATIONS_TABLE}")
+                applied |= _parse_applied(block.columns, await _text(block))
     except DatabaseError as error:
         raise InvalidInput(f"{path} is no backup that smartmob db dump has made: {error}") from None
     if not applied:
-        raise InvalidInput(f"{path} has no table {migrations.LEDGER}: it is no backup of smartmob")
+        raise InvalidInput(f"{path} has no table {migrations.MIGRATIONS_TABLE}: it is no backup of smartmob")
     return applied
 
 
@@ -143,13 +143,15 @@ async def _text(block: CopyBlock) -> str:
     data = b""
     async for part in block.rows:
         data += part
-        if len(data) > _LONGEST_LEDGER_BYTES:
-            raise InvalidInput(f"the table {migrations.LEDGER} of the file is too long to be of a backup of smartmob")
+        if len(data) > _LONGEST_MIGRATIONS_TABLE_BYTES:
+            raise InvalidInput(
+                f"the table {migrations.MIGRATIONS_TABLE} of the file is too long to be of a backup of smartmob"
+            )
     return data.decode(errors="replace")
 
 
-def _parse_ledger(columns: Sequence[str], text: str) -> Applied:
-    """Return the migrations in the rows of a ledger, as PostgreSQL writes them in its text format."""
+def _parse_applied(columns: Sequence[str], text: str) -> Applied:
+    """Return the migrations in the rows of that table, as PostgreSQL writes them in its text format."""
     applied = {}
     try:
         room, number, checksum = map(columns.index, ("room", "number", "checksum"))
@@ -157,7 +159,9 @@ def _parse_ledger(columns: Sequence[str], text: str) -> Applied:
             values = line.split("\t")
             applied[values[room], int(values[number])] = values[checksum]
     except (ValueError, IndexError):
-        raise InvalidInput(f"the table {migrations.LEDGER} of the file is not that of a backup of smartmob") from None
+        raise InvalidInput(
+            f"the table {migrations.MIGRATIONS_TABLE} of the file is not that of a backup of smartmob"
+        ) from None
     return applied
 
 

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import structlog
 
 
-class Destination(Protocol):
+class LogDestination(Protocol):
     """The destination of the events of one service."""
 
     def __call__(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         """Take an event; `level` is debug, info, warning or error. Must return at once and never raise."""
 
 
-DESTINATION: ContextVar[Destination | None] = ContextVar("log_destination", default=None)
+DESTINATION: ContextVar[LogDestination | None] = ContextVar("log_destination", default=None)
 """The destination of the events in this context; None means structlog as configured in this process."""
 
 

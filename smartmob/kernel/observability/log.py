@@ -47,7 +47,7 @@ AccessLog = Callable[[list[FinishedRequest]], None]
 """Writes finished requests to the log."""
 
 
-class Sink(Protocol):
+class LogSink(Protocol):
     """The destination of log events."""
 
     def write(self, event: MutableMapping[str, Any]) -> None:
@@ -152,7 +152,7 @@ class StreamSink:
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError:
-            # A log that cannot be written must not stop the service, and there is no other place to report it.
+            # A log that cannot be written must not stop the service, and it can be reported nowhere else.
             pass
 
     def close(self) -> None:
@@ -235,8 +235,8 @@ def _plain(value: object) -> object:
 class Logs(msgspec.Struct):
     """The destinations of the events of this process. Call `close` after use."""
 
-    endpoint: Sink
-    errors: Sink
+    endpoint: LogSink
+    errors: LogSink
     stamp: Callable[[], str]
     all_to_endpoint: bool
     access: AccessLog
@@ -276,7 +276,7 @@ def open_logs(
     log_format: str | None,
     utc: bool,
     endpoint: str,
-    errors: Sink | None = None,
+    errors: LogSink | None = None,
     words: Rendering | None = None,
     *,
     worker: int | None = None,
@@ -343,7 +343,7 @@ def _standard_stream(descriptor: int, render: Callable[[Mapping[str, Any]], str]
     return StreamSink(descriptor, render, owned=False, shared=shared)
 
 
-def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str], *, shared: bool) -> tuple[Sink, bool]:
+def _open(endpoint: str, render: Callable[[Mapping[str, Any]], str], *, shared: bool) -> tuple[LogSink, bool]:
     try:
         parts = urlsplit(endpoint)
         port = parts.port
@@ -367,7 +367,7 @@ def _no_endpoint(endpoint: str) -> SettingsError:
     )
 
 
-def _access(sink: Sink, stamp: Callable[[], str], worker: int | None, *, plain: bool) -> AccessLog:
+def _access(sink: LogSink, stamp: Callable[[], str], worker: int | None, *, plain: bool) -> AccessLog:
     """Return the writer of the event `http.access`; `plain` is true for the format "kv".
 
     There is one event for each request, so the common case is rendered here: the same lines as structlog's, in a tenth

@@ -29,7 +29,7 @@ class LogRecords:
         self._logger.log(number, self._render(shown), exc_info=fields.get("exc_info"))
 
     def write(self, event: MutableMapping[str, Any]) -> None:
-        """Log an event that has its level and time; see `log.Sink`."""
+        """Log an event that has its level and time; see `log.LogSink`."""
         fields = {name: value for name, value in event.items() if name not in ("@timestamp", "level", "event")}
         self.take(event["level"], event["event"], fields)
 

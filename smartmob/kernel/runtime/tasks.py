@@ -77,11 +77,11 @@ class TaskRegistry:
         loop = asyncio.get_running_loop()
         pause = self._backoff.first
         while True:
-            proof = loop.call_later(self._backoff.proven, self._revive, name)
+            proof = loop.call_later(self._backoff.proven, self._mark_restarted, name)
             began = loop.time()
             try:
                 await work()
-                self._revive(name)
+                self._mark_restarted(name)
                 return
             except asyncio.CancelledError as error:
                 task = asyncio.current_task()
@@ -101,9 +101,9 @@ class TaskRegistry:
             await asyncio.sleep(pause)
             pause = min(pause * 2, self._backoff.longest)
 
-    def _revive(self, name: str) -> None:
+    def _mark_restarted(self, name: str) -> None:
         if self._dead.pop(name, None) is not None:
-            log.info("task.revived", task=name)
+            log.info("task.restarted", task=name)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

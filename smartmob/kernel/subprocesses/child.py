@@ -208,7 +208,7 @@ class Child:
         """Have the watchdog kill what a killed subreaper has left."""
         self._close_control()
         if self._started.done():
-            log.warning("child.keeper_lost", pid=self.pid)
+            log.warning("subreaper.died", pid=self.pid)
             self._tasks.start(f"reap-{self.pid}", self._await_reap())
         else:
             self._started.set_result(SubreaperDied())

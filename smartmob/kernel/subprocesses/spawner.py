@@ -275,7 +275,7 @@ class Spawner:
         """Close the channels to a watchdog that has died, and to its subreapers, which end with it."""
         if self._channel is not channel:
             return
-        log.error("guardian.died", hint="its children are killed with it; the next child starts a new one")
+        log.error("watchdog.died", hint="its children are killed with it; the next child starts a new one")
         if self._watchdog is not None:
             self._tasks.start("watchdog-wait", asyncio.to_thread(self._watchdog.wait))
         self._close_channels()

@@ -23,16 +23,16 @@ from smartmob.kernel.workers.worker_messages import (
     MAX_LINE_BYTES,
     TO_WORKER,
     Attempt,
-    Failed,
     Ping,
     Pong,
     Published,
     Reload,
-    Started,
     Stop,
     ToOwner,
-    Welcome,
+    WorkerFailed,
     WorkerMetrics,
+    WorkerStarted,
+    WorkerWelcome,
     line,
 )
 
@@ -55,12 +55,12 @@ class OwnerLink:
         self._writer: asyncio.StreamWriter | None = None
         self._applying = False
 
-    async def open(self) -> Welcome:
+    async def open(self) -> WorkerWelcome:
         """Return the first message of the owner. Raises StartupError."""
         self._reader, self._writer = await asyncio.open_connection(sock=self._messages, limit=MAX_LINE_BYTES)
         data = await self._reader.readline()
         message = TO_WORKER.decode(data) if data else None
-        if not isinstance(message, Welcome):
+        if not isinstance(message, WorkerWelcome):
             raise StartupError("the service did not say which database to use")
         self._secret = message.secret
         return message
@@ -76,11 +76,11 @@ class OwnerLink:
 
     def ready(self) -> None:
         """Tell the owner that this worker answers requests."""
-        self._send(Started(os.getpid()))
+        self._send(WorkerStarted(os.getpid()))
 
     async def failed(self, reason: str) -> None:
         """Tell the owner why this worker cannot start."""
-        self._send(Failed(reason))
+        self._send(WorkerFailed(reason))
         if self._writer is not None:
             await self._writer.drain()
 

@@ -24,14 +24,14 @@ from smartmob.kernel.workers.forker import ENDED, Forker
 from smartmob.kernel.workers.worker_messages import (
     TO_OWNER,
     Attempt,
-    Failed,
     Pong,
     Published,
     Reload,
-    Started,
     Stop,
-    Welcome,
+    WorkerFailed,
     WorkerMetrics,
+    WorkerStarted,
+    WorkerWelcome,
 )
 from smartmob.kernel.workers.worker_metrics import Sums
 from smartmob.kernel.workers.worker_process import WorkerProcess
@@ -67,7 +67,8 @@ class WorkerPool:
 
     def __init__(
         self, forker: Forker, sockets: Sequence[socket.socket], tasks: TaskRegistry, bus: EventBus,
-        attempts: AttemptLimit, *, welcome: Callable[[], Welcome], events: Iterable[type], to_workers: Iterable[type],
+        attempts: AttemptLimit, *, welcome: Callable[[], WorkerWelcome],
+        events: Iterable[type], to_workers: Iterable[type],
         pauses: Sequence[float] = PAUSES_SECONDS,
     ) -> None:  # fmt: skip
         self.error: str | None = None
@@ -251,11 +252,11 @@ class WorkerPool:
 
     def _handle(self, worker: WorkerProcess, message: object) -> None:
         match message:
-            case Started(pid=pid):
+            case WorkerStarted(pid=pid):
                 self._failed_starts = 0
                 worker.started_with(None, pid)
                 log.info("worker.started", worker=worker.number)
-            case Failed(reason=reason):
+            case WorkerFailed(reason=reason):
                 worker.reason = reason
             case Published(kind=kind, value=value):
                 self._publish_here(worker, msgspec.json.decode(value, type=self._events[kind]))

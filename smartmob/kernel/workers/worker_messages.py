@@ -17,7 +17,7 @@ class WorkerMetrics(msgspec.Struct, frozen=True):
     gauges: dict[str, list[Sample]] = {}
 
 
-class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
+class WorkerWelcome(msgspec.Struct, frozen=True, tag="welcome"):
     """The first message to a worker.
 
     The message has the URL of the database, the name of the service's machine among the hosts, the secret that shows
@@ -30,13 +30,13 @@ class Welcome(msgspec.Struct, frozen=True, tag="welcome"):
     attempts_key: bytes
 
 
-class Started(msgspec.Struct, frozen=True, tag="started"):
+class WorkerStarted(msgspec.Struct, frozen=True, tag="started"):
     """The worker, a process with the id `pid`, answers requests."""
 
     pid: int
 
 
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
+class WorkerFailed(msgspec.Struct, frozen=True, tag="failed"):
     """The worker cannot start."""
 
     reason: str
@@ -78,8 +78,8 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """An order to accept no more connections, answer the active requests, and end."""
 
 
-ToWorker: TypeAlias = Welcome | Published | Attempt | Ping | Reload | Stop
-ToOwner: TypeAlias = Started | Failed | Published | Attempt | Pong
+ToWorker: TypeAlias = WorkerWelcome | Published | Attempt | Ping | Reload | Stop
+ToOwner: TypeAlias = WorkerStarted | WorkerFailed | Published | Attempt | Pong
 
 TO_WORKER = msgspec.json.Decoder(ToWorker)
 TO_OWNER = msgspec.json.Decoder(ToOwner)

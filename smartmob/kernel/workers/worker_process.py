@@ -75,7 +75,7 @@ class WorkerProcess:
         """Keep the answer to a ping."""
         self.metrics, self.responsive, self._missed = metrics, True, 0
         for given in [waiting for waiting in self._pings if waiting <= number]:
-            self._settle(self._pings.pop(given))
+            self._answer_ping(self._pings.pop(given))
 
     def check_answered(self, late: Set[Any]) -> None:
         """Mark the worker as not answering if one of its pings is among the late ones."""
@@ -123,11 +123,11 @@ class WorkerProcess:
         if self._writer is not None:
             self._writer.close()
         for waiting in self._pings.values():
-            self._settle(waiting)
+            self._answer_ping(waiting)
         self._pings.clear()
-        self._settle(self.ended)
+        self._answer_ping(self.ended)
 
     @staticmethod
-    def _settle(waiting: asyncio.Future[None]) -> None:
+    def _answer_ping(waiting: asyncio.Future[None]) -> None:
         if not waiting.done():
             waiting.set_result(None)

@@ -13,7 +13,7 @@ import msgspec
 
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import NOT_A_NUMBER, number, seconds, text, whole
-from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
 
 _MOST_COMBINATIONS = 1_000_000
 """Combinations of the parameters of one benchmark that are read."""
@@ -99,15 +99,15 @@ def _result(document: _CommitResults, name: str, given: Any) -> _BenchmarkResult
     return _BenchmarkResult(found.get("result"), found.get("params"), json_document.moment_of_ms(started))
 
 
-def _case(name: str, parameters: str, value: Any, started_at: datetime | None, machine: Machine) -> Case:
+def _case(name: str, parameters: str, value: Any, started_at: datetime | None, machine: ReportedMachine) -> Case:
     path, _, item = name.rpartition(".")
     remarks, took, memory = [], None, None
     if value is None:
-        outcome = Outcome.FAILED
+        outcome = CaseOutcome.FAILED
     elif value == NOT_A_NUMBER:
-        outcome = Outcome.SKIPPED
+        outcome = CaseOutcome.SKIPPED
     else:
-        outcome = Outcome.PASSED
+        outcome = CaseOutcome.PASSED
         if item.startswith("time"):
             took = seconds(value)
         elif item.startswith(("mem_", "peakmem_")) and (size := number(value)) is not None and size >= 0:
@@ -152,11 +152,11 @@ def _packages(document: _CommitResults) -> dict[str, str]:
     return {key: found for key, value in {**others, **given}.items() if (found := text(value)) is not None}
 
 
-def _machine(document: _CommitResults) -> Machine:
+def _machine(document: _CommitResults) -> ReportedMachine:
     params = document.params or {}
     python = text(document.python) or text(params.get("python"))
     packages = [f"{name} {version}" for name, version in sorted(_packages(document).items())]
-    return Machine(
+    return ReportedMachine(
         node=text(params.get("machine")),
         cpu_count=whole(params.get("num_cpu")),
         cpu_vendor=text(params.get("cpu")),

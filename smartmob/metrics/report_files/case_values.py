@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, tzinfo
 
 from smartmob.metrics.report_files.outcome_words import outcome_of_word
-from smartmob.metrics.report_files.report import Header, Outcome, Remark
+from smartmob.metrics.report_files.report import CaseOutcome, Header, Remark
 from smartmob.metrics.report_files.time_values import Durations, moment
 from smartmob.metrics.report_files.xml_elements import ElementPosition
 
@@ -47,7 +47,9 @@ class CaseValues:
         """Add a remark."""
         self.remarks.append(Remark(kind, shortened(f"{self._where}: {text}")))
 
-    def outcome(self, attributes: Mapping[str, str], names: Iterable[str], found: Iterable[Outcome] = ()) -> Outcome:
+    def outcome(
+        self, attributes: Mapping[str, str], names: Iterable[str], found: Iterable[CaseOutcome] = ()
+    ) -> CaseOutcome:
         """Return the outcome by the words in the attributes `names` and by the outcomes in `found`; a failure wins."""
         outcomes = set(found)
         for name in names:
@@ -57,13 +59,13 @@ class CaseValues:
                 outcomes.add(outcome)
             elif word:
                 self.remark(UNKNOWN_OUTCOME, f'{name}="{word}"')
-        for outcome in (Outcome.FAILED, Outcome.SKIPPED):
+        for outcome in (CaseOutcome.FAILED, CaseOutcome.SKIPPED):
             if outcome in outcomes:
                 return outcome
-        return Outcome.PASSED
+        return CaseOutcome.PASSED
 
     def seconds(
-        self, durations: Durations, attributes: Mapping[str, str], names: Iterable[str], outcome: Outcome
+        self, durations: Durations, attributes: Mapping[str, str], names: Iterable[str], outcome: CaseOutcome
     ) -> float | None:
         """Return the duration in the first of the attributes `names`, or None.
 
@@ -76,7 +78,7 @@ class CaseValues:
                 if seconds is None:
                     self.remark(UNREAD_TIME, f'{name}="{text}"')
                 return seconds
-        if outcome is Outcome.PASSED:
+        if outcome is CaseOutcome.PASSED:
             self.remark(UNREAD_TIME, "it has no time")
         return None
 

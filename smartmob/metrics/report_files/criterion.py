@@ -12,7 +12,7 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import seconds, text
-from smartmob.metrics.report_files.report import Case, Header, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark
 
 ESTIMATES = "estimates.json"
 LATEST = "new"
@@ -82,7 +82,7 @@ class CriterionReport:
             path=group or full.partition("/")[0],
             name=function or group or full,
             variant=full,
-            outcome=Outcome.PASSED,
+            outcome=CaseOutcome.PASSED,
             total_time=took,
             # Criterion writes no time, but it writes the file at the end of each benchmark.
             started_at=datetime.fromtimestamp(file.stat().st_mtime, UTC),

@@ -16,7 +16,7 @@ from smartmob.metrics.report_files.json_document import as_utf8
 from smartmob.metrics.report_files.junit import JUnitReport
 from smartmob.metrics.report_files.nunit import NUnitReport
 from smartmob.metrics.report_files.pytest_benchmark import PytestBenchmarkReport
-from smartmob.metrics.report_files.report import Report
+from smartmob.metrics.report_files.report import ReportFile
 from smartmob.metrics.report_files.trx import TrxReport
 from smartmob.metrics.report_files.xunit_net import XUnitReport
 
@@ -29,7 +29,7 @@ class ReportFormat(msgspec.Struct, frozen=True):
 
     name: str
     looks_like: Callable[[bytes], bool]
-    open: Callable[[Path], Report]
+    open: Callable[[Path], ReportFile]
     is_text: bool = True
     """True if `looks_like` gets the beginning of the file in UTF-8 instead of the file's own encoding."""
 

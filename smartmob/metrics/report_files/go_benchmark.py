@@ -11,7 +11,7 @@ import msgspec
 
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import as_utf8, number, seconds, text
-from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
 
 _LONGEST_LINE = 1024 * 1024  # bytes; the rest of a longer line is dropped
 _NAME = r"Benchmark(?:[^a-z\s]\S*)?"
@@ -107,7 +107,7 @@ class GoBenchmarkReport:
     def _read(self, line: str) -> Iterator[Case]:
         if (ended := _ENDED.search(line)) is not None:
             self._pending.pop(self._package, None)
-            outcome = Outcome.FAILED if ended["how"] == "FAIL" else Outcome.SKIPPED
+            outcome = CaseOutcome.FAILED if ended["how"] == "FAIL" else CaseOutcome.SKIPPED
             yield self._case(ended["name"], outcome)
         elif (result := _RESULT.match(line)) is not None:
             self._pending.pop(self._package, None)
@@ -142,12 +142,12 @@ class GoBenchmarkReport:
         elif others:
             remarks.append(Remark("other measure", f"{name}: {', '.join(sorted(others))[:80]}"))
         memory = None if size is None or size < 0 else size / _BYTES_PER_MB
-        return self._case(name, Outcome.PASSED, took, memory, tuple(remarks))
+        return self._case(name, CaseOutcome.PASSED, took, memory, tuple(remarks))
 
     def _case(
         self,
         name: str,
-        outcome: Outcome,
+        outcome: CaseOutcome,
         took: float | None = None,
         memory: float | None = None,
         remarks: tuple[Remark, ...] = (),
@@ -161,7 +161,7 @@ class GoBenchmarkReport:
             total_time=took,
             kind="benchmark",
             mem_usage=memory,
-            machine=Machine(
+            machine=ReportedMachine(
                 cpu_vendor=self._machine.get("cpu"),
                 machine_type=self._machine.get("goarch"),
                 system_info=self._machine.get("goos"),

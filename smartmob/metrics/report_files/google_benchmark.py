@@ -10,7 +10,7 @@ import msgspec
 
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds, text, whole
-from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
 """Seconds per `time_unit`; without one it is nanoseconds."""
@@ -90,7 +90,7 @@ class GoogleBenchmarkReport:
         document = json_document.read(self._path, _BenchmarkOutput)
         context = document.context or {}
         self.header = Header(suites=1, started_at=json_document.moment(context.get("date")))
-        machine = Machine(
+        machine = ReportedMachine(
             node=text(context.get("host_name")),
             cpu_count=whole(context.get("num_cpus")),
             cpu_frequency_mhz=number(context.get("mhz_per_cpu")),
@@ -130,14 +130,14 @@ def _aggregate(run: _BenchmarkRow) -> str:
     return next(filter(run.name.endswith, _OLD_SUFFIXES), "").lstrip("_")
 
 
-def _case(run: _BenchmarkRow, machine: Machine, executable: str) -> Case:
+def _case(run: _BenchmarkRow, machine: ReportedMachine, executable: str) -> Case:
     name, remarks = run.test, []
-    outcome = Outcome.FAILED if run.error_occurred else Outcome.SKIPPED if run.skipped else Outcome.PASSED
+    outcome = CaseOutcome.FAILED if run.error_occurred else CaseOutcome.SKIPPED if run.skipped else CaseOutcome.PASSED
     factor = _UNITS.get(run.time_unit or "ns")
     took, busy = None, None
     if factor is not None:
         took, busy = seconds(run.real_time, factor), seconds(run.cpu_time, factor)
-    if outcome is Outcome.PASSED and took is None:
+    if outcome is CaseOutcome.PASSED and took is None:
         remarks.append(Remark("unread time", f"{name}: {run.real_time!r} {run.time_unit or 'ns'}"))
     one_thread = (whole(run.threads) or 1) == 1
     memory = number(run.max_bytes_used)

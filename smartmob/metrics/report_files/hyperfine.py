@@ -12,7 +12,7 @@ import msgspec
 from smartmob.counts import counted
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds
-from smartmob.metrics.report_files.report import Case, Header, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark
 
 _BYTES_PER_MB = 1e6
 
@@ -69,18 +69,18 @@ def _case(found: _CommandResult) -> Case:
     failed = [code for code in codes if code != 0]  # null is the code of a command that a signal ended
     remarks = []
     if failed and (not good or not times):
-        outcome, took, user, kernel = Outcome.FAILED, None, None, None
+        outcome, took, user, kernel = CaseOutcome.FAILED, None, None, None
     elif failed:
-        outcome, took, user, kernel = Outcome.PASSED, _mean(times, good), None, None
+        outcome, took, user, kernel = CaseOutcome.PASSED, _mean(times, good), None, None
         remarks.append(
             Remark("failed runs", f"{len(failed)} of {counted(len(codes), 'run')} of {name} failed; the others count")
         )
     else:
-        outcome = Outcome.PASSED
+        outcome = CaseOutcome.PASSED
         took, user, kernel = seconds(found.mean), seconds(found.user), seconds(found.system)
         if took is None:
             took = _mean(times, good)
-    if outcome is Outcome.PASSED and took is None:
+    if outcome is CaseOutcome.PASSED and took is None:
         remarks.append(Remark("unread time", f"{name}: the mean is {found.mean!r}"))
     busy = None if user is None or kernel is None or not took else (user + kernel) / took
     return Case(

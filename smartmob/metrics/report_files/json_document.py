@@ -41,9 +41,9 @@ _LARGEST_MS = 253_402_300_799_000.0  # 9999-12-31T23:59:59
 
 def as_utf8(data: bytes) -> bytes:
     """Return text in UTF-8 without a byte order mark; PowerShell's `>` writes UTF-16."""
-    for mark, encoding in _BOMS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace").encode()
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return data[len(bom) :].decode(encoding, "replace").encode()
     return data
 
 

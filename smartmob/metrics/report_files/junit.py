@@ -24,7 +24,7 @@ from smartmob.metrics.report_files.case_values import (
 from smartmob.metrics.report_files.junit_names import without_parameters
 from smartmob.metrics.report_files.junit_suites import Properties, Suite, location, writes_utc
 from smartmob.metrics.report_files.outcome_words import is_yes
-from smartmob.metrics.report_files.report import Case, Header, Outcome
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header
 from smartmob.metrics.report_files.time_values import COMMA_DECIMAL, COMMA_THOUSANDS, Durations, comma_evidence, moment
 from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
@@ -32,14 +32,14 @@ from smartmob.metrics.report_files.xml_text import element_names
 _SUITES = ("testsuite", "testsuites")
 _ROOTS = ("testsuite", "testsuites", "testrun")
 _CHILDREN = {
-    "failure": Outcome.FAILED,
-    "error": Outcome.FAILED,
-    "skipped": Outcome.SKIPPED,
-    "skip": Outcome.SKIPPED,
-    "ignored": Outcome.SKIPPED,
-    "disabled": Outcome.SKIPPED,
-    "notrun": Outcome.SKIPPED,
-    "pending": Outcome.SKIPPED,
+    "failure": CaseOutcome.FAILED,
+    "error": CaseOutcome.FAILED,
+    "skipped": CaseOutcome.SKIPPED,
+    "skip": CaseOutcome.SKIPPED,
+    "ignored": CaseOutcome.SKIPPED,
+    "disabled": CaseOutcome.SKIPPED,
+    "notrun": CaseOutcome.SKIPPED,
+    "pending": CaseOutcome.SKIPPED,
 }
 # Elements whose content says nothing about the outcome. Surefire and nextest keep the failures of earlier tries of a
 # test in them; if the last try failed as well, another failure element stands beside them.
@@ -83,7 +83,7 @@ class _OpenCase(msgspec.Struct):
 
     attributes: Mapping[str, str]
     position: ElementPosition
-    outcome: Outcome | None = None
+    outcome: CaseOutcome | None = None
 
 
 class _JUnitReading:
@@ -125,9 +125,9 @@ class _JUnitReading:
         elif self._cases:
             outcome = _CHILDREN.get(tag)
             case = self._cases[-1]
-            if outcome is not None and case.outcome is not Outcome.FAILED:
+            if outcome is not None and case.outcome is not CaseOutcome.FAILED:
                 case.outcome = outcome
-            self._suites[-1].failures += outcome is Outcome.FAILED
+            self._suites[-1].failures += outcome is CaseOutcome.FAILED
         else:
             self._others = True
 
@@ -186,9 +186,9 @@ class _JUnitReading:
         values = CaseValues(case.position, path, name)
         found = [case.outcome] if case.outcome is not None else []
         if any(is_yes(attributes.get(attribute, "")) for attribute in _YES_ATTRIBUTES):
-            found.append(Outcome.SKIPPED)
+            found.append(CaseOutcome.SKIPPED)
         outcome = values.outcome(attributes, _WORD_ATTRIBUTES, found)
-        if name != given_name and outcome is Outcome.PASSED:
+        if name != given_name and outcome is CaseOutcome.PASSED:
             values.remark(MISSING_NAME, "the test case has no name")
         if case.position.altered & {"name", "classname", "class"}:
             values.remark(ALTERED_NAME, "characters that XML forbids are shown as escapes")

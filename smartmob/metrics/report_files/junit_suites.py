@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import msgspec
 
 from smartmob.counts import counted
-from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Machine, Outcome
+from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, CaseOutcome, ReportedMachine
 
 MAX_PROPERTIES = 1000
 """The maximum number of properties that are kept of a file. A JVM has about a hundred."""
@@ -68,15 +68,15 @@ class Suite(msgspec.Struct):
     """The time at which the next case starts, if it is known when the suite began."""
     declared: Mapping[str, str] = msgspec.field(default_factory=dict)
     properties: dict[str, str] = msgspec.field(default_factory=dict)
-    direct: dict[Outcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    direct: dict[CaseOutcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(CaseOutcome, 0))
     """The number of cases by outcome directly in this suite."""
-    nested: dict[Outcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    nested: dict[CaseOutcome, int] = msgspec.field(default_factory=lambda: dict.fromkeys(CaseOutcome, 0))
     """The number of cases by outcome in its inner suites."""
     failures: int = 0
     """The number of elements of failures and errors, a case can have several."""
     reruns: int = 0
     """The number of earlier tries of flaky tests."""
-    _machine: Machine | None = None
+    _machine: ReportedMachine | None = None
 
     def inner(self, tag: str, attributes: Mapping[str, str], line: int) -> Suite:
         """Return a new suite within this one."""
@@ -112,11 +112,11 @@ class Suite(msgspec.Struct):
         if name == _UTC_PROPERTY and self.clock is not None and self.clock.tzinfo is None:
             self.begin(self.clock.replace(tzinfo=UTC))
 
-    def machine(self) -> Machine:
+    def machine(self) -> ReportedMachine:
         """Return the machine of the cases: its host name, and its system if the properties of a JVM state it."""
         if self._machine is None:
             system = " ".join(filter(None, (self.properties.get("os.name"), self.properties.get("os.version"))))
-            machine = Machine(
+            machine = ReportedMachine(
                 node=self.host,
                 machine_arch=self.properties.get("os.arch") or None,
                 system_info=system or None,
@@ -124,7 +124,7 @@ class Suite(msgspec.Struct):
             self._machine = machine if machine != UNKNOWN_MACHINE else UNKNOWN_MACHINE
         return self._machine
 
-    def count(self, outcome: Outcome, start: datetime | None, seconds: float | None) -> None:
+    def count(self, outcome: CaseOutcome, start: datetime | None, seconds: float | None) -> None:
         """Count a case, and move the clock to its end."""
         self.direct[outcome] += 1
         if start is not None:
@@ -132,7 +132,7 @@ class Suite(msgspec.Struct):
 
     def add(self, inner: Suite) -> None:
         """Add the counts of an inner suite when it ends; the next case starts at this time."""
-        for outcome in Outcome:
+        for outcome in CaseOutcome:
             self.nested[outcome] += inner.direct[outcome] + inner.nested[outcome]
         self.failures += inner.failures
         self.reruns += inner.reruns
@@ -151,15 +151,15 @@ class Suite(msgspec.Struct):
         if declared is None or tuple(self.declared) in _ASSERTIONS:
             return
         direct, total = sum(self.direct.values()), sum(self.direct.values()) + sum(self.nested.values())
-        skipped = self.direct[Outcome.SKIPPED] + self.nested[Outcome.SKIPPED]
-        failed = self.direct[Outcome.FAILED] + self.nested[Outcome.FAILED]
-        usual = {direct, direct - self.direct[Outcome.SKIPPED], total - skipped}
+        skipped = self.direct[CaseOutcome.SKIPPED] + self.nested[CaseOutcome.SKIPPED]
+        failed = self.direct[CaseOutcome.FAILED] + self.nested[CaseOutcome.FAILED]
+        usual = {direct, direct - self.direct[CaseOutcome.SKIPPED], total - skipped}
         if declared not in usual and not total - failed <= declared <= total + self.reruns:
             yield f"tests={declared}, but it has {counted(total, 'test case')}"
             return
         numbers = [number for name in ("failures", "errors") if (number := _count(self.declared, name)) is not None]
         most = max(failed, self.failures) + self.reruns
-        if numbers and not self.direct[Outcome.FAILED] <= sum(numbers) <= most:
+        if numbers and not self.direct[CaseOutcome.FAILED] <= sum(numbers) <= most:
             yield f"failures and errors are {sum(numbers)}, but {counted(failed, 'test case')} failed"
 
     def _advance(self, start: datetime, seconds: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smartmob.metrics.report_files.case_values import CaseValues, earliest, take_start
 from smartmob.metrics.report_files.junit_names import without_parameters
-from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine, Outcome
+from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, CaseOutcome, Header, ReportedMachine
 from smartmob.metrics.report_files.time_values import Durations
 from smartmob.metrics.report_files.xml_elements import ElementPosition, check_root, read_cases
 from smartmob.metrics.report_files.xml_text import element_names
@@ -82,11 +82,11 @@ class _NUnitReading:
     def _case(self, attributes: Mapping[str, str], position: ElementPosition) -> None:
         path, name = self._names(attributes)
         values = CaseValues(position, path, name)
-        found = [Outcome.SKIPPED] if attributes.get("executed", "").lower() in _NO else []
+        found = [CaseOutcome.SKIPPED] if attributes.get("executed", "").lower() in _NO else []
         if not attributes.get("result") and attributes.get("success", "").lower() in _NO:
             # NUnit 2.4 has no word for the outcome.
-            found.append(Outcome.FAILED)
-        # "Failed(Child)" names the place of the failure after the outcome.
+            found.append(CaseOutcome.FAILED)
+        # "Failed(Child)" names the location of the failure after the outcome.
         result = attributes.get("result", "").partition("(")[0]
         outcome = values.outcome({"result": result}, ("result",), found)
         started_at: datetime | None = values.start(attributes, ("start-time",), None)
@@ -120,9 +120,9 @@ class _NUnitReading:
         return (path, last + bracket + arguments) if path and last else (fixture, name)
 
 
-def _machine(attributes: Mapping[str, str]) -> Machine:
+def _machine(attributes: Mapping[str, str]) -> ReportedMachine:
     """Return the machine of an element `environment`."""
-    return Machine(
+    return ReportedMachine(
         node=attributes.get("machine-name") or None,
         machine_arch=attributes.get("os-architecture") or None,
         system_info=attributes.get("os-version") or None,

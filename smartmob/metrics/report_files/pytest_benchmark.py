@@ -11,7 +11,7 @@ import msgspec
 
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds, text, whole
-from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
 
 _HERTZ_PER_MHZ = 1e6
 
@@ -68,15 +68,15 @@ class PytestBenchmarkReport:
             yield _case(found, machine)
 
 
-def _case(found: _SavedBenchmark, machine: Machine) -> Case:
+def _case(found: _SavedBenchmark, machine: ReportedMachine) -> Case:
     location, _, rest = found.fullname.partition("::")
     classes = rest.partition("[")[0].split("::")[:-1]
     module = location.removesuffix(".py").replace("/", ".").replace("\\", ".")
     took, remarks = None, []
     if found.stats is None:
-        outcome = Outcome.FAILED
+        outcome = CaseOutcome.FAILED
     else:
-        outcome = Outcome.PASSED
+        outcome = CaseOutcome.PASSED
         took = _seconds_of(found.stats.get("median"))
         if took is None and (took := _seconds_of(found.stats.get("mean"))) is not None:
             remarks.append(Remark("replaced time", f"{found.name} has no median; the mean was taken"))
@@ -108,14 +108,14 @@ def _properties(commit: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _machine(info: Mapping[str, Any]) -> Machine:
+def _machine(info: Mapping[str, Any]) -> ReportedMachine:
     cpu = info.get("cpu")
     cpu = cpu if isinstance(cpu, dict) else {}
     hertz = cpu.get("hz_actual") or cpu.get("hz_actual_raw") or cpu.get("hz_advertised")
     frequency = number(hertz[0]) if isinstance(hertz, list) and hertz else None
     bits, system = whole(cpu.get("bits")), text(info.get("system"))
     python = [text(info.get("python_implementation")), text(info.get("python_version"))]
-    return Machine(
+    return ReportedMachine(
         node=text(info.get("node")),
         cpu_count=whole(cpu.get("count")),
         cpu_frequency_mhz=None if frequency is None else frequency / _HERTZ_PER_MHZ,

@@ -1,7 +1,7 @@
 """The content of a report file, in the common form of all readers of `smartmob tests import`.
 
-A reader is a class with the attributes of `Report`. It is constructed with the path of a plain file (never a pipe or a
-packed file: the caller copies those), and its module or class has `looks_like(head: bytes) -> bool` for the first
+A reader is a class with the attributes of `ReportFile`. It is constructed with the path of a plain file (never a pipe
+or a packed file: the caller copies those), and its module or class has `looks_like(head: bytes) -> bool` for the first
 `HEAD_BYTES` of a file. It reads its file as a stream: `cases()` opens the file again at each call and yields the same
 cases in the same order, because a case is identified by its position in its session.
 """
@@ -19,7 +19,7 @@ HEAD_BYTES = 65_536
 """The bytes at the beginning of a file by which `looks_like` recognises its format."""
 
 
-class Outcome(enum.StrEnum):
+class CaseOutcome(enum.StrEnum):
     """The result of one test case. Only passed cases are stored: the cost of others is not comparable."""
 
     PASSED = "passed"
@@ -38,7 +38,7 @@ class Remark(msgspec.Struct, frozen=True):
     text: str
 
 
-class Machine(msgspec.Struct, frozen=True):
+class ReportedMachine(msgspec.Struct, frozen=True):
     """The machine and the interpreter of a case. A value that the report does not have is None."""
 
     node: str | None = None
@@ -53,7 +53,7 @@ class Machine(msgspec.Struct, frozen=True):
     python_info: str | None = None
 
 
-UNKNOWN_MACHINE = Machine()
+UNKNOWN_MACHINE = ReportedMachine()
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class Case(msgspec.Struct, frozen=True):
     """The name of the test without its parameters: `item` of a metric."""
     variant: str
     """The name of the test with its parameters: `item_variant` of a metric."""
-    outcome: Outcome
+    outcome: CaseOutcome
     total_time: float | None = None
     started_at: datetime | None = None
     location: str = ""
@@ -80,7 +80,7 @@ class Case(msgspec.Struct, frozen=True):
     kernel_time: float | None = None
     cpu_usage: float | None = None
     mem_usage: float | None = None
-    machine: Machine = UNKNOWN_MACHINE
+    machine: ReportedMachine = UNKNOWN_MACHINE
     remarks: tuple[Remark, ...] = ()
 
 
@@ -96,7 +96,7 @@ class Header(msgspec.Struct):
     """Remarks that belong to no case."""
 
 
-class Report(Protocol):
+class ReportFile(Protocol):
     """A report file of one format."""
 
     format_name: str

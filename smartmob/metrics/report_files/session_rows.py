@@ -15,7 +15,7 @@ from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import metric_lines
 from smartmob.metrics.report_files.import_summary import FAILED, REFUSED, SKIPPED, ImportSummary
 from smartmob.metrics.report_files.metric_lines import moment_of
-from smartmob.metrics.report_files.report import Case, Machine, Outcome, Report
+from smartmob.metrics.report_files.report import Case, CaseOutcome, ReportedMachine, ReportFile
 from smartmob.metrics.report_files.run_groups import ReadReport
 from smartmob.metrics.session_tags import RUN_TAG
 
@@ -63,12 +63,12 @@ class ReportRows:
     or time counts as another run.
     """
 
-    def __init__(self, report: Report, source: ReportSource, options: ImportOptions) -> None:
+    def __init__(self, report: ReportFile, source: ReportSource, options: ImportOptions) -> None:
         self._report = report
         self._options = options
         self._source = source
         self.summary = ImportSummary(report.format_name)
-        self._contexts: dict[Machine, dict[str, Any]] = {}
+        self._contexts: dict[ReportedMachine, dict[str, Any]] = {}
         self._refused: set[int] = set()
         self._total = 0
         self._tests: set[int] = set()
@@ -154,8 +154,8 @@ class ReportRows:
                     summary.remarks.add("unread timestamp", f"{case.started_at.isoformat()} of {_name(case)}")
                 elif first is None or moment < first:
                     own, first = case.started_at, moment
-            if case.outcome is not Outcome.PASSED:
-                summary.left_out.add(SKIPPED if case.outcome is Outcome.SKIPPED else FAILED, _name(case))
+            if case.outcome is not CaseOutcome.PASSED:
+                summary.left_out.add(SKIPPED if case.outcome is CaseOutcome.SKIPPED else FAILED, _name(case))
                 continue
             try:
                 context_h = self._context(case.machine)
@@ -207,7 +207,7 @@ class ReportRows:
         clock = _StartSequence(self._origin, self._shift, self._is_shifted)
         for index, case in enumerate(self._report.cases()):
             text, moment = clock.next(case.started_at, case.total_time)
-            if case.outcome is Outcome.PASSED:
+            if case.outcome is CaseOutcome.PASSED:
                 yield index, self._row(case, self._context(case.machine), text, moment.isoformat())
 
     def _row(self, case: Case, context_h: str, started: str, moment: str) -> dict[str, Any]:
@@ -229,7 +229,7 @@ class ReportRows:
             "mem_usage": case.mem_usage,
         }
 
-    def _context(self, machine: Machine) -> str:
+    def _context(self, machine: ReportedMachine) -> str:
         """Return the hash of the context of a machine."""
         known = self._contexts.get(machine)
         if known is None:
@@ -303,7 +303,7 @@ def _later(moment: datetime, seconds: float, by: timedelta = timedelta(0)) -> da
         return moment
 
 
-def _context_of(machine: Machine) -> dict[str, Any]:
+def _context_of(machine: ReportedMachine) -> dict[str, Any]:
     """Return a machine as a context; "unknown" and 0 stand for values that a report lacks."""
     values: dict[str, Any] = {
         "cpu_count": machine.cpu_count or 0,

@@ -22,7 +22,7 @@ from smartmob.metrics.report_files.case_values import (
     take_start,
 )
 from smartmob.metrics.report_files.junit_names import without_parameters
-from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, ReportedMachine
 from smartmob.metrics.report_files.time_values import Durations
 from smartmob.metrics.report_files.xml_elements import ElementPosition, read_cases, read_elements
 from smartmob.metrics.report_files.xml_text import element_names
@@ -119,7 +119,7 @@ class _TrxReading:
         self._header = header
         self._durations = Durations()
         self._open: list[_OpenResult] = []
-        self._machines: dict[str, Machine] = {}
+        self._machines: dict[str, ReportedMachine] = {}
         self._total: int | None = None
         self._seen = 0
         self._sums = 0
@@ -169,7 +169,7 @@ class _TrxReading:
         if result.position.altered & {"testName"}:
             values.remark(ALTERED_NAME, "characters that XML forbids are shown as escapes")
         # Visual Studio leaves the outcome out where it is the default, "Error".
-        outcome = values.outcome(attributes, ("outcome",)) if attributes.get("outcome") else Outcome.FAILED
+        outcome = values.outcome(attributes, ("outcome",)) if attributes.get("outcome") else CaseOutcome.FAILED
         started_at = values.start(attributes, ("startTime",), None)
         if started_at is not None:
             self._header.started_at = earliest(self._header.started_at, started_at)
@@ -194,10 +194,10 @@ class _TrxReading:
                 return found
         return "", ""
 
-    def _machine(self, name: str) -> Machine:
+    def _machine(self, name: str) -> ReportedMachine:
         if name not in self._machines:
             # Few machines run the tests of one file; the limit keeps the memory bounded for a file with more names.
             if len(self._machines) > 100:
                 self._machines.clear()
-            self._machines[name] = Machine(node=name or None)
+            self._machines[name] = ReportedMachine(node=name or None)
         return self._machines[name]

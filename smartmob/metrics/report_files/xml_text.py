@@ -108,16 +108,16 @@ def encoding_of(head: bytes) -> tuple[str, int, str | None]:
 
     The bytes decide between UTF-8, UTF-16 and UTF-32, whatever is declared: .NET declares "utf-16" in files of UTF-8.
     """
-    for mark, name in _BYTE_ORDER_MARKS:
-        if head.startswith(mark):
-            return name, len(mark), None
+    for bom, name in _BYTE_ORDER_MARKS:
+        if head.startswith(bom):
+            return name, len(bom), None
     begin = head.lstrip(b" \t\r\n\0")[:8]
     if b"\0" in begin:
         zeros = [each == 0 for each in head[:64]]
-        even, odd = sum(zeros[::2]), sum(zeros[1::2])
-        if odd > len(zeros) // 4 > even:
+        even_zeros, odd_zeros = sum(zeros[::2]), sum(zeros[1::2])
+        if odd_zeros > len(zeros) // 4 > even_zeros:
             return "utf-16-le", 0, None
-        if even > len(zeros) // 4 > odd:
+        if even_zeros > len(zeros) // 4 > odd_zeros:
             return "utf-16-be", 0, None
     found = _DECLARATION.search(head[:2048])
     if not found:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smartmob.metrics.report_files.case_values import CaseValues, take_start
 from smartmob.metrics.report_files.junit_names import without_parameters
-from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, Machine
+from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Case, Header, ReportedMachine
 from smartmob.metrics.report_files.time_values import Durations
 from smartmob.metrics.report_files.xml_elements import ElementPosition, check_root, read_cases
 from smartmob.metrics.report_files.xml_text import element_names
@@ -66,7 +66,7 @@ class _XUnitReading:
 
     def _start_assembly(self, attributes: Mapping[str, str], position: ElementPosition) -> None:
         if attributes.get("computer"):
-            self._machine = Machine(node=attributes["computer"])
+            self._machine = ReportedMachine(node=attributes["computer"])
         text = attributes.get("start-rtf", "")
         if not text and attributes.get("run-date"):
             text = f"{attributes['run-date']} {attributes.get('run-time', '')}".strip()

@@ -12,7 +12,7 @@ from smartmob.kernel.db import queries
 from smartmob.kernel.db.reading import Reading, Record
 from smartmob.metrics.model import MEASURES, Context
 from smartmob.metrics.store.reader import PACKAGE
-from smartmob.metrics.verdict.place import Origin
+from smartmob.metrics.verdict.place import SessionOrigin
 
 _MAX_CONTEXTS = 20_000
 """The maximum number of (newest) contexts that are read; each session has its own where the frequency varies."""
@@ -107,10 +107,10 @@ class HistoryReader:
             found.append(SimilarContexts(described, dict(zip(hashes, nodes, strict=True))))
         return found
 
-    async def origins(self, sessions: Sequence[str]) -> dict[str, Origin]:
+    async def origins(self, sessions: Sequence[str]) -> dict[str, SessionOrigin]:
         """Return the origins of sessions, by session."""
         rows = await self._database.fetch(self._sql["session_origins"], list(sessions))
-        return {row["session_h"]: Origin(row["tag"], row["host"]) for row in rows}
+        return {row["session_h"]: SessionOrigin(row["tag"], row["host"]) for row in rows}
 
     async def latest_sessions(self, since: datetime, limit: int) -> list[str]:
         """Return the hashes of the latest sessions since a time, the latest first."""

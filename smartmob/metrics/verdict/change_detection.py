@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from smartmob.metrics.verdict.item_history import ItemHistory, Point
+from smartmob.metrics.verdict.item_history import HistoryPoint, ItemHistory
 from smartmob.metrics.verdict.robust_statistics import MAD_CONSISTENCY, MEDIAN_VARIANCE, median, middle, noise_of
 from smartmob.metrics.verdict.scales import Scale
 
@@ -74,7 +74,7 @@ Values = Mapping[ItemName, float]
 """The value of each test in one run: the least of its executions."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+class ChangeLimits(msgspec.Struct, frozen=True):
     """The changes that matter: the least effect as a share of the level, the least change in the resource's unit."""
 
     effect: float = 0.05
@@ -118,7 +118,7 @@ class Shift(msgspec.Struct, frozen=True):
         return abs(math.log(self.ratio)) > max(math.log1p(_NOTABLE_SHIFT), usual)
 
 
-class Change(msgspec.Struct, frozen=True):
+class DetectedChange(msgspec.Struct, frozen=True):
     """The finding about a test. `direction` is 1 for more, -1 for less, 0 where the head does not deviate.
 
     `confirmed` tells whether another run deviates in the same direction; it is None while there is no later run that
@@ -151,12 +151,12 @@ class DetectedChanges(msgspec.Struct, frozen=True):
     """The findings about the head: the shift, the tests on both sides, and those only in the head or in the base."""
 
     shift: Shift
-    changes: dict[ItemName, Change]
+    changes: dict[ItemName, DetectedChange]
     new: dict[ItemName, float]
     gone: dict[ItemName, float]
 
 
-def detect_changes(runs: RunHistory, scale: Scale, limits: Limits) -> DetectedChanges:
+def detect_changes(runs: RunHistory, scale: Scale, limits: ChangeLimits) -> DetectedChanges:
     """Return what changed in the head against the runs before it."""
     return _ChangeDetector(runs, scale, limits).detect()
 
@@ -164,7 +164,7 @@ def detect_changes(runs: RunHistory, scale: Scale, limits: Limits) -> DetectedCh
 class _ChangeDetector:
     """The detection of the changes of one head."""
 
-    def __init__(self, runs: RunHistory, scale: Scale, limits: Limits) -> None:
+    def __init__(self, runs: RunHistory, scale: Scale, limits: ChangeLimits) -> None:
         self._runs = runs
         self._scale = scale
         self._limits = limits
@@ -232,17 +232,17 @@ class _ChangeDetector:
         usual = math.exp(noise_of(distances)) if len(distances) >= MIN_HISTORY else None
         return Shift(math.exp(head - self._usual_shift), usual, self._shift_tests)
 
-    def _points_by_test(self) -> dict[ItemName, list[Point]]:
+    def _points_by_test(self) -> dict[ItemName, list[HistoryPoint]]:
         """Return the history of each test, oldest first, without the shifts that are known so far."""
-        found: dict[ItemName, list[Point]] = {}
+        found: dict[ItemName, list[HistoryPoint]] = {}
         names = self._runs.names or [""] * len(self._runs.history)
         for values, run in zip(self._runs.history, names, strict=True):
             shift = self._shifts[id(values)]
             for name, log in self._logs[id(values)].items():
-                found.setdefault(name, []).append(Point(log - shift, shift, run))
+                found.setdefault(name, []).append(HistoryPoint(log - shift, shift, run))
         return found
 
-    def _pool_noise(self, points_by_test: Mapping[ItemName, Sequence[Point]]) -> None:
+    def _pool_noise(self, points_by_test: Mapping[ItemName, Sequence[HistoryPoint]]) -> None:
         """Compute the noise of a typical test and of a noisy one, where there are enough tests."""
         found = [
             noise_of([point.log - self._levels[name] for point in points])
@@ -263,7 +263,7 @@ class _ChangeDetector:
 
     # -- one test -----------------------------------------------------------------------------------------------------
 
-    def _replay(self, points: Iterable[Point]) -> ItemHistory:
+    def _replay(self, points: Iterable[HistoryPoint]) -> ItemHistory:
         """Return the history of a test, restarted at each confirmed change."""
         history = ItemHistory()
         for point in points:
@@ -281,7 +281,7 @@ class _ChangeDetector:
                 history.pending = point
         return history
 
-    def _deviation(self, history: ItemHistory, point: Point) -> int:
+    def _deviation(self, history: ItemHistory, point: HistoryPoint) -> int:
         """Return 1 or -1 when a value lies above or below what the history explains, else 0."""
         level = history.level
         moved = point.log - level
@@ -329,7 +329,7 @@ class _ChangeDetector:
         own = noise_of(distances) if weight else 0.0
         return max(math.sqrt((weight * own**2 + _PRIOR_RUNS * prior**2) / (weight + _PRIOR_RUNS)), _MIN_NOISE)
 
-    def _change(self, name: ItemName, history: ItemHistory, head: float, base: float | None) -> Change:
+    def _change(self, name: ItemName, history: ItemHistory, head: float, base: float | None) -> DetectedChange:
         points = [self._point(values, name) for values in self._runs.head]
         found = [point for point in points if point is not None]
         between, after = self._point(self._runs.between, name), self._point(self._runs.after, name)
@@ -349,7 +349,7 @@ class _ChangeDetector:
         )
         level, noise = history.level, self._noise_of(history)
         log = median([point.log for point in found])
-        return Change(
+        return DetectedChange(
             direction=direction,
             confirmed=confirmed,
             base=base,
@@ -361,11 +361,11 @@ class _ChangeDetector:
             since=next((rise.run for rise in history.rises if self._matters(rise.before, log, direction=1)), None),
         )
 
-    def _point(self, values: Values | None, name: ItemName) -> Point | None:
+    def _point(self, values: Values | None, name: ItemName) -> HistoryPoint | None:
         if values is None or name not in values:
             return None
         shift = self._shifts[id(values)]
-        return Point(self._logs[id(values)][name] - shift, shift)
+        return HistoryPoint(self._logs[id(values)][name] - shift, shift)
 
 
 def _confirm(deviations: Sequence[int], before: int | None, after: int | None) -> tuple[int, bool | None]:

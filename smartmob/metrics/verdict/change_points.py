@@ -74,7 +74,7 @@ Matters = Callable[[float, float], bool]
 """Returns whether the change from one level to another matters."""
 
 
-class Step(NamedTuple):
+class LevelStep(NamedTuple):
     """A change of the level from `before` to `after`; `first` is the first run of the new level."""
 
     first: int
@@ -94,7 +94,7 @@ class Drift(NamedTuple):
 class Changes(NamedTuple):
     """The changes of one history: steps in the order of time, or a drift. `level` is the present level."""
 
-    steps: list[Step]
+    steps: list[LevelStep]
     drift: Drift | None
     level: float
 
@@ -188,18 +188,18 @@ class _Segmentation:
         self._least = (_THRESHOLD * noise) ** 2
         self._splits = self._candidates()
 
-    def steps(self, matters: Matters) -> list[Step]:
+    def steps(self, matters: Matters) -> list[LevelStep]:
         """Return the steps that matter and that the rank test confirms.
 
-        The least certain split is removed first. The splits beside it are then placed anew, and tested again with the
+        The least certain split is removed first. The splits beside it are then searched anew, and tested again with the
         longer levels.
         """
         kept = list(self._splits)
         while kept:
-            kept = self._placed(kept)
+            kept = self._refined(kept)
             levels = [self._logs[start:end] for start, end in pairwise([0, *kept, len(self._logs)])]
             steps = [
-                Step(index, median(before), median(after), rank_test(before, after))
+                LevelStep(index, median(before), median(after), rank_test(before, after))
                 for index, (before, after) in zip(kept, pairwise(levels), strict=True)
             ]
             weak = [
@@ -232,15 +232,15 @@ class _Segmentation:
         total = self._sums[end] - self._sums[start]
         return self._squares[end] - self._squares[start] - total * total / (end - start)
 
-    def _placed(self, splits: Sequence[int]) -> list[int]:
-        """Return the splits, each at the best place between its neighbours."""
-        placed = list(splits)
-        for number in range(len(placed)):
-            start = placed[number - 1] if number else 0
-            end = placed[number + 1] if number + 1 < len(placed) else len(self._logs)
+    def _refined(self, splits: Sequence[int]) -> list[int]:
+        """Return the splits, each at the best index between its neighbours."""
+        refined = list(splits)
+        for number in range(len(refined)):
+            start = refined[number - 1] if number else 0
+            end = refined[number + 1] if number + 1 < len(refined) else len(self._logs)
             if end - start >= MIN_RUNS:
-                placed[number] = _best_split(self._sums, start, end)[1] or placed[number]
-        return placed
+                refined[number] = _best_split(self._sums, start, end)[1] or refined[number]
+        return refined
 
 
 def _best_split(sums: Sequence[float], start: int, end: int) -> tuple[float, int, int, int]:
@@ -260,7 +260,7 @@ def _best_split(sums: Sequence[float], start: int, end: int) -> tuple[float, int
     return best / length, split, start, end
 
 
-def _supported(step: Step, before: Sequence[float], after: Sequence[float]) -> bool:
+def _supported(step: LevelStep, before: Sequence[float], after: Sequence[float]) -> bool:
     """Return whether enough runs of both levels are nearer to their own median: two outliers make no level of three."""
     middle = (step.before + step.after) / 2
     rises = step.after > step.before
@@ -286,13 +286,13 @@ def _drift(cut: Sequence[float], segmentation: _Segmentation, matters: Matters) 
     if p_value > _MAX_DRIFT_P_VALUE:
         return None
     slope = median([(after[1] - before[1]) / (after[0] - before[0]) for before, after in combinations(points, 2)])
-    start = median([log - slope * place for place, log in points])
+    start = median([log - slope * index for index, log in points])
     drift = Drift(start, start + slope * (len(cut) - 1), p_value)
     if not matters(drift.before, drift.after):
         return None
     # Steps that are too small to matter describe a history too, and better than a line that is steeper than they are.
     steps = segmentation.steps(_any_change)
-    from_line = sum(abs(log - start - slope * place) for place, log in enumerate(cut))
+    from_line = sum(abs(log - start - slope * index) for index, log in enumerate(cut))
     allowance = 1 + _LEVEL_ALLOWANCE * max(len(steps) - 1, 0)
     return drift if from_line < allowance * _distance_from_steps(cut, steps) else None
 
@@ -317,7 +317,7 @@ def _balance(logs: Sequence[float]) -> int:
 
 
 def _thinned(cut: Sequence[float]) -> list[tuple[float, float]]:
-    """Return at most `_MAX_DRIFT_POINTS` points: the values with their places, or the medians of neighbours."""
+    """Return at most `_MAX_DRIFT_POINTS` points: the values with their indices, or the medians of neighbours."""
     size = math.ceil(len(cut) / _MAX_DRIFT_POINTS)
     return [
         (start + (len(cut[start : start + size]) - 1) / 2, median(cut[start : start + size]))
@@ -325,7 +325,7 @@ def _thinned(cut: Sequence[float]) -> list[tuple[float, float]]:
     ]
 
 
-def _distance_from_steps(cut: Sequence[float], steps: Sequence[Step]) -> float:
+def _distance_from_steps(cut: Sequence[float], steps: Sequence[LevelStep]) -> float:
     edges = [0, *(step.first for step in steps), len(cut)]
     return sum(abs(log - level) for part in _parts(cut, edges) for level in (median(part),) for log in part)
 

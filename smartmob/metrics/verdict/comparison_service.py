@@ -20,7 +20,12 @@ from smartmob.metrics.verdict import change_detection, place, renames, series, s
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns, ComparisonPlan, Position
 from smartmob.metrics.verdict.cache import VerdictCache
 from smartmob.metrics.verdict.change_detection import MIN_HISTORY, ItemName, RunHistory, Values
-from smartmob.metrics.verdict.environment_finder import EnvironmentFinder, Environments, MeasuredEnvironment, why_unfit
+from smartmob.metrics.verdict.environment_finder import (
+    ComparedEnvironments,
+    EnvironmentFinder,
+    MeasuredEnvironment,
+    why_unfit,
+)
 from smartmob.metrics.verdict.host_load import HostLoadFound, HostLoadSource, SuiteLoad, assess_load, cpu_of_node
 from smartmob.metrics.verdict.place import ComparedPlaces
 from smartmob.metrics.verdict.references import ReferenceResolver
@@ -139,7 +144,7 @@ class ComparisonService:
     # -- environments -------------------------------------------------------------------------------------------------
 
     async def _results(
-        self, base: Side | None, head: Side, request: ComparisonRequest, found: Environments
+        self, base: Side | None, head: Side, request: ComparisonRequest, found: ComparedEnvironments
     ) -> list[_EnvironmentResult]:
         async with self._slots:
             results = [await self._result(one, found, base, head, request) for one in found.head]
@@ -152,7 +157,12 @@ class ComparisonService:
             return results
 
     async def _result(
-        self, ours: MeasuredEnvironment, found: Environments, base: Side | None, head: Side, request: ComparisonRequest
+        self,
+        ours: MeasuredEnvironment,
+        found: ComparedEnvironments,
+        base: Side | None,
+        head: Side,
+        request: ComparisonRequest,
     ) -> _EnvironmentResult:
         selection = await self._environments.selection(ours)
         plan = await self._baseline_runs.plan(selection, base, head)
@@ -321,7 +331,7 @@ def _comparison(
     noise: bool = True,
 ) -> Comparison:
     base, head, places = sides
-    rows = summary.settle_machines([item for result in results for item in result.items])
+    rows = summary.resolve_other_machines([item for result in results for item in result.items])
     items = verdicts.by_severity(rows)
     contexts = [result.context for result in results if result.context is not None]
     shift = max((context.shift for context in contexts), key=lambda each: each.tests, default=verdicts.UNKNOWN_SHIFT)

@@ -12,7 +12,7 @@ import msgspec
 from smartmob.metrics import model
 from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader
 from smartmob.metrics.verdict import place
-from smartmob.metrics.verdict.place import ComparedPlaces, Origin, PlaceRules
+from smartmob.metrics.verdict.place import ComparedPlaces, PlaceRules, SessionOrigin
 from smartmob.metrics.verdict.verdicts import Side
 
 
@@ -24,7 +24,7 @@ class MeasuredEnvironment(msgspec.Struct, frozen=True):
     place: model.Place
 
 
-class Environments(msgspec.Struct, frozen=True):
+class ComparedEnvironments(msgspec.Struct, frozen=True):
     """The environments of both sides of a comparison."""
 
     base: tuple[MeasuredEnvironment, ...]
@@ -47,7 +47,7 @@ class SessionPlaces(msgspec.Struct, frozen=True):
     """The places of sessions, by their contexts and origins."""
 
     contexts: Mapping[str, model.Context]
-    origins: Mapping[str, Origin]
+    origins: Mapping[str, SessionOrigin]
     rules: PlaceRules
 
     def is_same(self, one: ExecutedIn, other: ExecutedIn) -> bool:
@@ -58,7 +58,7 @@ class SessionPlaces(msgspec.Struct, frozen=True):
 
     def _environment(self, executed: ExecutedIn) -> tuple[model.Context | None, model.Place]:
         context = self.contexts.get(executed.context_h)
-        return context, place.place_of(context, self.origins.get(executed.session_h, Origin()), self.rules)
+        return context, place.place_of(context, self.origins.get(executed.session_h, SessionOrigin()), self.rules)
 
 
 class EnvironmentFinder:
@@ -68,36 +68,42 @@ class EnvironmentFinder:
         self._reader = reader
         self._rules = rules
 
-    async def of_sides(self, base: Side | None, head: Side) -> Environments:
+    async def of_sides(self, base: Side | None, head: Side) -> ComparedEnvironments:
         """Return the environments in which the two sides measured."""
         sessions = [*(base.sessions if base is not None else ()), *head.sessions]
         by_session, known, origins = await self._described(sessions)
 
         def measured(names: Iterable[str]) -> tuple[MeasuredEnvironment, ...]:
-            pairs = ((known.get(h), h, origins.get(name, Origin())) for name in names for h in by_session.get(name, ()))
+            pairs = (
+                (known.get(h), h, origins.get(name, SessionOrigin()))
+                for name in names
+                for h in by_session.get(name, ())
+            )
             return self._distinct(pairs)
 
-        return Environments(measured(base.sessions) if base is not None else (), measured(head.sessions))
+        return ComparedEnvironments(measured(base.sessions) if base is not None else (), measured(head.sessions))
 
     async def latest(self, since: datetime, sessions: int, most: int) -> tuple[MeasuredEnvironment, ...]:
         """Return the environments of the latest `sessions` since a time, the latest first, at most `most` of them."""
         names = await self._reader.latest_sessions(since, sessions)
         by_session, known, origins = await self._described(names)
-        pairs = dict.fromkeys((h, origins.get(name, Origin())) for name in names for h in by_session.get(name, ()))
+        pairs = dict.fromkeys(
+            (h, origins.get(name, SessionOrigin())) for name in names for h in by_session.get(name, ())
+        )
         described = [(known.get(h), h, origin) for h, origin in pairs]
         # In a thread, because thousands of contexts are compared with each other.
         return (await asyncio.to_thread(self._distinct, described))[:most]
 
     async def _described(
         self, sessions: Sequence[str]
-    ) -> tuple[Mapping[str, Sequence[str]], Mapping[str, model.Context], Mapping[str, Origin]]:
+    ) -> tuple[Mapping[str, Sequence[str]], Mapping[str, model.Context], Mapping[str, SessionOrigin]]:
         """Return the contexts of sessions: their hashes by session, those that are stored by hash, and the origins."""
         by_session = await self._reader.contexts_of(sessions)
         known = await self._reader.contexts(sorted({h for hashes in by_session.values() for h in hashes}))
         return by_session, known, await self._reader.origins(sessions)
 
     def _distinct(
-        self, described: Iterable[tuple[model.Context | None, str, Origin]]
+        self, described: Iterable[tuple[model.Context | None, str, SessionOrigin]]
     ) -> tuple[MeasuredEnvironment, ...]:
         found: list[MeasuredEnvironment] = []
         for context, context_h, origin in described:
@@ -153,7 +159,7 @@ class EnvironmentFinder:
         found += [await self.selection(other) for other in others if len(self.differences(other, environment)) == least]
         return EnvironmentSelection(sorted({h for one in found for h in one.fit}), [], [], None)
 
-    def compared(self, sides: Environments, *, across: bool) -> ComparedPlaces:
+    def compared(self, sides: ComparedEnvironments, *, across: bool) -> ComparedPlaces:
         """Return the places of both sides and what makes them different."""
         matched = not sides.base or any(
             self.differences(theirs, ours) == [] for theirs in sides.base for ours in sides.head
@@ -170,7 +176,7 @@ class EnvironmentFinder:
         )
 
 
-def _explanation(found: Sequence[str], sides: Environments, *, across: bool) -> str | None:
+def _explanation(found: Sequence[str], sides: ComparedEnvironments, *, across: bool) -> str | None:
     if found:
         said = place.different(found)
         if across:

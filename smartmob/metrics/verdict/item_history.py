@@ -10,7 +10,7 @@ import msgspec
 from smartmob.metrics.verdict.robust_statistics import middle
 
 
-class Point(NamedTuple):
+class HistoryPoint(NamedTuple):
     """The logarithm of a value without the shift of its run, that shift, and the name of the run."""
 
     log: float
@@ -34,7 +34,7 @@ class ItemHistory(msgspec.Struct):
 
     points: list[float] = msgspec.field(default_factory=list)
     residuals: list[float] = msgspec.field(default_factory=list)
-    pending: Point | None = None
+    pending: HistoryPoint | None = None
     rises: list[_Rise] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
@@ -55,7 +55,7 @@ class ItemHistory(msgspec.Struct):
             self.add(self.pending.log)
             self.pending = None
 
-    def restart(self, first: Point, *later: float) -> None:
+    def restart(self, first: HistoryPoint, *later: float) -> None:
         """Restart at a new level with the first value of it and later ones."""
         level = self.level
         self.residuals += [log - level for log in self.points]

@@ -80,14 +80,14 @@ class PlaceRules(msgspec.Struct, frozen=True):
     shared_names: tuple[str, ...] = ()
 
 
-class Origin(msgspec.Struct, frozen=True):
+class SessionOrigin(msgspec.Struct, frozen=True):
     """The origin of a session: the machine that its tags name, and the machine that has the sender's address."""
 
     tag: str | None = None
     host: str | None = None
 
     @classmethod
-    def of(cls, tags: Mapping[str, str], host: str | None) -> Origin:
+    def of(cls, tags: Mapping[str, str], host: str | None) -> SessionOrigin:
         """Return the origin of a session with some tags."""
         return cls(next((tags[name] for name in MACHINE_TAGS if tags.get(name)), None), host)
 
@@ -119,7 +119,7 @@ def _shared_name(node: str, patterns: tuple[str, ...]) -> SharedName | None:
     return None
 
 
-def place_of(context: Context | None, origin: Origin, rules: PlaceRules) -> Place:
+def place_of(context: Context | None, origin: SessionOrigin, rules: PlaceRules) -> Place:
     """Return the place of a measure; `context` is None if it is not stored."""
     node = "" if context is None else context.machine_node
     shared = shared_name(node, rules)

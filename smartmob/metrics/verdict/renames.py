@@ -18,10 +18,10 @@ from typing import NamedTuple
 from smartmob.metrics.verdict.change_detection import ItemName
 
 _SAME_NAME_FACTOR = 4.0
-"""Largest factor between the costs of two tests of the same name and place: a moved test may have become slower too."""
+"""Largest factor between the costs of two tests of the same name and file: a moved test may be slower too."""
 
 _SIMILAR_FACTOR = 2.0
-"""Largest factor between the costs of two tests where the name or the place differs. Both factors are choices."""
+"""Largest factor between the costs of two tests where the name or the file differs. Both factors are choices."""
 
 _MOVED_TESTS = 3
 """The number of matched tests from which a module counts as moved, if they are also most of its tests: a choice. The
@@ -67,7 +67,7 @@ def match_renames(
         lambda one: (one.traits.location, *one.name[1:]) if one.traits.location else None, _SAME_NAME_FACTOR
     )
     matcher.match_unique(lambda one: (_parts(one.name[0])[-1:], *one.name[1:]), _SAME_NAME_FACTOR)
-    # The same name in a place with the same parent: a file was renamed, or a class whose file is not known.
+    # The same name below the same parent: a file was renamed, or a class whose file is not known.
     matcher.match_unique(lambda one: (_parts(one.name[0])[:-1], *one.name[1:]), _SIMILAR_FACTOR)
     # The same name anywhere, if no other test has it.
     taken = {name[1:] for name in kept}

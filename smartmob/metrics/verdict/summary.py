@@ -103,7 +103,7 @@ DECISIONS: tuple[Decision, ...] = (
 """The decision table of the verdict on the whole: the first row that applies. docs/reference/verdicts.md shows it."""
 
 
-class Summary(NamedTuple):
+class VerdictSummary(NamedTuple):
     """The verdict on the whole with its word, its explanation, the number of each verdict and of renamed tests, and the
     alarms.
     """
@@ -118,14 +118,14 @@ class Summary(NamedTuple):
 
 def summarise(
     rows: Sequence[ItemVerdict], contexts: Sequence[ComparedContext], resource: str = "total_time"
-) -> Summary:
+) -> VerdictSummary:
     """Return the summary of a comparison with these rows and findings about machines."""
     tally = _tally(rows)
     decision = next(decision for decision in DECISIONS if decision.applies(tally))
     sentences = [_begin(decision, tally, resource), *_rest(decision, tally, resource), *_machines(contexts)]
     if not tally.judged and (largest := _largest_change(rows)):
         sentences.insert(1, largest)
-    return Summary(
+    return VerdictSummary(
         decision.verdict,
         _word(decision.verdict, tally, resource),
         " ".join(sentences),
@@ -142,12 +142,12 @@ def _word(verdict: Verdict, tally: VerdictCounts, resource: str) -> str:
     return still(tally.since[0], resource) if len(tally.since) == 1 else f"still {word('regression', resource)}"
 
 
-def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
+def resolve_other_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
     """Return the rows of all machines; a test that both sides have on different machines is neither new nor gone."""
     listed = {_name(row) for row in rows if row.verdict in ("new", "unfit")}
     in_head = {_name(row) for row in rows if row.verdict != "gone"}
     in_base = {_name(row) for row in rows if row.verdict == "gone" or row.base is not None or row.sessions}
-    settled = []
+    resolved = []
     for row in rows:
         name = _name(row)
         if row.verdict == "new" and name in in_base:
@@ -156,22 +156,22 @@ def settle_machines(rows: Sequence[ItemVerdict]) -> list[ItemVerdict]:
             continue  # the first row already covers it
         elif row.verdict == "gone" and name in in_head:
             row = _unfit(row, "the head measured it on another machine")
-        settled.append(row)
-    return settled
+        resolved.append(row)
+    return resolved
 
 
 def without_value(
     rows: Sequence[ItemVerdict], head: set[ItemName], base: set[ItemName], resource: str
 ) -> list[ItemVerdict]:
     """Return the rows; a test that was executed in the `head` or the `base` without a value is neither gone nor new."""
-    settled = []
+    resolved = []
     for row in rows:
         if row.verdict == "gone" and _name(row) in head:
             row = _unfit(row, f"the head executed it without a value of {resource}")
         elif row.verdict == "new" and _name(row) in base:
             row = _unfit(row, f"the base executed it without a value of {resource}")
-        settled.append(row)
-    return settled
+        resolved.append(row)
+    return resolved
 
 
 def _unfit(row: ItemVerdict, reason: str) -> ItemVerdict:

@@ -15,7 +15,7 @@ from smartmob.metrics.store.histories import HistoryReader
 from smartmob.metrics.verdict import trends
 from smartmob.metrics.verdict.baseline_runs import BaselineRun, BaselineRuns
 from smartmob.metrics.verdict.cache import VerdictCache
-from smartmob.metrics.verdict.change_detection import ItemName, Limits
+from smartmob.metrics.verdict.change_detection import ChangeLimits, ItemName
 from smartmob.metrics.verdict.environment_finder import EnvironmentFinder
 from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.trends import MeasuredPlace, MeasuredRun, Trend, TrendPlace, TrendReport, TrendRequest
@@ -104,7 +104,7 @@ class TrendService:
             node, python = ("", "") if context is None else (context.machine_node, context.python_info)
             place = MeasuredPlace(measured_in.context_h, node, python, ids)
             scale = SCALES[request.resource]
-            limits = Limits(request.min_effect, scale.least_change)
+            limits = ChangeLimits(request.min_effect, scale.least_change)
             found += await asyncio.to_thread(trends.find_trends, measured, place, scale, limits)
             span = (measured[0].started_at, measured[-1].started_at) if measured else (since, since)
             places.append(TrendPlace(*place[:3], branch, len(measured), len(ids), *span))

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from smartmob.metrics import model
-from smartmob.metrics.verdict.change_detection import MIN_TESTS, ItemName, Limits, Values
-from smartmob.metrics.verdict.change_points import MIN_RUNS, Matters, Step, find_changes
+from smartmob.metrics.verdict.change_detection import MIN_TESTS, ChangeLimits, ItemName, Values
+from smartmob.metrics.verdict.change_points import MIN_RUNS, LevelStep, Matters, find_changes
 from smartmob.metrics.verdict.robust_statistics import median
 from smartmob.metrics.verdict.scales import Scale
 from smartmob.metrics.verdict.verdicts import DEFAULT_EFFECT, Effect, Name, Resource
@@ -127,7 +127,7 @@ class MeasuredPlace(NamedTuple):
     ids: Mapping[ItemName, str]
 
 
-def find_trends(runs: Sequence[MeasuredRun], place: MeasuredPlace, scale: Scale, limits: Limits) -> list[Trend]:
+def find_trends(runs: Sequence[MeasuredRun], place: MeasuredPlace, scale: Scale, limits: ChangeLimits) -> list[Trend]:
     """Return the trends in the runs of one place, which are in the order of time."""
     logs = [{name: scale.to_log(value) for name, value in run.values.items()} for run in runs]
     shifts = _shifts(logs) if scale.has_shift else [0.0] * len(runs)
@@ -171,7 +171,7 @@ def explain(found: Sequence[Trend], places: Sequence[TrendPlace], *, selected: b
 class _TrendFinder:
     """Finds the trends of one series after another, and describes them by the runs of a place."""
 
-    def __init__(self, runs: Sequence[MeasuredRun], place: MeasuredPlace, scale: Scale, limits: Limits) -> None:
+    def __init__(self, runs: Sequence[MeasuredRun], place: MeasuredPlace, scale: Scale, limits: ChangeLimits) -> None:
         self._runs = runs
         self._place = place
         self._scale = scale
@@ -202,7 +202,7 @@ class _TrendFinder:
         """Return the level up to which a change is no factor: what a shift leaves of zero is as good as zero."""
         return 0.0 if name == ALL_TESTS else _ZERO_SHARE * self._scale.linear_below
 
-    def _moved_as_measured(self, step: Step, raw: Sequence[float], start: int) -> bool:
+    def _moved_as_measured(self, step: LevelStep, raw: Sequence[float], start: int) -> bool:
         """Return whether a step also exists without the correction: a test that a slow machine does not slow down must
         not seem faster when the shift of the other tests is removed.
         """
@@ -243,7 +243,7 @@ class _TrendFinder:
         )
 
 
-def _factor_matters(limits: Limits) -> Matters:
+def _factor_matters(limits: ChangeLimits) -> Matters:
     """Return the test of a change of the factor of all tests, which has no unit and therefore no least change."""
     return lambda before, after: abs(math.expm1(after - before)) >= limits.effect
 

@@ -18,10 +18,10 @@ from smartmob.metrics import model
 from smartmob.metrics.verdict.change_detection import (
     MIN_HISTORY,
     MIN_TESTS,
-    Change,
+    ChangeLimits,
+    DetectedChange,
     DetectedChanges,
     ItemName,
-    Limits,
     Shift,
 )
 from smartmob.metrics.verdict.host_load import HostLoadFound
@@ -63,10 +63,10 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
     limit: model.Limit = 10_000
     across: bool = False
 
-    def limits(self) -> Limits:
+    def limits(self) -> ChangeLimits:
         """Return the changes that matter."""
         change = SCALES[self.resource].least_change if self.min_change is None else self.min_change
-        return Limits(self.min_effect, change)
+        return ChangeLimits(self.min_effect, change)
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -312,7 +312,7 @@ def context_difference(ours: model.Context, theirs: model.Context) -> str:
 
 
 def _verdict_on_change(
-    name: ItemName, change: Change, environment: Environment, unfit: str | None, tests: int
+    name: ItemName, change: DetectedChange, environment: Environment, unfit: str | None, tests: int
 ) -> ItemVerdict:
     short, known = change.history < MIN_HISTORY, tests >= MIN_TESTS
     verdict, reason = _classify(change, tests) if unfit is None else ("unfit", unfit)
@@ -354,7 +354,7 @@ def test_name(name: ItemName) -> str:
 _USUAL = "within what is usual"
 
 
-def _classify(change: Change, tests: int) -> tuple[Verdict, str]:
+def _classify(change: DetectedChange, tests: int) -> tuple[Verdict, str]:
     if change.noise is None:
         return "unfit", (
             f"too little history ({change.history} of {MIN_HISTORY} runs), and too few tests ({tests} of {MIN_TESTS}) "

@@ -67,7 +67,7 @@ class Prober:
         if self._session is not None:
             await self._session.close()
 
-    async def execute(self, check: model.Check, ready: model.Ready) -> m.Finished:
+    async def execute(self, check: model.HealthCheck, ready: model.PreparedProcess) -> m.Finished:
         """Execute a check of the program that `ready` has started; return its result within the check's timeout."""
         port = ready.env.get("PORT", str(ready.port))
         try:
@@ -105,7 +105,7 @@ class Prober:
         except aiohttp.ClientError as error:
             return m.Finished(passed=False, detail=f"{shown}: {str(error) or type(error).__name__}")
 
-    async def _command(self, text: str, ready: model.Ready) -> m.Finished:
+    async def _command(self, text: str, ready: model.PreparedProcess) -> m.Finished:
         """Run a command in the folder and the environment of the program: the exit status 0 passes."""
         output = bytearray()
 

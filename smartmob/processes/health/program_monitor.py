@@ -14,7 +14,7 @@ from smartmob.processes.health import state_machine as m
 class ExecuteCheck(Protocol):
     """The execution of a check, as a monitor calls it."""
 
-    async def __call__(self, check: model.Check, ready: model.Ready) -> m.Finished:
+    async def __call__(self, check: model.HealthCheck, ready: model.PreparedProcess) -> m.Finished:
         """Execute a check of a program; return its result."""
 
 
@@ -25,7 +25,7 @@ class Monitor:
     """
 
     def __init__(
-        self, ready: model.Ready, execute: ExecuteCheck, tasks: TaskRegistry, on_change: Callable[[str], None]
+        self, ready: model.PreparedProcess, execute: ExecuteCheck, tasks: TaskRegistry, on_change: Callable[[str], None]
     ) -> None:
         checks = {model.READINESS: ready.options.readiness, model.LIVENESS: ready.options.liveness}
         self.machines = {kind: m.CheckStateMachine(check) for kind, check in checks.items() if check is not None}
@@ -41,7 +41,7 @@ class Monitor:
         for task in self._tasks:
             task.cancel()
 
-    async def _run(self, kind: str, check: model.Check) -> None:
+    async def _run(self, kind: str, check: model.HealthCheck) -> None:
         """Execute one check repeatedly."""
         machine, loop = self.machines[kind], asyncio.get_running_loop()
         actions = machine.handle(m.Began(), loop.time())

@@ -59,7 +59,7 @@ class CheckStateMachine:
     The next execution begins `interval` seconds after the end of the one before, so that executions never overlap.
     """
 
-    def __init__(self, check: model.Check) -> None:
+    def __init__(self, check: model.HealthCheck) -> None:
         self.state = model.STARTING
         self.detail = ""
         self.has_passed = False

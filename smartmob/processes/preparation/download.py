@@ -79,7 +79,7 @@ class Version(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredFile:
     """A stored file: its SHA-256 in hexadecimal digits, its bytes, and its version if the server names one."""
 
     digest: str
@@ -106,7 +106,7 @@ def check_url(url: str) -> URL:
         url.encode()
         parsed = URL(url)
     except ValueError:
-        # The message must not show the text: it may contain a password at an unknown place.
+        # The message must not show the text: it may contain a password at an unknown position.
         raise DownloadError("the source is not a valid address") from None
     if parsed.scheme not in _SCHEMES or not parsed.host:
         raise DownloadError(f"{shown(parsed)!r} is not an address that begins with http:// or https://")
@@ -131,7 +131,7 @@ async def download(
     request_id: str | None = None,
     progress: Progress = lambda _done, _total: None,
     known: Version | None = None,
-) -> Stored:
+) -> StoredFile:
     """Download `url` to the new file `path`; call `progress` for each chunk.
 
     Raises NotModified when the server still has the version `known`, and DownloadError with a reason for people. The
@@ -229,7 +229,7 @@ async def store(
     *,
     total: int | None = None,
     progress: Progress = lambda _done, _total: None,
-) -> Stored:
+) -> StoredFile:
     """Write a stream to the new file `path`, which has been synchronised to the disk when this returns.
 
     Raises TooLarge for more bytes than the limit, and DiskLow when they would leave too little free on the disk.
@@ -247,7 +247,7 @@ async def store(
                 piece, buffer = buffer, bytearray()
                 await asyncio.to_thread(_append, file, digest, piece, floor)
         await asyncio.to_thread(_finish, file, digest, buffer, floor)
-    return Stored(digest.hexdigest(), received)
+    return StoredFile(digest.hexdigest(), received)
 
 
 def _append(file: BinaryIO, digest: hashlib._Hash, piece: bytearray, floor: Floor) -> None:

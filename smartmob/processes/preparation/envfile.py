@@ -32,7 +32,7 @@ def parse(data: bytes) -> dict[str, str]:
     for number, line in logical_lines(".env", data):
         match = _DECLARATION.fullmatch(line)
         if match is None:
-            reason = f"this is neither a variable (`NAME=value`) nor a comment{_remedy(line, opened)}"
+            reason = f"this is neither a variable (`NAME=value`) nor a comment{_correct_form(line, opened)}"
             raise BadLine(".env", number, reason)
         name = match[1]
         if name in declared:
@@ -61,7 +61,7 @@ def remark(data: bytes) -> str | None:
     return None
 
 
-def _remedy(line: str, opened: int) -> str:
+def _correct_form(line: str, opened: int) -> str:
     """Return the correct form for a line that sets no variable; `opened` is a line with an open quote, or 0."""
     if line.startswith("export "):
         return f"; leave out the word `export`, or start the service with {_OTHER_DIALECT}"

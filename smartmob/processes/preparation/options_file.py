@@ -26,8 +26,8 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The table of a process type."""
 
     restart: model.RestartPolicy | None = None
-    readiness: model.Check | None = None
-    liveness: model.Check | None = None
+    readiness: model.HealthCheck | None = None
+    liveness: model.HealthCheck | None = None
     depends_on: dict[str, model.Condition] | None = None
 
 
@@ -103,8 +103,8 @@ def _options(table: object, types: Collection[str] | None) -> dict[str, Any]:
     try:
         read = msgspec.convert(table, _Table)
     except msgspec.ValidationError as error:
-        text, _, place = str(error).rpartition(" - at `")
-        where = place.rstrip("`") if text else "$"
+        text, _, path = str(error).rpartition(" - at `")
+        where = path.rstrip("`") if text else "$"
         reason, _ = field_hints.explained(text or str(error), where, _Table, table)
         raise ValueError(_shown(reason, where)) from None
     for name in read.depends_on or {}:
@@ -117,7 +117,7 @@ def _options(table: object, types: Collection[str] | None) -> dict[str, Any]:
 
 
 def _shown(message: str, where: str) -> str:
-    """Return a message about a place with the key first: `readiness.interval: expected float >= 0.1`."""
+    """Return a message with the key of the value first: `readiness.interval: expected float >= 0.1`."""
     key = where.removeprefix("$").removeprefix(".").removesuffix("[...]")
     reason = message.replace(" | null`", "`")
     return f"{key}{': ' if key else ''}{reason[:1].lower()}{reason[1:]}"

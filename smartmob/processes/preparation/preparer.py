@@ -23,9 +23,9 @@ from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.processes import model
 from smartmob.processes.ports import Ports
 from smartmob.processes.preparation import command, envfile, options_file, procfile
-from smartmob.processes.preparation.download import DownloadError, DownloadLimits, Stored
+from smartmob.processes.preparation.download import DownloadError, DownloadLimits, StoredFile
 from smartmob.processes.preparation.environments import EnvironmentFailure, Environments
-from smartmob.processes.preparation.releases import Releases, Source
+from smartmob.processes.preparation.releases import Releases, UnpackedSource
 from smartmob.processes.preparation.unpacked_tree import PROCFILE, ArchiveError, UnpackLimits
 from smartmob.processes.spawned_program import OnOutput, run_to_end
 
@@ -101,7 +101,7 @@ class Preparer:
         """Close connections and threads."""
         await self._releases.close()
 
-    async def upload(self, chunks: AsyncIterable[bytes]) -> Stored:
+    async def upload(self, chunks: AsyncIterable[bytes]) -> StoredFile:
         """Store an uploaded archive; raises TooLarge, Unavailable and the exceptions of `chunks`."""
         return await self._releases.upload(chunks)
 
@@ -129,7 +129,7 @@ class Preparer:
         """Remove all releases and working copies except those of these sources and processes."""
         await self._releases.remove_unused(digests, slugs)
 
-    async def prepare(self, definition: model.Definition, listener: PreparationListener) -> model.Ready:
+    async def prepare(self, definition: model.Definition, listener: PreparationListener) -> model.PreparedProcess:
         """Prepare the start of a process, and report to `listener`; raises PreparationError with the state to show."""
         digest = definition.digest
         if digest is None or not self._releases.holds(digest):
@@ -157,7 +157,7 @@ class Preparer:
             raise PreparationError(error.state, str(error)) from None
         port = self._ports.assign(definition.slug, definition.node, index)
         env = {**self._default_variables(port, venv), **variables, **definition.env}
-        return model.Ready(argv=argv, env=env, folder=str(folder), port=port, digest=digest, options=options)
+        return model.PreparedProcess(argv=argv, env=env, folder=str(folder), port=port, digest=digest, options=options)
 
     async def _download(self, definition: model.Definition, listener: PreparationListener) -> str:
         """Download the archive and return its digest."""
@@ -172,8 +172,8 @@ class Preparer:
         return stored.digest
 
     def _read_source(
-        self, source: Source, definition: model.Definition
-    ) -> tuple[procfile.Command, int, dict[str, str], model.Options, str | None]:
+        self, source: UnpackedSource, definition: model.Definition
+    ) -> tuple[procfile.ProcfileCommand, int, dict[str, str], model.Options, str | None]:
         """Return the command of a process type, its index in the Procfile, the variables of .env, and the options.
 
         The last value is a remark, for people, on what other tools read differently in .env.
@@ -183,7 +183,7 @@ class Preparer:
         variables, remark = _env_file(source, outer)
         return found, index, variables, _options(source, definition), remark
 
-    async def _check_syntax(self, argv: list[str], shell: str, folder: Path, found: procfile.Command) -> None:
+    async def _check_syntax(self, argv: list[str], shell: str, folder: Path, found: procfile.ProcfileCommand) -> None:
         """Let the shell read a command without running it; raises PreparationError with its message.
 
         Otherwise a program with a mistake in its Procfile would be restarted repeatedly.
@@ -196,7 +196,7 @@ class Preparer:
         except OSError as error:
             raise PreparationError(model.NO_PROCFILE, f"the shell of the program cannot be run: {error}") from None
         if status:
-            raise PreparationError(model.NO_PROCFILE, f"{_place(found)}: {_shell_reason(output)}")
+            raise PreparationError(model.NO_PROCFILE, f"{_command_location(found)}: {_shell_reason(output)}")
         if len(self._checked_commands) >= _MOST_CHECKED:
             self._checked_commands.clear()
         self._checked_commands.add((argv[0], argv[2]))
@@ -226,19 +226,19 @@ def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _shell_reason(output: bytearray) -> str:
-    """Return the first line of a shell's message, without the place in the command."""
+    """Return the first line of a shell's message, without the position in the command."""
     lines = output[:_LONGEST_MESSAGE].decode(errors="replace").split("\n")
     return re.sub(r"^\S+: (?:-c: )?(?:line )?1: ", "", lines[0]) or "no shell command"
 
 
-def _find_command(source: Source, definition: model.Definition) -> tuple[procfile.Command, int]:
+def _find_command(source: UnpackedSource, definition: model.Definition) -> tuple[procfile.ProcfileCommand, int]:
     """Return the command of a process, and the index of its type in the Procfile.
 
     A command of the definition needs no Procfile; without one the index is 0.
     """
     process_type, data = definition.process_type, _read(source.root / PROCFILE)
     if definition.command is not None:
-        return procfile.Command(definition.command.strip(), 0), _index(data, process_type)
+        return procfile.ProcfileCommand(definition.command.strip(), 0), _index(data, process_type)
     if data is None:
         raise PreparationError(
             model.NO_PROCFILE, f"the source has no Procfile at its root{_near_procfile(source.root)}"
@@ -262,7 +262,7 @@ def _index(data: bytes | None, process_type: str) -> int:
 
 
 def _near_procfile(root: Path) -> str:
-    """Return a hint for a source without a Procfile: the place of a similar file, or ""."""
+    """Return a hint for a source without a Procfile: the path of a similar file, or ""."""
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())[:_MOST_LISTED]
     for folder, prefix in ((root, ""), *((path, f"{path.name}/") for path in folders)):
         try:
@@ -281,7 +281,7 @@ def _shown_name(name: str) -> str:
     return repr(os.fsencode(name).decode(errors="backslashreplace"))
 
 
-def _env_file(source: Source, outer: Mapping[str, str] | None) -> tuple[dict[str, str], str | None]:
+def _env_file(source: UnpackedSource, outer: Mapping[str, str] | None) -> tuple[dict[str, str], str | None]:
     """Return the variables of the .env file, if there is one; with `outer`, in the dialect of python-dotenv.
 
     The second value is a remark, for people, on what that dialect reads differently.
@@ -298,7 +298,7 @@ def _env_file(source: Source, outer: Mapping[str, str] | None) -> tuple[dict[str
         raise PreparationError(model.NO_PROCFILE, str(error)) from None
 
 
-def _options(source: Source, definition: model.Definition) -> model.Options:
+def _options(source: UnpackedSource, definition: model.Definition) -> model.Options:
     """Return the options of a process: those of the request, and for others those of smartmob.toml, if there is one.
 
     With a command of the request, the source may be run by another Procfile, so the types are not compared.
@@ -327,18 +327,18 @@ def _shell(definition: model.Definition, variables: Mapping[str, str]) -> str:
     return shell
 
 
-def _argv(found: procfile.Command, definition: model.Definition, shell: str) -> list[str]:
+def _argv(found: procfile.ProcfileCommand, definition: model.Definition, shell: str) -> list[str]:
     """Return the arguments of the program to start; raises PreparationError."""
     try:
         return command.argv(found.text, definition.env, shell)
     except ValueError as error:
         raise PreparationError(
-            model.NO_PROCFILE, f"{_place(found)}: the process type {definition.process_type!r}: {error}"
+            model.NO_PROCFILE, f"{_command_location(found)}: the process type {definition.process_type!r}: {error}"
         ) from None
 
 
-def _place(found: procfile.Command) -> str:
-    """Return the place of a command, for people."""
+def _command_location(found: procfile.ProcfileCommand) -> str:
+    """Return the location of a command, for people."""
     return f"Procfile, line {found.line}" if found.line else "the command of the request"
 
 

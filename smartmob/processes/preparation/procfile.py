@@ -42,7 +42,7 @@ class BadLine(InvalidInput):
         self.line = line
 
 
-class Command(msgspec.Struct, frozen=True):
+class ProcfileCommand(msgspec.Struct, frozen=True):
     """The command of a process type, as it stands after the colon, and the number of its line."""
 
     text: str
@@ -52,12 +52,12 @@ class Command(msgspec.Struct, frozen=True):
 class Procfile(msgspec.Struct, frozen=True):
     """The process types of a Procfile, in the order of their first lines."""
 
-    commands: dict[str, Command] = msgspec.field(default_factory=dict)
+    commands: dict[str, ProcfileCommand] = msgspec.field(default_factory=dict)
     """The command of each process type; that of the first line when there are several."""
     faults: dict[str, BadLine] = msgspec.field(default_factory=dict)
     """The error of each process type that cannot be run. The other process types can."""
 
-    def command(self, name: str) -> Command:
+    def command(self, name: str) -> ProcfileCommand:
         """Return the command of the process type `name`. Raises its BadLine, and KeyError for an unknown name."""
         if name in self.faults:
             raise self.faults[name]
@@ -80,10 +80,10 @@ def parse(data: bytes, file: str = "Procfile") -> Procfile:
         if (spaced := _SPACED.match(line)) is not None:
             reason = f"leave out the blanks before the colon: `{spaced[1]}: ...`"
             found.faults.setdefault(spaced[1], BadLine(file, number, reason))
-            found.commands.setdefault(spaced[1], Command("", number))
+            found.commands.setdefault(spaced[1], ProcfileCommand("", number))
             continue
         if match is None or _NAME.fullmatch(match[1]) is None:
-            reason = f"this is neither a process type (`name: command`) nor a comment; {_remedy(line)}"
+            reason = f"this is neither a process type (`name: command`) nor a comment; {_correct_form(line)}"
             raise BadLine(file, number, reason)
         name, text = match[1], match[2]
         if name in found.commands:
@@ -91,13 +91,13 @@ def parse(data: bytes, file: str = "Procfile") -> Procfile:
             reason = f"the process type {name!r} is already declared on line {before}; give one of them another name"
             found.faults.setdefault(name, BadLine(file, number, reason))
             continue
-        found.commands[name] = Command(text, number)
+        found.commands[name] = ProcfileCommand(text, number)
         if not text:
             found.faults[name] = BadLine(file, number, f"the process type {name!r} has no command behind the colon")
     return found
 
 
-def _remedy(line: str) -> str:
+def _correct_form(line: str) -> str:
     """Return the correct form for a line that declares nothing, for mistakes that other tools ignore."""
     if line == "---":
         return "leave it out"

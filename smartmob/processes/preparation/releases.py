@@ -37,7 +37,7 @@ from smartmob.processes.preparation.download import (
     DownloadLimits,
     NotModified,
     Progress,
-    Stored,
+    StoredFile,
     check_url,
     download,
     open_session,
@@ -60,7 +60,7 @@ _TOUCH_SECONDS = 60.0
 _REMEMBERED_VERSIONS = 1000  # addresses
 
 
-class Source(msgspec.Struct, frozen=True):
+class UnpackedSource(msgspec.Struct, frozen=True):
     """An unpacked source: the digest of its archive, and the folder with the Procfile. Do not write to it.
 
     `remarks` are those of the unpacking, when the source was not unpacked already.
@@ -90,11 +90,11 @@ class Releases:
         self._threads = Threads()
         self._unpack_slots = asyncio.Semaphore(_CONCURRENT_UNPACKS)
         self._session: aiohttp.ClientSession | None = None
-        self._downloads: SingleFlight[tuple[int, int | None], Stored] = SingleFlight(
+        self._downloads: SingleFlight[tuple[int, int | None], StoredFile] = SingleFlight(
             "download", tasks, lambda _, newest: newest
         )
         self._copies: dict[str, Path] = {}
-        self._fetched: dict[str, Stored] = {}
+        self._fetched: dict[str, StoredFile] = {}
         self._unpacks: SingleFlight[None, Unpacked] = SingleFlight("unpack", tasks, lambda _, newest: newest)
 
     async def open(self) -> None:
@@ -130,7 +130,7 @@ class Releases:
         *,
         request_id: str | None = None,
         progress: Progress = lambda _done, _total: None,
-    ) -> Stored:
+    ) -> StoredFile:
         """Download an archive and return its digest and size; concurrent calls for the same address share a download.
 
         The request has the `request_id` of the first call. A server that supports entity tags does not send an
@@ -140,7 +140,7 @@ class Releases:
         # The key is a hash: it is part of the name of a task, which is logged, and an address may contain a password.
         key = hashlib.sha256(url.encode()).hexdigest()
 
-        async def work(report: Callable[[tuple[int, int | None]], None]) -> Stored:
+        async def work(report: Callable[[tuple[int, int | None]], None]) -> StoredFile:
             assert self._session is not None
             path, before = self._new_path(), self._fetched.get(key)
             existing = None if before is None else self._unpacked(before.digest) or self.archive(before.digest)
@@ -167,7 +167,7 @@ class Releases:
 
         return await self._downloads.join(key, work, lambda received_and_total: progress(*received_and_total))
 
-    async def upload(self, chunks: AsyncIterable[bytes]) -> Stored:
+    async def upload(self, chunks: AsyncIterable[bytes]) -> StoredFile:
         """Store an uploaded archive, and return its digest and size.
 
         Raises TooLarge, Unavailable when it cannot be written, and the exceptions of `chunks`.
@@ -180,7 +180,7 @@ class Releases:
         finally:
             path.unlink(missing_ok=True)
 
-    def _remember(self, key: str, stored: Stored) -> None:
+    def _remember(self, key: str, stored: StoredFile) -> None:
         """Remember the version of the content of an address for the next request; forget the oldest above a limit."""
         self._fetched.pop(key, None)
         if stored.version is not None:
@@ -188,21 +188,21 @@ class Releases:
             if len(self._fetched) > _REMEMBERED_VERSIONS:
                 del self._fetched[next(iter(self._fetched))]
 
-    def _keep(self, path: Path, stored: Stored) -> Stored:
+    def _keep(self, path: Path, stored: StoredFile) -> StoredFile:
         """Give a complete archive its final name."""
         path.replace(self._folder / "downloads" / stored.digest)
         return stored
 
     # -- sources --------------------------------------------------------------------------------------------------
 
-    async def source(self, digest: str) -> Source:
+    async def source(self, digest: str) -> UnpackedSource:
         """Return the source with this digest; unpack it if necessary.
 
         Raises ArchiveError, and NotFound when the archive is not stored.
         """
         if (root := self._unpacked(digest)) is not None:
             _touch(root)
-            return Source(digest, root)
+            return UnpackedSource(digest, root)
         archive = self.archive(digest)
         if archive is None:
             raise NotFound(
@@ -215,7 +215,7 @@ class Releases:
                 return await self._unpack(archive, digest)
 
         unpacked = await self._unpacks.join(digest, work, lambda _: None)
-        return Source(digest, unpacked.root, unpacked.remarks)
+        return UnpackedSource(digest, unpacked.root, unpacked.remarks)
 
     def _unpacked(self, digest: str) -> Path | None:
         """Return the folder of an unpacked source, or None."""
@@ -236,7 +236,7 @@ class Releases:
 
         return await self._threads.run(work)
 
-    async def environment(self, source: Source, on_output: OnOutput) -> Path | None:
+    async def environment(self, source: UnpackedSource, on_output: OnOutput) -> Path | None:
         """Return the folder of the virtual environment for the source, or None when it needs none.
 
         `on_output` gets the output of pip; see `Environments.provide`. Raises EnvironmentFailure.
@@ -245,7 +245,7 @@ class Releases:
 
     # -- working copies -------------------------------------------------------------------------------------------
 
-    async def working_copy(self, source: Source, slug: str) -> Path:
+    async def working_copy(self, source: UnpackedSource, slug: str) -> Path:
         """Replace the working copy of a node by a new copy of the source; raises ArchiveError.
 
         No other call for the node, and no process of it, may run meanwhile.

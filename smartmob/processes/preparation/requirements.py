@@ -129,8 +129,8 @@ def decoded(data: bytes) -> str:
     A byte order mark counts first, then a comment `coding` in the first two lines, then UTF-8, then the locale's
     encoding. Raises ValueError.
     """
-    for mark, encoding in _BYTE_ORDER_MARKS:
-        if data.startswith(mark):
+    for bom, encoding in _BYTE_ORDER_MARKS:
+        if data.startswith(bom):
             # "utf-16" and "utf-32" read the mark for the order of the bytes; for UTF-8 it must be removed.
             return data.removeprefix(codecs.BOM_UTF8).decode(encoding)
     if (named := _named_encoding(data)) is not None:

@@ -127,7 +127,7 @@ def _check_holes(info: tarfile.TarInfo, tree: UnpackedTree) -> None:
     # typeshed does not know the type: pairs of the position and the size of data.
     for offset, size in cast(list[tuple[int, int]], info.sparse):
         if size == 0:
-            continue  # the end mark, and unused places of the old format of GNU
+            continue  # the end mark, and unused entries of the old format of GNU
         if offset < end or size < 0 or offset + size > info.size:
             raise ArchiveError(f"the sparse file {info.name!r} is damaged: its pieces are not in order")
         end, data = offset + size, data + size

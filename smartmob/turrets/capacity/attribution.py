@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from smartmob.counts import counted
 from smartmob.turrets.capacity.model import SearchResult, SearchSettings, SearchStep
-from smartmob.turrets.capacity.search import Finding
+from smartmob.turrets.capacity.search import SearchOutcome
 
 BUSY_PERCENT = 85.0
 """The average use of the processors of the target's machine from which they count as the limit.
@@ -17,7 +17,7 @@ Waiting grows without bound as the use nears 100 %: in the M/M/1 queue, a reques
 
 
 def result_of(
-    finding: Finding, settings: SearchSettings, steps: Sequence[SearchStep], reason: str = ""
+    finding: SearchOutcome, settings: SearchSettings, steps: Sequence[SearchStep], reason: str = ""
 ) -> SearchResult:
     """Return the result for the finding of a search; `reason` says why it ended early."""
     limit = _limit(finding, settings, steps)
@@ -39,7 +39,7 @@ def shown(rate: float) -> str:
     return f"{rate:,.4g}/s" if rate < 10_000 else f"{rate:,.0f}/s"
 
 
-def _none_held(finding: Finding, conditions: str, lowest: str) -> str:
+def _none_held(finding: SearchOutcome, conditions: str, lowest: str) -> str:
     if finding.ending == "not met":
         return f"{conditions} did not hold at the lowest rate, {lowest}"
     if finding.ending == "generator":
@@ -47,7 +47,7 @@ def _none_held(finding: Finding, conditions: str, lowest: str) -> str:
     return f"no rate held {conditions}"
 
 
-def _words(finding: Finding, settings: SearchSettings, reason: str) -> str:
+def _words(finding: SearchOutcome, settings: SearchSettings, reason: str) -> str:
     conditions = ", ".join(settings.conditions)
     if finding.held is None:
         words = _none_held(finding, conditions, shown(settings.start_rate))
@@ -67,7 +67,7 @@ def _words(finding: Finding, settings: SearchSettings, reason: str) -> str:
     return f"{held}; the search ended before: {reason}" if finding.ending == "unfinished" else held
 
 
-def _limit(finding: Finding, settings: SearchSettings, steps: Sequence[SearchStep]) -> str:
+def _limit(finding: SearchOutcome, settings: SearchSettings, steps: Sequence[SearchStep]) -> str:
     """Return the cause of the limit."""
     if finding.ending == "bound":
         return "none: the bound of the search was reached"

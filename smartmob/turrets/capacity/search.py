@@ -58,7 +58,7 @@ class SearchBounds(msgspec.Struct, frozen=True):
         return MOST_TRIES * (growing + bisecting) + self.repeats * (growing + bisecting)
 
 
-class Finding(msgspec.Struct, frozen=True):
+class SearchOutcome(msgspec.Struct, frozen=True):
     """The result of a search, or of what was done of it.
 
     `held` is the highest rate that held, `refused` the lowest that did not, whose cause is `limit`. `holds` of the
@@ -104,14 +104,14 @@ class CapacitySearch:
             self._refused = rate, decided
         self._go_on()
 
-    def finding(self) -> Finding:
+    def finding(self) -> SearchOutcome:
         """Return the result so far."""
         held = self._held[-1] if self._held else None
         refused, limit = self._refused or (None, None)
         outcomes = self._outcomes.get(held, []) if held is not None else []
         holds, steps = outcomes.count("held"), len(outcomes)
         confidence = wilson(holds, steps) if steps else None
-        return Finding(self._ending(), held, refused, limit, holds, steps, confidence)
+        return SearchOutcome(self._ending(), held, refused, limit, holds, steps, confidence)
 
     def _ending(self) -> Ending:
         if not self._done:

@@ -86,9 +86,9 @@ def knee(search: StoredSearch) -> str:
     lower = _Panel("errors", f"{worst:.2%}", _SPLIT + 30, _HEIGHT - _BOTTOM)
     parts += lower.drawn([(x(step.rate), step.errors / worst, step) for step in steps])
     parts += [
-        f"<circle cx='{_LEFT + 150 * place}' cy='12' r='4' fill='{_COLOURS[kind]}'/>"
-        f"<text x='{_LEFT + 150 * place + 8}' y='16'>{said}</text>"
-        for place, (kind, said) in enumerate(_SAID.items())
+        f"<circle cx='{_LEFT + 150 * number}' cy='12' r='4' fill='{_COLOURS[kind]}'/>"
+        f"<text x='{_LEFT + 150 * number + 8}' y='16'>{said}</text>"
+        for number, (kind, said) in enumerate(_SAID.items())
     ]
     return _svg("".join(parts))
 
@@ -122,8 +122,8 @@ def _rate_axis(rates: Sequence[float], x: Callable[[float], float]) -> Iterator[
             last, labels = at, labels + 1
             kind = ' class="second"' if labels % 2 == 0 else ""  # left out of a narrow chart
             yield f'<line class="grid" x1="{at:.1f}" y1="{_TOP}" x2="{at:.1f}" y2="{_HEIGHT - _BOTTOM}"/>'
-            place = f'x="{at:.1f}" y="{_HEIGHT - _BOTTOM + 18}"'
-            yield f'<text{kind} {place} text-anchor="middle">{shown(rate)}</text>'
+            position = f'x="{at:.1f}" y="{_HEIGHT - _BOTTOM + 18}"'
+            yield f'<text{kind} {position} text-anchor="middle">{shown(rate)}</text>'
     yield f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 10}" text-anchor="middle">planned rate</text>'
 
 
@@ -141,10 +141,10 @@ class _Panel(msgspec.Struct, frozen=True):
         yield f'<line class="axis" x1="{_LEFT}" y1="{self.bottom}" x2="{_WIDTH - _RIGHT}" y2="{self.bottom}"/>'
         for text, y in ((self.highest, self.top + 10), ("0", self.bottom), (self.label, (self.top + self.bottom) / 2)):
             yield f'<text x="{_LEFT - 8}" y="{y}" text-anchor="end">{text}</text>'
-        places = [(x, self.bottom - share * (self.bottom - self.top), step) for x, share, step in points]
-        line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
+        coordinates = [(x, self.bottom - share * (self.bottom - self.top), step) for x, share, step in points]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in coordinates)
         yield f'<polyline class="line" points="{line}"/>'
-        for x, y, step in places:
+        for x, y, step in coordinates:
             step_text = f"{shown(step.rate)} {_SAID[step.outcome]}, p99 {duration_text.seconds(step.p99)}"
             yield (
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{_COLOURS[step.outcome]}">'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.conformance.frame_rules import Message
+from smartmob.turrets.conformance.frame_rules import ReceivedFrame
 from smartmob.turrets.protocol import PROTOCOL, Briefing, Result, RunBriefing, Slices, Status, decode
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class NumberedRun:
             self._take(message)
         self._read_to = len(messages)
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: ReceivedFrame) -> None:
         try:
             read = decode(message.frame)
         except InvalidInput as error:

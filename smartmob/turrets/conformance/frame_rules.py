@@ -23,14 +23,14 @@ class Configured(NamedTuple):
     rampup: float
 
 
-class Fault(NamedTuple):
+class BrokenRule(NamedTuple):
     """A broken rule, with one line that describes the fault."""
 
     rule: str
     why: str
 
 
-class Message(msgspec.Struct, frozen=True):
+class ReceivedFrame(msgspec.Struct, frozen=True):
     """A frame of a turret, received `at` seconds of the steady clock and `wall` seconds since 1970.
 
     `content` is its JSON object; it is empty when the frame has none.
@@ -72,17 +72,17 @@ class Message(msgspec.Struct, frozen=True):
         return math.nan if found is None else found
 
 
-def read(frame: bytes, at: float, wall: float) -> tuple[Message, Fault | None]:
+def read(frame: bytes, at: float, wall: float) -> tuple[ReceivedFrame, BrokenRule | None]:
     """Return the message in a frame, and a fault of the frame as a whole, or None."""
     if len(frame) > LONGEST_MESSAGE:
-        return Message(frame, at, wall), Fault("frames", f"the message has {len(frame):,} bytes")
+        return ReceivedFrame(frame, at, wall), BrokenRule("frames", f"the message has {len(frame):,} bytes")
     try:
         content = msgspec.json.decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        return Message(frame, at, wall), Fault("frames", f"the frame is not JSON in UTF-8: {error}")
+        return ReceivedFrame(frame, at, wall), BrokenRule("frames", f"the frame is not JSON in UTF-8: {error}")
     if not isinstance(content, dict) or not content:
-        return Message(frame, at, wall), Fault("frames", "the frame has no JSON object with keys")
-    return Message(frame, at, wall, content), None
+        return ReceivedFrame(frame, at, wall), BrokenRule("frames", "the frame has no JSON object with keys")
+    return ReceivedFrame(frame, at, wall, content), None
 
 
 def as_number(value: object) -> float | None:
@@ -96,56 +96,58 @@ def as_number(value: object) -> float | None:
     return number if math.isfinite(number) and abs(number) <= 1e15 else None
 
 
-def status_faults(message: Message, configured: Configured, *, extended: bool) -> Iterator[Fault]:
+def status_faults(message: ReceivedFrame, configured: Configured, *, extended: bool) -> Iterator[BrokenRule]:
     """Yield the faults of a status; `extended` is whether the headquarters has sent the key `smartmob`."""
     content = message.content
     for key in ("turret", "status", "uuid", "script"):
         value = content.get(key)
         if not isinstance(value, str) or not value.strip():
-            yield Fault("status-fields", f"{key} must be a text that is not empty, not {_kind(content, key)}")
+            yield BrokenRule("status-fields", f"{key} must be a text that is not empty, not {_kind(content, key)}")
         elif len(value) > (1000 if key == "script" else 300):
-            yield Fault("status-fields", f"{key} has {len(value)} characters")
+            yield BrokenRule("status-fields", f"{key} has {len(value)} characters")
     cannons = "canons" if "canons" in content and "cannons" not in content else "cannons"
     for key in ("rampup", cannons):
         if as_number(content.get(key)) is None:
-            yield Fault("status-fields", f"{key} must be a number, not {_kind(content, key)}")
+            yield BrokenRule("status-fields", f"{key} must be a number, not {_kind(content, key)}")
     if isinstance(content.get("turret"), str) and content["turret"] not in ("", configured.name):
-        yield Fault("status-values", f"turret is {content['turret']!r}, but name is {configured.name!r}")
+        yield BrokenRule("status-values", f"turret is {content['turret']!r}, but name is {configured.name!r}")
     for key, wanted in (("rampup", configured.rampup), (cannons, configured.cannons)):
         number = as_number(content.get(key))
         if number is not None and number != wanted:
-            yield Fault("status-values", f"{key} is {number:g}, but {wanted:g} is configured")
+            yield BrokenRule("status-values", f"{key} is {number:g}, but {wanted:g} is configured")
     if not extended and (further := sorted(set(content) - STATUS_KEYS)):
-        yield Fault("documented-keys", f"the status has the further key {further[0]}")
+        yield BrokenRule("documented-keys", f"the status has the further key {further[0]}")
 
 
-def result_faults(message: Message, configured: Configured, *, extended: bool) -> Iterator[Fault]:
+def result_faults(message: ReceivedFrame, configured: Configured, *, extended: bool) -> Iterator[BrokenRule]:
     """Yield the faults of a result; `extended` is whether the headquarters has sent the key `smartmob`."""
     content = message.content
     for key in ("elapsed", "epoch", "scriptrun_time"):
         number = as_number(content.get(key))
         if number is None:
-            yield Fault("result-fields", f"{key} must be a number of seconds, not {_kind(content, key)}")
+            yield BrokenRule("result-fields", f"{key} must be a number of seconds, not {_kind(content, key)}")
         elif number < 0:
-            yield Fault("result-fields", f"{key} is {number:g}, and must not be negative")
+            yield BrokenRule("result-fields", f"{key} is {number:g}, and must not be negative")
     if not isinstance(content.get("error"), str):
-        yield Fault("result-fields", f'error must be a text ("" without an error), not {_kind(content, "error")}')
+        yield BrokenRule("result-fields", f'error must be a text ("" without an error), not {_kind(content, "error")}')
     timers = content.get("custom_timers")
     if not isinstance(timers, dict):
-        yield Fault("result-fields", f"custom_timers must be an object, not {_kind(content, 'custom_timers')}")
+        yield BrokenRule("result-fields", f"custom_timers must be an object, not {_kind(content, 'custom_timers')}")
     else:
         for name, seconds in timers.items():
             number = as_number(seconds)
             if number is None or number < 0:
-                yield Fault("result-fields", f"the custom timer {name!r} must be seconds, not {seconds!r:.40}")
+                yield BrokenRule("result-fields", f"the custom timer {name!r} must be seconds, not {seconds!r:.40}")
                 break
     if content.get("turret_name") not in (None, configured.name):
-        yield Fault("result-fields", f"turret_name is {content['turret_name']!r:.40}, but name is {configured.name!r}")
+        yield BrokenRule(
+            "result-fields", f"turret_name is {content['turret_name']!r:.40}, but name is {configured.name!r}"
+        )
     if not extended and (further := sorted(set(content) - RESULT_KEYS)):
-        yield Fault("documented-keys", f"the result has the further key {further[0]}")
+        yield BrokenRule("documented-keys", f"the result has the further key {further[0]}")
 
 
-def judge_frame(message: Message, configured: Configured, findings: RuleFindings, *, extended: bool) -> None:
+def judge_frame(message: ReceivedFrame, configured: Configured, findings: RuleFindings, *, extended: bool) -> None:
     """Record the faults of a single message; slices are read by the check of the extension."""
     if message.is_status:
         faults = status_faults(message, configured, extended=extended)

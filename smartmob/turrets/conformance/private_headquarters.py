@@ -13,7 +13,7 @@ from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tcp_ports import lasting_ports
 from smartmob.turrets.conformance import frame_rules
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
-from smartmob.turrets.conformance.frame_rules import Configured, Message
+from smartmob.turrets.conformance.frame_rules import Configured, ReceivedFrame
 from smartmob.turrets.conformance.rules import RuleFindings
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 
@@ -30,7 +30,7 @@ class PrivateHeadquarters:
     def __init__(
         self, configured: Configured, findings: RuleFindings, changes: AwaitedChanges, key_file: Path | None = None
     ) -> None:
-        self.messages: list[Message] = []
+        self.messages: list[ReceivedFrame] = []
         self.extended = False
         self._configured, self._findings, self._changes = configured, findings, changes
         self._key_file = key_file
@@ -74,15 +74,15 @@ class PrivateHeadquarters:
         self.publish(frame)
         return frame
 
-    def since(self, index: int) -> list[Message]:
+    def since(self, index: int) -> list[ReceivedFrame]:
         """Return the messages from an index on."""
         return self.messages[index:]
 
-    def statuses(self, index: int) -> list[Message]:
+    def statuses(self, index: int) -> list[ReceivedFrame]:
         """Return the statuses among the messages from an index on."""
         return [one for one in self.messages[index:] if one.is_status]
 
-    def results(self, index: int) -> list[Message]:
+    def results(self, index: int) -> list[ReceivedFrame]:
         """Return the results among the messages from an index on."""
         return [one for one in self.messages[index:] if one.is_result]
 

@@ -13,7 +13,7 @@ LONGEST_FRAME_SHOWN = 300
 """Characters of a wrong frame that are shown."""
 
 
-class Rule(NamedTuple):
+class ProtocolRule(NamedTuple):
     """A rule of the turret protocol. A turret need not follow an optional one: it is then `not supported`."""
 
     name: str
@@ -22,59 +22,61 @@ class Rule(NamedTuple):
 
 
 RULES = (
-    Rule("announces", "It sends a status when it is ready for a run"),
-    Rule("frames", "Each message is one frame with a JSON object in UTF-8, of 4 MiB at most"),
-    Rule("status-fields", "A status has turret, status, uuid, rampup, script and cannons, each of its type"),
-    Rule("status-values", "The name, the cannons and the rampup in a status are those of the configuration"),
-    Rule("uuid", "The uuid stays the same in a process, and another process has another one"),
-    Rule("documented-keys", "To a headquarters without the key smartmob it sends the documented keys only"),
-    Rule("answers", "It answers each order with a status"),
-    Rule("heartbeat", "It also sends a status every 2 seconds without an order", optional=True),
-    Rule("waits-for-start", "It does no transaction before start"),
-    Rule("starts", "It fires after start"),
-    Rule("running-status", "Its statuses say Running from start to stop"),
-    Rule("rampup", "Its cannons start over rampup seconds"),
-    Rule("cannons", "It fires with the configured number of cannons"),
-    Rule("repeated-start", "start while it fires changes nothing"),
-    Rule("fires-until-stop", "It fires until stop"),
-    Rule("results", "It sends results while it fires"),
-    Rule("result-fields", "A result has elapsed, epoch, scriptrun_time, error and custom_timers, each of its type"),
-    Rule("result-elapsed", "elapsed counts seconds from the start of this run to the end of the transaction"),
-    Rule("result-epoch", "epoch is the time in seconds since 1970"),
-    Rule("result-duration", "scriptrun_time is the duration of the transaction in seconds"),
-    Rule("counts", "There is one result for each transaction"),
-    Rule("stops", "After stop it ends its transactions and is ready again"),
-    Rule("results-before-ready", "It sends all results before it says that it is ready again", optional=True),
-    Rule("spare-stop", "stop changes nothing when it does not fire"),
-    Rule("early-stop", "It follows stop also while its cannons start"),
-    Rule("custom-timers", "Parts of a transaction have timers of their own", optional=True),
-    Rule("context", "The object of set_transaction_context reaches the transactions", optional=True),
-    Rule("unknown-order", "It goes on after an order that it does not know"),
-    Rule("unknown-keys", "It goes on after an order with keys that it does not know"),
-    Rule("broken-orders", "It goes on after an order that cannot be read"),
-    Rule("orders-of-others", "It does not follow the orders for another turret"),
-    Rule("own-orders", "It follows the orders for its own uuid", optional=True),
-    Rule("headquarters-returns", "It announces itself again when the headquarters was away"),
-    Rule("runs-again", "It fires for one run after the other"),
-    Rule("errors", "The result of a transaction that failed has the text of the error"),
-    Rule("survives-errors", "It goes on after transactions that failed"),
-    Rule("returns-while-firing", "It goes on when the headquarters was away while it fired"),
-    Rule("ends-on-sigterm", "It ends on SIGTERM, also while it fires"),
-    Rule("leaves-no-process", "It leaves no process behind"),
-    Rule("briefings", "It fires for a headquarters whose orders have the key smartmob"),
-    Rule("numbered-results", "It numbers its messages, and reports the last number", optional=True),
-    Rule("slices", "It sends slices in place of results", optional=True),
-    Rule("details", "It sends the kinds of errors", optional=True),
-    Rule("curve", "It encrypts with the key in hq_public_key", optional=True),
-    Rule("kill", "It ends on kill", optional=True),
-    Rule("in-time", "The check ends in time"),
+    ProtocolRule("announces", "It sends a status when it is ready for a run"),
+    ProtocolRule("frames", "Each message is one frame with a JSON object in UTF-8, of 4 MiB at most"),
+    ProtocolRule("status-fields", "A status has turret, status, uuid, rampup, script and cannons, each of its type"),
+    ProtocolRule("status-values", "The name, the cannons and the rampup in a status are those of the configuration"),
+    ProtocolRule("uuid", "The uuid stays the same in a process, and another process has another one"),
+    ProtocolRule("documented-keys", "To a headquarters without the key smartmob it sends the documented keys only"),
+    ProtocolRule("answers", "It answers each order with a status"),
+    ProtocolRule("heartbeat", "It also sends a status every 2 seconds without an order", optional=True),
+    ProtocolRule("waits-for-start", "It does no transaction before start"),
+    ProtocolRule("starts", "It fires after start"),
+    ProtocolRule("running-status", "Its statuses say Running from start to stop"),
+    ProtocolRule("rampup", "Its cannons start over rampup seconds"),
+    ProtocolRule("cannons", "It fires with the configured number of cannons"),
+    ProtocolRule("repeated-start", "start while it fires changes nothing"),
+    ProtocolRule("fires-until-stop", "It fires until stop"),
+    ProtocolRule("results", "It sends results while it fires"),
+    ProtocolRule(
+        "result-fields", "A result has elapsed, epoch, scriptrun_time, error and custom_timers, each of its type"
+    ),
+    ProtocolRule("result-elapsed", "elapsed counts seconds from the start of this run to the end of the transaction"),
+    ProtocolRule("result-epoch", "epoch is the time in seconds since 1970"),
+    ProtocolRule("result-duration", "scriptrun_time is the duration of the transaction in seconds"),
+    ProtocolRule("counts", "There is one result for each transaction"),
+    ProtocolRule("stops", "After stop it ends its transactions and is ready again"),
+    ProtocolRule("results-before-ready", "It sends all results before it says that it is ready again", optional=True),
+    ProtocolRule("spare-stop", "stop changes nothing when it does not fire"),
+    ProtocolRule("early-stop", "It follows stop also while its cannons start"),
+    ProtocolRule("custom-timers", "Parts of a transaction have timers of their own", optional=True),
+    ProtocolRule("context", "The object of set_transaction_context reaches the transactions", optional=True),
+    ProtocolRule("unknown-order", "It goes on after an order that it does not know"),
+    ProtocolRule("unknown-keys", "It goes on after an order with keys that it does not know"),
+    ProtocolRule("broken-orders", "It goes on after an order that cannot be read"),
+    ProtocolRule("orders-of-others", "It does not follow the orders for another turret"),
+    ProtocolRule("own-orders", "It follows the orders for its own uuid", optional=True),
+    ProtocolRule("headquarters-returns", "It announces itself again when the headquarters was away"),
+    ProtocolRule("runs-again", "It fires for one run after the other"),
+    ProtocolRule("errors", "The result of a transaction that failed has the text of the error"),
+    ProtocolRule("survives-errors", "It goes on after transactions that failed"),
+    ProtocolRule("returns-while-firing", "It goes on when the headquarters was away while it fired"),
+    ProtocolRule("ends-on-sigterm", "It ends on SIGTERM, also while it fires"),
+    ProtocolRule("leaves-no-process", "It leaves no process behind"),
+    ProtocolRule("briefings", "It fires for a headquarters whose orders have the key smartmob"),
+    ProtocolRule("numbered-results", "It numbers its messages, and reports the last number", optional=True),
+    ProtocolRule("slices", "It sends slices in place of results", optional=True),
+    ProtocolRule("details", "It sends the kinds of errors", optional=True),
+    ProtocolRule("curve", "It encrypts with the key in hq_public_key", optional=True),
+    ProtocolRule("kill", "It ends on kill", optional=True),
+    ProtocolRule("in-time", "The check ends in time"),
 )
 """All rules, in the order in which they are reported."""
 
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
-class Check(msgspec.Struct, frozen=True):
+class RuleResult(msgspec.Struct, frozen=True):
     """The finding about a rule: `why` it was not passed, and the `frame` that shows it, as text."""
 
     rule: str
@@ -89,7 +91,7 @@ class RuleFindings:
     """Collects the findings. The first failure of a rule is kept; a rule without any finding was skipped."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Check] = {}
+        self._found: dict[str, RuleResult] = {}
 
     def passed(self, *names: str) -> None:
         """Record that rules were followed, as far as observed until now."""
@@ -117,18 +119,18 @@ class RuleFindings:
         """Return whether a rule was broken."""
         return name in self._found and self._found[name].result == "failed"
 
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[RuleResult]:
         """Return the finding about every rule."""
         self.skipped(BY_NAME, "not reached")
         return [self._found[rule.name] for rule in RULES]
 
     def _note(self, name: str, result: Result, why: str, frame: bytes) -> None:
         rule = BY_NAME[name]
-        self._found[name] = Check(name, rule.says, result, rule.optional, why, shown(frame))
+        self._found[name] = RuleResult(name, rule.says, result, rule.optional, why, shown(frame))
 
 
 def shown(frame: bytes) -> str:
     """Return a frame as text that can be printed, cut if it is long."""
     text = frame[: 4 * LONGEST_FRAME_SHOWN].decode("utf-8", "backslashreplace")
-    text = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+    text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     return text if len(text) <= LONGEST_FRAME_SHOWN else text[: LONGEST_FRAME_SHOWN - 1] + "…"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from smartmob.counts import counted
 from smartmob.kernel.runtime import clock
 from smartmob.turrets.conformance import run_rules
-from smartmob.turrets.conformance.frame_rules import Message
+from smartmob.turrets.conformance.frame_rules import ReceivedFrame
 from smartmob.turrets.conformance.run_rules import RunRecord
 from smartmob.turrets.conformance.turret_project import CONTEXT_KEY
 
@@ -134,7 +134,7 @@ def _judge(check: TurretCheck, run: RunRecord, seen: int) -> None:
         _judge_requests(check, run, results)
 
 
-def _judge_requests(check: TurretCheck, run: RunRecord, results: Sequence[Message]) -> None:
+def _judge_requests(check: TurretCheck, run: RunRecord, results: Sequence[ReceivedFrame]) -> None:
     """Judge the requests of a run, as the target has counted them."""
     findings = check.findings
     run_rules.judge_load(run, check.configured, findings)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from smartmob.counts import counted
-from smartmob.turrets.conformance.frame_rules import Configured, Message
+from smartmob.turrets.conformance.frame_rules import Configured, ReceivedFrame
 from smartmob.turrets.conformance.rules import RuleFindings
 
 CLOCK_SECONDS = 2.0
@@ -46,7 +46,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     delay: float = 0.0
 
 
-def _judge_duration(result: Message, duration: float, since: float, delay: float, findings: RuleFindings) -> None:
+def _judge_duration(result: ReceivedFrame, duration: float, since: float, delay: float, findings: RuleFindings) -> None:
     """Note a duration longer than the run so far, which is `since` seconds, or shorter than the target's `delay`."""
     why = None
     if duration > since + ELAPSED_SECONDS:
@@ -57,7 +57,7 @@ def _judge_duration(result: Message, duration: float, since: float, delay: float
         findings.failed("result-duration", why, result.frame)
 
 
-def judge_results(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
+def judge_results(results: Sequence[ReceivedFrame], run: RunRecord, findings: RuleFindings) -> None:
     """Record the faults of the times in the results of a run."""
     for result in results:
         since = result.at - run.ordered_at
@@ -74,7 +74,7 @@ def judge_results(results: Sequence[Message], run: RunRecord, findings: RuleFind
         findings.passed("result-elapsed", "result-duration", "result-epoch")
 
 
-def _judge_growth(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
+def _judge_growth(results: Sequence[ReceivedFrame], run: RunRecord, findings: RuleFindings) -> None:
     """Check that `elapsed` grows with time; otherwise it is the duration of the transaction, or of another clock."""
     early = [one for one in results if run.stopped_at is None or one.at <= run.stopped_at]
     if not early or findings.has_failed("result-fields"):
@@ -110,7 +110,7 @@ def _least_rampup(configured: Configured) -> float:
     return configured.rampup * (configured.cannons - 1) / configured.cannons / 2
 
 
-def judge_counts(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
+def judge_counts(results: Sequence[ReceivedFrame], run: RunRecord, findings: RuleFindings) -> None:
     """Record whether the target saw as many requests as there are results."""
     if len(results) == run.hits:
         findings.passed("counts")
@@ -121,7 +121,7 @@ def judge_counts(results: Sequence[Message], run: RunRecord, findings: RuleFindi
         )
 
 
-def judge_conditions(messages: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
+def judge_conditions(messages: Sequence[ReceivedFrame], run: RunRecord, findings: RuleFindings) -> None:
     """Record whether the statuses between the first `Running` and `stop` say that the turret fires."""
     firing = False
     for message in messages:
@@ -137,7 +137,7 @@ def judge_conditions(messages: Sequence[Message], run: RunRecord, findings: Rule
         findings.passed("running-status")
 
 
-def judge_order(results: Sequence[Message], run: RunRecord, findings: RuleFindings) -> None:
+def judge_order(results: Sequence[ReceivedFrame], run: RunRecord, findings: RuleFindings) -> None:
     """Record whether results came after the status that reports the turret as ready again."""
     if run.ready_at is None:
         return

@@ -21,7 +21,7 @@ from smartmob.turrets.conformance.extension_check import check_curve, check_exte
 from smartmob.turrets.conformance.frame_rules import Configured
 from smartmob.turrets.conformance.order_check import check_bad_orders
 from smartmob.turrets.conformance.private_headquarters import PrivateHeadquarters
-from smartmob.turrets.conformance.rules import Check, RuleFindings
+from smartmob.turrets.conformance.rules import RuleFindings, RuleResult
 from smartmob.turrets.conformance.run_check import check_first_run, check_second_run
 from smartmob.turrets.conformance.turret_process import TurretProcess
 from smartmob.turrets.conformance.turret_project import TurretProject
@@ -70,7 +70,7 @@ class TurretCheck:
         self._folder = Path()
         self._process: TurretProcess | None = None
 
-    async def run(self) -> list[Check]:
+    async def run(self) -> list[RuleResult]:
         """Check the turret, and leave no process behind; raises SettingsError when it cannot be started."""
         self._folder = Path(tempfile.mkdtemp(prefix="smartmob-check-"))
         try:

@@ -23,7 +23,7 @@ from smartmob.kernel.subprocesses.child import Child, Exit, SpawnFailed, Spec
 from smartmob.kernel.subprocesses.spawner import Spawner
 from smartmob.turrets.conformance.awaited_changes import AwaitedChanges
 
-MARK = "SMARTMOB_CHECKED_TURRET"
+TAG = "SMARTMOB_CHECKED_TURRET"
 """The variable by which processes of the turret are recognised, including those that have left its session."""
 
 _LINES_KEPT = 5
@@ -40,7 +40,7 @@ class TurretProcess:
 
     def __init__(self, command: Sequence[str], variables: Mapping[str, str], changes: AwaitedChanges):
         self._command, self._variables, self._changes = command, variables, changes
-        self._mark = uuid.uuid4().hex
+        self._tag = uuid.uuid4().hex
         self._tasks = TaskRegistry()
         self._spawner = Spawner(self._tasks)
         self._child: Child | None = None
@@ -52,7 +52,7 @@ class TurretProcess:
     async def start(self) -> None:
         """Start the command in a session of its own; raises SettingsError when it cannot be started."""
         inherited = {name: value for name, value in environment().items() if name not in secret_names()}
-        variables = inherited | dict(self._variables) | {MARK: self._mark}
+        variables = inherited | dict(self._variables) | {TAG: self._tag}
         # With a pipe made by the spawner, its end would not be noticed.
         reading, writing = os.pipe()
         null = os.open(os.devnull, os.O_RDONLY)
@@ -96,7 +96,7 @@ class TurretProcess:
         found = []
         for one in psutil.process_iter():
             try:
-                if one.pid != own and one.environ().get(MARK) == self._mark and one.status() != psutil.STATUS_ZOMBIE:
+                if one.pid != own and one.environ().get(TAG) == self._tag and one.status() != psutil.STATUS_ZOMBIE:
                     found.append(one)
             except (psutil.Error, OSError):
                 continue

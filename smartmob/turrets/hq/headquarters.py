@@ -295,7 +295,7 @@ class Headquarters:
                     self._bus.publish(TurretSilent(action.run, member.uuid, member.name))
 
     def _on_state_changed(self, run: RunState) -> None:
-        log.info("turrets.run", run=run.id, name=run.name, state=run.state, reason=run.reason)
+        log.info("turrets.run_changed", run=run.id, name=run.name, state=run.state, reason=run.reason)
         if run.state == "waiting":
             self._collector.end()
             self._collector.reset_counts()

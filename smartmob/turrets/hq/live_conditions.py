@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from smartmob.errors import InvalidInput, SettingsError
-from smartmob.turrets.conditions import ALL, KEY, RATE_SECONDS, PlannedCondition, Threshold, abort_reason, planned
+from smartmob.turrets.conditions import ALL, KEY, RATE_SECONDS, PlannedCondition, RunCondition, abort_reason, planned
 from smartmob.turrets.model import ConditionResult, RunConfig, TurretConfig
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
@@ -83,19 +83,19 @@ class LiveConditions:
             )
         # Results of the last seconds are missing. With the shorter time a rate would be too high, with the longer one
         # too low.
-        seconds = elapsed - self._warm_up - (DELAY_SECONDS if threshold.sign[0] == "<" else 0.0)
-        figures = msgspec.to_builtins(timer_stats(sums, seconds))
-        found = threshold.result(_summary(threshold.timer, figures))
+        seconds = elapsed - self._warm_up - (DELAY_SECONDS if threshold.operator[0] == "<" else 0.0)
+        stats = msgspec.to_builtins(timer_stats(sums, seconds))
+        found = threshold.result(_summary(threshold.timer, stats))
         return msgspec.structs.replace(found, abort=condition.abort)
 
-    def _reason_to_wait(self, threshold: Threshold, elapsed: float, rampup: float, count: int) -> str | None:
+    def _reason_to_wait(self, threshold: RunCondition, elapsed: float, rampup: float, count: int) -> str | None:
         """Return why a condition with `count` values is still open, or None if it can be judged."""
         why = threshold.only_at_end()
         if elapsed <= self._warm_up:
             why = why or "the warm-up is left out"
-        if threshold.figure == "rate" and elapsed < max(rampup, self._warm_up) + RATE_SECONDS:
+        if threshold.statistic == "rate" and elapsed < max(rampup, self._warm_up) + RATE_SECONDS:
             why = "the rate is not decided before the rampup is over"
-        if why is None and not count and (threshold.figure != "rate" or threshold.sign[0] == ">"):
+        if why is None and not count and (threshold.statistic != "rate" or threshold.operator[0] == ">"):
             why = "no value yet"
         return why
 
@@ -103,7 +103,7 @@ class LiveConditions:
         """Return whether a condition aborts the run now."""
         if not condition.abort or found.state != "failed" or elapsed < condition.abort_after:
             return False
-        if condition.threshold.figure == "rate":
+        if condition.threshold.statistic == "rate":
             return True
         counted = self._sums[_slice_name(condition)].count if found.value is None else found.samples
         return counted >= condition.threshold.least_samples()
@@ -115,9 +115,9 @@ def longest_rampup(config: RunConfig, rampups: Iterable[float | None]) -> float:
     return max((*own, *(rampup or 0.0 for rampup in rampups)), default=0.0)
 
 
-def _summary(timer: str, figures: Mapping[str, object]) -> dict[str, object]:
+def _summary(timer: str, stats: Mapping[str, object]) -> dict[str, object]:
     """Return the part of a summary that a condition on a timer needs."""
-    return {"timers": {ALL: figures, timer: figures}}
+    return {"timers": {ALL: stats, timer: stats}}
 
 
 def _slice_name(condition: PlannedCondition) -> str:

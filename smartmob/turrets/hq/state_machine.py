@@ -67,7 +67,7 @@ TRANSITIONS: Mapping[State, tuple[State, ...]] = {
 _LONGEST_TICK_SECONDS = 1.0
 _ANSWER_SECONDS = 3 * ORDER_SECONDS
 """A turret that has not answered an order for this time is not counted; it may miss the first two orders."""
-_CLONE_SIGNS = 2
+_DUPLICATE_REPORTS_COUNT = 2
 """Reports with lower counts than before, after which two turrets use one uuid: one may have been overtaken."""
 _TOLERANCE_SECONDS = 1e-6
 """The time by which a timer may fire early: the event loop rounds times."""
@@ -164,8 +164,8 @@ class HeadquartersStateMachine:
                 return
             turret = self._turrets[uuid] = TrackedTurret(new_member(status, now.wall), now.steady, now.steady)
         run = self.active
-        turret.clone_signs += has_lower_counts(turret.member.report, status.smartmob)
-        if turret.clone_signs >= _CLONE_SIGNS:
+        turret.duplicate_reports += has_lower_counts(turret.member.report, status.smartmob)
+        if turret.duplicate_reports >= _DUPLICATE_REPORTS_COUNT:
             turret.member = changed(turret.member, twice=True)
         turret.member = updated_member(turret.member, status, run.id if run else None, now.wall)
         turret.last_heard_at = now.steady
@@ -183,7 +183,7 @@ class HeadquartersStateMachine:
         if turret is not None and run is not None and run.id == event.run:
             turret.acknowledged = max(turret.acknowledged, event.sequence)
             turret.member = changed(turret.member, received=turret.acknowledged)
-            if turret.is_settled(run.id):
+            if turret.has_sent_all(run.id):
                 yield MemberChanged(run.id, turret.member)
 
     def _mark_lost(self, now: Now) -> Iterator[Action]:
@@ -393,7 +393,7 @@ class HeadquartersStateMachine:
             yield self._order("status_request", None, now)
 
     def _tick_draining(self, run: RunState, due: bool, pending: int, now: Now) -> Iterator[Action]:
-        missing = [turret for turret in self._turrets.values() if not turret.is_settled(run.id)]
+        missing = [turret for turret in self._turrets.values() if not turret.has_sent_all(run.id)]
         stock = any(not turret.member.ours for turret in self._turrets.values())
         quiet = not stock or now.steady + _TOLERANCE_SECONDS >= self._last_result_at + self.timeouts.quiet
         if not missing and quiet and not pending:
@@ -411,7 +411,7 @@ class HeadquartersStateMachine:
         # Send the last acknowledgements, so that turrets of ours need not keep what is stored.
         yield self._order("status_request", None, now)
         for turret in self._turrets.values():
-            if turret.is_firing and turret.member.ours and turret.member.alive and turret.is_settled(run.id):
+            if turret.is_firing and turret.member.ours and turret.member.alive and turret.has_sent_all(run.id):
                 # Its last status arrived before this acknowledgement, with which it becomes ready.
                 turret.member = changed(turret.member, status=Condition.READY)
                 yield MemberChanged(run.id, turret.member)

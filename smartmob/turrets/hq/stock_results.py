@@ -7,17 +7,17 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from smartmob.turrets.protocol import LONGEST_TEXT, MOST_TIMERS, Figure, Name
+from smartmob.turrets.protocol import LONGEST_TEXT, MOST_TIMERS, BoundedNumber, Name
 
 
 class StockResult(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     """A result with the documented keys and no others; it has no number."""
 
-    elapsed: Figure
-    epoch: Figure
-    scriptrun_time: Figure
+    elapsed: BoundedNumber
+    epoch: BoundedNumber
+    scriptrun_time: BoundedNumber
     error: Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)] = ""
-    custom_timers: Annotated[dict[Name, Figure], msgspec.Meta(max_length=MOST_TIMERS)] = {}
+    custom_timers: Annotated[dict[Name, BoundedNumber], msgspec.Meta(max_length=MOST_TIMERS)] = {}
     turret_name: Name | None = None
 
     uuid: ClassVar[msgspec.UnsetType] = msgspec.UNSET

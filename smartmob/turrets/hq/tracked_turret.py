@@ -15,7 +15,7 @@ class TrackedTurret(msgspec.Struct):
     first_heard_at: float  # monotonic, in seconds, like the next one
     last_heard_at: float
     acknowledged: int = 0
-    clone_signs: int = 0
+    duplicate_reports: int = 0
 
     @property
     def is_firing(self) -> bool:
@@ -32,7 +32,7 @@ class TrackedTurret(msgspec.Struct):
         """Return whether it could begin to fire."""
         return self.member.alive and not self.is_firing and not self.is_terminated
 
-    def is_settled(self, run: str) -> bool:
+    def has_sent_all(self, run: str) -> bool:
         """Return whether no further result of a run is expected from it."""
         if not self.member.alive or self.is_terminated:
             return True

@@ -53,12 +53,12 @@ def compare(first: Sequence[float], second: Sequence[float], confidence: float =
 
 def adjusted(values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number, so that those below 0.05 contain 5 % of false ones on average."""
-    order = sorted(range(len(values)), key=lambda place: values[place], reverse=True)
+    order = sorted(range(len(values)), key=lambda index: values[index], reverse=True)
     found = [0.0] * len(values)
     least = 1.0
-    for index, place in enumerate(order):
-        least = min(least, values[place] * len(values) / (len(values) - index))
-        found[place] = least
+    for rank, index in enumerate(order):
+        least = min(least, values[index] * len(values) / (len(values) - rank))
+        found[index] = least
     return found
 
 

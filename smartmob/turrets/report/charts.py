@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Member, Summary
+from smartmob.turrets.model import ALL_TRANSACTIONS, Member, RunPoint, Summary
 from smartmob.turrets.outcomes import OTHER_CODES
 from smartmob.turrets.report.findings import Findings, heat_bound
 from smartmob.turrets.slices import TRANSACTION
@@ -276,7 +276,7 @@ def _planned(member: Member, at: float) -> int:
     return cannons if rampup <= 0 or at >= rampup else max(1, int(cannons * at / rampup))
 
 
-def _steps(name: str, findings: Findings) -> list[tuple[float, CoursePoint | None]]:
+def _steps(name: str, findings: Findings) -> list[tuple[float, RunPoint | None]]:
     """Return the points of a timer, with None where no transaction ended: a frozen target appears as a gap."""
     points = {point.at: point for point in (findings.timers[name].points if name in findings.timers else ())}
     ends = (int(findings.duration), *(int(at) + 1 for at in points))
@@ -312,7 +312,7 @@ def _label(label: str, number: int, runs: Sequence[RunData]) -> str:
 def _line(name: str, x: Sequence[float], y: Sequence[float | None], color: str, number: int) -> dict[str, Any]:
     # A point between two gaps is drawn as a marker, since no line leads to it.
     around = [None, *y, None]
-    lone = [around[place] is None and around[place + 2] is None for place in range(len(y))]
+    lone = [around[index] is None and around[index + 2] is None for index in range(len(y))]
     return {
         "type": "scatter",
         "mode": "lines+markers" if any(lone) else "lines",

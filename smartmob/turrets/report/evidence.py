@@ -24,7 +24,7 @@ _SHOWN = (99.0, 99.9, 99.99)  # percentiles
 _MOST_NAMES = 3  # timers that a doubt names
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class RunEvidence(msgspec.Struct, frozen=True):
     """The facts of a run that are not in its statistics; `duration` and `warm_up` are in seconds."""
 
     ended: bool
@@ -39,7 +39,7 @@ def values_above(count: int, percentile: float) -> int:
     return int(count * (100 - percentile) / 100 + 1e-9)
 
 
-def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Doubt]:
+def doubts(timers: Mapping[str, TimerStats], evidence: RunEvidence) -> Iterator[Doubt]:
     """Yield the doubts about the statistics of a run."""
     own = timers[ALL_TRANSACTIONS]
     yield from _of_errors(timers)
@@ -65,7 +65,7 @@ def doubts(timers: Mapping[str, TimerStats], evidence: Evidence) -> Iterator[Dou
         )
 
 
-def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence: Evidence) -> list[str]:
+def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence: RunEvidence) -> list[str]:
     """Return sentences about the data of a run that hold with or without doubts."""
     own = timers[ALL_TRANSACTIONS]
     model = "imported" if evidence.imported and evidence.plan.model == "closed" else evidence.plan.model
@@ -115,7 +115,7 @@ _MODEL = {
 }
 
 
-def planned_count(evidence: Evidence) -> float:
+def planned_count(evidence: RunEvidence) -> float:
     """Return how many transactions the plan has after the warm-up and until the end of firing; 0 without a rate.
 
     Plans of turrets without a rate have no number, so that of a run with both models is 0, too.
@@ -132,7 +132,7 @@ def planned_count(evidence: Evidence) -> float:
     return total
 
 
-def _of_plan(count: int, evidence: Evidence) -> Iterator[Doubt]:
+def _of_plan(count: int, evidence: RunEvidence) -> Iterator[Doubt]:
     planned = planned_count(evidence)
     if planned < FEW_TRANSACTIONS or count >= planned * BEHIND:
         return

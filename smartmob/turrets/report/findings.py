@@ -13,10 +13,10 @@ from smartmob.errors import InvalidInput
 from smartmob.turrets.model import (
     ALL_TRANSACTIONS,
     PERCENTILES,
-    CoursePoint,
     ErrorText,
     FailedStats,
     Interval,
+    RunPoint,
     TimerStats,
 )
 from smartmob.turrets.names import counted_name
@@ -35,7 +35,7 @@ class TimerFindings(msgspec.Struct):
     """The findings of one timer; `open_step` and `open_interval` have the values of the present ones."""
 
     whole: Outcomes = msgspec.field(default_factory=Outcomes)
-    points: list[CoursePoint] = msgspec.field(default_factory=list)
+    points: list[RunPoint] = msgspec.field(default_factory=list)
     intervals: list[Interval] = msgspec.field(default_factory=list)
     open_step: Outcomes | None = None
     open_interval: Outcomes | None = None
@@ -165,7 +165,7 @@ class Findings:
                 at = self._interval_number * self.interval
                 end = min(at + self.interval, self.duration) if self.duration > at else at + self.interval
                 length = end - max(at, self.warm_up)
-                found.intervals.append(Interval(at=at, figures=timer_stats(interval, length)))
+                found.intervals.append(Interval(at=at, stats=timer_stats(interval, length)))
                 found.whole.absorb(interval)
 
     def _add_heat(self, at: int, step: Outcomes) -> None:
@@ -186,10 +186,10 @@ def heat_bound(row: int) -> float:
     return float(10 ** (row / _ROWS_PER_DECADE)) / 1e6
 
 
-def _point(at: int, seconds: int, step: Outcomes) -> CoursePoint:
+def _point(at: int, seconds: int, step: Outcomes) -> RunPoint:
     """Return the point of a step of some seconds."""
     ok, failed = (values.percentiles(_STEP_PERCENTILES) for values in (step.ok, step.failed))
-    return CoursePoint(
+    return RunPoint(
         at=at,
         rate=step.count / seconds,
         error_rate=step.errors / seconds,

@@ -20,7 +20,7 @@ from smartmob.turrets.report import charts, page_tables
 from smartmob.turrets.report.charts import Chart, RunData
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.fired import ReportedLoad
-from smartmob.turrets.report.page_tables import Table
+from smartmob.turrets.report.page_tables import ReportTable
 from smartmob.turrets.report.run_comparison import RunComparison
 from smartmob.turrets.slices import TRANSACTION
 
@@ -148,7 +148,7 @@ def _charts(runs: Sequence[RunData], by_time: Sequence[str], charted: Sequence[s
 
 
 def _with_content(
-    charted: Sequence[str], drawn: Mapping[str, Chart], details: Mapping[str, Table]
+    charted: Sequence[str], drawn: Mapping[str, Chart], details: Mapping[str, ReportTable]
 ) -> list[tuple[int, str]]:
     """Return the numbers and names of the timers that have a chart or a table of intervals."""
     tables = {key.rsplit("-", 1)[0] for key in details}
@@ -173,8 +173,8 @@ def _missing(run: RunData, number: int, count: int) -> str:
     if not own.count:
         return f"{label}There is no result, so there is nothing to draw."
     if summary.source is not None and summary.source.aggregated:
-        course = "" if findings.has_times else ", and no times"
-        return f"{label}The file has statistics instead of samples: it has no distribution over time{course}."
+        ending = "" if findings.has_times else ", and no times"
+        return f"{label}The file has statistics instead of samples: it has no distribution over time{ending}."
     return "" if own.samples else f"{label}No transaction succeeded, so there is no latency of a success to draw."
 
 
@@ -189,20 +189,20 @@ def _whole_time(name: str, runs: Sequence[RunData]) -> float:
     return sum(whole.ok.total + whole.failed.total for whole in found)
 
 
-def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: int) -> dict[str, Table]:
+def _intervals(summaries: Sequence[Summary], charted: Sequence[str], most_rows: int) -> dict[str, ReportTable]:
     """Return the tables of intervals of the first timers, as many tables as have at most `most_rows` rows together."""
-    found: dict[str, Table] = {}
+    found: dict[str, ReportTable] = {}
     rows = 0
-    for place, name in enumerate(charted):
+    for position, name in enumerate(charted):
         for number, summary in enumerate(summaries):
             intervals = summary.intervals.get(name or ALL_TRANSACTIONS, [])
             rows += len(intervals)
             if intervals and rows <= most_rows:
-                found[f"intervals-{place}-{number}"] = page_tables.intervals(intervals)
+                found[f"intervals-{position}-{number}"] = page_tables.intervals(intervals)
     return found
 
 
-def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[Table, tuple[int, int]]:
+def _errors(summary: Summary, findings: Findings, most_characters: int) -> tuple[ReportTable, tuple[int, int]]:
     """Return the table of errors, and the numbers of texts and errors that are left out because of their size."""
     shown: list[tuple[str, ErrorText]] = []
     characters = 0
@@ -233,30 +233,30 @@ def _template() -> Any:
     )  # fmt: skip
     environment.filters |= {
         "seconds": duration_text.seconds, "time": page_tables.time_text, "number": page_tables.number_text,
-        "size": page_tables.size_text, "share": _share, "own": _own, "figure": _figure,
+        "size": page_tables.size_text, "share": _share, "own": _own, "statistic_value": _statistic_value,
         "difference": _difference, "word": verdict_words.word,
     }  # fmt: skip
     return environment.get_template("report.html")
 
 
-def _figure(value: float | None, figure: str) -> str:
+def _statistic_value(value: float | None, statistic: str) -> str:
     """Return a compared statistic with its unit."""
     if value is None:
         return duration_text.NOTHING
     return (
         f"{value:.2%}"
-        if figure == "errors"
+        if statistic == "errors"
         else f"{value:,.1f}/s"
-        if figure == "rate"
+        if statistic == "rate"
         else duration_text.seconds(value)
     )
 
 
-def _difference(value: float | None, figure: str) -> str:
+def _difference(value: float | None, statistic: str) -> str:
     """Return the change of a compared statistic: percent, or percentage points of a share of errors."""
     if value is None:
         return duration_text.NOTHING
-    return f"{value * 100:+.2f} points" if figure == "errors" else f"{value:+.1%}"
+    return f"{value * 100:+.2f} points" if statistic == "errors" else f"{value:+.1%}"
 
 
 def _share(part: float, whole: float) -> str:

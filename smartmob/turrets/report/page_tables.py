@@ -20,7 +20,7 @@ from smartmob.turrets.report.evidence import FEW_ABOVE, values_above
 SHARES = ("50", "80", "90", "95", "99", "99.9", "99.99")
 SHOWN_ROWS = 51
 """Rows that a page has as HTML: a multiple of the three rows of a timer in the comparison of two runs."""
-FEW_MARK = "*"
+FEW_SYMBOL = "*"
 _SAME_SHARE = 0.005
 """Two values that differ by a smaller share count as the same."""
 _SIGNIFICANT_DIGITS = 6  # of numbers in the data of the page
@@ -53,7 +53,7 @@ _WITHOUT_END = ("aborted", "killed")
 Cell = str | float | int | None
 
 
-class Table(msgspec.Struct, frozen=True):
+class ReportTable(msgspec.Struct, frozen=True):
     """A table; a column has a name and a kind, by which its cells are shown."""
 
     columns: Sequence[tuple[str, str]]
@@ -79,20 +79,20 @@ class Table(msgspec.Struct, frozen=True):
         ]
 
 
-def timers(summaries: Sequence[Summary], names: Iterable[str]) -> Table:
+def timers(summaries: Sequence[Summary], names: Iterable[str]) -> ReportTable:
     """Return the statistics of the timers of a run; of two runs, also the changes of A against B."""
     if len(summaries) == 1:
         found = [[name, *_statistics(summaries[0].timers[name])] for name in names if name in summaries[0].timers]
-        return Table((("timer", "text"), *_STATISTICS), found)
+        return ReportTable((("timer", "text"), *_STATISTICS), found)
     rows: list[list[Cell]] = []
     for name in names:
         both = [summary.timers.get(name) for summary in summaries]
         rows += [[name, "AB"[index], *_statistics(stats)] for index, stats in enumerate(both)]
         rows.append([name, "change", *_changes(_statistics(both[0]), _statistics(both[1]))])
-    return Table((("timer", "text"), ("run", "left"), *_STATISTICS), rows)
+    return ReportTable((("timer", "text"), ("run", "left"), *_STATISTICS), rows)
 
 
-def failures(summaries: Sequence[Summary], names: Iterable[str]) -> Table:
+def failures(summaries: Sequence[Summary], names: Iterable[str]) -> ReportTable:
     """Return the durations of the failures of each timer that failed; of two runs, also the changes."""
     rows: list[list[Cell]] = []
     two = len(summaries) == 2
@@ -104,25 +104,25 @@ def failures(summaries: Sequence[Summary], names: Iterable[str]) -> Table:
         rows += [[name, *(["AB"[index]] if two else []), *cells] for index, cells in enumerate(both)]
         if two:
             rows.append([name, "change", *_changes(*both)])
-    return Table((("timer", "text"), *([("run", "left")] if two else []), *_FAILURES), rows)
+    return ReportTable((("timer", "text"), *([("run", "left")] if two else []), *_FAILURES), rows)
 
 
-def intervals(found: Iterable[Interval]) -> Table:
+def intervals(found: Iterable[Interval]) -> ReportTable:
     """Return the statistics of one timer over time."""
-    rows = [[each.at, *_statistics(each.figures), *_failed_in_interval(each.figures.failed)] for each in found]
-    return Table((("from", "seconds"), *_STATISTICS, *_FAILED_IN_INTERVAL), rows)
+    rows = [[each.at, *_statistics(each.stats), *_failed_in_interval(each.stats.failed)] for each in found]
+    return ReportTable((("from", "seconds"), *_STATISTICS, *_FAILED_IN_INTERVAL), rows)
 
 
-def errors(found: Iterable[tuple[str, ErrorText]], counts: Mapping[str, int]) -> Table:
+def errors(found: Iterable[tuple[str, ErrorText]], counts: Mapping[str, int]) -> ReportTable:
     """Return the table of errors of timers, with the share of each in the `counts` of values of its timer."""
     rows: list[list[Cell]] = [
         [name, each.kind, each.code, each.text, each.count, each.count / max(counts.get(name, 0), 1)]
         for name, each in found
     ]
-    return Table(_ERRORS, rows)
+    return ReportTable(_ERRORS, rows)
 
 
-def turrets(members: Iterable[Member], *, ended: bool) -> Table:
+def turrets(members: Iterable[Member], *, ended: bool) -> ReportTable:
     """Return the table of the turrets of a run."""
     rows: list[list[Cell]] = []
     for member in members:
@@ -138,7 +138,7 @@ def turrets(members: Iterable[Member], *, ended: bool) -> Table:
             ]
         )
     columns = _TURRETS if ended else [(("status" if name == "at the end" else name), kind) for name, kind in _TURRETS]
-    return Table(columns, rows)
+    return ReportTable(columns, rows)
 
 
 def outcome(member: Member) -> str:
@@ -161,7 +161,7 @@ def cell_text(kind: str, name: str, cell: Cell, samples: Cell = None) -> str:
     if kind == "percentile":
         share = float(name.rpartition("p")[2])
         few = isinstance(samples, int) and values_above(samples, share) < FEW_ABOVE
-        return duration_text.seconds(cell) + (FEW_MARK if few else "")
+        return duration_text.seconds(cell) + (FEW_SYMBOL if few else "")
     return duration_text.seconds(cell) if kind == "seconds" else number_text(cell)
 
 

@@ -1,6 +1,6 @@
 """The comparison of two load tests: a verdict for each timer from repeated spans of seconds. No I/O.
 
-`batch_means` describes the method. Differences between whole runs (another day, another place in memory) do not appear
+`batch_means` describes the method. Differences between whole runs (another day, another memory address) do not appear
 in the spread within a run: a verdict says that these two runs differ, not why.
 """
 
@@ -34,11 +34,11 @@ _UNEQUAL = 0.1
 """Share by which the durations of two runs may differ without a note."""
 _LATENCIES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 
-FigureVerdict = Literal["slower", "faster", "more", "fewer", "same", "unfit"]
+StatisticVerdict = Literal["slower", "faster", "more", "fewer", "same", "unfit"]
 Worst = Literal["slower", "more errors", "lower rate", "faster", "same", "unfit", "incomparable"]
 
 
-class ComparedFigure(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedStatistic(msgspec.Struct, frozen=True, kw_only=True):
     """A statistic of a timer in both runs: the values of the whole runs, and the change between their batches.
 
     `change` is a share of the first value for latencies and rates, and a difference for shares of errors, with its 95 %
@@ -46,10 +46,10 @@ class ComparedFigure(msgspec.Struct, frozen=True, kw_only=True):
     judged. `word` is the verdict as people read it.
     """
 
-    figure: str
+    statistic: str = msgspec.field(name="figure")
     first: float | None
     second: float | None
-    verdict: FigureVerdict
+    verdict: StatisticVerdict
     change: float | None = None
     low: float | None = None
     high: float | None = None
@@ -63,7 +63,7 @@ class ComparedTimer(msgspec.Struct, frozen=True, kw_only=True):
     """A timer in both runs."""
 
     timer: str
-    figures: list[ComparedFigure]
+    statistics: list[ComparedStatistic] = msgspec.field(name="figures")
 
 
 class RunComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,9 +105,9 @@ class BatchedRun:
         """Add slices. Raises InvalidInput if a histogram cannot be read."""
         for part in parts:
             batches = self.timers.get(part.timer)
-            place = (part.second - self.first_second) // self.length
-            if batches is not None and part.second >= self.first_second and place < len(batches):
-                batches[place].merge(part)
+            index = (part.second - self.first_second) // self.length
+            if batches is not None and part.second >= self.first_second and index < len(batches):
+                batches[index].merge(part)
 
 
 def plan(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,13 +172,13 @@ def compared(
     """Return the comparison of two runs; `reason` says why they cannot be compared, or is ""."""
     first, second = batched
     both = [name for name in first.timers if name in second.timers]
-    rows = [(name, row) for name in both for row in _figures(first, second, name)]
-    fit = [place for place, (_, row) in enumerate(rows) if row.p is not None]
-    for place, p in zip(fit, adjusted([rows[place][1].p or 0.0 for place in fit]), strict=True):
-        name, row = rows[place]
-        rows[place] = name, msgspec.structs.replace(row, p=p, verdict=_judged(row, p, least_effect))
+    rows = [(name, row) for name in both for row in _statistics(first, second, name)]
+    fit = [index for index, (_, row) in enumerate(rows) if row.p is not None]
+    for index, p in zip(fit, adjusted([rows[index][1].p or 0.0 for index in fit]), strict=True):
+        name, row = rows[index]
+        rows[index] = name, msgspec.structs.replace(row, p=p, verdict=_judged(row, p, least_effect))
     timers = [
-        ComparedTimer(timer=name or ALL_TRANSACTIONS, figures=[_worded(row) for own, row in rows if own == name])
+        ComparedTimer(timer=name or ALL_TRANSACTIONS, statistics=[_worded(row) for own, row in rows if own == name])
         for name in both
     ]
     worst, why = _worst(timers)
@@ -195,19 +195,19 @@ def compared(
     )
 
 
-def _worded(row: ComparedFigure) -> ComparedFigure:
+def _worded(row: ComparedStatistic) -> ComparedStatistic:
     return msgspec.structs.replace(row, word=verdict_words.word(row.verdict))
 
 
-def _figures(first: BatchedRun, second: BatchedRun, name: str) -> list[ComparedFigure]:
+def _statistics(first: BatchedRun, second: BatchedRun, name: str) -> list[ComparedStatistic]:
     """Return the statistics of a timer, not judged yet."""
     found = []
     one, two = first.timers[name], second.timers[name]
-    for figure, share in _LATENCIES.items():
+    for statistic, share in _LATENCIES.items():
         wholes = [_percentile(_merged(batches), share) for batches in (one, two)]
         series = [_latencies(batches, share) for batches in (one, two)]
         need = f"a span of each run needs {math.ceil(_BEYOND / (1 - share / 100)):,} successes"
-        found.append(_compared(figure, wholes, series, need, as_ratio=True))
+        found.append(_compared(statistic, wholes, series, need, as_ratio=True))
     rates = [[batch.count / run.length for batch in run.timers[name]] for run in (first, second)]
     found.append(_compared("rate", [_mean(each) for each in rates], rates, "", as_ratio=True))
     shares = [[batch.errors / batch.count for batch in batches if batch.count] for batches in (one, two)]
@@ -217,25 +217,29 @@ def _figures(first: BatchedRun, second: BatchedRun, name: str) -> list[ComparedF
 
 
 def _compared(
-    figure: str, wholes: Sequence[float | None], series: Sequence[Sequence[float]], need: str, *, as_ratio: bool
-) -> ComparedFigure:
+    statistic: str, wholes: Sequence[float | None], series: Sequence[Sequence[float]], need: str, *, as_ratio: bool
+) -> ComparedStatistic:
     first, second = series
     batches = min(len(first), len(second))
     if batches < FEWEST_BATCHES:
         reason = f"too few values in each of {FEWEST_BATCHES} spans of seconds" + (f": {need}" if need else "")
-        return ComparedFigure(figure=figure, first=wholes[0], second=wholes[1], verdict="unfit", reason=reason)
+        return ComparedStatistic(statistic=statistic, first=wholes[0], second=wholes[1], verdict="unfit", reason=reason)
     if as_ratio:
         if min(*first, *second) <= 0:
-            return ComparedFigure(
-                figure=figure, first=wholes[0], second=wholes[1], verdict="unfit", reason="some spans have no value"
+            return ComparedStatistic(
+                statistic=statistic,
+                first=wholes[0],
+                second=wholes[1],
+                verdict="unfit",
+                reason="some spans have no value",
             )
         found = compare([math.log(value) for value in first], [math.log(value) for value in second])
         change, low, high = (math.expm1(value) for value in (found.value, found.low, found.high))
     else:
         found = compare(first, second)
         change, low, high = found.value, found.low, found.high
-    return ComparedFigure(
-        figure=figure,
+    return ComparedStatistic(
+        statistic=statistic,
         first=wholes[0],
         second=wholes[1],
         verdict="same",
@@ -247,14 +251,14 @@ def _compared(
     )
 
 
-def _judged(row: ComparedFigure, p: float, least_effect: float) -> FigureVerdict:
+def _judged(row: ComparedStatistic, p: float, least_effect: float) -> StatisticVerdict:
     change = row.change or 0.0
-    least = _LEAST_ERRORS if row.figure == "errors" else least_effect
+    least = _LEAST_ERRORS if row.statistic == "errors" else least_effect
     # A decrease by the share x is undone by an increase of more than x, so both directions are judged as ratios.
-    size = abs(change) if row.figure == "errors" else math.expm1(abs(math.log1p(change)))
+    size = abs(change) if row.statistic == "errors" else math.expm1(abs(math.log1p(change)))
     if p > _FALSE_SHARE or size < least:
         return "same"
-    if row.figure in ("errors", "rate"):
+    if row.statistic in ("errors", "rate"):
         return "more" if change > 0 else "fewer"
     return "slower" if change > 0 else "faster"
 
@@ -270,15 +274,17 @@ _VERDICTS: tuple[tuple[Worst, str, tuple[str, ...]], ...] = (
 
 def _worst(timers: Sequence[ComparedTimer]) -> tuple[Worst, str]:
     """Return the verdict on all timers, with its reason."""
-    rows = [(timer.timer, row) for timer in timers for row in timer.figures]
-    for verdict, own_verdict, figures in _VERDICTS:
+    rows = [(timer.timer, row) for timer in timers for row in timer.statistics]
+    for verdict, own_verdict, statistics in _VERDICTS:
         found = [
-            f"{row.figure} of {timer}" for timer, row in rows if row.figure in figures and row.verdict == own_verdict
+            f"{row.statistic} of {timer}"
+            for timer, row in rows
+            if row.statistic in statistics and row.verdict == own_verdict
         ]
         if found:
             more = f" and {len(found) - 3} more" if len(found) > 3 else ""
             return verdict, f"{', '.join(found[:3])}{more}"
-    if not any(row.verdict == "same" for _, row in rows if row.figure in _LATENCIES):
+    if not any(row.verdict == "same" for _, row in rows if row.statistic in _LATENCIES):
         return "unfit", next((row.reason for _, row in rows if row.reason), "the runs have no timer in common")
     return "same", "no difference beyond the spread inside the runs"
 
@@ -295,7 +301,7 @@ def _latencies(batches: Sequence[Outcomes], share: float) -> list[float]:
     """Return a percentile of each batch; neighbouring batches are merged if they have too few values."""
     size = 1
     while len(batches) // size >= FEWEST_BATCHES:
-        merged = [_merged(batches[place : place + size]) for place in range(0, len(batches) - size + 1, size)]
+        merged = [_merged(batches[start : start + size]) for start in range(0, len(batches) - size + 1, size)]
         if all(each.ok.count * (1 - share / 100) >= _BEYOND for each in merged):
             return [each.ok.percentiles([share])[share] for each in merged]
         size += 1

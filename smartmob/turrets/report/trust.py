@@ -10,14 +10,14 @@ from smartmob.turrets.model import (
     ALL_TRANSACTIONS,
     Counters,
     Doubt,
+    ImportSource,
     MachineLoad,
     Member,
-    Source,
     TimerStats,
     Trust,
     TurretConfig,
 )
-from smartmob.turrets.report.evidence import Evidence, doubts, facts
+from smartmob.turrets.report.evidence import RunEvidence, doubts, facts
 
 BUSY, VERY_BUSY = 0.85, 0.97
 """Shares of one core: above the first, a turret's measurements may suffer; above the second, they do."""
@@ -50,8 +50,8 @@ def judge(
     planned: Sequence[TurretConfig] = (),
     digests: Mapping[str, str] = MappingProxyType({}),
     timers: Mapping[str, TimerStats] | None = None,
-    evidence: Evidence | None = None,
-    source: Source | None = None,
+    evidence: RunEvidence | None = None,
+    source: ImportSource | None = None,
 ) -> Trust:
     """Return the verdict on a run; while it is active, only the doubts that its end cannot remove.
 
@@ -130,7 +130,7 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
         yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
 
 
-def _of_source(source: Source | None, timers: Mapping[str, TimerStats] | None) -> Iterator[Doubt]:
+def _of_source(source: ImportSource | None, timers: Mapping[str, TimerStats] | None) -> Iterator[Doubt]:
     """Yield the doubts about a run that another tool fired: its unknown values, and the notes in its file."""
     if source is None:
         return

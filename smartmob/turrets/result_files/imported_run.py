@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import MOST_CONDITIONS, CoursePoint, Doubt, ErrorText, Run, Source, TimerStats
+from smartmob.turrets.model import MOST_CONDITIONS, Doubt, ErrorText, ImportSource, Run, RunPoint, TimerStats
 from smartmob.turrets.protocol import LONGEST_NAME, MOST_TIMERS, Slice
 from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS
 
@@ -45,7 +45,7 @@ class GivenStats(msgspec.Struct, kw_only=True):
     duration: float | None = None
     timers: Annotated[dict[_Name, TimerStats], msgspec.Meta(max_length=MOST_TIMERS)] = {}
     points: Annotated[
-        dict[_Name, Annotated[list[CoursePoint], msgspec.Meta(max_length=MOST_POINTS)]],
+        dict[_Name, Annotated[list[RunPoint], msgspec.Meta(max_length=MOST_POINTS)]],
         msgspec.Meta(max_length=MOST_TIMERS),
     ] = {}
     errors: Annotated[
@@ -65,11 +65,11 @@ class GivenStats(msgspec.Struct, kw_only=True):
 
     def parts(self) -> Iterator[GivenStats]:
         """Yield the statistics timer by timer, for one line each."""
-        for name, figures in self.timers.items():
+        for name, stats in self.timers.items():
             yield GivenStats(
                 started_at=self.started_at,
                 duration=self.duration,
-                timers={name: figures},
+                timers={name: stats},
                 points={name: self.points[name]} if name in self.points else {},
                 errors={name: self.errors[name]} if name in self.errors else {},
             )
@@ -109,10 +109,10 @@ class ImportHead(msgspec.Struct, frozen=True, kw_only=True):
         """Return the id of the run, which follows from the content of the file."""
         return uuid.uuid5(_NAMESPACE, f"{self.format}:{self.digest}")
 
-    def source(self) -> Source:
+    def source(self) -> ImportSource:
         """Return the origin of the run."""
         doubts = [Doubt(each.level, each.what) for each in self.doubts]
-        return Source(
+        return ImportSource(
             self.format, self.file, self.digest, self.notes, aggregated=self.aggregated, users=self.users, doubts=doubts
         )
 

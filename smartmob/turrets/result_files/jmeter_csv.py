@@ -20,8 +20,8 @@ from smartmob.turrets.result_files.load_sample import (
     FileAccount,
     LoadSample,
     csv_text,
-    is_placed,
-    not_placed,
+    is_valid_time,
+    no_valid_time,
 )
 
 DELIMITERS = ",\t;|"
@@ -108,13 +108,13 @@ def _layout(line: str) -> tuple[str, tuple[str, ...], bool] | None:
 
 
 def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_header: bool) -> Iterator[LoadSample]:
-    places, width = _places(columns, account), len(columns)
+    indices, width = _column_indices(columns, account), len(columns)
     for row in rows:
         if not row:
             continue
         if row[0].strip() == columns[0] and "label" in row:
             # Files were appended to each other, or a second run wrote into the same file.
-            places, width = _places([cell.strip() for cell in row], account), len(row)
+            indices, width = _column_indices([cell.strip() for cell in row], account), len(row)
             has_header = True
             account.parts += 1
             continue
@@ -124,7 +124,7 @@ def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_he
             continue
         try:
             # A row can be cut off behind what is needed, by a line break in a message.
-            cells = {name: row[place] for name, place in places.items() if name != _USERS or place < len(row)}
+            cells = {name: row[index] for name, index in indices.items() if name != _USERS or index < len(row)}
         except IndexError:
             account.remarks.add(CUT_OFF, f"line {rows.line_num}: {','.join(row)}")
             continue
@@ -133,25 +133,25 @@ def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_he
             yield sample
 
 
-def _places(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
+def _column_indices(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
     wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage", _USERS)
-    places = {name: columns.index(name) for name in wanted if name in columns}
-    if "success" not in places and "responseCode" not in places:
+    indices = {name: columns.index(name) for name in wanted if name in columns}
+    if "success" not in indices and "responseCode" not in indices:
         raise InvalidInput(
             "has neither a column success nor responseCode, so failures cannot be distinguished from successes"
         )
-    if "success" not in places:
+    if "success" not in indices:
         account.note(
             "The file has no column success: codes from 400 on, and codes that are no numbers, count as failed."
         )
-    return places
+    return indices
 
 
 def _sample(cells: dict[str, str], account: FileAccount, line: int) -> LoadSample | None:
     start = _moment(cells["timeStamp"])
     seconds = _seconds(cells["elapsed"])
-    if start is None or not is_placed(start + (seconds or 0.0)):
-        account.remarks.add(not_placed(start), f"{cells['timeStamp']} {cells['label']} (line {line})")
+    if start is None or not is_valid_time(start + (seconds or 0.0)):
+        account.remarks.add(no_valid_time(start), f"{cells['timeStamp']} {cells['label']} (line {line})")
         return None
     if seconds is not None and "." in cells["elapsed"]:
         account.note(FRACTIONS)

@@ -20,8 +20,8 @@ from smartmob.turrets.result_files.load_sample import (
     NOT_READ,
     FileAccount,
     LoadSample,
-    is_placed,
-    not_placed,
+    is_valid_time,
+    no_valid_time,
 )
 
 _CHUNK_BYTES = 256 * 1024
@@ -95,8 +95,8 @@ class _Reader:
         label = given.get("lb", given.get("label", ""))
         start, seconds = _number(given.get("ts", given.get("timeStamp"))), _number(given.get("t", given.get("time")))
         failed = given.get("s", given.get("success", "true")).lower() != "true"
-        if start is None or not is_placed(start + (seconds or 0.0)):
-            self.account.remarks.add(not_placed(start), label)
+        if start is None or not is_valid_time(start + (seconds or 0.0)):
+            self.account.remarks.add(no_valid_time(start), label)
             return
         if "." in given.get("t", given.get("time", "")):
             self.account.note(FRACTIONS)

@@ -17,12 +17,12 @@ from smartmob.counts import counted
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_NUMBER,
-    NOT_PLACED,
+    NO_VALID_TIME,
     NOT_READ,
     FileAccount,
     LoadSample,
     csv_text,
-    is_placed,
+    is_valid_time,
     json_lines,
 )
 
@@ -154,8 +154,8 @@ def _sample(
         if metric != _USERS:
             account.left_out.add(OTHER_METRICS, metric)
         return None
-    if end is None or value is None or not is_placed(end) or not 0 <= value < float("inf"):
-        account.remarks.add(NOT_PLACED, timer)
+    if end is None or value is None or not is_valid_time(end) or not 0 <= value < float("inf"):
+        account.remarks.add(NO_VALID_TIME, timer)
         return None
     sample = LoadSample(end, value / _MILLISECONDS, timer, counted=metric in _REQUESTS)
     if metric in _REQUESTS and _failed(tags, is_http=metric == "http_req_duration"):

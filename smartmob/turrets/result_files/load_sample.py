@@ -24,7 +24,7 @@ MOST_USER_COUNTS = 600
 LONGEST_CELL = 16 * 1024 * 1024
 """Characters of the longest cell of CSV that is read; a traceback or an answer can be one cell."""
 
-NOT_PLACED = "without a valid time"
+NO_VALID_TIME = "without a valid time"
 NO_DURATION = "successes without a duration"
 NO_NUMBER = "with a value that is no number"
 CUT_OFF = "cut off"
@@ -58,7 +58,7 @@ class UserCounts:
 
     def add(self, at: float, users: float | None) -> None:
         """Add the number of users at a time in seconds since 1970, unless it is unknown."""
-        if users is None or not is_placed(at):
+        if users is None or not is_valid_time(at):
             return
         self._put(int(at), users)
         while len(self._found) > MOST_USER_COUNTS:
@@ -68,8 +68,8 @@ class UserCounts:
                 self._put(begin, count)
 
     def _put(self, at: int, users: float) -> None:
-        place = at // self._step * self._step
-        self._found[place] = max(self._found.get(place, 0.0), users)
+        step = at // self._step * self._step
+        self._found[step] = max(self._found.get(step, 0.0), users)
 
     def since(self, start: float) -> list[tuple[float, int]]:
         """Return the counts as pairs of seconds after a start and users, without repetitions."""
@@ -150,14 +150,14 @@ def _remark_on_line(account: FileAccount, number: int, line: bytes, reason: str)
 _OTHER_UNITS = ((1e3, "seconds"), (1e-3, "microseconds"), (1e-6, "nanoseconds"))
 
 
-def not_placed(end: float | None) -> str:
+def no_valid_time(end: float | None) -> str:
     """Return the kind of remark for a time of a file in milliseconds that is none, given in seconds since 1970."""
     for factor, unit in _OTHER_UNITS:
-        if end is not None and is_placed(end * factor):
-            return f"{NOT_PLACED}: it seems to be in {unit}, and milliseconds are needed"
-    return NOT_PLACED
+        if end is not None and is_valid_time(end * factor):
+            return f"{NO_VALID_TIME}: it seems to be in {unit}, and milliseconds are needed"
+    return NO_VALID_TIME
 
 
-def is_placed(end: float) -> bool:
+def is_valid_time(end: float) -> bool:
     """Return whether a time can be that of a result."""
     return EARLIEST <= end <= LATEST

@@ -20,12 +20,12 @@ from msgspec.structs import replace
 
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput
-from smartmob.turrets.model import ALL_TRANSACTIONS, CoursePoint, Doubt, ErrorText, FailedStats, TimerStats
+from smartmob.turrets.model import ALL_TRANSACTIONS, Doubt, ErrorText, FailedStats, RunPoint, TimerStats
 from smartmob.turrets.names import timer_name
 from smartmob.turrets.protocol import LONGEST_ERROR, MOST_TIMERS
 from smartmob.turrets.result_files.idle_spans import BACK_SECONDS, back_doubt, gaps_between, idle_doubts
 from smartmob.turrets.result_files.imported_run import MOST_ERRORS, MOST_POINTS, GivenStats
-from smartmob.turrets.result_files.load_sample import NOT_READ, FileAccount, csv_text, is_placed
+from smartmob.turrets.result_files.load_sample import NOT_READ, FileAccount, csv_text, is_valid_time
 
 HISTORY, STATS, FAILURES, EXCEPTIONS = "_stats_history.csv", "_stats.csv", "_failures.csv", "_exceptions.csv"
 """The ends of the names of the files of one test."""
@@ -116,7 +116,7 @@ def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> No
     rows: dict[str, list[_Row]] = {}
     for row in _rows(file, account):
         at, name = _number(row["timestamp"]), _timer(row)
-        if at is None or not is_placed(at):
+        if at is None or not is_valid_time(at):
             account.remarks.add(NOT_READ, ",".join(row.values()))
             continue
         if name not in rows and len(rows) >= MOST_TIMERS:
@@ -160,7 +160,7 @@ def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> No
 def _anew(rows: Sequence[_Row]) -> float | None:
     """Return the time from which the counts of a timer begin anew, or None if they only grow."""
     counts = [_count(row, "request count", prefix="total ") for _, row in rows]
-    falls = [place for place in range(1, len(rows)) if counts[place] < counts[place - 1]]
+    falls = [index for index in range(1, len(rows)) if counts[index] < counts[index - 1]]
     return rows[falls[-1] - 1][0] if falls else None
 
 
@@ -168,12 +168,12 @@ _Row = tuple[float, dict[str, str]]
 """A row of a history with its time, in seconds since 1970."""
 
 
-def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[CoursePoint]:
+def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[RunPoint]:
     """Return the points of a timer. `times` are those of all rows, the first of which begins the test.
 
     A row is written at the end of the span that it describes, which begins at the previous row.
     """
-    found: dict[int, CoursePoint] = {}
+    found: dict[int, RunPoint] = {}
     counts = failures = 0.0
     before = times[0]
     for at, row in rows:
@@ -186,17 +186,17 @@ def _points(times: Sequence[float], step: int, rows: Sequence[_Row]) -> list[Cou
             share = 1 / (at - before) / step
             _add(found, second // step * step, (more * share, max(more_failed, 0) * share), row)
         counts, failures, before = count, failed, at
-    return [found[place] for place in sorted(found)]
+    return [found[second] for second in sorted(found)]
 
 
-def _add(found: dict[int, CoursePoint], place: int, rates: tuple[float, float], row: Mapping[str, str]) -> None:
+def _add(found: dict[int, RunPoint], second: int, rates: tuple[float, float], row: Mapping[str, str]) -> None:
     """Add rates to a point, whose percentiles become those of the row."""
-    known = found.get(place)
+    known = found.get(second)
     longest = _seconds(row, "total max response time", "max response time") or 0.0
     some = _seconds(row, "100%") or longest < _SHORTEST
     p50, p95, p99, maximum = (_seconds(row, name) if some else None for name in ("50%", "95%", "99%", "100%"))
-    found[place] = CoursePoint(
-        at=place,
+    found[second] = RunPoint(
+        at=second,
         rate=rates[0] + (known.rate if known else 0.0),
         error_rate=rates[1] + (known.error_rate if known else 0.0),
         p50=p50,

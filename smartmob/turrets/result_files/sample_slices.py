@@ -1,6 +1,6 @@
 """Aggregates samples of another tool into slices of one second, like those that turrets send. No I/O.
 
-A file is read twice: `Survey` finds its span and its timers, `slices` then yields slices in bounded memory.
+A file is read twice: `SampleSummary` finds its span and its timers, `slices` then yields slices in bounded memory.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ If further samples of such a second follow, they make another slice, which is ad
 """
 
 
-class Survey:
+class SampleSummary:
     """The span, the counts and the timers of the samples of a file.
 
     A file may have no sample that is a transaction, such as one with only transaction controllers. In that case all
@@ -91,16 +91,16 @@ class Survey:
         return datetime.fromtimestamp(seconds, UTC)
 
 
-def slices(samples: Iterable[LoadSample], survey: Survey) -> Iterator[Slice]:
+def slices(samples: Iterable[LoadSample], summary: SampleSummary) -> Iterator[Slice]:
     """Yield the slices of samples; those of a second come together, unless its samples are far apart in the file."""
     seconds: dict[int, dict[str, Outcomes]] = {}
     opened = 0
-    last_second = int(survey.duration)
+    last_second = int(summary.duration)
     for sample in samples:
-        second = min(max(int(sample.end - survey.started), 0), last_second)
+        second = min(max(int(sample.end - summary.started), 0), last_second)
         timers = seconds.setdefault(second, {})
-        names = [survey.timers.get(sample.timer, FURTHER_TIMERS)]
-        if sample.counted or survey.all_count:
+        names = [summary.timers.get(sample.timer, FURTHER_TIMERS)]
+        if sample.counted or summary.all_count:
             names.append(TRANSACTION)
         for name in names:
             outcomes = timers.get(name)

@@ -15,12 +15,12 @@ import msgspec
 from smartmob.turrets.result_files.load_sample import (
     CUT_OFF,
     NO_DURATION,
-    NOT_PLACED,
+    NO_VALID_TIME,
     NOT_READ,
     FileAccount,
     LoadSample,
     csv_text,
-    is_placed,
+    is_valid_time,
     json_lines,
 )
 
@@ -95,8 +95,8 @@ def _sample(start: float | None, hit: _Hit, account: FileAccount) -> LoadSample 
     timer = f"{hit.method} {hit.url}".strip() or hit.attack or "hits"
     account.parts += hit.seq == 0  # the number of a hit within its attack
     seconds = hit.latency / _NANOSECONDS if hit.latency >= 0 else None
-    if start is None or not is_placed(start + (seconds or 0.0)):
-        account.remarks.add(NOT_PLACED, timer)
+    if start is None or not is_valid_time(start + (seconds or 0.0)):
+        account.remarks.add(NO_VALID_TIME, timer)
         return None
     # Vegeta counts the codes 200 to 399 as success.
     failed = not 200 <= hit.code < _FIRST_FAILED

@@ -39,8 +39,8 @@ _REPORT_HEADERS = {
 }
 
 
-class RunsQuery(msgspec.Struct, frozen=True):
-    """The runs to list: at most `limit`, before the place `before` of an earlier page."""
+class LoadTestsQuery(msgspec.Struct, frozen=True):
+    """The runs to list: at most `limit`, before the cursor `before` of an earlier page."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 50
     before: str | None = None
@@ -104,12 +104,12 @@ class Handlers:
         return json_response(stored, 200 if stored.known else 201)
 
     async def runs(self, request: web.Request) -> web.StreamResponse:
-        asked = query(request, RunsQuery)
+        asked = query(request, LoadTestsQuery)
         runs = await self._service.queries.runs(_before(asked.before), asked.limit)
         link = None
         if len(runs) == asked.limit:
-            place = paging.cursor(runs[-1].created_at.isoformat(), runs[-1].id)
-            link = f"{request.rel_url.raw_path}?limit={asked.limit}&before={place}"
+            cursor = paging.cursor(runs[-1].created_at.isoformat(), runs[-1].id)
+            link = f"{request.rel_url.raw_path}?limit={asked.limit}&before={cursor}"
         return json_response(RunList(runs, link))
 
     async def run(self, request: web.Request) -> web.StreamResponse:
@@ -167,8 +167,8 @@ class Handlers:
     async def turrets(self, _: web.Request) -> web.StreamResponse:
         return json_response(self._service.turrets())
 
-    async def course(self, request: web.Request) -> web.StreamResponse:
-        return json_response(await self._service.reports.course(parameter(request, "id")))
+    async def time_series(self, request: web.Request) -> web.StreamResponse:
+        return json_response(await self._service.reports.time_series(parameter(request, "id")))
 
     async def live(self, request: web.Request) -> web.StreamResponse:
         ident = parameter(request, "id")

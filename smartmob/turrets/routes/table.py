@@ -17,8 +17,8 @@ from smartmob.turrets.routes.handlers import (
     ComparisonQuery,
     FireQuery,
     Handlers,
+    LoadTestsQuery,
     ReportQuery,
-    RunsQuery,
     StatisticsQuery,
 )
 from smartmob.turrets.routes.search_handlers import SVG, ChartQuery, SearchesQuery, SearchHandlers
@@ -59,7 +59,7 @@ def _firing(h: Handlers) -> tuple[Route, ...]:
             "turret_runs",
             "List runs, newest first.",
             {200: answer(model.RunList)},
-            query=RunsQuery,
+            query=LoadTestsQuery,
         ),
         Route(
             "POST",
@@ -191,10 +191,10 @@ def _results(h: Handlers) -> tuple[Route, ...]:
         Route(
             "GET",
             f"{_RUN}/course",
-            h.course,
+            h.time_series,
             "turret_course",
             "The transactions of a run over time.",
-            {200: answer(model.Course), 404: _NOT_FOUND},
+            {200: answer(model.RunTimeSeries), 404: _NOT_FOUND},
         ),
     )
 

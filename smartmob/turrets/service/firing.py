@@ -17,7 +17,7 @@ from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.live_view import LiveView
 from smartmob.turrets.hq.machine_events import RunRequested, RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot, RunStateChanged, RunStored
-from smartmob.turrets.model import ENDED, LiveFrame, Ports, RunDetails, TurretList
+from smartmob.turrets.model import ENDED, HeadquartersPorts, LiveFrame, RunDetails, TurretList
 from smartmob.turrets.project import Project
 from smartmob.turrets.service.comparisons import RunComparisons
 from smartmob.turrets.service.imports import RunImports
@@ -118,7 +118,7 @@ class TurretsService:
         if not self._settings.hq:
             return TurretList(None, self._hq.members())
         orders, results, external = self._hq.ports
-        return TurretList(Ports(self._settings.hq_host, orders, results, external), self._hq.members())
+        return TurretList(HeadquartersPorts(self._settings.hq_host, orders, results, external), self._hq.members())
 
     def _on_run_stored(self, stored: RunStored) -> None:
         self._tasks.start("turrets-summary", self._store_summary(stored.snapshot))

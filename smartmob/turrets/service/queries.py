@@ -16,7 +16,7 @@ from smartmob.turrets.hq.headquarters import Headquarters
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.run_snapshot import RunSnapshot
 from smartmob.turrets.load_plan import plan_of
-from smartmob.turrets.model import ENDED, ConditionResult, Counters, LiveFrame, Member, Run, RunDetails, Source
+from smartmob.turrets.model import ENDED, ConditionResult, Counters, ImportSource, LiveFrame, Member, Run, RunDetails
 from smartmob.turrets.names import counted_name
 from smartmob.turrets.store.reader import StoredRun, TurretsReader
 
@@ -47,7 +47,7 @@ class CurrentRun(msgspec.Struct, frozen=True):
     config: str
     members: list[Member] | None = None
     conditions: Sequence[ConditionResult] = ()
-    source: Source | None = None
+    source: ImportSource | None = None
 
     @property
     def is_active(self) -> bool:

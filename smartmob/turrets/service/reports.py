@@ -20,17 +20,17 @@ from smartmob.turrets.load_plan import plan_of
 from smartmob.turrets.model import (
     ENDED,
     SUMMARY_VERSION,
-    Course,
     ErrorText,
     LoadPlan,
     MachineLoad,
     Member,
+    RunTimeSeries,
     Summary,
     TurretConfig,
 )
 from smartmob.turrets.project_archive import script_digests
 from smartmob.turrets.report.charts import Chart
-from smartmob.turrets.report.evidence import Evidence
+from smartmob.turrets.report.evidence import RunEvidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.fired import fired
 from smartmob.turrets.report.given_findings import GivenFindings
@@ -43,7 +43,7 @@ from smartmob.turrets.slices import TRANSACTION
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
 
-_CACHED_COURSES_COUNT = 32
+_CACHED_TIME_SERIES_COUNT = 32
 
 
 class RunReports:
@@ -64,7 +64,7 @@ class RunReports:
         self._writer = writer
         # A report takes much memory, so one is computed at a time.
         self._reporting = asyncio.Semaphore(1)
-        self._courses: dict[str, Course] = {}
+        self._time_series: dict[str, RunTimeSeries] = {}
 
     async def summary(self, ident: str, warm_up: float | None = None) -> Summary:
         """Return the statistics of a run; of an active run, those so far.
@@ -83,16 +83,16 @@ class RunReports:
         findings = await self._findings(await self._queries.find(ident), None, warm_up)
         return findings.all_errors()
 
-    async def course(self, ident: str) -> Course:
+    async def time_series(self, ident: str) -> RunTimeSeries:
         """Return the transactions of a run over time; of an active run, those so far."""
         run = await self._queries.find(ident)
-        cached = self._courses.get(run.state.id)
+        cached = self._time_series.get(run.state.id)
         if cached is not None:
             return cached
         findings = await self._findings(run, TRANSACTION)
         points = findings.timers[TRANSACTION].points if TRANSACTION in findings.timers else []
         plan = _plan(run, await self._queries.members(run))
-        course = Course(
+        time_series = RunTimeSeries(
             id=run.state.id,
             started_at=run.state.started_at,
             points=points,
@@ -101,10 +101,10 @@ class RunReports:
             planned=plan.rates,
         )
         if run.state.state in ENDED:
-            if len(self._courses) >= _CACHED_COURSES_COUNT:
-                del self._courses[next(iter(self._courses))]
-            self._courses[run.state.id] = course
-        return course
+            if len(self._time_series) >= _CACHED_TIME_SERIES_COUNT:
+                del self._time_series[next(iter(self._time_series))]
+            self._time_series[run.state.id] = time_series
+        return time_series
 
     async def report(self, ident: str, against: str | None = None, warm_up: float | None = None) -> str:
         """Return the report of a run as a page, or of two runs side by side: A against B."""
@@ -147,7 +147,7 @@ class RunReports:
             raise Conflict(f"run {ident} is {run.state.state}; wait for its end")
         if run.state.started_at is not None and run.source is None:
             await reaggregate(self._reader, self._writer, run.uuid, run.state.started_at)
-        self._courses.pop(run.state.id, None)
+        self._time_series.pop(run.state.id, None)
         return await self.store_summary(ident)
 
     async def store_summary(self, ident: str) -> Summary:
@@ -210,8 +210,8 @@ def _plan(run: CurrentRun, members: list[Member]) -> LoadPlan:
     return plan_of(run.state.config, msgspec.json.decode(run.config), members)
 
 
-def _evidence(run: CurrentRun, findings: Findings, plan: LoadPlan) -> Evidence:
-    return Evidence(
+def _evidence(run: CurrentRun, findings: Findings, plan: LoadPlan) -> RunEvidence:
+    return RunEvidence(
         ended=run.state.state in ENDED,
         plan=plan,
         duration=findings.duration,

@@ -16,7 +16,7 @@ _DAYS_AHEAD = 3
 _MISSING = "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NULL"
 
 
-class Partitions:
+class KnownPartitions:
     """The days whose partitions are known to exist."""
 
     def __init__(self) -> None:

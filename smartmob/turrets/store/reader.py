@@ -12,7 +12,7 @@ from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import is_unavailable, unavailable
 from smartmob.kernel.db.reading import Reading, Record
 from smartmob.turrets.hq.machine_events import RunState
-from smartmob.turrets.model import Counters, Member, RunConfig, Source
+from smartmob.turrets.model import Counters, ImportSource, Member, RunConfig
 from smartmob.turrets.protocol import ErrorKind, Slice
 from smartmob.turrets.result_files.imported_run import HEADQUARTERS, GivenStats
 from smartmob.turrets.store.writer import PACKAGE
@@ -27,7 +27,7 @@ _ERRORS = msgspec.json.Decoder(dict[str, int | tuple[int, str, str]])
 
 
 class _ImportedConfig(msgspec.Struct, frozen=True):
-    source: Source
+    source: ImportSource
 
 
 class StoredRun(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     errors: int
     counters: Counters
     package: bool
-    source: Source | None = None
+    source: ImportSource | None = None
 
 
 class StoredTotals(msgspec.Struct, frozen=True):

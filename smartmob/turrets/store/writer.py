@@ -20,7 +20,7 @@ from smartmob.turrets.hq.rows import COLUMNS, HEAD, TAIL, text
 from smartmob.turrets.model import Counters, Member
 from smartmob.turrets.protocol import Slice
 from smartmob.turrets.result_files.imported_run import HEADQUARTERS
-from smartmob.turrets.store.partitions import Partitions
+from smartmob.turrets.store.partitions import KnownPartitions
 
 PACKAGE = "smartmob.turrets"
 
@@ -51,7 +51,7 @@ class TurretsWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = queries.load(PACKAGE)
-        self._partitions = Partitions()
+        self._partitions = KnownPartitions()
         self.shards: RowShards[Batch] = RowShards("turret_batches", lambda batch: batch.run)
         self._connections: WeakSet[Connection] = WeakSet()
 

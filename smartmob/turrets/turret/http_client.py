@@ -31,7 +31,7 @@ class HttpError(Exception):
         self.code = code
 
 
-class Traffic:
+class HttpTraffic:
     """The bytes of HTTP that all users of this process have sent and received."""
 
     __slots__ = ("received", "sent")
@@ -41,7 +41,7 @@ class Traffic:
         self.received = 0
 
 
-TRAFFIC = Traffic()
+TRAFFIC = HttpTraffic()
 
 
 class Answer:
@@ -343,6 +343,6 @@ class _Connection(asyncio.Protocol):
 
 def _checked(text: str) -> str:
     """Return the text if it can stand in a request line or header; raises HttpError for one with a line end or NUL."""
-    if any(mark in text for mark in "\r\n\0"):
+    if any(character in text for character in "\r\n\0"):
         raise HttpError(f"{text!r} cannot stand in the head of a request")
     return text

@@ -111,7 +111,7 @@ class TurretSession:
             self._connect()
             if reason:
                 self._notify(reason)
-                self._handle(state_machine.Failed(reason))
+                self._handle(state_machine.TurretFailed(reason))
             else:
                 self._handle(state_machine.Tick())
                 self._notify(f"turret {self._settings.name} waits for orders from {self._settings.hq_address}")
@@ -179,7 +179,7 @@ class TurretSession:
                 self._sockets.flush()
             case state_machine.Notify(text):
                 self._notify(text)
-            case state_machine.Exit(code):
+            case state_machine.ExitProgram(code):
                 if self._exit is not None and not self._exit.done():
                     self._exit.set_result(code)
 
@@ -231,7 +231,7 @@ class TurretSession:
             # The headquarters gets the reason in a status before the turret ends.
             reason = describe(error)
             self._notify(reason)
-            self._handle(state_machine.Failed(reason))
+            self._handle(state_machine.TurretFailed(reason))
             generator.stop(at_once=True)
         collecting.cancel()
         self._generator = None
@@ -249,7 +249,7 @@ class TurretSession:
                 self._send_results(generator.take())
             except Exception as error:
                 self._notify(f"a bug: {describe(error)}")
-                self._handle(state_machine.Failed(describe(error)))
+                self._handle(state_machine.TurretFailed(describe(error)))
                 raise
 
     def _send_results(self, batch: ResultBatch) -> None:

@@ -14,7 +14,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from smartmob.turrets.protocol import LONGEST_MESSAGE
-from smartmob.turrets.turret.connection_watch import OVERDUE_SECONDS, ConnectionWatch
+from smartmob.turrets.turret.connection_diagnosis import OVERDUE_SECONDS, ConnectionDiagnosis
 from smartmob.turrets.turret.outbox import Outbox
 
 _HEARTBEAT_MS = 5_000
@@ -74,22 +74,22 @@ class TurretSockets:
         keys: Keys | None,
         on_order: Callable[[bytes], None],
         on_connection: Callable[[bool], None],
-        on_trouble: Callable[[str], None] = lambda _: None,
+        on_diagnosis: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Prepare the sockets; `ports` are (orders, results).
 
         `on_order` is called with each order, `on_connection` with True after a connection and False after its loss,
-        `on_trouble` with a line that says why there is no connection.
+        `on_diagnosis` with a line that says why there is no connection.
         """
         host = f"[{address}]" if ":" in address and not address.startswith("[") else address
         self._orders_at, self._results_at = (f"tcp://{host}:{port}" for port in ports)
         self._keys = keys
         self._on_order = on_order
         self._on_connection = on_connection
-        self._on_trouble = on_trouble
+        self._on_diagnosis = on_diagnosis
         self.connected = False
-        self._orders_watch = ConnectionWatch(self._orders_at, "orders", has_keys=keys is not None)
-        self._results_watch = ConnectionWatch(self._results_at, "results", has_keys=keys is not None)
+        self._orders_diagnosis = ConnectionDiagnosis(self._orders_at, "orders", has_keys=keys is not None)
+        self._results_diagnosis = ConnectionDiagnosis(self._results_at, "results", has_keys=keys is not None)
         self._overdue: asyncio.TimerHandle | None = None
         self._context = zmq.Context()
         self._orders: zmq.Socket[bytes] | None = None
@@ -228,7 +228,7 @@ class TurretSockets:
 
     def _read_monitor(self) -> None:
         while (event := _next_event(self._monitor)) is not None:
-            self._report(self._orders_watch.handle(event))
+            self._report(self._orders_diagnosis.handle(event))
             if event in ("HANDSHAKE_SUCCEEDED", "DISCONNECTED"):
                 self.connected = event == "HANDSHAKE_SUCCEEDED"
                 self._on_connection(self.connected)
@@ -236,15 +236,15 @@ class TurretSockets:
 
     def _read_results_monitor(self) -> None:
         while (event := _next_event(self._results_monitor)) is not None:
-            self._report(self._results_watch.handle(event))
+            self._report(self._results_diagnosis.handle(event))
 
     def _say_overdue(self) -> None:
-        for watch in (self._orders_watch, self._results_watch):
-            self._report(watch.overdue())
+        for diagnosis in (self._orders_diagnosis, self._results_diagnosis):
+            self._report(diagnosis.overdue())
 
     def _report(self, line: str | None) -> None:
         if line is not None:
-            self._on_trouble(line)
+            self._on_diagnosis(line)
 
     def _schedule_pass(self) -> None:
         """Continue in the next pass of the event loop, so that other callbacks run in between."""

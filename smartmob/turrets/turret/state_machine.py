@@ -51,7 +51,7 @@ class FiringEnded(msgspec.Struct, frozen=True):
     sequence: int
 
 
-class Failed(msgspec.Struct, frozen=True):
+class TurretFailed(msgspec.Struct, frozen=True):
     """The turret cannot continue because of an error of its own."""
 
     reason: str
@@ -61,7 +61,7 @@ class Quit(msgspec.Struct, frozen=True):
     """The user or the system asks the turret to end (CTRL-C, SIGTERM)."""
 
 
-Event = OrderCame | Tick | ConnectionChanged | FiringEnded | Failed | Quit
+Event = OrderCame | Tick | ConnectionChanged | FiringEnded | TurretFailed | Quit
 
 
 class SendStatus(msgspec.Struct, frozen=True):
@@ -116,13 +116,13 @@ class Notify(msgspec.Struct, frozen=True):
     text: str
 
 
-class Exit(msgspec.Struct, frozen=True):
+class ExitProgram(msgspec.Struct, frozen=True):
     """End the program with this exit code."""
 
     code: int
 
 
-Action = SendStatus | StartFiring | StopFiring | Acknowledge | Repeat | Discard | Flush | Notify | Exit
+Action = SendStatus | StartFiring | StopFiring | Acknowledge | Repeat | Discard | Flush | Notify | ExitProgram
 
 
 class _JoinedRun(msgspec.Struct):
@@ -192,7 +192,7 @@ class TurretMachine(msgspec.Struct):
                 self._handle_connection(connected, now, actions)
             case FiringEnded(sequence):
                 self._handle_firing_ended(sequence, now, actions)
-            case Failed(reason):
+            case TurretFailed(reason):
                 self.reason = reason
                 self._end(1, actions)
             case Quit():
@@ -385,7 +385,7 @@ class TurretMachine(msgspec.Struct):
         if self._exit is not None or run is None:
             if run is not None:
                 run.sequence = sequence
-            actions.append(Exit(self._exit or 0))
+            actions.append(ExitProgram(self._exit or 0))
         elif run.id is None:
             actions += [Flush(), SendStatus()]
             self.run, self.state, self._left = None, "ready", 1  # a headquarters of OCT confirms nothing
@@ -418,10 +418,10 @@ class TurretMachine(msgspec.Struct):
         """End the program once the cannons have ended."""
         if self._exit is not None:
             # The second request: end without waiting.
-            actions.append(Exit(self._exit))
+            actions.append(ExitProgram(self._exit))
             return
         self._exit = code
         firing = self.state in ("firing", "stopping")
         self.state = "ended"
         actions.append(SendStatus())
-        actions.append(StopFiring(at_once=True) if firing else Exit(code))
+        actions.append(StopFiring(at_once=True) if firing else ExitProgram(code))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smartmob.hosts.sampler import devices
-from smartmob.hosts.sampler.devices import Choice, Counters, Traffic
+from smartmob.hosts.sampler.devices import Choice, Counters, DeviceTraffic
 from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.probe import Unreadable
 from tests.hosts.sampler.trees import disk, interface, machine
@@ -159,8 +159,8 @@ class _Counted:
 class TestTraffic:
     """Rates of several devices together."""
 
-    def _traffic(self, counted: _Counted, *names: str) -> Traffic:
-        return Traffic(counted.read, lambda there, _: there, names, Roots())
+    def _traffic(self, counted: _Counted, *names: str) -> DeviceTraffic:
+        return DeviceTraffic(counted.read, lambda there, _: there, names, Roots())
 
     def test_counters_that_go_backwards_began_again_at_zero(self) -> None:
         """A device that was reset counts from zero, and never makes a negative or a huge rate."""
@@ -210,7 +210,7 @@ class TestTraffic:
                 raise fails.pop()
             return counted.read()
 
-        traffic = Traffic(read, lambda there, _: there, (), Roots())
+        traffic = DeviceTraffic(read, lambda there, _: there, (), Roots())
         assert traffic.rates() == (0, 0)
 
 

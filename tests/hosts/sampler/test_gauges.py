@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from smartmob.hosts.fields import StaleFigure
+from smartmob.hosts.fields import StaleField
 from smartmob.hosts.sampler.gauges import host_gauges
 from smartmob.hosts.sampler.sampler import Sampler
 from tests.hosts.samples import snapshot
@@ -31,10 +31,10 @@ def test_each_gauge_has_the_unit_of_its_name() -> None:
     assert found["smartmob_host_temperature_celsius"] == {"cpu 0": 55.5}
 
 
-def test_a_figure_that_is_stale_has_no_gauge() -> None:
+def test_a_stale_field_has_no_gauge() -> None:
     """It vanishes and is named by a gauge of its own; when the snapshot is old, all figures vanish."""
     sampler = Sampler()
-    stale = {"mem": StaleFigure(1.0, 5.0, "gone"), "load": StaleFigure(), "storage": StaleFigure()}
+    stale = {"mem": StaleField(1.0, 5.0, "gone"), "load": StaleField(), "storage": StaleField()}
     sampler.newest = snapshot(memory=None, load=None, storage=None, cpu=None, stale=stale)
     found = {gauge.name: gauge.values for gauge in host_gauges(sampler, lambda: 1, lambda: 2)}
     gone = (

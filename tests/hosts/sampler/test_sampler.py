@@ -22,16 +22,16 @@ async def _looking() -> AsyncIterator[tuple[Sampler, list[Snapshot], list[float]
     """Return a sampler at work, the snapshots of each second, and the times of each look."""
     seconds: list[Snapshot] = []
     sampler, tasks = Sampler(on_second=(seconds.append,)), TaskRegistry()
-    looks: list[float] = []
-    sampler.subscribe(lambda _, now: looks.append(now))
+    evaluations: list[float] = []
+    sampler.subscribe(lambda _, now: evaluations.append(now))
     await sampler.read()
     tasks.start("sampler", sampler.run())
-    yield sampler, seconds, looks
+    yield sampler, seconds, evaluations
     await tasks.close()
 
 
-async def _until(looks: list[float], count: int) -> None:
-    await until(lambda: len(looks) >= count)
+async def _until(evaluations: list[float], count: int) -> None:
+    await until(lambda: len(evaluations) >= count)
 
 
 async def test_a_snapshot_is_read_each_second(looking: tuple[Sampler, list[Snapshot], list[float]]) -> None:
@@ -46,17 +46,17 @@ async def test_a_shorter_interval_does_not_change_the_seconds(
     looking: tuple[Sampler, list[Snapshot], list[float]],
 ) -> None:
     """Snapshots come more often, and the callbacks of each second still once a second."""
-    sampler, seconds, looks = looking
+    sampler, seconds, evaluations = looking
     sampler.read_every(0.1)
-    await _until(looks, 12)
-    assert 1 <= len(seconds) < len(looks)
+    await _until(evaluations, 12)
+    assert 1 <= len(seconds) < len(evaluations)
     sampler.read_every(1.0)
-    many = len(looks)
-    await _until(looks, many + 1)
-    assert len(seconds) < len(looks)
+    many = len(evaluations)
+    await _until(evaluations, many + 1)
+    assert len(seconds) < len(evaluations)
 
 
-async def test_a_figure_that_fails_is_logged_and_the_others_go_on(tmp_path: Path) -> None:
+async def test_a_field_that_fails_is_logged_and_the_others_go_on(tmp_path: Path) -> None:
     """It is logged once when it becomes stale and once when it is measured again; snapshots go on."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -70,9 +70,9 @@ async def test_a_figure_that_fails_is_logged_and_the_others_go_on(tmp_path: Path
         disk.mkdir()
         assert (await sampler.read()).stale == {}
         assert await sampler.check() is None
-    events = [event for event in logs if event["event"] != "hosts.container"]
-    assert [(event["event"], event["figure"]) for event in events] == [
-        *(("hosts.figure_stale", "storage"), ("hosts.figure_fresh", "storage")),
+    events = [event for event in logs if event["event"] != "hosts.container_detected"]
+    assert [(event["event"], event["field"]) for event in events] == [
+        *(("hosts.field_failed", "storage"), ("hosts.field_recovered", "storage")),
     ]
     assert note is not None
     assert note.startswith("storage is stale for ")

@@ -124,7 +124,7 @@ def test_chosen_devices_count_also_when_they_would_not(tree: Path) -> None:
         ("sys/class/hwmon/hwmon0/temp1_input", {"temperatures.acpitz 0"}),
     ],
 )
-def test_each_figure_stands_alone(tree: Path, file: str, fields: set[str]) -> None:
+def test_a_field_that_cannot_be_read_leaves_the_others_as_they_are(tree: Path, file: str, fields: set[str]) -> None:
     """A file that becomes unreadable makes its own figures stale, with their last value, age and reason."""
     reader = _read(tree)
     before = reader.read(0.0)
@@ -133,8 +133,8 @@ def test_each_figure_stands_alone(tree: Path, file: str, fields: set[str]) -> No
     (tree / file).mkdir()
     found = reader.read(0.0)
     assert set(found.stale) == fields
-    assert all(figure.value is not None and figure.age is not None for figure in found.stale.values())
-    assert all(figure.reason for figure in found.stale.values())
+    assert all(field.value is not None and field.age is not None for field in found.stale.values())
+    assert all(field.reason for field in found.stale.values())
     assert found.storage is not None
     assert found.load is not None
     (tree / file).rmdir()
@@ -163,7 +163,7 @@ def test_an_impossible_value_does_not_take_the_sample_along(tree: Path) -> None:
     ],
     ids=["disks of lxcfs 5", "empty memory", "empty processors", "networks without numbers"],
 )
-def test_a_file_in_an_unknown_form_makes_its_own_figures_stale(
+def test_a_file_in_an_unknown_form_makes_only_its_own_fields_stale(
     tree: Path, file: str, text: str, fields: set[str]
 ) -> None:
     """Whatever psutil raises for it, the other figures are read."""
@@ -229,7 +229,7 @@ def test_nothing_can_be_read(tmp_path: Path) -> None:
         psutil.PROCFS_PATH = before
     # Without /proc/diskstats psutil reads the disks from the /sys of the machine of the tests.
     assert set(found.stale) | {"disk_read", "disk_write"} == set(NAMES) - {"load"}
-    assert all(figure.value is None and figure.age is None for figure in found.stale.values())
+    assert all(field.value is None and field.age is None for field in found.stale.values())
 
 
 def test_a_file_system_that_hangs_leaves_the_others(tree: Path) -> None:

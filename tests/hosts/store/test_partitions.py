@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions, Series
+from smartmob.hosts.store.partitions import MINUTES, SAMPLES, PartitionedTable, Partitions
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.db.database import PARTITIONS_LOCK, Database
@@ -25,7 +25,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
         (MINUTES, datetime(2028, 2, 29, tzinfo=UTC), "host_minutes_202802", 29),
     ],
 )
-def test_the_name_of_a_partition_has_its_time(series: Series, moment: datetime, name: str, days: int) -> None:
+def test_the_name_of_a_partition_has_its_time(series: PartitionedTable, moment: datetime, name: str, days: int) -> None:
     """The name says which time a partition is for, and the time can be parsed from it."""
     start, end = series.of(moment)
     assert start <= moment < end

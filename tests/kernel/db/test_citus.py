@@ -17,7 +17,11 @@ _WANTED = migrations.collect(MIGRATED_FEATURES)
 async def test_the_plan_begins_with_reference_tables(database: Database) -> None:
     """The first table of a group has its shards made, the others are put beside them; local tables stay."""
     async with database.acquire() as connection:
-        steps = {} if await citus.placed(connection) else {s.table: s for s in await citus.plan(connection, PLACEMENTS)}
+        steps = (
+            {}
+            if await citus.distributed_tables(connection)
+            else {s.table: s for s in await citus.plan(connection, PLACEMENTS)}
+        )
 
     if steps:
         assert list(steps)[:2] == ["test_contexts", "test_items"]
@@ -33,7 +37,7 @@ async def test_a_server_without_citus_is_refused(empty_url: str) -> None:
     try:
         with pytest.raises(DatabaseError, match="this database has no Citus: install it on all nodes"):
             await citus.require_ready(connection, [])
-        assert await citus.placed(connection) == set()
+        assert await citus.distributed_tables(connection) == set()
         assert await citus.shards(connection) == citus.DEFAULT_SHARDS
     finally:
         await connection.close()
@@ -64,7 +68,7 @@ async def test_a_table_of_a_later_migration_is_distributed(database: Database) -
     async with database.acquire() as connection:
         try:
             await migrations.apply(connection, [*_WANTED, later], citus.Distributor(placements))
-            assert "late_values" in await citus.placed(connection)
+            assert "late_values" in await citus.distributed_tables(connection)
             assert (
                 await connection.fetchval("SELECT count(late) FROM test_metrics JOIN late_values USING (session_h)")
                 == 0

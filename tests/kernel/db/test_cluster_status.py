@@ -6,14 +6,14 @@ import pytest
 
 from smartmob.distribution import PLACEMENTS
 from smartmob.kernel.db import citus
-from smartmob.kernel.db.cluster_status import ClusterStatus, Node, ShardGroup, cluster_status, group_of
+from smartmob.kernel.db.cluster_status import ClusterNode, ClusterStatus, ShardGroup, cluster_status, group_of
 from smartmob.kernel.db.database import Database
 
 
 async def test_a_database_that_is_not_distributed_has_no_cluster(database: Database) -> None:
     """That is so without the extension, and before `smartmob db distribute`."""
     async with database.acquire() as connection:
-        if not await citus.placed(connection):
+        if not await citus.distributed_tables(connection):
             assert await cluster_status(connection, PLACEMENTS) is None
 
 
@@ -25,7 +25,7 @@ def test_the_skew_is_the_largest_shard_over_the_mean() -> None:
 
 def test_the_bytes_of_a_cluster_are_those_of_its_nodes() -> None:
     """Each copy of a reference table counts."""
-    nodes = [Node("a:5432", True, True, 2, 30), Node("b:5432", False, True, 4, 70)]
+    nodes = [ClusterNode("a:5432", True, True, 2, 30), ClusterNode("b:5432", False, True, 4, 70)]
     assert ClusterStatus("13.2-1", nodes, [], [], {}).bytes == 100
 
 

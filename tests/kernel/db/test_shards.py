@@ -20,7 +20,7 @@ class _Shards(RowShards[str]):
         super().__init__("marks", lambda row: row[0])
         self.asked: list[list[str]] = []
 
-    async def look(self, connection: Connection) -> None:
+    async def detect(self, connection: Connection) -> None:
         self.active = True
 
     async def learn(self, connection: Connection, batches: Iterable[Sequence[str]]) -> None:
@@ -72,7 +72,7 @@ async def test_a_table_that_is_not_distributed_has_no_shards(database: Database)
     """Its rows go in one batch on one connection, as without Citus."""
     shards: RowShards[str] = RowShards("marks", lambda row: row)
     async with database.acquire() as connection:
-        await shards.look(connection)
+        await shards.detect(connection)
 
     assert not shards.active
     assert shards.of(["x"]) is None
@@ -96,7 +96,7 @@ async def test_the_server_tells_the_shards_of_keys(database: Database) -> None:
     shards: RowShards[str] = RowShards("test_metrics", lambda row: row)
     rows = [f"session-{number}" for number in range(40)]
     async with database.acquire() as connection:
-        await shards.look(connection)
+        await shards.detect(connection)
         await shards.learn(connection, [rows])
 
     assert shards.active

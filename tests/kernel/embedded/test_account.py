@@ -10,7 +10,7 @@ import pytest
 
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account
-from smartmob.kernel.embedded.account import Account, find
+from smartmob.kernel.embedded.account import DatabaseUser, find
 
 
 def test_root_runs_the_database_as_the_system_user() -> None:
@@ -46,7 +46,7 @@ def test_programs_get_the_user_and_group_of_the_account() -> None:
 
 def test_the_own_user_needs_no_options() -> None:
     """A program starts as this user by default."""
-    assert Account("me", os.geteuid(), os.getegid(), "me").popen_options() == {}
+    assert DatabaseUser("me", os.geteuid(), os.getegid(), "me").popen_options() == {}
 
 
 def test_a_user_without_a_name_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:

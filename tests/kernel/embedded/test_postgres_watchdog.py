@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from smartmob.errors import DatabaseError
-from smartmob.kernel.embedded.account import Account
+from smartmob.kernel.embedded.account import DatabaseUser
 from smartmob.kernel.embedded.postgres_watchdog import PostgresWatchdog
 from tests.waiting import SECONDS
 
-_US = Account("", os.geteuid(), os.getegid(), "")
+_US = DatabaseUser("", os.geteuid(), os.getegid(), "")
 
 
 @pytest.fixture(name="home")

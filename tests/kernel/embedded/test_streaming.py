@@ -94,7 +94,7 @@ async def test_requests_are_answered_from_the_replica_while_it_is_there_and_not_
                 await until(lambda: noted("the replica is not read: "))
                 assert await read(False)
             events = [line["event"] for line in logs if line["event"].startswith("replica.")]
-            assert {"replica.away", "replica.back"} == set(events)
+            assert {"replica.skipped", "replica.resumed"} == set(events)
             # Once for each change, however many requests there are.
             assert all(one != following for one, following in pairwise(events))
         finally:

@@ -35,7 +35,7 @@ OVERRIDDEN: dict[str, tuple[type, type, dict[str, list[str]]]] = {
         },
     ),
     "connection": (
-        connection.Connection,
+        connection.ServerConnection,
         web.RequestHandler,
         {
             "connection_lost": ["self", "exc"],

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from smartmob.kernel.http import connection
-from smartmob.kernel.http.connection import MAX_FRAMING_BYTES, TURN_BYTES, WEBSOCKET_TURN_BYTES
+from smartmob.kernel.http.connection import ITERATION_BYTES, MAX_FRAMING_BYTES, WEBSOCKET_ITERATION_BYTES
 from tests.kernel import tiny
 from tests.kernel.raw import Reply, wire
 from tests.serving import ServiceServer
@@ -113,7 +113,7 @@ async def test_a_flood_of_small_frames_leaves_turns_to_others() -> None:
     head = "\r\n".join(["GET /own HTTP/1.1", "Host: localhost", *WEBSOCKET, "", ""]).encode()
     flood = _frame(b"x") * 100_000 + _frame(b"end")
     # The first frames came in one turn with the handshake, and two turns may pass before the handler continues.
-    bound = TURN_BYTES + 2 * WEBSOCKET_TURN_BYTES
+    bound = ITERATION_BYTES + 2 * WEBSOCKET_ITERATION_BYTES
     assert await _watched(_count_messages, head + flood) <= bound // len(_frame(b"x"))
 
 
@@ -125,10 +125,10 @@ async def _count_bytes(request: web.Request, progress: _Progress) -> web.StreamR
 
 async def test_a_chunked_body_leaves_turns_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many chunks arrive at once, only a bounded part of them is parsed in one turn, on a fast machine too."""
-    monkeypatch.setattr(connection, "_TURN_SECONDS", 3600.0)
+    monkeypatch.setattr(connection, "_ITERATION_SECONDS", 3600.0)
     head = f"POST /own HTTP/1.1\r\nHost: localhost\r\n{CHUNKED}\r\n\r\n".encode()
     # The handler may continue after two turns of eight parts each.
-    assert await _watched(_count_bytes, head + _chunks(bytes(1_000_000), 50)) <= 16 * TURN_BYTES
+    assert await _watched(_count_bytes, head + _chunks(bytes(1_000_000), 50)) <= 16 * ITERATION_BYTES
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ async def test_the_payload_of_a_large_frame_is_not_cut_into_turns() -> None:
     ):
         await socket.send_bytes(bytes(4_000_000))
         assert await socket.receive_str() == "4000000"
-    assert max(sizes) > 4 * WEBSOCKET_TURN_BYTES
+    assert max(sizes) > 4 * WEBSOCKET_ITERATION_BYTES
 
 
 class _Recorder:

@@ -16,7 +16,7 @@ from smartmob.kernel.maintenance.backup import dump
 from smartmob.kernel.maintenance.restore import restore
 from smartmob.kernel.maintenance.tables import last_backup
 from smartmob.stored_features import PARTITIONS
-from smartmob.turrets.store.partitions import Partitions
+from smartmob.turrets.store.partitions import KnownPartitions
 from tests.kernel.maintenance.conftest import contents
 from tests.waiting import SECONDS, until
 
@@ -98,7 +98,7 @@ async def test_writing_goes_on_while_a_backup_is_made(
     await asyncio.wait_for(holding.wait(), SECONDS)
     maker = await asyncpg.connect(database_url)
     later = await filled.fetchval("SELECT now() + interval '30 days'")
-    making = asyncio.create_task(Partitions().ensure_ahead(maker, later))
+    making = asyncio.create_task(KnownPartitions().ensure_ahead(maker, later))
     waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND pid = $1"
     await until(lambda: filled.fetchval(waits, maker.get_server_pid()))
     # No connection holds or waits for a lock on the table, so writing does not wait.

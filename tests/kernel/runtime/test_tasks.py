@@ -158,7 +158,7 @@ async def test_supervised_work_that_dies_is_started_again(error: BaseException) 
         ("task.died", "watch", 0.01),
         ("task.died", "watch", 0.02),
         ("task.died", "watch", 0.02),
-        ("task.revived", "watch", None),
+        ("task.restarted", "watch", None),
     ]
     await tasks.close()
 

@@ -18,7 +18,16 @@ from smartmob.kernel.auth.events import Credential
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.workers import worker_messages as messages
 from smartmob.kernel.workers.owner_link import OwnerLink
-from smartmob.kernel.workers.worker_messages import Attempt, Ping, Pong, Published, Reload, Stop, Welcome, WorkerMetrics
+from smartmob.kernel.workers.worker_messages import (
+    Attempt,
+    Ping,
+    Pong,
+    Published,
+    Reload,
+    Stop,
+    WorkerMetrics,
+    WorkerWelcome,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ async def test_events_and_attempts_reach_the_other_side_once() -> None:
         handled.append(event)
 
     async with _linked() as (link, owner):
-        owner.send(Welcome("postgresql://", "rack7", "secret", attempts.key))
+        owner.send(WorkerWelcome("postgresql://", "rack7", "secret", attempts.key))
         assert (await link.open()).own_name == "rack7"
         link.share(bus, (_Stored,))
         bus.publish(_Stored(1))
@@ -98,10 +107,10 @@ async def test_events_and_attempts_reach_the_other_side_once() -> None:
 async def test_a_worker_without_an_owner_ends() -> None:
     """The end of file is no order, and before the first message it is an error."""
     async with _linked() as (link, owner):
-        owner.send(Welcome("postgresql://", "rack7", "secret", b""))
+        owner.send(WorkerWelcome("postgresql://", "rack7", "secret", b""))
         await link.open()
         await link.failed("no disk is left")
-        assert await owner.received() == messages.Failed("no disk is left")
+        assert await owner.received() == messages.WorkerFailed("no disk is left")
         owner._writer.close()
         assert not await link.follow(EventBus(), AttemptLimit(), {}, WorkerMetrics, lambda: None)
     async with _linked() as (link, owner):

@@ -21,7 +21,16 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.workers import forker
 from smartmob.kernel.workers import worker_messages as messages
 from smartmob.kernel.workers.pool import _MOST_MISSED_HEARTBEATS, WorkerPool
-from smartmob.kernel.workers.worker_messages import Failed, Ping, Pong, Published, Started, Stop, Welcome, WorkerMetrics
+from smartmob.kernel.workers.worker_messages import (
+    Ping,
+    Pong,
+    Published,
+    Stop,
+    WorkerFailed,
+    WorkerMetrics,
+    WorkerStarted,
+    WorkerWelcome,
+)
 from tests.waiting import until
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -43,11 +52,11 @@ def _work(number: int, connection: socket.socket, _streams: socket.socket, _list
     handled = 0
     for line in connection.makefile("rb"):
         match messages.TO_WORKER.decode(line):
-            case Welcome(own_name=name) if name == f"fail {number}":
-                _send(connection, Failed("no disk is left"))
+            case WorkerWelcome(own_name=name) if name == f"fail {number}":
+                _send(connection, WorkerFailed("no disk is left"))
                 return 1
-            case Welcome():
-                _send(connection, Started(os.getpid()))
+            case WorkerWelcome():
+                _send(connection, WorkerStarted(os.getpid()))
             case Published(value=value):
                 handled += 1
                 if msgspec.json.decode(value, type=_Told).end == number:
@@ -66,7 +75,7 @@ async def _pool(*names: str) -> AsyncIterator[tuple[WorkerPool, EventBus]]:
     made = forker.start(_work, lambda: None)
     tasks, bus, told = TaskRegistry(), EventBus(), itertools.chain(names, itertools.repeat(names[-1] if names else ""))
     pool = WorkerPool(
-        made, sockets, tasks, bus, AttemptLimit(), welcome=lambda: Welcome("", next(told), "", b""),
+        made, sockets, tasks, bus, AttemptLimit(), welcome=lambda: WorkerWelcome("", next(told), "", b""),
         events=(_Told,), to_workers=(_Told,), pauses=(0.0,) * 6,
     )  # fmt: skip
     try:

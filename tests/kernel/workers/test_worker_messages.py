@@ -12,10 +12,10 @@ from smartmob.kernel.workers.worker_messages import (
     Pong,
     Published,
     Reload,
-    Started,
     Stop,
-    Welcome,
     WorkerMetrics,
+    WorkerStarted,
+    WorkerWelcome,
 )
 
 
@@ -23,12 +23,18 @@ def test_each_message_survives_the_way() -> None:
     """One line holds one message, whatever its texts contain."""
     value = msgspec.Raw(msgspec.json.encode({"h": "a\nb"}))
     metrics = WorkerMetrics({"f": [("f_total", {"method": "GET"}, 2.0)]}, {})
-    to_worker = (Welcome("postgresql://", "rack\n7", "s", b"\0\xff"), Ping(3), Reload(), Stop(), Published("X", value))
+    to_worker = (
+        WorkerWelcome("postgresql://", "rack\n7", "s", b"\0\xff"),
+        Ping(3),
+        Reload(),
+        Stop(),
+        Published("X", value),
+    )
     for sent in (*to_worker, Attempt("::1", "00ff", accepted=True)):
         line = messages.line(sent)
         assert line.count(b"\n") == 1
         assert messages.TO_WORKER.decode(line) == sent
-    for sent in (Started(4711), messages.Failed("no disk\nleft"), Pong(3, metrics)):
+    for sent in (WorkerStarted(4711), messages.WorkerFailed("no disk\nleft"), Pong(3, metrics)):
         assert messages.TO_OWNER.decode(messages.line(sent)) == sent
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smartmob.metrics.report_files.report import Case, Report
+from smartmob.metrics.report_files.report import Case, ReportFile
 
 
-def told(report: Report) -> str:
+def told(report: ReportFile) -> str:
     """Return a line for each case and each remark, and the header at the end."""
     return "".join(f"{line}\n" for line in _lines(report))
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: ReportFile) -> Iterator[str]:
     for case in report.cases():
         yield _case(case)
         yield from (f"  remark: {remark.kind}: {remark.text}" for remark in case.remarks)

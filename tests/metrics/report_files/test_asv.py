@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from smartmob.metrics.report_files.asv import AsvReport
-from smartmob.metrics.report_files.report import Case, Outcome
+from smartmob.metrics.report_files.report import Case, CaseOutcome
 
 PARAMS = {
     "arch": "x86_64", "cpu": "A CPU", "machine": "rack7", "num_cpu": "8", "os": "Linux 6.1", "ram": "16777216000",
@@ -45,11 +45,11 @@ def test_results_of_format_2_are_read_by_their_columns(tmp_path: Path) -> None:
         },
     )
     assert [(case.variant, case.total_time, case.outcome) for case in cases] == [
-        ("time_add(1, 'a')", 1.0, Outcome.PASSED),
-        ("time_add(1, 'b')", 2.0, Outcome.PASSED),
-        ("time_add(2, 'a')", None, Outcome.FAILED),
-        ("time_add(2, 'b')", None, Outcome.SKIPPED),
-        ("time_plain", 0.5, Outcome.PASSED),
+        ("time_add(1, 'a')", 1.0, CaseOutcome.PASSED),
+        ("time_add(1, 'b')", 2.0, CaseOutcome.PASSED),
+        ("time_add(2, 'a')", None, CaseOutcome.FAILED),
+        ("time_add(2, 'b')", None, CaseOutcome.SKIPPED),
+        ("time_plain", 0.5, CaseOutcome.PASSED),
     ]
     assert (cases[0].path, cases[0].name) == ("sums.Suite", "time_add")
     assert cases[0].started_at == datetime.fromtimestamp(1_750_000_001, UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from smartmob.metrics.report_files.case_values import MAX_REMARKS, CaseValues, add_remark, earliest, shortened
-from smartmob.metrics.report_files.report import Header, Outcome
+from smartmob.metrics.report_files.report import CaseOutcome, Header
 from smartmob.metrics.report_files.time_values import Durations
 from smartmob.metrics.report_files.xml_elements import ElementPosition
 
@@ -19,13 +19,13 @@ def _values(name: str = "test") -> CaseValues:
 @pytest.mark.parametrize(
     ("attributes", "outcome", "remarks"),
     [
-        ({}, Outcome.PASSED, []),
-        ({"status": "run", "result": "skipped"}, Outcome.SKIPPED, []),
-        ({"status": "failed", "result": "skipped"}, Outcome.FAILED, []),
-        ({"status": "purple"}, Outcome.PASSED, ['line 7, pkg.test: status="purple"']),
+        ({}, CaseOutcome.PASSED, []),
+        ({"status": "run", "result": "skipped"}, CaseOutcome.SKIPPED, []),
+        ({"status": "failed", "result": "skipped"}, CaseOutcome.FAILED, []),
+        ({"status": "purple"}, CaseOutcome.PASSED, ['line 7, pkg.test: status="purple"']),
     ],
 )
-def test_the_worst_word_is_the_outcome(attributes: dict[str, str], outcome: Outcome, remarks: list[str]) -> None:
+def test_the_worst_word_is_the_outcome(attributes: dict[str, str], outcome: CaseOutcome, remarks: list[str]) -> None:
     """A word that is not known is remarked."""
     values = _values()
     assert values.outcome(attributes, ("status", "result")) is outcome
@@ -35,15 +35,15 @@ def test_the_worst_word_is_the_outcome(attributes: dict[str, str], outcome: Outc
 def test_a_missing_duration_matters_only_where_it_is_used() -> None:
     """A skipped case has none without a remark, and a value that is not understood is always remarked."""
     values = _values()
-    assert values.seconds(Durations(), {}, ("time",), Outcome.SKIPPED) is None
+    assert values.seconds(Durations(), {}, ("time",), CaseOutcome.SKIPPED) is None
     assert values.remarks == []
-    assert values.seconds(Durations(), {"time": "x"}, ("time",), Outcome.SKIPPED) is None
-    assert values.seconds(Durations(), {}, ("time",), Outcome.PASSED) is None
+    assert values.seconds(Durations(), {"time": "x"}, ("time",), CaseOutcome.SKIPPED) is None
+    assert values.seconds(Durations(), {}, ("time",), CaseOutcome.PASSED) is None
     assert [remark.text for remark in values.remarks] == [
         'line 7, pkg.test: time="x"',
         "line 7, pkg.test: it has no time",
     ]
-    assert values.seconds(Durations(), {"time": "", "duration": "2"}, ("time", "duration"), Outcome.PASSED) == 2.0
+    assert values.seconds(Durations(), {"time": "", "duration": "2"}, ("time", "duration"), CaseOutcome.PASSED) == 2.0
 
 
 def test_a_start_gets_the_zone_of_its_suite() -> None:

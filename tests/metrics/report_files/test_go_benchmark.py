@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smartmob.metrics.report_files.go_benchmark import GoBenchmarkReport
-from smartmob.metrics.report_files.report import Case, Outcome
+from smartmob.metrics.report_files.report import Case, CaseOutcome
 
 TEXT = """goos: linux
 goarch: amd64
@@ -58,7 +58,7 @@ def test_each_line_of_a_result_is_an_execution(tmp_path: Path) -> None:
         ("BenchmarkLeft", "BenchmarkLeft", None),
         ("BenchmarkAdd", "BenchmarkAdd", pytest.approx(1e-6)),
     ]
-    assert [case.outcome for case in cases[5:7]] == [Outcome.FAILED, Outcome.SKIPPED]
+    assert [case.outcome for case in cases[5:7]] == [CaseOutcome.FAILED, CaseOutcome.SKIPPED]
     assert (cases[0].mem_usage, cases[1].mem_usage) == (None, 48e-6)
     assert [remark.kind for remark in cases[3].remarks] == ["unread time"]
     assert {case.path for case in cases} == {"example.com/sums", "example.com/other"}

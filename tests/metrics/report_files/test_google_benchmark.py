@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from smartmob.metrics.report_files.google_benchmark import GoogleBenchmarkReport
-from smartmob.metrics.report_files.report import Case, Outcome
+from smartmob.metrics.report_files.report import Case, CaseOutcome
 
 CONTEXT = {
     "date": "2026-11-20T12:00:00+02:00",
@@ -89,7 +89,7 @@ def test_errors_are_failures_and_skips_are_skips(tmp_path: Path) -> None:
         row(error_occurred=True, error_message="no", real_time=0.0),
         row(skipped=True, skip_message="not here"),
     )
-    assert [case.outcome for case in cases] == [Outcome.FAILED, Outcome.SKIPPED]
+    assert [case.outcome for case in cases] == [CaseOutcome.FAILED, CaseOutcome.SKIPPED]
 
 
 def test_what_is_unknown_is_none_and_said(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smartmob.metrics.report_files.hyperfine import HyperfineReport
-from smartmob.metrics.report_files.report import Case, Outcome
+from smartmob.metrics.report_files.report import Case, CaseOutcome
 
 
 def read(tmp_path: Path, *results: dict[str, Any]) -> tuple[HyperfineReport, list[Case]]:
@@ -40,7 +40,7 @@ def test_a_command_has_its_mean_and_its_parameters(tmp_path: Path) -> None:
     _, (case,) = read(tmp_path, result(parameters={"n": "4", "x": "y"}, memory_usage_byte=[1_000_000, 2_000_000]))
     assert (case.name, case.variant, case.kind) == ("sort big.txt", "sort big.txt [n=4, x=y]", "command")
     assert (case.total_time, case.user_time, case.kernel_time, case.cpu_usage) == (2.0, 1.0, 0.5, 0.75)
-    assert (case.mem_usage, case.outcome, case.remarks) == (2.0, Outcome.PASSED, ())
+    assert (case.mem_usage, case.outcome, case.remarks) == (2.0, CaseOutcome.PASSED, ())
 
 
 def test_runs_that_failed_do_not_count(tmp_path: Path) -> None:
@@ -51,9 +51,9 @@ def test_runs_that_failed_do_not_count(tmp_path: Path) -> None:
         result(exit_codes=[1, 1, 1]),
         result(exit_codes=[1], times=None),
     )
-    assert (some.total_time, some.user_time, some.outcome) == (1.0, None, Outcome.PASSED)
+    assert (some.total_time, some.user_time, some.outcome) == (1.0, None, CaseOutcome.PASSED)
     assert [remark.kind for remark in some.remarks] == ["failed runs"]
-    assert (every.outcome, without.outcome) == (Outcome.FAILED, Outcome.FAILED)
+    assert (every.outcome, without.outcome) == (CaseOutcome.FAILED, CaseOutcome.FAILED)
 
 
 @pytest.mark.parametrize(("changes", "expected"), [({"mean": None}, 2.0), ({"mean": None, "times": None}, None)])

@@ -14,7 +14,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files import xml_elements
 from smartmob.metrics.report_files.junit import JUnitReport, looks_like
-from smartmob.metrics.report_files.report import Outcome
+from smartmob.metrics.report_files.report import CaseOutcome
 from tests.metrics.report_files.telling import told
 
 FOLDER = Path(__file__).parent / "junit"
@@ -238,7 +238,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     assert path.stat().st_size > 20_000_000
     tracemalloc.start()
     try:
-        count = sum(case.outcome is Outcome.PASSED for case in JUnitReport(path).cases())
+        count = sum(case.outcome is CaseOutcome.PASSED for case in JUnitReport(path).cases())
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from smartmob.metrics.report_files.junit_suites import MAX_PROPERTIES, Properties, Suite, location, writes_utc
-from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, Outcome
+from smartmob.metrics.report_files.report import UNKNOWN_MACHINE, CaseOutcome
 
 
 def test_an_inner_suite_inherits_until_it_says_something_else() -> None:
@@ -24,7 +24,7 @@ def test_the_clock_goes_on_through_inner_suites() -> None:
     outer = Suite().inner("testsuite", {}, 1)
     outer.begin(datetime(2024, 5, 6, tzinfo=UTC))
     inner = outer.inner("testsuite", {}, 2)
-    inner.count(Outcome.PASSED, inner.clock, 2.0)
+    inner.count(CaseOutcome.PASSED, inner.clock, 2.0)
     outer.add(inner)
     assert outer.clock == datetime(2024, 5, 6, 0, 0, 2, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def test_the_clock_goes_on_through_inner_suites() -> None:
 def test_the_end_of_the_calendar_stops_the_clock() -> None:
     """No error comes from adding a duration to the last moment."""
     suite = Suite()
-    suite.count(Outcome.PASSED, datetime.max, 1.0)
+    suite.count(CaseOutcome.PASSED, datetime.max, 1.0)
     assert suite.clock is None
 
 

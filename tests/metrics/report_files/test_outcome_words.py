@@ -5,28 +5,28 @@ from __future__ import annotations
 import pytest
 
 from smartmob.metrics.report_files.outcome_words import is_yes, outcome_of_word
-from smartmob.metrics.report_files.report import Outcome
+from smartmob.metrics.report_files.report import CaseOutcome
 
 
 @pytest.mark.parametrize(
     ("word", "outcome"),
     [
-        ("run", Outcome.PASSED),
-        ("Completed", Outcome.PASSED),
-        ("PASSED", Outcome.PASSED),
-        ("fail", Outcome.FAILED),
-        ("Timed out", Outcome.FAILED),
-        ("broken", Outcome.FAILED),
-        ("Disabled", Outcome.SKIPPED),
-        ("NOT_RUN", Outcome.SKIPPED),
-        ("not-run", Outcome.SKIPPED),
-        ("suppressed", Outcome.SKIPPED),
-        ("Inconclusive", Outcome.SKIPPED),
+        ("run", CaseOutcome.PASSED),
+        ("Completed", CaseOutcome.PASSED),
+        ("PASSED", CaseOutcome.PASSED),
+        ("fail", CaseOutcome.FAILED),
+        ("Timed out", CaseOutcome.FAILED),
+        ("broken", CaseOutcome.FAILED),
+        ("Disabled", CaseOutcome.SKIPPED),
+        ("NOT_RUN", CaseOutcome.SKIPPED),
+        ("not-run", CaseOutcome.SKIPPED),
+        ("suppressed", CaseOutcome.SKIPPED),
+        ("Inconclusive", CaseOutcome.SKIPPED),
         ("purple", None),
         ("", None),
     ],
 )
-def test_a_word_tells_the_outcome(word: str, outcome: Outcome | None) -> None:
+def test_a_word_tells_the_outcome(word: str, outcome: CaseOutcome | None) -> None:
     """Case and separators do not matter, and an unknown word has no outcome."""
     assert outcome_of_word(word) is outcome
 

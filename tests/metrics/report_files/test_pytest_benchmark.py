@@ -11,7 +11,7 @@ import pytest
 
 from smartmob.errors import InvalidInput
 from smartmob.metrics.report_files.pytest_benchmark import PytestBenchmarkReport
-from smartmob.metrics.report_files.report import Outcome
+from smartmob.metrics.report_files.report import CaseOutcome
 
 MACHINE = {
     "node": "rack7",
@@ -60,7 +60,7 @@ def test_a_benchmark_has_its_median_name_and_machine(tmp_path: Path) -> None:
     """The commit and the time of the run belong to all benchmarks."""
     report, (case,) = read(tmp_path, document())
     assert (case.path, case.name, case.variant) == ("tests.test_sum.TestSum", "test_sum", "test_sum[1-2]")
-    assert (case.total_time, case.location, case.outcome) == (0.25, "tests/test_sum.py", Outcome.PASSED)
+    assert (case.total_time, case.location, case.outcome) == (0.25, "tests/test_sum.py", CaseOutcome.PASSED)
     assert (case.machine.node, case.machine.cpu_count, case.machine.cpu_vendor) == ("rack7", 8, "A CPU")
     assert (case.machine.cpu_frequency_mhz, case.machine.python_info) == (2596.122, "CPython 3.12.1")
     assert (case.machine.machine_arch, case.machine.system_info) == ("64bit", "Linux - 6.1")
@@ -82,7 +82,7 @@ def test_what_is_unknown_is_none_and_said(tmp_path: Path) -> None:
         tmp_path, document(benchmarks=rows, commit_info={"id": "unversioned"}, datetime="2015-08-14T16:03:46")
     )
     assert [case.total_time for case in cases] == [0.5, None, None]
-    assert [case.outcome for case in cases] == [Outcome.PASSED, Outcome.PASSED, Outcome.FAILED]
+    assert [case.outcome for case in cases] == [CaseOutcome.PASSED, CaseOutcome.PASSED, CaseOutcome.FAILED]
     assert [[remark.kind for remark in case.remarks] for case in cases] == [["replaced time"], ["unread time"], []]
     assert (report.header.scm_ref, report.header.started_at) == (None, datetime(2015, 8, 14, 16, 3, 46, tzinfo=UTC))
     assert [remark.kind for remark in report.header.remarks] == ["unread row"]

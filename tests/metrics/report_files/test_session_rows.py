@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from smartmob.errors import InvalidInput
-from smartmob.metrics.report_files.report import Case, Header, Machine, Outcome, Remark
+from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
 from smartmob.metrics.report_files.session_rows import ImportOptions, ReportRows, ReportSource
 
 SOURCE = ReportSource("x.xml", "0" * 32, datetime(2026, 11, 20, 20, tzinfo=UTC))
@@ -35,7 +35,7 @@ class Fixed:
 
 def case(name: str, **changes: Any) -> Case:
     """Return a case that passed."""
-    return replace(Case("sums", name, name, Outcome.PASSED, total_time=2.0), **changes)
+    return replace(Case("sums", name, name, CaseOutcome.PASSED, total_time=2.0), **changes)
 
 
 def rows_of(
@@ -58,8 +58,8 @@ def test_only_passed_cases_are_stored_and_the_others_are_counted() -> None:
     rows, _, metrics = rows_of(
         [
             case("a"),
-            case("b", outcome=Outcome.FAILED),
-            case("c", outcome=Outcome.SKIPPED),
+            case("b", outcome=CaseOutcome.FAILED),
+            case("c", outcome=CaseOutcome.SKIPPED),
             case("d", total_time=None, remarks=(told,)),
             case("e\0"),
             case("f", mem_usage=float("inf")),
@@ -137,7 +137,11 @@ def test_times_beyond_the_calendar_are_unread(text: str) -> None:
 
 def test_each_machine_is_a_context() -> None:
     """Unknown fields are "unknown" or 0; a given name counts for all."""
-    cases = [case("a", machine=Machine(node="one", cpu_count=8)), case("b"), case("c", machine=Machine(node="two"))]
+    cases = [
+        case("a", machine=ReportedMachine(node="one", cpu_count=8)),
+        case("b"),
+        case("c", machine=ReportedMachine(node="two")),
+    ]
     rows, _, metrics = rows_of(cases)
     contexts = {row["h"]: row["machine_node"] for row in rows.contexts()}
     assert [contexts[row["context_h"]] for row in metrics] == ["one", "unknown", "two"]

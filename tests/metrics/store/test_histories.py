@@ -9,7 +9,7 @@ import pytest
 
 from smartmob.kernel.db.database import Database
 from smartmob.metrics.store.histories import EnvironmentSelection, HistoryReader
-from smartmob.metrics.verdict.place import Origin
+from smartmob.metrics.verdict.place import SessionOrigin
 from smartmob.settings import Settings
 from tests.metrics.samples import metric
 from tests.metrics.suites import describe, send
@@ -55,7 +55,7 @@ async def test_the_name_of_a_machine_selects_its_sessions(client: Any, reader: H
     assert await found(fit, [], fit, "") == ["s0"]
     assert await found(fit, [], [], "") == []
     assert await found(fit, [], [], None) == names
-    assert (await reader.origins(names))["s1"] == Origin("Pool", None)
+    assert (await reader.origins(names))["s1"] == SessionOrigin("Pool", None)
 
 
 async def test_sessions_are_read_before_and_after_a_position(client: Any, reader: HistoryReader) -> None:

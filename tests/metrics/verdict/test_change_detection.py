@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from benchmarks import verdicts as simulation
 from smartmob.metrics.verdict.change_detection import (
     MIN_HISTORY,
-    Change,
+    ChangeLimits,
+    DetectedChange,
     DetectedChanges,
     ItemName,
-    Limits,
     RunHistory,
     Values,
     detect_changes,
@@ -24,7 +24,7 @@ from smartmob.metrics.verdict.change_detection import (
 from smartmob.metrics.verdict.scales import SCALES
 
 TIME = SCALES["total_time"]
-USUAL = Limits()
+USUAL = ChangeLimits()
 
 
 def name(text: str) -> ItemName:
@@ -49,12 +49,12 @@ def history(subject: float | None = 0.1, number: int = 10, **options: float) -> 
     return [run(subject, seed, **options) for seed in range(number)]  # type: ignore[arg-type]  # others is whole
 
 
-def change_of(runs: RunHistory, limits: Limits = USUAL, resource: str = "total_time") -> Change:
+def change_of(runs: RunHistory, limits: ChangeLimits = USUAL, resource: str = "total_time") -> DetectedChange:
     """Return the change of the subject."""
     return detect_changes(runs, SCALES[resource], limits).changes[SUBJECT]
 
 
-def outcome(change: Change) -> tuple[int, bool | None]:
+def outcome(change: DetectedChange) -> tuple[int, bool | None]:
     """Return the direction of a change and whether it is confirmed."""
     return change.direction, change.confirmed
 
@@ -148,7 +148,7 @@ class TestBase:
 
     def test_tests_on_one_side_are_new_or_gone(self) -> None:
         """Tests that one side lacks are listed as new or gone."""
-        detected = detect_changes(RunHistory(history(None), [run(0.1, 99, others=19)], base=1), TIME, Limits())
+        detected = detect_changes(RunHistory(history(None), [run(0.1, 99, others=19)], base=1), TIME, ChangeLimits())
         assert list(detected.new) == [SUBJECT]
         assert list(detected.gone) == [name("other_19")]
 
@@ -187,7 +187,7 @@ class TestShift:
 
     def test_a_shift_is_reported_and_no_test_is_blamed(self) -> None:
         """A slow machine is a finding of its own, and no test changes."""
-        detected = detect_changes(RunHistory(history(), [run(0.1, 99, shift=1.4)]), TIME, Limits())
+        detected = detect_changes(RunHistory(history(), [run(0.1, 99, shift=1.4)]), TIME, ChangeLimits())
         assert detected.shift.ratio == pytest.approx(1.4, rel=0.02)
         assert detected.shift.notable
         assert {change.direction for change in detected.changes.values()} == {0}
@@ -206,25 +206,25 @@ class TestShift:
 
     def test_a_usual_shift_is_not_notable(self) -> None:
         """A shift within its usual variation is not notable."""
-        shift = detect_changes(RunHistory(history(), [run(0.1, 99)]), TIME, Limits()).shift
+        shift = detect_changes(RunHistory(history(), [run(0.1, 99)]), TIME, ChangeLimits()).shift
         assert not shift.notable
         assert shift.usual == pytest.approx(1.0, abs=0.02)
 
     def test_a_shift_on_an_unsteady_machine_is_not_notable(self) -> None:
         """The same shift on a machine that always varies is not notable."""
         past = [run(0.1, seed, shift=1.0 + 0.3 * (seed % 3)) for seed in range(12)]
-        assert not detect_changes(RunHistory(past, [run(0.1, 99, shift=1.4)]), TIME, Limits()).shift.notable
+        assert not detect_changes(RunHistory(past, [run(0.1, 99, shift=1.4)]), TIME, ChangeLimits()).shift.notable
 
     def test_too_few_tests_have_no_shift(self) -> None:
         """With four tests a slow machine cannot be told from slow tests, and nothing is removed."""
         past = history(others=3)
-        detected = detect_changes(RunHistory(past, [run(0.15, 99, others=3)]), TIME, Limits())
+        detected = detect_changes(RunHistory(past, [run(0.15, 99, others=3)]), TIME, ChangeLimits())
         assert (detected.shift.ratio, detected.shift.tests) == (None, 4)
         assert outcome(detected.changes[SUBJECT]) == (1, None)
 
     def test_one_long_test_does_not_make_a_shift(self) -> None:
         """A test of an hour among many of 100 ms changes nothing but itself."""
-        detected = detect_changes(RunHistory(history(3600.0), [run(7200.0, 99)]), TIME, Limits())
+        detected = detect_changes(RunHistory(history(3600.0), [run(7200.0, 99)]), TIME, ChangeLimits())
         assert detected.shift.ratio == pytest.approx(1.0, abs=0.02)
         assert {key for key, change in detected.changes.items() if change.direction} == {SUBJECT}
 
@@ -236,12 +236,12 @@ class TestSizes:
         """A change below the least effect is noise, however steady the test is."""
         past = history(noise=0.0)
         assert change_of(RunHistory(past, [run(0.104, 99, noise=0.0)])).direction == 0
-        assert change_of(RunHistory(past, [run(0.104, 99, noise=0.0)]), Limits(0.02)).direction == 1
+        assert change_of(RunHistory(past, [run(0.104, 99, noise=0.0)]), ChangeLimits(0.02)).direction == 1
 
     def test_a_change_below_the_least_time_is_noise(self) -> None:
         """A factor of three is noise if it is less than the least change in seconds."""
         assert change_of(RunHistory(history(0.0001), [run(0.0003, 99)])).direction == 0
-        assert change_of(RunHistory(history(0.0001), [run(0.0003, 99)]), Limits(0.05, 0.0001)).direction == 1
+        assert change_of(RunHistory(history(0.0001), [run(0.0003, 99)]), ChangeLimits(0.05, 0.0001)).direction == 1
 
     @pytest.mark.parametrize("past", [0.0, 0.1])
     def test_a_history_of_equal_values_has_a_least_noise(self, past: float) -> None:
@@ -296,7 +296,7 @@ class TestResources:
         """The plugin subtracts a baseline, so memory can be below zero; a growth is found, and has no ratio."""
         past = [{name(f"t{n}"): -0.5 + 0.01 * ((n + s) % 3) for n in range(8)} for s in range(10)]
         head = {**past[0], name("t0"): 30.0}
-        detected = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0))
+        detected = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], ChangeLimits(0.05, 1.0))
         change = detected.changes[name("t0")]
         assert (change.direction, change.ratio, change.corrected_ratio) == (1, None, None)
         assert detected.shift.ratio is None
@@ -306,7 +306,7 @@ class TestResources:
         """If all tests need more memory, each of them has changed."""
         past = [{name(f"t{n}"): 10.0 + n for n in range(8)} for _ in range(10)]
         head = {key: value + 20.0 for key, value in past[0].items()}
-        changes = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], Limits(0.05, 1.0)).changes
+        changes = detect_changes(RunHistory(past, [head]), SCALES["mem_usage"], ChangeLimits(0.05, 1.0)).changes
         assert {change.direction for change in changes.values()} == {1}
 
     @given(
@@ -325,7 +325,7 @@ class TestResources:
     ) -> None:
         """Any numbers in any runs give finite results, with each test of the head once."""
         history_ = RunHistory(runs[:-1], runs[-1:], base=int(based and len(runs) > 1))
-        detected = detect_changes(history_, SCALES[resource], Limits())
+        detected = detect_changes(history_, SCALES[resource], ChangeLimits())
         assert set(detected.changes) | set(detected.new) == set(runs[-1])
         assert not set(detected.changes) & set(detected.new)
         for change in detected.changes.values():
@@ -361,5 +361,5 @@ class TestSimulation:
 
 def test_a_history_without_a_head_has_no_changes() -> None:
     """Without a head there are neither changes nor new tests."""
-    detected: DetectedChanges = detect_changes(RunHistory(history(), []), TIME, Limits())
+    detected: DetectedChanges = detect_changes(RunHistory(history(), []), TIME, ChangeLimits())
     assert (detected.changes, detected.new) == ({}, {})

@@ -9,8 +9,8 @@ import pytest
 
 from smartmob.metrics.model import Context
 from smartmob.metrics.verdict.place import (
-    Origin,
     PlaceRules,
+    SessionOrigin,
     differences,
     different,
     hardware,
@@ -58,7 +58,7 @@ def _context(**changes: Any) -> Context:
 @pytest.mark.parametrize("node", TEMPORARY)
 def test_the_hardware_replaces_a_name_that_lasts_for_one_job(node: str) -> None:
     """Names of containers and of machines of CI services are recognised, and the reason is said."""
-    found = place_of(_context(machine_node=node), Origin(), RULES)
+    found = place_of(_context(machine_node=node), SessionOrigin(), RULES)
     assert (found.rule, found.name, found.doubt) == ("hardware", "8 x A vendor, 16 GB", None)
     assert repr(node) in found.explanation
 
@@ -66,11 +66,11 @@ def test_the_hardware_replaces_a_name_that_lasts_for_one_job(node: str) -> None:
 @pytest.mark.parametrize("node", NAMELESS)
 def test_a_machine_without_a_name_of_its_own_is_in_doubt(node: str) -> None:
     """Names that each machine has leave the hardware, and without that the machine is unknown."""
-    found = place_of(_context(machine_node=node), Origin(), RULES)
+    found = place_of(_context(machine_node=node), SessionOrigin(), RULES)
     assert (found.rule, found.doubt is None) == ("hardware", False)
     blank = dict.fromkeys(("cpu_vendor", "cpu_type", "system_info", "python_info"), "unknown")
     bare = msgspec.structs.replace(_context(machine_node=node, cpu_count=0, ram_total=0), **blank)
-    found = place_of(bare, Origin(), RULES)
+    found = place_of(bare, SessionOrigin(), RULES)
     assert (found.rule, found.name, found.host) == ("unknown", "unknown", None)
     assert "tag machine=NAME" in (found.doubt or "")
 
@@ -78,7 +78,7 @@ def test_a_machine_without_a_name_of_its_own_is_in_doubt(node: str) -> None:
 @pytest.mark.parametrize("node", NAMES)
 def test_a_name_that_people_gave_identifies_the_machine(node: str) -> None:
     """Other names are the names of machines, although some look random."""
-    found = place_of(_context(machine_node=node), Origin(host="other"), RULES)
+    found = place_of(_context(machine_node=node), SessionOrigin(host="other"), RULES)
     assert (found.rule, found.name, found.host, found.doubt) == ("host_name", node, node, None)
 
 
@@ -86,7 +86,7 @@ def test_own_patterns_name_further_machines_that_exist_for_one_job() -> None:
     """A pattern matches the whole name or its first part, in any case."""
     rules = PlaceRules(shared_names=("ip-10-*", "CI-??"))
     for node in ("ip-10-0-1-23.ec2.internal", "ci-07", "ci-07.example.com"):
-        assert place_of(_context(machine_node=node), Origin(), rules).rule == "hardware"
+        assert place_of(_context(machine_node=node), SessionOrigin(), rules).rule == "hardware"
         assert "--metrics-shared-names" in str(shared_name(node, rules))
     assert shared_name("ci-007", rules) is None
 
@@ -94,16 +94,16 @@ def test_own_patterns_name_further_machines_that_exist_for_one_job() -> None:
 def test_a_tag_comes_first_and_the_address_before_the_hardware() -> None:
     """The tag names the machine; the host of the sender's address has the load, unless the machine has a name."""
     described = _context(machine_node="localhost")
-    found = place_of(described, Origin("pool", "rack7"), RULES)
+    found = place_of(described, SessionOrigin("pool", "rack7"), RULES)
     assert (found.name, found.rule, found.host) == ("pool", "tag", "rack7")
-    found = place_of(described, Origin(None, "rack7"), RULES)
+    found = place_of(described, SessionOrigin(None, "rack7"), RULES)
     assert (found.name, found.rule, found.host, found.doubt) == ("rack7", "address", "rack7", None)
     assert "address of the machine rack7" in found.explanation
-    assert place_of(_context(), Origin("pool", "rack8"), RULES).host == "rack7"
-    assert place_of(None, Origin(), RULES).rule == "unknown"
-    assert Origin.of({"runner": "a"}, None).tag == "a"
-    assert Origin.of({"runner": "a", "machine": "b"}, None).tag == "b"
-    assert Origin.of({"machine": ""}, "h") == Origin(None, "h")
+    assert place_of(_context(), SessionOrigin("pool", "rack8"), RULES).host == "rack7"
+    assert place_of(None, SessionOrigin(), RULES).rule == "unknown"
+    assert SessionOrigin.of({"runner": "a"}, None).tag == "a"
+    assert SessionOrigin.of({"runner": "a", "machine": "b"}, None).tag == "b"
+    assert SessionOrigin.of({"machine": ""}, "h") == SessionOrigin(None, "h")
 
 
 SAME = (
@@ -194,7 +194,7 @@ def test_names_decide_whether_equal_hardware_is_the_same_machine(one: Any, other
     pair = []
     for node, tag, host in (one, other):
         described = _context(machine_node=node)
-        pair.append((described, place_of(described, Origin(tag, host), RULES)))
+        pair.append((described, place_of(described, SessionOrigin(tag, host), RULES)))
     assert (place_differences(pair[0], pair[1], RULES) == []) == same
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smartmob.cli.compare import ALARMS
 from smartmob.metrics.model import Place
 from smartmob.metrics.verdict import summary
-from smartmob.metrics.verdict.summary import DECISIONS, settle_machines, summarise, without_value
+from smartmob.metrics.verdict.summary import DECISIONS, resolve_other_machines, summarise, without_value
 from smartmob.metrics.verdict.verdicts import VERDICTS, ComparedContext, ItemVerdict, ShiftFound, Verdict
 
 ROOT = Path(__file__).parents[3]
@@ -120,10 +120,10 @@ def test_few_tests_that_cannot_be_judged_name_the_largest_difference() -> None:
 def test_a_test_on_another_machine_is_neither_new_nor_gone() -> None:
     """A test that both sides measured, on different machines only, is one row that cannot be judged."""
     rows = [_row("gone", context_h="a"), _row("new", context_h="b"), _row("gone", "test_b")]
-    settled = settle_machines(rows)
+    settled = resolve_other_machines(rows)
     assert [(row.verdict, row.item) for row in settled] == [("unfit", "test_a"), ("gone", "test_b")]
     assert "another machine" in settled[0].reason
-    judged = settle_machines([_row("noise", context_h="a"), _row("gone", context_h="b")])
+    judged = resolve_other_machines([_row("noise", context_h="a"), _row("gone", context_h="b")])
     assert [row.verdict for row in judged] == ["noise", "unfit"]
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from smartmob.metrics.verdict.change_detection import ItemName, Limits
+from smartmob.metrics.verdict.change_detection import ChangeLimits, ItemName
 from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.trends import (
     MeasuredPlace,
@@ -46,7 +46,7 @@ def _runs(number: int, factor: Callable[[int, int], float], *, noise: float = 0.
 
 def _found(runs: list[MeasuredRun], resource: str = "total_time") -> list[Trend]:
     scale = SCALES[resource]
-    return by_importance(find_trends(runs, PLACE, scale, Limits(0.05, scale.least_change)))
+    return by_importance(find_trends(runs, PLACE, scale, ChangeLimits(0.05, scale.least_change)))
 
 
 def test_a_step_names_the_commit_and_both_levels() -> None:

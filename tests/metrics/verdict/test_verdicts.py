@@ -8,7 +8,7 @@ import pytest
 
 from smartmob.metrics.model import Context
 from smartmob.metrics.verdict import verdicts
-from smartmob.metrics.verdict.change_detection import Change, DetectedChanges, Shift
+from smartmob.metrics.verdict.change_detection import DetectedChange, DetectedChanges, Shift
 from smartmob.metrics.verdict.verdicts import Environment, Verdict
 
 NAME = ("tests/test_sum.py", "test_sum", "test_sum[1]", "function")
@@ -16,12 +16,12 @@ ENVIRONMENT = Environment("c", "rack7", "3.11", {NAME: "id"})
 NOTHING = DetectedChanges(Shift(1.0, 1.02, 20), {}, {}, {})
 
 
-def _change(direction: int = 1, confirmed: bool | None = True, **changes: Any) -> Change:
+def _change(direction: int = 1, confirmed: bool | None = True, **changes: Any) -> DetectedChange:
     values = {"base": 0.1, "head": 0.2, "level": 0.1, "corrected": 0.2, "noise": 0.02, "history": 10}
-    return Change(direction, confirmed, **(values | changes))
+    return DetectedChange(direction, confirmed, **(values | changes))
 
 
-def _verdict_on(change: Change, unfit: str | None = None, tests: int = 20) -> verdicts.ItemVerdict:
+def _verdict_on(change: DetectedChange, unfit: str | None = None, tests: int = 20) -> verdicts.ItemVerdict:
     found = DetectedChanges(Shift(1.0, 1.02, tests), {NAME: change}, {}, {})
     return verdicts.item_verdicts(found, ENVIRONMENT, unfit, "base")[0]
 

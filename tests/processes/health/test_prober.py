@@ -51,8 +51,8 @@ class Stage:
     async def check(self, port: int = 1, env: dict[str, str] | None = None, **check: Any) -> Finished:
         """Execute a check of a program that has the port."""
         variables = {"PORT": str(port), "PATH": os.defpath} | (env or {})
-        ready = model.Ready(argv=["x"], env=variables, folder=str(self.folder), port=port, digest="")
-        return await self.prober.execute(model.Check(**{"timeout": 60.0} | check), ready)
+        ready = model.PreparedProcess(argv=["x"], env=variables, folder=str(self.folder), port=port, digest="")
+        return await self.prober.execute(model.HealthCheck(**{"timeout": 60.0} | check), ready)
 
     async def close(self) -> None:
         """Stop all."""

@@ -13,10 +13,11 @@ from smartmob.processes.health import state_machine as m
 from smartmob.processes.health.program_monitor import Monitor
 from tests.waiting import until
 
-READY = model.Ready(
+READY = model.PreparedProcess(
     argv=["x"], env={}, folder="/", port=1, digest="",
     options=model.Options(
-        readiness=model.Check(http="/", interval=0.1), liveness=model.Check(tcp=1, interval=0.1, failure_threshold=1)
+        readiness=model.HealthCheck(http="/", interval=0.1), liveness=model.HealthCheck(tcp=1, interval=0.1,
+        failure_threshold=1)
     ),
 )  # fmt: skip
 
@@ -30,7 +31,7 @@ class Checks:
         self.executing = 0
         self.most = 0
 
-    async def execute(self, check: model.Check, ready: model.Ready) -> m.Finished:
+    async def execute(self, check: model.HealthCheck, ready: model.PreparedProcess) -> m.Finished:
         self.executing += 1
         self.most = max(self.most, self.executing)
         try:

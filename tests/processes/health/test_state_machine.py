@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from itertools import pairwise
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +15,7 @@ from smartmob.processes.health import state_machine as m
 
 
 def _machine(**changes: float) -> m.CheckStateMachine:
-    return m.CheckStateMachine(model.Check(tcp=1, interval=2.0, **changes))
+    return m.CheckStateMachine(model.HealthCheck(tcp=1, interval=2.0, **changes))
 
 
 def test_the_first_execution_waits_for_the_initial_delay_and_the_next_for_the_end_of_the_one_before() -> None:
@@ -46,7 +49,7 @@ def test_a_check_that_cannot_be_executed_changes_nothing() -> None:
 
 @given(st.lists(st.booleans()), st.integers(1, 4), st.integers(1, 4))
 def test_a_change_is_told_once(results: list[bool], successes: int, failures: int) -> None:
-    """Passed and Failed alternate, and the state is that of the last one; each result leads to one execution."""
+    """The actions alternate, and the state is that of the last one; each result leads to one execution."""
     machine = _machine(success_threshold=successes, failure_threshold=failures)
     told = []
     for passed in results:
@@ -56,3 +59,20 @@ def test_a_change_is_told_once(results: list[bool], successes: int, failures: in
     assert all(one is not other for one, other in pairwise(told))
     state = {m.Passed: model.PASSING, m.Failed: model.FAILING}[told[-1]] if told else model.STARTING
     assert machine.state == state
+
+
+def test_the_page_has_each_state_with_those_that_follow_it() -> None:
+    """The table of states in docs/reference/health-checks.md is what any sequence of results does."""
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "health-checks.md").read_text(encoding="utf-8")
+    table = text.partition("### States of a check")[2].partition("\n##")[0]
+    rows = re.findall(r"(?m)^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", table)
+    followed = {state: set(re.findall(r"`(\w+)`", others)) for state, others in rows}
+    found: dict[str, set[str]] = {model.STARTING: set()}
+    for results in itertools.product((True, False, None), repeat=6):
+        machine = m.CheckStateMachine(model.HealthCheck(http="/", success_threshold=2, failure_threshold=2))
+        for result in results:
+            before = machine.state
+            machine.handle(m.Finished(result), 0.0)
+            if machine.state != before:
+                found.setdefault(before, set()).add(machine.state)
+    assert followed == found

@@ -25,7 +25,7 @@ from smartmob.processes.preparation.decompression import zstd_module
 from smartmob.processes.preparation.download import (
     DownloadError,
     DownloadLimits,
-    Stored,
+    StoredFile,
     check_url,
     download,
     open_session,
@@ -61,7 +61,7 @@ async def test_a_downloaded_file_has_its_content_and_digest(
     stored = await download(session, url, tmp_path / "x", LIMITS, request_id="req-1")
 
     assert (tmp_path / "x").read_bytes() == BODY
-    assert stored == Stored(hashlib.sha256(BODY).hexdigest(), len(BODY))
+    assert stored == StoredFile(hashlib.sha256(BODY).hexdigest(), len(BODY))
     assert files.requests[0][1]["X-Request-Id"] == "req-1"
     assert "Cookie" not in files.requests[0][1]
 
@@ -436,7 +436,7 @@ async def test_a_stream_is_stored_up_to_the_limit(tmp_path: Path) -> None:
 
     stored = await store(chunks(), tmp_path / "a", DownloadLimits(300_000))
 
-    assert stored == Stored(hashlib.sha256(b"x" * 300_000).hexdigest(), 300_000)
+    assert stored == StoredFile(hashlib.sha256(b"x" * 300_000).hexdigest(), 300_000)
     with pytest.raises(TooLarge, match="more than 299999 bytes"):
         await store(chunks(), tmp_path / "b", DownloadLimits(299_999))
 

@@ -27,8 +27,8 @@ def test_a_type_has_its_options() -> None:
         TYPES,
     )
     assert found.of("web") == model.Options(
-        readiness=model.Check(http="/health", interval=1.0, timeout=0.5),
-        liveness=model.Check(command="./alive --port $PORT"),
+        readiness=model.HealthCheck(http="/health", interval=1.0, timeout=0.5),
+        liveness=model.HealthCheck(command="./alive --port $PORT"),
         depends_on={"db": "ready", "job": "completed"},
     )
     assert found.of("job") == model.Options(restart="on-failure")

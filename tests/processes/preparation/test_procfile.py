@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.processes.preparation.procfile import BadLine, Command, parse
+from smartmob.processes.preparation.procfile import BadLine, ProcfileCommand, parse
 
 _NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=20)
@@ -120,7 +120,7 @@ def test_any_command_is_read_as_it_was_written(commands: dict[str, tuple[str, bo
 
 def test_a_command_knows_its_line() -> None:
     """The line of a continued command is its first."""
-    assert parse(b"\nweb: A=x$B/y \\\n serve").commands == {"web": Command("A=x$B/y serve", 2)}
+    assert parse(b"\nweb: A=x$B/y \\\n serve").commands == {"web": ProcfileCommand("A=x$B/y serve", 2)}
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 from smartmob.errors import NotFound, TooLarge, Unavailable
 from smartmob.kernel.runtime.disk import free_bytes
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.processes.preparation.download import DownloadError, DownloadLimits, Stored
+from smartmob.processes.preparation.download import DownloadError, DownloadLimits, StoredFile
 from smartmob.processes.preparation.environments import Environments
-from smartmob.processes.preparation.releases import Releases, Source
+from smartmob.processes.preparation.releases import Releases, UnpackedSource
 from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLimits
 from tests.processes.archives import KINDS, make_archive
 from tests.processes.commands import Runner, variables
@@ -78,7 +78,7 @@ async def test_an_archive_is_downloaded_unpacked_and_copied(releases: Releases, 
     source = await releases.source(stored.digest)
     place = await releases.working_copy(source, "app.web.0")
 
-    assert stored == Stored(DIGEST, len(APP))
+    assert stored == StoredFile(DIGEST, len(APP))
     assert (place / "Procfile").read_text() == "web: ./run"
     assert (place / "data" / "x").read_text() == "1"
     assert files.requests[0][1]["X-Request-Id"] == "r1"
@@ -92,7 +92,7 @@ async def test_ten_concurrent_nodes_share_the_download_and_the_source(
     url = files.file("/app", APP)
     files.gate.clear()
 
-    async def create(number: int) -> tuple[Source, Path]:
+    async def create(number: int) -> tuple[UnpackedSource, Path]:
         source = await releases.source((await releases.fetch(url)).digest)
         return source, await releases.working_copy(source, f"app.web.{number}")
 
@@ -102,7 +102,7 @@ async def test_ten_concurrent_nodes_share_the_download_and_the_source(
     made = await asyncio.gather(*creating)
 
     assert files.asked_for("/app") == 1
-    assert {source for source, _ in made} == {Source(DIGEST, tmp_path / "r" / "sources" / DIGEST)}
+    assert {source for source, _ in made} == {UnpackedSource(DIGEST, tmp_path / "r" / "sources" / DIGEST)}
     (made[0][1] / "data" / "x").write_text("changed")
     assert {(place / "data" / "x").read_text() for _, place in made[1:]} == {"1"}
     assert (made[0][0].root / "data" / "x").read_text() == "1"
@@ -216,7 +216,7 @@ async def test_an_uploaded_archive_needs_no_download(kind: Any, releases: Releas
     data = make_archive(kind, {"Procfile": "web: x"})
     stored = await releases.upload(_chunks(data))
 
-    assert stored == Stored(hashlib.sha256(data).hexdigest(), len(data))
+    assert stored == StoredFile(hashlib.sha256(data).hexdigest(), len(data))
     assert releases.holds(stored.digest)
     path = releases.archive(stored.digest)
     assert path is not None
@@ -324,7 +324,7 @@ async def test_a_large_source_is_copied_in_a_thread(releases: Releases, tmp_path
 async def test_a_failed_copy_has_its_reason_and_leaves_no_files(releases: Releases, tmp_path: Path) -> None:
     """The error is an ArchiveError."""
     with pytest.raises(ArchiveError, match="the source cannot be copied: No such file"):
-        await releases.working_copy(Source(UNKNOWN, tmp_path / "none"), "app.web.0")
+        await releases.working_copy(UnpackedSource(UNKNOWN, tmp_path / "none"), "app.web.0")
     assert not _names(tmp_path / "r" / "making")
 
 

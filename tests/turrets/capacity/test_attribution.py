@@ -8,7 +8,7 @@ import pytest
 
 from smartmob.turrets.capacity.attribution import result_of, shown
 from smartmob.turrets.capacity.model import SearchSettings, SearchStep
-from smartmob.turrets.capacity.search import Finding
+from smartmob.turrets.capacity.search import SearchOutcome
 
 GIVEN: dict[str, Any] = {
     **{"conditions": ["p99<300ms", "errors<1%"], "start_rate": 10, "max_rate": 1_000, "growth": 2, "resolution": 0.05},
@@ -20,7 +20,7 @@ def _step(rate: float, outcome: Any, **further: Any) -> SearchStep:
     return SearchStep(run="r", rate=rate, achieved=rate, outcome=outcome, **further)
 
 
-FOUND = Finding("found", 80, 84, "broken", 3, 3, (0.4385, 1.0))
+FOUND = SearchOutcome("found", 80, 84, "broken", 3, 3, (0.4385, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ FOUND = Finding("found", 80, 84, "broken", 3, 3, (0.4385, 1.0))
         ("web1", None, "unknown: web1 sent no sample during the steps"),
     ],
 )
-def test_whose_limit(host: str | None, cpu: float | None, limit: str) -> None:
+def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, cpu: float | None, limit: str) -> None:
     """It is told by the machine of the target, if that is named and reports."""
     steps = [_step(80, "held"), _step(84, "broken", target_cpu=cpu, reasons=["p99<300ms: it is 1 s"])]
     assert result_of(FOUND, SearchSettings(**GIVEN, target_host=host), steps).limit == limit
@@ -49,48 +49,48 @@ def test_whose_limit(host: str | None, cpu: float | None, limit: str) -> None:
             "unknown, no machine named",
         ),
         (
-            Finding("generator", 80, 84, "saturated", 2, 3, (0.2, 0.9)),
+            SearchOutcome("generator", 80, 84, "saturated", 2, 3, (0.2, 0.9)),
             "",
             "the generator is the limit: at least 80/s held p99<300ms, errors<1% in 2 of 3 steps (20% to 90% of such "
             "steps hold, at 95 %); the generator could not fire 84/s",
             "the generator: too few",
         ),
         (
-            Finding("generator", None, 10, "saturated", 0, 0, None),
+            SearchOutcome("generator", None, 10, "saturated", 0, 0, None),
             "",
             "the generator could not fire the lowest rate, 10/s",
             "the generator: its steps differ too much",
         ),
-        (Finding("bound", 1_000, None, None, 3, 3, (0.4, 1.0)), "", "at least 1,000/s held", "none: the bound"),
+        (SearchOutcome("bound", 1_000, None, None, 3, 3, (0.4, 1.0)), "", "at least 1,000/s held", "none: the bound"),
         (
-            Finding("not met", None, 10, "broken", 0, 0, None),
+            SearchOutcome("not met", None, 10, "broken", 0, 0, None),
             "",
             "p99<300ms, errors<1% did not hold at the lowest rate, 10/s",
             "unknown, no machine named",
         ),
         (
-            Finding("unfinished", 80, None, None, 1, 1, (0.2, 1.0)),
+            SearchOutcome("unfinished", 80, None, None, 1, 1, (0.2, 1.0)),
             "--max-time is over",
             "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95 %); "
             "the search ended before: --max-time is over",
             "unknown: no rate was refused",
         ),
         (
-            Finding("unfinished", 80, 84, "saturated", 1, 1, (0.2, 1.0)),
+            SearchOutcome("unfinished", 80, 84, "saturated", 1, 1, (0.2, 1.0)),
             "--max-time is over",
             "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95 %); "
             "the generator could not fire 84/s; the search ended before: --max-time is over",
             "the generator: too few cannons",
         ),
         (
-            Finding("unfinished", None, None, None, 0, 0, None),
+            SearchOutcome("unfinished", None, None, None, 0, 0, None),
             "stopped by request",
             "no rate held p99<300ms, errors<1%: stopped by request",
             "unknown: no rate was refused",
         ),
     ],
 )
-def test_words(finding: Finding, reason: str, words: str, limit: str) -> None:
+def test_each_ending_has_a_sentence(finding: SearchOutcome, reason: str, words: str, limit: str) -> None:
     """Each ending has a sentence that claims no more than what was seen."""
     steps = [_step(84, "saturated", reasons=["too few cannons"])]
     result = result_of(finding, SearchSettings(**GIVEN), steps, reason)
@@ -98,7 +98,7 @@ def test_words(finding: Finding, reason: str, words: str, limit: str) -> None:
     assert result.limit.startswith(limit)
 
 
-def test_rates() -> None:
+def test_rates_have_four_digits() -> None:
     """They have four digits, and whole numbers above ten thousand."""
     assert [shown(rate) for rate in (0.5, 10, 84.123, 1_234.5, 123_456.7)] == [
         *("0.5/s", "10/s", "84.12/s"),

@@ -20,7 +20,7 @@ from smartmob.turrets.capacity.confidence import wilson
         (50, 100, 0.4038, 0.5962),
     ],
 )
-def test_known_values(successes: int, trials: int, low: float, high: float) -> None:
+def test_intervals_agree_with_known_values(successes: int, trials: int, low: float, high: float) -> None:
     """They agree to four digits."""
     assert wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
 

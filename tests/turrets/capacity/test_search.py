@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartmob.turrets.capacity.search import CapacitySearch, Finding, Outcome, SearchBounds, decision
+from smartmob.turrets.capacity.search import CapacitySearch, Outcome, SearchBounds, SearchOutcome, decision
 
 OUTCOMES = st.sampled_from(("held", "broken", "saturated"))
 
 
-def search(bounds: SearchBounds, fire: Callable[[float], Outcome]) -> tuple[Finding, list[float]]:
+def search(bounds: SearchBounds, fire: Callable[[float], Outcome]) -> tuple[SearchOutcome, list[float]]:
     """Return the finding of a search in which `fire` gives the outcome of each step, and the rates of its steps."""
     found, rates = CapacitySearch(bounds), []
     while (rate := found.rate) is not None:
@@ -126,7 +126,7 @@ def test_the_target_breaks_below_the_limit_of_the_generator() -> None:
 def test_a_search_that_is_ended_before_has_its_result_so_far() -> None:
     """The highest rate that held is known, and that the search did not end."""
     machine = CapacitySearch(SearchBounds(10, 1_000))
-    assert machine.finding() == Finding("unfinished", None, None, None, 0, 0, None)
+    assert machine.finding() == SearchOutcome("unfinished", None, None, None, 0, 0, None)
     machine.add("held")
     machine.add("held")
     finding = machine.finding()

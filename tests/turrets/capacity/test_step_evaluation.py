@@ -55,7 +55,7 @@ LOAD = StepLoad(rate=100.0, seconds=10.0)
         ({"p99": 0.4, "machines": [{"host": "m", "cpu_avg": 97.0, "fired": False}]}, "broken", "p99<300ms"),
     ],
 )
-def test_outcomes(given: dict[str, Any], outcome: str, reason: str) -> None:
+def test_a_step_has_an_outcome_with_its_reason(given: dict[str, Any], outcome: str, reason: str) -> None:
     """The outcome of a step, with the reason."""
     step = evaluate_step(summary(**given), LOAD, CONDITIONS)
     assert step.outcome == outcome, step.reasons
@@ -81,9 +81,9 @@ def test_a_timer_that_does_not_occur() -> None:
     """Its condition does not hold, and the reason names the timers that there are."""
     step = evaluate_step(summary(), LOAD, parse_conditions("logn:p99<1s"))
     assert step.outcome == "broken"
-    assert f"there are no figures of logn; timers of this run: {ALL_TRANSACTIONS}" in step.reasons[0]
+    assert f"there are no statistics of logn; timers of this run: {ALL_TRANSACTIONS}" in step.reasons[0]
 
 
-def test_needed_cannons() -> None:
+def test_needed_cannons_are_the_rate_times_the_duration() -> None:
     """They are the rate times the time of a transaction."""
     assert cannons_needed(1_000, 0.3) == 300

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from smartmob.turrets.conformance.rules import Check
+from smartmob.turrets.conformance.rules import RuleResult
 from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "write-a-turret.md"
@@ -81,7 +81,7 @@ def good_turret() -> str:
     return found[1]
 
 
-async def checked(folder: Path, name: str, source: str) -> list[Check]:
+async def checked(folder: Path, name: str, source: str) -> list[RuleResult]:
     """Return what a check finds about a turret in Python; `name` is its mistake, if it has one."""
     path = folder / f"turret_{name}.py"
     path.write_text(source, encoding="utf-8")
@@ -91,7 +91,7 @@ async def checked(folder: Path, name: str, source: str) -> list[Check]:
     return await check(options, lambda text: None).run()
 
 
-def broken(checks: list[Check]) -> dict[str, str]:
+def broken(checks: list[RuleResult]) -> dict[str, str]:
     """Return the broken rules, each with the reason."""
     return {one.rule: f"{one.why} {one.frame}" for one in checks if one.result == "failed"}
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from smartmob.turrets.conformance.extension_check import NumberedRun
-from smartmob.turrets.conformance.frame_rules import Message
+from smartmob.turrets.conformance.frame_rules import ReceivedFrame
 from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
 
 RESULT = {"elapsed": 1, "epoch": 1, "scriptrun_time": 1, "error": "", "custom_timers": {}, "uuid": "u"}
@@ -15,7 +15,7 @@ RESULT = {"elapsed": 1, "epoch": 1, "scriptrun_time": 1, "error": "", "custom_ti
 def sent(check: TurretCheck, numbered: NumberedRun, **values: Any) -> None:
     """Let a message be among those that came."""
     content = values if "status" in values else RESULT | {"run": numbered.id} | values
-    check.headquarters.messages.append(Message(json.dumps(content).encode(), 0.0, 0.0, content))
+    check.headquarters.messages.append(ReceivedFrame(json.dumps(content).encode(), 0.0, 0.0, content))
 
 
 async def test_numbers_are_read_in_order() -> None:

@@ -129,7 +129,7 @@ def test_the_examples_of_the_reference_are_right() -> None:
     assert set(result) == RESULT_KEYS
 
 
-def test_numbers() -> None:
+def test_only_finite_numbers_and_their_texts_are_numbers() -> None:
     """A text can be a number; booleans, infinity and what no float holds cannot."""
     given = [1, "2.5", 1e15, True, "inf", "1e999", None, [], 10**400, "x"]
     assert [as_number(value) for value in given] == [1.0, 2.5, 1e15, *([None] * 7)]

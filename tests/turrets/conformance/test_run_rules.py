@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from smartmob.turrets.conformance import run_rules
-from smartmob.turrets.conformance.frame_rules import Configured, Message, read
-from smartmob.turrets.conformance.rules import Check, RuleFindings
+from smartmob.turrets.conformance.frame_rules import Configured, ReceivedFrame, read
+from smartmob.turrets.conformance.rules import RuleFindings, RuleResult
 from smartmob.turrets.conformance.run_rules import RunRecord
 
 CONFIGURED = Configured("nav", 3, 1.0)
@@ -18,13 +18,13 @@ WALL = 1_700_000_000.0
 START = 100.0  # seconds of the steady clock
 
 
-def result(at: float, **values: Any) -> Message:
+def result(at: float, **values: Any) -> ReceivedFrame:
     """Return a right result of a transaction of 0.1 s that came `at` seconds after the order, with other values."""
     content = {"elapsed": at, "epoch": WALL + at, "scriptrun_time": 0.1, "error": "", "custom_timers": {}}
     return read(json.dumps(content | values).encode(), START + at, WALL + at)[0]
 
 
-def status(at: float, text: str) -> Message:
+def status(at: float, text: str) -> ReceivedFrame:
     """Return a status that came `at` seconds after the order."""
     return read(json.dumps({"status": text}).encode(), START + at, WALL + at)[0]
 
@@ -42,7 +42,7 @@ def failures(judge: Callable[..., None], *arguments: Any) -> dict[str, str]:
     return {one.rule: one.why for one in findings.checks() if one.result == "failed"}
 
 
-def found(judge: Callable[..., None], *arguments: Any) -> dict[str, Check]:
+def found(judge: Callable[..., None], *arguments: Any) -> dict[str, RuleResult]:
     """Return all findings of a judgement."""
     findings = RuleFindings()
     judge(*arguments, findings)
@@ -91,7 +91,7 @@ def test_a_failed_transaction_may_be_short() -> None:
     assert failures(run_rules.judge_results, results, record()) == {}
 
 
-def test_cannons() -> None:
+def test_more_and_fewer_cannons_than_configured_break_the_rule() -> None:
     """More and fewer than configured are told, and those that another start has added are told as that."""
     judge = run_rules.judge_load
     assert failures(judge, record(), CONFIGURED) == {}
@@ -101,7 +101,7 @@ def test_cannons() -> None:
     assert (few["cannons"].result, few["rampup"].result) == ("failed", "passed")
 
 
-def test_rampup() -> None:
+def test_cannons_that_fire_at_once_break_the_rampup() -> None:
     """Cannons that all fire at once break it; a single cannon cannot, nor cannons that begin late."""
     judge = run_rules.judge_load
     assert set(failures(judge, record(all_at=START + 0.1), CONFIGURED)) == {"rampup"}
@@ -109,7 +109,7 @@ def test_rampup() -> None:
     assert failures(judge, record(all_at=START + 0.1, peak=1, later_peak=1), Configured("nav", 1, 1.0)) == {}
 
 
-def test_counts() -> None:
+def test_each_request_has_one_result() -> None:
     """A result for each request, not more and not fewer."""
     judge = run_rules.judge_counts
     assert failures(judge, RESULTS, record()) == {}
@@ -117,7 +117,7 @@ def test_counts() -> None:
     assert set(failures(judge, [], record())) == {"counts"}
 
 
-def test_conditions() -> None:
+def test_each_status_says_running_until_stop() -> None:
     """From the first Running to stop each status says Running; before and after, others may come."""
     judge = run_rules.judge_conditions
     right = [status(0.1, "ready"), status(0.3, "RUNNING"), status(2.0, "Running"), status(3.2, "ready")]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from smartmob.turrets.conformance.rules import BY_NAME, Check
+from smartmob.turrets.conformance.rules import BY_NAME, RuleResult
 from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
 from tests.turrets.conformance.example_turrets import MISTAKES, broken, checked, good_turret, with_mistake
 
@@ -42,7 +42,7 @@ async def _faults(folder: Path, sources: dict[str, str], at_once: int) -> dict[s
     return dict(zip(sources, found, strict=True))
 
 
-async def _checked_again(options: CheckOptions) -> list[Check]:
+async def _checked_again(options: CheckOptions) -> list[RuleResult]:
     """Return the checks of a turret; if a rule is broken, those of a second time: a late machine seldom hides twice."""
     checks = await TurretCheck(options, lambda text: None).run()
     return await TurretCheck(options, lambda text: None).run() if broken(checks) else checks

@@ -32,7 +32,7 @@ def test_files_and_variables(tmp_path: Path) -> None:
     assert unpacked.script.is_file()
 
 
-def test_placeholders(tmp_path: Path) -> None:
+def test_each_placeholder_is_replaced(tmp_path: Path) -> None:
     """Each is replaced wherever it stands, and the configuration is added only where none is."""
     script = tmp_path / "load.lua"
     script.write_text("-- load")

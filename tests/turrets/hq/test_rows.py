@@ -69,10 +69,10 @@ def test_rows_are_those_of_the_results(results: list[Result], first: int) -> Non
 def test_bytes_stay_in_their_rows_and_columns() -> None:
     """Columns that differ in each byte are encoded correctly."""
     random.seed(7)
-    figures = [(random.uniform(0, 1e9), random.uniform(-1e9, 1e9), random.random()) for _ in range(500)]
-    results = [_result(elapsed=a, epoch=b, scriptrun_time=c) for a, b, c in figures]
+    times = [(random.uniform(0, 1e9), random.uniform(-1e9, 1e9), random.random()) for _ in range(500)]
+    results = [_result(elapsed=a, epoch=b, scriptrun_time=c) for a, b, c in times]
     rows = _encoded(results, [NOON + place for place in range(500)])
-    assert [(row.elapsed, row.epoch, row.duration) for row in rows] == figures
+    assert [(row.elapsed, row.epoch, row.duration) for row in rows] == times
     assert [row.moment for row in rows] == [NOON + place for place in range(500)]
 
 

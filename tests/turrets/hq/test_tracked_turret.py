@@ -32,11 +32,11 @@ def test_the_spelling_of_a_status_does_not_matter(status: str, is_idle: bool, is
 def test_a_lost_turret_is_not_waited_for() -> None:
     """It neither begins to fire nor sends results."""
     turret = _turret("Running", alive=False)
-    assert (turret.is_idle, turret.is_settled(RUN), fires_without_run(turret)) == (False, True, False)
+    assert (turret.is_idle, turret.has_sent_all(RUN), fires_without_run(turret)) == (False, True, False)
 
 
 @pytest.mark.parametrize(
-    ("report", "acknowledged", "is_settled"),
+    ("report", "acknowledged", "has_sent_all"),
     [
         (REPORT, 4, True),
         (REPORT, 3, False),
@@ -46,10 +46,10 @@ def test_a_lost_turret_is_not_waited_for() -> None:
     ],
 )
 def test_results_of_a_run_are_expected_until_the_last_one_is_stored(
-    report: Report | None, acknowledged: int, is_settled: bool
+    report: Report | None, acknowledged: int, has_sent_all: bool
 ) -> None:
     """A turret that reports no number is settled when it does not fire."""
-    assert _turret("ready", report, acknowledged).is_settled(RUN) is is_settled
+    assert _turret("ready", report, acknowledged).has_sent_all(RUN) is has_sent_all
 
 
 def test_a_turret_of_no_run_fires_by_itself() -> None:

@@ -48,7 +48,7 @@ def test_the_interval_contains_the_difference() -> None:
 @pytest.mark.parametrize(
     ("t", "free", "p"), [(12.706205, 1, 0.05), (2.228139, 10, 0.05), (1.959964, 1e7, 0.05), (0.5, 4, 0.64333)]
 )
-def test_students_t(t: float, free: float, p: float) -> None:
+def test_students_t_agrees_with_printed_tables(t: float, free: float, p: float) -> None:
     """The values of printed tables."""
     assert two_sided(t, free) == pytest.approx(p, rel=1e-4)
 

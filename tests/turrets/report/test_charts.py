@@ -7,7 +7,7 @@ import math
 import msgspec
 import plotly.graph_objects as go
 
-from smartmob.turrets.model import LoadPlan, Member, Source
+from smartmob.turrets.model import ImportSource, LoadPlan, Member
 from smartmob.turrets.protocol import ErrorKind
 from smartmob.turrets.report import charts
 from smartmob.turrets.report.charts import RunData
@@ -38,7 +38,7 @@ def test_all_traces_are_svg() -> None:
     assert kinds == {"scatter", "heatmap"}
 
 
-def test_throughput() -> None:
+def test_the_throughput_has_failures_and_cannons_over_time() -> None:
     """Transactions, failed and OK, and cannons over time."""
     rate, errors, ok, users = charts.throughput([found()])["data"]
     assert (rate["y"], errors["y"], ok["y"]) == ([2.0] * 10, [1.0] * 10, [1.0] * 10)
@@ -164,7 +164,7 @@ def test_a_heat_map_of_equal_durations_is_a_line_in_its_middle() -> None:
 
 def test_the_users_of_another_tool_and_the_cannons_have_a_chart() -> None:
     """It is for pages that draw the throughput themselves; a run of which no number is known has none."""
-    source = Source("JMeter CSV", "night.jtl", "0" * 32, users=[(0.0, 1), (5.0, 7)])
+    source = ImportSource("JMeter CSV", "night.jtl", "0" * 32, users=[(0.0, 1), (5.0, 7)])
     summary, findings, _ = calm()
     run = msgspec.structs.replace(summary, source=source, turrets=[]), findings, []
     (line,) = charts_of(run)["users-0"]["data"]

@@ -9,13 +9,13 @@ import pytest
 from msgspec.structs import replace
 
 from smartmob.turrets.model import ALL_TRANSACTIONS, Absence, Counters, LoadPlan, TimerStats, Trust
-from smartmob.turrets.report.evidence import Evidence, facts, planned_count, values_above
+from smartmob.turrets.report.evidence import RunEvidence, facts, planned_count, values_above
 from smartmob.turrets.report.trust import judge
 from tests.turrets.report.test_trust import FINE, NOON
 
 CLOSED = LoadPlan(model="closed", words=[])
 STEADY = LoadPlan(model="open", words=[], rates=[(0.0, 100.0), (60.0, 100.0)])
-RUN = Evidence(ended=True, plan=CLOSED, duration=60.0)
+RUN = RunEvidence(ended=True, plan=CLOSED, duration=60.0)
 
 
 def _stats(count: int, errors: int = 0) -> TimerStats:
@@ -24,7 +24,7 @@ def _stats(count: int, errors: int = 0) -> TimerStats:
     return TimerStats(count=count, errors=errors, rate=count / 60, samples=count - errors, **durations)
 
 
-def _judge(own: TimerStats, evidence: Evidence = RUN, **timers: TimerStats) -> Trust:
+def _judge(own: TimerStats, evidence: RunEvidence = RUN, **timers: TimerStats) -> Trust:
     found = {ALL_TRANSACTIONS: own} | timers
     return judge([FINE], Counters(), own.count, None, 0, timers=found, evidence=evidence)
 
@@ -67,7 +67,7 @@ def test_each_doubt_has_its_level_and_text(
 @pytest.mark.parametrize(("done", "verdict"), [(6_000, "yes"), (5_900, "yes"), (5_700, "with care"), (5_000, "no")])
 def test_a_plan_that_was_not_kept_is_a_doubt(done: int, verdict: str) -> None:
     """The planned number is that of the whole plan."""
-    trust = _judge(_stats(done), Evidence(ended=True, plan=STEADY, duration=60.0))
+    trust = _judge(_stats(done), RunEvidence(ended=True, plan=STEADY, duration=60.0))
     assert trust.verdict == verdict
     assert f"Rate: 100/s planned, {done / 60:,.4g}/s achieved ({done / 6_000:.1%})." in trust.facts
 
@@ -75,15 +75,15 @@ def test_a_plan_that_was_not_kept_is_a_doubt(done: int, verdict: str) -> None:
 def test_the_plan_is_counted_without_warm_up_and_until_the_end() -> None:
     """A ramp counts with its rate at each time, and a run that was stopped with what was due until then."""
     plan = LoadPlan(model="open", words=[], rates=[(0.0, 0.0), (10.0, 100.0), (60.0, 100.0)])
-    assert planned_count(Evidence(ended=True, plan=plan, duration=60.0)) == 5_500
-    assert planned_count(Evidence(ended=True, plan=plan, duration=20.0, warm_up=5.0)) == 1_375
+    assert planned_count(RunEvidence(ended=True, plan=plan, duration=60.0)) == 5_500
+    assert planned_count(RunEvidence(ended=True, plan=plan, duration=20.0, warm_up=5.0)) == 1_375
     assert planned_count(RUN) == 0
 
 
 def test_a_run_that_goes_on_has_no_verdict() -> None:
     """Doubts that its end cannot remove are there; that turrets have not sent everything is none of them."""
     member: Any = msgspec.structs.replace(FINE, expected=None)
-    going = Evidence(ended=False, plan=CLOSED, duration=60.0)
+    going = RunEvidence(ended=False, plan=CLOSED, duration=60.0)
     timers = {ALL_TRANSACTIONS: _stats(10, 10)}
     trust = judge([member], Counters(), 10, None, 0, timers=timers, evidence=going)
     assert (trust.verdict, [doubt.what[:3] for doubt in trust.doubts]) == ("not yet", ["All"])
@@ -96,7 +96,7 @@ def test_the_facts_say_the_model_and_the_sample(model: Any, words: str) -> None:
     """A closed model says what it cannot see, and the sample has the number of values above high percentiles."""
     plan = LoadPlan(model=model, words=[])
     timers = {ALL_TRANSACTIONS: _stats(12_012, 12)}
-    found = facts(timers, [FINE], Evidence(ended=True, plan=plan, duration=60.0, warm_up=10.0))
+    found = facts(timers, [FINE], RunEvidence(ended=True, plan=plan, duration=60.0, warm_up=10.0))
     assert words in found[0]
     assert "12,012 transactions in 50 s, after 10 s of warm-up; of the OK ones, 120 above p99, 12 above" in found[1]
     assert "12 failed (0.10%), 12,000 OK; durations are of the OK ones." in " ".join(found)
@@ -109,7 +109,7 @@ def test_large_numbers_are_no_powers_of_ten() -> None:
     plan = LoadPlan(model="open", words=[], rates=[(0.0, 15_700.0), (14_401.0, 15_700.0)])
     timers = {ALL_TRANSACTIONS: msgspec.structs.replace(_stats(1_000), rate=15_699.6)}
     member = msgspec.structs.replace(FINE, lag=2.85)
-    found = " ".join(facts(timers, [member], Evidence(ended=True, plan=plan, duration=14_401.0)))
+    found = " ".join(facts(timers, [member], RunEvidence(ended=True, plan=plan, duration=14_401.0)))
     assert "1,000 transactions in 14,401 s;" in found
     assert "15,700/s planned, 15,700/s achieved" in found
     assert "its longest lag was 2.85 s." in found

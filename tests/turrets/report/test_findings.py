@@ -46,8 +46,8 @@ def test_each_value_is_in_its_interval_and_point() -> None:
         interval=4.0,
     )
     rows = findings.all_intervals()[ALL_TRANSACTIONS]
-    assert [(row.at, row.figures.count, row.figures.errors) for row in rows] == [(0, 10, 4), (4, 26, 4), (8, 19, 2)]
-    assert [row.figures.rate for row in rows] == [2.5, 6.5, 9.5]
+    assert [(row.at, row.stats.count, row.stats.errors) for row in rows] == [(0, 10, 4), (4, 26, 4), (8, 19, 2)]
+    assert [row.stats.rate for row in rows] == [2.5, 6.5, 9.5]
     points = findings.timers[""].points
     assert [(point.at, point.rate, point.error_rate) for point in points] == [(n, n + 1, 1) for n in range(10)]
     assert findings.error_texts()[0].count == 10
@@ -106,7 +106,7 @@ def test_a_timer_that_is_called_as_all_transactions() -> None:
     assert {name: each.count for name, each in stats.items()} == {ALL_TRANSACTIONS: 3, "All transactions (timer)": 1}
 
 
-def test_failures_have_figures_codes_and_texts_of_their_own() -> None:
+def test_failures_have_statistics_codes_and_texts_of_their_own() -> None:
     """Latencies are those of successes; a point without one has none."""
     kind = ErrorKind("HttpError", "503")
     findings = _found(
@@ -134,7 +134,7 @@ def test_the_warm_up_is_only_in_the_charts() -> None:
     findings.close()
     own = findings.stats("")
     assert (own.count, own.errors, own.rate, own.max) == (49, 7, 7.0, 0.1)
-    assert [(row.at, row.figures.count, row.figures.rate) for row in findings.all_intervals()[ALL_TRANSACTIONS]] == [
+    assert [(row.at, row.stats.count, row.stats.rate) for row in findings.all_intervals()[ALL_TRANSACTIONS]] == [
         (0.0, 14, 7.0),
         (5.0, 35, 7.0),
     ]

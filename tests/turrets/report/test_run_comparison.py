@@ -23,7 +23,7 @@ from smartmob.turrets.report.run_comparison import (
     plan,
 )
 from smartmob.turrets.result_files.load_sample import LoadSample
-from smartmob.turrets.result_files.sample_slices import Survey, slices
+from smartmob.turrets.result_files.sample_slices import SampleSummary, slices
 from tests.turrets.report.test_trust import FINE
 
 BEGIN = 1_700_000_000.0
@@ -41,7 +41,7 @@ def _run(seed: int, factor: float = 1.0, errors: float = 0.01, rate: int = 40, s
             failed = chance.random() < errors
             samples.append(LoadSample(BEGIN + second + number / rate, took, "page", failed, "no" * failed))
     batched = BatchedRun(seconds, ["", "page"])
-    batched.add(slices(samples, Survey(samples)))
+    batched.add(slices(samples, SampleSummary(samples)))
     return batched
 
 
@@ -59,7 +59,7 @@ def _compare(first: BatchedRun, second: BatchedRun, reason: str = "") -> RunComp
 
 
 def _verdicts(found: RunComparison) -> dict[str, str]:
-    return {row.figure: row.verdict for row in found.timers[0].figures}
+    return {row.statistic: row.verdict for row in found.timers[0].statistics}
 
 
 def test_equal_runs_are_the_same() -> None:
@@ -70,7 +70,7 @@ def test_equal_runs_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "verdict", "figure", "expected"),
+    ("changed", "verdict", "statistic", "expected"),
     [
         ({"factor": 1.3}, "slower", "p50", "slower"),
         ({"factor": 0.7}, "faster", "p95", "faster"),
@@ -78,12 +78,12 @@ def test_equal_runs_are_the_same() -> None:
         ({"rate": 30}, "lower rate", "rate", "fewer"),
     ],
 )
-def test_a_change_is_found(changed: dict[str, Any], verdict: str, figure: str, expected: str) -> None:
+def test_a_change_is_found(changed: dict[str, Any], verdict: str, statistic: str, expected: str) -> None:
     """Each with the figure that tells it, its size and its interval."""
     found = _compare(_run(1), _run(2, **changed))
     assert found.verdict == verdict
-    assert _verdicts(found)[figure] == expected
-    (row,) = [row for row in found.timers[0].figures if row.figure == figure]
+    assert _verdicts(found)[statistic] == expected
+    (row,) = [row for row in found.timers[0].statistics if row.statistic == statistic]
     assert row.low is not None
     assert row.high is not None
     assert row.change is not None
@@ -100,7 +100,7 @@ def test_too_few_values_are_unfit_with_the_number_needed() -> None:
     """A percentile of a batch needs values beyond it."""
     found = _compare(_run(1, rate=3), _run(2, rate=3))
     assert _verdicts(found)["p99"] == "unfit"
-    assert "500 successes" in found.timers[0].figures[2].reason
+    assert "500 successes" in found.timers[0].statistics[2].reason
     assert _compare(_run(1, seconds=4), _run(2, seconds=4)).verdict == "unfit"
 
 
@@ -142,7 +142,7 @@ def test_the_begin_is_left_out() -> None:
     """Seconds before `skip` are in no batch."""
     samples = [LoadSample(BEGIN + second, 0.1 if second >= 20 else 0.9, "page") for second in range(60)]
     batched = BatchedRun(60.0, ["page"], skip=20)
-    batched.add(slices(samples, Survey([LoadSample(BEGIN, 0.0, "page"), *samples])))
+    batched.add(slices(samples, SampleSummary([LoadSample(BEGIN, 0.0, "page"), *samples])))
     assert sum(batch.count for batch in batched.timers["page"]) == 40
     assert max(batch.ok.maximum for batch in batched.timers["page"]) == 0.1
 

@@ -18,7 +18,7 @@ from smartmob.turrets.model import (
     TurretConfig,
 )
 from smartmob.turrets.protocol import Report
-from smartmob.turrets.report.evidence import Evidence
+from smartmob.turrets.report.evidence import RunEvidence
 from smartmob.turrets.report.trust import judge, worst
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -53,7 +53,7 @@ def test_a_turret_of_another_project(planned: TurretConfig, words: str) -> None:
 def test_a_run_under_way_is_not_doubted_for_its_missing_end() -> None:
     """Its turrets have not sent all, and there may be no result yet."""
     member = msgspec.structs.replace(FINE, expected=None, received=1, status="Running")
-    evidence = Evidence(ended=False, plan=LoadPlan(model="unknown", words=[]), duration=1.0)
+    evidence = RunEvidence(ended=False, plan=LoadPlan(model="unknown", words=[]), duration=1.0)
     assert judge([member], Counters(), 0, None, 0, evidence=evidence) == Trust("not yet", [])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS
-from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_DURATION, NO_NUMBER, NOT_PLACED, NOT_READ
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_DURATION, NO_NUMBER, NO_VALID_TIME, NOT_READ
 from tests.turrets.result_files.read_samples import samples_of
 
 HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes\n"
@@ -115,7 +115,7 @@ def test_what_cannot_be_placed_or_timed_is_told() -> None:
     )
     (sample,), account = samples_of(HEADER + rows)
     assert (sample.timer, sample.seconds, sample.error) == ("c", None, "Bad")
-    assert [account.remarks.count(kind) for kind in (NOT_PLACED, NO_DURATION, CUT_OFF)] == [1, 1, 1]
+    assert [account.remarks.count(kind) for kind in (NO_VALID_TIME, NO_DURATION, CUT_OFF)] == [1, 1, 1]
 
 
 def test_without_a_column_of_success_the_code_decides() -> None:

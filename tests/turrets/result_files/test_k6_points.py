@@ -7,7 +7,7 @@ import json
 import pytest
 
 from smartmob.turrets.result_files.k6_points import OTHER_METRICS
-from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_NUMBER, NOT_PLACED, NOT_READ
+from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_NUMBER, NO_VALID_TIME, NOT_READ
 from tests.turrets.result_files.read_samples import samples_of
 
 TIME = "2024-05-01T10:00:00.123456789+02:00"
@@ -74,7 +74,7 @@ def test_what_is_not_understood_is_told() -> None:
     bad = json.dumps({"metric": "http_req_duration", "type": "Point", "data": {"time": "t", "value": 1, "tags": None}})
     samples, account = samples_of(_metric("vus") + bad + '\n{"metric": "http_req_dur')
     assert samples == []
-    assert (account.remarks.count(NOT_PLACED), account.remarks.count(CUT_OFF)) == (1, 1)
+    assert (account.remarks.count(NO_VALID_TIME), account.remarks.count(CUT_OFF)) == (1, 1)
 
 
 @pytest.mark.parametrize(

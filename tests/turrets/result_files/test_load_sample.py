@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS, FileAccount, UserCounts, is_placed
+from smartmob.turrets.result_files.load_sample import MOST_USER_COUNTS, FileAccount, UserCounts, is_valid_time
 
 
-@pytest.mark.parametrize(("end", "placed"), [(0.0, False), (1.7e9, True), (1.7e12, False), (float("nan"), False)])
-def test_only_times_of_this_century_are_valid(end: float, placed: bool) -> None:
+@pytest.mark.parametrize(("end", "valid"), [(0.0, False), (1.7e9, True), (1.7e12, False), (float("nan"), False)])
+def test_only_times_of_this_century_are_valid(end: float, valid: bool) -> None:
     """Milliseconds that are taken for seconds, and times near 1970, are no times of a test."""
-    assert is_placed(end) is placed
+    assert is_valid_time(end) is valid
 
 
 def test_a_note_is_kept_once() -> None:

@@ -12,7 +12,7 @@ from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import MOST_TIMERS
 from smartmob.turrets.result_files import sample_slices
 from smartmob.turrets.result_files.load_sample import LoadSample
-from smartmob.turrets.result_files.sample_slices import Survey, slices
+from smartmob.turrets.result_files.sample_slices import SampleSummary, slices
 from smartmob.turrets.slices import TRANSACTION
 
 BEGIN = 1_700_000_000.0
@@ -33,7 +33,7 @@ def _samples(count: int, seed: int = 1) -> list[LoadSample]:
 
 def _totals(samples: list[LoadSample]) -> dict[str, Outcomes]:
     found: dict[str, Outcomes] = {}
-    for part in slices(samples, Survey(samples)):
+    for part in slices(samples, SampleSummary(samples)):
         found.setdefault(part.timer, Outcomes()).merge(part)
     return found
 
@@ -64,8 +64,8 @@ def test_values_that_are_no_transactions_are_only_in_their_timer() -> None:
     """Without any transaction all of them are transactions."""
     group = LoadSample(BEGIN, 1.0, "group", counted=False)
     assert set(_totals([group, LoadSample(BEGIN, 1.0, "a")])) == {"group", "a", TRANSACTION}
-    survey = Survey([group])
-    assert (survey.all_count, survey.transactions, _totals([group])[TRANSACTION].count) == (True, 1, 1)
+    summary = SampleSummary([group])
+    assert (summary.all_count, summary.transactions, _totals([group])[TRANSACTION].count) == (True, 1, 1)
 
 
 def test_a_failure_without_a_duration_is_counted_and_in_no_distribution() -> None:
@@ -86,7 +86,7 @@ def test_timers_beyond_the_limit_are_counted_together() -> None:
 def test_a_file_that_spans_months_is_refused() -> None:
     """One wrong time stamp would make a run of years."""
     with pytest.raises(InvalidInput, match="divide the file"):
-        Survey([LoadSample(BEGIN, 1.0, "a"), LoadSample(BEGIN + 40 * 86_400, 1.0, "a")])
+        SampleSummary([LoadSample(BEGIN, 1.0, "a"), LoadSample(BEGIN + 40 * 86_400, 1.0, "a")])
 
 
 def test_texts_that_the_database_cannot_store_are_replaced() -> None:

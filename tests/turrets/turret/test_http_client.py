@@ -288,7 +288,7 @@ class TestErrors:
             http.close()
 
 
-class TestFigures:
+class TestStatistics:
     """Bytes and times of requests."""
 
     async def test_bytes_and_times_of_a_request(self) -> None:

@@ -17,8 +17,7 @@ from smartmob.turrets.turret.state_machine import (
     ConnectionChanged,
     Discard,
     Event,
-    Exit,
-    Failed,
+    ExitProgram,
     FiringEnded,
     Flush,
     Notify,
@@ -29,6 +28,7 @@ from smartmob.turrets.turret.state_machine import (
     StartFiring,
     StopFiring,
     Tick,
+    TurretFailed,
     TurretMachine,
 )
 
@@ -297,28 +297,28 @@ class TestTheEnd:
 
     def test_kill_ends_a_ready_turret(self, history: History) -> None:
         """With the status Killed."""
-        assert history.at(1, oct_order("kill")) == [Exit(0)]
+        assert history.at(1, oct_order("kill")) == [ExitProgram(0)]
         assert history.machine.condition == "Killed"
 
     def test_kill_ends_the_cannons_first(self, history: History) -> None:
         """Their results are final."""
         history.at(1, smartmob_order(run(0.0)))
         assert history.at(3, smartmob_order(run(-2.0), command="kill")) == [StopFiring(at_once=True)]
-        assert history.at(3.1, FiringEnded(7)) == [Exit(0)]
+        assert history.at(3.1, FiringEnded(7)) == [ExitProgram(0)]
         assert history.machine.reported == ("r", 7, 0)
 
     def test_a_second_request_does_not_wait(self, history: History) -> None:
         """The turret exits before its cannons have ended."""
         history.at(1, oct_order("start"))
         assert history.at(2, Quit()) == [StopFiring(at_once=True)]
-        assert history.at(3, Quit()) == [Exit(0)]
+        assert history.at(3, Quit()) == [ExitProgram(0)]
 
     def test_an_error_of_the_turret_is_reported(self, history: History) -> None:
         """As Aborted, with the reason, before the exit with 1."""
         history.at(1, smartmob_order(run(0.0)))
-        assert history.at(2, Failed("no more threads")) == [StopFiring(at_once=True)]
+        assert history.at(2, TurretFailed("no more threads")) == [StopFiring(at_once=True)]
         assert (history.machine.condition, history.machine.reason) == ("Aborted", "no more threads")
-        assert history.at(3, FiringEnded(1)) == [Exit(1)]
+        assert history.at(3, FiringEnded(1)) == [ExitProgram(1)]
 
     def test_an_ending_turret_starts_nothing(self, history: History) -> None:
         """Orders are only answered."""
@@ -326,7 +326,7 @@ class TestTheEnd:
         history.at(2, Quit())
         assert history.at(3, smartmob_order(run(0.0, name="s"))) in ([], [StopFiring(at_once=True)])
         assert history.at(4, oct_order("start")) in ([], [StopFiring(at_once=True)])
-        assert history.at(5, FiringEnded(1)) == [Exit(0)]
+        assert history.at(5, FiringEnded(1)) == [ExitProgram(0)]
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -373,7 +373,7 @@ def _transitions(seed: int) -> set[tuple[str, str]]:
             oct_order(source.choice(["start", "stop", "status_request"])),
         ]
         if source.random() < 0.05:
-            events = [Quit(), Failed("no more threads"), oct_order("kill")]
+            events = [Quit(), TurretFailed("no more threads"), oct_order("kill")]
         elif firing and source.random() < 0.3:
             events = [FiringEnded(source.randrange(5))]
         event, before = source.choice(events), history.machine.state
@@ -412,28 +412,28 @@ class TestOnce:
             history.at(10.0, smartmob_order(run(0.0, stopped=True)))
             assert history.at(10.1, FiringEnded(3)) == []
             assert history.at(10.2, smartmob_order(run(0.0, stopped=True), 2)) == [Acknowledge(2)]
-            assert history.at(10.3, smartmob_order(last, 3)) == [Acknowledge(3), Exit(0)]
+            assert history.at(10.3, smartmob_order(last, 3)) == [Acknowledge(3), ExitProgram(0)]
 
     def test_it_ends_with_1_when_results_are_not_confirmed(self, pod: History) -> None:
         """After its patience, or when the headquarters no longer has the run."""
         pod.at(0.0, smartmob_order(run(0.0)))
         pod.at(10.0, smartmob_order(run(0.0, stopped=True)))
         pod.at(10.1, FiringEnded(3))
-        assert Exit(1) in pod.wait(120.0)
+        assert ExitProgram(1) in pod.wait(120.0)
         second = History()
         second.machine.once = True
         second.at(0.0, smartmob_order(run(0.0)))
         second.at(1.0, smartmob_order(None))
-        assert second.at(1.1, FiringEnded(3)) == [Discard(lost=False), Exit(1)]
+        assert second.at(1.1, FiringEnded(3)) == [Discard(lost=False), ExitProgram(1)]
 
     def test_it_waits_for_its_first_run(self, pod: History) -> None:
         """A run that is stopped before it fires leaves nothing to confirm."""
         assert pod.at(0.0, smartmob_order(None)) == []
         pod.at(1.0, smartmob_order(run(5.0)))
-        assert pod.at(2.0, smartmob_order(run(4.0, stopped=True))) == [Exit(0)]
+        assert pod.at(2.0, smartmob_order(run(4.0, stopped=True))) == [ExitProgram(0)]
 
     def test_a_headquarters_of_oct_confirms_nothing(self, pod: History) -> None:
         """The exit code says so."""
         pod.at(0.0, oct_order("start"))
         pod.at(1.0, oct_order("stop"))
-        assert pod.at(1.1, FiringEnded(0)) == [Flush(), Exit(1)]
+        assert pod.at(1.1, FiringEnded(0)) == [Flush(), ExitProgram(1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartmob.turrets.turret.connection_watch import ConnectionWatch
+from smartmob.turrets.turret.connection_diagnosis import ConnectionDiagnosis
 
 WHERE = "tcp://127.0.0.1:5000"
 
@@ -22,12 +22,12 @@ WHERE = "tcp://127.0.0.1:5000"
 )
 def test_a_failed_handshake_is_said_once(has_keys: bool, events: list[str], words: str) -> None:
     """libzmq tries again ten times a second, and the line says what to change."""
-    watch = ConnectionWatch(WHERE, "orders", has_keys=has_keys)
-    lines = [line for event in events * 5 if (line := watch.handle(event)) is not None]
+    diagnosis = ConnectionDiagnosis(WHERE, "orders", has_keys=has_keys)
+    lines = [line for event in events * 5 if (line := diagnosis.handle(event)) is not None]
     assert len(lines) == 1
     assert WHERE in lines[0]
     assert words in lines[0]
-    assert watch.overdue() is None
+    assert diagnosis.overdue() is None
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ def test_a_failed_handshake_is_said_once(has_keys: bool, events: list[str], word
 )
 def test_a_missing_connection_is_said_after_a_while(events: list[str], words: str) -> None:
     """A headquarters may start a moment later, so nothing is said at once."""
-    watch = ConnectionWatch(WHERE, "orders", has_keys=False)
-    assert [watch.handle(event) for event in events] == [None] * len(events)
-    line = watch.overdue()
+    diagnosis = ConnectionDiagnosis(WHERE, "orders", has_keys=False)
+    assert [diagnosis.handle(event) for event in events] == [None] * len(events)
+    line = diagnosis.overdue()
     assert line is not None
     assert words in line
-    assert watch.overdue() is None
+    assert diagnosis.overdue() is None
 
 
 def test_a_lost_connection_is_no_wrong_port() -> None:
     """The turret says by itself that the headquarters is gone."""
-    watch = ConnectionWatch(WHERE, "orders", has_keys=False)
+    diagnosis = ConnectionDiagnosis(WHERE, "orders", has_keys=False)
     events = ["CONNECTED", "HANDSHAKE_SUCCEEDED", "DISCONNECTED", "CLOSED", "CONNECTED", "HANDSHAKE_SUCCEEDED"]
-    assert [watch.handle(event) for event in events] == [None] * len(events)
-    assert watch.connected
+    assert [diagnosis.handle(event) for event in events] == [None] * len(events)
+    assert diagnosis.connected

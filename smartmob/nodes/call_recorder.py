@@ -1,4 +1,4 @@
-"""The tap of the calls that clients send to the commands of nodes."""
+"""The recorder of the calls that clients send to the commands of nodes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smartmob.kernel.runtime.events import EventBus
 from smartmob.nodes import protocol
 
 
-class CallTap:
+class CallRecorder:
     """Publishes the calls of commands of nodes for the audit log, and refuses those that a reservation forbids."""
 
     def __init__(self, guard: ReservationGuard, bus: EventBus) -> None:
@@ -25,7 +25,7 @@ class CallTap:
         For a call that is refused because another client has reserved the node, it returns the answer.
         """
 
-        def look(text: str) -> str | None:
+        def record(text: str) -> str | None:
             called = recorded_calls.read(text)
             if called is None:
                 return None
@@ -37,4 +37,4 @@ class CallTap:
             self._bus.publish(CommandCalled(called[0], called[1], client, "passed on", node))
             return None
 
-        return look
+        return record

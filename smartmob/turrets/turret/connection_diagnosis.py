@@ -1,4 +1,4 @@
-"""The watch of one connection of a turret: the line that says why the headquarters is not connected. No I/O."""
+"""The diagnosis of one connection of a turret: the line that says why the headquarters is not connected. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ later.
 """
 
 
-class ConnectionWatch:
+class ConnectionDiagnosis:
     """The events of the socket for `purpose` that is connected to `where`, by their names in libzmq.
 
     `has_keys`: the connection is encrypted. Each line is returned once, until there has been a connection.

@@ -18,7 +18,7 @@ RECORD_BYTES = 8
 _RECORD = struct.Struct(">Q")
 
 
-class StreamMarks:
+class StreamIndex:
     """The changes of the stream in one file of output, kept in the file `path`, of which `size` bytes are valid."""
 
     def __init__(self, path: Path, size: int = 0) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from smartmob.hosts.fields import Snapshot, StaleFigure
-from smartmob.hosts.sampler.stale_figures import StaleChanges, stale_text
+from smartmob.hosts.fields import Snapshot, StaleField
+from smartmob.hosts.sampler.stale_fields import StaleChanges, stale_text
 from tests.hosts.samples import snapshot
 
-GONE = StaleFigure(7.0, 12.4, "/data: No such file or directory")
+GONE = StaleField(7.0, 12.4, "/data: No such file or directory")
 
 
 def _with(*names: str) -> Snapshot:
     return snapshot(stale=dict.fromkeys(names, GONE))
 
 
-def test_one_line_names_all_stale_figures() -> None:
+def test_one_line_names_all_stale_fields() -> None:
     """Each has its age, if it was ever measured, and the reason; sensors without any value are left out."""
-    never = {"cpu": StaleFigure(reason="Permission denied"), "temperatures.iwlwifi 0": StaleFigure(reason="off")}
+    never = {"cpu": StaleField(reason="Permission denied"), "temperatures.iwlwifi 0": StaleField(reason="off")}
     found = snapshot(stale={"storage": GONE, **never})
     assert stale_text(found) == (
         "storage is stale for 12 s (/data: No such file or directory); cpu is stale (Permission denied)"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from smartmob.commands.model import STDERR, STDOUT
 from smartmob.commands.spool import Spools
-from smartmob.commands.stream_marks import StreamMarks
+from smartmob.commands.stream_index import StreamIndex
 
 
 def _streams(spools: Spools, job: int) -> bytes:
@@ -57,7 +57,7 @@ def test_output_of_one_stream_has_no_marks(tmp_path: Path) -> None:
 
 def test_a_record_without_its_output_is_removed(tmp_path: Path) -> None:
     """So output that could not be written leaves no wrong stream behind."""
-    marks = StreamMarks(tmp_path / "marks")
+    marks = StreamIndex(tmp_path / "marks")
     assert marks.begin(5, STDERR)
     marks.undo()
     assert (marks.at(9), (tmp_path / "marks").read_bytes()) == ((STDOUT, None), b"")

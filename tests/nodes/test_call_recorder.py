@@ -9,7 +9,7 @@ from smartmob.kernel.audit.events import CommandCalled
 from smartmob.kernel.auth.reservation_guard import Reservation, ReservationGuard
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
-from smartmob.nodes.call_tap import CallTap
+from smartmob.nodes.call_recorder import CallRecorder
 
 CALL = '{"type": "call", "id": 1, "name": "exec", "args": ["make"]}'
 
@@ -19,14 +19,14 @@ def test_calls_are_published_and_refused_while_another_client_has_the_node() -> 
     bus, guard = EventBus(), ReservationGuard()
     called: list[CommandCalled] = []
     bus.subscribe(CommandCalled, called.append)
-    look = CallTap(guard, bus).of("rack7", "192.0.2.1")
-    assert look("[]") is None and look(CALL.replace("exec", "ls")) is None
+    record = CallRecorder(guard, bus).of("rack7", "192.0.2.1")
+    assert record("[]") is None and record(CALL.replace("exec", "ls")) is None
     assert called == []
-    assert look(CALL) is None
+    assert record(CALL) is None
     now = clock.now()
     until = now + timedelta(hours=1)
     guard.replace([Reservation(id=uuid4(), node="rack7", token=None, holder="bob", reason="", since=now, until=until)])
-    answer = look(CALL)
+    answer = record(CALL)
     assert answer is not None and "bob" in answer
     assert [(each.name, each.words, each.outcome, each.node) for each in called] == [
         ("exec", "make", "passed on", "rack7"),
