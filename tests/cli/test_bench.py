@@ -44,5 +44,5 @@ def test_percentiles() -> None:
 
 def test_nothing_was_answered() -> None:
     """That is an error, not a figure of zero."""
-    with pytest.raises(RemoteError, match="not one was answered within 2 s: x"):
+    with pytest.raises(RemoteError, match="no request was answered within 2 s: x"):
         bench._figure("x", [], 2.0)
