@@ -1,4 +1,4 @@
-"""Names of tests for people: with the class of a method, as far as its client has sent it."""
+"""Names of tests for people: with the class of a method, if its client has sent the class."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def merged_names(metrics: Iterable[Mapping[str, Any]]) -> str:
     names = "1 name stands" if len(repeated) == 1 else f"{len(repeated)} names stand"
     return (
         f"{names} for several executions in a session, such as {first} for {number}: repetitions, or methods of "
-        "several classes, which pytest-monitor sends without their class. The least of them counts; different names "
-        "keep them apart."
+        "several classes, which pytest-monitor sends without their class. The smallest value counts; different names "
+        "separate them."
     )
 
 

@@ -30,7 +30,7 @@ class DatabaseSettings:
     read_url_file: Path | None = setting(None, "File with the URL of the replica.")
     read_lag: float = setting(
         10.0,
-        "Seconds that the replica may be behind, and for which a client that has changed something is not sent to it.",
+        "Seconds that the replica may be behind; for this time after a change, a client does not read from it.",
         low=1,
         high=3600,
     )
@@ -59,16 +59,16 @@ class MetricsSettings:
     )
     match_kernel: str = setting(
         "minor",
-        "Part of the kernel's version that is equal on one machine.",
+        "Part of the kernel's version that must be equal on one machine.",
         choices=("exact", "minor", "major", "any"),
     )
     match_python: str = setting(
         "minor",
-        "Part of Python's version that is equal in one environment.",
+        "Part of Python's version that must be equal in one environment.",
         choices=("exact", "minor", "major", "any"),
     )
     shared_names: tuple[str, ...] = setting(
-        (), "Pattern of host names that say nothing about the machine, such as ci-*; repeatable."
+        (), "Pattern of host names that do not identify a machine, such as ci-*; repeatable."
     )
 
 
@@ -197,14 +197,13 @@ class HostsSettings:
     open_monitor: bool = setting(False, "Show the load of the service's machine without a token.")
     disk: tuple[str, ...] = setting(
         (),
-        "What is measured on the service's machine: a folder (the use of its file system) or a disk such as nvme0n1 "
-        "(its traffic); may be given several times.",
+        "Folder on the service's machine, to measure the use of its file system, or disk such as nvme0n1, to measure "
+        "its traffic; repeatable.",
         shown="/ and all physical disks",
     )
     net: tuple[str, ...] = setting(
         (),
-        "A network interface whose traffic is counted on the service's machine, such as eth0 or eth*; may be given "
-        "several times.",
+        "Network interface of the service's machine whose traffic is counted, such as eth0 or eth*; repeatable.",
         shown="all physical interfaces",
     )
     csv_bytes: int = setting(10 * 1024 * 1024, "Size in bytes at which server_system_load.csv is rotated.", low=1024)
@@ -243,7 +242,7 @@ class TurretsSettings:
         name="hq_curve_key_file",
     )  # fmt: skip
     hq_turret_keys: Path | None = setting(
-        None, "File with the public CURVE keys of turrets that may connect, one per line; without it all may.",
+        None, "File with the public CURVE keys of the turrets that may connect, one per line; by default all may.",
         name="hq_turret_keys",
     )  # fmt: skip
     lost_after: float = setting(10.0, "Seconds of silence after which a turret counts as lost.", low=0.1, high=3600)

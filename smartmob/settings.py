@@ -47,7 +47,7 @@ class Settings:
     )
     service_name: str | None = setting(
         None,
-        "Name of this service in a database that others use, too; with it, programs outlive the data folder.",
+        "Name of this service in a database that other services share; its programs are stored under this name.",
         shown="an id in the data folder",
     )
     service_url: str | None = setting(
@@ -63,7 +63,7 @@ class Settings:
         (), "Additional host name by which clients may address the service; repeatable."
     )
     trusted_proxy: tuple[str, ...] = setting(
-        (), "Address or network of a reverse proxy whose header tells the client's address; repeatable."
+        (), "Address or network of a reverse proxy whose header has the client's address; repeatable."
     )
     proxy_header: str = setting(
         "x-forwarded-for",
@@ -82,7 +82,7 @@ class Settings:
     max_body: int = setting(16 * 1024 * 1024, "Bytes that the body of a request may have.", low=1024)
     body_timeout: float = setting(30.0, "Seconds without data after which the body of a request is refused.", low=0.1)
     body_least_rate: float = setting(
-        1_000.0, "Bytes per second that the body of a request must reach after that time; 0 means no limit.", low=0
+        1_000.0, "Bytes per second that a body must reach after --body-timeout; 0 means no limit.", low=0
     )
     idle_timeout: float = setting(
         75.0, "Seconds after which a connection without a complete request head is closed.", low=0.1

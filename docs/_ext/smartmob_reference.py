@@ -133,7 +133,7 @@ def routes(feature: str) -> str:
             groups.setdefault(first, []).append(_route(method, path, operation))
     if all(len(rows) == 1 for rows in groups.values()):
         groups = {"": [row for rows in groups.values() for row in rows]}
-    head = ("Route", "What it is for", "Takes", "Answers")
+    head = ("Route", "Purpose", "Takes", "Answers")
     return "\n\n".join((f"### `/{first}`\n\n" if first else "") + _table(head, rows) for first, rows in groups.items())
 
 

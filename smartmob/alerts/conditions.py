@@ -184,7 +184,7 @@ def _condition(words: _Words) -> Condition:
 
 def _silent(words: _Words) -> Silent:
     if not words.accept("for"):
-        raise _Unreadable("expected `for` and a duration behind `silent`")
+        raise _Unreadable("expected `for` and a duration after `silent`")
     seconds = _duration(words, SHORTEST_SILENCE_SECONDS)
     return Silent(seconds, Timing(0.0, _recovery(words, 0.0)))
 
@@ -196,7 +196,7 @@ def _threshold(words: _Words) -> Threshold:
         raise _Unreadable(f"there is no field {field!r} ({names})")
     operator = words.take("one of > >= < <=")
     if operator not in _OPERATORS:
-        raise _Unreadable(f"expected one of {' '.join(_OPERATORS)} behind {field}, got {operator!r}")
+        raise _Unreadable(f"expected one of {' '.join(_OPERATORS)} after {field}, got {operator!r}")
     limit = _amount(words, field)
     pending, clear = 0.0, limit
     if words.accept("for"):
@@ -204,7 +204,7 @@ def _threshold(words: _Words) -> Threshold:
     if words.accept("clear"):
         clear = _amount(words, field)
         if _COMPARE[operator](clear, limit) and clear != limit:
-            raise _Unreadable(f"the value behind `clear` must be on the good side of {field} {operator} {limit:g}")
+            raise _Unreadable(f"the value after `clear` must be on the good side of {field} {operator} {limit:g}")
     return Threshold(field, operator, limit, clear, Timing(pending, _recovery(words, pending)))
 
 

@@ -63,7 +63,7 @@ def addresses(text: str, where: str = "$.address") -> list[str]:
         try:
             parsed = Address(addr_spec=address)
         except (MessageError, ValueError, IndexError):
-            raise InvalidInput.at(where, f"{one_line(address)!r} is no mail address") from None
+            raise InvalidInput.at(where, f"{one_line(address)!r} is not a mail address") from None
         if not parsed.domain or not parsed.username or not address.isascii() or not address.isprintable():
-            raise InvalidInput.at(where, f"{one_line(address)!r} is no mail address")
+            raise InvalidInput.at(where, f"{one_line(address)!r} is not a mail address")
     return found

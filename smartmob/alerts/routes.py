@@ -186,7 +186,7 @@ def _receiver_routes(h: _Handlers) -> tuple[Route, ...]:
             f"{PREFIX}/receivers/{{name}}",
             h.delete_receiver,
             "remove_alert_receiver",
-            "Delete a receiver; what waits for it is given up.",
+            "Delete a receiver; its waiting notifications are given up.",
             {204: Answer("The receiver was deleted."), 404: not_found, 409: taken},
         ),
         Route(
@@ -241,7 +241,7 @@ def _notification_routes(h: _Handlers) -> tuple[Route, ...]:
             f"{PREFIX}/notifications/retry",
             h.retry,
             "retry_alert_notifications",
-            "Send again what was given up.",
+            "Send notifications again that were given up.",
             {200: answer(Retried)},
         ),
     )

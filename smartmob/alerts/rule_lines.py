@@ -70,7 +70,7 @@ def _clause(keyword: str, values: list[str], source: str) -> dict[str, object]:
                 return {"repeat": conditions.seconds_of(duration)}
             except ValueError:
                 raise SettingsError(
-                    f"{source}: expected a duration such as 1h behind repeat, got {duration!r}"
+                    f"{source}: expected a duration such as 1h after repeat, got {duration!r}"
                 ) from None
         case "without", ["resolved"]:
             return {"resolved": False}

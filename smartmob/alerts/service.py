@@ -210,7 +210,7 @@ def _receiver(name: str, new: NewReceiver, source: Source) -> Receiver:
     try:
         payloads.secret_key(new.secret)
     except ValueError:
-        raise InvalidInput.at("$.secret", "expected base64 behind whsec_") from None
+        raise InvalidInput.at("$.secret", "expected base64 after whsec_") from None
     return Receiver(
         name=check_name("name", name),
         address=new.address,

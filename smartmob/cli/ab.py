@@ -65,14 +65,14 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
 @click.option("--command", "commands", multiple=True, metavar="COMMAND",
               help="Measure two programs instead of suites; given twice, for base and head.")  # fmt: skip
 @click.option("--python", metavar="PATH",
-              help="Python of an environment that has what the tests of both sides need.")  # fmt: skip
+              help="Python of an environment with the requirements of both sides' tests.")  # fmt: skip
 @click.option("--install", multiple=True, metavar="WORD",
               help="Argument of `pip install` for the environments that are made; repeatable.")  # fmt: skip
 @click.option("--witness", type=click.Choice(("clock", "instructions", "both")), default="both", show_default=True,
               help="Measure times, count instructions (with Valgrind), or count only what times leave "
               "undecided.")  # fmt: skip
 @click.option("--duet", is_flag=True,
-              help="Run both sides at once, each on a core of its own; needs four processors.")  # fmt: skip
+              help="Run both sides at the same time, each on its own core; needs four processors.")  # fmt: skip
 @click.option("--min-effect", default="3%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes.")  # fmt: skip
 @click.option("--max-time", default="10m", show_default=True, metavar="DURATION", help="Stop after this time.")
@@ -118,7 +118,7 @@ def command(
     CTRL-C.
     """
     if commands and (len(commands) != _SIDES_COUNT or words):
-        raise click.UsageError("--command is given twice, for base and head, and without other words")
+        raise click.UsageError("--command is given twice, for base and head, and without other arguments")
     if not commands and len(words) < (1 if selftest else _SIDES_COUNT):
         raise click.UsageError("give BASE and HEAD: git revisions, folders or wheels")
     if min_effect <= 0:

@@ -98,7 +98,7 @@ def _copy(source: Any, target: Path, size: int) -> None:
         while size:
             data = source.read(min(size, _CHUNK_BYTES))
             if not data:
-                raise InvalidInput("the files of the sides did not arrive whole")
+                raise InvalidInput("the files of the sides did not arrive completely")
             file.write(data)
             size -= len(data)
 

@@ -34,11 +34,11 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--check", is_flag=True, help="End with the exit code 1 if anything fires.")
+@click.option("--check", is_flag=True, help="End with exit code 1 if an alert fires.")
 @as_json
 @with_rest_client
 async def ls(rest: RestClient, check: bool, as_json: bool) -> None:
-    """List the alerts that fire and those that are pending: true, but not yet for long enough."""
+    """List the alerts that fire, and pending ones: their condition is true, but not yet for long enough."""
     found = await rest.get(_API)
     if as_json:
         printing.print_json(found)
@@ -239,7 +239,7 @@ def _outcome(notification: dict[str, Any]) -> str:
 @command.command()
 @with_rest_client
 async def retry(rest: RestClient) -> None:
-    """Send again what was given up."""
+    """Send notifications again that were given up."""
     found = await rest.post(f"{_API}/notifications/retry", None)
     printing.say(f"{counted(found['notifications'], 'notification')} to be sent again.")
 
@@ -295,7 +295,7 @@ async def receiver_ls(rest: RestClient, as_json: bool) -> None:
 @click.argument("name")
 @with_rest_client
 async def receiver_rm(rest: RestClient, name: str) -> None:
-    """Remove a receiver; what waits for it is given up."""
+    """Remove a receiver; its waiting notifications are given up."""
     async with _meant(rest, name, "receivers"):
         await rest.delete(f"{_API}/receivers/{quote(name, safe='')}")
     printing.say(f"The receiver {name} is removed.")

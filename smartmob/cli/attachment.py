@@ -241,7 +241,7 @@ def output_of(message: Any) -> bytes:
     if isinstance(message, BaseException):
         return b""
     if not isinstance(message, bytes):
-        raise ClientError("the server does not keep to the protocol: it sends messages as the output of a program")
+        raise ClientError("the server violates the protocol: it sends messages as the output of a program")
     return message
 
 

@@ -16,9 +16,11 @@ _PAGE = 1000  # events of a request
 
 
 @click.command("audit")
-@click.option("--since", metavar="SPAN", help="Only what happened in the last 90s, 15m, 6h or 14d.")
-@click.option("--node", metavar="NAME", help="Only what was done on this node.")
-@click.option("--who", metavar="TOKEN", help="Only what clients with this token did; (owner): the service's own token.")
+@click.option("--since", metavar="SPAN", help="Only changes in the last 90s, 15m, 6h or 14d.")
+@click.option("--node", metavar="NAME", help="Only changes on this node.")
+@click.option(
+    "--who", metavar="TOKEN", help="Only changes by clients with this token; (owner): the service's own token."
+)
 @click.option("-n", "--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True,
               help="Entries to list.")  # fmt: skip
 @as_json

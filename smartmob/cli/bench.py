@@ -45,8 +45,9 @@ class Measurement(msgspec.Struct, frozen=True):
 def command(seconds: float, as_json: bool) -> None:
     """Measure the throughput of a temporary service with its own database on this machine, in half a minute.
 
-    One client in this process makes the load, so a machine with few processors serves more when clients are elsewhere.
-    A service acknowledges data after the commit, so the disk limits all results; its own result stands first.
+    One client in this process makes the load, so a machine with few processors serves more if clients are on other
+    machines. A service acknowledges data after the commit, so the disk limits all results; the first result is that of
+    the disk alone.
     """
     check_installed(embedded=True)
     busy = psutil.cpu_percent(_LOAD_SECONDS)
@@ -58,7 +59,7 @@ def command(seconds: float, as_json: bool) -> None:
         rows = ((one.what, f"{one.per_second:,.0f}", _ms(one.p50_ms), _ms(one.p99_ms)) for one in found)
         printing.print_table("", ("What", ">A second", ">p50", ">p99"), rows)
     if busy > _BUSY_PERCENT:
-        printing.say(f"{busy:.0f}% of the processors were busy with something else. Repeat it on a quiet machine.")
+        printing.say(f"{busy:.0f}% of the processors were busy with other work. Measure again on a quiet machine.")
 
 
 def _ms(milliseconds: float | None) -> str:
@@ -82,7 +83,7 @@ def _disk(folder: Path, seconds: float) -> Measurement:
 
 def _measurement(what: str, took: Sequence[float], seconds: float) -> Measurement:
     if not took:
-        raise RemoteError(f"not one was answered within {seconds:g} s: {what}")
+        raise RemoteError(f"no request was answered within {seconds:g} s: {what}")
     ordered = sorted(took)
     indices = (len(ordered) // 2, min(len(ordered) - 1, len(ordered) * 99 // 100))
     p50, p99 = (1e3 * ordered[index] for index in indices)

@@ -62,7 +62,7 @@ class _BisectOptions(msgspec.Struct, frozen=True):
 @click.argument("words", nargs=-1, metavar="TEST [PYTEST_ARGS...]")
 @click.option("--command", "program", metavar="COMMAND",
               help="Measure a program, run in the folder of each commit, instead of a test.")  # fmt: skip
-@click.option("--python", metavar="PATH", help="Python of an environment that has what the test needs.")
+@click.option("--python", metavar="PATH", help="Python of an environment with the requirements of the test.")
 @click.option("--install", multiple=True, metavar="WORD",
               help="Argument of `pip install` for the environments that are made; repeatable.")  # fmt: skip
 @click.option("--witness", type=click.Choice(("clock", "instructions", "both")), default="both", show_default=True,
@@ -99,11 +99,11 @@ def command(
 
     Each commit that is tried is measured alternately with GOOD, as by `smartmob ab`. Commits that cannot be built, or
     on which TEST does not pass, are skipped. One wrong answer does not lead to a wrong commit. CTRL-C prints the
-    commits that are left. Exit codes: 0 if the commit was found (or those that cannot be told apart), 1 if not, 2 for a
+    commits that are left. Exit codes: 0 if the commit was found (or inseparable commits), 1 if not, 2 for a
     wrong argument, 130 after CTRL-C.
     """
     if (program is None) == (not words):
-        raise click.UsageError("give a TEST, as tests/test_x.py::test_y, or --command")
+        raise click.UsageError("give a TEST, such as tests/test_x.py::test_y, or --command")
     if min_effect <= 0:
         raise click.UsageError("--min-effect must be above 0: no number of pairs can show that times are equal")
     split = () if program is None else tuple(program_words("--command", program))

@@ -77,7 +77,7 @@ def _parts(text: str) -> list[str]:
 def _parse(text: str) -> HeldCondition:
     match = _FORM.fullmatch(text)
     if match is None or match["sign"] not in ("<", "<=", ">", ">="):
-        raise SettingsError(f"{OPTION} {text!r} is no condition; {_EXAMPLES}")
+        raise SettingsError(f"{OPTION} {text!r} is not a condition; {_EXAMPLES}")
     if match["sign"] not in _INVERSE:
         raise SettingsError(f"{OPTION} {text!r}: give the condition that has to hold, with <, such as 'p99<300ms'")
     threshold = _inverse(text, f"{match['left']}{_INVERSE[match['sign']]}{match['right']}")
@@ -95,8 +95,8 @@ def _inverse(text: str, inverse: str) -> thresholds.RunCondition:
         return thresholds.parse(inverse)
     except SettingsError as error:
         reason = str(error).removeprefix(f"--fail-if {inverse!r}").replace(f"--fail-if {inverse!r}", "")
-        if "is no condition" in reason:  # its advice is about conditions that must not hold
-            reason = f" is no condition; {_EXAMPLES}"
+        if "is not a condition" in reason:  # its advice is about conditions that must not hold
+            reason = f" is not a condition; {_EXAMPLES}"
         reason = reason.replace("can never be met", "always holds").replace("is always met", "can never hold")
         raise SettingsError(f"{OPTION} {text!r}{reason}") from None
 
@@ -204,7 +204,7 @@ def _number(name: str, text: str | None) -> float | int:
     except ValueError:
         value = float("nan")
     if not 0 <= value < 1e9:
-        raise SettingsError(f"--{name.replace('_', '-')} {text!r} is no number such as {_FURTHER[name][0]}")
+        raise SettingsError(f"--{name.replace('_', '-')} {text!r} is not a number such as {_FURTHER[name][0]}")
     return value
 
 
@@ -216,4 +216,4 @@ def _share(name: str, text: str | None) -> float:
     try:
         return float((text or "").removesuffix("%")) / (100 if (text or "").endswith("%") else 1)
     except ValueError:
-        raise SettingsError(f"--{name} {text!r} is no share such as 5%") from None
+        raise SettingsError(f"--{name} {text!r} is not a share such as 5%") from None

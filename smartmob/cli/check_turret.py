@@ -27,7 +27,7 @@ _LONGEST_PATIENCE = 600  # seconds
 )
 @click.argument("turret_command", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option("--script", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-              help="Test script for the configuration, instead of one in Python that asks for the target.")  # fmt: skip
+              help="Test script for the configuration, instead of one in Python that requests {url}.")  # fmt: skip
 @click.option("--cannons", type=click.IntRange(1, 1000), default=3, show_default=True, metavar="N",
               help="Cannons in the configuration.")  # fmt: skip
 @click.option("--rampup", type=Number(0, 60), default=1.0, show_default=True, metavar="SECONDS",
@@ -38,7 +38,7 @@ _LONGEST_PATIENCE = 600  # seconds
               metavar="SECONDS", help="Time limit for each step of the turret.")  # fmt: skip
 @click.option("--timeout", type=Number(1, 3600), default=180.0, show_default=True, metavar="SECONDS",
               help="Time after which the check ends as failed.")  # fmt: skip
-@click.option("--no-target", is_flag=True, help="The transactions of the script do not ask for {url}.")
+@click.option("--no-target", is_flag=True, help="The transactions of the script do not request {url}.")
 @click.option("--junit", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
               help="Write the checks as JUnit XML, too.")  # fmt: skip
 @as_json
@@ -50,11 +50,11 @@ def command(
     Starts a headquarters and an HTTP server on free ports of 127.0.0.1, and COMMAND several times. In COMMAND, {config}
     is the path of its configuration; {tar} its package; {script}, {hq_address}, {hq_publisher}, {hq_rc} and {url} are
     its values. Without any of these, the path of the configuration is added at the end. The same values are in the
-    variables TURRET_CONFIG, TURRET_TAR and so on. Options of check-turret come before COMMAND. Each transaction is to
-    be one GET of {url}.
+    variables TURRET_CONFIG, TURRET_TAR and so on. Options of check-turret come before COMMAND. Each transaction must be
+    one GET of {url}.
 
-    Ends with 0 if all rules are followed, 1 if one is broken, 2 if COMMAND cannot be started. Optional parts of the
-    protocol that are missing are listed as not supported, and are no failure.
+    Ends with 0 if all rules are followed, 1 if one is broken, 2 if COMMAND cannot be started. Missing optional parts of
+    the protocol are listed as not supported, and do not count as failures.
     """
     from smartmob.turrets.conformance.turret_check import CheckOptions, TurretCheck
 

@@ -57,7 +57,7 @@ class CommandGroup(click.Group):
             if names is None:
                 raise
             option, path = error.option_name, ctx.command_path
-            ctx.fail(f"{option} stands behind the command: write {path} {' '.join(names)} {option}")
+            ctx.fail(f"{option} belongs after the command: write {path} {' '.join(names)} {option}")
 
     def _command_with(self, ctx: click.Context, args: Sequence[str], option: str) -> list[str] | None:
         """Return the words of the command in `args` that has an option, or None."""

@@ -49,7 +49,7 @@ async def _on_hosts(
 @click.option("-e", "--env", "env", metavar="NAME=VALUE", multiple=True, help="Environment variable; repeatable.")
 @click.option("--timeout", type=Number(min=0, min_open=True), help="Stop it after this number of seconds.")
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on.")
-@click.option("--keep", is_flag=True, help="Keep the job when this command ends: by a closed pipe, TERM or HUP.")
+@click.option("--keep", is_flag=True, help="Keep the job running when a closed pipe, TERM or HUP ends this command.")
 @click.option(
     "-d", "--detach", is_flag=True, help="Start the job without input, print how to follow it, and end at once."
 )
@@ -209,16 +209,16 @@ def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
 @click.command("output")
 @click.option("-f", "--follow", is_flag=True, help="Follow until the job ends, and end with its exit code.")
 @click.option("--from", "offset", type=click.IntRange(min=0), default=0, help="Begin at this byte.")
-@click.option("--stream", type=click.Choice(("stdout", "stderr")), help="Only what was written to this stream.")
+@click.option("--stream", type=click.Choice(("stdout", "stderr")), help="Only the output to this stream.")
 @click.argument("job", type=click.IntRange(min=1))
 @with_server_options
 @with_nodes(live="follow")
 @with_rest
 async def output_command(rest: RestClient, job: int, follow: bool, offset: int, stream: str | None) -> int | None:
-    """Print the output of a job, from its beginning or from a byte on.
+    """Print the output of a job, from its beginning or from a given byte.
 
     Both streams are printed to standard output, in their order. --stream selects one, if the job was started by
-    `smartmob exec` or `smartmob run`, which tell them apart.
+    `smartmob exec` or `smartmob run`, which keep the streams separate.
     """
     asked = {"from": offset, "follow": str(follow).lower(), **({"stream": stream} if stream else {})}
     there = partial(elsewhere.hint, rest, job=job)

@@ -80,11 +80,11 @@ async def command(
 ) -> int:
     """Show which tests became slower from BASE to HEAD, and which only vary as they usually do.
 
-    BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one. `run:`, `commit:` or `session:`
-    before it says which. `latest` is the newest run and `latest~1` the one before. Without BASE it is the last run of
-    another commit on the branch of HEAD, as the tag pipeline_branch says. A test must be slower in two runs in a row to
-    be called slower; before that it is maybe slower, so run again. Exit codes: 0, 1 if --fail-on applies or a run does
-    not exist, 2 for a wrong option or an ambiguous name, 3 if the server does not answer.
+    BASE and HEAD are a run, a commit or the hash of a session, or the beginning of one; a prefix `run:`, `commit:` or
+    `session:` states its kind. `latest` is the newest run and `latest~1` the one before. The default of BASE is the
+    last run of another commit on the branch of HEAD, which the tag pipeline_branch names. A test must be slower in two
+    runs in a row to be called slower; before that it is maybe slower, so run again. Exit codes: 0, 1 if --fail-on
+    applies or a run does not exist, 2 for a wrong option or an ambiguous name, 3 if the server does not answer.
     """
     note = None
     if base is None:

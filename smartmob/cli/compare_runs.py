@@ -61,7 +61,7 @@ def _option(key: str) -> str:
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True,
               help="A table, JSON, Markdown for a pull request, or JUnit XML for CI.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("--all", "everything", is_flag=True, help="Also show what has no change in the table.")
+@click.option("--all", "everything", is_flag=True, help="Also show the rows without a change in the table.")
 @with_rest_client
 async def command(
     rest: RestClient,

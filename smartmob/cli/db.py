@@ -125,7 +125,8 @@ def _print_status(target: Any, status: Any, distributed: Mapping[str, int], repl
 def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
     """Migrate the tables to this version, as a service does at its start.
 
-    Ends with 0 when they are up to date, also when nothing was to be done. Several at once wait for each other.
+    Ends with 0 when the tables are up to date, even if no migration was missing. Concurrent commands wait for each
+    other.
     """
     from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.db import migrations
@@ -152,13 +153,14 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
 def dump_command(file: str | None, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Make a backup of the database, also while the service runs.
 
-    All tables of smartmob, as of one moment, in pg_dump's custom format; FILE.sha256 is written beside it. Without FILE
-    a name is made of the time; with - it goes to standard output. The folders of the data directory are not in it.
+    The backup has all tables of smartmob as of one moment, in pg_dump's custom format. FILE.sha256 is written beside
+    it. Without FILE the name is made from the time; with - the backup goes to standard output. The backup does not
+    contain the folders of the data directory.
     """
     from smartmob.kernel.maintenance import backup, tables
 
     if file == "-" and (as_json or sys.stdout.isatty()):
-        raise SettingsError("a backup on standard output needs a pipe or a file there, and has no room for --json")
+        raise SettingsError("a backup on standard output needs a pipe or a file, and cannot be combined with --json")
     path = None if file == "-" else Path(file or f"smartmob-{clock.local(clock.now()):%Y%m%d-%H%M%S}.dump")
 
     async def use(target: Any) -> None:
@@ -195,17 +197,15 @@ async def _sizes(target: Any, tables: Any) -> tuple[dict[str, int], int]:
 
 @command.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--force", is_flag=True, help="Replace the tables that are there, also while other clients are connected."
-)
+@click.option("--force", is_flag=True, help="Replace existing tables, even while other clients are connected.")
 @has_database
 @as_json
 def restore_command(file: Path, force: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Restore a backup, into a new data directory or an empty database.
 
-    Only rows are read from the file and the tables are created anew, so the file cannot run code. Everything happens in
-    one transaction: after a failure the database is unchanged. A FILE.sha256 beside it is checked first. The service
-    that uses the database must be stopped.
+    Only rows are read from the file and the tables are created anew, so the file cannot run code. The restore is one
+    transaction: after a failure the database is unchanged. A FILE.sha256 beside FILE is checked first. The service that
+    uses the database must be stopped.
     """
     from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.maintenance import restore
@@ -237,7 +237,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
 def vacuum_command(as_json: bool, config: Path | None, **flags: Any) -> int:
     """Free the space of removed rows, and update the statistics of PostgreSQL (VACUUM ANALYZE).
 
-    It locks nothing out. PostgreSQL does it by itself; it is worth while after a large import or removal.
+    It blocks no other client. PostgreSQL does this by itself; the command is useful after a large import or removal.
     """
     from smartmob.kernel.maintenance import tables
 

@@ -35,9 +35,9 @@ _POLL_SECONDS = 1.0  # between two checks of the moves of the rebalancer
 def distribute_command(shards: int | None, dry_run: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Distribute the tables over the nodes of Citus.
 
-    The address of the database must be that of the coordinator, with the extension and the nodes there already.
-    Services may run meanwhile: where Citus can, a table is moved while it is written to, otherwise its writers wait
-    until it is moved. What is distributed already stays as it is, so the command can be repeated.
+    The database URL must name the coordinator, which must already have the extension and the nodes. Services may run
+    meanwhile: if Citus can, it moves a table while clients write to it; otherwise the writers wait until the table is
+    moved. Tables that are already distributed stay unchanged, so the command can be repeated.
     """
     from smartmob.distribution import PLACEMENTS
     from smartmob.kernel.db import citus
@@ -111,8 +111,8 @@ def print_cluster(cluster: Any) -> None:
 def rebalance_command(dry_run: bool, block_writes: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Move shards to nodes that have fewer, by the rebalancer of Citus.
 
-    After a node was added, or before one is removed. Services may run meanwhile. An interrupted command leaves the
-    moves running on the server; the next one waits for them.
+    Use it after adding a node, or before removing one. Services may run meanwhile. An interrupted command leaves the
+    moves running on the server; the next command waits for them.
     """
     from smartmob.kernel.db import citus
 

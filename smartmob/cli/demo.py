@@ -1,4 +1,4 @@
-"""`smartmob demo`: a temporary service with examples, what it says of them, and its console."""
+"""`smartmob demo`: a temporary service with examples, its verdicts on them, and its console."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _RUN_WINDOW_SECONDS = 120
 @click.option("--with-plugin", is_flag=True, help="Also measure a real suite with the pytest-monitor plugin.")
 @click.option("--keep", is_flag=True, hidden=True, help="Stay until CTRL-C; this is the default.")
 def command(no_open: bool, once: bool, with_plugin: bool, keep: bool) -> None:
-    """Start a service with examples, show what it says of them, and open its console in a browser, until CTRL-C.
+    """Start a service with examples, show its verdicts on them, and open its console in a browser, until CTRL-C.
 
-    The examples: a suite with a test that became slower, a run on a machine that was busy with something else, a
-    program that crashes, and a load test whose target has a limit. Everything lives in a temporary folder and is gone
-    afterwards; only the plugin's virtual environment of --with-plugin is kept for the next time.
+    The examples are a suite with a test that became slower, a run on a machine that was busy with other work, a program
+    that crashes, and a load test whose target has a limit. All data is in a temporary folder, which is removed at the
+    end. Only the plugin's virtual environment of --with-plugin is kept for the next time.
     """
     check_installed(embedded=True)
     python = _plugin_environment() if with_plugin else None
@@ -70,7 +70,7 @@ def stay(process: subprocess.Popen[bytes]) -> None:
 
 
 def _fill(url: str, folder: Path) -> None:
-    """Send the examples to the service, and show what it says of them."""
+    """Send the examples to the service, and show its verdicts on them."""
     now = demo_data.present()
     asyncio.run(demo_data.send_samples(url, now))
     for number, (commit, _, report) in enumerate(demo_data.runs(now)):

@@ -113,7 +113,7 @@ def services(text: str) -> list[str]:
             raise InvalidInput(f"--on: {part!r} is not the address of a service, such as rack7:8080")
         found.append(str(url.origin()))
     if len(set(found)) < len(found):
-        raise InvalidInput("--on: each service only once")
+        raise InvalidInput("--on: name each service only once")
     return found
 
 
@@ -129,7 +129,7 @@ def hq_address(listens: str, server: str, urls: Sequence[str]) -> str:
         way = "" if address != listens else "start it with `smartmob serve --hq --hq-host ADDRESS`, or "
         raise InvalidInput(
             f"a turret on {far[0]} cannot reach the headquarters at {address}; "
-            f"{way}say with --hq-address where it is for them"
+            f"{way}name its address for them with --hq-address"
         )
     return address
 
@@ -178,7 +178,7 @@ async def deployed(
     heard = await rest.get("/turrets")
     there = heard["headquarters"]
     if there is None:
-        raise DeploymentFailed(f"{rest.url} is no headquarters; start it with --hq (smartmob serve --hq)")
+        raise DeploymentFailed(f"{rest.url} is not a headquarters; start it with --hq (smartmob serve --hq)")
     reached = {machine.url: address or _address_for(machine, there["host"], rest.url) for machine in chosen}
     ports = {"hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
     async with AsyncExitStack() as ends:

@@ -35,7 +35,9 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, _MOST_LISTED), help="How many to list.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, _MOST_LISTED), help="Experiments to list."
+)
 @click.option("--machine", help="Only those of this machine.")
 @as_json
 @with_rest_client
@@ -89,7 +91,7 @@ def _side(side: Mapping[str, Any]) -> str:
 @click.option("--all", "everything", is_flag=True, help="Also show the tests without a change in the table.")
 @with_rest_client
 async def show(rest: RestClient, ident: str, form: str, as_json: bool, as_markdown: bool, everything: bool) -> None:
-    """Show an experiment as the command ab has printed it: by its id, the beginning of it, or the word latest."""
+    """Show an experiment as the command ab printed it: by its id, the beginning of the id, or the word latest."""
     found = await rest.get(f"{PATH}/{await _resolved(rest, ident)}/report")
     try:
         report = msgspec.convert(found, ExperimentReport)
@@ -141,9 +143,9 @@ def _content(path: Path) -> bytes:
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"is no document of `smartmob ab --json`: {error}") from None
+        raise InvalidInput(f"is not a document of `smartmob ab --json`: {error}") from None
     if report.id is None or report.started_at is None:
-        raise InvalidInput("has no id or time: a version before stored experiments has made it")
+        raise InvalidInput("has no id or time: it was made by a version without stored experiments")
     return data
 
 

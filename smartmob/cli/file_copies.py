@@ -44,8 +44,8 @@ async def cp_command(server: str, token: str | None, ca_file: Path | None, src: 
 
     Every file is checked by its SHA-256, and gets its name when it is complete. Links, fifos, times, and modes below
     the umask are kept. A copy goes into a folder that exists, as with cp, and the folder of DEST must exist unless
-    --mkpath creates it. A repeated copy continues where the one
-    before was cut off. Files that cannot be copied are listed, and the exit code is 1.
+    --mkpath creates it. A repeated copy continues where the previous one was interrupted. Files that cannot be copied
+    are listed, and the exit code is 1.
     """
     if not src or not dest:
         raise click.UsageError("SRC and DEST must not be empty; . is the folder where this command runs")

@@ -90,13 +90,13 @@ async def fire(
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
     All turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
-    stops the run early, a second CTRL-C leaves without waiting. With --on nodes of the service, or other services that
-    accept the same token, run the turrets of PROJECT: in turn, until each machine has a turret and each turret has a
-    machine. They begin together, when all of them are ready. With --kubernetes they are pods of a Job.
+    stops the run early, a second CTRL-C ends the command without waiting. With --on nodes of the service, or other
+    services that accept the same token, run the turrets of PROJECT: in turn, until each machine has a turret and each
+    turret has a machine. They begin together, when all of them are ready. With --kubernetes they are pods of a Job.
 
-    When no service answers at the default address, or it is no headquarters, a headquarters and the turrets of PROJECT
-    are started here for this run, and the report is written to PROJECT-report.html. Conditions of --fail-if add to
-    those of `fail_if` in config.json, which can also stop the run.
+    If no service answers at the default address, or if it is not a headquarters, a headquarters and the turrets of
+    PROJECT are started here for this run, and the report is written to PROJECT-report.html. Conditions of --fail-if add
+    to those of `fail_if` in config.json, which can also stop the run.
     """
     asked, lease_seconds = warm_up_query(warm_up), duration_seconds("--lease", lease)
     if search is not None and (conditions or no_wait or asked or junit is not None):
@@ -104,7 +104,7 @@ async def fire(
     limits = await asyncio.to_thread(_checked, project, config_file, conditions, asked.get("warm_up"))
     if services or cluster is not None:
         if no_wait:
-            raise click.UsageError("--no-wait and --on do not go together: the turrets are removed when fire ends.")
+            raise click.UsageError("--no-wait and --on cannot be combined: the turrets are removed when fire ends.")
         async with _deployed_turrets(rest, services, cluster, project, config_file, hq_address, lease_seconds) as sent:
             if sent is None:
                 return

@@ -28,14 +28,14 @@ def _names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tup
     """Return names of headers or hosts; an address would match no host."""
     for name in names:
         if _NAME.fullmatch(name.replace(":", "") if name.count(":") > 1 else name) is None:  # ::1 is a host, too
-            raise click.BadParameter(f"{name!r} is no name; leave out schemes, ports, paths and values")
+            raise click.BadParameter(f"{name!r} is not a host name; leave out schemes, ports, paths and values")
     return names
 
 
 @click.command("har-to-project", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("recording", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("folder", metavar="NAME", type=click.Path(path_type=Path))
-@click.option("--all-hosts", is_flag=True, help="Also fire at other hosts than that of the first request.")
+@click.option("--all-hosts", is_flag=True, help="Also fire at hosts other than that of the first request.")
 @click.option(
     "--host", "hosts", multiple=True, metavar="NAME", callback=_names, help="Also fire at this host; repeatable."
 )
@@ -44,7 +44,7 @@ def _names(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tup
 @click.option("--think/--no-think", default=True, show_default=True, help="Wait between requests as recorded.")
 @click.option("--most-think", type=Number(0, 86_400), default=10.0, show_default=True, metavar="SECONDS",
               help="The longest wait between two requests.")  # fmt: skip
-@click.option("--cannons", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Users.")
+@click.option("--cannons", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Number of users.")
 @click.option("--run-time", type=Number(1, LONGEST_RUN_SECONDS), default=30, show_default=True, metavar="SECONDS",
               help="Duration of the load.")  # fmt: skip
 def command(

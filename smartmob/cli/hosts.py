@@ -88,7 +88,7 @@ async def show(rest: RestClient, name: str, last: str, as_json: bool) -> None:
 @click.option("--times", type=click.IntRange(1), help="Number of updates; without it, until CTRL-C.")
 @with_rest_client
 async def watch(rest: RestClient, interval: float, times: int | None) -> None:
-    """Watch the load of all machines: a live table on a terminal, else a line for each machine and update."""
+    """Watch the load of all machines: a live table on a terminal, otherwise a line for each machine and update."""
     if printing.terminal_width() is None:
         await _repeat(rest, interval, times, _print_lines)
         return

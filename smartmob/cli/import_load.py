@@ -93,7 +93,7 @@ class ImportedFile(msgspec.Struct):
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Only read: say what would be stored and which conditions are met, and ask no service.",
+    help="Only read the files and say what would be stored and which conditions are met; no service is used.",
 )
 @click.option("--strict", is_flag=True, help="End with exit code 1 if anything was not understood.")
 @as_json
@@ -201,7 +201,7 @@ async def _import(
         if formats[0].read is None:
             await _import_tables(rest, files, formats, result)
         elif len(files) > 1:
-            raise InvalidInput(f"{files[0].name} is no table of Locust; import it alone")
+            raise InvalidInput(f"{files[0].name} is not a table of Locust; import it separately")
         else:
             await _import_samples(rest, files[0], formats[0], result)
 
@@ -252,7 +252,7 @@ async def _import_tables(
         for file, format_ in zip(files, formats, strict=True):
             kind = locust_tables.kind_of(file.head.decode("utf-8-sig", "replace"))
             if format_.read is not None or kind is None or kind in tables:
-                raise InvalidInput(f"{file.name} is no further table of the same test of Locust; import it alone")
+                raise InvalidInput(f"{file.name} is not another table of the same test of Locust; import it separately")
             tables[kind] = stack.enter_context(file.path.open("rb"))
         given = locust_tables.read(tables, result.account)
     result.stats = lambda: given.timers

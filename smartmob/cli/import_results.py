@@ -69,7 +69,7 @@ def _start_time(_: click.Context, parameter: click.Parameter, value: str | None)
         return None if value is None else datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(
-            f"{value!r} is no date and time such as 2026-11-20T12:00:00Z", param=parameter
+            f"{value!r} is not a date and time such as 2026-11-20T12:00:00Z", param=parameter
         ) from None
 
 
@@ -87,7 +87,7 @@ def _start_time(_: click.Context, parameter: click.Parameter, value: str | None)
     callback=_start_time,
     help="Start of the run in ISO 8601; local time if it has no offset.",
 )
-@click.option("--dry-run", is_flag=True, help="Only read: say what would be stored, and ask no service.")
+@click.option("--dry-run", is_flag=True, help="Only read the files and say what would be stored; no service is used.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if anything was not understood.")
 @as_json
 @with_rest_client
@@ -104,8 +104,8 @@ async def command(
     """Load reports of tests and benchmarks, and pytest-monitor databases (.pymon).
 
     Reads JUnit XML, TRX, NUnit, xUnit.net, pytest-benchmark, asv, Google Benchmark, hyperfine, `go test -bench` and
-    Criterion; of a folder all reports below it. Reports of one commit that follow each other are one run. Metrics that
-    are stored already are not loaded again, so an import that was cut off can be repeated.
+    Criterion; of a folder all reports below it. Consecutive reports of one commit are one run. Metrics that are stored
+    already are not loaded again, so an interrupted import can be repeated.
     """
     options = ImportOptions(tags=dict(pair(tag) for tag in tags), **given)
     results, passed_over = [], Tally()

@@ -30,8 +30,8 @@ _ROLES = {
 @click.option("--join", "join_url", metavar="URL", help="Make this machine a node of the service at this address.")
 @click.option("--user", is_flag=True, help="For your own systemd instead of the machine's; needs no root.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="File that holds the service's token.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to write.  [default: where systemd looks]")
-@click.option("--force", is_flag=True, help="Write over a unit that says something else.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder to write to.  [default: where systemd looks]")
+@click.option("--force", is_flag=True, help="Replace an existing unit with different content.")
 @click.option("--dry-run", is_flag=True, help="Print the unit and write nothing.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -109,7 +109,7 @@ def _folder(user: bool) -> Path:
 def _write(path: Path, text: str, *, force: bool) -> None:
     try:
         if path.exists() and path.read_text(encoding="utf-8") != text and not force:
-            raise StartupError(f"{path} is there already and says something else; --force writes over it")
+            raise StartupError(f"{path} exists and has different content; --force replaces it")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:

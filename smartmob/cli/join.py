@@ -47,9 +47,9 @@ _PATH = click.Path(path_type=Path)
 def command(url: str, config: Path | None, **given: Any) -> None:
     """Make this machine a node of the service at URL until CTRL-C, SIGINT or SIGTERM.
 
-    Programs and commands run here as the service asks. They continue while the service cannot be reached, and their
-    results are delivered later. Settings of programs and commands are those of `smartmob serve`, as SMARTMOB_* or in
-    --config.
+    Programs and commands run here at the request of the service. They continue while the service cannot be reached, and
+    their results are delivered later. Settings of programs and commands are those of `smartmob serve`, as SMARTMOB_* or
+    in --config.
     """
     from smartmob.kernel.subprocesses import umask
 

@@ -100,7 +100,7 @@ def _allow(file: Path, key: str, name: str) -> None:
     from smartmob.turrets.protocol import printable
 
     if not is_key(key):
-        raise InvalidInput(f"{key} is no public key of CURVE, which has 40 characters of Z85")
+        raise InvalidInput(f"{key} is not a public CURVE key, which has 40 characters of Z85")
     if file.exists() and key in read_keys(file):
         return
     try:
@@ -132,7 +132,7 @@ def _write(path: Path, text: str, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise StartupError(f"{path} is there already, and a key that is gone cannot be made again") from None
+        raise StartupError(f"{path} exists already, and a replaced key could not be recovered") from None
     except OSError as error:
         raise StartupError(f"{path} cannot be written: {error.strerror}") from None
     with os.fdopen(descriptor, "w") as file:

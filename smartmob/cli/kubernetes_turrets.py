@@ -76,19 +76,19 @@ def with_cluster_options(command: F) -> F:
         if not kubernetes and (given["pods"] or given["render"]):
             raise click.UsageError("--pods and --render need --kubernetes")
         if kubernetes and options["services"]:
-            raise click.UsageError("--on and --kubernetes do not go together")
+            raise click.UsageError("--on and --kubernetes cannot be combined")
         if kubernetes and (options["search"] is not None or options["no_wait"]):
-            raise click.UsageError("--kubernetes does not go with --find-capacity and --no-wait")
+            raise click.UsageError("--kubernetes cannot be combined with --find-capacity or --no-wait")
         return command(*args, cluster=ClusterOptions(**given) if kubernetes else None, **options)
 
     for option in reversed((
         click.option("--kubernetes", is_flag=True, help="Run the turrets as pods of a Job, on the cluster of kubectl."),
-        click.option("--namespace", default="default", show_default=True, help="With --kubernetes: its namespace."),
+        click.option("--namespace", default="default", show_default=True, help="With --kubernetes: namespace to use."),
         click.option(
-            "--image", default=f"smartmob:{__version__}", show_default=True, help="With --kubernetes: their image."
+            "--image", default=f"smartmob:{__version__}", show_default=True, help="With --kubernetes: image of pods."
         ),
         click.option("--pods", type=click.IntRange(1, _MOST_PODS), metavar="N",
-                     help="With --kubernetes: turrets in all.  [default: one of each of PROJECT]"),
+                     help="With --kubernetes: total number of turrets.  [default: one of each of PROJECT]"),
         click.option("--render", is_flag=True, help="With --kubernetes: print the Secret and the Job, create nothing."),
     )):  # fmt: skip
         run = option(run)
@@ -107,7 +107,7 @@ async def deployed(
     heard = await rest.get("/turrets")
     there = heard["headquarters"]
     if there is None:
-        raise DeploymentFailed(f"{rest.url} is no headquarters; start it with --hq (smartmob serve --hq)")
+        raise DeploymentFailed(f"{rest.url} is not a headquarters; start it with --hq (smartmob serve --hq)")
     reached = address or hq_address(there["host"], rest.url, ["http://a-pod"])
     goal = {"hq_address": reached, "hq_publisher": there["publish_port"], "hq_rc": there["rc_port"]}
     with tempfile.TemporaryDirectory(prefix="smartmob-fire-") as folder:

@@ -44,9 +44,9 @@ def with_limits(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which gets them as the argument `limits`: a dictionary without those not given."""
 
     @click.option("--memory", metavar="SIZE", type=MemorySize(),
-                  help="Memory of each program with its descendants, as 256M.  [default: the service's]")  # fmt: skip
+                  help="Memory of each program and its descendants, like 256M.  [default: the service's]")  # fmt: skip
     @click.option("--cpu", metavar="N", type=Number(0.01, 1024),
-                  help="Processors that each may use, as 0.5.  [default: the service's]")  # fmt: skip
+                  help="Processors that each may use, like 0.5.  [default: the service's]")  # fmt: skip
     @click.option("--tasks", metavar="N", type=click.IntRange(1, 4_194_304),
                   help="Processes and threads that each may have.  [default: the service's]")  # fmt: skip
     @functools.wraps(function)

@@ -36,7 +36,7 @@ async def live_frames(rest: RestClient, run: str) -> AsyncIterator[dict[str, Any
             if attempt == _ATTEMPTS - 1:
                 raise
         await asyncio.sleep(RECONNECT_SECONDS)
-    raise RemoteError(f"the run {run} cannot be followed any longer; ask for it with smartmob report {run}")
+    raise RemoteError(f"the run {run} can no longer be followed; write its report with smartmob report {run}")
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def _address(_: click.Context, __: click.Parameter, text: str) -> str:
     except ValueError:
         known = None
     if not known:
-        raise click.BadParameter(f"{text!r} is no address such as http://127.0.0.1:8080/health")
+        raise click.BadParameter(f"{text!r} is not an address such as http://127.0.0.1:8080/health")
     return text
 
 
@@ -92,14 +92,14 @@ def pack_turrets(project: Path, config_file: Path | None, python: bool) -> None:
 @click.command("try-script", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("script", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-n", "--times", type=click.IntRange(1, 1_000_000), default=1, show_default=True,
-              help="How many transactions.")  # fmt: skip
+              help="Number of transactions.")  # fmt: skip
 @click.option("--config-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Configuration of the turret or of the project, instead of the config.json nearby.")  # fmt: skip
 def try_script(script: Path, times: int, config_file: Path | None) -> None:
     """Run the transactions of SCRIPT with one user on this machine, without a headquarters, and show their results.
 
     The script gets the configuration that its turret has in the project, if it is in one. An error is shown with its
-    traceback, and makes the exit code 1. Scripts for OCT run as they are.
+    traceback, and makes the exit code 1. Scripts for OCT run unchanged.
     """
     from smartmob.turrets.turret import package
     from smartmob.turrets.turret.dry_run import dry_run

@@ -36,8 +36,8 @@ _SECTIONS = {
     "Programs": {
         "run": ("smartmob.cli.run:command", "Run a folder's program on the service and follow its output."),
         "ps": ("smartmob.cli.processes:ps", "List programs."),
-        "logs": ("smartmob.cli.processes:logs", "Show what programs wrote."),
-        "attach": ("smartmob.cli.processes:attach", "Follow one program and what happens to it."),
+        "logs": ("smartmob.cli.processes:logs", "Show the output of programs."),
+        "attach": ("smartmob.cli.processes:attach", "Follow the output and the events of a program."),
         "restart": ("smartmob.cli.processes:restart", "Stop programs and start them again."),
         "stop": ("smartmob.cli.processes:stop", "Stop programs."),
     },
@@ -102,7 +102,7 @@ def group() -> None:
 
     \b
     Examples:
-      smartmob demo                        see it, with data, in the browser
+      smartmob demo                        show the console with example data
       smartmob serve                       run the service and its console
       smartmob tests ls                    the test runs that were sent to it
       smartmob compare                     the tests that became slower

@@ -76,7 +76,7 @@ def parse(text: str) -> Selector:
         if not parts or len(set(parts)) < len(parts):
             raise click.UsageError("--on: expected the names of different machines, separated by commas")
         if ALL in parts:
-            raise click.UsageError("--on: `all` stands alone")
+            raise click.UsageError("--on: `all` cannot be combined with names or labels")
         return Selector(names=tuple(parts))
     if len(labels) < len(parts):
         other = next(part for part in parts if part not in labels)

@@ -99,7 +99,7 @@ async def label(rest: RestClient, name: str, labels: tuple[str, ...]) -> None:
 @click.option("--undo", is_flag=True, help="Send new work to the node again.")
 @with_rest_client
 async def drain(rest: RestClient, name: str, undo: bool) -> None:
-    """Send no new work by label to a node; what runs there continues."""
+    """Send no new work by label to a node; running work continues."""
     async with _meant(rest, name):
         await rest.patch(_path(name), {"drained": not undo})
     printing.say(f"{name} gets {'new work again' if undo else 'no new work by label'}.")

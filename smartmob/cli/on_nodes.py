@@ -170,19 +170,19 @@ def _with_options(*, starts_programs: bool) -> Callable[[Command], Command]:
     options = [
         click.option(
             "--on", metavar="MACHINES", multiple=True,
-            help="Run there: NAME,... or label=KEY[=VALUE],... or all; repeatable.",
+            help="Machines to run on: NAME,... or label=KEY[=VALUE],... or all; repeatable.",
         ),
         click.option(
             "--parallel", type=click.IntRange(1, _MOST_PARALLEL), metavar="N", default=PARALLEL, show_default=True,
             help="With --on: machines at the same time.",
         ),
-        click.option("--fail-fast", is_flag=True, help="With --on: stop on all machines when it fails on one."),
+        click.option("--fail-fast", is_flag=True, help="With --on: stop on all machines when one fails."),
     ]  # fmt: skip
     if starts_programs:
         options += [
             click.option(
                 "--batch", type=click.IntRange(1, _MOST_PARALLEL), metavar="N",
-                help=f"With --on: machines of a batch, of which each ends before the next.  [default: {BATCH}]",
+                help=f"With --on: machines in a batch; a batch ends before the next begins.  [default: {BATCH}]",
             ),
             click.option(
                 "--max-failures", type=click.IntRange(0, _MOST_PARALLEL), metavar="N", default=0, show_default=True,

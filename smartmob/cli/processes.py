@@ -38,7 +38,7 @@ slugs_argument = click.argument("slugs", metavar="SLUG...", nargs=-1, required=T
 @with_nodes()
 @with_rest
 async def ps(rest: RestClient, as_json: bool) -> None:
-    """List programs with their state, and what they use of the processor and of memory."""
+    """List programs with their state and their use of processors and memory."""
     processes = await listed(rest)
     if as_json:
         printing.print_json(processes)
@@ -121,9 +121,9 @@ def _end(process: Status) -> str:
 @slugs_argument
 @click.option("-f", "--follow", is_flag=True, help="Follow the output, until CTRL-C.")
 @click.option("-n", "--tail", metavar="N", type=click.IntRange(0, ALL_LINES), default=ALL_LINES,
-              help="Only the last N lines of what is kept.  [default: all]")  # fmt: skip
+              help="Only the last N stored lines.  [default: all]")  # fmt: skip
 @click.option("--stream", type=click.Choice(list(STREAMS)), default="all", show_default=True,
-              help="Only what the programs write to this stream.")  # fmt: skip
+              help="Only the output to this stream.")  # fmt: skip
 @as_json
 @with_server_options
 @with_nodes(live="follow")
@@ -134,8 +134,8 @@ async def logs(
     """Show the output of programs; SLUG may also be an application, for all its programs.
 
     The service keeps the last lines of each. With several processes each line begins with the name of its process.
-    What was written to standard error is red on a terminal. With --json each line is an object with `slug` and
-    `line`, and with `stream` if it was written to standard error.
+    Standard error is red on a terminal. With --json each line is an object with `slug` and `line`, and with `stream` if
+    it was written to standard error.
     """
     names = {process["slug"]: process["slug"] for process in await select(rest, slugs)}
     printer = LinePrinter(names, as_json=as_json)

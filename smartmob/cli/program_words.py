@@ -12,7 +12,7 @@ def program_words(option: str, text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise SettingsError(f"{option} {text!r} is no command: {str(error).lower()}") from None
+        raise SettingsError(f"{option} {text!r} is not a valid command: {str(error).lower()}") from None
     if not words:
         raise SettingsError(f"{option} is empty")
     return words

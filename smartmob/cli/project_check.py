@@ -88,7 +88,7 @@ def _document(config: bytes, name: str) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _check_rate(turret: Mapping[str, Any], path: str, name: str, lines: Mapping[str, int]) -> None:

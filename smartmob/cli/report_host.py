@@ -35,18 +35,18 @@ _BACKLOG_MB = 64
     "--token-file",
     type=click.Path(path_type=Path),
     envvar=PREFIX + "TOKEN_FILE",
-    help="File that holds the service's token, where registering needs it (or set SMARTMOB_TOKEN).",
+    help="File that holds the service's token, if registering needs it (or set SMARTMOB_TOKEN).",
 )
 @click.option(
     "--ca-file",
     type=click.Path(path_type=Path),
     envvar=PREFIX + "CA_FILE",
-    help="File of the certificates to trust, where the service's is not signed by a public authority.",
+    help="File of the certificates to trust, if no public authority has signed that of the service.",
 )
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    help="Folder of the password and of samples that wait.  [default: the platform's user state folder]",
+    help="Folder of the password and of unsent samples.  [default: the platform's user state folder]",
 )
 @click.option(
     "--disk",
@@ -54,8 +54,8 @@ _BACKLOG_MB = 64
     multiple=True,
     metavar="NAME",
     envvar=PREFIX + "DISK",
-    help="What is measured: a folder such as /data (the use of its file system) or a disk such as nvme0n1 or sd* (its "
-    "traffic); may be given several times.  [default: / and all physical disks]",
+    help="Folder such as /data, to measure the use of its file system, or disk such as nvme0n1 or sd*, to measure its "
+    "traffic; repeatable.  [default: / and all physical disks]",
 )
 @click.option(
     "--net",
@@ -63,15 +63,14 @@ _BACKLOG_MB = 64
     multiple=True,
     metavar="NAME",
     envvar=PREFIX + "NET",
-    help="A network interface whose traffic is counted, such as eth0 or eth*; may be given several times.  "
-    "[default: all physical ones]",
+    help="Network interface whose traffic is counted, such as eth0 or eth*; repeatable.  [default: all physical ones]",
 )
 @click.option(
     "--backlog-mb",
     default=_BACKLOG_MB,
     show_default=True,
     type=click.IntRange(1, 100_000),
-    help="MB of samples to keep while the service is away.",
+    help="MB of samples to keep while the service cannot be reached.",
 )
 def command(
     url: str,
@@ -87,7 +86,7 @@ def command(
 ) -> None:
     """Report the load of this machine to a service until CTRL-C, SIGINT or SIGTERM.
 
-    The machine registers itself. While the service is away samples wait on disk, and are sent when it is back.
+    The machine registers itself. While the service cannot be reached, samples are kept on disk and sent later.
     """
     from smartmob.client.backlog import Backlog
     from smartmob.client.proxies import proxy_of

@@ -212,7 +212,7 @@ def _plain(found: ReportCandidate, command: str) -> Iterator[tuple[Path, float]]
     elif stat.S_ISFIFO(status.st_mode):
         raise _skippable(found, f"is a named pipe; use: {command} - < {found.name}")
     else:
-        raise _skippable(found, "is no file but a device or a socket")
+        raise _skippable(found, "is a device or a socket, not a file")
 
 
 def _skippable(found: ReportCandidate, reason: str) -> InvalidInput:

@@ -99,9 +99,9 @@ class _AllEnded(Exception):
 @click.option("--scale", "scales", metavar="TYPE=N[/node],...", type=_Scale(), multiple=True,
               help="Number of programs of each type.  [default: one of each in the Procfile]")  # fmt: skip
 @click.option("-f", "--procfile", "file", metavar="FILE", type=click.Path(path_type=Path),
-              help="Another Procfile; a relative path is one in FOLDER.  [default: Procfile]")  # fmt: skip
+              help="Another Procfile; a relative path is below FOLDER.  [default: Procfile]")  # fmt: skip
 @click.option("--options", "options", metavar="FILE", type=click.Path(path_type=Path),
-              help="Checks and dependencies, as in smartmob.toml; a relative path is one in FOLDER.")  # fmt: skip
+              help="Checks and dependencies, as in smartmob.toml; a relative path is below FOLDER.")  # fmt: skip
 @click.option("--restart", type=click.Choice([model.ALWAYS, model.ON_FAILURE, model.NEVER]),
               help="When a program that has ended is started again.  [default: always]")  # fmt: skip
 @click.option("--env", metavar="NAME=VALUE", type=_Variable(), multiple=True,
@@ -111,7 +111,7 @@ class _AllEnded(Exception):
 @with_limits
 @click.option("--replace", is_flag=True, help="Stop and remove programs of the same names first.")
 @click.option("-d", "--detach", is_flag=True,
-              help="Return when the programs have started: are ready, or have run for --uptime.")  # fmt: skip
+              help="Return when the programs are ready, or have run for --uptime.")  # fmt: skip
 @click.option("--uptime", type=Number(min=0, max=86_400), metavar="SECONDS", envvar=PREFIX + "UPTIME",
               default=MINIMUM_UPTIME_SECONDS, show_default=True,
               help="With --detach: how long a program without a readiness check must run.")  # fmt: skip
@@ -141,10 +141,10 @@ async def command(
     `.slugignore` names, in the syntax of `.gitignore`, are not sent. Processes are named by application, type and
     number: `myapp.web.0`. The type `release` runs once before the others are created; if it fails, they are not.
 
-    On several machines of --on this returns as with --detach; `--scale web=2/node` is for each.
+    On several machines (--on) the command returns as with --detach. `--scale web=2/node` starts two programs on each.
 
     With COMMAND only this command runs, once, in the prepared folder and its environment. Input, output and errors
-    are passed byte by byte, the exit code is its own, and CTRL-C interrupts it. It ends with this command.
+    are passed byte by byte, the exit code is its own, and CTRL-C interrupts it. When `smartmob run` ends, it ends, too.
     """
     app = app or folder.resolve().name
     common: dict[str, Any] = {"app": app, "env": dict(env)} | ({} if grace is None else {"grace": grace})

@@ -97,4 +97,4 @@ def _address(log: IO[bytes]) -> str:
         event = orjson.loads(line)
         if event["event"] == "bind":
             return f"http://{event['host']}:{event['port']}"
-    raise StartupError("the service did not start; what it says stands above")
+    raise StartupError("the service did not start; its messages are above")

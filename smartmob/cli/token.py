@@ -58,7 +58,7 @@ async def add(
     """Create a token and print it; it cannot be shown again."""
     kind, labels = role
     if only and labels:
-        raise click.UsageError("say the labels once: with --only, or behind the role")
+        raise click.UsageError("give the labels only once: with --only or after the role")
     labels = ",".join(part.strip().removeprefix("label=") for part in (only or labels).split(","))
     seconds = None if expires is None else duration_seconds("--expires", expires)
     wanted = {"name": name, "role": kind, "seconds": seconds} | ({"only_nodes": labels} if labels else {})

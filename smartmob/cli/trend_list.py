@@ -29,7 +29,7 @@ _DURATION = re.compile(r"[0-9.]+[smhd]")
 @click.option("--since", metavar="TIME", help="Only runs since 2026-11-01, since a time, or 90d for the last 90 days.")
 @click.option("--branch", help="The tag pipeline_branch of the runs. Default: the one with the most runs.")
 @click.option("--resource", type=click.Choice(RESOURCES), default="total_time", show_default=True,
-              help="The resource to look at.")  # fmt: skip
+              help="The resource to examine.")  # fmt: skip
 @click.option("--min-effect", default="5%", show_default=True, metavar="SHARE", callback=share,
               help="Ignore smaller changes.")  # fmt: skip
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="Changes to list.")
@@ -45,7 +45,7 @@ async def command(
     limit: int,
     as_json: bool,
 ) -> None:
-    """List the tests whose level changed over the history of each machine: when, from what to what, and if it lasts.
+    """List the tests whose level changed over the history of each machine, with the time and both levels.
 
     NAME is a part of the name of tests, such as test_login or tests/test_api.py::. A step needs at least three runs of
     the new level. A drift is a slow change from the first run to the last one.

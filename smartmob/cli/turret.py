@@ -40,8 +40,8 @@ def command(
 ) -> int:
     """Run a turret: wait for the orders of a headquarters, fire, and send the results.
 
-    Takes the configuration files and packages of OCT as they are (`smartmob pack-turrets` makes them). It ends by the
-    order `kill`, CTRL-C or SIGTERM; results of cannons that fired until then are sent, for 5 seconds at most.
+    It accepts configuration files and packages of OCT unchanged (`smartmob pack-turrets` makes them). The order `kill`,
+    CTRL-C or SIGTERM ends it; results of cannons that fired until then are sent, for 5 seconds at most.
     """
     if (config_file is None) == (tar is None):
         raise click.UsageError("Give either --config-file or --tar.")

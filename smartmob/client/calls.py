@@ -287,5 +287,5 @@ def check_piece(content: bytes) -> Piece:
     """Return the bytes in a frame that the server sent; raises InvalidInput."""
     found = protocol.decode_piece(content)
     if found.kind == protocol.INPUT:
-        raise InvalidInput("the server sent what only a client sends")
+        raise InvalidInput("the server sent a message that only clients send")
     return found

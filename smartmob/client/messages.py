@@ -191,7 +191,7 @@ def arguments(
     for value in (*args, *kwargs.values()):
         if (found := _not_utf8(value)) is not None:
             shown = found.encode(errors="surrogateescape").decode(errors="backslashreplace")
-            raise InvalidInput(f"{shown} is no UTF-8, so it cannot be sent; a shell writes such bytes by printf")
+            raise InvalidInput(f"{shown} is not UTF-8, so it cannot be sent; a shell writes such bytes by printf")
     sent = {name[:-1] if name[:-1] in OPTIONS and name.endswith("_") else name: v for name, v in kwargs.items()}
     if description is not None:
         kinds = [parameter.type for parameter in description.parameters]

@@ -123,7 +123,7 @@ async def join(session: aiohttp.ClientSession, membership: Membership) -> NodeKe
         try:
             joined = msgspec.json.decode(body, type=_Joined)
         except msgspec.DecodeError:
-            raise JoinRefused(f"{url} is no smartmob service: its answer cannot be read") from None
+            raise JoinRefused(f"{url} is not a smartmob service: its answer cannot be read") from None
         key = NodeKey(url, joined.name, joined.key)
         write_key(membership.key_file, key)
         _joining_file(membership).unlink(missing_ok=True)

@@ -260,7 +260,7 @@ class NodeLink:
             try:
                 message = protocol.read_from_service(received.data)
             except (msgspec.DecodeError, RecursionError) as error:
-                raise RemoteError(f"it has sent what is no message of a service: {error}") from None
+                raise RemoteError(f"it has sent an invalid message: {error}") from None
             match message:
                 case protocol.Open():
                     self._open(session, message.stream, headers)

@@ -204,11 +204,11 @@ class Reporter:
             if response.status == 401:
                 raise NotAuthenticated(
                     f"the service knows a machine {account.name!r} with another password, or does not allow the name, "
-                    "or registers nobody without its token. Choose another --name, or give the machine's password with "
-                    "--password-file, or the token with --token-file."
+                    "or registers no machine without its token. Choose another --name, or give the machine's password "
+                    "with --password-file, or the token with --token-file."
                 )
             if response.status == 403:
-                raise NotAllowed(f"the service does not let this machine in: {said}. Give --token-file.")
+                raise NotAllowed(f"the service refuses this machine: {said}. Give --token-file.")
             raise RemoteError(f"the service answered {response.status}: {said}", response.status)
 
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -260,10 +260,10 @@ class ReceiveWindow:
     def receive(self, piece: Piece) -> None:
         """Hold bytes. Raises InvalidInput for a gap or a repeat, TooLarge for more than was granted."""
         if piece.offset != self.offset:
-            raise InvalidInput(f"bytes came from offset {piece.offset}, expected were those from {self.offset}")
+            raise InvalidInput(f"bytes came from offset {piece.offset}, but those from {self.offset} were expected")
         self._granted -= len(piece.data)
         if self._granted < 0:
-            raise TooLarge("more bytes came than there was credit for")
+            raise TooLarge("more bytes arrived than the credit allows")
         self.offset += len(piece.data)
         self.held.append(piece.data)
 

@@ -71,7 +71,7 @@ class SocketReplySink:
     def receive_piece(self, piece: Piece) -> None:
         """Hold input for the command; raises InvalidInput when the client has ended it or sends another kind."""
         if piece.kind != protocol.INPUT or self._input_closed:
-            raise InvalidInput("bytes came that no command expects")
+            raise InvalidInput("bytes arrived that no command expects")
         self._input.receive(piece)
         self._input_changed.set()
 

@@ -78,7 +78,7 @@ def commits_of(here: Path, given: Sequence[str]) -> set[str]:
         if ".." in each:
             lines = git(here, "rev-list", "--end-of-options", each)
             if lines is None:
-                raise InvalidInput(f"{each!r} is no range of revisions of a git repository at {here}")
+                raise InvalidInput(f"{each!r} is not a range of revisions of a git repository at {here}")
             found |= set(lines.split())
         else:
             found.add(commit_of(here, each))

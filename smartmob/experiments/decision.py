@@ -30,8 +30,8 @@ CONFIDENCE = 0.95
 FEWEST_PAIRS_COUNT = 5
 
 BUSY_SHARE = 0.8
-"""The share of calls in which a test waited for a processor, at which the pair is set aside for this test. The waiting
-itself is subtracted from its time, but other programs have also emptied the caches."""
+"""The share of the time of a call in which it waited for a processor, above which the pair is set aside for its test.
+The waiting itself is subtracted from the time, but other programs have also emptied the caches."""
 
 _UNFIT_PAIRS_COUNT = 5  # pairs set aside, at which a test without a verdict is unfit if they are the majority
 

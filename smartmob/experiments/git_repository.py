@@ -43,7 +43,7 @@ def commit_of(here: Path, given: str) -> str:
         found = run(here, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{found.stdout.strip()}^{{commit}}")
         if found.returncode == 0:
             return found.stdout.strip()
-    raise InvalidInput(f"{given!r} is no revision of a git repository at {here}{why_none(here)}")
+    raise InvalidInput(f"{given!r} is not a revision of a git repository at {here}{why_none(here)}")
 
 
 def commit_of_side(here: Path, given: str) -> str:
@@ -51,7 +51,9 @@ def commit_of_side(here: Path, given: str) -> str:
     try:
         return commit_of(here, given)
     except InvalidInput as error:
-        raise InvalidInput(str(error).replace(" is no revision", " is no folder, no wheel, and no revision")) from None
+        raise InvalidInput(
+            str(error).replace(" is not a revision", " is not a folder, a wheel or a revision")
+        ) from None
 
 
 def why_none(here: Path) -> str:

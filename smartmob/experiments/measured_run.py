@@ -39,7 +39,7 @@ _START = (
     "import sys; sys.path[:1] = [] if sys.path[:1] == [''] else sys.path[:1]; "
     "import pytest; raise SystemExit(int(pytest.main()))"
 )
-"""Runs pytest without the current folder on the module search path, which would hide those of a wheel."""
+"""Runs pytest without the current folder on the module search path: its modules would hide those of a wheel."""
 
 
 class RunPlan(msgspec.Struct, frozen=True):

@@ -41,9 +41,10 @@ class Calls(msgspec.Struct, frozen=True):
 def chosen(
     tests: Sequence[EvidenceOnTest], block: int, first_blocks: int, *, memory_counts: bool = False
 ) -> list[EvidenceOnTest]:
-    """Return those of the open tests that run in a block; all of them in the first blocks, or if memory counts.
+    """Return those of the open tests that run in a block: the ones whose capital has grown.
 
-    Capital on times says nothing about memory, and tests decided by memory need pairs as well.
+    All tests run in the first blocks, in one of `_BLOCKS_COUNT` later blocks, if no capital has grown, and if memory
+    counts: capital on times says nothing about memory.
     """
     if memory_counts or block < first_blocks or block % _BLOCKS_COUNT == 0:
         return list(tests)

@@ -197,7 +197,7 @@ def probe(python: str) -> Interpreter:
         found = json.loads(done.stdout.splitlines()[-1])
         result = Interpreter(found["python"], found["version"], frozenset(found["modules"]))
     except (ValueError, IndexError, KeyError):
-        raise InvalidInput(f"{python} is no Python that can be used: {last_line(done.stderr)}") from None
+        raise InvalidInput(f"{python} is not a usable Python: {last_line(done.stderr)}") from None
     if "pytest" not in result.modules:
         raise InvalidInput(f"{python} has no pytest: install it there, or name another one with --python")
     return result
@@ -221,7 +221,7 @@ def made_environment(side: Side, target: Path, extra: Sequence[str]) -> Interpre
         if done.returncode:
             lines = "\n".join(f"{done.stdout}{done.stderr}".splitlines()[-_SHOWN_LINES:])
             raise InvalidInput(
-                f"the environment of {side.given} cannot be made; name one that has what the tests need with "
+                f"the environment of {side.given} cannot be made; name one with the requirements of the tests with "
                 f"--python:\n{lines}"
             )
     return probe(str(python))

@@ -138,7 +138,7 @@ class HostsService:
                 self._bus.publish(HostRegistered(candidate))
                 return candidate
             log.warning("hosts.name_taken", host=candidate)
-        raise Conflict(f"machines that are no nodes have the names {name} and {name}-node")
+        raise Conflict(f"machines that are not nodes have the names {name} and {name}-node")
 
     def keep_address(self, event: AddressSeen) -> None:
         """Keep the address of a machine that another process has seen."""

@@ -251,7 +251,7 @@ FROM test_sessions WHERE session_h = ANY ($1::text[]);
 
 -- name: similar_contexts
 -- Contexts that may be of the same place, the newest of them. Containers have a name each, so those that differ in their
--- names alone are in one row.
+-- names only are in one row.
 SELECT
     min(h) AS h, cpu_type, cpu_vendor, ram_total, machine_type, machine_arch, system_info, python_info,
     array_agg(h ORDER BY h) AS hashes, array_agg(machine_node ORDER BY h) AS nodes

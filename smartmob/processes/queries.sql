@@ -6,7 +6,7 @@ WHERE service = $1
 ORDER BY created_at, slug;
 
 -- name: adopt
--- The processes and events of a version that did not know services, or if $2, of all services; what is there already stays.
+-- The processes and events of a version that did not know services, or if $2, of all services; existing ones stay.
 WITH events AS (
     UPDATE process_events AS old SET service = $1
     WHERE (service = '' OR ($2 AND service <> $1)) AND NOT EXISTS (

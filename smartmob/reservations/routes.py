@@ -76,7 +76,7 @@ class _Handlers:
         _check_limits(asked.node)
         principal = PRINCIPAL.get()
         if asked.force and principal is not None and principal.only_nodes:
-            raise NotAllowed("a token that is limited to some nodes releases only what it has reserved")
+            raise NotAllowed("a token that is limited to some nodes releases only machines that it has reserved")
         await self._service.release(asked.node, force=asked.force)
         return web.Response(status=204)
 

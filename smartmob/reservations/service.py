@@ -75,7 +75,7 @@ class ReservationsService:
         if found is None:
             raise NotFound(f"the machine {node} is not reserved" if node else "this machine is not reserved")
         if not found.is_mine and not force:
-            raise Conflict(f"{found}; --force releases it all the same")
+            raise Conflict(f"{found}; --force releases it anyway")
         await self._store.delete(found)
         await self.start()
 

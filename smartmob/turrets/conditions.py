@@ -255,7 +255,7 @@ def parse(text: str, source: str = OPTION) -> RunCondition:
     if is_time and unit not in _TIMES:
         raise SettingsError(f"{source} {text!r}: {statistic} is a time; give it a unit (us, ms, s, m)")
     if not is_time and unit in _TIMES:
-        raise SettingsError(f"{source} {text!r}: {statistic} is no time")
+        raise SettingsError(f"{source} {text!r}: {statistic} is not a time")
     if unit == "%" and statistic not in _SHARES:
         raise SettingsError(f"{source} {text!r}: only errors and late can be a share of all")
     factor = _TIMES[unit] if is_time else 0.01 if unit == "%" else 1.0
@@ -288,7 +288,7 @@ def planned(
     """Return the conditions of one source; raises SettingsError.
 
     Two conditions on the same statistic are refused, since one of them would never decide. Of two limits one may abort
-    the run, while the smaller one only fails it. An abort that could not happen before `run_time` seconds is refused.
+    the run, while the smaller one only fails it. An abort that is not possible before `run_time` seconds is refused.
     With `may_repeat` the conditions come from two sources: both decide.
     """
     found: dict[tuple[str, str, str, bool, bool], RunCondition] = {}
@@ -359,9 +359,9 @@ def _with_known_statistic(text: str) -> str:
 
 def _unknown(text: str, source: str) -> SettingsError:
     if own := _for_k6(text) or _with_known_statistic(text):
-        return SettingsError(f"{source} {text!r} is no condition{own}")
+        return SettingsError(f"{source} {text!r} is not a condition{own}")
     return SettingsError(
-        f"{source} {text!r} is no condition; write STATISTIC>NUMBER or TIMER:STATISTIC>NUMBER, such as 'p99>200ms', "
+        f"{source} {text!r} is not a condition; write STATISTIC>NUMBER or TIMER:STATISTIC>NUMBER, such as 'p99>200ms', "
         f"'errors>1%' or 'login:avg>0.5s'. Statistics: {', '.join((*_KEPT, *_DURATIONS, *_COUNTS))}, "
         f"and the word {UNTRUSTED}"
     )

@@ -32,7 +32,7 @@ def find_config(package: bytes) -> bytes:
         with tarfile.open(fileobj=io.BytesIO(package), mode="r|*") as archive:
             return _find_config(archive)
     except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError, ValueError) as error:
-        raise InvalidInput(f"the package is no tar archive that can be read: {error}") from None
+        raise InvalidInput(f"the package is not a readable tar archive: {error}") from None
 
 
 def _find_config(archive: tarfile.TarFile) -> bytes:

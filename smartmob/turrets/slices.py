@@ -337,16 +337,16 @@ def _unpacked(text: str) -> bytes:
         data = base64.b64decode(text, validate=True)
         cookie, length = _OUTER.unpack_from(data)
         if cookie & _COOKIE_MASK != _OUTER_COOKIE or length != len(data) - _OUTER.size:
-            raise InvalidInput.at("$.histogram", "is no HdrHistogram in the V2 compressed format")
+            raise InvalidInput.at("$.histogram", "is not an HdrHistogram in the V2 compressed format")
         unpacker = zlib.decompressobj()
         unpacked = unpacker.decompress(data[_OUTER.size :], _LONGEST_BYTES)
         if not unpacker.eof or unpacker.unused_data:
             raise InvalidInput.at("$.histogram", "is longer than a histogram can be, or cut off")
         cookie, length, offset, digits, lowest, highest = _INNER.unpack_from(unpacked)
     except (ValueError, binascii.Error, zlib.error, struct.error):
-        raise InvalidInput.at("$.histogram", "is no HdrHistogram as base64") from None
+        raise InvalidInput.at("$.histogram", "is not an HdrHistogram as base64") from None
     if cookie & _COOKIE_MASK != _INNER_COOKIE or length != len(unpacked) - _INNER.size - 8 or offset:
-        raise InvalidInput.at("$.histogram", "is no HdrHistogram in the V2 format")
+        raise InvalidInput.at("$.histogram", "is not an HdrHistogram in the V2 format")
     if (lowest, highest, digits) != (LOWEST, HIGHEST, DIGITS):
         raise InvalidInput.at("$.histogram", f"must be from {LOWEST} to {HIGHEST} µs with {DIGITS} digits")
     return unpacked[_INNER.size + 8 :]

@@ -66,7 +66,7 @@ def test_every_field_of_a_sample_has_thresholds(field: str) -> None:
     [
         ("", "expected a condition at the end"),
         ("cpu", "expected one of > >= < <= at the end"),
-        ("cpu = 90", "expected one of > >= < <= behind cpu, got '='"),
+        ("cpu = 90", "expected one of > >= < <= after cpu, got '='"),
         ("cpu > ninety", "expected a number, got 'ninety'"),
         ("cpu > -5", "expected a number, got '-5'"),
         ("cpu > nan", "expected a number"),
@@ -80,11 +80,11 @@ def test_every_field_of_a_sample_has_thresholds(field: str) -> None:
         ("mem > 90%", "mem is a size: expected one of the units B, kB, MB"),
         ("CPU > 90", "there is no field 'CPU'"),
         ("disk > 90", "there is no field 'disk' (cpu, mem, storage"),
-        ("silent", "expected `for` and a duration behind `silent`"),
+        ("silent", "expected `for` and a duration after `silent`"),
         ("silent for 0s", "expected a duration from 1s to 30d"),
         ("silent for 31d", "expected a duration from 1s to 30d"),
         ("regression by 10", "expected a percentage such as 10%"),
-        ("load test", "behind load, got 'test'"),
+        ("load test", "after load, got 'test'"),
     ],
 )
 def test_a_text_that_is_no_condition_says_what_was_expected(text: str, reason: str) -> None:

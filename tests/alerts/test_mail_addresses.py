@@ -18,7 +18,7 @@ def test_mail_addresses_are_read() -> None:
 )
 def test_a_text_that_is_no_mail_address_is_refused(text: str) -> None:
     """Neither a name without a host, nor one that would add a header."""
-    with pytest.raises(InvalidInput, match="is no mail address"):
+    with pytest.raises(InvalidInput, match="is not a mail address"):
         addresses(text)
 
 

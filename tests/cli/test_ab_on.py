@@ -89,7 +89,7 @@ async def test_a_killed_far_end_leaves_nothing(start: Start, smartmob: Command, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("absent-a", "absent-b", "--on", "service"), "is no folder, no wheel, and no revision"),
+        (("absent-a", "absent-b", "--on", "service"), "is not a folder, a wheel or a revision"),
         ((".", ".", "--on", "rack9"), "there is no node rack9"),
         (("--command", "true", "--command", "true", "--on", "service", "--smartmob", ""), "--smartmob is empty"),
     ],

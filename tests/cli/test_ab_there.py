@@ -26,7 +26,7 @@ def test_wrong_input_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "side").mkdir()
     sent = pack(str(tmp_path / "side"), tmp_path, tmp_path / "archive")
     task = msgspec.json.encode(Task([sent], {}))
-    for data, said in ((b"", b"started by `smartmob ab --on`"), (task + b"\n123", b"did not arrive whole")):
+    for data, said in ((b"", b"started by `smartmob ab --on`"), (task + b"\n123", b"did not arrive completely")):
         done = _run(data, tmp_path)
         assert (done.returncode, done.stdout) == (1, b"")
         assert said in done.stderr

@@ -67,13 +67,13 @@ def test_the_commit_is_found(tmp_path: Path) -> None:
         (("c0", "c1", "--command", ""), "--command is empty"),
         (("c0", "c1", "--command", "true", "--max-time", "soon"), "expected a duration"),
         (("c0", "c1", "--command", "true", "--min-effect", "0"), "--min-effect must be above 0"),
-        (("c0", "c9", "--command", "true"), "'c9' is no revision"),
+        (("c0", "c9", "--command", "true"), "'c9' is not a revision"),
         (("c1", "c0", "--command", "true"), "give the older revision first"),
-        (("c0", "c1", "--command", "true", "--skip", "c7"), "'c7' is no revision"),
+        (("c0", "c1", "--command", "true", "--skip", "c7"), "'c7' is not a revision"),
         (("c0", "c1", "test_x", "--python", "/absent"), "there is no Python at /absent"),
         (("c0", "c1", "--command", "/absent/program"), "no such file"),
         (("c0", "c1", "--command", "false"), "ended with 1, and must end with 0"),
-        (("c0", "c1", "--command", "echo 'open"), "is no command: no closing quotation"),
+        (("c0", "c1", "--command", "echo 'open"), "is not a valid command: no closing quotation"),
     ],
 )
 def test_a_mistake_prints_nothing_as_data(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ async def test_files_are_for_their_owner_only(db: Any, tmp_path: Path) -> None:
 async def test_a_backup_goes_into_a_pipe_but_not_onto_a_terminal(db: Any) -> None:
     """A backup goes into a pipe, and not onto a terminal or between JSON."""
     code, _, errors = await db("dump", "-", "--json")
-    assert (code, "no room for --json" in errors) == (2, True)
+    assert (code, "cannot be combined with --json" in errors) == (2, True)
 
 
 async def test_a_terminal_gets_a_bar_during_a_backup(database_url: str, tmp_path: Path) -> None:

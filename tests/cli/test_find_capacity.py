@@ -36,7 +36,7 @@ def _project(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--find-capacity", "p99"), "is no condition"),
+        (("--find-capacity", "p99"), "is not a condition"),
         (("--max-rate", "5"), "--max-rate needs --find-capacity"),
         (("--find-capacity", "p99<1s", "--no-wait"), "without --fail-if, --junit"),
         (("--find-capacity", "p99<1s", "--junit", "x.xml"), "without --fail-if, --junit"),

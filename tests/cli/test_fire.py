@@ -49,7 +49,7 @@ class TestFire:
     async def test_a_condition_that_is_none(self, lab: Any, smartmob: Any, project: Path) -> None:
         """Wrong usage, before anything is fired."""
         code, _, errors = await smartmob("fire", project, "--fail-if", "p99>fast")
-        assert (code, "is no condition" in errors) == (2, True)
+        assert (code, "is not a condition" in errors) == (2, True)
         assert (await get(lab, "/turret-runs"))["runs"] == []
 
     async def test_a_warm_up_that_is_no_duration(self, lab: Any, smartmob: Any, project: Path) -> None:
@@ -70,7 +70,7 @@ class TestFire:
         assert (code, f"{file}: No such file" in errors, errors.count("\n")) == (2, True, 1)
         (tmp_path / "no.tar").write_text("no archive")
         code, _, errors = await smartmob("fire", tmp_path / "no.tar")
-        assert (code, "no.tar: the package is no tar archive" in errors) == (2, True)
+        assert (code, "no.tar: the package is not a readable tar archive" in errors) == (2, True)
         assert (await get(lab, "/turret-runs"))["runs"] == []
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -332,8 +332,8 @@ async def test_a_copy_takes_no_bits_and_follows_no_link(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"session_h,item\r\n1,2\r\n", "has other columns"),
-        (b"a" * 100_000, "has other columns"),
+        (b"session_h,item\r\n1,2\r\n", "are not those of measures"),
+        (b"a" * 100_000, "are not those of measures"),
         (_CSV_HEAD.encode() + b"1,2", "ends within a line"),
     ],
 )
@@ -376,7 +376,7 @@ async def test_messages_are_no_output_of_a_program(runner: Runner, words: list[s
         url = str(server.make_url("")).rstrip("/")
         code, _, out, err = await runner.run(url, *(word.replace("{server}", url) for word in words))
     assert (code, out) == (3, "")
-    assert "does not keep to the protocol" in err
+    assert "violates the protocol" in err
 
 
 async def test_the_messages_of_a_command_are_bounded(runner: Runner) -> None:

@@ -181,7 +181,7 @@ async def test_what_cannot_be_read_is_one_line_and_the_rest_is_stored(
         ([{"head": True}], "has no transaction"),
         ([{"head": True}, {"head": True}], "only the first line"),
         ([{"head": True}, {"given": {}}], "must be aggregated"),
-        ([{"head": {"fail_if": ["fast"]}}], "is no condition"),
+        ([{"head": {"fail_if": ["fast"]}}], "is not a condition"),
         ([{"head": True}, {"slices": [{"second": 99}]}], "after the end"),
         ([{"head": True}, {"slices": [{"count": 1, "histogram": "x"}]}], "histogram"),
     ],

@@ -222,7 +222,7 @@ class TestReports:
         ("options", "code", "said"),
         [
             (("--tag", "novalue"), 1, "expected NAME=VALUE"),
-            (("--started-at", "soon"), 2, "is no date and time"),
+            (("--started-at", "soon"), 2, "is not a date and time"),
             (("--format", "excel"), 2, "excel"),
         ],
     )

@@ -34,7 +34,7 @@ async def test_a_key_that_is_there(tmp_path: Path) -> None:
 
     code, _, errors = await run("keys", "new", tmp_path / "hq")
 
-    assert (code, "is there already" in errors) == (1, True)
+    assert (code, "exists already" in errors) == (1, True)
     assert (tmp_path / "hq.key").read_text() == before
 
 
@@ -76,4 +76,4 @@ async def test_keys_of_turrets(tmp_path: Path) -> None:
     assert turrets.read_text() == ""
 
     code, _, errors = await run("keys", "allow", turrets, "short")
-    assert (code, "short is no public key" in errors) == (1, True)
+    assert (code, "short is not a public CURVE key" in errors) == (1, True)

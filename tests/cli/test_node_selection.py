@@ -37,7 +37,7 @@ def test_labels_are_joined_by_and() -> None:
     [
         ("", "names of different machines"),
         ("a,a", "names of different machines"),
-        ("all,a", "`all` stands alone"),
+        ("all,a", "`all` cannot be combined"),
         ("rack=7,a", "'a' is no label, as in label=a"),
         ("=7", "names no label"),
         ("label=", "names no label"),

@@ -42,7 +42,7 @@ def _pretty(**changes: Any) -> bytes:
         (b'{\n "run_time": 5,\n}', "c.json:3:1: is not JSON: Expecting property name"),
         (b"", "c.json:1:1: is not JSON"),
         (b"[]", "c.json:1: must be an object"),
-        (b'{"run_time": NaN}', "c.json: is not JSON: NaN is no number"),
+        (b'{"run_time": NaN}', "c.json: is not JSON: NaN is not a number"),
         (b'{"run_time": 5, "name": "\xff"}', "c.json: is not UTF-8"),
         (b'\xef\xbb\xbf{"run_time": 5}', "c.json"),
         (b'{"a": ' + b"[" * 100_000, "c.json"),

@@ -100,7 +100,7 @@ def test_pipes_and_devices_are_refused_without_reading(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="tests import - <"):
         _format(tmp_path / "pipe")
     for device in ("/dev/null", "/dev/zero"):
-        with pytest.raises(InvalidInput, match="is no file"):
+        with pytest.raises(InvalidInput, match="not a file"):
             _format(Path(device))
 
 

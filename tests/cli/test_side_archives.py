@@ -60,7 +60,7 @@ def test_a_wheel_is_sent_as_a_file(tmp_path: Path) -> None:
 
 def test_wrong_names_and_incomplete_archives_are_refused(tmp_path: Path) -> None:
     """Names that are none, and archives that do not arrive whole."""
-    with pytest.raises(InvalidInput, match="is no folder, no wheel, and no revision"):
+    with pytest.raises(InvalidInput, match="is not a folder, a wheel or a revision"):
         pack("absent", tmp_path, tmp_path / "archive")
     with pytest.raises(InvalidInput, match=r"there is no wheel absent\.whl"):
         pack("absent.whl", tmp_path, tmp_path / "archive")

@@ -145,7 +145,7 @@ def test_the_receiver_refuses_gaps_repeats_and_bytes_without_credit() -> None:
     receiving = ReceiveWindow(100)
     receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 100, b"x" * 50))
     for offset in (100, 149, 151):
-        with pytest.raises(InvalidInput, match="expected were those from 150"):
+        with pytest.raises(InvalidInput, match="but those from 150 were expected"):
             receiving.receive(protocol.Piece(protocol.OUTPUT, 1, offset, b"x"))
     with pytest.raises(TooLarge):
         receiving.receive(protocol.Piece(protocol.OUTPUT, 1, 150, bytes(protocol.WINDOW_BYTES)))

@@ -59,9 +59,9 @@ async def test_runs_are_sorted_filtered_and_compared(lab: Any, look: Look) -> No
     await expect(page.locator("#runs .filter-status")).to_have_text("2 of 9")
     await expect(page.locator("#runs th[aria-sort=descending]")).to_have_text("Commit")
     await page.locator("#runs").get_by_label("Filter the table").fill("")
-    compare = page.get_by_role("button", name="Compare the two ticked")
+    compare = page.get_by_role("button", name="Compare the two selected")
     await compare.click()
-    await expect(page.get_by_text("Tick two runs to compare.")).to_be_visible()
+    await expect(page.get_by_text("Select two runs to compare.")).to_be_visible()
     for commit in ("7commit", "3commit"):
         await page.locator("#runs tbody tr", has=page.get_by_text(commit, exact=True)).get_by_role("checkbox").check()
     await compare.click()

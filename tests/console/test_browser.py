@@ -145,7 +145,7 @@ async def test_the_frame_of_each_page_leads_everywhere(client: Any, look: Look) 
     assert await page.evaluate(surface) == "rgb(22, 26, 33)"
     page = await watched.goto("/console/nothing")
     assert await page.evaluate(surface) == "rgb(22, 26, 33)"
-    await expect(page.locator("#main")).to_contain_text("Nothing is here: there is no page /console/nothing.")
+    await expect(page.locator("#main")).to_contain_text("Page not found: there is no page /console/nothing.")
     await _inspect(page, "missing", "1280-dark")
     await page.get_by_label("Colours").select_option("system")
     assert await page.evaluate(surface) == "rgb(255, 255, 255)"

@@ -59,7 +59,7 @@ async def test_a_browser_gets_a_page_with_the_navigation_for_what_does_not_exist
     async with client.get(path, headers={"Accept": "text/html"}) as response:
         page = await response.text()
         assert (response.status, response.content_type) == (404, "text/html")
-    for name in ("Programs", "Jobs", "Machines", "Nothing is here"):
+    for name in ("Programs", "Jobs", "Machines", "Page not found"):
         assert name in page
     async with client.get(path, headers={"Accept": "application/json"}) as response:
         assert (response.status, response.content_type) == (404, "application/problem+json")

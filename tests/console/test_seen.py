@@ -40,7 +40,7 @@ PAGES = {
         "/console/timeline?span=3600",
         ("new <b>kernel</b>", "slower, or failed", "Go to", "program app.web.0"),
     ),
-    "tests": ("/console/tests?base=latest~4&head=latest", (SLOW, "Usual", "Compare the two ticked", "7commit")),
+    "tests": ("/console/tests?base=latest~4&head=latest", (SLOW, "Usual", "Compare the two selected", "7commit")),
     "run": ("/console/tests/runs/s7", ("What changed", SLOW, "Usual", "All tests: 9")),
     "item": (f"/console/tests/items?path=tests.test_it&variant={SLOW}", ("By run", "Memory", "7commit")),
     "experiments": ("/console/experiments", ("main (111111111) → HEAD", "rack7", "slower")),

@@ -221,6 +221,16 @@ def test_pages_are_plain() -> None:
     assert wrong == []
 
 
+def test_no_line_of_a_page_is_a_comment() -> None:
+    """In MyST a line that begins with % is a comment, also within a paragraph: its words would not be on the page."""
+    assert [
+        _at(path, number, line)
+        for path in PAGES
+        for number, line in enumerate(sources.text(path).splitlines(), 1)
+        if re.match(r"\s*%", line)
+    ] == []
+
+
 def test_class_names_are_unique_within_a_feature() -> None:
     """A class name has one meaning in a feature."""
     places: dict[tuple[str, str], list[str]] = defaultdict(list)

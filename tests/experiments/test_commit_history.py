@@ -67,8 +67,8 @@ def test_ranges_are_left_out(repository: tuple[Path, dict[str, str]]) -> None:
         ("a", "a", "the same commit"),
         ("e", "b", "b is an ancestor of e: give the older revision first"),
         ("a", "stranger", "have no common history"),
-        ("a", "absent", "'absent' is no revision"),
-        ("--help", "a", "'--help' is no revision"),
+        ("a", "absent", "'absent' is not a revision"),
+        ("--help", "a", "'--help' is not a revision"),
     ],
 )
 def test_a_wrong_commit_is_refused_with_the_reason(

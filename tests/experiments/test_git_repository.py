@@ -46,10 +46,10 @@ def test_all_forms_of_a_revision_name_a_commit(repository: Path) -> None:
 @pytest.mark.parametrize("given", ["", "-x", "--help", "HEAD:text", "HEAD~9", "v1..v2", "^HEAD", "a\nb"])
 def test_what_names_no_commit_is_refused(repository: Path, given: str) -> None:
     """An empty word, as of a variable of CI that is not set, does not stand for the current folder."""
-    with pytest.raises(InvalidInput, match="is no revision of a git repository at"):
+    with pytest.raises(InvalidInput, match="is not a revision of a git repository at"):
         git_repository.commit_of(repository, given)
     place = Workplace(repository.parent / "cache")
-    with pytest.raises(InvalidInput, match="is no folder, no wheel, and no revision"):
+    with pytest.raises(InvalidInput, match="is not a folder, a wheel or a revision"):
         resolve(given, "a", place, repository)
     place.close()
 
@@ -58,7 +58,7 @@ def test_a_shallow_clone_says_how_to_get_the_rest(repository: Path, tmp_path: Pa
     """Jobs of CI make clones of one commit."""
     shallow = tmp_path / "shallow"
     _git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repository}", str(shallow))
-    with pytest.raises(InvalidInput, match=r"'HEAD~1' is no revision .* shallow, `git fetch --unshallow`"):
+    with pytest.raises(InvalidInput, match=r"'HEAD~1' is not a revision .* shallow, `git fetch --unshallow`"):
         git_repository.commit_of(shallow, "HEAD~1")
 
 

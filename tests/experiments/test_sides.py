@@ -69,9 +69,9 @@ def test_a_folder_stands_for_itself(tmp_path: Path, workplace: Workplace) -> Non
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("no-such-thing", "no folder, no wheel, and no revision"),
+        ("no-such-thing", "not a folder, a wheel or a revision"),
         ("gone.whl", "there is no wheel"),
-        ("--help", "no folder"),
+        ("--help", "not a folder"),
     ],
 )
 def test_what_names_no_side(given: str, said: str, tmp_path: Path, workplace: Workplace) -> None:
@@ -92,7 +92,7 @@ def test_a_given_python_is_that_of_both_sides(tmp_path: Path, workplace: Workpla
 
 def test_a_python_that_cannot_be_used(tmp_path: Path) -> None:
     """One that does not exist, one that is none, and one without pytest are refused with what to do."""
-    for python, said in (("/absent/python", "there is no Python"), ("/bin/false", "is no Python")):
+    for python, said in (("/absent/python", "there is no Python"), ("/bin/false", "is not a usable Python")):
         with pytest.raises(InvalidInput, match=said):
             probe(python)
     bare = tmp_path / "python"

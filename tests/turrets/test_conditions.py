@@ -79,14 +79,14 @@ def test_a_run_that_is_trusted() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is no condition"),
-        ("fast", "is no condition"),
-        ("p99=200ms", "is no condition"),
-        ("p99>fast", "is no condition"),
-        ("speed>1", "is no condition"),
+        ("", "is not a condition"),
+        ("fast", "is not a condition"),
+        ("p99=200ms", "is not a condition"),
+        ("p99>fast", "is not a condition"),
+        ("speed>1", "is not a condition"),
         ("p99>200", "is a time; give it a unit"),
         ("avg>5%", "is a time; give it a unit"),
-        ("errors>5ms", "errors is no time"),
+        ("errors>5ms", "errors is not a time"),
         ("rate>5%", "only errors and late"),
         ("p97>1ms", "percentiles are p50, p75, p80, p90, p95, p99, p99.9, p99.99$"),
         ("p100>1ms", "p100 is max"),
@@ -96,9 +96,9 @@ def test_a_run_that_is_trusted() -> None:
         ("page:late>1%", "can never be met: transactions start late"),
         ("p99<0ms", "can never be met"),
         ("count>=0", "is always met"),
-        ("p99>200msec", "is no condition"),
-        ("p99>1e3ms", "is no condition"),
-        ("p1.2.3>1ms", "is no condition"),
+        ("p99>200msec", "is not a condition"),
+        ("p99>1e3ms", "is not a condition"),
+        ("p1.2.3>1ms", "is not a condition"),
     ],
 )
 def test_what_is_no_condition(text: str, why: str) -> None:
@@ -261,4 +261,4 @@ def test_the_error_for_a_statistic_named_as_in_another_tool_has_our_name(text: s
     """The condition is refused with the one to write, in the same sense."""
     with pytest.raises(SettingsError) as found:
         parse(text)
-    assert str(found.value).endswith(f"is no condition; write {own!r}")
+    assert str(found.value).endswith(f"is not a condition; write {own!r}")

@@ -49,7 +49,7 @@ def test_a_link_is_no_configuration() -> None:
 )
 def test_other_data_is_no_package(data: bytes) -> None:
     """The error says so."""
-    with pytest.raises(InvalidInput, match=r"no tar archive|no config\.json"):
+    with pytest.raises(InvalidInput, match=r"not a readable tar archive|no config\.json"):
         find_config(data)
 
 

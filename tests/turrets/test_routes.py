@@ -66,7 +66,7 @@ class TestAsking:
 
     async def test_a_wrong_package_is_refused(self, lab: Any) -> None:
         """The error names the problem, or the wrong field of the configuration."""
-        assert "no tar archive" in (await _refused(lab, b"nonsense", "application/gzip"))["detail"]
+        assert "not a readable tar archive" in (await _refused(lab, b"nonsense", "application/gzip"))["detail"]
         packed = package(("config.json", b'{"run_time": "long"}'))
         assert "config.json: $.run_time" in (await _refused(lab, packed, "application/x-tar"))["detail"]
 

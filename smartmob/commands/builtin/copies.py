@@ -286,7 +286,7 @@ async def _receive_trailer(call: CallContext, trailer: bytes) -> bytes:
         if data is None:
             return trailer
         trailer += data
-    raise InvalidInput("more came than the file's content and its SHA-256")
+    raise InvalidInput("more data arrived than the file's content and its SHA-256")
 
 
 async def _receive_open(call: CallContext, writer: Writer) -> tuple[int, bytes]:

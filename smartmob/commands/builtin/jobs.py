@@ -51,7 +51,7 @@ def _encode_input(text: str, parameter: str) -> bytes:
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidInput.at(parameter, "input cannot contain half a character (a lone surrogate)") from None
+        raise InvalidInput.at(parameter, "input cannot contain a lone surrogate (half a character)") from None
 
 
 @job_command(_check)
@@ -196,7 +196,7 @@ async def signal(call: CallContext, job_num: int, number: int | str = "SIGTERM")
     try:
         found = signals.parse(number)
     except ValueError:
-        raise InvalidInput.at("number", f"{number!r} is no signal of this machine") from None
+        raise InvalidInput.at("number", f"{number!r} is not a signal of this machine") from None
     controls.signal(found)
     call.emit(f"Sent {found.name} to job {job_num}")
     return SUCCESS

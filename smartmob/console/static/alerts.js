@@ -1,4 +1,4 @@
-// Alerts: which fire, which fired, and the rules and receivers.
+// Alerts: the active ones, the history, and the rules and receivers.
 
 import { fetchJson, sendJson, runAction, showError } from "./api.js";
 import { ago, badge, clockTime, el, emptyState, readOnly, table, update } from "./dom.js";
@@ -33,14 +33,14 @@ async function show() {
       { name: "Since", cell: (alert) => (alert.fired_at ? time(alert.fired_at) : "") },
       { name: "Told", cell: (alert) => (alert.state === "pending" ? "" : alert.notified_at ? "yes" : "silenced, or no receiver") },
       { name: "", cell: (alert) => (!readOnly && alert.state === "firing" ? silence(alert) : "") },
-    ], [...now, ...soon], el("p", { class: "quiet" }, "Nothing fires.")));
+    ], [...now, ...soon], el("p", { class: "quiet" }, "No alert fires.")));
     update("history", table([
       { name: "Fired", cell: (alert) => time(alert.fired_at) },
       { name: "Over", cell: (alert) => (alert.resolved_at ? time(alert.resolved_at) : badge("firing", LEVELS[alert.severity])) },
       { name: "Rule", cell: (alert) => alert.rule },
       { name: "What", wide: true, cell: (alert) => `${alert.subject}: ${alert.summary}` },
       { name: "Reason", cell: (alert) => alert.reason },
-    ], history.alerts, el("p", { class: "quiet" }, "Nothing fired in the last week.")));
+    ], history.alerts, el("p", { class: "quiet" }, "No alert fired in the last week.")));
     update("rules", table([
       { name: "Rule", cell: (rule) => rule.name },
       { name: "Condition", wide: true, cell: (rule) => rule.condition },

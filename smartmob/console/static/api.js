@@ -10,7 +10,7 @@ export class RequestError extends Error {
   }
 }
 
-// The service cannot be reached: the page shows that once, whatever was asked for.
+// The service cannot be reached: the page shows that once, for all requests together.
 class Offline extends RequestError {}
 
 // Return the messages of a refusal by the names of fields: those of `errors`, or the name at the start of the detail.

@@ -1,4 +1,4 @@
-// Tells the user once that the service is away, and since when; the page is dimmed until it is back.
+// Shows once that the service cannot be reached, and since when; the page is dimmed until it answers again.
 
 import { clockTime, el, seconds } from "./dom.js";
 

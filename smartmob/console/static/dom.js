@@ -191,7 +191,7 @@ export function silent(host, now) {
   return !host.at || new Date(now) - new Date(host.at) > SILENT_MILLISECONDS;
 }
 
-// A figure in MB of how much there is, which older reporting programs do not send.
+// A total in MB, which older reporting programs do not send.
 export function ofTotal(host, name) {
   const total = host.totals?.[name];
   return figure(host, name, (value) => (total && value !== null ? `${megabytes(value)} of ${megabytes(total)}` : megabytes(value)));

@@ -26,7 +26,7 @@ function summary() {
   const [start, end] = [found.started_at, found.ended_at].map((time) => Date.parse(time) / 1000);
   const facts = ["processors", "model", "governor"].filter((name) => machine[name] !== undefined).map((name) => [name, String(machine[name])]);
   fill("summary", tiles([["", verdictBadge(found.verdict)], ["base", sideTile(found.base)], ["head", sideTile(found.head)], ["machine", found.machine ? link(found.machine, `/console/hosts/${encodeURIComponent(found.machine)}`) : "–"],
-    ["began", when(found.started_at)], ["took", seconds(took)], ["tests", number(found.tests)], ["pairs", number(found.pairs)], ["smaller changes do not count", `${number(100 * effect, 2)} %`], ...facts]),
+    ["began", when(found.started_at)], ["took", seconds(took)], ["tests", number(found.tests)], ["pairs", number(found.pairs)], ["smaller changes are ignored", `${number(100 * effect, 2)} %`], ...facts]),
   el("p", {}, `It ended because ${found.ended}.`), ...notes.map((note) => el("p", { class: "quiet" }, note)),
   el("p", {}, link("Machines during this experiment", `/console/timeline?from=${start - EDGE_SECONDS}&to=${end + EDGE_SECONDS}`)));
 }
@@ -47,7 +47,7 @@ function showTests() {
     { name: "Time, with 95 %", right: true, cell: (test) => (test.ratio === null ? "–" : el("span", {}, ratioText(test.ratio), el("br"), el("small", {}, `${ratioText(test.low)} to ${ratioText(test.high)}`))) },
     { name: "Interval", wide: true, unsorted: true, cell: (test) => forest(test, scale, effect) },
     { name: "Instructions", right: true, cell: (test) => instructionWords(test.instructions) }, { name: "Pairs", right: true, cell: (test) => number(test.pairs) }, { name: "Remark", wide: true, cell: remark },
-  ], shown, "No test fits.", { filter: false }),
+  ], shown, "No test matches.", { filter: false }),
   shown.length ? el("p", { class: "quiet" }, `Intervals are drawn from ${endsOf(scale)}, with a band for the changes of ${number(100 * effect, 2)} % that do not count. A circle is the time by the clock with its interval, dashed where there is no bound yet; a diamond is the number of instructions.`) : null,
   shown.length < total ? el("p", {}, `${number(shown.length)} of ${number(total)} tests. `, el("button", { type: "button", class: "link", onclick: (event) => runAction(event.currentTarget, () => loadTests(shown.length)) }, "Show more")) : null);
 }
@@ -76,7 +76,7 @@ async function loadOf(machine, start, end) {
   } catch { return null; }
 }
 
-// Other programs as the experiment has seen them: those that took most, as steps over the pairs.
+// Other programs as the experiment has measured them: those that took most, as steps over the pairs.
 function otherLines(begin) {
   const sums = new Map();
   for (const pair of pairs) for (const [name, share] of Object.entries(pair.others)) sums.set(name, (sums.get(name) ?? 0) + share * pair.seconds);
@@ -89,7 +89,7 @@ async function showPairs() {
   const { summary: found, min_effect: effect } = details;
   const begin = Date.parse(found.started_at) / 1000, end = Date.parse(found.ended_at) / 1000;
   document.getElementById("chart").hidden = !pairs.length;
-  fill("pairs-words", pairs.length ? `${chosen === null ? "The median of all tests in each pair" : chosen}. A pair is one run of each side; in half of the pairs head ran first. Below: the load of the machine, ${load ? "from its samples, " : "which has reported no samples meanwhile, "}and the processors that other programs took, as the experiment has seen them (100 % is one processor).` : "There was no pair.",
+  fill("pairs-words", pairs.length ? `${chosen === null ? "The median of all tests in each pair" : chosen}. A pair is one run of each side; in half of the pairs head ran first. Below: the load of the machine, ${load ? "from its samples, " : "which has reported no samples meanwhile, "}and the processors that other programs took, as the experiment has measured them (100 % is one processor).` : "There was no pair.",
     chosen === null ? null : [" ", el("button", { class: "link", type: "button", onclick: () => choose(null).catch(showError) }, "All tests")]);
   if (!pairs.length) return;
   const middle = (pair) => begin + pair.at + pair.seconds / 2;

@@ -17,7 +17,7 @@ async function loadJobs() {
   try { jobs = (await fetchJson(`/api/v1/nodes/${encodeURIComponent(name)}/jobs?limit=50`)).jobs; } catch (error) { showError(error); }
 }
 
-// A client may have the machine for a time, and work of others is refused meanwhile.
+// A client may have reserved the machine: work of others is refused meanwhile.
 let reserved = null;
 
 async function loadReservation() {
@@ -26,7 +26,7 @@ async function loadReservation() {
 
 const reservation = () => el("span", {}, badge(`reserved by ${reserved.holder}`, "warning"), " until ", when(reserved.until), el("small", { class: "reason" }, reserved.reason));
 
-// The marks of the lab: a change of a kernel or a network concerns the machines that it was made on, and their neighbours.
+// The marks of the lab: a change of a kernel or a network affects the machines on which it was made, and their neighbours.
 async function loadMarks() {
   try {
     const { marks } = await fetchJson("/marks");

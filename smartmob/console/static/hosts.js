@@ -1,4 +1,4 @@
-// Machines: how each is now, and what all of them did.
+// Machines: the present state of each, and the load of all over time.
 
 import { fetchJson, showError } from "./api.js";
 import { COLOURS, dates, draw, escapeHtml, layout, line, onThemeChange, spanButtons, stacked } from "./charts.js";

@@ -11,7 +11,7 @@ import { caseName } from "./verdicts.js";
 
 const MOST_VERDICTS = 40; // latest sessions whose verdict is loaded
 const MOST_LABELS = 10;
-// What is measured: the factor from the stored unit to the one that is shown.
+// The resources, with the factor from the stored unit to the shown one.
 const MEASURES = { total_time: { words: "Time", unit: "ms", factor: 1000, digits: 3 }, cpu_usage: { words: "CPU", unit: "%", factor: 100, digits: 1 }, mem_usage: { words: "Memory", unit: "MB", factor: 1, digits: 1 } };
 const VERDICT_COLOURS = { regression: "#d1456b", suspect: "#c98a1b", improvement: "#2f9e6b" };
 

@@ -16,7 +16,7 @@ let received = 0;
 
 let job = null;
 
-// How long the job runs, or ran.
+// The running time of the job.
 const elapsed = () => seconds(Math.max(0, ((job.ended_at ? Date.parse(job.ended_at) : Date.now()) - Date.parse(job.started_at)) / 1000));
 
 async function refresh() {

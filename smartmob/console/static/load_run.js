@@ -115,7 +115,7 @@ function timers(found, more = 0, running = false) {
     ...["50", "99"].map((share) => ({ name: `Failed p${share}`, right: true, cell: (row) => starred(row.failed, share, row.failures) })),
   ], rows, "No transactions yet."),
   more ? el("p", { class: "quiet" }, `and ${number(more)} more; the report and `, link("the table as CSV", `/turret-runs/${id}/timers`), " have all.") : null,
-  rows.length ? el("p", { class: "quiet" }, "Durations are those of the OK ones, except for the last two columns. * Fewer than 10 values lie above this percentile: by chance alone it can be quite different.", running ? " Counts are since the start, durations of the last second." : "") : null);
+  rows.length ? el("p", { class: "quiet" }, "Durations are those of the OK ones, except for the last two columns. * Fewer than 10 values lie above this percentile: it can vary widely by chance.", running ? " Counts are since the start, durations of the last second." : "") : null);
 }
 
 function errors(summary) {
@@ -129,7 +129,7 @@ function errors(summary) {
   update("errors", table([
     { name: "Error", wide: true, cell: (error) => error.text }, { name: "Timer", wide: true, cell: (error) => error.timer }, { name: "Kind", cell: (error) => error.kind || "–" }, { name: "Code", cell: (error) => error.code || "–" },
     { name: "Count", right: true, cell: (error) => number(error.count) }, { name: "Of its timer", right: true, cell: (error) => percent((error.count / Math.max(1, summary.timers[error.timer]?.count ?? 0)) * 100) },
-  ], found.slice(0, SHOWN_ERRORS), all.length ? "No error has this text." : "There were none."),
+  ], found.slice(0, SHOWN_ERRORS), all.length ? "No error has this text." : "There were no errors."),
   more > 0 ? el("p", { class: "quiet" }, `and ${number(more)} more different errors; `, link("the table as CSV", `/turret-runs/${id}/errors`), " has all.") : null);
 }
 
@@ -192,7 +192,7 @@ async function reportCharts() {
   }
 }
 
-// What was fired: the targets in the configuration, the scripts of the project, and the configuration as it was received.
+// The fired load: the targets in the configuration, the scripts of the project, and the configuration as it was received.
 function configuration(run) {
   const own = run.config.turrets ?? [];
   const targets = [...new Set(own.flatMap((turret) => [turret.url, turret.target, turret.base_url]).concat(run.config.url, run.config.target, run.config.base_url).filter((target) => typeof target === "string" && target))];
@@ -205,7 +205,7 @@ async function finished() {
   const [run, summary, found] = await Promise.all([fetchJson(`/turret-runs/${id}`), fetchJson(`/turret-runs/${id}/summary`), fetchJson(`/turret-runs/${id}/course`)]);
   const level = { yes: "good", "with care": "warning", no: "bad" }[summary.trust.verdict] ?? "plain";
   head({ ...run, transactions: summary.transactions, errors: summary.errors }, [["per second", number(summary.rate)], ["started", when(summary.started_at)], ["duration", seconds(summary.duration)],
-    summary.warm_up ? ["of it warm-up, left out", seconds(summary.warm_up)] : null,
+    summary.warm_up ? ["of that, warm-up (excluded)", seconds(summary.warm_up)] : null,
     ...(summary.received || summary.sent ? ["received", "sent"].map((key) => [summary.warm_up ? `${key}, with the warm-up` : key, bytes(summary[key])]) : []),
     ["can it be trusted?", badge(summary.trust.verdict, level)]]);
   document.getElementById("summary").append(...summary.trust.doubts.map((doubt) => el("p", { class: "quiet" }, badge(doubt.level, doubt.level === "bad" ? "bad" : "warning"), ` ${doubt.what}`)),

@@ -1,4 +1,4 @@
-// One moment of the timeline: the values of all curves then, and the tests, programs, jobs and load tests that were on.
+// One moment of the timeline: the values of all curves then, and the tests, programs, jobs and load tests that were active.
 
 import { changes } from "./changes.js";
 import { bytes, clockTime, el, link, megabytes, number, percent, seconds, table, when } from "./dom.js";

@@ -20,7 +20,7 @@ async function loadDetails() {
   try { details = await fetchJson(`${serviceOf(node)}/process-status/${encodeURIComponent(slug)}`); } catch (error) { showError(error); }
 }
 
-// What is used, and its limit, marked where nothing enforces it.
+// The use of a resource and its limit, marked if nothing enforces the limit.
 function limited(used, name, shown) {
   const limit = details?.limits?.[name] ?? null;
   return limit === null ? used : `${used} of ${shown(limit)}${details.limits_enforced[name] === "none" ? " (not limited)" : ""}`;

@@ -35,7 +35,7 @@ export function drawCurves(row, at) {
 
 const figureWith = (spark, text) => el("span", { class: "figure-with" }, text, spark.node.cloneNode(true));
 
-// Why a program does not run: the state in words, its last exit, and when it is tried again.
+// The reason why a program does not run: the state in words, its last exit, and when it is tried again.
 function reason(row) {
   if (row.state === "running") return row.ready === false ? row.ready_detail : "";
   const exit = row.last_status === null ? "" : row.last_status < 0 ? `ended by signal ${-row.last_status}` : `exited ${row.last_status}`;
@@ -98,7 +98,7 @@ form?.addEventListener("submit", (event) => {
     const given = String(fields.get("source_url")).trim();
     const file = fields.get("archive");
     if (!given && !file.size) throw new RequestError("", { archive: "Choose an archive, or give its address." });
-    if (given && file.size) throw new RequestError("", { source_url: "An archive is chosen too: give one of the two." });
+    if (given && file.size) throw new RequestError("", { source_url: "Give either an archive or its address, not both." });
     const source = given || (await upload(file, said)).source_url;
     const type = String(fields.get("process_type"));
     const taken = new Set((await fetchJson("/api/v1/processes")).processes.map((process) => process.slug));

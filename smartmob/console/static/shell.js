@@ -54,7 +54,7 @@ async function share() {
     const name = `shared-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
     const made = await sendJson("/tokens", { name, role: "read", seconds: SHARED_SECONDS });
     address = `${location.origin}/login?next=${encodeURIComponent(view)}#${made.token}`;
-    words = `This link opens all pages for 7 days, and can change nothing. To end it at once: smartmob token revoke ${name}`;
+    words = `This link opens all pages for 7 days and can change nothing. To revoke it at once: smartmob token revoke ${name}`;
   }
   const field = el("input", { readonly: true, value: address, "aria-label": "Link" });
   open("A read-only link to this view", el("p", {}, words), field);

@@ -41,14 +41,14 @@ function show() {
     { name: "Tags", wide: true, cell: (run) => run.tags.map((tag) => `${tag.name}=${tag.value}`).join(" ") || "–" },
   ], listed, emptyState("No test run has been measured yet. In the environment of your suite:", `pip install pytest-monitor\npytest --remote-server ${location.origin} --no-db`)),
   el("p", { class: "buttons start" },
-    listed.length > 1 ? el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, compareTicked) }, "Compare the two ticked") : null,
+    listed.length > 1 ? el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, compareTicked) }, "Compare the two selected") : null,
     next ? el("button", { class: "second", type: "button", onclick: (event) => runAction(event.currentTarget, older) }, "Older") : null));
 }
 
 // The older of the two ticked runs is the base, whichever was ticked first.
 async function compareTicked() {
   const ticked = [...document.querySelectorAll("#runs input:checked")].map((box) => listed.find((run) => run.id === box.value));
-  if (ticked.length !== 2) throw new RequestError("Tick two runs to compare.");
+  if (ticked.length !== 2) throw new RequestError("Select two runs to compare.");
   const [base, head] = ticked.sort((one, other) => Date.parse(one.started_at) - Date.parse(other.started_at));
   compare.base.value = base.id;
   compare.head.value = head.id;
@@ -109,7 +109,7 @@ find.addEventListener("submit", (event) => {
       { name: "Where", wide: true, cell: ({ metric }) => metric.item_path }, { name: "Kind", cell: ({ metric }) => metric.kind },
       { name: "Executions", right: true, cell: ({ times }) => number(times.length) }, { name: "Last", right: true, cell: ({ times }) => seconds(times.at(-1)) },
       ...recent.columns().map((column) => ({ ...column, cell: ({ metric }) => column.cell(metric) })),
-    ], [...found.values()], "No test has this text in its name."));
+    ], [...found.values()], "No test name contains this text."));
   });
 });
 

@@ -1,4 +1,4 @@
-// The timeline: everything on one time axis. Zoom and pan load the data again at the right resolution, and the address
+// The timeline: all data on one time axis. Zoom and pan load the data again at the right resolution, and the address
 // reproduces the view.
 
 import { runAction, fetchJson, showError, sendJson } from "./api.js";
@@ -117,7 +117,7 @@ function showMoment(moment) {
 const crosshair = el("div", { class: "crosshair", hidden: true });
 const hoverCard = el("div", { class: "hover-card", hidden: true });
 
-// Draws the line at the pointer, and beside it what was on then.
+// Draws the line at the pointer, and beside it the card of that moment.
 function point(node, event, moment) {
   crosshair.hidden = hoverCard.hidden = moment === null;
   if (moment === null) return;

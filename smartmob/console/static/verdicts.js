@@ -25,7 +25,7 @@ export function caseName(row) {
   return !owner || name.startsWith(`${owner}::`) || name.startsWith(`${owner}.`) ? name : `${owner}::${name}`;
 }
 
-// Which metrics of a run share a name in one session, in a sentence, or nothing.
+// A sentence about the metrics of a run that share a name in one session, or nothing.
 export function mergedNames(rows) {
   const counts = new Map();
   for (const row of rows) if (row.kind === "function") {
@@ -36,7 +36,7 @@ export function mergedNames(rows) {
   if (!repeated.length) return null;
   const [, path, name] = JSON.parse(repeated[0][0]);
   const names = new Set(repeated.map(([key]) => key.slice(key.indexOf(",")))).size;
-  return `${names === 1 ? "1 name stands" : `${names} names stand`} for several executions in a session, such as ${name} of ${path} for ${repeated[0][1]}: repetitions, or methods of several classes, which pytest-monitor sends without their class. The least of them counts; different names keep them apart.`;
+  return `${names === 1 ? "1 name stands" : `${names} names stand`} for several executions in a session, such as ${name} of ${path} for ${repeated[0][1]}: repetitions, or methods of several classes, which pytest-monitor sends without their class. The smallest value counts; different names separate them.`;
 }
 
 const factor = (ratio) => (ratio === null ? "–" : `${ratio.toFixed(2)} ×`);

@@ -46,8 +46,8 @@ class TokenService:
             )
         if not self._tokens.required:
             raise Conflict(
-                "the service was started without a token, so every client may do everything. "
-                "Start it with --token-file FILE first; then make tokens that may do less"
+                "the service was started without a token, so every client has all rights. "
+                "Start it with --token-file FILE first; then make tokens with fewer rights"
             )
         token, now = make_token(), clock.now()
         stored = StoredToken(new.name, new.role, digest(token), now, new.expires(now), new.only_nodes)

@@ -64,7 +64,7 @@ def check_server(reported: object, name: str) -> None:
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
     if getattr(reported, "in_hot_standby", "off") == "on":
-        raise DatabaseError(f"the server of the database {name} is a standby, which cannot store: name the primary")
+        raise DatabaseError(f"the server of the database {name} is a standby, which is read-only: name the primary")
 
 
 def of_connection(error: BaseException) -> str | None:

@@ -192,7 +192,7 @@ def check(migrations: Sequence[Migration], applied: Mapping[tuple[str, int], str
             continue
         if (feature, number) not in known:
             raise DatabaseError(
-                f"the database was brought up to date by a newer smartmob (migration {number:04d} of {feature}). "
+                f"the database was migrated by a newer smartmob (migration {number:04d} of {feature}). "
                 "Start that version, or restore the backup made before the upgrade."
             )
         if known[feature, number].checksum != checksum:

@@ -189,8 +189,8 @@ class EmbeddedPostgres:
         if long_name or not self._reachable():
             if not Path(through_descriptor).exists():
                 raise DatabaseError(
-                    f"the embedded database cannot live in {self.home}: its path is too long for a socket, or closed "
-                    f"to the user {account.name!r}. Name another folder with --data-dir, or use --database-url."
+                    f"the embedded database cannot be stored in {self.home}: its path is too long for a socket, or "
+                    f"closed to the user {account.name!r}. Name another folder with --data-dir, or use --database-url."
                 )
             self._path_for_server = through_descriptor
             self._path_for_client = through_descriptor if long_name else str(self.home)

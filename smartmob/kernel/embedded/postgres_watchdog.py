@@ -82,7 +82,7 @@ class PostgresWatchdog:
         self.release()
         lock = self._lock()
         if lock is None:
-            raise DatabaseError(f"another watchdog looks after the database in {self._home}")
+            raise DatabaseError(f"another watchdog already monitors the database in {self._home}")
         try:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _SCRIPT, "watchdog", str(int(quit_after * 10))],

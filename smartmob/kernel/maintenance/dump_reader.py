@@ -79,7 +79,7 @@ class _ScriptReader:
                 return None
             self._rest += data
         if not 0 <= end <= _LONGEST_LINE_BYTES:
-            raise InvalidInput("the file holds a line that is too long to be of a backup of smartmob")
+            raise InvalidInput("the file holds a line that is too long for a backup of smartmob")
         line, self._rest = self._rest[:end], self._rest[end + 1 :]
         return line.decode("utf-8", "backslashreplace")
 

@@ -81,7 +81,7 @@ async def restore(
         others = await connection.fetchval(_OTHERS) - _OWN_CONNECTIONS
         if others and not force:
             raise DatabaseError(
-                f"{others} others are connected to {target.name}: stop the services that use it, or give --force"
+                f"{others} other clients are connected to {target.name}: stop the services that use it, or give --force"
             )
         async with connection.transaction():
             shards = await citus.shards(connection) if await citus.distributed_tables(connection) else None
@@ -100,7 +100,7 @@ async def restore(
         await connection.execute("ANALYZE")
         return Restored(len(await tables(connection, target.migrations)), rows, len(found))
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
-        raise InvalidInput(f"{path} is damaged, or no backup of smartmob: {_first_line(error)}") from None
+        raise InvalidInput(f"{path} is damaged, or not a backup of smartmob: {_first_line(error)}") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError) as error:
         raise DatabaseError(f"nothing was restored into {target.name}: {_first_line(error)}") from None
     finally:
@@ -132,9 +132,9 @@ async def _read_applied(tools: PostgresTools, path: Path) -> Applied:
                     raise InvalidInput(f"{path} holds other rows as its table {migrations.MIGRATIONS_TABLE}")
                 applied |= _parse_applied(block.columns, await _text(block))
     except DatabaseError as error:
-        raise InvalidInput(f"{path} is no backup that smartmob db dump has made: {error}") from None
+        raise InvalidInput(f"{path} is not a backup of `smartmob db dump`: {error}") from None
     if not applied:
-        raise InvalidInput(f"{path} has no table {migrations.MIGRATIONS_TABLE}: it is no backup of smartmob")
+        raise InvalidInput(f"{path} has no table {migrations.MIGRATIONS_TABLE}: it is not a backup of smartmob")
     return applied
 
 
@@ -144,9 +144,7 @@ async def _text(block: CopyBlock) -> str:
     async for part in block.rows:
         data += part
         if len(data) > _LONGEST_MIGRATIONS_TABLE_BYTES:
-            raise InvalidInput(
-                f"the table {migrations.MIGRATIONS_TABLE} of the file is too long to be of a backup of smartmob"
-            )
+            raise InvalidInput(f"the table {migrations.MIGRATIONS_TABLE} in the file is too long for a smartmob backup")
     return data.decode(errors="replace")
 
 

@@ -79,9 +79,11 @@ class TableLoader:
         """
         table = self._tables.get(block.table) or await self._partition(block.table)
         if table is None or table.partitioned:
-            raise InvalidInput(f"the file holds rows of {block.table!r}, which is no table of this smartmob")
+            raise InvalidInput(f"the file holds rows of {block.table!r}, which is not a table of this smartmob")
         if unknown := [column for column in block.columns if column not in table.columns]:
-            raise InvalidInput(f"the file holds a column {unknown[0]!r} that {block.table} has not in this smartmob")
+            raise InvalidInput(
+                f"the file holds a column {unknown[0]!r} that this smartmob's {block.table} does not have"
+            )
         status = await self._connection.copy_to_table(
             block.table,
             schema_name=table.schema,

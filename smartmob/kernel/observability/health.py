@@ -81,7 +81,7 @@ def tasks_check(tasks: TaskRegistry) -> Check:
         dead = tasks.dead()
         if dead:
             reasons = ", ".join(f"{name} ({why})" for name, why in sorted(dead.items()))
-            raise Unavailable(f"died and is started again: {reasons}; see the log")
+            raise Unavailable(f"ended with an error and is being restarted: {reasons}; see the log")
 
     return check
 

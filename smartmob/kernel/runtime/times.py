@@ -44,4 +44,4 @@ def from_seconds(name: str, value: float) -> datetime:
     try:
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
-        raise InvalidInput.at(name, f"{value:g} is no time in seconds since 1970") from None
+        raise InvalidInput.at(name, f"{value:g} is not a time in seconds since 1970") from None

@@ -13,4 +13,4 @@ def parse(text: str | int) -> signal.Signals:
     try:
         return signal.Signals["SIG" + name.removeprefix("SIG")]
     except KeyError:
-        raise ValueError(f"{text} is no signal of this system") from None
+        raise ValueError(f"{text} is not a signal of this system") from None

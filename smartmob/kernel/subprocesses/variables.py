@@ -23,7 +23,7 @@ def check(variables: Mapping[str, str], where: str) -> None:
     """Check names and values; raises InvalidInput, whose message shows no value, as values may be secrets."""
     for name, value in variables.items():
         if not is_name(name):
-            raise InvalidInput.at(where, f"{name[:_SHOWN_CHARACTERS]!r} is no name of an environment variable")
+            raise InvalidInput.at(where, f"{name[:_SHOWN_CHARACTERS]!r} is not a valid name of an environment variable")
         check_text(value, f"{where}.{name[:_SHOWN_CHARACTERS]}", "a value")
 
 
@@ -34,4 +34,4 @@ def check_text(text: str, where: str, what: str) -> None:
     try:
         text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidInput.at(where, f"{what} cannot contain half a character (a lone surrogate)") from None
+        raise InvalidInput.at(where, f"{what} cannot contain a lone surrogate (half a character)") from None

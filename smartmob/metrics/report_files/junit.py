@@ -147,7 +147,7 @@ class _JUnitReading:
         """Complete the header at the end of the file. Raises InvalidInput when it is not JUnit XML."""
         if not self._any_suite and (self._root not in _ROOTS or self._others):
             raise InvalidInput(
-                f"it is no JUnit XML: it begins with <{self._root[:40]}> and has no <testsuite> or <testcase>"
+                f"it is not JUnit XML: it begins with <{self._root[:40]}> and has no <testsuite> or <testcase>"
             )
         self._header.properties = self._properties.tags()
         self._header.scm_ref = self._properties.scm_ref()

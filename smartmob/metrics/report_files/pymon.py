@@ -87,7 +87,7 @@ class PymonFile:
         tables = {row[0] for row in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
         missing = {"TEST_SESSIONS", "TEST_METRICS", "EXECUTION_CONTEXTS"} - tables
         if missing:
-            raise InvalidInput(f"it is no database of pytest-monitor 1.x: it has no table {min(missing)}")
+            raise InvalidInput(f"it is not a database of pytest-monitor 1.x: it has no table {min(missing)}")
         self._refused: set[int] = set()
         self._counts: dict[str, int] = {}
         self._scan()

@@ -269,7 +269,7 @@ def _hour(hour: int, half: str | None) -> int:
     if not half:
         return hour
     if not 1 <= hour <= 12:
-        raise ValueError("no hour of a half day")
+        raise ValueError("not an hour of a 12-hour clock")
     return hour % 12 + (12 if half[0] in "Pp" else 0)
 
 

@@ -86,7 +86,7 @@ class _Definitions:
         if not self._root:
             self._root = tag
             if tag != "TestRun":
-                raise InvalidInput(f"it is no TRX: it begins with <{tag[:40]}>")
+                raise InvalidInput(f"it is not TRX: it begins with <{tag[:40]}>")
         if tag == "UnitTest":
             self._id = attributes.get("id", "")
         elif tag == "TestMethod" and self._id:

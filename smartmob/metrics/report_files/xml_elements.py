@@ -83,7 +83,7 @@ class CaseElements(Elements, Protocol):
 def check_root(tag: str, roots: Iterable[str], format_name: str) -> None:
     """Raise InvalidInput if the first element of a file is not one of the root elements of its format."""
     if tag not in roots:
-        raise InvalidInput(f"it is no {format_name}: it begins with <{tag[:40]}>")
+        raise InvalidInput(f"it is not {format_name}: it begins with <{tag[:40]}>")
 
 
 def read_cases(path: Path, elements: CaseElements, header: Header) -> Iterator[Case]:

@@ -195,7 +195,7 @@ def _before(cursor: str | None) -> tuple[datetime, str]:
     try:
         return datetime.fromisoformat(moment).astimezone(UTC), session_h
     except (ValueError, OverflowError):
-        raise InvalidInput.at("before", "this is no cursor of an earlier answer; take it from next_url") from None
+        raise InvalidInput.at("before", "this is not a cursor of an earlier answer; take it from next_url") from None
 
 
 def _path(request: web.Request) -> str:

@@ -371,8 +371,9 @@ class _ChangeDetector:
 def _confirm(deviations: Sequence[int], before: int | None, after: int | None) -> tuple[int, bool | None]:
     """Return the direction in which the head deviates, and whether another run confirms it.
 
-    `deviations` are those of the runs of the head, `before` and `after` those of the runs around it. If the head has
-    several runs, more than half of them must deviate, and at least two.
+    `deviations` are those of the runs of the head, `before` and `after` those of the runs around it. Several runs of
+    the head confirm a direction if more than half of them, and at least two, deviate in it. Otherwise the direction is
+    that of the last run, and another run must confirm it.
     """
     last = deviations[-1]
     if len(deviations) > 1:

@@ -223,7 +223,7 @@ class ComparisonService:
     async def _only_in_base(
         self, theirs: MeasuredEnvironment, base: Side, request: ComparisonRequest
     ) -> _EnvironmentResult:
-        """Return the tests of an environment that the head lacks."""
+        """Return the tests of an environment in which the head has no measures."""
         contexts = (await self._environments.selection(theirs)).fit
         values, environment = await self._side_values(theirs, contexts, base, request)
         nothing = change_detection.DetectedChanges(change_detection.Shift(None, None, 0), {}, {}, values)

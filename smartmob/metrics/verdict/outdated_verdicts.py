@@ -23,7 +23,7 @@ class Verdicts(Protocol):
 
 
 class OutdatedVerdicts:
-    """Implements `Verdicts` with events: one for everything that was stored in one turn of the event loop."""
+    """Implements `Verdicts` with events: one for all data that was stored in one turn of the event loop."""
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 _LARGEST_VALUE = 1e15
-"""Larger values, in the unit of the resource, are cut to this one, so that every result is a finite number."""
+"""Values are limited to this absolute value, in the unit of the resource, so that all results are finite numbers."""
 
 
 class Scale(NamedTuple):

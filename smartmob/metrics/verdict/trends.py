@@ -56,7 +56,7 @@ class Trend(msgspec.Struct, frozen=True):
     A `step` changed the level `before` to `after` with the run `run`, which began at `started_at` and measured the
     commit `scm_ref`; `previous_ref` is the commit of the run before. A `drift` led from `before` to `after` from the
     first run to the last one. Values are in the unit of the resource, without the shift of all tests. `confidence` is 1
-    less the p-value of the test behind it. `still` is whether the change lasts: whether the present level `now` is
+    minus the p-value of its test. `still` is whether the change lasts: whether the present level `now` is
     nearer to `after`.
     """
 

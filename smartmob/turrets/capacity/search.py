@@ -162,7 +162,10 @@ class CapacitySearch:
 
 
 def decision(outcomes: Sequence[Outcome]) -> Outcome | None:
-    """Return the common outcome of the steps at one rate, or None if the rate has to be repeated."""
+    """Return the outcome of a rate from its steps, or None if the rate has to be repeated.
+
+    A rate whose first step held has held. Otherwise two steps with the same outcome decide.
+    """
     if outcomes[0] == "held":
         return "held"
     found, count = Counter(outcomes).most_common(1)[0]

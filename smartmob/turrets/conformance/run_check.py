@@ -230,7 +230,7 @@ def _progress(check: TurretCheck) -> int:
 
 
 async def _falls_silent(check: TurretCheck) -> bool:
-    """Return whether a time without requests and results comes soon."""
+    """Return whether no request and no result arrives in one of the next `_MOST_SPANS` spans."""
     for _ in range(_MOST_SPANS):
         before = _progress(check)
         if not await check.changes.until(partial(_has_progressed, check, before), QUIET_SECONDS):
@@ -243,7 +243,7 @@ def _has_progressed(check: TurretCheck, before: int) -> bool:
 
 
 def _is_complete(check: TurretCheck, seen: int, hits: int) -> bool:
-    """Return whether the numbers of results and requests are equal."""
+    """Return whether there are at least as many results as requests."""
     return len(check.headquarters.results(seen)) >= check.target.hits - hits
 
 

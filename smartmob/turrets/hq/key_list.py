@@ -37,7 +37,8 @@ def read_keys(path: Path) -> dict[str, str]:
             continue
         if not is_key(key):
             raise SettingsError(
-                f"--hq-turret-keys: line {number} of {path} begins with no public key of CURVE (40 characters of Z85)"
+                f"--hq-turret-keys: line {number} of {path} does not begin with a public CURVE key, which has "
+                "40 characters of Z85"
             )
         found[key] = printable(name.strip().removeprefix("#").strip())
     if len(found) > _MOST_KEYS:

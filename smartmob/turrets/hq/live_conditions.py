@@ -81,8 +81,8 @@ class LiveConditions:
             return ConditionResult(
                 condition=threshold.text, state="open", text=why, samples=sums.count, abort=condition.abort
             )
-        # Results of the last seconds are missing. With the shorter time a rate would be too high, with the longer one
-        # too low.
+        # Results of the last seconds are missing: with the shorter time a rate is too high, with the longer one too
+        # low. The time is the one with which a condition is not met too early.
         seconds = elapsed - self._warm_up - (DELAY_SECONDS if threshold.operator[0] == "<" else 0.0)
         stats = msgspec.to_builtins(timer_stats(sums, seconds))
         found = threshold.result(_summary(threshold.timer, stats))

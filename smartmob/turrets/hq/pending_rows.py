@@ -12,7 +12,7 @@ from smartmob.turrets.hq.rows import Columns
 BATCH_ROWS = 20_000
 """The number of rows at which a batch is closed."""
 ENOUGH_ROWS = 5_000
-"""The number of rows that are committed at once, without waiting for more."""
+"""The number of waiting rows from which they are committed without waiting for more."""
 _BYTES_PER_ROW = 100
 
 

@@ -326,5 +326,5 @@ class HeadquartersSockets:
             return zmq.curve_public(key), key
         except (ValueError, zmq.ZMQError):
             raise SettingsError(
-                f"--hq-curve-key-file: {path} holds no secret key of CURVE (40 characters of Z85)"
+                f"--hq-curve-key-file: {path} holds no secret CURVE key (40 characters of Z85)"
             ) from None

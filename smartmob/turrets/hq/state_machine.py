@@ -66,7 +66,7 @@ TRANSITIONS: Mapping[State, tuple[State, ...]] = {
 
 _LONGEST_TICK_SECONDS = 1.0
 _ANSWER_SECONDS = 3 * ORDER_SECONDS
-"""A turret that has not answered an order for this time is not counted; it may miss the first two orders."""
+"""A turret that has not answered an order for this time is left out until it sends a status. It may miss two orders."""
 _DUPLICATE_REPORTS_COUNT = 2
 """Reports with lower counts than before, after which two turrets use one uuid: one may have been overtaken."""
 _TOLERANCE_SECONDS = 1e-6
@@ -304,7 +304,7 @@ class HeadquartersStateMachine:
         yield self._order("stop", "premature stop" if run.stop_requested else "time is up", now)
 
     def _end_of_firing(self, run: RunState, now: Now) -> datetime:
-        """Return the time at which a run that is stopped now ended its fire: turrets of ours end by themselves."""
+        """Return the time at which a run that is stopped now ceased to fire: turrets of ours stop by themselves."""
         if run.started_at is None or any(not turret.member.ours for turret in self._turrets.values()):
             return now.wall
         planned = run.started_at + timedelta(seconds=run.config.run_time)
@@ -362,7 +362,7 @@ class HeadquartersStateMachine:
             yield from self._tick_draining(run, due, event.pending, now)
 
     def _on_stalled(self, seconds: float) -> None:
-        """Do not count the time as silence in which nothing could be heard: its messages may still be on their way."""
+        """Do not count the time in which this process stood still as silence: messages may still be on their way."""
         for turret in self._turrets.values():
             turret.first_heard_at += seconds
             turret.last_heard_at += seconds

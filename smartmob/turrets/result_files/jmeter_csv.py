@@ -62,7 +62,7 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
         first = text.readline()
         layout = _layout(first.rstrip("\r\n"))
         if layout is None:
-            raise InvalidInput(f"is no CSV of JMeter: the first line must have the columns {', '.join(REQUIRED)}")
+            raise InvalidInput(f"is not a CSV of JMeter: the first line must have the columns {', '.join(REQUIRED)}")
         delimiter, columns, has_header = layout
         text.seek(0)
         rows = csv.reader(text, delimiter=delimiter)

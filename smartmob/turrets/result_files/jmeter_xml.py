@@ -144,10 +144,10 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
                 return
             if expat.ErrorString(error.code) == expat.errors.XML_ERROR_JUNK_AFTER_DOC_ELEMENT:
                 raise InvalidInput(
-                    f"goes on behind </testResults> in line {error.lineno}: if it has several runs, divide it there"
+                    f"continues after </testResults> in line {error.lineno}: if it has several runs, divide it there"
                 ) from None
             raise InvalidInput(
-                f"is no well-formed XML in line {error.lineno}: {expat.ErrorString(error.code)}"
+                f"is not well-formed XML in line {error.lineno}: {expat.ErrorString(error.code)}"
             ) from None
         yield from reader.ready
         reader.ready.clear()

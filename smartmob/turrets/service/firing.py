@@ -81,7 +81,7 @@ class TurretsService:
     async def fire(self, project: Project) -> RunDetails:
         """Begin a run. Raises Conflict when one is active, or when the service is not a headquarters."""
         if not self._settings.hq:
-            raise Conflict("this service is no headquarters; start it with --hq (smartmob serve --hq)")
+            raise Conflict("this service is not a headquarters; start it with --hq (smartmob serve --hq)")
         async with self._beginning:
             self._hq.check_free()
             created = clock.now()

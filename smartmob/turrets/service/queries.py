@@ -144,7 +144,7 @@ class RunQueries:
         return self._current(await self._reader.concluded_between(start, end, limit))
 
     async def failed_conditions(self, ident: str) -> list[str] | None:
-        """Return the conditions of its project that an ended run has met, such as `p99>1s: p99 2.00 s > 1.00 s`.
+        """Return the conditions of its project that a run has met, with the values: `p99>1s: p99 2.00 s > 1.00 s`.
 
         None means that its summary, which has the verdict, is not stored yet.
         """
@@ -181,7 +181,7 @@ class RunQueries:
         run = await self.find(ident)
         package = await self._reader.package(run.uuid) if run.package else None
         if package is None:
-            raise NotFound(f"run {ident} was asked for without a package")
+            raise NotFound(f"run {ident} was requested without a package")
         return package
 
     async def find(self, ident: str) -> CurrentRun:

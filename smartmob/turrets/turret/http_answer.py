@@ -206,5 +206,5 @@ def _length(values: list[bytes]) -> int | None:
             raise ValueError("two different lengths")
         values = list(different)
     if _LENGTH.fullmatch(values[0]) is None or int(values[0]) > LONGEST_BODY:
-        raise ValueError("a Content-Length that is no number, or too large")
+        raise ValueError("a Content-Length that is not a number, or too large")
     return int(values[0])

@@ -344,5 +344,5 @@ class _Connection(asyncio.Protocol):
 def _checked(text: str) -> str:
     """Return the text if it can stand in a request line or header; raises HttpError for one with a line end or NUL."""
     if any(character in text for character in "\r\n\0"):
-        raise HttpError(f"{text!r} cannot stand in the head of a request")
+        raise HttpError(f"{text!r} cannot be part of the head of a request")
     return text

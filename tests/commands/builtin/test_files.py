@@ -218,4 +218,4 @@ class TestTransfers:
     async def test_more_bytes_than_announced_are_an_error(self, commands: RunningFeature) -> None:
         """The error says so."""
         reply = await self._put(commands, b"a", b"a" + bytes(100), None)
-        assert "more came" in str(reply.error)
+        assert "more data arrived" in str(reply.error)

@@ -50,7 +50,7 @@ class TestJobs:
         reply = commands.begin("exec", ["cat"])
         await until(lambda: reply.number)
         for number in (0, 999, "NOTHING"):
-            assert "no signal" in str((await commands.call("signal", reply.number, number)).error)
+            assert "not a signal" in str((await commands.call("signal", reply.number, number)).error)
 
     async def test_attach_sends_the_output_of_an_ended_job(self, commands: RunningFeature) -> None:
         """Its exit code is that of the job."""

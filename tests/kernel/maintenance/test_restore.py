@@ -67,7 +67,7 @@ async def test_a_restore_into_a_database_with_tables_needs_force(
 async def test_a_restore_into_a_database_with_clients_is_refused(backup: Path, reached: Any, empty_url: str) -> None:
     """The database stays empty."""
     other = await asyncpg.connect(empty_url)
-    with pytest.raises(DatabaseError, match="1 others are connected"):
+    with pytest.raises(DatabaseError, match="1 other clients are connected"):
         await restore(await reached(empty_url), backup, PARTITIONS, force=False, progress=_unseen)
     await other.close()
 
@@ -111,7 +111,7 @@ async def test_a_file_that_is_not_a_backup_is_refused(
     """The error says what it should be."""
     path = tmp_path / "x"
     path.write_bytes(data)
-    with pytest.raises(InvalidInput, match="no backup"):
+    with pytest.raises(InvalidInput, match="not a backup"):
         await restore(await reached(empty_url), path, PARTITIONS, force=False, progress=_unseen)
     with pytest.raises(StartupError, match="cannot read"):
         check_sum(tmp_path / "none")

@@ -83,7 +83,7 @@ async def test_partitions_are_made_for_the_time_in_their_name(made: Any, table: 
 async def test_rows_of_unknown_tables_are_refused(made: Any, name: str) -> None:
     """Partitioned tables themselves and tables of PostgreSQL are refused, too."""
     loader, _ = made
-    with pytest.raises(InvalidInput, match="no table of this smartmob"):
+    with pytest.raises(InvalidInput, match="not a table of this smartmob"):
         await loader.fill(CopyBlock(name, ("at",), "UTF8", _nothing()))
 
 

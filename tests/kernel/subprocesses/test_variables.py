@@ -23,7 +23,7 @@ def test_wrong_names_are_refused_without_the_value(name: str) -> None:
         variables.check({name: "secret"}, "env")
     assert "secret" not in str(found.value)
     request = protocol.CreateRequest(app="a", node="n", process_type="t", source_url="http://x/y", env={name: "secret"})
-    with pytest.raises(InvalidInput, match="no name of an environment variable"):
+    with pytest.raises(InvalidInput, match="not a valid name of an environment variable"):
         protocol.check(request)
 
 

@@ -88,8 +88,8 @@ def test_bytes_that_are_not_of_the_encoding_do_not_refuse_a_file(tmp_path: Path)
         ("", "is empty"),
         ("\n \n", "is empty"),
         ("plain text", "contains no XML element"),
-        ("<html><body/></html>", "is no JUnit XML: it begins with <html>"),
-        ('<testsuites xmlns="urn:check"><suite><test result="success"/></suite></testsuites>', "is no JUnit XML"),
+        ("<html><body/></html>", "is not JUnit XML: it begins with <html>"),
+        ('<testsuites xmlns="urn:check"><suite><test result="success"/></suite></testsuites>', "is not JUnit XML"),
         ("<testsuite>\n<testcase>\n</testsuite>", "line 3, column 3: not well-formed XML (mismatched tag)"),
         (
             '<testsuite>\n<testcase name="a<b"/></testsuite>',

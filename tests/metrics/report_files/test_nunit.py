@@ -29,5 +29,5 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_bytes(b"<testsuite/>")
     assert not NUnitReport.looks_like(b"<testsuite/>")
-    with pytest.raises(InvalidInput, match="is no NUnit XML: it begins with <testsuite>"):
+    with pytest.raises(InvalidInput, match="is not NUnit XML: it begins with <testsuite>"):
         list(NUnitReport(path).cases())

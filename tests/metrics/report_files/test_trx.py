@@ -40,7 +40,7 @@ def test_a_test_run_of_cppunit_is_no_trx(tmp_path: Path) -> None:
     assert not TrxReport.looks_like(b"<testsuite/>")
     path = tmp_path / "a.trx"
     path.write_bytes(b"<testsuite/>")
-    with pytest.raises(InvalidInput, match="is no TRX: it begins with <testsuite>"):
+    with pytest.raises(InvalidInput, match="is not TRX: it begins with <testsuite>"):
         list(TrxReport(path).cases())
 
 

@@ -70,7 +70,7 @@ def test_characters_that_xml_cannot_have_are_replaced(character: str) -> None:
         (f"<!DOCTYPE x [<!ENTITY a 'b'>]>{HEAD.partition(chr(10))[2]}</testResults>", "document type"),
         (HEAD + "<a></b></testResults>", "line 3"),
         (HEAD + "<a>" * 200, "levels"),
-        (HEAD + "</testResults>\n" + HEAD + "</testResults>", r"behind </testResults> in line \d+: .* divide it there"),
+        (HEAD + "</testResults>\n" + HEAD + "</testResults>", r"after </testResults> in line \d+: .* divide it there"),
     ],
 )
 def test_hostile_and_broken_files_are_refused(text: str, reason: str) -> None:
