@@ -162,7 +162,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     # They are started in this order and stopped in the reverse order.
     app.cleanup_ctx.extend((run_folder, run_tasks, run_database, lambda _: services.run(tasks)))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
-    app.cleanup_ctx.append(lambda _: service_activity.telling(tasks, services, found.processes, found.commands))
+    app.cleanup_ctx.append(lambda _: service_activity.publishing(tasks, services, found.processes, found.commands))
     app.on_shutdown.append(lambda _: service.stop())
     return service
 

@@ -88,7 +88,11 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             h.attach,
             "attach_console",
             summary="Open a WebSocket with each line of output as a text frame.",
-            answers={101: Answer("The WebSocket is open."), 404: _NOT_FOUND, 426: Answer("This is no WebSocket.")},
+            answers={
+                101: Answer("The WebSocket is open."),
+                404: _NOT_FOUND,
+                426: Answer("The request is not a WebSocket handshake."),
+            },
             query=protocol.AttachQuery,
         ),
     ]
