@@ -1,6 +1,6 @@
 """Hints for documents that do not fit their type: the values that are allowed, the fields that there are. No I/O.
 
-msgspec's messages name the path, but not what would be right there.
+msgspec's messages name the path, but not the values that it allows.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _INTERVAL_SECONDS = 1.0
 
 
 class Joining(Protocol):
-    """A service, or a light node, that joins."""
+    """A service, or a node without a database, that joins another service."""
 
     @property
     def tasks(self) -> TaskRegistry:

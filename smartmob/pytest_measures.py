@@ -137,7 +137,7 @@ class Measures:
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: Any, call: Any) -> Iterator[None]:
-        """Note the outcome of each phase, and what the fixtures cost."""
+        """Record the outcome of each phase, and the time of the fixtures."""
         outcome = yield
         report = outcome.get_result()  # type: ignore[attr-defined]  # a result of pluggy, which has no stubs here
         if self._record.get("test") != item.nodeid:
@@ -340,7 +340,7 @@ class InstructionCounter:
         self._ask(self.ZERO_STATS)
 
     def end(self, label: str) -> None:
-        """Have Valgrind write the count to a file, with a label."""
+        """Make Valgrind write the count to a file, with a label."""
         self._label.value = label.encode()
         self._ask(self.DUMP_STATS_AT, self._label_address)
 
@@ -391,5 +391,5 @@ class HardwareCounter:
         return int.from_bytes(os.read(self._descriptor, 8), sys.byteorder)
 
     def close(self) -> None:
-        """Give the counter back."""
+        """Release the counter."""
         os.close(self._descriptor)

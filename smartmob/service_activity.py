@@ -1,4 +1,4 @@
-"""The programs and running jobs of this service, which it writes into the database for the pages of the others."""
+"""The programs and running jobs of this service, which it stores in the database for the pages of other services."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from smartmob.processes.service import ProcessesService
 log = get_logger()
 
 _SECONDS = 1.0
-"""The interval at which changes are looked for."""
+"""The interval at which changes are searched."""
 
 
 async def publish(services: ServiceRegistry, read: Callable[[], NodeActivity], output_folder: str) -> None:
-    """Background task: write what runs, and again when it has changed. `output_folder` is the id of that of jobs."""
+    """Store the programs and running jobs when they change. `output_folder` is the id of the folder of their output."""
     written = None
     while True:
         activity = read()
@@ -40,7 +40,7 @@ async def publish(services: ServiceRegistry, read: Callable[[], NodeActivity], o
 async def publishing(
     tasks: TaskRegistry, services: ServiceRegistry, processes: ProcessesService, commands: CommandsService
 ) -> AsyncIterator[None]:
-    """Run the task until the service stops; one that is alone on its database has no other one to tell."""
+    """Publish the activity until the service stops; a service that is alone on its database publishes nothing."""
     if services.alone:
         yield
         return

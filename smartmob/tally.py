@@ -8,7 +8,7 @@ LONGEST_EXAMPLE = 300  # characters
 
 
 class Tally:
-    """Counts by kind, in the order in which the kinds came, each with its first example."""
+    """Counts by kind, in the order in which the kinds first occurred, each with its first example."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[int, str]] = {}

@@ -164,7 +164,7 @@ def build_worker(settings: Settings, welcome: WorkerWelcome, link: OwnerLink, ac
 
 
 def _divided(gate: RequestGate, routes: dict[web.AbstractRoute, Route], link: OwnerLink) -> Middleware:
-    """Return the middleware of a worker: it answers some requests here, and has the owner answer the others."""
+    """Return the middleware of a worker: it answers some requests here, and passes the others on to the owner."""
     here, stats = gate.middleware(), gate.request_stats
 
     @web.middleware

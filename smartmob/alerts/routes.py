@@ -61,7 +61,7 @@ class NotificationsQuery(msgspec.Struct, frozen=True):
 
 
 class ActiveAlerts(msgspec.Struct, frozen=True):
-    """The alerts that fire, oldest first, and what is bad but not yet for as long as its rule says."""
+    """The firing alerts, oldest first, and conditions that are true, but not yet for as long as their rules require."""
 
     alerts: list[Alert]
     pending: list[Pending]

@@ -93,7 +93,7 @@ def _of_one(h: _Handlers) -> Iterator[Route]:
             "/report",
             h.report,
             "experiment_report",
-            "All of an experiment, as the command ab prints it with --json.",
+            "A whole experiment, as the command ab prints it with --json.",
             ExperimentReport,
         ),
     ):

@@ -43,7 +43,7 @@ _REASON_CHARACTERS = 500
 
 
 _NOT_FOUND = Answer("There is no such node.")
-_NO_SOCKET = Answer("The request is no handshake of a WebSocket.")
+_NO_SOCKET = Answer("The request is not a WebSocket handshake.")
 
 
 class NodeList(msgspec.Struct, frozen=True):
@@ -179,7 +179,7 @@ def _management(h: _Handlers) -> tuple[Route, ...]:
             "/nodes/{name}/process-events",
             h.events,
             "node_process_events",
-            "What happened to the processes of a node, oldest first, also while it is away.",
+            "The events of the processes of a node, oldest first, also while it is not connected.",
             {200: answer(NodeEvents), 404: _NOT_FOUND},
             query=RecordQuery,
         ),
@@ -188,7 +188,7 @@ def _management(h: _Handlers) -> tuple[Route, ...]:
             "/nodes/{name}/jobs",
             h.jobs,
             "node_jobs",
-            "The jobs of a node, newest first, also while it is away.",
+            "The jobs of a node, newest first, also while it is not connected.",
             {200: answer(NodeJobs), 404: _NOT_FOUND},
             query=RecordQuery,
         ),

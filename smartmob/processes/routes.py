@@ -91,7 +91,7 @@ def _seed_routes(h: _Handlers) -> list[Route]:
             answers={
                 101: Answer("The WebSocket is open."),
                 404: _NOT_FOUND,
-                426: Answer("This is no WebSocket."),
+                426: Answer("The request is not a WebSocket handshake."),
             },
             query=protocol.AttachQuery,
         ),

@@ -18,9 +18,9 @@ from smartmob.turrets.protocol import RateStage
 _TARGETS = ("url", "target", "base_url", "host")
 """Keys of a configuration by which scripts name their target; the first one that is a text is shown."""
 _MOST_STAGES_IN_WORDS = 12  # stages; the sentence says how many further ones there are
-_OPEN = "Open model: transactions start by the planned rate, whether or not the target keeps up."
-_CLOSED = "Closed model: each cannon starts its next transaction when the one before is over."
-_MIXED = "Both models: some turrets start transactions by a planned rate, others when the one before is over."
+_OPEN = "Open model: transactions start at the planned rate, whether or not the target keeps up."
+_CLOSED = "Closed model: each cannon starts its next transaction when the previous one is over."
+_MIXED = "Both models: some turrets start transactions at a planned rate, others when the previous one is over."
 _CLOSED_TOOLS = ("Locust",)
 """Tools that only have users, each of which waits for its answer. Other tools can also fire by a rate."""
 _NO_TURRET = "The model is known when a turret takes part."
@@ -67,8 +67,8 @@ def _of_import(config: RunConfig, source: Mapping[str, Any]) -> LoadPlan:
     """Return the known parts of the plan of a run that another tool fired, from the `source` in its configuration."""
     tool = str(source.get("format", "another tool")).partition(" ")[0]
     closed = tool in _CLOSED_TOOLS
-    words = [f"Closed model: a user of {tool} starts its next request when the one before is over." if closed else (
-        "The file does not tell the model: whether requests started by a rate or when the one before was over."
+    words = [f"Closed model: a user of {tool} starts its next request when the previous one is over." if closed else (
+        "The file does not state the model: whether requests started at a rate or when the previous one was over."
     )]  # fmt: skip
     words.append(f"Fired by {tool}; the file tells neither a planned rate nor the think time.")
     if users := source.get("users"):

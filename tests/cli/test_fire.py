@@ -35,7 +35,7 @@ class TestFire:
         assert "Can this run be trusted? With care" in output
         # On a busy machine the turret of OCT is told late to stop, and fires for longer.
         assert "Sample: 10 transactions in " in output
-        assert "Closed model: each cannon starts its next transaction when the one before is over." in errors
+        assert "Closed model: each cannon starts its next transaction when the previous one is over." in errors
         assert "finished: 3 of 3 s" in errors
         assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
 

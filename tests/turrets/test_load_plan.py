@@ -30,7 +30,7 @@ def test_an_open_model_in_words() -> None:
     plan = _plan(rate=STAGES, url="http://shop.example/start", warm_up=10.0)
     assert plan.model == "open"
     assert plan.words == [
-        "Open model: transactions start by the planned rate, whether or not the target keeps up.",
+        "Open model: transactions start at the planned rate, whether or not the target keeps up.",
         "nav: planned rate 10/s for 30 s, then from 10/s to 100/s over 60 s, then 100/s, by at most 50 cannons.",
         "Duration: 2 min, of which the first 10 s are warm-up, which the statistics leave out.",
         "Target: http://shop.example/start (from config.json).",
@@ -42,7 +42,9 @@ def test_a_closed_model_in_words() -> None:
     """It has cannons, a rampup and a think time instead of a rate."""
     plan = _plan(rampup=5)
     assert (plan.model, plan.rates) == ("closed", [])
-    assert plan.words[0].startswith("Closed model: each cannon starts its next transaction when the one before is over")
+    assert plan.words[0].startswith(
+        "Closed model: each cannon starts its next transaction when the previous one is over"
+    )
     assert plan.words[1] == "nav: 50 cannons, started over 5 s."
     assert plan.words[2].startswith("Think time: none between transactions")
 

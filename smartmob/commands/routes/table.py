@@ -44,7 +44,7 @@ def table(service: CommandsService, dependencies: KernelParts) -> RouteTable:
                 "larger than the requested one where output is no longer kept.",
                 {200: answer(str, "The bytes.", TEXT), 404: no_job,
                  307: Answer("Another service on the database has the output: it is at Location."),
-                 409: Answer("The job did not tell its streams apart.")},
+                 409: Answer("The job did not keep its streams separate.")},
                 query=OutputQuery,
             ),
         ),

@@ -66,7 +66,7 @@ def _pages(h: PageHandlers) -> Iterator[Route]:
         {303: Answer("Redirect to Location.")},
     )
     for path, handler, name, summary in (
-        ("/console/", h.overview, "console_overview", "The page of the lab at a glance."),
+        ("/console/", h.overview, "console_overview", "The overview page."),
         ("/console/timeline", h.timeline, "console_timeline", "The page of all features on one time axis."),
         ("/console/tests", h.tests, "console_tests", "The page of test runs."),
         ("/console/tests/items", h.item, "console_item", "The page of a test and its history."),

@@ -48,7 +48,7 @@ def table(service: AuditService) -> RouteTable:
                 "/audit",
                 _AuditHandlers(service).events,
                 "audit",
-                "The changes that clients have asked for, newest first.",
+                "The changes that clients have requested, newest first.",
                 {200: answer(AuditEvents)},
                 query=AuditQuery,
                 roles=(CONTROL,),

@@ -109,7 +109,7 @@ def _contexts(h: QueryHandlers) -> list[Route]:
     return [
         *_lists("/contexts/", h.contexts, "contexts", "All contexts.", contexts),
         *_asked_by_suites(_lists("/contexts/{h}", h.contexts, "contexts_by_prefix", "Contexts by prefix.", contexts)),
-        _one("/contexts/count", h.count_contexts, "count_contexts", "How many contexts.", protocol.Count),
+        _one("/contexts/count", h.count_contexts, "count_contexts", "The number of contexts.", protocol.Count),
         *_metrics(h, "/contexts/{context_h}/metrics", "context", "Metrics of a context.", context_h="context_h"),
     ]
 
@@ -121,7 +121,7 @@ def _sessions(h: QueryHandlers) -> list[Route]:
         *_asked_by_suites(
             _lists("/sessions/{h}", h.sessions, "sessions_by_prefix", "Sessions by prefix.", sessions, by_tags)
         ),
-        _one("/sessions/count", h.count_sessions, "count_sessions", "How many sessions.", protocol.Count),
+        _one("/sessions/count", h.count_sessions, "count_sessions", "The number of sessions.", protocol.Count),
         *_asked_by_imports(
             _metrics(h, "/sessions/{session_h}/metrics", "session", "Metrics of a session.", session_h="session_h")
         ),
@@ -142,11 +142,13 @@ def _tests(h: QueryHandlers) -> list[Route]:
             h, "/items/like/{item}/metrics", "item_like", "Metrics by part of the test's name.", item_like="item"
         ),
         *_metrics(h, "/variants/{variant}/metrics", "variant", "Metrics of a variant.", **variant),
-        *_metrics(h, "/variants/like/{variant}/metrics", "variant_like", "By part of it.", variant_like="variant"),
+        *_metrics(
+            h, "/variants/like/{variant}/metrics", "variant_like", "Metrics by part of it.", variant_like="variant"
+        ),
         *_metrics(h, "/filters/scope/{kind}/metrics", "scope", "Metrics of a scope.", kind="kind"),
         *_lists("/components/", h.components, "components", "All components.", names),
         *_lists("/components/{prefix}", h.components, "components_by_prefix", "Components by prefix.", names),
-        _one("/components/count", h.count_components, "count_components", "How many components.", protocol.Count),
+        _one("/components/count", h.count_components, "count_components", "The number of components.", protocol.Count),
         *_metrics(h, "/components/metrics", "no_component", "Metrics without a component.", **none),
         *_metrics(h, f"{own}/metrics", "component", "Metrics of a component.", **component),
         *_metrics(h, "/components/items/{item}/metrics", "bare_item", "A test without component.", **none, **item),
@@ -295,7 +297,7 @@ def _metrics(h: QueryHandlers, path: str, name: str, summary: str, **names: str)
     rows, number = h.metrics(**names)
     return [
         Route("GET", path, rows, f"metrics_{name}", summary, _METRICS, _PAGE, protocol.PageQuery),
-        _one(f"{path.rstrip('/')}/count", number, f"count_metrics_{name}", f"How many: {summary}", protocol.Count),
+        _one(f"{path.rstrip('/')}/count", number, f"count_metrics_{name}", f"Count: {summary}", protocol.Count),
     ]
 
 

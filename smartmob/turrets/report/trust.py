@@ -92,7 +92,7 @@ def _of_project(
         if member.name not in scripts:
             names = ", ".join(sorted(scripts)[:_MOST_NAMES])
             yield Doubt(
-                "bad", f"{turret} is no turret of this project, and fired its own script. The project has: {names}."
+                "bad", f"{turret} is not a turret of this project, and fired its own script. The project has: {names}."
             )
         elif member.script and scripts[member.name] and _name(member.script) != _name(scripts[member.name]):
             yield Doubt("bad", f"{turret} fired {member.script}, but the project says {scripts[member.name]}.")
@@ -125,9 +125,9 @@ def _of_run(counters: Counters, transactions: int, reason: str | None, damaged: 
     if counters.dropped or damaged:
         yield Doubt("bad", f"{_count(counters.dropped + damaged, 'result')} could not be stored or read.")
     if counters.malformed:
-        yield Doubt("warning", f"{_count(counters.malformed, 'message')} could not be understood and left out.")
+        yield Doubt("warning", f"Left out: {_count(counters.malformed, 'message')} that could not be read.")
     if counters.stale:
-        yield Doubt("warning", f"{_count(counters.stale, 'result')} of an earlier run came late and left out.")
+        yield Doubt("warning", f"Left out: {_count(counters.stale, 'result')} of an earlier run, with a late arrival.")
 
 
 def _of_source(source: ImportSource | None, timers: Mapping[str, TimerStats] | None) -> Iterator[Doubt]:
@@ -137,7 +137,7 @@ def _of_source(source: ImportSource | None, timers: Mapping[str, TimerStats] | N
     yield Doubt(
         "warning",
         f"It was imported from {source.file or 'a file'} ({source.format}): nothing is known about the load of the "
-        "machine that fired, nor about starts that were late.",
+        "machine that fired, nor about late starts.",
     )
     if source.aggregated:
         yield Doubt(
@@ -173,8 +173,8 @@ def _of_turrets(members: Sequence[Member], *, ended: bool) -> Iterator[Doubt]:
     if stock:
         yield Doubt(
             "warning",
-            f"{_count(stock, 'turret')} of OCT took part. Such a turret reports neither its load nor its last result, "
-            "and starts a transaction only when the one before is over: while the target is frozen, it measures less.",
+            f"{_count(stock, 'turret')} of OCT took part. Such a turret reports neither its load nor its last result. "
+            "It starts a transaction only when the previous one is over: while the target is frozen, it measures less.",
         )
 
 
@@ -214,7 +214,7 @@ def _of_health(member: Member, turret: str) -> Iterator[Doubt]:
             )
     if report.joined >= LATE_JOIN:
         yield Doubt(
-            "warning", f"{turret} began {report.joined:.3g} s after the start of the run: it fired so much less."
+            "warning", f"{turret} began {report.joined:.3g} s after the start of the run, so it fired for less time."
         )
     if report.never_started:
         yield Doubt("bad", f"{turret} had no free cannon for {_count(report.never_started, 'transaction')}.")
@@ -233,7 +233,7 @@ def _of_machines(machines: Sequence[MachineLoad]) -> Iterator[Doubt]:
             yield Doubt("bad", f"{says}, and a turret fired from there: it had to wait for them, too.")
         else:
             yield Doubt(
-                "warning", f"{says}: if it is not the target, what else ran there may have slowed the run down."
+                "warning", f"{says}: if it is not the target, other programs there may have slowed the run down."
             )
 
 

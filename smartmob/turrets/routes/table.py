@@ -38,7 +38,7 @@ def table(service: TurretsService, bodies: BodyReader, viewers: ConnectionLimit)
 def _firing(h: Handlers) -> tuple[Route, ...]:
     """Return the routes that start, list and end runs."""
     details = answer(model.RunDetails)
-    conflict = Answer("A run is active, or the service is no headquarters.")
+    conflict = Answer("A run is active, or the service is not a headquarters.")
     active, removed = Answer("The run is active."), Answer("It is removed.")
     return (
         Route(
@@ -165,7 +165,7 @@ def _results(h: Handlers) -> tuple[Route, ...]:
             "turret_timers",
             "The statistics of all timers of a run.",
             {
-                200: answer(str, "A row for each timer; durations in seconds, those of failures behind.", CSV),
+                200: answer(str, "A row for each timer; durations in seconds, those of failures last.", CSV),
                 404: _NOT_FOUND,
             },
             query=StatisticsQuery,
@@ -229,7 +229,7 @@ def _views(h: Handlers) -> tuple[Route, ...]:
             {
                 101: answer(model.LiveFrame, "Each message is such a frame."),
                 404: _NOT_FOUND,
-                426: Answer("The request asks for no WebSocket."),
+                426: Answer("The request is not a WebSocket handshake."),
             },
         ),
         Route(

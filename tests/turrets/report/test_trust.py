@@ -40,7 +40,7 @@ def _judge(counters: Counters | None = None, transactions: int = 1000, **changes
     [
         (TurretConfig(name="nav", script="scripts/v.py"), ""),
         (TurretConfig(name="nav"), ""),
-        (TurretConfig(name="other", script="v.py"), "is no turret of this project, and fired its own script"),
+        (TurretConfig(name="other", script="v.py"), "is not a turret of this project, and fired its own script"),
         (TurretConfig(name="nav", script="w.py"), "fired v.py, but the project says w.py"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_good_run_is_trusted() -> None:
         ({"counters": Counters(restarts=2), "ours": False}, "no", "was restarted 2 times during the run"),
         ({"counters": Counters(restarts=2)}, "yes", ""),
         ({"transactions": 0}, "no", "There is no result"),
-        ({"counters": Counters(malformed=1)}, "with care", "1 message could not be understood"),
+        ({"counters": Counters(malformed=1)}, "with care", "Left out: 1 message that could not be read"),
         ({"counters": Counters(stale=1200)}, "with care", "1,200 results of an earlier run"),
         ({"counters": Counters(dropped=5)}, "no", "5 results could not be stored or read"),
     ],
