@@ -221,6 +221,16 @@ def test_pages_are_plain() -> None:
     assert wrong == []
 
 
+def test_log_events_use_no_retired_words() -> None:
+    """An event is named `noun.what_happened` in the field's terms; the page has all events (`test_documented`)."""
+    text = (ROOT / "docs/reference/log-events.md").read_text(encoding="utf-8")
+    events = re.findall(r"(?m)^\| `([a-z._]+)` \|", text)
+    assert len(events) > 100
+    assert {event for event in events if "." not in event} == {"bind", "stop", "process"}
+    retired = RETIRED_NAMES | RETIRED_IN_PACKAGE | {"rubbish", "away", "back"}
+    assert [event for event in events if retired & set(re.split(r"[._]", event))] == []
+
+
 def test_class_names_are_unique_within_a_feature() -> None:
     """A class name has one meaning in a feature."""
     places: dict[tuple[str, str], list[str]] = defaultdict(list)
