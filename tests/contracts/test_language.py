@@ -40,7 +40,7 @@ RETIRED_IN_PACKAGE = {
     *("figure", "figures"),  # statistic, field, measurement, metric
     *("place", "places", "placed", "placing"),  # index, path, folder, position
     *("lot", "tap", "ledger", "heed", "unsaid", "survey", "hopeless", "remedy", "prolong", "revive", "revived"),
-    *("turn", "turns", "signs", "course", "courses", "news", "goodbye", "telling", "look", "settled"),
+    *("turn", "turns", "signs", "course", "courses", "news", "goodbye", "farewell", "telling", "look", "settled"),
 }
 """Words that names of the package may not contain either, with the terms in their stead."""
 
