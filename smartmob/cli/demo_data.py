@@ -44,7 +44,7 @@ _LOAD_BASE = 0.05  # seconds of a transaction without load
 
 def runs(now: datetime) -> Iterator[tuple[str, datetime, bytes]]:
     """Yield commit, time and JUnit report of each run of the suite, the oldest first."""
-    chance = random.Random(_SEED)  # noqa: S311  # numbers of an example, no secret
+    generator = random.Random(_SEED)  # noqa: S311  # numbers of an example, no secret
     for number, commit in enumerate(_COMMITS):
         began = now - timedelta(seconds=_SECONDS_APART * (len(_COMMITS) - number))
         suite = ElementTree.Element(
@@ -53,18 +53,18 @@ def runs(now: datetime) -> Iterator[tuple[str, datetime, bytes]]:
         for name, usual in _TESTS.items():
             factor = _SLOWER if name == SLOWER_TEST and number >= _SLOWER_SINCE else 1.0
             factor *= _BUSIER if number == _BUSY else 1.0
-            seconds = usual * factor * chance.gauss(1.0, _SPREAD)
+            seconds = usual * factor * generator.gauss(1.0, _SPREAD)
             ElementTree.SubElement(suite, "testcase", classname="tests.shop", name=name, time=f"{seconds:.6f}")
         yield commit, began, ElementTree.tostring(suite)
 
 
 def samples(now: datetime) -> Iterator[dict[str, float]]:
     """Yield the load of the machine around each run: high during the one that another program disturbed."""
-    chance = random.Random(_SEED)  # noqa: S311  # as above
+    generator = random.Random(_SEED)  # noqa: S311  # as above
     for number, (_, began, _) in enumerate(runs(now)):
         for second in range(-_RUN_SECONDS, 2 * _RUN_SECONDS, 5):
             busy = 96.0 if number == _BUSY else 22.0
-            load = busy + chance.uniform(-2, 2)
+            load = busy + generator.uniform(-2, 2)
             yield {"time": began.timestamp() + second, "cpu_load": load, "mem": 6_100.0, "storage": 41_000.0}
 
 
@@ -86,15 +86,15 @@ async def send_samples(url: str, now: datetime) -> None:
 
 def load_results(now: datetime) -> str:
     """Return results in the CSV of JMeter: a rate that rises, and times that grow steeply above the knee."""
-    chance = random.Random(_SEED)  # noqa: S311  # as above
+    generator = random.Random(_SEED)  # noqa: S311  # as above
     lines = ["timeStamp,elapsed,label,responseCode,success"]
     start = (now - timedelta(seconds=2 * _LOAD_SECONDS)).timestamp()
     for second in range(_LOAD_SECONDS):
         rate = _LOAD_LAST * (second + 1) / _LOAD_SECONDS
         over = max(0.0, rate - _LOAD_KNEE) / _LOAD_KNEE
         for number in range(max(1, round(rate))):
-            elapsed = _LOAD_BASE * math.exp(3.2 * over) * chance.lognormvariate(0, 0.25)
-            good = chance.random() > 0.05 * over
+            elapsed = _LOAD_BASE * math.exp(3.2 * over) * generator.lognormvariate(0, 0.25)
+            good = generator.random() > 0.05 * over
             moment = start + second + number / rate
             code = 200 if good else 503
             lines.append(f"{moment * 1e3:.0f},{elapsed * 1e3:.0f},GET /cart,{code},{str(good).lower()}")

@@ -172,13 +172,13 @@ async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
     return await _follow(follower, list(names), tail, f"Detached; `{command_line(rest, 'attach', slug)}` comes back")
 
 
-async def _follow(follower: OutputFollower, slugs: list[str], tail: int, farewell: str) -> int:
-    """Follow until the end or CTRL-C, print `farewell` after CTRL-C, and return the exit code."""
+async def _follow(follower: OutputFollower, slugs: list[str], tail: int, closing_text: str) -> int:
+    """Follow until the end or CTRL-C, print `closing_text` after CTRL-C, and return the exit code."""
     try:
         return GOOD if await follower.follow(slugs, tail) else REMOTE
     except asyncio.CancelledError:
         # On the line after the ^C that the terminal shows.
-        printing.say(f"\n{farewell}".rstrip("\n"))
+        printing.say(f"\n{closing_text}".rstrip("\n"))
         return GOOD
 
 

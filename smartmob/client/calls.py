@@ -11,7 +11,7 @@ from uuid import uuid4
 from smartmob.client import messages
 from smartmob.client.failures import ClientError, NotConnected
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Done, FromServer, Gap, Piece, ReceiveWindow, Says, SendWindow, Started
+from smartmob.commands.protocol import Done, Emitted, FromServer, Gap, Piece, ReceiveWindow, SendWindow, Started
 from smartmob.errors import InvalidInput
 
 
@@ -163,7 +163,7 @@ class RemoteCall:
             if message.job:
                 self.number = message.number
             self._handler.started(message.number, message.job)
-        elif isinstance(message, Says):
+        elif isinstance(message, Emitted):
             self._values(message.values, size)
         elif isinstance(message, Gap):
             self._in.skip(message.last)
@@ -233,7 +233,7 @@ class GatheringCall:
 
     def receive(self, message: FromServer, size: int = 0) -> None:
         """Gather the messages of a frame of `size` bytes."""
-        values = message.values if isinstance(message, Done | Says) else []
+        values = message.values if isinstance(message, Done | Emitted) else []
         if values and not self._gathered([protocol.decode_value(value) for value in values], size):
             return
         if isinstance(message, Done):

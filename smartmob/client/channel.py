@@ -25,7 +25,7 @@ from smartmob.client.failures import ClientError, ClientTimeout, NotConnected
 from smartmob.client.limits import LIMITS
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription
-from smartmob.commands.protocol import Done, Hello, Ping, Pong, Refused, Says, Started, Welcome
+from smartmob.commands.protocol import Done, Emitted, Hello, Ping, Pong, Refused, Started, Welcome
 from smartmob.errors import InvalidInput, RemoteError, SmartmobError
 
 HEARTBEAT_SECONDS, RECONNECT_SECONDS = 10.0, 120.0
@@ -422,7 +422,7 @@ class Channel:
                 call.receive_piece(piece)
             return
         received = protocol.decode_server_message(message.data)
-        if isinstance(received, Done | Says | Started):
+        if isinstance(received, Done | Emitted | Started):
             if (call := self._answered(received.id)) is not None:
                 call.receive(received, len(message.data))
         elif isinstance(received, Pong):

@@ -107,7 +107,7 @@ class Started(msgspec.Struct, frozen=True, tag="started", omit_defaults=True):
     job: bool
 
 
-class Says(msgspec.Struct, frozen=True, tag="says", omit_defaults=True):
+class Emitted(msgspec.Struct, frozen=True, tag="says", omit_defaults=True):
     """Messages of a command. A time is encoded as `{"$time": "ISO 8601"}`."""
 
     id: CallId
@@ -148,7 +148,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", omit_defaults=True):
 
 
 FromClient = Hello | Call | Credit | End | Cancel | Ping | Pong
-FromServer = Welcome | Started | Says | Gap | Credit | Done | Refused | Ping | Pong
+FromServer = Welcome | Started | Emitted | Gap | Credit | Done | Refused | Ping | Pong
 
 _FROM_CLIENT: msgspec.json.Decoder[FromClient] = msgspec.json.Decoder(FromClient)
 _FROM_SERVER: msgspec.json.Decoder[FromServer] = msgspec.json.Decoder(FromServer)

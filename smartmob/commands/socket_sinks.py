@@ -9,7 +9,7 @@ from smartmob.commands import protocol
 from smartmob.commands.call import RunningJobs
 from smartmob.commands.error_serialisation import serialise
 from smartmob.commands.model import STDERR, STDOUT, Outcome
-from smartmob.commands.protocol import Credit, Done, Gap, Piece, ReceiveWindow, Says, SendWindow, Started
+from smartmob.commands.protocol import Credit, Done, Emitted, Gap, Piece, ReceiveWindow, SendWindow, Started
 from smartmob.errors import InvalidInput, SmartmobError, TooLarge
 from smartmob.kernel.runtime.tasks import TaskRegistry
 
@@ -153,7 +153,7 @@ class SocketReplySink:
     def _send_values(self) -> None:
         if self._values:
             values, self._values = self._values, []
-            self._frames.send(Says(self._id, values))
+            self._frames.send(Emitted(self._id, values))
 
     async def _forward_input(self, number: int) -> None:
         """Write the bytes that the client sends to the input of a job."""
@@ -190,7 +190,7 @@ def _encodable(value: object) -> object:
         return value
     try:
         value = protocol.encode_value(value)
-        size = len(protocol.encode(Says(0, [value])))
+        size = len(protocol.encode(Emitted(0, [value])))
     except (TypeError, ValueError, RecursionError):
         return str(value)
     if size > protocol.LONGEST_TEXT_BYTES:

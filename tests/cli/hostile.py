@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 
 from smartmob.commands import protocol
 from smartmob.commands.model import CommandDescription, Failure
-from smartmob.commands.protocol import OUTPUT, Done, Says, Started, Welcome
+from smartmob.commands.protocol import OUTPUT, Done, Emitted, Started, Welcome
 
 EVIL = "\x1b[2J\x07\x9b31m\u202e\u2066\x85\u2028@all https://evil.example =1+1"
 """Text that a terminal, a page, a mention or a spreadsheet would interpret."""
@@ -150,13 +150,13 @@ class Hostile:
             return
         ident, name = asked["id"], asked["name"]
         if name == "find_files" and self._files:
-            await self._tell(socket, Says(ident, list(self._files)), Done(ident, 0))
+            await self._tell(socket, Emitted(ident, list(self._files)), Done(ident, 0))
         elif name == "get" and self._files:
             await self._tell(socket, Started(ident, 1, job=False))
             await socket.send_bytes(protocol.encode_piece(OUTPUT, ident, 0, b"evil"))
             await self._tell(socket, Done(ident, 0, [{"size": 4, "sha256": _SHA256, "mode": 0o7777}]))
         elif self._script == "endless":
-            said = protocol.encode(Says(ident, [EVIL * 100] * 100)).decode()
+            said = protocol.encode(Emitted(ident, [EVIL * 100] * 100)).decode()
             with suppress(ConnectionError):
                 for _ in range(_OFTEN):
                     await socket.send_str(said)

@@ -9,7 +9,7 @@ import pytest
 from smartmob.client.calls import RemoteCall, check_piece
 from smartmob.client.failures import NotConnected
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Call, Credit, Done, Gap, Says, Started
+from smartmob.commands.protocol import Call, Credit, Done, Emitted, Gap, Started
 from smartmob.errors import InvalidInput
 
 
@@ -136,7 +136,7 @@ async def test_input_is_sent_within_the_credit() -> None:
     await call.write(b"x" * (protocol.PIECE_BYTES + 1_000))
     assert [len(sent[3]) for sent in line.sent[1:]] == [protocol.PIECE_BYTES, 1_000]
     assert line.sent[2][2] == protocol.PIECE_BYTES
-    call.receive(Says(1, ["a"]))
+    call.receive(Emitted(1, ["a"]))
     call.receive(Done(1, 0, ["b"]))
     assert line.told == [("values", ["a"]), ("values", ["b"]), ("done", 0)]
     with pytest.raises(NotConnected):

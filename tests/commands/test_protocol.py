@@ -52,7 +52,7 @@ def test_messages_of_a_client_are_decoded_as_they_were_encoded(message: Any) -> 
     [
         protocol.Welcome(1, "smartmob", []),
         protocol.Started(1, 7, True),
-        protocol.Says(1, ["a", {"b": [1]}]),
+        protocol.Emitted(1, ["a", {"b": [1]}]),
         Gap(1, 0, 5),
         Credit(1, 5),
         Done(1, exit_code=None, values=[1], state="exited", end=5),
@@ -102,7 +102,7 @@ def test_times_survive_json(value: object) -> None:
 def test_names_of_files_that_are_no_utf8_are_sent() -> None:
     """A reply with such a name, or with an error about it, is sent with U+FFFD for each byte that is no UTF-8."""
     name = os.fsdecode(b"a\xff\xfe")
-    for message in (protocol.Says(1, [[name], {name: 1}]), protocol.Done(1, 0, [("b", name)])):
+    for message in (protocol.Emitted(1, [[name], {name: 1}]), protocol.Done(1, 0, [("b", name)])):
         assert "a\ufffd\ufffd" in protocol.encode(message).decode()
     sink = LineSink()
     sink.emit([name, 1])

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Call, Credit, Done, End, Gap, Refused, Says
+from smartmob.commands.protocol import Call, Credit, Done, Emitted, End, Gap, Refused
 from smartmob.commands.registry import command
 from tests.commands.features import RunningFeature
 from tests.commands.socket_clients import SocketClient
@@ -56,7 +56,7 @@ async def test_a_message_of_bytes_is_a_binary_frame(peer: SocketClient, commands
     await peer.send(Call(1, "rdfile", ["f"]))
     await peer.end_of()
 
-    says, piece = (message for message in peer.messages if type(message) in (Says, protocol.Piece))
+    says, piece = (message for message in peer.messages if type(message) in (Emitted, protocol.Piece))
     assert says.values == ["Contents of f"]
     assert (piece.kind, piece.offset, piece.data) == (protocol.VALUE, 1, b"\xff" * 10)
 

@@ -40,7 +40,7 @@ RETIRED_IN_PACKAGE = {
     *("figure", "figures"),  # statistic, field, measurement, metric
     *("place", "places", "placed", "placing"),  # index, path, folder, position
     *("lot", "tap", "ledger", "heed", "unsaid", "survey", "hopeless", "remedy", "prolong", "revive", "revived"),
-    *("turn", "turns", "signs", "course", "courses", "news", "goodbye", "telling", "look", "settled"),
+    *("turn", "turns", "signs", "course", "courses", "news", "goodbye", "farewell", "telling", "look", "settled"),
 }
 """Words that names of the package may not contain either, with the terms in their stead."""
 
@@ -229,6 +229,16 @@ def test_no_line_of_a_page_is_a_comment() -> None:
         for number, line in enumerate(sources.text(path).splitlines(), 1)
         if re.match(r"\s*%", line)
     ] == []
+
+
+def test_log_events_use_no_retired_words() -> None:
+    """An event is named `noun.what_happened` in the field's terms; the page has all events (`test_documented`)."""
+    text = (ROOT / "docs/reference/log-events.md").read_text(encoding="utf-8")
+    events = re.findall(r"(?m)^\| `([a-z._]+)` \|", text)
+    assert len(events) > 100
+    assert {event for event in events if "." not in event} == {"bind", "stop", "process"}
+    retired = RETIRED_NAMES | RETIRED_IN_PACKAGE | {"rubbish", "away", "back"}
+    assert [event for event in events if retired & set(re.split(r"[._]", event))] == []
 
 
 def test_class_names_are_unique_within_a_feature() -> None:

@@ -145,7 +145,7 @@ class EchoRoute:
 
     def stopping(self, _: ServiceStopping) -> None:
         """Start closing the WebSockets: the service waits for active requests, and each WebSocket is one."""
-        self._tasks.start("hosts-farewell", self.close())
+        self._tasks.start("hosts-close", self.close())
 
     async def close(self) -> None:
         """Accept no more connections and close the open ones."""

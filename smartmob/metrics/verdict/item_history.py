@@ -18,7 +18,7 @@ class HistoryPoint(NamedTuple):
     run: str = ""
 
 
-class _Rise(NamedTuple):
+class _Increase(NamedTuple):
     """A confirmed change for the worse: the level before it, and the name of the first run after it."""
 
     before: float
@@ -35,7 +35,7 @@ class ItemHistory(msgspec.Struct):
     points: list[float] = msgspec.field(default_factory=list)
     residuals: list[float] = msgspec.field(default_factory=list)
     pending: HistoryPoint | None = None
-    rises: list[_Rise] = msgspec.field(default_factory=list)
+    rises: list[_Increase] = msgspec.field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.points) + len(self.residuals)
@@ -61,7 +61,7 @@ class ItemHistory(msgspec.Struct):
         self.residuals += [log - level for log in self.points]
         self.points = sorted((first.log, *later))
         self.pending = None
-        self.rises = [rise for rise in (*self.rises, _Rise(level, first.run)) if rise.before < self.level]
+        self.rises = [rise for rise in (*self.rises, _Increase(level, first.run)) if rise.before < self.level]
 
     def distances(self) -> list[float]:
         """Return the distances of all values from their levels, sorted."""
