@@ -36,28 +36,164 @@ _POLL_SECONDS = 1.0
 """Seconds between looks whether the test run still goes on."""
 
 
-def serve(listener: socket.socket, folder: Path, run: int) -> None:
-    """Attend to each program in a fork; return in the fork that is to be the command."""
-    while True:
-        ready, _, _ = select.select([listener], [], [], _POLL_SECONDS)
-        _reap()
-        if ready:
-            line, _ = listener.accept()
-            if os.fork() == 0:
-                listener.close()
-                attend(line)
-                return
-            line.close()
-        elif not folder.exists() or not _is_alive(run):
-            os._exit(0)
+class Request:
+    """A program that asks for a copy: the files and the message of which parts have come so far."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self.line = line
+        self.files: list[int] = []
+        self._left = 0
+        self._data = b""
+
+    def read(self) -> bool:
+        """Read what has come, and return whether it is all; raises EOFError when the program has gone."""
+        if not self._left:
+            length, self.files, _, _ = socket.recv_fds(self.line, 4, 3)
+            self._left = int.from_bytes(length, "big")
+        else:
+            data = self.line.recv(self._left)
+            self._data += data
+            self._left -= len(data)
+            if not data:
+                self._left = -1
+        if not self.files or self._left < 0:
+            raise EOFError
+        return not self._left
+
+    def close(self) -> None:
+        """Close all that came with it; the copy has its own."""
+        for file in self.files:
+            os.close(file)
+        self.line.close()
+
+    def take_over(self) -> None:
+        """Let this process have all that the program was given."""
+        argv, variables, folder, umask = marshal.loads(self._data)
+        self.line.close()
+        for number, file in enumerate(self.files):
+            os.dup2(file, number)
+            os.close(file)
+        sys.argv = argv
+        # What executes itself again does so as installed.
+        sys.orig_argv = [sys.executable, str(Path(sys.executable).with_name(Path(argv[0]).name)), *argv[1:]]
+        if pid_file := variables.pop("FORKED_PID", None):
+            with open(pid_file, "w") as file:
+                file.write(str(os.getpid()))
+        os.environ.clear()
+        os.environ.update(variables)
+        time.tzset()
+        os.umask(umask)
+        os.chdir(folder)
 
 
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+class Copy:
+    """A copy that runs: its process, the file that tells of its end, and the program that waits for it."""
+
+    def __init__(self, pid: int, line: socket.socket) -> None:
+        self.pid = pid
+        self.end = os.pidfd_open(pid)
+        self.line = line
+
+    def pass_on(self) -> bool:
+        """Send the signal that the program got, or kill the copy and return False when the program was killed."""
+        try:
+            number = self.line.recv(1)
+        except ConnectionError:
+            number = b""
+        os.kill(self.pid, number[0] if number else signal.SIGKILL)
+        return bool(number)
+
+    def tell_end(self) -> None:
+        """Tell the program how the copy has ended."""
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        try:
+            self.line.sendall(status.to_bytes(4, "big", signed=True))
+        except OSError:
+            pass  # the program has gone
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        os.close(self.end)
+        self.line.close()
+
+
+class Server:
+    """Forks a copy of this process for each program that asks, and looks after all copies.
+
+    A process for each copy that looks after it would take a third of the processor time of a command.
+    """
+
+    def __init__(self, listener: socket.socket, folder: Path, run: int) -> None:
+        self._listener, self._folder, self._run = listener, folder, run
+        self._waiting: dict[int, Request] = {}
+        self._lines: dict[int, Copy] = {}
+        self._ends: dict[int, Copy] = {}
+        self._poll = select.poll()
+        self._poll.register(listener, select.POLLIN)
+
+    def serve(self) -> None:
+        """Attend to each program; return in the fork that is to be the command."""
+        while True:
+            ready = [file for file, _ in self._poll.poll(_LOOK_SECONDS * 1000)]
+            # The ends come last: a signal that came before is for a process that has not been waited for.
+            for file in sorted(ready, key=self._ends.__contains__):
+                if file == self._listener.fileno():
+                    self._accept()
+                elif file in self._waiting:
+                    if self._read(file):
+                        return
+                elif file in self._lines:
+                    self._pass_on(file)
+                elif file in self._ends:
+                    self._end(file)
+            if not ready and not self._ends and not (self._folder.exists() and _is_alive(self._run)):
+                os._exit(0)
+
+    def _accept(self) -> None:
+        line, _ = self._listener.accept()
+        self._waiting[line.fileno()] = Request(line)
+        self._poll.register(line, select.POLLIN)
+
+    def _read(self, file: int) -> bool:
+        """Read from a program, and return True in the fork that is its copy."""
+        request = self._waiting[file]
+        try:
+            if not request.read():
+                return False
+        except (EOFError, ConnectionError):
+            self._poll.unregister(file)
+            self._waiting.pop(file).close()
+            return False
+        del self._waiting[file]
+        if (pid := os.fork()) == 0:
+            self._close()
+            request.take_over()
+            return True
+        for given in request.files:
+            os.close(given)
+        copy = Copy(pid, request.line)
+        self._lines[file] = self._ends[copy.end] = copy
+        self._poll.register(copy.end, select.POLLIN)
+        return False
+
+    def _pass_on(self, file: int) -> None:
+        if not self._lines[file].pass_on():
+            self._poll.unregister(file)
+            del self._lines[file]
+
+    def _end(self, file: int) -> None:
+        copy = self._ends.pop(file)
+        self._poll.unregister(file)
+        if self._lines.pop(copy.line.fileno(), None):
+            self._poll.unregister(copy.line)
+        copy.tell_end()
+
+    def _close(self) -> None:
+        """Close in a copy what is of other programs."""
+        self._listener.close()
+        for other in (*self._waiting.values(), *self._ends.values()):
+            other.close()
 
 
 def _is_alive(pid: int) -> bool:
@@ -68,60 +204,6 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def attend(line: socket.socket) -> None:
-    """Fork once more: one process watches, the other returns with all that the program was given."""
-    length, files, _, _ = socket.recv_fds(line, 4, 3)
-    argv, variables, folder, umask = marshal.loads(_receive(line, int.from_bytes(length, "big")))
-    end, held = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(held)
-        for file in files:
-            os.close(file)
-        watch(line, child, end)
-    os.close(end)
-    line.close()
-    for number, file in enumerate(files):
-        os.dup2(file, number)
-        os.close(file)
-    sys.argv = argv
-    # What executes itself again does so as installed.
-    sys.orig_argv = [sys.executable, str(Path(sys.executable).with_name(Path(argv[0]).name)), *argv[1:]]
-    if pid_file := variables.pop("FORKED_PID", None):
-        with open(pid_file, "w") as file:
-            file.write(str(os.getpid()))
-    os.environ.clear()
-    os.environ.update(variables)
-    time.tzset()
-    os.umask(umask)
-    os.chdir(folder)
-
-
-def _receive(line: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        data += line.recv(count - len(data)) or sys.exit("the program has gone")
-    return data
-
-
-def watch(line: socket.socket, child: int, end: int) -> None:
-    """Pass signals on, kill the command when the program was killed, and tell the program how the command ended."""
-    while True:
-        ready, _, _ = select.select([line, end], [], [])
-        if end in ready:
-            break
-        number = line.recv(1)
-        os.kill(child, number[0] if number else signal.SIGKILL)
-        if not number:
-            break
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        line.sendall(status.to_bytes(4, "big", signed=True))
-    except OSError:
-        pass
-    os._exit(0)
 
 
 def run_to_end(program: Callable[[], None]) -> NoReturn:
@@ -213,6 +295,6 @@ if __name__ == "__main__":
     else:
         import_modules(kind)
     gc.freeze()
-    serve(door, place, run_pid)
+    Server(door, place, run_pid).serve()
     programs = {"python": run_python, "workers": lambda: forked_workers.run_worker()}
     run_to_end(programs.get(kind, run_smartmob))

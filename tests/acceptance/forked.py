@@ -1,10 +1,11 @@
 """The installed `smartmob`, started by a fork of a process that has imported it already.
 
 Of the processor time of a command 0.4 seconds are for its imports and some 0.03 for what it does, and the tests of the
-command line and of the pages start hundreds. So one process of the test run imports the modules of all commands once
-(`fork_server.py`). The folder `programs()` has a `smartmob` (`fork_client.py`) that asks this process for a copy of
-itself. The copy gets the arguments, the variables, the folder and the open files, and is a process with signals and an
-exit code like any other. Commands whose process is looked at are started as installed.
+command line and of the pages start hundreds. So one process of the test run imports the modules of all commands once,
+forks each command and looks after it (`fork_server.py`). The folder `programs()` has a `smartmob` (`fork_client.py`)
+that asks this process for a copy of itself. The copy gets the arguments, the variables, the folder and the open files,
+and is a process with signals and an exit code like any other. Commands whose process is looked at are started as
+installed.
 
 Of the 0.8 seconds of a start and stop of the service 0.7 are for its imports. A second process has those: it is asked
 when `FORKED_PID` names a file, into which the copy writes the id of its process.

@@ -65,14 +65,16 @@ def light_programs() -> Path:
 
 
 @cache
-def python_with_pytest() -> Path:
-    """Return the Python of an environment with pytest and its requirements only, which no plugin slows down."""
+def python_with_pytest(*plugins: str) -> Path:
+    """Return the Python of an environment with pytest, plugins and their requirements, which no other slows down."""
 
     def make(folder: Path) -> None:
         venv.create(folder, symlinks=True)
-        _link(next((folder / "lib").glob("python*/site-packages")), (distribution("pytest"), *required("pytest")))
+        site = next((folder / "lib").glob("python*/site-packages"))
+        for name in ("pytest", *plugins):
+            _link(site, (distribution(name), *required(name)))
 
-    return made("pytest", make) / "bin" / "python"
+    return made("-".join(("pytest", *plugins)), make) / "bin" / "python"
 
 
 def environment_with_wheel(folder: Path) -> Path:

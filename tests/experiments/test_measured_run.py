@@ -73,9 +73,9 @@ async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: P
 async def test_plugins_that_the_project_has_switched_off_stop_nothing(spawner: Spawner, tmp_path: Path) -> None:
     """Options for a plugin are left out where the project has switched it off, and its tests are measured."""
     folder = write_suite(tmp_path / "one")
-    side = Side("one", "folder", folder, python=probe(sys.executable))
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest("pytest-xdist", "pytest-randomly"))))
     assert side.python is not None
-    assert "xdist" in side.python.modules
+    assert side.python.modules >= {"xdist", "pytest_randomly"}
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:xdist -p no:randomly -p no:cov\n")
     result = await _runs(spawner, tmp_path / "runs").run(side, "a", RunPlan(1, {"test_work.py::test_fixture": 1}))
     assert (result.status, list(result.measures)) == (0, ["test_work.py::test_fixture"]), result.output

@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -31,6 +30,7 @@ from tests.acceptance.commands import SECONDS, RunningCommand, environment, kill
 from tests.acceptance.installed import link_required
 from tests.interop.dockerfile import Stage, stages
 from tests.interop.environments import DEPLOY, python_with
+from tests.processes.commands import lay_quick_python
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ("compose.yaml", "compose.test.yaml")
@@ -118,12 +118,14 @@ def _ignored() -> pathspec.GitIgnoreSpec:
 class Image:
     """The files that the steps of the image create, below a folder instead of `/`.
 
-    pip installs the wheel that it builds. The packages that it would download with it, with the extras that the step
-    names, are those of the test environment: an extra that lacks one is found, and 100 MB need not be unpacked.
+    Its environment is a copy of one that was made, and pip installs the wheel that it builds. The packages that it
+    would download with it, with the extras that the step names, are those of the test environment: an extra that lacks
+    one is found, and 100 MB need not be unpacked.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._python = lay_quick_python(root / "bin", "python")
         self._stage = stages(ROOT / "Dockerfile")[""]
         self.data = root / "var" / "lib" / "smartmob"
 
@@ -163,7 +165,7 @@ class Image:
         command = text.replace("/opt/smartmob", str(self._root / "opt" / "smartmob"))
         # What is compiled ahead takes time, and is no difference to what the steps make.
         further = {"PIP_NO_COMPILE": "1", "PIP_NO_DEPS": "1"}
-        env = environment(PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}", **further)
+        env = environment(PATH=f"{self._python}:{os.environ['PATH']}", **further)
         done = subprocess.run(["sh", "-ec", command], cwd=cwd, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -68,12 +68,23 @@ def made_venv() -> Path:
     return made("venv", make)
 
 
-def lay_quick_python(folder: Path) -> Path:
-    """Write a Python 3.77 that is the present one, but copies an environment instead of making one; return `folder`."""
+def lay_quick_python(folder: Path, name: str = "python3.77") -> Path:
+    """Write a Python 3.77 that is the present one, but copies an environment instead of making one; return `folder`.
+
+    The programs of the copy are its own, as those of an environment that was made.
+    """
     folder.mkdir()
-    program = folder / "python3.77"
+    program = folder / name
     program.write_text(
-        f'#!/bin/sh\nif [ "$1 $2" = "-m venv" ]; then exec cp -a {made_venv()} "$3"; fi\nexec {sys.executable} "$@"\n'
+        f"""#!/bin/sh
+if [ "$1 $2" = "-m venv" ]; then
+    set -e
+    mkdir -p "$(dirname "$3")"
+    cp -a {made_venv()} "$3"
+    exec sed -i "1s|^#!.*|#!$(realpath "$3")/bin/python|" "$3"/bin/pip*
+fi
+exec {sys.executable} "$@"
+"""
     )
     program.chmod(0o755)
     return folder
