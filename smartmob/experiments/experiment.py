@@ -25,7 +25,7 @@ from smartmob.experiments import instruction_counts, measuring_machine
 from smartmob.experiments.decision import CONFIDENCE, Evidence, decide, decide_by_instructions, overall
 from smartmob.experiments.measured_run import ENDS_OF_PYTEST, MeasuredRuns, Plan, RunResult, has_valgrind
 from smartmob.experiments.model import Instructions, Measure, Pair, Report
-from smartmob.experiments.next_run import WARM_CALLS_COUNT, Calls, calls_of, chosen, shared_calls
+from smartmob.experiments.next_run import WARM_CALLS_COUNT, Calls, calls_of, chosen, shared_calls, with_memory
 from smartmob.experiments.sides import Side
 from smartmob.kernel.runtime import clock, ids
 
@@ -89,6 +89,7 @@ class Experiment(msgspec.Struct):
     ended: str = "it was interrupted"
     _calls: dict[str, Calls] = msgspec.field(default_factory=dict)
     _files: dict[str, str] = msgspec.field(default_factory=dict)
+    _start: float = 0.0  # seconds of a process before its first test
     _started: float = msgspec.field(default_factory=time.monotonic)
     _counted: bool = False
     _id: UUID = msgspec.field(default_factory=ids.uuid7)
@@ -149,8 +150,7 @@ class Experiment(msgspec.Struct):
         return [test for test in self.tests.values() if test.decided is None or self._memory_is_open(test)]
 
     def _memory_is_open(self, test: Evidence) -> bool:
-        found = test.memory_verdict() if self.memory_counts else None
-        return found is not None and found.verdict == "undecided"
+        return self.memory_counts and bool(test.memory.differences) and test.memory_is_open
 
     def _reason_to_end(self) -> str | None:
         if not self._open():
@@ -168,14 +168,15 @@ class Experiment(msgspec.Struct):
         """Run both sides once; choose the tests that pass on both, and how often each is called in one process."""
         found = []
         seed = self._seed()
-        for label, side in (("a", self.base), ("b", self.head)):
+        for side in (self.base, self.head):
             self._progress(f"warm-up of {side.given}")
-            result = await self.runs.run(side, label, Plan(seed, calls=WARM_CALLS_COUNT))
+            result = await self.runs.run(side, Plan(seed, calls=WARM_CALLS_COUNT))
             _check_modules(side, result)
-            once = await self._once(side, label, result)
+            once = await self._once(side, result)
             if ended := once.early_end():
                 self.notes.append(f"{side.given} is measured in part: {ended}")
             found.append((result, once))
+        self._start = min(result.start_seconds for result, _ in found)
         (base_again, base), (head_again, head) = found
         names = [name for name in base.measures if name in head.measures]
         self._note("only in one side", base.measures.keys() ^ head.measures.keys())
@@ -189,16 +190,16 @@ class Experiment(msgspec.Struct):
             self._calls[name] = calls_of([each for each in again if each is not None])
             self._files[name] = os.path.relpath(base.measures[name].file or ".", self.base.folder)
 
-    async def _once(self, side: Side, label: str, result: RunResult) -> RunResult:
+    async def _once(self, side: Side, result: RunResult) -> RunResult:
         """Return a result with those tests called once that have failed when they were called again."""
         if side.command:
             return result
         if result.status not in ENDS_OF_PYTEST:
-            return await self.runs.run(side, label, Plan(self._seed()))
+            return await self.runs.run(side, Plan(self._seed()))
         failed = [name for name, measure in result.measures.items() if measure.outcome == "failed"]
         if not failed:
             return result
-        again = await self.runs.run(side, label, Plan(self._seed(), dict.fromkeys(failed, 1)))
+        again = await self.runs.run(side, Plan(self._seed(), dict.fromkeys(failed, 1)))
         return replace(result, measures=result.measures | again.measures)
 
     def _note(self, what: str, names: Iterable[str]) -> None:
@@ -213,9 +214,8 @@ class Experiment(msgspec.Struct):
         """Run both sides with the open tests, and decide what can be decided."""
         self._progress("clock")
         seed, began = self._seed(), time.monotonic()
-        block, first_blocks = len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness]
-        tests = chosen(self._open(), block, first_blocks, memory_counts=self.memory_counts)
-        plan = self._plan([test.name for test in tests], seed)
+        tests = self._next_tests()
+        plan = self._next_plan(tests, seed)
         results = await (self._in_turns(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
         ratios = {}
         for test in tests:
@@ -232,14 +232,34 @@ class Experiment(msgspec.Struct):
         known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
         decide_by_instructions(known, {}, self.limits.min_effect)
 
+    def _next_tests(self) -> list[Evidence]:
+        """Return the tests of the next pair."""
+        tests = self._open()  # capital on times says nothing about memory
+        if self.memory_counts:
+            return tests
+        return chosen(tests, len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness], self._calls, self._start)
+
+    def _next_plan(self, tests: Sequence[Evidence], seed: int) -> Plan:
+        """Return the plan of the next pair."""
+        first_pairs = 2 * _BLOCKS_OF_ALL_COUNT[self.witness]
+        calls = {test.name: self._calls[test.name] for test in tests}
+        seconds = self._start + sum(each.seconds for each in calls.values())
+        memory = (
+            [test.name for test in tests]
+            if self.memory_counts
+            else with_memory(tests, len(self.pairs), first_pairs, seconds)
+        )
+        numbers = shared_calls(calls, self._start, first=len(self.pairs) < first_pairs, memory=set(memory))
+        return Plan(seed, numbers, self._files_of(numbers), memory=memory)
+
     async def _in_turns(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
         """Run one side after the other; return the results by label."""
         results: dict[str, RunResult] = {}
         for label in ("a", "b") if base_first else ("b", "a"):
             if label == "a":
-                results[label] = await self.runs.run(self.base, label, plan)
+                results[label] = await self.runs.run(self.base, plan)
             else:
-                results[label] = await self.runs.run(self.head, label, replace(plan, slower=self.slower))
+                results[label] = await self.runs.run(self.head, replace(plan, slower=self.slower))
         return results
 
     async def _at_once(self, plan: Plan, base_first: bool) -> dict[str, RunResult]:
@@ -249,8 +269,8 @@ class Experiment(msgspec.Struct):
         loop = asyncio.get_running_loop()
         head_plan = replace(plan, slower=self.slower, processor=second)
         running = [
-            loop.create_task(self.runs.run(self.base, "a", replace(plan, processor=first))),
-            loop.create_task(self.runs.run(self.head, "b", head_plan)),
+            loop.create_task(self.runs.run(self.base, replace(plan, processor=first))),
+            loop.create_task(self.runs.run(self.head, head_plan)),
         ]
         try:
             base, head = await asyncio.gather(*running)
@@ -297,10 +317,10 @@ class Experiment(msgspec.Struct):
             if not has_valgrind():
                 return {}
         found, seed = [], self._seed()
-        for label, side in (("a", self.base), ("b", self.head)):
+        for side in (self.base, self.head):
             self._progress(f"instructions of {side.given}{remark}, {counted(len(names), 'test')}")
-            plan = self._plan(names, seed, counted_calls=calls)
-            result = await self.runs.run(side, label, plan)
+            plan = self._counting_plan(names, seed, calls)
+            result = await self.runs.run(side, plan)
             found.append(result.counts)
             if not result.counts:
                 last = result.output.splitlines()[-1:] or ["it said nothing"]
@@ -308,18 +328,18 @@ class Experiment(msgspec.Struct):
         return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}
 
     async def _can_count_by_hardware(self, names: Sequence[str]) -> bool:
-        result = await self.runs.run(self.base, "a", self._plan(names[:1], self._seed(), counted_calls=1))
+        result = await self.runs.run(self.base, self._counting_plan(names[:1], self._seed(), 1))
         return bool(result.counts)
 
-    def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> Plan:
-        """Return the plan of a run that measures times, or counts the instructions of `counted_calls` calls."""
-        calls = {name: self._calls[name] for name in names}
-        counting = {name: min(counted_calls, each.most) for name, each in calls.items()}
-        tests = counting if counted_calls else shared_calls(calls)
+    def _counting_plan(self, names: Sequence[str], seed: int, most: int) -> Plan:
+        """Return the plan of a run that counts the instructions of at most `most` calls of each test."""
+        calls = {name: min(most, self._calls[name].most) for name in names}
+        return Plan(seed, calls, self._files_of(names), under_valgrind=True)
+
+    def _files_of(self, names: Iterable[str]) -> list[str]:
+        """Return the files of tests as arguments of pytest, or none if it has to collect all."""
         files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else []
-        if any(mark in path for path in files for mark in _MARKS_OF_NODE_IDS):
-            files = []
-        return Plan(seed, tests, files, under_valgrind=counted_calls > 0)
+        return [] if any(mark in path for path in files for mark in _MARKS_OF_NODE_IDS) else files
 
     def _seed(self) -> int:
         return self.lot.randint(1, _HIGHEST_SEED)
