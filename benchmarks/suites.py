@@ -132,7 +132,8 @@ class Suite:
         if nice is not None:  # of the process in its session, and of the session; sched(7), autogroup
             raised = f'echo {nice} > /proc/self/autogroup; exec nice -n {nice} "$@"'
             words = ["sh", "-c", raised, "sh", *words]
-        environment = os.environ | {"PYTHONPATH": f"{self._sides[0] / 'src'}:{self._sides[0]}"}
+        path = f"{self._sides[0] / 'src'}:{self._sides[0]}"
+        environment = os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": ""}
         done = subprocess.run(
             words,
             cwd=self._sides[0],

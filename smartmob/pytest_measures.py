@@ -15,8 +15,8 @@ with Python 3.8 and pytest 7.
 | `instructions` | the instructions of each call by the counters of the processor, if the plan asks for them |
 
 The last line has the key `session` instead: the files from which the watched modules were imported. In a run of all
-tests the first line has the key `collected`: their node ids, so that one which ends the process is known. Its `at` is
-the time by the monotonic clock.
+tests the first line has the key `collected`: their node ids, so that one which ends the process is known, and
+the key `start`: the seconds of the processor that the process has needed until then.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Measures:
     def pytest_collection_finish(self, session: Any) -> None:
         """Set the modules of the tests aside, so that collecting garbage before each call costs little."""
         if self._tests is None:
-            self._write({"collected": [item.nodeid for item in session.items], "at": time.monotonic()})
+            self._write({"collected": [item.nodeid for item in session.items], "start": time.process_time()})
         gc.collect()
         gc.freeze()
 

@@ -89,7 +89,7 @@ class Experiment(msgspec.Struct):
     ended: str = "it was interrupted"
     _calls: dict[str, Calls] = msgspec.field(default_factory=dict)
     _files: dict[str, str] = msgspec.field(default_factory=dict)
-    _start: float = 0.0  # seconds of a process before its first test
+    _start: float = 0.0  # seconds of a processor before the first test of a run
     _started: float = msgspec.field(default_factory=time.monotonic)
     _counted: bool = False
     _id: UUID = msgspec.field(default_factory=ids.uuid7)
@@ -244,11 +244,7 @@ class Experiment(msgspec.Struct):
         first_pairs = 2 * _BLOCKS_OF_ALL_COUNT[self.witness]
         calls = {test.name: self._calls[test.name] for test in tests}
         seconds = self._start + sum(each.seconds for each in calls.values())
-        memory = (
-            [test.name for test in tests]
-            if self.memory_counts
-            else with_memory(tests, len(self.pairs), first_pairs, seconds)
-        )
+        memory = [test.name for test in tests] if self.memory_counts else with_memory(tests, len(self.pairs), seconds)
         numbers = shared_calls(calls, self._start, first=len(self.pairs) < first_pairs, memory=set(memory))
         return Plan(seed, numbers, self._files_of(numbers), memory=memory)
 

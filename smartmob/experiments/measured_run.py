@@ -63,12 +63,12 @@ class Plan(msgspec.Struct, frozen=True):
 class RunResult(msgspec.Struct):
     """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules.
 
-    `collected` are the tests with which a run of all tests began, in their order, after `start_seconds`.
+    `collected` are the tests with which a run of all tests began, in their order, after `start_seconds` of
+    the processor.
     """
 
     status: int | None
     exit: Exit | None = None
-    began: float = 0.0  # of the monotonic clock of the machine
     ended_ns: int = 0
     start_seconds: float = 0.0
     measures: dict[str, Measure] = msgspec.field(default_factory=dict)
@@ -195,7 +195,6 @@ class MeasuredRuns:
             written.extend(data)
             del written[:-_KEPT_OUTPUT_BYTES]
 
-        began = time.monotonic()
         child, pipes = await self._spawner.spawn_with_output(argv, self._variables(side, plan), side.folder, keep)
         try:
             if priority is not None:
@@ -211,7 +210,7 @@ class MeasuredRuns:
                 self._spawner.pipe_reader.drain(pipe)
                 self._spawner.pipe_reader.close(pipe)
         lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
-        return RunResult(end.status, end, began, ended_ns, output="\n".join(lines))
+        return RunResult(end.status, end, ended_ns, output="\n".join(lines))
 
     def _variables(self, side: Side, plan: Plan) -> dict[str, str]:
         """Return the environment of a run."""
@@ -222,7 +221,9 @@ class MeasuredRuns:
             "PYTHONPATH": ":".join([*own, before] if before else own),
             "PYTHONHASHSEED": str(plan.seed),
             # Nothing is written into the folders of the user. Both sides share the bytecode of what both import.
+            # Images of containers often say that none is written: then each run would compile all modules again.
             "PYTHONPYCACHEPREFIX": str(self._folder / "bytecode"),
+            "PYTHONDONTWRITEBYTECODE": "",
         }
 
     def _read(self, place: Path, result: RunResult, dumps: Mapping[str, int]) -> None:
@@ -235,7 +236,7 @@ class MeasuredRuns:
                     result.modules = found["session"]["modules"]
                 elif "collected" in found:
                     result.collected = found["collected"]
-                    result.start_seconds = max(0.0, found["at"] - result.began)
+                    result.start_seconds = found["start"]
                 else:
                     measure = msgspec.convert(found, Measure)
                     result.measures[measure.test] = measure

@@ -32,6 +32,7 @@ _EXTRA_SHARE = 0.25  # of later runs
 
 _MEMORY_SECONDS = 0.003  # of a call whose memory is measured: free memory is filled before, and given back after it
 _MEMORY_SHARE = 0.1  # of a run, which the measures of memory may always take
+_PAIRS_WITHOUT_MEMORY_COUNT = 20  # the first pairs, within which large changes of time are found
 _LONG_SECONDS = 0.05  # of a call that is not disturbed by the measure of its memory, so it counts if it is the only one
 
 _CAPITAL = 2.0
@@ -117,11 +118,11 @@ def shared_calls(
     return calls(limit)
 
 
-def with_memory(tests: Sequence[Evidence], pair: int, first_pairs: int, seconds: float) -> list[str]:
+def with_memory(tests: Sequence[Evidence], pair: int, seconds: float) -> list[str]:
     """Return the tests whose memory is measured in a pair: those that need it, where it takes a small part of the run.
 
-    Otherwise it is measured in every other pair after the first ones. `seconds` are those of a run of these tests.
+    Otherwise it is measured in every other pair of a long experiment. `seconds` are those of a run of these tests.
     """
     needed = [test.name for test in tests if test.memory_is_open]
     is_cheap = len(needed) * _MEMORY_SECONDS <= _MEMORY_SHARE * seconds
-    return needed if is_cheap or (pair >= first_pairs and pair % 2 == 0) else []
+    return needed if is_cheap or (pair >= _PAIRS_WITHOUT_MEMORY_COUNT and pair % 2 == 0) else []

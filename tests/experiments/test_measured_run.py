@@ -48,6 +48,18 @@ async def test_a_suite_is_run_without_traces(spawner: Spawner, tmp_path: Path) -
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"plugin", "bytecode"}
 
 
+async def test_modules_are_compiled_once(spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytecode is kept for the next runs, even where the user wants none beside the sources."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    side = Side("one", "folder", write_suite(tmp_path / "one"), python=probe(str(python_with_pytest())))
+    runs = _runs(spawner, tmp_path / "runs")
+    await runs.run(side, Plan(7))
+    compiled = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "bytecode").rglob("*.pyc")}
+    assert {"work", "test_work", "argparse"} <= {path.name.partition(".")[0] for path in compiled}
+    await runs.run(side, Plan(8))
+    assert compiled == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "bytecode").rglob("*.pyc")}
+
+
 async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: Path) -> None:
     """A project that runs failed tests first and stops at a failure has its tests measured, and gets no cache.
 

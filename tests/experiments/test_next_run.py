@@ -96,12 +96,12 @@ def test_a_short_run_is_filled_with_the_next_tests() -> None:
 
 
 def test_memory_is_measured_where_it_costs_little() -> None:
-    """Always in long runs of few tests, of many in every other pair after the first, and not once it is known."""
+    """Always in long runs of few tests, of many in every other pair after 20, and not once it is known."""
     known, *others = (Evidence(str(number)) for number in range(101))
     for _ in range(20):
         known.memory.add(0.0)
     names = [test.name for test in others]
     tests = [known, *others]
-    assert with_memory(tests, 0, 4, 10.0) == names
-    assert [bool(with_memory(tests, pair, 4, 1.0)) for pair in range(8)] == [False] * 4 + [True, False] * 2
-    assert with_memory(tests, 4, 4, 1.0) == names
+    assert with_memory(tests, 0, 10.0) == names
+    assert [bool(with_memory(tests, pair, 1.0)) for pair in range(24)] == [False] * 20 + [True, False] * 2
+    assert with_memory(tests, 20, 1.0) == names
