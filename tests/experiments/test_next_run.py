@@ -88,11 +88,14 @@ def test_a_short_run_is_filled_with_the_next_tests() -> None:
     """For half as long as the process starts, there is room for tests whose capital has not been lost."""
     changed, lost = _evidence("changed", *[0.2] * 4), _evidence("lost", 0.2, -0.2, 0.2, -0.2)
     maybe = [_evidence(f"maybe{number}", 0.2, 0.1, 0.1, -0.05) for number in range(3)]
-    assert lost.time.evidence < 0.5 < maybe[0].time.evidence < 2 < changed.time.evidence
+    assert lost.time.evidence < 0.4 < maybe[0].time.evidence < 2 < changed.time.evidence
     tests = [lost, *maybe, changed]
     calls = {test.name: Calls(20, 0.1) for test in tests}
     assert chosen(tests, 2, 2, calls, 0.7) == [*maybe[:2], changed]
     assert chosen(tests, 2, 2, calls, 10.0) == [*maybe, changed]
+    # After the first blocks there is room for a half of all tests, then for a quarter.
+    assert chosen(tests, 2, 2, calls, 0.0) == [maybe[0], changed]
+    assert chosen(tests, 3, 2, calls, 0.0) == [changed]
 
 
 def test_memory_is_measured_where_it_costs_little() -> None:
