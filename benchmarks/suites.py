@@ -163,7 +163,7 @@ def _is_steady(test: Mapping[str, Any]) -> bool:
     counts = test["instructions"]
     if counts is None:  # where the clock and the time on a processor disagree, it waits or starts programs
         return abs(math.log(test["cpu_ratio"] / test["ratio"])) < _MOST_IDLE
-    return counts["verdict"] == "equal" and counts["base"] >= _FEWEST_INSTRUCTIONS and test["verdict"] == "same"
+    return bool(counts["verdict"] == "equal" and counts["base"] >= _FEWEST_INSTRUCTIONS and test["verdict"] == "same")
 
 
 def drawn(report: Mapping[str, Any], least_seconds: float = 0.0) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from tests.acceptance.installed import python_with_pytest
 from tests.experiments.suites import write_suite
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 @pytest.fixture(name="spawner")
@@ -58,6 +58,22 @@ async def test_modules_are_compiled_once(spawner: Spawner, tmp_path: Path, monke
     assert {"work", "test_work", "argparse"} <= {path.name.partition(".")[0] for path in compiled}
     await runs.run(side, Plan(8))
     assert compiled == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "bytecode").rglob("*.pyc")}
+
+
+async def test_a_run_has_the_priority_of_the_experiment(spawner: Spawner, tmp_path: Path) -> None:
+    """It is set as soon as the process runs; a higher value stands for the lower one of an administrator."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "test_it.py").write_text(
+        "import os, time\n\ndef test_it():\n"
+        "    while os.getpriority(os.PRIO_PROCESS, 0) != 7:\n        time.sleep(0.01)\n"
+    )
+    (tmp_path / "runs").mkdir()
+    runs = MeasuredRuns(spawner, tmp_path / "runs", (), priority=7)
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
+    async with asyncio.timeout(SECONDS):
+        result = await runs.run(side, Plan(1))
+    assert result.measures["test_it.py::test_it"].outcome == "passed", result.output
 
 
 async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: Path) -> None:
