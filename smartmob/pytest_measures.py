@@ -15,7 +15,8 @@ with Python 3.8 and pytest 7.
 | `instructions` | the instructions of each call by the counters of the processor, if the plan asks for them |
 
 The last line has the key `session` instead: the files from which the watched modules were imported. In a run of all
-tests the first line has the key `collected`: their node ids, so that one which ends the process is known.
+tests the first line has the key `collected`: their node ids, so that one which ends the process is known, and
+the key `start`: the seconds of the processor that the process has needed until then.
 """
 
 from __future__ import annotations
@@ -86,15 +87,15 @@ class Measures:
         self._counter = InstructionCounter() if plan.get("instructions") else None
         self._hardware = HardwareCounter() if plan.get("hardware") else None
         self._memory = MemoryPeak()
+        named = plan.get("memory")
+        self._with_memory = None if named is None else frozenset(named)
         self._slower = float(plan.get("slower") or 0.0)
         # Libraries that set the time in tests replace the functions of `time`, also in modules that have imported them.
         self._clocks: tuple[Any, Any] = (time.perf_counter_ns, time.thread_time_ns)
         self._number = self._calls = self._called = self._begun = 0
-        processor, priority = plan.get("processor"), plan.get("priority")
+        processor = plan.get("processor")
         if processor is not None:
             os.sched_setaffinity(0, {processor})
-        if priority is not None:
-            _raise_priority(priority)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
@@ -111,7 +112,7 @@ class Measures:
     def pytest_collection_finish(self, session: Any) -> None:
         """Set the modules of the tests aside, so that collecting garbage before each call costs little."""
         if self._tests is None:
-            self._write({"collected": [item.nodeid for item in session.items]})
+            self._write({"collected": [item.nodeid for item in session.items], "start": time.process_time()})
         gc.collect()
         gc.freeze()
 
@@ -147,6 +148,10 @@ class Measures:
         if report.outcome == "failed" or (report.outcome == "skipped" and self._record["outcome"] == "passed"):
             self._record["outcome"] = report.outcome
 
+    def _measures_memory(self, item: Any) -> bool:
+        """Return whether the memory of this call is measured: only of a first one, and of all tests without a plan."""
+        return not self._record["wall"] and (self._with_memory is None or item.nodeid in self._with_memory)
+
     def _counts_call(self) -> bool:
         """Return whether the instructions of this call are written: not those of a first call before others."""
         self._called += 1
@@ -174,7 +179,7 @@ class Measures:
             yield
             record["instructions"].append(self._hardware.end())
             return
-        memory, held = self._memory.before() if not record["wall"] else (None, [])
+        memory, held = self._memory.before() if self._measures_memory(item) else (None, [])
         wall_ns, cpu_ns = self._clocks
         queue = _queue_ns()
         cpu = cpu_ns()
@@ -212,21 +217,6 @@ class Measures:
             os.write(descriptor, (json.dumps(record) + "\n").encode())
         finally:
             os.close(descriptor)
-
-
-def _raise_priority(nice: int) -> None:
-    """Set the nice value of this process, and that of its session.
-
-    Where Linux groups processes by session, the first one counts within the session only (sched(7), autogroup). This
-    process leads a session if an experiment has started it; the session of a user is left as it is.
-    """
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
-        if os.getsid(0) == os.getpid() and os.path.exists("/proc/self/autogroup"):
-            with open("/proc/self/autogroup", "w") as file:
-                file.write(str(nice))
-    except OSError:
-        pass  # only an administrator may
 
 
 def _queue_ns() -> int:

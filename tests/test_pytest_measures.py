@@ -54,6 +54,20 @@ def test_each_test_has_a_line(tmp_path: Path) -> None:
     assert found[""]["session"]["modules"] == {"work": str(suite / "work.py"), "absent": None}
 
 
+def test_memory_is_measured_where_the_plan_says(tmp_path: Path) -> None:
+    """The memory of the other tests is null, which keeps their run short; without a plan all are measured."""
+    suite = write_suite(tmp_path / "suite")
+    words = ("--measures", suite / "measures", "-k", "fixture or waits")
+    _, found = _run(suite, *words)
+    is_known = {name: line["memory"] is not None for name, line in found.items() if name}
+    assert is_known.keys() >= {"test_fixture", "test_waits"}
+    (suite / "measures").unlink()
+    (suite / "plan.json").write_text(json.dumps({"memory": ["test_work.py::test_waits"]}))
+    _, found = _run(suite, *words, "--measures-plan", suite / "plan.json")
+    assert found["test_fixture"]["memory"] is None
+    assert (found["test_waits"]["memory"] is not None) == is_known["test_waits"]
+
+
 def test_tests_that_set_the_time_are_measured(tmp_path: Path) -> None:
     """A fixture that replaces the clocks of Python for its test does not replace those of the measures."""
     (tmp_path / "test_time.py").write_text(
@@ -79,31 +93,6 @@ def test_a_search_for_garbage_does_not_grow_with_the_tests_before(tmp_path: Path
     assert (code, len(found)) == (0, 401)
     early, late = (int((tmp_path / f"seen-{number}").read_text()) for number in (49, 399))
     assert late < 2 * early
-
-
-@pytest.mark.parametrize("leads", [True, False])
-def test_the_priority_is_that_of_its_own_session(tmp_path: Path, leads: bool) -> None:
-    """A nice value counts among sessions where the process leads one; the session of the caller keeps its own.
-
-    A higher value, which everybody may set, stands for the lower one of an administrator.
-    """
-    (tmp_path / "test_nice.py").write_text(
-        "import os, pathlib\n\ndef test_nice():\n    group = pathlib.Path('/proc/self/autogroup')\n"
-        "    print('nice', os.nice(0), group.read_text() if group.exists() else '- nice 3')\n"
-    )
-    (tmp_path / "plan.json").write_text(json.dumps({"priority": 3}))
-    words = ["--measures", tmp_path / "measures", "--measures-plan", tmp_path / "plan.json", "-s"]
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "smartmob.pytest_measures", *words]
-    variables = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
-    # `setsid` makes a session for the program below, so that this test changes no session of its own.
-    inner = ["sh", "-c", 'if [ "$1" = no ]; then shift; "$@"; exit $?; fi; shift; exec "$@"', "sh"]
-    done = subprocess.run(
-        ["setsid", "--wait", *inner, "yes" if leads else "no", *command],
-        cwd=tmp_path, env=variables, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    line = next(line for line in done.stdout.splitlines() if "nice 3" in line)
-    if Path("/proc/self/autogroup").exists():
-        assert line.endswith("nice 3" if leads else "nice 0")
 
 
 def test_without_its_option_nothing_is_measured(tmp_path: Path) -> None:

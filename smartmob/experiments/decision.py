@@ -124,6 +124,13 @@ class EvidenceOnTest:
             reason=reason,
         )
 
+    @property
+    def memory_is_open(self) -> bool:
+        """Return whether more pairs can change the verdict on the memory."""
+        if self.memory.evidence >= ALARM_EVIDENCE and abs(self.memory.estimate()) >= MEMORY_BYTES:
+            return False
+        return not all(self.memory.excludes(side * -MEMORY_BYTES, side, (1 + CONFIDENCE) / 2) for side in (1, -1))
+
     def memory_verdict(self) -> MemoryDifference | None:
         """Return the verdict on the memory, or None if no memory was measured."""
         if not self.memory.differences:

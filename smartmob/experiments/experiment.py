@@ -26,7 +26,7 @@ from smartmob.experiments import instruction_counts, measuring_machine
 from smartmob.experiments.decision import CONFIDENCE, EvidenceOnTest, decide, decide_by_instructions, overall
 from smartmob.experiments.measured_run import ENDS_OF_PYTEST, MeasuredRuns, RunPlan, RunResult, has_valgrind
 from smartmob.experiments.model import ExperimentReport, Instructions, Measure, Pair
-from smartmob.experiments.next_run import WARM_CALLS_COUNT, Calls, calls_of, chosen, shared_calls
+from smartmob.experiments.next_run import WARM_CALLS_COUNT, Calls, calls_of, chosen, shared_calls, with_memory
 from smartmob.experiments.sides import Side
 from smartmob.kernel.runtime import clock, ids
 
@@ -90,6 +90,7 @@ class Experiment(msgspec.Struct):
     ended: str = "it was interrupted"
     _calls: dict[str, Calls] = msgspec.field(default_factory=dict)
     _files: dict[str, str] = msgspec.field(default_factory=dict)
+    _start: float = 0.0  # seconds of a processor before the first test of a run
     _started: float = msgspec.field(default_factory=time.monotonic)
     _counted: bool = False
     _id: UUID = msgspec.field(default_factory=ids.uuid7)
@@ -150,8 +151,7 @@ class Experiment(msgspec.Struct):
         return [test for test in self.tests.values() if test.decided is None or self._memory_is_open(test)]
 
     def _memory_is_open(self, test: EvidenceOnTest) -> bool:
-        found = test.memory_verdict() if self.memory_counts else None
-        return found is not None and found.verdict == "undecided"
+        return self.memory_counts and bool(test.memory.differences) and test.memory_is_open
 
     def _reason_to_end(self) -> str | None:
         if not self._open():
@@ -169,14 +169,15 @@ class Experiment(msgspec.Struct):
         """Run both sides once; choose the tests that pass on both, and how often each is called in one process."""
         found = []
         seed = self._seed()
-        for label, side in (("a", self.base), ("b", self.head)):
+        for side in (self.base, self.head):
             self._progress(f"warm-up of {side.given}")
-            result = await self.runs.run(side, label, RunPlan(seed, calls=WARM_CALLS_COUNT))
+            result = await self.runs.run(side, RunPlan(seed, calls=WARM_CALLS_COUNT))
             _check_modules(side, result)
-            once = await self._once(side, label, result)
+            once = await self._once(side, result)
             if ended := once.early_end():
                 self.notes.append(f"{side.given} is measured in part: {ended}")
             found.append((result, once))
+        self._start = min(result.start_seconds for result, _ in found)
         (base_again, base), (head_again, head) = found
         names = [name for name in base.measures if name in head.measures]
         self._note("only in one side", base.measures.keys() ^ head.measures.keys())
@@ -190,16 +191,16 @@ class Experiment(msgspec.Struct):
             self._calls[name] = calls_of([each for each in again if each is not None])
             self._files[name] = os.path.relpath(base.measures[name].file or ".", self.base.folder)
 
-    async def _once(self, side: Side, label: str, result: RunResult) -> RunResult:
+    async def _once(self, side: Side, result: RunResult) -> RunResult:
         """Return a result with those tests called once that have failed when they were called again."""
         if side.command:
             return result
         if result.status not in ENDS_OF_PYTEST:
-            return await self.runs.run(side, label, RunPlan(self._seed()))
+            return await self.runs.run(side, RunPlan(self._seed()))
         failed = [name for name, measure in result.measures.items() if measure.outcome == "failed"]
         if not failed:
             return result
-        again = await self.runs.run(side, label, RunPlan(self._seed(), dict.fromkeys(failed, 1)))
+        again = await self.runs.run(side, RunPlan(self._seed(), dict.fromkeys(failed, 1)))
         return replace(result, measures=result.measures | again.measures)
 
     def _note(self, what: str, names: Iterable[str]) -> None:
@@ -214,9 +215,8 @@ class Experiment(msgspec.Struct):
         """Run both sides with the open tests, and decide what can be decided."""
         self._progress("clock")
         seed, began = self._seed(), time.monotonic()
-        block, first_blocks = len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness]
-        tests = chosen(self._open(), block, first_blocks, memory_counts=self.memory_counts)
-        plan = self._plan([test.name for test in tests], seed)
+        tests = self._next_tests()
+        plan = self._next_plan(tests, seed)
         results = await (self._alternately(plan, base_first) if self.duet is None else self._at_once(plan, base_first))
         ratios = {}
         for test in tests:
@@ -233,14 +233,30 @@ class Experiment(msgspec.Struct):
         known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
         decide_by_instructions(known, {}, self.limits.min_effect)
 
+    def _next_tests(self) -> list[EvidenceOnTest]:
+        """Return the tests of the next pair."""
+        tests = self._open()  # capital on times says nothing about memory
+        if self.memory_counts:
+            return tests
+        return chosen(tests, len(self.pairs) // 2, _BLOCKS_OF_ALL_COUNT[self.witness], self._calls, self._start)
+
+    def _next_plan(self, tests: Sequence[EvidenceOnTest], seed: int) -> RunPlan:
+        """Return the plan of the next pair."""
+        first_pairs = 2 * _BLOCKS_OF_ALL_COUNT[self.witness]
+        calls = {test.name: self._calls[test.name] for test in tests}
+        seconds = self._start + sum(each.seconds for each in calls.values())
+        memory = [test.name for test in tests] if self.memory_counts else with_memory(tests, len(self.pairs), seconds)
+        numbers = shared_calls(calls, self._start, first=len(self.pairs) < first_pairs, memory=set(memory))
+        return RunPlan(seed, numbers, self._files_of(numbers), memory=memory)
+
     async def _alternately(self, plan: RunPlan, base_first: bool) -> dict[str, RunResult]:
         """Run one side after the other; return the results by label."""
         results: dict[str, RunResult] = {}
         for label in ("a", "b") if base_first else ("b", "a"):
             if label == "a":
-                results[label] = await self.runs.run(self.base, label, plan)
+                results[label] = await self.runs.run(self.base, plan)
             else:
-                results[label] = await self.runs.run(self.head, label, replace(plan, slower=self.slower))
+                results[label] = await self.runs.run(self.head, replace(plan, slower=self.slower))
         return results
 
     async def _at_once(self, plan: RunPlan, base_first: bool) -> dict[str, RunResult]:
@@ -250,8 +266,8 @@ class Experiment(msgspec.Struct):
         loop = asyncio.get_running_loop()
         head_plan = replace(plan, slower=self.slower, processor=second)
         running = [
-            loop.create_task(self.runs.run(self.base, "a", replace(plan, processor=first))),
-            loop.create_task(self.runs.run(self.head, "b", head_plan)),
+            loop.create_task(self.runs.run(self.base, replace(plan, processor=first))),
+            loop.create_task(self.runs.run(self.head, head_plan)),
         ]
         try:
             base, head = await asyncio.gather(*running)
@@ -298,10 +314,10 @@ class Experiment(msgspec.Struct):
             if not has_valgrind():
                 return {}
         found, seed = [], self._seed()
-        for label, side in (("a", self.base), ("b", self.head)):
+        for side in (self.base, self.head):
             self._progress(f"instructions of {side.given}{remark}, {counted(len(names), 'test')}")
-            plan = self._plan(names, seed, counted_calls=calls)
-            result = await self.runs.run(side, label, plan)
+            plan = self._counting_plan(names, seed, calls)
+            result = await self.runs.run(side, plan)
             found.append(result.counts)
             if not result.counts:
                 last = result.output.splitlines()[-1:] or ["it said nothing"]
@@ -309,18 +325,18 @@ class Experiment(msgspec.Struct):
         return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}
 
     async def _can_count_by_hardware(self, names: Sequence[str]) -> bool:
-        result = await self.runs.run(self.base, "a", self._plan(names[:1], self._seed(), counted_calls=1))
+        result = await self.runs.run(self.base, self._counting_plan(names[:1], self._seed(), 1))
         return bool(result.counts)
 
-    def _plan(self, names: Sequence[str], seed: int, *, counted_calls: int = 0) -> RunPlan:
-        """Return the plan of a run that measures times, or counts the instructions of `counted_calls` calls."""
-        calls = {name: self._calls[name] for name in names}
-        counting = {name: min(counted_calls, each.most) for name, each in calls.items()}
-        tests = counting if counted_calls else shared_calls(calls)
+    def _counting_plan(self, names: Sequence[str], seed: int, most: int) -> RunPlan:
+        """Return the plan of a run that counts the instructions of at most `most` calls of each test."""
+        calls = {name: min(most, self._calls[name].most) for name in names}
+        return RunPlan(seed, calls, self._files_of(names), under_valgrind=True)
+
+    def _files_of(self, names: Iterable[str]) -> list[str]:
+        """Return the files of tests as arguments of pytest, or none if it has to collect all."""
         files = list(dict.fromkeys(self._files[name] for name in names)) if self.runs.selects_by_files else []
-        if any(character in path for path in files for character in _NODE_ID_SEPARATORS):
-            files = []
-        return RunPlan(seed, tests, files, under_valgrind=counted_calls > 0)
+        return [] if any(character in path for path in files for character in _NODE_ID_SEPARATORS) else files
 
     def _seed(self) -> int:
         return self.random_order.randint(1, _HIGHEST_SEED)

@@ -47,7 +47,7 @@ class RunPlan(msgspec.Struct, frozen=True):
 
     `under_valgrind` asks for a count of instructions, by the processor's counters if it has some. `slower` is the share
     by which each call is made longer, to test which changes can be found. `processor` replaces the processor of all
-    runs. Without `tests`, each test is called `calls` times.
+    runs. Without `tests`, each test is called `calls` times. `memory` are the tests whose memory is measured.
     """
 
     seed: int
@@ -57,17 +57,20 @@ class RunPlan(msgspec.Struct, frozen=True):
     slower: float = 0.0
     processor: int | None = None
     calls: int = 1
+    memory: Sequence[str] = ()
 
 
 class RunResult(msgspec.Struct):
     """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules.
 
-    `collected` are the tests with which a run of all tests began, in their order.
+    `collected` are the tests with which a run of all tests began, in their order, after `start_seconds` of
+    the processor.
     """
 
     status: int | None
     exit: Exit | None = None
     ended_ns: int = 0
+    start_seconds: float = 0.0
     measures: dict[str, Measure] = msgspec.field(default_factory=dict)
     modules: dict[str, str | None] = msgspec.field(default_factory=dict)
     counts: dict[str, list[int]] = msgspec.field(default_factory=dict)
@@ -110,13 +113,13 @@ class MeasuredRuns:
         plugins.mkdir()
         shutil.copy(Path(smartmob.__file__).with_name("pytest_measures.py"), plugins / f"{_PLUGIN}.py")
 
-    async def run(self, side: Side, label: str, plan: RunPlan) -> RunResult:
-        """Run a side as the plan says. `label` is a letter, so that paths of both sides have the same length.
+    async def run(self, side: Side, plan: RunPlan) -> RunResult:
+        """Run a side as the plan says.
 
         Raises InvalidInput when a run of all tests yields none, because pytest could not run them.
         """
         if side.command:
-            return await self._run_command(side, label, plan)
+            return await self._run_command(side, plan)
         assert side.python is not None
         self._number += 1
         under_valgrind = plan.under_valgrind and not self.by_hardware
@@ -129,6 +132,7 @@ class MeasuredRuns:
                 {
                     "tests": plan.tests,
                     "calls": plan.calls,
+                    "memory": plan.memory,
                     "modules": side.modules(),
                     "instructions": under_valgrind,
                     "hardware": plan.under_valgrind and self.by_hardware,
@@ -136,7 +140,6 @@ class MeasuredRuns:
                     "plain_benchmarks": True,
                     "optional": optional,
                     "processor": None if under_valgrind else self._processor_of(plan),
-                    "priority": None if under_valgrind else self._priority,
                 }
             )
         )
@@ -150,7 +153,7 @@ class MeasuredRuns:
         dumps: dict[str, int] = {}
         reading = asyncio.get_running_loop().create_task(_take_dumps_meanwhile(folder, dumps))
         try:
-            result = await self._execute(argv, side, label, plan)
+            result = await self._execute(argv, side, plan, None if under_valgrind else self._priority)
         except asyncio.CancelledError:
             stopped = RunResult(None)
             self._read(folder, stopped, dumps)
@@ -166,10 +169,10 @@ class MeasuredRuns:
             raise InvalidInput(f"the tests of {side.given} cannot be run:\n{result.output}")
         return result
 
-    async def _run_command(self, side: Side, label: str, plan: RunPlan) -> RunResult:
+    async def _run_command(self, side: Side, plan: RunPlan) -> RunResult:
         """Run a program once; its only measure is of the whole program. A status other than 0 is a failure."""
         began = time.perf_counter_ns()
-        result = await self._execute(side.command, side, label, plan)
+        result = await self._execute(side.command, side, plan)
         assert result.exit is not None
         spent = int((result.exit.user_time + result.exit.system_time) * 1e9)
         outcome = "passed" if result.status == 0 else "failed"
@@ -185,17 +188,18 @@ class MeasuredRuns:
         """Return whether the arguments of pytest name only paths of tests, so that files can replace them."""
         return not any(word.startswith("-") for word in self._words)
 
-    async def _execute(self, argv: Sequence[str], side: Side, label: str, plan: RunPlan) -> RunResult:
+    async def _execute(self, argv: Sequence[str], side: Side, plan: RunPlan, priority: int | None = None) -> RunResult:
         written = bytearray()
 
         def keep(data: bytes) -> None:
             written.extend(data)
             del written[:-_KEPT_OUTPUT_BYTES]
 
-        child, pipes = await self._spawner.spawn_with_output(
-            argv, self._variables(side, label, plan), side.folder, keep
-        )
+        child, pipes = await self._spawner.spawn_with_output(argv, self._variables(side, plan), side.folder, keep)
         try:
+            if priority is not None:
+                await child.started()
+                measuring_machine.set_priority(child.pid, priority)
             end = await child.exited()
             ended_ns = time.perf_counter_ns()
         finally:
@@ -208,7 +212,7 @@ class MeasuredRuns:
         lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
         return RunResult(end.status, end, ended_ns, output="\n".join(lines))
 
-    def _variables(self, side: Side, label: str, plan: RunPlan) -> dict[str, str]:
+    def _variables(self, side: Side, plan: RunPlan) -> dict[str, str]:
         """Return the environment of a run."""
         variables = without_repository(inherited())
         own = [str(self._folder / "plugin"), *map(str, side.import_path)]
@@ -216,8 +220,10 @@ class MeasuredRuns:
         return variables | {
             "PYTHONPATH": ":".join([*own, before] if before else own),
             "PYTHONHASHSEED": str(plan.seed),
-            # Nothing is written into the folders of the user.
-            "PYTHONPYCACHEPREFIX": str(self._folder / f"bytecode-{label}"),
+            # Nothing is written into the folders of the user. Both sides share the bytecode of what both import.
+            # Images of containers often say that none is written: then each run would compile all modules again.
+            "PYTHONPYCACHEPREFIX": str(self._folder / "bytecode"),
+            "PYTHONDONTWRITEBYTECODE": "",
         }
 
     def _read(self, folder: Path, result: RunResult, dumps: Mapping[str, int]) -> None:
@@ -230,6 +236,7 @@ class MeasuredRuns:
                     result.modules = found["session"]["modules"]
                 elif "collected" in found:
                     result.collected = found["collected"]
+                    result.start_seconds = found["start"]
                 else:
                     measure = msgspec.convert(found, Measure)
                     result.measures[measure.test] = measure

@@ -89,6 +89,20 @@ def priority() -> int | None:
     return _PRIORITY if hasattr(os, "geteuid") and os.geteuid() == 0 else None
 
 
+def set_priority(pid: int, nice: int) -> None:
+    """Set the nice value of a process, and that of its session if the process leads one, where this is allowed.
+
+    Where Linux groups processes by session, the first one counts within the session only (sched(7), autogroup). An
+    experiment starts its processes as leaders; the session of a user is left as it is. It is set from outside, because
+    most of a short run is the start of the process.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        group = Path(f"/proc/{pid}/autogroup")
+        if os.getsid(pid) == pid and group.exists():
+            group.write_text(str(nice), encoding="ascii")
+
+
 _COUNTERS = Path("/sys/bus/event_source/devices")
 _COUNTER_NAMES = ("cpu", "cpu_core", "armv8_*")
 """The names of counters of processors: x86, those of several kinds of cores, and ARM."""

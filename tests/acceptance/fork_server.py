@@ -135,7 +135,7 @@ class Server:
     def serve(self) -> None:
         """Attend to each program; return in the fork that is to be the command."""
         while True:
-            ready = [file for file, _ in self._poll.poll(_LOOK_SECONDS * 1000)]
+            ready = [file for file, _ in self._poll.poll(_POLL_SECONDS * 1000)]
             # The ends come last: a signal that came before is for a process that has not been waited for.
             for file in sorted(ready, key=self._ends.__contains__):
                 if file == self._listener.fileno():

@@ -17,7 +17,7 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.kernel.subprocesses.spawner import Spawner
 from tests.acceptance.installed import python_with_pytest
 from tests.experiments.suites import write_suite
-from tests.waiting import until
+from tests.waiting import SECONDS, until
 
 
 @pytest.fixture(name="spawner")
@@ -40,12 +40,40 @@ async def test_a_suite_is_run_without_traces(spawner: Spawner, tmp_path: Path) -
     before = sorted(side.folder.rglob("*"))
     runs = _runs(spawner, tmp_path / "runs", "test_work.py")
     tests = {"test_work.py::test_compute[1000]": 2, "test_work.py::test_fixture": 1}
-    result = await runs.run(side, "a", RunPlan(7, tests, ("test_work.py",)))
+    result = await runs.run(side, RunPlan(7, tests, ("test_work.py",)))
     assert {name: len(measure.wall) for name, measure in result.measures.items()} == tests
     assert result.modules == {"work": str(side.folder / "work.py")}
     assert result.status == 0
     assert sorted(side.folder.rglob("*")) == before
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"plugin", "bytecode-a"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"plugin", "bytecode"}
+
+
+async def test_modules_are_compiled_once(spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytecode is kept for the next runs, even where the user wants none beside the sources."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    side = Side("one", "folder", write_suite(tmp_path / "one"), python=probe(str(python_with_pytest())))
+    runs = _runs(spawner, tmp_path / "runs")
+    await runs.run(side, RunPlan(7))
+    compiled = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "bytecode").rglob("*.pyc")}
+    assert {"work", "test_work", "argparse"} <= {path.name.partition(".")[0] for path in compiled}
+    await runs.run(side, RunPlan(8))
+    assert compiled == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "bytecode").rglob("*.pyc")}
+
+
+async def test_a_run_has_the_priority_of_the_experiment(spawner: Spawner, tmp_path: Path) -> None:
+    """It is set as soon as the process runs; a higher value stands for the lower one of an administrator."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "test_it.py").write_text(
+        "import os, time\n\ndef test_it():\n"
+        "    while os.getpriority(os.PRIO_PROCESS, 0) != 7:\n        time.sleep(0.01)\n"
+    )
+    (tmp_path / "runs").mkdir()
+    runs = MeasuredRuns(spawner, tmp_path / "runs", (), priority=7)
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
+    async with asyncio.timeout(SECONDS):
+        result = await runs.run(side, RunPlan(1))
+    assert result.measures["test_it.py::test_it"].outcome == "passed", result.output
 
 
 async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: Path) -> None:
@@ -59,12 +87,11 @@ async def test_options_of_the_project_stop_nothing(spawner: Spawner, tmp_path: P
     before = sorted(folder.rglob("*"))
     result = await _runs(spawner, tmp_path / "runs").run(
         Side("one", "folder", folder, python=probe(str(python_with_pytest()))),
-        "a",
         RunPlan(1, {"test_work.py::test_fixture": 1}),
     )
     assert (result.status, list(result.measures)) == (0, ["test_work.py::test_fixture"]), result.output
     result = await _runs(spawner, tmp_path / "more").run(
-        Side("one", "folder", folder, python=probe(str(python_with_pytest()))), "a", RunPlan(1)
+        Side("one", "folder", folder, python=probe(str(python_with_pytest()))), RunPlan(1)
     )
     assert len(result.measures) == 8, result.output
     assert sorted(folder.rglob("*")) == before
@@ -77,10 +104,10 @@ async def test_plugins_that_the_project_has_switched_off_stop_nothing(spawner: S
     assert side.python is not None
     assert side.python.modules >= {"xdist", "pytest_randomly"}
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:xdist -p no:randomly -p no:cov\n")
-    result = await _runs(spawner, tmp_path / "runs").run(side, "a", RunPlan(1, {"test_work.py::test_fixture": 1}))
+    result = await _runs(spawner, tmp_path / "runs").run(side, RunPlan(1, {"test_work.py::test_fixture": 1}))
     assert (result.status, list(result.measures)) == (0, ["test_work.py::test_fixture"]), result.output
     with pytest.raises(InvalidInput, match="unrecognized arguments: --dist"):
-        await _runs(spawner, tmp_path / "more", "--dist", "loadfile").run(side, "a", RunPlan(1))
+        await _runs(spawner, tmp_path / "more", "--dist", "loadfile").run(side, RunPlan(1))
 
 
 async def test_a_test_that_ends_the_process_is_named(spawner: Spawner, tmp_path: Path) -> None:
@@ -98,9 +125,9 @@ async def test_a_test_that_ends_the_process_is_named(spawner: Spawner, tmp_path:
     runs = _runs(spawner, tmp_path / "runs")
     for number, (call, said) in enumerate(ends.items()):
         (folder / "test_it.py").write_text(text.format(call) + f"# {'x' * number}\n")
-        result = await runs.run(side, "a", RunPlan(1))
+        result = await runs.run(side, RunPlan(1))
         assert result.early_end() == said
-        assert (await runs.run(side, "a", RunPlan(1, {"test_it.py::test_good": 1}))).early_end() is None
+        assert (await runs.run(side, RunPlan(1, {"test_it.py::test_good": 1}))).early_end() is None
 
 
 async def test_a_test_that_hangs_is_known_when_its_run_is_ended(spawner: Spawner, tmp_path: Path) -> None:
@@ -113,7 +140,7 @@ async def test_a_test_that_hangs_is_known_when_its_run_is_ended(spawner: Spawner
     )
     side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
     runs = _runs(spawner, tmp_path / "runs")
-    running = asyncio.create_task(runs.run(side, "a", RunPlan(1)))
+    running = asyncio.create_task(runs.run(side, RunPlan(1)))
     await until(began.exists)
     running.cancel()
     await asyncio.wait([running])
@@ -125,14 +152,14 @@ async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> N
     folder = write_suite(tmp_path / "one")
     side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
     with pytest.raises(InvalidInput, match=r"cannot be run:\n(?s:.)*no-such-option"):
-        await _runs(spawner, tmp_path / "runs", "--no-such-option").run(side, "a", RunPlan(1))
+        await _runs(spawner, tmp_path / "runs", "--no-such-option").run(side, RunPlan(1))
 
 
 async def test_a_program_is_measured_with_its_processes(spawner: Spawner, tmp_path: Path) -> None:
     """Time, processor time and memory are of all of it; what it leaves behind is ended."""
     script = "import subprocess; subprocess.Popen(['sleep', '1000'], start_new_session=True); x = b'x' * 50_000_000"
     side = Side("x", "command", tmp_path, command=(sys.executable, "-c", script))
-    result = await _runs(spawner, tmp_path / "runs").run(side, "a", RunPlan(1))
+    result = await _runs(spawner, tmp_path / "runs").run(side, RunPlan(1))
     measure = result.measures[COMMAND]
     assert measure.outcome == "passed"
     assert measure.wall[0] > 0 < measure.cpu[0]
@@ -148,5 +175,5 @@ async def test_a_program_is_measured_with_its_processes(spawner: Spawner, tmp_pa
 async def test_a_program_that_fails(spawner: Spawner, tmp_path: Path) -> None:
     """Its exit status is a failure, so that it is not compared."""
     side = Side("x", "command", tmp_path, command=("false",))
-    result = await _runs(spawner, tmp_path / "runs").run(side, "a", RunPlan(1))
+    result = await _runs(spawner, tmp_path / "runs").run(side, RunPlan(1))
     assert result.measures[COMMAND].outcome == "failed"

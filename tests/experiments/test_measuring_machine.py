@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,27 @@ async def test_programs_that_take_a_processor_are_named() -> None:
         assert any(share > 0 for share in others.shares(1.0).values())
     finally:
         psutil.Process(pid).kill()
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_the_priority_is_that_of_its_own_session(leads: bool) -> None:
+    """A nice value counts among sessions where the process leads one; the session of the caller keeps its own.
+
+    A higher value, which everybody may set, stands for the lower one of an administrator.
+    """
+    group = Path("/proc/self/autogroup")
+    before = group.read_text() if group.exists() else ""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, start_new_session=leads) as process:
+        measuring_machine.set_priority(process.pid, 3)
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == 3
+        if before and leads:
+            assert Path(f"/proc/{process.pid}/autogroup").read_text().endswith("nice 3\n")
+        process.communicate()
+    assert (group.read_text() if group.exists() else "") == before
+
+
+def test_the_priority_of_an_ended_process_is_left() -> None:
+    """A program that ends at once costs no experiment."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+        measuring_machine.set_priority(process.pid, 3)
