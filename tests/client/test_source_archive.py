@@ -8,7 +8,6 @@ import os
 import socket
 import stat
 import tarfile
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -128,16 +127,16 @@ def test_a_link_out_of_the_folder_is_refused(to: str, tmp_path: Path) -> None:
     assert _names(root) == [".slugignore", "Procfile", "a", "a/up", "a/x"]
 
 
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that a program left, a pipe."""
     root = _app(tmp_path)
     os.mkfifo(root / "pipe")
     with pytest.raises(PackingError, match="pipe is neither a file nor a folder nor a link"):
         _names(root)
     (root / "pipe").unlink()
-    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as unix:
-        unix.bind(f"{short}/left")
-        Path(f"{short}/left").rename(root / "left")
+    with socket.socket(socket.AF_UNIX) as unix:
+        monkeypatch.chdir(root)  # the path of a socket is short
+        unix.bind("left")
         with pytest.raises(PackingError, match="left is neither a file nor a folder nor a link"):
             _names(root)
 

@@ -147,7 +147,7 @@ class TestStockTurret:
         await until_over(lab, run["id"])
         summary = await get(lab, f"/turret-runs/{run['id']}/summary")
         assert (summary["transactions"], summary["counters"]["malformed"]) == (1, 4)
-        assert "4 messages could not be understood" in orjson.dumps(summary["trust"]).decode()
+        assert "4 messages that could not be read" in orjson.dumps(summary["trust"]).decode()
 
     async def test_a_second_run_is_refused(self, lab: Any, recruit: Recruit) -> None:
         """The error says what to do, and the request works after the first run."""

@@ -18,5 +18,5 @@ def test_a_signal_is_found_by_number_and_by_name(text: str | int) -> None:
 @pytest.mark.parametrize("text", [0, -1, 999, "", "SIG", "STOPPED", "USR1 ", "1.0", "²"])
 def test_a_text_that_is_no_signal_is_refused(text: str | int) -> None:
     """The message repeats the text."""
-    with pytest.raises(ValueError, match=r"is (no|not a valid) "):
+    with pytest.raises(ValueError, match="is not a "):
         signals.parse(text)

@@ -8,7 +8,7 @@ import pytest
 
 from smartmob.metrics.model import Context
 from smartmob.metrics.verdict import verdicts
-from smartmob.metrics.verdict.change_detection import DetectedChange, DetectedChanges, Shift
+from smartmob.metrics.verdict.change_detection import ChangeLimits, DetectedChange, DetectedChanges, Shift
 from smartmob.metrics.verdict.verdicts import Environment, Verdict
 
 NAME = ("tests/test_sum.py", "test_sum", "test_sum[1]", "function")
@@ -135,4 +135,4 @@ def test_the_difference_of_contexts_names_all_fields_but_the_frequency() -> None
 def test_default_limits_depend_on_the_resource() -> None:
     """Without a least change in the request, that of the resource applies."""
     assert verdicts.ComparisonRequest(resource="mem_usage").limits().change == 1.0
-    assert verdicts.ComparisonRequest(min_change=0.5, min_effect=0.1).limits() == verdicts.Limits(0.1, 0.5)
+    assert verdicts.ComparisonRequest(min_change=0.5, min_effect=0.1).limits() == ChangeLimits(0.1, 0.5)
