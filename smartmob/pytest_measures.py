@@ -66,13 +66,31 @@ def _plan(path: str | None) -> dict[str, Any]:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: Any) -> None:
+    """Change options of the project that would distort measures or write files, before the plugins read them."""
+    if config.getoption("measures") and _plan(config.getoption("measures_plan")).get("plain"):
+        _make_plain(config.option, os.path.dirname(os.path.abspath(config.getoption("measures"))))
+
+
+def _make_plain(option: Any, folder: str) -> None:
+    """Have benchmarks called once, as any test, and no reports written; files of pytest-benchmark go to `folder`.
+
+    On the command line these options would contradict those of `addopts`.
+    """
+    option.xmlpath = None
+    if hasattr(option, "codspeed"):
+        option.codspeed = False
+    if hasattr(option, "benchmark_disable"):
+        if option.benchmark_only:
+            option.benchmark_skip = False  # as pytest-benchmark understands both together
+        option.benchmark_disable, option.benchmark_only, option.benchmark_enable = True, False, False
+        option.benchmark_storage = os.path.join(folder, "benchmarks")
+
+
 def pytest_configure(config: Any) -> None:
     """Start to measure if the option asks for it."""
     if config.getoption("measures"):
         plan = _plan(config.getoption("measures_plan"))
-        if plan.get("plain_benchmarks") and hasattr(config.option, "benchmark_disable"):
-            # Called once, as any test; on the command line this would contradict --benchmark-only in `addopts`.
-            config.option.benchmark_disable, config.option.benchmark_only = True, False
         config.pluginmanager.register(Measures(config.getoption("measures"), plan), "smartmob-measuring")
 
 
