@@ -35,7 +35,6 @@ from typing import Any
 import pytest
 
 _RESET_PEAK = "5"  # written to /proc/PID/clear_refs, it sets the peak of the resident memory to its size; proc(5)
-_NS_PER_SECOND = 1_000_000_000
 _TESTS_BETWEEN_FREEZES = 50
 """Tests after which the objects that exist are set aside: a search for garbage would go through all earlier reports."""
 
@@ -111,6 +110,7 @@ class Measures:
         # Libraries that set the time in tests replace the functions of `time`, also in modules that have imported them.
         self._clocks: tuple[Any, Any] = (time.perf_counter_ns, time.thread_time_ns)
         self._number = self._calls = self._called = self._begun = 0
+        self._fixtures_ns = 0
         processor = plan.get("processor")
         if processor is not None:
             os.sched_setaffinity(0, {processor})
@@ -154,15 +154,29 @@ class Measures:
             if self._record["outcome"] != "passed":
                 break
 
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Iterator[None]:
+        """Take the time of the fixtures before the call; that of pytest may end when a fixture has set the clock."""
+        began = self._clocks[0]()
+        yield
+        self._fixtures_ns = self._clocks[0]() - began
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Iterator[None]:
+        """Take the time of the fixtures after the call."""
+        began = self._clocks[0]()
+        yield
+        self._fixtures_ns = self._clocks[0]() - began
+
     @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item: Any, call: Any) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: Any) -> Iterator[None]:
         """Record the outcome of each phase, and the time of the fixtures."""
         outcome = yield
         report = outcome.get_result()  # type: ignore[attr-defined]  # a result of pluggy, which has no stubs here
         if self._record.get("test") != item.nodeid:
             return
         if report.when in ("setup", "teardown"):
-            self._record[report.when].append(int(call.duration * _NS_PER_SECOND))
+            self._record[report.when].append(self._fixtures_ns)
         if report.outcome == "failed" or (report.outcome == "skipped" and self._record["outcome"] == "passed"):
             self._record["outcome"] = report.outcome
 

@@ -243,3 +243,20 @@ def test_benchmarks_are_plain_whatever_the_project_configures(tmp_path: Path) ->
         "benchmark_disable": True,
         "benchmark_storage": str(tmp_path / "benchmarks"),
     }
+
+
+def test_fixtures_that_set_the_clock_have_their_own_time(tmp_path: Path) -> None:
+    """A fixture that replaces the clock of pytest, as libraries for frozen time do, does not seem to take years."""
+    suite = write_suite(tmp_path / "suite")
+    (suite / "test_frozen.py").write_text(
+        "import time, pytest, _pytest.timing\n\n"
+        "@pytest.fixture\ndef frozen(monkeypatch):\n"
+        "    for name in ('time', 'perf_counter'):\n"
+        "        monkeypatch.setattr(time, name, lambda: 4e9)\n"
+        "        monkeypatch.setattr(_pytest.timing, name, lambda: 4e9)\n\n"
+        "def test_frozen(frozen): assert time.time() == 4e9\n"
+    )
+    code, found = _run(suite, "--measures", suite / "measures", "-k", "frozen")
+    assert code == 0
+    (setup,), (teardown,) = found["test_frozen"]["setup"], found["test_frozen"]["teardown"]
+    assert 0 < setup < 1e9 * 1e6 > teardown > 0
