@@ -35,7 +35,6 @@ from typing import Any
 import pytest
 
 _RESET_PEAK = "5"  # written to /proc/PID/clear_refs, it sets the peak of the resident memory to its size; proc(5)
-_NS_PER_SECOND = 1_000_000_000
 _TESTS_BETWEEN_FREEZES = 50
 """Tests after which the objects that exist are set aside: a search for garbage would go through all earlier reports."""
 
@@ -66,13 +65,31 @@ def _plan(path: str | None) -> dict[str, Any]:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: Any) -> None:
+    """Change options of the project that would distort measures or write files, before the plugins read them."""
+    if config.getoption("measures") and _plan(config.getoption("measures_plan")).get("plain"):
+        _make_plain(config.option, os.path.dirname(os.path.abspath(config.getoption("measures"))))
+
+
+def _make_plain(option: Any, folder: str) -> None:
+    """Have benchmarks called once, as any test, and no reports written; files of pytest-benchmark go to `folder`.
+
+    On the command line these options would contradict those of `addopts`.
+    """
+    option.xmlpath = None
+    if hasattr(option, "codspeed"):
+        option.codspeed = False
+    if hasattr(option, "benchmark_disable"):
+        if option.benchmark_only:
+            option.benchmark_skip = False  # as pytest-benchmark understands both together
+        option.benchmark_disable, option.benchmark_only, option.benchmark_enable = True, False, False
+        option.benchmark_storage = os.path.join(folder, "benchmarks")
+
+
 def pytest_configure(config: Any) -> None:
     """Start to measure if the option asks for it."""
     if config.getoption("measures"):
         plan = _plan(config.getoption("measures_plan"))
-        if plan.get("plain_benchmarks") and hasattr(config.option, "benchmark_disable"):
-            # Called once, as any test; on the command line this would contradict --benchmark-only in `addopts`.
-            config.option.benchmark_disable, config.option.benchmark_only = True, False
         config.pluginmanager.register(Measures(config.getoption("measures"), plan), "smartmob-measuring")
 
 
@@ -93,6 +110,7 @@ class Measures:
         # Libraries that set the time in tests replace the functions of `time`, also in modules that have imported them.
         self._clocks: tuple[Any, Any] = (time.perf_counter_ns, time.thread_time_ns)
         self._number = self._calls = self._called = self._begun = 0
+        self._fixtures_ns = 0
         processor = plan.get("processor")
         if processor is not None:
             os.sched_setaffinity(0, {processor})
@@ -136,15 +154,29 @@ class Measures:
             if self._record["outcome"] != "passed":
                 break
 
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self) -> Iterator[None]:
+        """Take the time of the fixtures before the call; that of pytest may end when a fixture has set the clock."""
+        began = self._clocks[0]()
+        yield
+        self._fixtures_ns = self._clocks[0]() - began
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self) -> Iterator[None]:
+        """Take the time of the fixtures after the call."""
+        began = self._clocks[0]()
+        yield
+        self._fixtures_ns = self._clocks[0]() - began
+
     @pytest.hookimpl(hookwrapper=True)
-    def pytest_runtest_makereport(self, item: Any, call: Any) -> Iterator[None]:
+    def pytest_runtest_makereport(self, item: Any) -> Iterator[None]:
         """Record the outcome of each phase, and the time of the fixtures."""
         outcome = yield
         report = outcome.get_result()  # type: ignore[attr-defined]  # a result of pluggy, which has no stubs here
         if self._record.get("test") != item.nodeid:
             return
         if report.when in ("setup", "teardown"):
-            self._record[report.when].append(int(call.duration * _NS_PER_SECOND))
+            self._record[report.when].append(self._fixtures_ns)
         if report.outcome == "failed" or (report.outcome == "skipped" and self._record["outcome"] == "passed"):
             self._record["outcome"] = report.outcome
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -206,3 +207,56 @@ def test_memory_that_was_used_before_is_seen_again() -> None:
     grown = done.stdout.split()
     assert len(grown) == 6
     assert all(each == "None" or int(each) > 500_000 for each in grown), grown
+
+
+def test_no_report_of_junit_is_written(tmp_path: Path) -> None:
+    """A run for measures would write that of the project's configuration into the folder of the user."""
+    suite = write_suite(tmp_path / "suite")
+    (suite / "pytest.ini").write_text("[pytest]\naddopts = --junitxml=report.xml -k fixture\n")
+    assert _run(suite)[0] == 0
+    assert (suite / "report.xml").exists()
+    (suite / "report.xml").unlink()
+    (suite / "plan.json").write_text(json.dumps({"plain": True}))
+    code, found = _run(suite, "--measures", suite / "measures", "--measures-plan", suite / "plan.json")
+    assert (code, set(found)) == (0, {"test_fixture", ""})
+    assert not (suite / "report.xml").exists()
+
+
+def test_benchmarks_are_plain_whatever_the_project_configures(tmp_path: Path) -> None:
+    """They run once, also with --benchmark-enable, --codspeed, or --benchmark-skip and -only, and keep no files."""
+    option = argparse.Namespace(
+        xmlpath=None,
+        codspeed=True,
+        benchmark_only=True,
+        benchmark_skip=True,
+        benchmark_enable=True,
+        benchmark_disable=False,
+        benchmark_storage=".",
+    )
+    pytest_measures._make_plain(option, str(tmp_path))
+    assert vars(option) == {
+        "xmlpath": None,
+        "codspeed": False,
+        "benchmark_only": False,
+        "benchmark_skip": False,
+        "benchmark_enable": False,
+        "benchmark_disable": True,
+        "benchmark_storage": str(tmp_path / "benchmarks"),
+    }
+
+
+def test_fixtures_that_set_the_clock_have_their_own_time(tmp_path: Path) -> None:
+    """A fixture that replaces the clock of pytest, as libraries for frozen time do, does not seem to take years."""
+    suite = write_suite(tmp_path / "suite")
+    (suite / "test_frozen.py").write_text(
+        "import time, pytest, _pytest.timing\n\n"
+        "@pytest.fixture\ndef frozen(monkeypatch):\n"
+        "    for name in ('time', 'perf_counter'):\n"
+        "        monkeypatch.setattr(time, name, lambda: 4e9)\n"
+        "        monkeypatch.setattr(_pytest.timing, name, lambda: 4e9)\n\n"
+        "def test_frozen(frozen): assert time.time() == 4e9\n"
+    )
+    code, found = _run(suite, "--measures", suite / "measures", "-k", "frozen")
+    assert code == 0
+    (setup,), (teardown,) = found["test_frozen"]["setup"], found["test_frozen"]["teardown"]
+    assert 0 < setup < 1e9 * 1e6 > teardown > 0

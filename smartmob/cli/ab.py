@@ -17,7 +17,7 @@ from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.experiment_selftest import INJECTED
 from smartmob.cli.experiment_store import Destination, with_store_options
-from smartmob.cli.program_words import program_words
+from smartmob.cli.program_words import words_without_shell
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.counts import counted
 from smartmob.errors import InvalidInput, SettingsError
@@ -121,6 +121,8 @@ def command(
         raise click.UsageError("--command is given twice, for base and head, and without other arguments")
     if not commands and len(words) < (1 if selftest else _SIDES_COUNT):
         raise click.UsageError("give BASE and HEAD: git revisions, folders or wheels")
+    if commands and witness == "instructions":
+        raise click.UsageError("instructions are counted for suites of tests: measure programs with --witness clock")
     if min_effect <= 0:
         raise click.UsageError("--min-effect must be above 0: no number of pairs can show that times are equal")
     if selftest:
@@ -179,8 +181,8 @@ async def _measure(words: Sequence[str], options: _Options) -> tuple[list[Experi
                     head=sides[1],
                     runs=runs,
                     limits=options.limits,
-                    witness="clock" if slower else options.witness,
-                    can_count=can_count() and not options.commands,
+                    witness="clock" if slower or options.commands else options.witness,
+                    can_count=can_count(),
                     random_order=random.Random(options.seed),  # noqa: S311  # orders of runs are no secret
                     show=_show,
                     memory_counts=options.memory,
@@ -206,7 +208,7 @@ def _sides(words: Sequence[str], options: _Options, workplace: Workplace, notes:
     """Return the sides, ready to run; notes for people are added to `notes`."""
     here = Path.cwd()
     if options.commands:
-        split = [tuple(program_words("--command", text)) for text in options.commands]
+        split = [tuple(words_without_shell("--command", text)) for text in options.commands]
         return [Side(text, "command", here, command=one) for text, one in zip(options.commands, split, strict=True)]
     try:
         sides = [resolve(given, name, workplace, here) for given, name in zip(words[:_SIDES_COUNT], "ab", strict=True)]

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from smartmob.cli import bisection_formats, printing
 from smartmob.cli.compare import share
 from smartmob.cli.durations import duration_seconds
-from smartmob.cli.program_words import program_words
+from smartmob.cli.program_words import words_without_shell
 from smartmob.cli.stopping_signals import cancelled_by_signals
 from smartmob.experiments import commit_history, measuring_machine
 from smartmob.experiments.bisection import Bisection
@@ -106,7 +106,7 @@ def command(
         raise click.UsageError("give a TEST, such as tests/test_x.py::test_y, or --command")
     if min_effect <= 0:
         raise click.UsageError("--min-effect must be above 0: no number of pairs can show that times are equal")
-    split = () if program is None else tuple(program_words("--command", program))
+    split = () if program is None else tuple(words_without_shell("--command", program))
     limits = ExperimentLimits(min_effect, duration_seconds("--max-time", max_time), max_pairs)
     options = _BisectOptions(
         good=good, bad=bad, words=words, command=split, python=python, install=install, witness=witness, limits=limits,

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from smartmob.errors import SettingsError
+
+_QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""", re.DOTALL)
+_OPERATOR = re.compile(r"(?<!\S)\d?[<>|&;]+\S*|[;&](?!\S)")
+"""Redirections, pipes and separators of a shell that are a word, or the beginning or the end of one."""
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def words_without_shell(option: str, text: str) -> list[str]:
+    """Return the words of a program that is run without a shell.
+
+    Raises SettingsError for a text that only a shell understands: operators that are not quoted, such as `>`, and a
+    variable before the program. They would be arguments, and the program would do something else.
+    """
+    words = program_words(option, text)
+    operator = _OPERATOR.search(_QUOTED.sub("_", text))
+    if operator is not None:
+        shell = shlex.quote(f"sh -c {shlex.quote(text)}")
+        raise SettingsError(
+            f"{option} is run without a shell, to which {operator[0]!r} in {text!r} belongs: quote it if it is an "
+            f"argument, or name a shell: {option} {shell}"
+        )
+    if _ASSIGNMENT.match(words[0]):
+        raise SettingsError(
+            f"{option} begins with a variable, and is run without a shell: {option} {shlex.quote(f'env {text}')}"
+        )
+    return words
 
 
 def program_words(option: str, text: str) -> list[str]:

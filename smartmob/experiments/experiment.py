@@ -41,6 +41,10 @@ pairs.
 """
 
 _COUNTED_CALLS_COUNT = 3  # the first one warms up
+_COUNTING_SHARES = (1 / 3, 1 / 2)
+"""The shares of the time that is left, of base and then of head, within which instructions are counted: what both do
+not finish is left to the clock, which gets the last third.
+"""
 _CONFIRMING_CALLS_COUNT = 8  # counted calls of short tests with another hash seed; one may differ from the others
 _HIGHEST_SEED = 4_294_967_295  # of PYTHONHASHSEED
 _SHOWN_NAMES_COUNT = 3
@@ -227,7 +231,7 @@ class Experiment(msgspec.Struct):
         seconds = time.monotonic() - began
         first: Literal["base", "head"] = "base" if base_first else "head"
         at = max(0.0, began - self._started)
-        self.pairs.append(Pair(len(self.pairs) + 1, first, seed, seconds, ratios, others.shares(seconds), at))
+        self.pairs.append(Pair(len(self.pairs) + 1, first, seed, seconds, ratios, others.shares(), at))
         decide(self.tests.values(), self.limits.min_effect)
         # Tests whose instructions were counted before the first pair are decided once it is known whether they wait.
         known = [test for test in tests if len(test.time.differences) == CLOCK_PAIRS_COUNT]
@@ -314,12 +318,20 @@ class Experiment(msgspec.Struct):
             if not has_valgrind():
                 return {}
         found, seed = [], self._seed()
-        for side in (self.base, self.head):
+        for side, share in zip((self.base, self.head), _COUNTING_SHARES, strict=True):
+            if not names:
+                return {}
             self._progress(f"instructions of {side.given}{remark}, {counted(len(names), 'test')}")
-            plan = self._counting_plan(names, seed, calls)
-            result = await self.runs.run(side, plan)
+            seconds = share * max(0.0, self.limits.max_seconds - (time.monotonic() - self._started))
+            result = await self.runs.run(side, replace(self._counting_plan(names, seed, calls), seconds=seconds))
             found.append(result.counts)
-            if not result.counts:
+            if result.status is None:
+                self.notes.append(
+                    f"in {round(seconds)} s the instructions of {side.given} were counted for {len(result.counts)} of "
+                    f"{counted(len(names), 'test')}: raise --max-time, or use --witness clock"
+                )
+                names = [name for name in names if name in result.counts]
+            elif not result.counts:
                 last = result.output.splitlines()[-1:] or ["it said nothing"]
                 self.notes.append(f"instructions of {side.given} were not counted: {last[0]}")
         return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}

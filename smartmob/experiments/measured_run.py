@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 import shutil
 import signal
@@ -47,7 +48,8 @@ class RunPlan(msgspec.Struct, frozen=True):
 
     `under_valgrind` asks for a count of instructions, by the processor's counters if it has some. `slower` is the share
     by which each call is made longer, to test which changes can be found. `processor` replaces the processor of all
-    runs. Without `tests`, each test is called `calls` times. `memory` are the tests whose memory is measured.
+    runs. Without `tests`, each test is called `calls` times. `memory` are the tests whose memory is measured. After
+    `seconds` the run is ended, and its result has the tests that were measured until then.
     """
 
     seed: int
@@ -58,10 +60,12 @@ class RunPlan(msgspec.Struct, frozen=True):
     processor: int | None = None
     calls: int = 1
     memory: Sequence[str] = ()
+    seconds: float | None = None
 
 
 class RunResult(msgspec.Struct):
-    """The result of a run. `status` is that of pytest; `modules` are the files of the side's modules.
+    """The result of a run. `status` is that of pytest, None if it was ended early; `modules` are the files of the
+    side's modules.
 
     `collected` are the tests with which a run of all tests began, in their order, after `start_seconds` of
     the processor.
@@ -137,7 +141,7 @@ class MeasuredRuns:
                     "instructions": under_valgrind,
                     "hardware": plan.under_valgrind and self.by_hardware,
                     "slower": plan.slower,
-                    "plain_benchmarks": True,
+                    "plain": True,
                     "optional": optional,
                     "processor": None if under_valgrind else self._processor_of(plan),
                 }
@@ -196,11 +200,14 @@ class MeasuredRuns:
             del written[:-_KEPT_OUTPUT_BYTES]
 
         child, pipes = await self._spawner.spawn_with_output(argv, self._variables(side, plan), side.folder, keep)
+        end = None
         try:
             if priority is not None:
                 await child.started()
                 measuring_machine.set_priority(child.pid, priority)
-            end = await child.exited()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(plan.seconds):
+                    end = await child.exited()
             ended_ns = time.perf_counter_ns()
         finally:
             # No program that a test has started may run on beside the next run.
@@ -210,11 +217,13 @@ class MeasuredRuns:
                 self._spawner.pipe_reader.drain(pipe)
                 self._spawner.pipe_reader.close(pipe)
         lines = written.decode(errors="replace").splitlines()[-_SHOWN_LINES:]
-        return RunResult(end.status, end, ended_ns, output="\n".join(lines))
+        return RunResult(None if end is None else end.status, end, ended_ns, output="\n".join(lines))
 
     def _variables(self, side: Side, plan: RunPlan) -> dict[str, str]:
         """Return the environment of a run."""
         variables = without_repository(inherited())
+        if not side.command:
+            variables.pop("CODSPEED_ENV", None)  # it would repeat benchmarks as the option --codspeed does
         own = [str(self._folder / "plugin"), *map(str, side.import_path)]
         before = variables.get("PYTHONPATH", "")
         return variables | {

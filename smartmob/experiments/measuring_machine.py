@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -121,11 +122,15 @@ class OtherPrograms:
     """The processor time of the programs that are not descendants of this process, between two calls."""
 
     def __init__(self) -> None:
+        self._began = time.monotonic()
         self._before = self._times()
 
-    def shares(self, seconds: float) -> dict[str, float]:
+    def shares(self) -> dict[str, float]:
         """Return the number of processors that the busiest programs have used since the last call, by name."""
+        began = time.monotonic()
         now = self._times()
+        seconds = time.monotonic() - self._began  # longer than a pair of short programs, since looking takes time too
+        self._began = began
         used: dict[str, float] = {}
         for key, (name, spent) in now.items():
             before = self._before.get(key)

@@ -59,6 +59,11 @@ def test_the_slower_of_two_programs_is_found(tmp_path: Path) -> None:
         (("--command", "true", "--command", "true", "main"), "--command is given twice"),
         (("--command", "true", "--command", ""), "--command is empty"),
         (("--command", "true", "--command", "true", "--duet"), "--duet is for suites of tests"),
+        (
+            ("--command", "true", "--command", "true", "--witness", "instructions"),
+            "instructions are counted for suites",
+        ),
+        (("--command", "true", "--command", "true > x"), "--command is run without a shell, to which '>'"),
         (("--command", "echo 'open", "--command", "true"), "is not a valid command: no closing quotation"),
         (("--command", "sh -c 'exit 3'", "--command", "true"), "the program sh -c 'exit 3' ended with 3, and must end"),
         (("--command", "true", "--command", "sh -c 'kill -9 $$'"), "ended by SIGKILL, and must end with 0"),

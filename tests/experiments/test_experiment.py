@@ -168,3 +168,24 @@ async def test_no_time_at_all(spawner: Spawner, tmp_path: Path) -> None:
     experiment = _experiment(spawner, tmp_path / "runs", (side, side), ExperimentLimits(max_seconds=0.2))
     with pytest.raises(InvalidInput, match="raise --max-time"):
         await experiment.run()
+
+
+async def test_counting_leaves_time_for_the_clock(
+    spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count of instructions that does not end within its share of the time is ended; pairs follow, and it is told."""
+    hangs = tmp_path / "bin" / "valgrind"
+    hangs.parent.mkdir()
+    hangs.write_text("#!/bin/sh\nexec sleep 10000\n")
+    hangs.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{hangs.parent}:{os.environ['PATH']}")
+    one = Side("one", "folder", write_suite(tmp_path / "one"), python=probe(str(python_with_pytest())))
+    experiment = _experiment(spawner, tmp_path / "runs", (one, one), replace(_LONG, max_pairs=1))
+    experiment.witness, experiment.can_count, experiment.runs.by_hardware = "instructions", True, False
+    experiment._started -= _LONG.max_seconds  # as if the time were up: the share is 0 s
+    await experiment.run()
+    report = experiment.report()
+    assert len(report.pairs) == 1
+    assert "in 0 s the instructions of one were counted for 0 of 6 tests: raise --max-time, or use --witness clock" in (
+        report.notes
+    )

@@ -147,6 +147,36 @@ async def test_a_test_that_hangs_is_known_when_its_run_is_ended(spawner: Spawner
     assert runs.stopped_in == "test_it.py::test_hangs"
 
 
+async def test_benchmarks_of_codspeed_are_not_repeated(
+    spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable that has them measured by their own plugin is not set in a run of tests, and is for a program."""
+    monkeypatch.setenv("CODSPEED_ENV", "1")
+    (tmp_path / "test_it.py").write_text("import os\n\ndef test_it(): assert 'CODSPEED_ENV' not in os.environ\n")
+    side = Side("one", "folder", tmp_path, python=probe(str(python_with_pytest())))
+    program = Side("two", "command", tmp_path, command=("sh", "-c", '[ "$CODSPEED_ENV" = 1 ]'))
+    runs = _runs(spawner, tmp_path / "runs", "test_it.py")
+    assert (await runs.run(side, RunPlan(1))).measures["test_it.py::test_it"].outcome == "passed"
+    assert (await runs.run(program, RunPlan(1))).status == 0
+
+
+async def test_a_run_that_is_ended_returns_the_tests_before(spawner: Spawner, tmp_path: Path) -> None:
+    """A run of some tests that takes longer than its plan allows returns those that were measured."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "test_it.py").write_text("import time\n\ndef test_good(): pass\n\ndef test_hangs(): time.sleep(10_000)\n")
+    side = Side("one", "folder", folder, python=probe(str(python_with_pytest())))
+    runs = _runs(spawner, tmp_path / "runs")
+    tests = {"test_it.py::test_good": 1, "test_it.py::test_hangs": 1}
+    seconds = [0.0, *(2.0**power for power in range(10))]  # a busy machine needs the later ones
+    results = [await runs.run(side, RunPlan(1, tests, seconds=seconds[0]))]
+    while not results[-1].measures:
+        results.append(await runs.run(side, RunPlan(1, tests, seconds=seconds[len(results)])))
+    assert {result.status for result in results} == {None}
+    assert set(results[-1].measures) == {"test_it.py::test_good"}
+    assert not results[0].measures
+
+
 async def test_a_suite_that_cannot_be_run(spawner: Spawner, tmp_path: Path) -> None:
     """The message has the last lines of pytest."""
     folder = write_suite(tmp_path / "one")

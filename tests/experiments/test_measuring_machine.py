@@ -62,7 +62,7 @@ async def test_programs_that_take_a_processor_are_named() -> None:
     try:
         busy = psutil.Process(pid)
         assert await until(lambda: busy.cpu_times().user > 0.3)
-        assert any(share > 0 for share in others.shares(1.0).values())
+        assert any(share > 0 for share in others.shares().values())
     finally:
         psutil.Process(pid).kill()
 
@@ -89,3 +89,17 @@ def test_the_priority_of_an_ended_process_is_left() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
         measuring_machine.set_priority(process.pid, 3)
+
+
+async def test_shares_are_of_the_time_between_two_looks() -> None:
+    """They are no more than there are processors, however short the pair was within that time."""
+    others = measuring_machine.OtherPrograms()
+    loop = f"{sys.executable} -c 'while True: pass' >/dev/null 2>&1 & echo $!"
+    done = await asyncio.to_thread(subprocess.run, ["sh", "-c", loop], capture_output=True, text=True, check=True)
+    program = psutil.Process(int(done.stdout))
+    try:
+        await until(lambda: program.cpu_times().user > 0.5)
+        shares = others.shares()
+    finally:
+        program.kill()
+    assert sum(shares.values()) <= 2 * psutil.cpu_count()  # times are known to 10 ms for each process
