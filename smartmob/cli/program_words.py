@@ -17,8 +17,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 def words_without_shell(option: str, text: str) -> list[str]:
     """Return the words of a program that is run without a shell.
 
-    Raises SettingsError for a text that only a shell understands: operators that are not quoted, such as `>`, and a
-    variable before the program. They would be arguments, and the program would do something else.
+    Raises SettingsError for unquoted operators, such as `>`, and a variable before the program: both need a shell.
     """
     words = program_words(option, text)
     operator = _OPERATOR.search(_QUOTED.sub("_", text))

@@ -267,10 +267,7 @@ class RestClient:
         patient: bool = False,
         query: Mapping[str, object] | None = None,
     ) -> AsyncIterator[bytes]:
-        """Yield a body of the media type `accept` as it arrives, at most `max_bytes` bytes.
-
-        With `patient` the server may be silent for any time.
-        """
+        """Yield a body of type `accept` as it arrives, at most `max_bytes` bytes; with `patient` at any pace."""
         size = 0
         async with self._request("GET", path, query or {}, headers={"Accept": accept}, patient=patient) as response:
             http_answers.check_type(response, accept, self.url)

@@ -58,8 +58,7 @@ class ReservationsService:
         stored = await self._store.put(wanted, _shown())
         await self.start()
         if stored is None:
-            other = self._guard.find(new.node)
-            raise Conflict(str(other) if other is not None else "the machine was just reserved; try again")
+            raise Conflict(str(self._guard.find(new.node) or "the machine was just reserved; try again"))
         return stored
 
     async def reservations(self) -> list[Reservation]:

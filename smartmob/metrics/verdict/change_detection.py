@@ -371,9 +371,8 @@ class _ChangeDetector:
 def _confirm(deviations: Sequence[int], before: int | None, after: int | None) -> tuple[int, bool | None]:
     """Return the direction in which the head deviates, and whether another run confirms it.
 
-    `deviations` are those of the runs of the head, `before` and `after` those of the runs around it. Several runs of
-    the head confirm a direction if more than half of them, and at least two, deviate in it. Otherwise the direction is
-    that of the last run, and another run must confirm it.
+    `deviations` are those of the head's runs, `before` and `after` those of the runs around it. More than half of
+    several runs, and at least two, confirm a direction. Otherwise another run must confirm that of the last one.
     """
     last = deviations[-1]
     if len(deviations) > 1:
