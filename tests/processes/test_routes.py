@@ -354,10 +354,15 @@ async def test_a_process_that_is_not_renewed_is_deleted(agent: Agent) -> None:
         return [event["detail"] for event in await agent.events("app.web.2") if event["kind"] == "deleted"]
 
     assert await until(deletions) == [{"text": "not renewed for 1 s"}]
+
+    async def is_gone() -> bool:
+        # Until its program has ended, it is being deleted.
+        async with agent.client.get("/api/v1/processes") as response:
+            slugs = [status["slug"] for status in (await response.json())["processes"]]
+        return slugs == ["app.web.0", "app.web.1"]
+
+    await until(is_gone)
     await agent.post("renew", "app.web.2", status=404)
-    async with agent.client.get("/api/v1/processes") as response:
-        slugs = [status["slug"] for status in (await response.json())["processes"]]
-    assert slugs == ["app.web.0", "app.web.1"]
 
 
 async def test_a_stopped_process_stays_in_the_list_and_can_be_restarted(agent: Agent) -> None:
