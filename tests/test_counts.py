@@ -45,7 +45,7 @@ _AT_LEAST_TWO = {
 """Texts of a number with a plural noun, by module, whose number is a limit, a share, or at least 2 where it is said."""
 
 
-def test_one_and_many() -> None:
+def test_counts_are_singular_or_plural() -> None:
     """One is singular, no and many are plural, with separators of thousands."""
     assert [counted(number, "timer") for number in (0, 1, 2, 1200)] == [
         "0 timers",

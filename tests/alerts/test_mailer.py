@@ -80,7 +80,7 @@ def _server(scheme: str, host: str, port: int, user: str = "", password: str = "
     return MailServer(scheme, host, port, user, password, "smartmob@lab.example")
 
 
-async def test_a_mail_arrives(serve: Serve, mailbox: Mailbox) -> None:
+async def test_a_mail_arrives_with_all_its_alerts(serve: Serve, mailbox: Mailbox) -> None:
     """It has one id at each attempt, all recipients, and the text of all alerts."""
     host, port = await serve()
     mailer = Mailer(_server("smtp+plain", host, port), 60.0)
@@ -147,7 +147,9 @@ async def test_a_refused_recipient_does_not_keep_the_mail_from_the_others(serve:
 
 
 @pytest.mark.parametrize(("reply", "permanent"), [("451 try later", False), ("554 spam", True)])
-async def test_a_refused_mail(serve: Serve, mailbox: Mailbox, reply: str, permanent: bool) -> None:
+async def test_only_a_temporary_refusal_of_a_mail_is_tried_again(
+    serve: Serve, mailbox: Mailbox, reply: str, permanent: bool
+) -> None:
     """A temporary reply is tried again, a permanent one is not."""
     host, port = await serve()
     mailbox.reply = reply

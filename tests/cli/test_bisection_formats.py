@@ -49,7 +49,7 @@ def test_each_end_has_a_sentence(verdict: str, direction: str, said: str) -> Non
     assert bisection_formats.lines(_report(verdict=verdict, direction=direction))[0].startswith(said)
 
 
-def test_doubts_are_told() -> None:
+def test_contradictions_and_skipped_commits_are_printed() -> None:
     """Answers that contradict the result, and commits that were skipped."""
     steps = [_CHANGED, BisectionStep("d" * 40, "skipped", reason="no build\nsecond line")]
     said = "\n".join(bisection_formats.lines(_report(steps=steps, contradictions=1)))

@@ -74,7 +74,7 @@ def test_a_condition_is_about_a_latency_or_about_errors() -> None:
     assert latency.breach(summary(p99=0.3)) == "p99<300ms: it is 300.0 ms"
 
 
-def test_defaults_and_units() -> None:
+def test_options_have_defaults_and_units() -> None:
     """Durations, shares and rates may have units."""
     found = capacity_options.options("p99<1s", NONE)
     assert found is not None

@@ -230,7 +230,7 @@ async def test_detach_says_how_to_come_back(smartmob: Caller) -> None:
     assert (await smartmob("output", "-f", said[1]))[:2] == (3, "hello\n")
 
 
-async def test_closed_standard_streams(smartmob: Caller) -> None:
+async def test_closed_standard_streams_end_a_command_with_one_line(smartmob: Caller) -> None:
     """Closed input is empty input; closed output and a full disk end with one line."""
     await smartmob("exec", "echo x")
     here = f"127.0.0.1:{smartmob.port}"

@@ -41,7 +41,7 @@ def test_the_load_has_a_knee() -> None:
     assert {row[3] for row in rows} == {"200", "503"}
 
 
-def test_the_program_crashes(tmp_path: Path) -> None:
+def test_one_process_of_the_program_crashes(tmp_path: Path) -> None:
     """One of its two processes ends with an error."""
     program = demo_data.crashing_program(tmp_path)
     assert "exit 3" in (program / "Procfile").read_text()

@@ -17,7 +17,7 @@ from tests.acceptance.commands import run
 pytestmark = pytest.mark.timeout(900)
 
 
-async def test_all_is_well(client: Any, tmp_path: Path, database_url: str) -> None:
+async def test_a_sound_installation_passes_all_checks(client: Any, tmp_path: Path, database_url: str) -> None:
     """Each check is a line; with a service its clock is compared. It ends with 0."""
     url = f"http://127.0.0.1:{client.server.port}"
     options = ("--data-dir", tmp_path / "data", "--port", "0", "--server", url)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(900)
 class TestExport:
     """Files that are written."""
 
-    async def test_csv_and_lines(self, client: Any, tests: Any) -> None:
+    async def test_csv_and_lines_go_to_standard_output(self, client: Any, tests: Any) -> None:
         """To standard output, so that they can be piped."""
         await fill(client)
 

@@ -103,7 +103,9 @@ class TestFire:
         assert (run["name"], run["config"]["warm_up"]) == ("night", 0), "the option counts, also to have none"
         assert "'p95<1s' fails a run whose p95 is lower; to fail the others, write 'p95>=1s'" in errors
 
-    async def test_ports_that_differ(self, lab: Any, recruit: Recruit, smartmob: Any, project: Path) -> None:
+    async def test_ports_that_differ_from_the_headquarters_are_named(
+        self, lab: Any, recruit: Recruit, smartmob: Any, project: Path
+    ) -> None:
         """A project whose turrets would look elsewhere is fired with a warning."""
         (project / "config.json").write_text(json.dumps({"run_time": 3, "rc_port": 5001}))
         _, _, errors = await fire_ten(lab, recruit, smartmob, project)

@@ -54,7 +54,7 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert (code, "hq.key cannot be written: No such file" in errors) == (1, True)
 
 
-async def test_keys_of_turrets(tmp_path: Path) -> None:
+async def test_keys_of_turrets_are_made_listed_and_revoked(tmp_path: Path) -> None:
     """They are made, added to a list once, listed with their names, and revoked by key or name."""
     turrets = tmp_path / "turrets"
     code, output, _ = await run("keys", "turret", tmp_path / "rack7", "--list", turrets)

@@ -42,7 +42,7 @@ async def test_without_a_run_the_error_explains_how_to_start_one(smartmob: Any) 
     assert (code, "smartmob fire PROJECT" in errors) == (1, True)
 
 
-async def test_an_unknown_run(smartmob: Any, tmp_path: Path) -> None:
+async def test_no_report_of_an_unknown_run_is_written(smartmob: Any, tmp_path: Path) -> None:
     """Nothing is written."""
     code, _, errors = await smartmob("report", "a/b", "-o", tmp_path / "x.html")
     assert (code, "there is no load test a/b" in errors) == (1, True)

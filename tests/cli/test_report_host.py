@@ -46,7 +46,7 @@ async def test_it_reports_until_it_is_stopped(client: Any, tmp_path: Path) -> No
     assert len(password.read_text()) >= 24
 
 
-async def test_what_it_imports() -> None:
+async def test_report_host_imports_no_server_or_terminal_library() -> None:
     """Neither the database's driver nor HTTP's server side, nor what draws on terminals."""
     code = (
         "import sys, smartmob.cli.main, smartmob.cli.report_host, smartmob.client.reporter\n"

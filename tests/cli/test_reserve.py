@@ -41,7 +41,7 @@ async def test_a_machine_is_reserved_used_and_released(smartmob: Command, client
     assert (await smartmob("exec", "true"))[0] == 0
 
 
-async def test_mistakes_are_told(smartmob: Command) -> None:
+async def test_mistakes_in_a_reservation_are_named(smartmob: Command) -> None:
     """A machine that does not exist, a duration that is too long, an id that is none."""
     code, output, errors = await smartmob("reserve", "rack9")
     assert (code, output) == (1, "")

@@ -61,7 +61,7 @@ class TestFollowing:
         assert "hello" in command.output.splitlines()
         assert f"smartmob stop solo.web.0 --server {address}\n" in command.errors
 
-    async def test_on_a_terminal(self, start: Any, program: Any, base_port: int) -> None:
+    async def test_a_terminal_shows_progress_and_colours(self, start: Any, program: Any, base_port: int) -> None:
         """There is a progress bar, and each name has a colour; with NO_COLOR there is none."""
         folder = program("myapp", PROCFILE, big="x" * 100_000)
 

@@ -77,7 +77,7 @@ def test_the_display_names_the_missing_turrets() -> None:
     assert "Timer" not in _drawn(FRAME | {"state": "waiting"})
 
 
-def test_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_states_are_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each state, on standard error."""
     with RunDisplay() as display:
         for state in ("waiting", "waiting", "running", "running", "finished"):

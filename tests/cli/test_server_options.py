@@ -61,7 +61,9 @@ def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
         ("http://ci:s3cret@rest:1", None, "smartmob stop 'my app.web.0' --server 'http://***@rest:1'"),
     ],
 )
-def test_a_further_command(server: str, usual: str | None, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_further_command_can_be_typed_as_it_stands(
+    server: str, usual: str | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It can be typed as it stands, names the server where that is not the usual one, and shows no password."""
     monkeypatch.delenv("SMARTMOB_SERVER", raising=False)
     if usual is not None:

@@ -28,7 +28,7 @@ NAMES = ("hosts", "report", "report-host", "myapp.web.0", "test_insertion_sort",
         ("x", None),
     ],
 )
-def test_the_nearest_name(given: str, meant: str | None) -> None:
+def test_a_mistyped_name_finds_the_nearest_one(given: str, meant: str | None) -> None:
     """A typing error, another case and a part of a name find the name that was meant."""
     assert nearest(given, NAMES) == meant
 

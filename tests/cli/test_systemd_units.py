@@ -42,7 +42,7 @@ def test_each_section_and_each_key_is_there_once(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", UNITS.values(), ids=UNITS)
-def test_it_is_watched(text: str) -> None:
+def test_systemd_restarts_a_failed_or_hanging_service(text: str) -> None:
     """systemd waits until it tells, starts it again when it fails or stands still, and not when it is used wrongly."""
     set_ = _lines(text)
     assert set_["Type"] == ["notify"]
@@ -105,7 +105,7 @@ def test_systemd_expands_nothing_in_a_word(word: str, written: str) -> None:
 @pytest.mark.machine
 @pytest.mark.parametrize("role", ["service", "agent"])
 @pytest.mark.parametrize("user", [False, True])
-def test_systemd_takes_them(tmp_path: Path, role: str, user: bool) -> None:
+def test_systemd_accepts_each_line_of_a_unit(tmp_path: Path, role: str, user: bool) -> None:
     """systemd itself knows every line and complains of nothing."""
     program = tmp_path / "a program"
     program.write_text("#!/bin/sh\n")

@@ -21,7 +21,7 @@ def _invoke(*arguments: str | Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--config-file", "a", "--tar", "b"]])
-def test_one_of_both(options: list[str]) -> None:
+def test_a_turret_takes_either_a_configuration_or_a_package(options: list[str]) -> None:
     """Either a configuration or a package."""
     result = CliRunner().invoke(group, ["turret", *options])
     assert result.exit_code == 2

@@ -83,7 +83,7 @@ def test_a_line_cut_off_by_a_crash_spoils_no_other(tmp_path: Path) -> None:
     assert [sample for sample in found if sample in _samples(0, 4)] == _samples(0, 4)
 
 
-def test_nothing_but_rubbish(tmp_path: Path) -> None:
+def test_a_file_without_a_whole_sample_is_skipped(tmp_path: Path) -> None:
     """A file without a whole sample is passed over."""
     (tmp_path / "00000001.samples").write_bytes(b'\x00\x00{"id"')
     backlog = Backlog(tmp_path, 100_000)

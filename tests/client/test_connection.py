@@ -44,7 +44,7 @@ def test_the_seeds_first_examples(server: Server) -> None:
     assert connection not in client.connections()
 
 
-def test_the_seeds_options(connection: client.ClientConnection) -> None:
+def test_a_command_takes_the_options_of_the_seed(connection: client.ClientConnection) -> None:
     """`complete`, `echo_response`, `raise_error`, `max_interval` and `timeout` on every command."""
     assert connection.exec("echo one; echo two") == ["one\n", "two\n"]
     printed = io.StringIO()
@@ -64,7 +64,7 @@ def test_the_seeds_options(connection: client.ClientConnection) -> None:
         connection.exec("sleep 600", timeout=0.2)
 
 
-def test_the_seeds_listener(connection: client.ClientConnection) -> None:
+def test_a_listener_has_the_members_of_the_seed(connection: client.ClientConnection) -> None:
     """`id`, `next`, `iter(listener.next, None)`, `done`, `exit_code`, `max_interval` and `with`."""
     listener = connection.exec("echo one; read x; echo $x; exit 3", complete=False)
     assert isinstance(listener.id, int)

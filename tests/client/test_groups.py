@@ -18,7 +18,7 @@ def _urls(server: Server) -> tuple[str, str]:
     return server.url, f"http://localhost:{server.port}"
 
 
-def test_results_by_host(urls: tuple[str, str]) -> None:
+def test_results_are_grouped_by_host(urls: tuple[str, str]) -> None:
     """Every host's lines and exit code; lines are printed with the host when that is asked for."""
     printed = io.StringIO()
     with client.group(*urls) as group, redirect_stdout(printed):

@@ -114,7 +114,7 @@ async def test_what_is_no_answer(answer: bytes, raised: type[Exception]) -> None
             await _get(origin)
 
 
-async def test_a_silent_server() -> None:
+async def test_a_silent_server_is_given_up() -> None:
     """A server that says nothing for the given time is given up."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -217,7 +217,7 @@ async def test_a_connection_is_used_again() -> None:
     assert connections == 3
 
 
-async def test_tls_and_plain(tmp_path: Path) -> None:
+async def test_the_right_scheme_of_a_server_is_named(tmp_path: Path) -> None:
     """A server of TLS is found by a handshake, and the client says which scheme is the right one for each."""
     authority = Authority(tmp_path)
     certificate = authority.issue("127.0.0.1")

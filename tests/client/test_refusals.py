@@ -29,13 +29,13 @@ def test_requests_for_programs_are_left_out() -> None:
         assert refusals.for_people(detail) == shown
 
 
-def test_versions_that_differ() -> None:
+def test_versions_that_differ_are_named() -> None:
     """Both versions are named where they differ; a server that tells none is not compared."""
     assert refusals.other_version("0.9.0") == f"server 0.9.0, client {__version__}"
     assert refusals.other_version(__version__) == refusals.other_version("") == ""
 
 
-def test_another_web_server() -> None:
+def test_a_server_of_another_kind_is_named() -> None:
     """The sentence names the address and why it is no service."""
     assert "http://lab is not a smartmob service: it answers 404" in str(
         refusals.NotSmartmob("http://lab", "it answers 404")

@@ -25,7 +25,7 @@ async def test_an_own_authority_replaces_those_of_the_machine(tmp_path: Path) ->
     await made.close()
 
 
-async def test_the_machines_list() -> None:
+async def test_certificates_are_checked_without_a_file() -> None:
     """Without a file certificates are checked all the same."""
     made = connector()
 

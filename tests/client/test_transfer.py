@@ -16,7 +16,7 @@ from tests.waiting import SECONDS
 
 
 @pytest.mark.parametrize("size", [0, 1, 5_000_000])
-async def test_there_and_back(lab: CommandClient, tmp_path: Path, size: int) -> None:
+async def test_a_file_arrives_there_and_comes_back(lab: CommandClient, tmp_path: Path, size: int) -> None:
     """Content and mode arrive, folders are made, and progress is told."""
     src, there, back = tmp_path / "src", tmp_path / "a" / "b" / "there", tmp_path / "c" / "back"
     src.write_bytes(os.urandom(size))

@@ -201,7 +201,7 @@ def test_features_keep_to_the_vocabulary() -> None:
         assert modules | folders <= VOCABULARY | ROLES.get(feature, set()), feature
 
 
-def test_names_say_something() -> None:
+def test_no_module_has_a_name_without_meaning() -> None:
     """No module is a drawer for odds and ends."""
     assert [_name(path) for path in MODULES if path.stem in FORBIDDEN_NAMES] == []
 

@@ -124,7 +124,7 @@ class TestReference:
         assert "A page of its own" in html
 
     @pytest.mark.timeout(900)
-    def test_every_setting(self, built: Path) -> None:
+    def test_every_setting_is_documented(self, built: Path) -> None:
         """Each is there with its flag, its variable, its key and its meaning."""
         text = _text(built, "settings")
         for option in OPTIONS:
@@ -156,14 +156,14 @@ class TestReference:
             assert f"\n{name}" in text
             assert all(field in text for field in schema.get("properties", {}))
 
-    def test_every_problem(self) -> None:
+    def test_every_problem_is_documented(self) -> None:
         """Each kind of error is there with its status, and none that does not exist."""
         known = {name: int(status) for _, status, name in problems._KINDS}
         known |= {name: status for status, name in problems._HTTP_NAMES.items()} | {"internal": 500}
         rows = [row for row in _rows("problems") if row[1].isdigit()]
         assert {row[0].strip("`"): int(row[1]) for row in rows} == known
 
-    def test_every_log_event(self) -> None:
+    def test_every_log_event_is_documented(self) -> None:
         """Each event is there with all its fields, and none that is never logged."""
         documented = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in _rows("log-events")}
         logged = _logged()
@@ -172,11 +172,11 @@ class TestReference:
             event: fields - documented[event] for event, fields in logged.items() if fields - documented[event]
         } == {}
 
-    def test_every_table(self) -> None:
+    def test_every_table_is_documented(self) -> None:
         """Each table of a migration is described."""
         assert {row[0].strip("`") for row in _rows("schema")} == _tables()
 
-    def test_every_retention(self) -> None:
+    def test_the_retention_of_every_table_is_documented(self) -> None:
         """Of each table it is said what removes its rows, by settings and routes that there are."""
         rows = list(_rows("retention"))
         assert {row[0].strip("`") for row in rows if len(row) == 3 and row[0].strip("`") in _tables()} == _tables()

@@ -35,7 +35,7 @@ def test_the_console_is_labelled_by_the_words_of_the_glossary() -> None:
 
 
 @pytest.mark.parametrize("term", ["machine", "program", "job", "command", "mark", "run", "host", "process"])
-def test_the_glossary_decides(term: str) -> None:
+def test_the_glossary_defines_each_term(term: str) -> None:
     """Each of these words has its line in the glossary."""
     text = (ROOT / "docs/reference/glossary.md").read_text(encoding="utf-8")
     assert f"\n| {term} | " in text

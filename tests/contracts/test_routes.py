@@ -90,7 +90,7 @@ async def test_unknown_query_arguments_are_refused(client: Any) -> None:
         assert "it takes" in text, (method, path)
 
 
-async def test_an_unknown_path(client: Any) -> None:
+async def test_an_unknown_path_is_answered_by_a_problem(client: Any) -> None:
     """The router's own refusals are problems as well."""
     async with client.get("/nothing/here") as response:
         problem = await response.json(content_type=None)

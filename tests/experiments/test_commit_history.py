@@ -80,7 +80,7 @@ def test_a_wrong_commit_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("given", ["absent", "absent..e", "--output=x..y"])
-def test_mistakes_in_ranges(repository: tuple[Path, dict[str, str]], given: str) -> None:
+def test_an_unknown_range_of_commits_is_refused(repository: tuple[Path, dict[str, str]], given: str) -> None:
     """A range that git does not know is refused."""
     with pytest.raises(InvalidInput, match="is no"):
         commit_history.commits_of(repository[0], [given])

@@ -17,7 +17,7 @@ def test_the_first_call_is_left_out() -> None:
     assert _measure((9,), 4, (1,)).own_ns == 8
 
 
-def test_shares_of_waiting() -> None:
+def test_waiting_for_a_processor_is_told_from_other_waiting() -> None:
     """Waiting for a processor and waiting for something else are told apart."""
     measure = _measure((100, 100), 40, (20, 20))
     assert measure.queue_share == pytest.approx(0.2)

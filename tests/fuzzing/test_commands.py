@@ -321,6 +321,6 @@ class Commands(WebSocketMachine):
         assert done["values"] == [str(self.folder)]
 
 
-def test_commands(service: Service) -> None:
+def test_no_input_of_clients_of_commands_harms_the_service(service: Service) -> None:
     """No input of clients causes a stall, memory growth or an internal error; acknowledged programs and files exist."""
     run_state_machine_as_test(lambda: Commands(service), settings=settings(6, 12))

@@ -229,6 +229,6 @@ def _target(service: Service) -> Iterator[Service]:
     yield service
 
 
-def test_echo(target: Service) -> None:
+def test_no_input_of_machines_harms_the_service(target: Service) -> None:
     """No input of machines causes a stall, memory growth or an internal error; acknowledged samples are stored once."""
     run_state_machine_as_test(lambda: Echo(target), settings=settings(10, 15))

@@ -236,6 +236,6 @@ class Gateway(MeasuredMachine):
         peer.close()
 
 
-def test_gateway(service: Service) -> None:
+def test_no_input_of_clients_of_the_gateway_harms_the_service(service: Service) -> None:
     """No input of clients causes a stall, memory growth or an internal error; acknowledged programs and files exist."""
     run_state_machine_as_test(lambda: Gateway(service), settings=settings(5, 10))

@@ -249,19 +249,19 @@ def _closing(turret: T) -> Iterator[T]:
         turret.close()
 
 
-def test_headquarters(service: Service, fuzzed_url: str) -> None:
+def test_no_input_of_strangers_harms_the_headquarters(service: Service, fuzzed_url: str) -> None:
     """No input of strangers causes a stall, memory growth or a dead task; honest results are stored once."""
     with _closing(Turret(service)) as turret:
         run_state_machine_as_test(lambda: Headquarters(turret, fuzzed_url), settings=settings(5, 10))
 
 
-def test_headquarters_with_a_stock_turret(service: Service, fuzzed_url: str) -> None:
+def test_results_of_a_stock_turret_are_stored_once(service: Service, fuzzed_url: str) -> None:
     """Results of a turret that speaks the documented dialect only are stored once, whatever strangers send."""
     with _closing(StockTurret(service)) as turret:
         run_state_machine_as_test(lambda: Headquarters(turret, fuzzed_url), settings=settings(3, 8))
 
 
-def test_headquarters_with_keys(fuzzed_url: str, tmp_path: Path) -> None:
+def test_a_turret_with_a_key_changes_nothing_of_others(fuzzed_url: str, tmp_path: Path) -> None:
     """A turret with a key changes nothing of another one's, and peers without a key in the list change nothing."""
     (tmp_path / "hq.key").write_bytes(HEADQUARTERS[1])
     (tmp_path / "turrets").write_bytes(HONEST_PAIR[0] + b"\n" + HOSTILE_PAIR[0] + b"\n")

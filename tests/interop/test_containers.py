@@ -76,7 +76,7 @@ class TestFiles:
             volumes = {volume.partition(":")[0] for volume in service.get("volumes") or ()}
             assert volumes <= set(compose.get("volumes", ()))
 
-    def test_the_checker_checks(self) -> None:
+    def test_wrong_compose_files_are_found(self) -> None:
         """A secret that is not defined, and a key that does not exist, are found: the test above can fail."""
         python, script = python_with(DEPLOY), Path(__file__).with_name("deploy_tools.py")
         for wrong in ("secrets: [nothing]", "imag: x"):

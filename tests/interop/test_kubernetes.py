@@ -51,7 +51,7 @@ def test_they_fit_the_schemas(version: str) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_the_checker_checks(tmp_path: Path) -> None:
+def test_a_wrong_field_of_a_manifest_is_found(tmp_path: Path) -> None:
     """A field with a wrong name is found: the test above can fail."""
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text((FOLDER / "smartmob.yaml").read_text().replace("readinessProbe", "readynessProbe"))
@@ -60,7 +60,7 @@ def test_the_checker_checks(tmp_path: Path) -> None:
     assert subprocess.run([validate, "--strict", wrong], capture_output=True, check=False).returncode != 0
 
 
-def test_everything_is_there() -> None:
+def test_the_manifests_contain_each_needed_object() -> None:
     """There is a service with an address and a folder, a migration, what reports machines, and a secret."""
     assert {found["kind"] for found in MANIFESTS} == {
         *("Deployment", "Service", "PersistentVolumeClaim", "Job", "DaemonSet", "Secret"),
@@ -68,7 +68,7 @@ def test_everything_is_there() -> None:
 
 
 @each_pod
-def test_labels_and_selectors(pod: dict[str, Any]) -> None:
+def test_a_selector_finds_only_its_own_pods(pod: dict[str, Any]) -> None:
     """A selector finds the pods of its own owner, and those of no other."""
     own = next(found for found in MANIFESTS if found.get("spec", {}).get("template") is pod)
     if own["kind"] != "Job":
@@ -100,7 +100,7 @@ def test_variables_of_the_cluster_stay_out(pod: dict[str, Any]) -> None:
 
 
 @each_pod
-def test_secrets_and_folders(pod: dict[str, Any]) -> None:
+def test_mounted_secrets_and_folders_are_defined(pod: dict[str, Any]) -> None:
     """Every file of a secret that is named is in the template, and every folder that is mounted is a volume."""
     spec, kept = pod["spec"], _of("Secret")["stringData"]
     volumes = {volume["name"]: volume for volume in spec["volumes"]}

@@ -85,7 +85,9 @@ class TestSameAnswers:
         """The calls leave out no public method of the client."""
         assert {asked["method"] for asked in calls()} == await asker.methods()
 
-    async def test_many_measures(self, with_settings: Any, asker: Asker, write_pymon: Any) -> None:
+    async def test_many_measures_are_read_as_from_a_file(
+        self, with_settings: Any, asker: Asker, write_pymon: Any
+    ) -> None:
         """With several pages of everything, and below each address at which the service answers."""
         client = await with_settings(metrics=PAGES_OF_SEVEN)
         await _send(client)
@@ -97,7 +99,7 @@ class TestSameAnswers:
             assert _differences(remote, local) == {}, base
             assert {name for name, answer in remote.items() if not answer} == monitor_calls.EMPTY
 
-    async def test_nothing_stored(self, client: Any, asker: Asker, write_pymon: Any) -> None:
+    async def test_an_empty_service_is_read_as_an_empty_file(self, client: Any, asker: Asker, write_pymon: Any) -> None:
         """Empty lists, zeros and None, where the service answers without content."""
         remote = await asker.ask(_base(client), calls())
 
@@ -184,7 +186,7 @@ class TestServerAnswers:
 
         assert [row["wall_time"] for row in given["all"]] == [0.0]
 
-    async def test_a_pattern(self, base: str, asker: Asker) -> None:
+    async def test_a_pattern_is_a_literal_part_of_the_name(self, base: str, asker: Asker) -> None:
         """It is a part of the name, to the letter; the local dialect takes it for a beginning with wildcards."""
         given = await asker.ask(
             base,
@@ -251,7 +253,7 @@ class TestServerAnswers:
         assert [metric["variant"] for metric in given["variant"]] == ["test_insert[a/b]"]
 
     @pytest.mark.parametrize("options", [{"auth": ["ci", "p@ss w"]}, {"headers": {"Authorization": "Bearer p@ss w"}}])
-    async def test_a_token(self, with_settings: Any, asker: Asker, options: Any) -> None:
+    async def test_a_token_is_sent_for_each_page(self, with_settings: Any, asker: Asker, options: Any) -> None:
         """The client sends it as the password or in a header, on each of several pages."""
         client = await with_settings(metrics=PAGES_OF_SEVEN, token="p@ss w")
         headers = {"Authorization": "Bearer p@ss w"}

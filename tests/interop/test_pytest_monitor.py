@@ -47,7 +47,7 @@ WIDE_WINDOW = MetricsSettings(run_window=300.0)
 class TestMeasures:
     """Rows of one run of a suite."""
 
-    async def test_a_plain_suite(self, client: Any, suite: Suite) -> None:
+    async def test_each_test_of_a_suite_is_stored_once(self, client: Any, suite: Suite) -> None:
         """Each test is stored once, under the one context and the one session of the run."""
         suite.write(test_alpha=PASSING, test_beta="def test_third():\n    pass\n")
 
@@ -75,7 +75,7 @@ class TestMeasures:
 
         assert [len(await rows(client, what)) for what in ("contexts", "sessions", "metrics")] == [1, 2, 4]
 
-    async def test_a_parametrized_suite(self, client: Any, suite: Suite) -> None:
+    async def test_each_set_of_parameters_is_a_variant(self, client: Any, suite: Suite) -> None:
         """Each set of parameters is a variant of one test, written with commas; each can be asked for by its name."""
         suite.write(
             test_alpha="""
@@ -102,7 +102,7 @@ class TestMeasures:
             async with client.session.get(URL(path, encoded=True)) as response:
                 assert (await response.json())["metrics"] == [row]
 
-    async def test_explicit_parameters(self, client: Any, suite: Suite) -> None:
+    async def test_explicit_parameters_name_the_variants(self, client: Any, suite: Suite) -> None:
         """The plugin's option that names the parameters gives variants with their names."""
         suite.write(
             test_alpha="""
@@ -269,7 +269,9 @@ class TestSessions:
             ({"CI_JOB_NAME": "main", "CI_PIPELINE_ID": "42"}, "gitlabci"),
         ],
     )
-    async def test_a_pipeline(self, client: Any, suite: Suite, variables: dict[str, str], ci: str) -> None:
+    async def test_variables_of_a_ci_become_the_pipeline_and_the_build(
+        self, client: Any, suite: Suite, variables: dict[str, str], ci: str
+    ) -> None:
         """The variables of a CI become the pipeline and the build under which the session is found."""
         suite.write(test_alpha=PASSING)
 
@@ -408,7 +410,7 @@ class TestAddresses:
         assert await items(client) == ["test_first", "test_second"]
 
     @pytest.mark.parametrize("token", ["s3cret", 'p@ss:w/rd?#%20 +&=["]'])
-    async def test_a_token(self, with_settings: Any, suite: Suite, token: str) -> None:
+    async def test_a_token_is_the_password_of_the_address(self, with_settings: Any, suite: Suite, token: str) -> None:
         """A token is the password in the address, percent-encoded where that is needed."""
         client = await with_settings(token=token)
         suite.write(test_alpha=PASSING)
@@ -420,7 +422,7 @@ class TestAddresses:
         assert [row["item"] for row in metrics] == ["test_first", "test_second"]
 
     @pytest.mark.parametrize("user", ["", "ci:wrong@"])
-    async def test_a_wrong_token(self, with_settings: Any, suite: Suite, user: str) -> None:
+    async def test_a_wrong_token_does_not_stop_the_suite(self, with_settings: Any, suite: Suite, user: str) -> None:
         """The suite runs to its normal end, the plugin says that it is off, and nothing is stored."""
         client = await with_settings(token="s3cret")
         suite.write(test_alpha=PASSING)

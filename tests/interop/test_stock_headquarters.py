@@ -92,7 +92,7 @@ async def _turret(folder: Path, *options: str | Path) -> AsyncIterator[asyncio.s
 
 
 @pytest.mark.parametrize("way", ["--tar", "--config-file"])
-async def test_a_run(way: str, tmp_path: Path) -> None:
+async def test_a_run_consists_of_the_documented_messages(way: str, tmp_path: Path) -> None:
     """Exactly the documented messages, from the first status to the last result; then it is ready for another run."""
     async with StockHeadquarters() as hq:
         package = _package(tmp_path / "project", hq.ports)
@@ -160,7 +160,7 @@ async def test_it_dies_and_another_comes(tmp_path: Path) -> None:
         await process.__aexit__(None, None, None)
 
 
-async def test_hostile_orders(tmp_path: Path) -> None:
+async def test_hostile_orders_are_ignored(tmp_path: Path) -> None:
     """Orders that kill a turret of OCT are ignored: foreign channels, empty frames, no JSON, no `msg`, no context."""
     async with StockHeadquarters() as hq:
         async with _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process:
@@ -179,7 +179,7 @@ async def test_hostile_orders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+async def test_a_signal_ends_the_cannons_and_keeps_their_results(number: signal.Signals, tmp_path: Path) -> None:
     """It ends the cannons; what they did until then arrives, the last status says Killed, and the exit is good."""
     async with StockHeadquarters() as hq:
         async with _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process:

@@ -43,7 +43,7 @@ async def _fired(lab: Any, python: Path, packed: Path, **config: Any) -> tuple[A
     return over, await get(lab, f"/turret-runs/{run['id']}/summary"), await results(lab, run["id"])
 
 
-async def test_a_whole_run(patient_lab: Any, turret_python: Path, tmp_path: Path) -> None:
+async def test_each_transaction_of_a_run_is_counted_once(patient_lab: Any, turret_python: Path, tmp_path: Path) -> None:
     """Every transaction that the target saw is in the figures, once, with its timer."""
     async with target() as place:
         packed = package(tmp_path, await _ports(patient_lab), place.url)
@@ -59,7 +59,7 @@ async def test_a_whole_run(patient_lab: Any, turret_python: Path, tmp_path: Path
     assert (member["name"], member["cannons"], member["script"], member["ours"]) == ("nav", 4, "v_user.py", False)
 
 
-async def test_an_old_turret(patient_lab: Any, old_turret_python: Path, tmp_path: Path) -> None:
+async def test_results_of_an_old_turret_are_counted(patient_lab: Any, old_turret_python: Path, tmp_path: Path) -> None:
     """One of 0.2.3, which says `canons` and passes results on under its name, fires and is counted like the others."""
     async with target() as place:
         packed = package(tmp_path, await _ports(patient_lab), place.url, OLD_SCRIPT, canons=3)
@@ -124,7 +124,7 @@ async def test_killed_and_started_again(
     assert sum("It did not come back" in doubt["what"] for doubt in summary["trust"]["doubts"]) == 1
 
 
-async def test_several_runs(patient_lab: Any, turret_python: Path, tmp_path: Path) -> None:
+async def test_several_runs_have_their_own_results(patient_lab: Any, turret_python: Path, tmp_path: Path) -> None:
     """The same turret fires for one run after the other, one of them stopped, and each has its own results."""
     async with target() as place:
         packed = package(tmp_path, await _ports(patient_lab), place.url)

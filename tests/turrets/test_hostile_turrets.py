@@ -165,7 +165,7 @@ async def test_a_histogram_that_is_expensive_to_read() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 2], ids=["orders", "external"])
-async def test_long_subscriptions(place: int) -> None:
+async def test_long_subscriptions_end_their_connection(place: int) -> None:
     """They end their connection and take no memory of the headquarters; short ones work."""
     channel = HeadquartersSockets(QUICK, False, lambda _: None)
     channel.open()

@@ -14,7 +14,7 @@ def test_texts_are_bounded_and_can_be_stored() -> None:
     assert len(summary(["y"] * 100_000)) == 500
 
 
-def test_names_of_clients() -> None:
+def test_no_token_looks_like_the_owner() -> None:
     """No name of a token looks like that of the owner."""
     assert [name_of(None), name_of(Principal(None, "control")), name_of(Principal("ci", "read"))] == [
         ANYONE,

@@ -81,7 +81,7 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
         PymonFile(path)
 
 
-def test_a_damaged_database(tmp_path: Path) -> None:
+def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     """It is refused with what SQLite says of it."""
     path = tmp_path / "x.pymon"
     write_pymon(path, [session("a", description="{}")] * 1, [metric()] * 500)

@@ -27,7 +27,7 @@ async def _load(database: Database, *loads: list[dict[str, Any]]) -> MetricsRead
     return MetricsReader(database)
 
 
-async def test_pages_across_blocks(database: Database) -> None:
+async def test_a_page_across_blocks_has_the_right_metrics(database: Database) -> None:
     """A page that spans two blocks has the right metrics, wherever it begins."""
     loads = [[metric(item=f"{load}-{n}") for n in range(3)] for load in range(4)]
     reader = await _load(database, *loads)

@@ -61,7 +61,7 @@ def _context(verdict: str, node: str = "rack7") -> ComparedContext:
         ({"unfit": 1, "noise": 7}, "noise", "does. 1 test cannot be judged: because."),
     ],
 )  # fmt: skip
-def test_the_decision_table(counts: dict[str, int], verdict: str, text: str) -> None:
+def test_each_combination_of_rows_has_its_verdict(counts: dict[str, int], verdict: str, text: str) -> None:
     """Each combination of rows has its verdict, and its explanation tells all numbers that matter."""
     found = summarise(_rows(**counts), [])
     assert found.verdict == verdict

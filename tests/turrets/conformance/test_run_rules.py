@@ -126,7 +126,7 @@ def test_each_status_says_running_until_stop() -> None:
     assert "'waiting'" in failures(judge, wrong, record())["running-status"]
 
 
-def test_results_after_ready() -> None:
+def test_results_after_ready_are_reported_as_unsupported() -> None:
     """They are told and no failure, since a headquarters waits for them."""
     judge = run_rules.judge_order
     assert found(judge, RESULTS, record())["results-before-ready"].result == "passed"

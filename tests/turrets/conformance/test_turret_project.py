@@ -18,7 +18,7 @@ def project(folder: Path, *command: str, script: Path | None = None) -> TurretPr
     return TurretProject(folder, command, Configured("nav", 3, 1.0), "http://127.0.0.1:1/x", script)
 
 
-def test_files_and_variables(tmp_path: Path) -> None:
+def test_the_project_is_readable_for_turrets_of_both_kinds(tmp_path: Path) -> None:
     """The configuration and the package are those that turrets of OCT and of smartmob read; values are in variables."""
     command, variables = project(tmp_path, "turret").write((1, 2), "k" * 40)
     assert command == ["turret", str(tmp_path / "config.json")]

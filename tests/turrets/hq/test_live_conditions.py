@@ -140,7 +140,7 @@ def test_a_configuration_of_an_earlier_version_has_no_conditions() -> None:
     assert _live("nonsense").conditions == ()
 
 
-def test_the_longest_rampup() -> None:
+def test_the_longest_rampup_is_that_of_all_turrets() -> None:
     """Of the project and of the turrets that fire."""
     config = RunConfig(run_time=1, turrets=[TurretConfig(name="a", rampup=5), "b.json"])
     assert longest_rampup(config, [None, 3.0]) == 5

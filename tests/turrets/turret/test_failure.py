@@ -49,7 +49,7 @@ def _caused(error: BaseException, cause: BaseException) -> BaseException:
     ],
     ids=["plain", "urllib", "refused", "response", "http", "timeout", "cause", "exit", "broken"],
 )
-def test_kind_and_code(error: BaseException, kind: str, code: str) -> None:
+def test_a_failure_has_the_class_and_code_of_its_error(error: BaseException, kind: str, code: str) -> None:
     """The class of the exception, and the status or errno that it or its cause has."""
     found = failure_of(error)
     assert (found.kind, found.code, found.untimed) == (kind, code, False)
