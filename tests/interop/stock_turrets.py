@@ -29,9 +29,9 @@ class Transaction(BaseTransaction):
         self.url = config["url"]
 
     def run(self):
+        time.sleep(0.05)
         with CustomTimer(self, "page"):
             urllib.request.urlopen(self.url).read()
-        time.sleep(0.01)
 """
 
 OLD_SCRIPT = """
@@ -51,10 +51,10 @@ class Transaction(BaseTransaction):
         pass
 
     def run(self):
+        time.sleep(0.05)
         start = time.time()
         urllib.request.urlopen(URL).read()
         self.custom_timers["page"] = time.time() - start
-        time.sleep(0.01)
 """
 
 
