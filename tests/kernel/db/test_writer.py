@@ -156,6 +156,27 @@ class TestSubmit:
         assert outcomes == [None]
         assert await stored.values() == [1]
 
+    async def test_rows_within_the_delay_share_a_batch(self, writers: Writers, stored: Stored) -> None:
+        """The end of the writer ends the delay, and what it has gathered is committed."""
+        writer = await writers(delay=600.0)
+        outcomes: list[Exception | None] = []
+        for number in range(3):
+            writer.submit([number], outcomes.append)
+            await asyncio.sleep(0)
+            assert outcomes == []
+
+        await writer.close()
+
+        assert outcomes == [None] * 3
+        assert [len(batch) for batch in stored.attempts] == [3]
+
+    async def test_a_row_is_committed_after_the_delay(self, writers: Writers, stored: Stored) -> None:
+        """It does not need further rows."""
+        writer = await writers(delay=0.001)
+        for number in range(3):
+            await writer.put([number])
+        assert await stored.values() == [0, 1, 2]
+
 
 class TestRefused:
     """Rows that the database refuses for their content."""
