@@ -27,6 +27,7 @@ from benchmarks import samples
 ROOT = Path(__file__).resolve().parent.parent
 SMARTMOB = "smartmob"
 BARE = "bare aiohttp"
+COMMITTING = "bare aiohttp that commits"
 MONITOR = "monitor-server-api"
 MONITOR_REQUIREMENTS = (
     "monitor-server-api==1.1.0",
@@ -158,6 +159,15 @@ def bare(folder: Path, *words: str) -> Iterator[Candidate]:
     log = folder / "bare.log"
     with running([sys.executable, "-m", "benchmarks.bare", *words], log, dict(os.environ)) as process:
         yield Candidate(BARE, port_of(process, log, rb"port=(\d+)"), "", process.pid)
+
+
+@contextmanager
+def bare_commit(folder: Path, service: Service) -> Iterator[Candidate]:
+    """Run the bare handler that commits, on the PostgreSQL of a service."""
+    log = folder / "bare_commit.log"
+    dsn = f"postgresql://smartmob_admin@/smartmob?host={service.data_dir / 'postgres' / 'socket'}"
+    with running([sys.executable, "-m", "benchmarks.bare_commit", dsn], log, dict(os.environ)) as process:
+        yield Candidate(COMMITTING, port_of(process, log, rb"port=(\d+)"), "", process.pid)
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class AuditService:
     def record_request(self, request: web.Request, route: Route, response: web.StreamResponse) -> None:
         """Record a request that an authorised client has sent, if it asks for a change and does not send results."""
         of_node = route.path == _SERVICE_OF_NODE
-        if request.method in _SAFE_METHODS or route.public or (INGEST in route.allowed and not of_node):
+        if request.method in _SAFE_METHODS or route.public or (INGEST in route.roles and not of_node):
             return
         if route.path.startswith(_COMMANDS):
             return

