@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from smartmob import __version__
+from smartmob import __version__, authorities
 from smartmob.cli import service_words
 from smartmob.embedded_service import check_installed
 from smartmob.environment import environment
@@ -76,6 +76,9 @@ def _start(config: Path | None, flags: dict[str, Any]) -> None:
     from smartmob.kernel.subprocesses import pid1
 
     pid1.become_init()  # before all that takes memory, of which process 1 keeps what was there when it stepped aside
+
+    with authorities.read_late(importing="aiohttp"):
+        importlib.import_module("aiohttp")
 
     from smartmob.kernel.auth.authenticator import check_bind, is_loopback
 
