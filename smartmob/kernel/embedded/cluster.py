@@ -120,9 +120,11 @@ class EmbeddedPostgres:
             self._tasks.supervise("embedded-postgres", self._keep_alive),
             self._tasks.supervise("watchdog-of-postgres", self._keep_watchdog),
         ]
-        socket = f"{self._path_for_client}/socket"
-        await roles.arrange(socket)
-        return Address(socket, ROLE, DATABASE)
+        return Address(self._socket_folder, ROLE, DATABASE)
+
+    @property
+    def _socket_folder(self) -> str:
+        return f"{self._path_for_client}/socket"
 
     def begin(self) -> None:
         """Begin to start the server in a thread, while this process imports the rest of its program.
@@ -152,7 +154,10 @@ class EmbeddedPostgres:
         self._release()
 
     async def _bring_up(self) -> bool:
-        """Start the server, or take over one that runs; return whether one ran. Raises DatabaseError."""
+        """Start the server, or take over one that runs, and arrange its roles; return whether one ran.
+
+        Raises DatabaseError.
+        """
         await asyncio.to_thread(self._locate)
         if not self.made:
             await asyncio.to_thread(self._initialise)
@@ -162,6 +167,7 @@ class EmbeddedPostgres:
         taken_over = self.pid() is not None
         self.watchdog.start(self._account)
         await asyncio.to_thread(self._reload if taken_over else self._launch)
+        await roles.arrange(self._socket_folder)
         return taken_over
 
     async def stop(self) -> None:
@@ -423,7 +429,7 @@ class JoinedPostgres(EmbeddedPostgres):
             ) from None
         if self._has_long_name():
             self._path_for_client = f"/proc/self/fd/{self._folder}"
-        return Address(f"{self._path_for_client}/socket", ROLE, DATABASE)
+        return Address(self._socket_folder, ROLE, DATABASE)
 
     async def stop(self) -> None:
         """Stop using the server, which keeps running."""
