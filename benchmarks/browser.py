@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -71,6 +73,7 @@ async def browsing() -> AsyncIterator[Browser]:
             *(chromium(), *_OPTIONS, f"--user-data-dir={profile}", "about:blank"),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             assert process.stderr is not None
@@ -84,6 +87,7 @@ async def browsing() -> AsyncIterator[Browser]:
             async with aiohttp.ClientSession() as client, client.ws_connect(address, max_msg_size=0) as socket:
                 yield Browser(socket)
         finally:
-            if process.returncode is None:
-                process.terminate()
+            # The program of Debian is a shell, which waits for the browser: a signal for it alone ends only the shell.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
             await process.communicate()

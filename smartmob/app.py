@@ -24,6 +24,7 @@ from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.db import migrations
 from smartmob.kernel.db.database import Database
+from smartmob.kernel.embedded import early_start
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.features import Dependencies, Lifecycle
 from smartmob.kernel.http.bodies import BodyReader
@@ -40,7 +41,6 @@ from smartmob.kernel.observability.prometheus import (
     task_metrics,
     writer_metrics,
 )
-from smartmob.kernel.runtime.datadir import DataDirectory
 from smartmob.kernel.runtime.events import EventBus, ServiceStopping
 from smartmob.kernel.runtime.tasks import LoopLag, TaskRegistry
 from smartmob.kernel.services import service_outbox
@@ -105,11 +105,16 @@ class Service(msgspec.Struct, frozen=True):
             self.embedded.stop_at_once()
 
 
-def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: Proxies | None = None) -> Service:
-    """Return the service for `settings`; nothing is started until its application is. `proxies` are before the gate."""
-    bus, tasks, readiness, request_stats = EventBus(), TaskRegistry(), Readiness(), RequestStats(access_log)
-    folder = DataDirectory(settings.data_dir)
-    embedded = None if settings.database.url else EmbeddedPostgres(settings.data_dir / "postgres", tasks)
+def build(
+    settings: Settings,
+    access_log: AccessLog = lambda _: None,
+    proxies: Proxies | None = None,
+    early: early_start.EarlyStart | None = None,
+) -> Service:
+    """Return the service for `settings`, of which nothing runs yet except `early`. `proxies` are before the gate."""
+    early = early or early_start.made(settings.data_dir, embedded=not settings.database.url)
+    bus, readiness, request_stats = EventBus(), Readiness(), RequestStats(access_log)
+    tasks, embedded = early.tasks, early.embedded
     database, registry, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
     attempts = AttemptLimit(settings.auth_tries, bus=bus)
     tokens = TokenAuthenticator(settings.token, attempts, instance=str(settings.data_dir.absolute()))
@@ -127,7 +132,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     registry.add(writer_metrics(*(feature.writer for feature in features if feature.writer is not None)))
     readiness.add("database", database_check(database))
     readiness.add("replica", database.note, quiet=True)
-    readiness.add("disk", disk_check(folder))
+    readiness.add("disk", disk_check(early.folder))
     readiness.add("tasks", tasks_check(tasks))
     kernel = KernelRoutes(readiness, registry, tokens, bodies, *(feature.table for feature in features))
     proxies, record = proxies or trusted_proxies(settings), audited.service.record_request
@@ -139,11 +144,6 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
     app = web.Application(middlewares=[gate.middleware()], client_max_size=settings.max_body)
     mounted |= mount(app, kernel.tables)
     service = Service(app, bus, tasks, readiness, gate, embedded, kernel, features, found, database, registry, outbox)
-
-    async def run_folder(_: web.Application) -> AsyncIterator[None]:
-        folder.hold()
-        yield
-        folder.release()
 
     async def run_tasks(_: web.Application) -> AsyncIterator[None]:
         tasks.supervise("loop-lag", lag.watch)
@@ -160,7 +160,7 @@ def build(settings: Settings, access_log: AccessLog = lambda _: None, proxies: P
             await database.close()
 
     # They are started in this order and stopped in the reverse order.
-    app.cleanup_ctx.extend((run_folder, run_tasks, run_database, lambda _: services.run(tasks)))
+    app.cleanup_ctx.extend((early.run_folder, run_tasks, run_database, lambda _: services.run(tasks)))
     app.cleanup_ctx.extend(lambda _, feature=feature: feature.run(tasks) for feature in features)
     app.cleanup_ctx.append(lambda _: service_activity.publishing(tasks, services, found.processes, found.commands))
     app.on_shutdown.append(lambda _: service.stop())

@@ -121,7 +121,7 @@ async def _run(values: dict[str, Any], token: str | None, address: asyncio.Futur
 
 
 async def _serve(values: dict[str, Any], token: str | None, address: asyncio.Future[str], stop: asyncio.Event) -> None:
-    from smartmob.kernel.auth.authenticator import check_bind
+    from smartmob.kernel.auth.bind_check import check_bind
     from smartmob.kernel.http import server, tls
     from smartmob.kernel.observability.event_logger import DESTINATION
     from smartmob.options import PREFIX

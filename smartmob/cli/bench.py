@@ -14,6 +14,7 @@ import msgspec
 import orjson
 import psutil
 
+from smartmob import authorities
 from smartmob.cli import printing
 from smartmob.cli.number_options import Number
 from smartmob.cli.server_options import as_json
@@ -92,7 +93,8 @@ def _measurement(what: str, took: Sequence[float], seconds: float) -> Measuremen
 
 async def _measure(url: str, seconds: float) -> list[Measurement]:
     timeout = aiohttp.ClientTimeout(total=60 + seconds)
-    async with aiohttp.ClientSession(url, timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as client:
+    connector = aiohttp.TCPConnector(ssl=authorities.verification(), limit=0)
+    async with aiohttp.ClientSession(url, timeout=timeout, connector=connector) as client:
         await _ask(client, "POST", "/contexts/", _CONTEXT)
         await _ask(client, "POST", "/sessions/", _SESSION)
         return [

@@ -7,20 +7,28 @@ import gc
 import importlib.util
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from smartmob import __version__
+from smartmob import __version__, authorities
 from smartmob.cli import service_words
 from smartmob.embedded_service import check_installed
 from smartmob.environment import environment
 from smartmob.options import Option
 from smartmob.settings import OPTIONS, Settings, load
+
+if TYPE_CHECKING:  # imported when the settings are known
+    from socket import socket
+
+    from smartmob.app import Service
+    from smartmob.cli.worker_start import Forked
+    from smartmob.kernel.embedded.early_start import EarlyStart
+    from smartmob.kernel.http.server import Front
 
 
 def flag(option: Option) -> Callable[[Any], Any]:
@@ -77,28 +85,65 @@ def _start(config: Path | None, flags: dict[str, Any]) -> None:
 
     pid1.become_init()  # before all that takes memory, of which process 1 keeps what was there when it stepped aside
 
-    from smartmob.kernel.auth.authenticator import check_bind, is_loopback
+    from smartmob.kernel.auth.bind_check import check_bind, is_loopback
 
     check_bind(settings.host, settings.token, settings.insecure)
 
     variable = "SMARTMOB_TOKEN" if "token_file" not in given and environment().get("SMARTMOB_TOKEN") else None
-    _serve(settings, variable, loopback=is_loopback(settings.host))
+    with _begun(settings) as begun:
+        _serve(settings, variable, *begun, loopback=is_loopback(settings.host))
 
 
-def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) -> None:
-    """Run the service; `token_variable` is the environment variable that its token came from, or None."""
-    from smartmob import node_membership
+@contextmanager
+def _begun(settings: Settings) -> Iterator[tuple[socket | None, EarlyStart | None]]:
+    """Bind the port and begin to start an embedded database; they end with the block unless the service took them over.
+
+    A service with workers does both later: it forks, which it must not do while the thread of this start runs.
+    """
+    if settings.workers > 1:
+        yield None, None
+        return
+
+    from smartmob.kernel.http import bound_sockets
+
+    with bound_sockets.bind(settings.host, settings.port) as sock:
+        if settings.database.url is not None:
+            yield sock, None
+            return
+
+        from smartmob.kernel.embedded import early_start
+
+        early = early_start.begin(settings.data_dir)
+        try:
+            yield sock, early
+        finally:
+            early.abandon()
+
+
+def _serve(
+    settings: Settings,
+    token_variable: str | None,
+    sock: socket | None,
+    early: EarlyStart | None,
+    *,
+    loopback: bool,
+) -> None:
+    """Run the service; `token_variable` is the environment variable that its token came from, or None.
+
+    It listens on the socket `sock`, and `early` has begun already.
+    """
+    with authorities.read_late(importing="aiohttp"):
+        importlib.import_module("aiohttp")
+
     from smartmob.app import build
-    from smartmob.cli import worker_start
     from smartmob.commands.events import CloseRequested
-    from smartmob.kernel.http import server
     from smartmob.kernel.observability import log
     from smartmob.kernel.observability.event_logger import get_logger
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
     log_format = settings.log_format or ("words" if terminal else "kv")
     # Before the log is opened, which may start a thread, with which a process must not fork.
-    forked = worker_start.start(settings, log_format, _loop_factory()) if settings.workers > 1 else None
+    forked = _forked(settings, log_format) if settings.workers > 1 else None
     shared = forked is not None
     logs = log.configure(log_format, settings.utc, settings.logging_endpoint, service_words.sentence, shared=shared)
     if terminal:
@@ -106,11 +151,10 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
     if token_variable is not None and not loopback:
         get_logger().warning("token.from_environment", host=settings.host, variable=token_variable)
     if forked is None:
-        service, front = build(settings, logs.access), None
+        service, front = build(settings, logs.access, early=early), None
     else:
         service, front = forked.owner(settings, logs.access)
 
-    member = node_membership.membership(settings)
     service.bus.subscribe(CloseRequested, lambda _: signal.raise_signal(signal.SIGTERM))
 
     async def announce(host: str, port: int) -> None:
@@ -120,31 +164,53 @@ def _serve(settings: Settings, token_variable: str | None, *, loopback: bool) ->
         service.force_stop()
         logs.close()
 
-    async def run() -> None:
-        # Objects that live as long as the service are left out of garbage collections, and collections are rarer. With
-        # the defaults, they took 2 % of the time under load, and caused the slowest answers.
-        gc.freeze()
-        gc.set_threshold(10_000, 20, 20)
-        gc.enable()
-        await server.serve(
-            service.app,
-            service.gate,
-            settings,
-            on_stop=service.announce_stop,
-            force_stop=force_stop,
-            drain=service.drain,
-            on_serving=None if member is None else partial(node_membership.start, service, member),
-            on_ready=announce if terminal else None,
-            front=front,
-        )
-
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(run())
+            runner.run(
+                _listen(service, settings, front, sock, force_stop=force_stop, on_ready=announce if terminal else None)
+            )
     finally:
         logs.close()
         if forked is not None:
             forked.close()
+
+
+async def _listen(
+    service: Service,
+    settings: Settings,
+    front: Front | None,
+    sock: socket | None,
+    *,
+    force_stop: Callable[[], None],
+    on_ready: Callable[[str, int], Awaitable[None]] | None,
+) -> None:
+    from smartmob import node_membership
+    from smartmob.kernel.http import server
+
+    member = node_membership.membership(settings)
+    # Objects that live as long as the service are left out of garbage collections, and collections are rarer. With the
+    # defaults, they took 2 % of the time under load, and caused the slowest answers.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
+    await server.serve(
+        service.app,
+        service.gate,
+        settings,
+        on_stop=service.announce_stop,
+        force_stop=force_stop,
+        drain=service.drain,
+        on_serving=None if member is None else partial(node_membership.start, service, member),
+        on_ready=on_ready,
+        front=front,
+        sock=sock,
+    )
+
+
+def _forked(settings: Settings, log_format: str) -> Forked:
+    from smartmob.cli import worker_start
+
+    return worker_start.start(settings, log_format, _loop_factory())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import msgspec
 from smartmob import worker_app
 from smartmob.app import Service
 from smartmob.cli import service_words
-from smartmob.kernel.http import server
+from smartmob.kernel.http import bound_sockets
 from smartmob.kernel.observability import log
 from smartmob.kernel.observability.log import AccessLog
 from smartmob.kernel.workers import forker
@@ -42,7 +42,7 @@ class Forked(msgspec.Struct, frozen=True):
 
 def start(settings: Settings, log_format: str, loop_factory: LoopFactory | None) -> Forked:
     """Listen, and fork the process that forks workers. Raises StartupError."""
-    sockets = server.listen_together(settings.host, settings.port, settings.workers)
+    sockets = bound_sockets.bind_together(settings.host, settings.port, settings.workers)
 
     def close() -> None:
         for sock in sockets:

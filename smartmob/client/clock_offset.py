@@ -33,7 +33,9 @@ async def measure(url: str, wall: Callable[[], float]) -> tuple[float, float]:
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout, trace_configs=[tls_trust.redirect_guard()]) as session,
+            aiohttp.ClientSession(
+                connector=tls_trust.connector(), timeout=timeout, trace_configs=[tls_trust.redirect_guard()]
+            ) as session,
             session.ws_connect(URL(url) / "echo", max_msg_size=64 * 1024) as socket,
         ):
             await _ask(socket, {"type": "HELLO"})

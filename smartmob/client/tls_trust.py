@@ -7,6 +7,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
+from smartmob import authorities
 from smartmob.errors import RemoteError, SettingsError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def connector(ca_file: CAFile = None) -> aiohttp.TCPConnector:
     import aiohttp
 
     if ca_file is None:
-        return aiohttp.TCPConnector()
+        return aiohttp.TCPConnector(ssl=authorities.verification())
     return aiohttp.TCPConnector(ssl=context(ca_file))
 
 
@@ -66,7 +67,7 @@ class ReloadedTrust:
         import aiohttp
 
         if self._context is None:
-            return aiohttp.TCPConnector()
+            return aiohttp.TCPConnector(ssl=authorities.verification())
         version = self._present_version()
         if version != self._version:
             try:

@@ -15,6 +15,8 @@ from smartmob import chart_library
 
 PLOTLY = "plotly.min.js"
 _STYLE = re.compile(rb"\.(?:innerHTML|textContent)='([^'\\]*)',document\.head\.appendChild")
+_IMPORTED = re.compile(r"""^(?:import|export)\b[^;]*?["']\./([\w.]+)["'];""", re.MULTILINE)
+"""An import of another of these files, as all modules write it."""
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -51,6 +53,21 @@ def asset(name: str) -> Asset | None:
 def _own_files() -> dict[str, bytes]:
     folder = resources.files("smartmob.console").joinpath("static")
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+
+
+@cache
+def modules(*scripts: str) -> tuple[str, ...]:
+    """Return the names of all modules that these scripts import, directly or not; they are requested with the page.
+
+    Otherwise a browser learns of a module only from the one that imports it, one request after the other.
+    """
+    found = dict.fromkeys(scripts)
+    waiting = list(scripts)
+    while waiting:
+        imported = _IMPORTED.findall(_own_files()[waiting.pop(0)].decode())
+        waiting += (new := [name for name in imported if name not in found])
+        found.update(dict.fromkeys(new))
+    return tuple(name for name in found if name not in scripts)
 
 
 @cache

@@ -59,7 +59,7 @@ def render(template: str, section: str, title: str, **values: Any) -> str:
     below = values.get("id") is not None or template in _BELOW
     parent = next((entry for entry in NAVIGATION if entry.name == section and below), None)
     known = {"version": __version__, "navigation": NAVIGATION, "section": section, "title": title, "parent": parent}
-    return str(_templates().get_template(template).render(**known, static=static, **values))
+    return str(_templates().get_template(template).render(**known, static=static, modules=assets.modules, **values))
 
 
 def static(name: str) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
+from smartmob import authorities
 from smartmob.errors import NotFound, SettingsError, Unavailable
 from smartmob.feature_settings import ConsoleSettings
 from smartmob.settings import secret
@@ -45,7 +46,9 @@ class RemoteServices:
         headers = {"Content-Type": "application/json", **_authorization(self._token_file)}
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
+                aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(ssl=authorities.verification()), timeout=timeout
+                ) as session,
                 session.post(url, data=arguments, headers=headers, allow_redirects=False) as response,
             ):
                 if response.status != 200 or response.content_type != _NDJSON:

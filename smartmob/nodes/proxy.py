@@ -8,6 +8,7 @@ import aiohttp
 from aiohttp import hdrs, web
 from yarl import URL
 
+from smartmob import authorities
 from smartmob.kernel.auth.model import Principal
 from smartmob.kernel.auth.node_access import authorization
 from smartmob.kernel.http.relay import MessageFilter, Relay, passed_on
@@ -30,7 +31,7 @@ Pings of WebSockets would also end the connection of a console if its client doe
 
 def service_connector() -> aiohttp.BaseConnector:
     """Return a connector for the other services on the database."""
-    return aiohttp.TCPConnector(limit=0, socket_factory=_kept_alive)
+    return aiohttp.TCPConnector(ssl=authorities.verification(), limit=0, socket_factory=_kept_alive)
 
 
 def _kept_alive(address: aiohttp.AddrInfoType) -> sockets.socket:

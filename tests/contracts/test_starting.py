@@ -28,6 +28,11 @@ _NOT_AT_THE_START = {
 """Modules that only some requests and settings need: they are imported in the function that needs them."""
 _NOT_FOR_A_WORD = {"aiohttp", "asyncio", "asyncpg", "psutil", "rich", "ssl", "smartmob.settings", "structlog", "zmq"}
 """Modules that no command needs to say its version, or how it is used."""
+_TRUST = {
+    "aiohttp.ClientSession": "connector",
+    "aiohttp.TCPConnector": "ssl",
+}
+"""The argument by which a call says which servers it trusts."""
 _IMPORTED = re.compile(r"^import time: +\d+ \| +\d+ \| +(\S+)$", re.MULTILINE)
 """A line of `python -X importtime`."""
 
@@ -71,6 +76,19 @@ def test_commands_that_only_say_something_import_nothing_else(tmp_path: Path) ->
         imported = set(_IMPORTED.findall(said.stderr))
         assert "smartmob.cli.main" in imported
         assert imported & _NOT_FOR_A_WORD == set(), words
+
+
+def test_each_connector_says_whom_it_trusts() -> None:
+    """The service imports aiohttp without authorities, so a connector without `ssl` would trust no server at all."""
+    silent = [
+        f"{path.relative_to(PACKAGE)}:{call.lineno}"
+        for path in MODULES
+        for call in ast.walk(sources.tree(path))
+        if isinstance(call, ast.Call)
+        and (needed := _TRUST.get(ast.unparse(call.func)))
+        and needed not in {argument.arg for argument in call.keywords}
+    ]
+    assert silent == [], "pass smartmob.authorities.verification()"
 
 
 def test_data_is_in_structs() -> None:

@@ -51,12 +51,15 @@ export function line(name, x, y, further = {}) {
   return { type: "scatter", ...points, name, x, y, line: { width: 1.5, ...(further.line ?? {}) }, connectgaps: false, ...Object.fromEntries(Object.entries(further).filter(([key]) => key !== "line")) };
 }
 
-// The library is large, so pages load their data at the same time.
+// The library is large: the browser fetches it with the page, and runs it when the modules of the page have run and have
+// asked for their data. An inserted script never runs within them.
 const library = new Promise((done, failed) => {
   if (window.Plotly) { done(); return; }
-  const script = document.getElementById("plotly");
+  const script = document.createElement("script");
+  script.src = document.getElementById("plotly").href;
   script.addEventListener("load", done);
   script.addEventListener("error", () => failed(new Error("The chart library could not be loaded: reload the page.")));
+  document.head.append(script);
 });
 
 const LEGEND_ROW_PIXELS = 20;

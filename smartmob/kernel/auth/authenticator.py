@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 
-from smartmob.errors import NotAllowed, NotAuthenticated, StartupError
+from smartmob.errors import NotAllowed, NotAuthenticated
 from smartmob.kernel.auth.active_requests import ActiveRequests
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.events import Credential
@@ -37,25 +37,6 @@ _NETLOC = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+(?:%[\w.~-]+)?)\]|(?P<name>
 
 OWNER = Principal(None, CONTROL)
 """The principal of the token that the service was started with."""
-
-
-def check_bind(host: str, token: str | None, insecure: bool) -> None:
-    """Raise StartupError, with possible solutions, for a service that other machines can reach without a token."""
-    if token is not None or insecure or is_loopback(host):
-        return
-    raise StartupError(
-        f"refusing to listen on {host} without a token, since every client that can connect could run programs here. "
-        "Put a secret into a file and give --token-file FILE (or set SMARTMOB_TOKEN), "
-        "or listen on 127.0.0.1, or accept the risk with --insecure."
-    )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether `host` can be reached only from this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 PRINCIPAL: ContextVar[Principal | None] = ContextVar("principal", default=None)

@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
@@ -102,12 +103,58 @@ class EmbeddedPostgres:
         self._path_for_client = str(home)
         self.watchdog = PostgresWatchdog(home)
         self._watching: list[asyncio.Task[None]] = []
+        self._begun: Future[bool] | None = None
         self._stopping = False
         # Cancelling the task of a restart does not interrupt its thread: `stop` waits for it with this lock.
         self._pg_ctl_lock = threading.Lock()
 
     async def start(self) -> Address:
         """Start the server, or take over one that runs, and return the address of the service's database.
+
+        Raises DatabaseError.
+        """
+        begun, self._begun = self._begun, None
+        taken_over = await (self._bring_up() if begun is None else asyncio.wrap_future(begun))
+        log.info("database.started", embedded=True, pid=self.pid(), taken_over=taken_over)
+        self._watching = [
+            self._tasks.supervise("embedded-postgres", self._keep_alive),
+            self._tasks.supervise("watchdog-of-postgres", self._keep_watchdog),
+        ]
+        return Address(self._socket_folder, ROLE, DATABASE)
+
+    @property
+    def _socket_folder(self) -> str:
+        return f"{self._path_for_client}/socket"
+
+    def begin(self) -> None:
+        """Begin to start the server in a thread, while this process imports the rest of its program.
+
+        `start` then waits for the thread, and raises its errors. Without `start` you must `abandon` it. Until one of
+        them has returned, this process must not fork without executing another program.
+        """
+        begun = self._begun = Future[bool]()
+
+        def run() -> None:
+            try:
+                begun.set_result(asyncio.run(self._bring_up()))
+            except BaseException as error:  # `start` raises it
+                begun.set_exception(error)
+
+        threading.Thread(target=run, name="embedded-postgres").start()
+
+    def abandon(self) -> None:
+        """Stop a server that `begin` has started and that `start` has not taken over from it."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return
+        self._stopping = True
+        if begun.exception() is None:
+            self._shut_down()
+        self.watchdog.release(_STOP_SECONDS)
+        self._release()
+
+    async def _bring_up(self) -> bool:
+        """Start the server, or take over one that runs, and arrange its roles; return whether one ran.
 
         Raises DatabaseError.
         """
@@ -120,14 +167,8 @@ class EmbeddedPostgres:
         taken_over = self.pid() is not None
         self.watchdog.start(self._account)
         await asyncio.to_thread(self._reload if taken_over else self._launch)
-        log.info("database.started", embedded=True, pid=self.pid(), taken_over=taken_over)
-        self._watching = [
-            self._tasks.supervise("embedded-postgres", self._keep_alive),
-            self._tasks.supervise("watchdog-of-postgres", self._keep_watchdog),
-        ]
-        socket = f"{self._path_for_client}/socket"
-        await roles.arrange(socket)
-        return Address(socket, ROLE, DATABASE)
+        await roles.arrange(self._socket_folder)
+        return taken_over
 
     async def stop(self) -> None:
         """Stop the server and wait for its end. Open transactions are rolled back."""
@@ -388,7 +429,7 @@ class JoinedPostgres(EmbeddedPostgres):
             ) from None
         if self._has_long_name():
             self._path_for_client = f"/proc/self/fd/{self._folder}"
-        return Address(f"{self._path_for_client}/socket", ROLE, DATABASE)
+        return Address(self._socket_folder, ROLE, DATABASE)
 
     async def stop(self) -> None:
         """Stop using the server, which keeps running."""

@@ -59,7 +59,8 @@ async def arrange(host: str) -> None:
 
 async def steps(host: str) -> AsyncIterator[str]:
     """Make what is missing, and yield the name of each change after it was committed."""
-    if not await _has_administrator(host):
+    administrator = await _administrator(host)
+    if administrator is None:
         async with _connected(host, ROLE) as connection:
             if await connection.fetchval(_IS_UNPRIVILEGED, UPGRADER) is None:
                 await connection.execute(f"CREATE ROLE {UPGRADER} LOGIN SUPERUSER")
@@ -68,7 +69,8 @@ async def steps(host: str) -> AsyncIterator[str]:
             await connection.execute(f"ALTER ROLE {ROLE} RENAME TO {ADMIN}")
             await connection.execute(f"CREATE ROLE {ROLE} LOGIN {_UNPRIVILEGED}")
         yield "the superuser is the administrator"
-    async with _connected(host, ADMIN) as connection:
+        administrator = await _connect(host, ADMIN)
+    async with _closed(administrator) as connection:
         if await connection.fetchval(_IS_UNPRIVILEGED, UPGRADER) is not None:
             await connection.execute(f"DROP ROLE {UPGRADER}")
             yield "no other superuser"
@@ -91,25 +93,37 @@ async def steps(host: str) -> AsyncIterator[str]:
             yield row["statement"]
 
 
-async def _has_administrator(host: str) -> bool:
-    """Return whether the administrator role exists. Waits until a server that was taken over has read its rules."""
+async def _administrator(host: str) -> Connection | None:
+    """Return a connection of the administrator, or None when there is no such role.
+
+    Waits until a server that was taken over has read its rules.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _RELOAD_SECONDS
     while True:
         try:
-            async with _connected(host, ADMIN):
-                return True
+            return await _connect(host, ADMIN)
         except asyncpg.InvalidAuthorizationSpecificationError as error:
             if _NO_ROLE in str(error):
-                return False
+                return None
             if _NO_RULE not in str(error) or loop.time() > deadline:
                 raise
         await asyncio.sleep(_RETRY_SECONDS)
 
 
+async def _connect(host: str, role: str, database: str = _MAINTENANCE) -> Connection:
+    return await asyncpg.connect(host=host, user=role, database=database, timeout=_CONNECT_SECONDS)
+
+
 @asynccontextmanager
 async def _connected(host: str, role: str, database: str = _MAINTENANCE) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(host=host, user=role, database=database, timeout=_CONNECT_SECONDS)
+    async with _closed(await _connect(host, role, database)) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _closed(connection: Connection) -> AsyncIterator[Connection]:
+    """Yield a connection, and close it after the block."""
     try:
         yield connection
     finally:

@@ -20,7 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from smartmob.environment import environment
 from smartmob.errors import SettingsError, StartupError
-from smartmob.kernel.http import tls
+from smartmob.kernel.http import bound_sockets, tls
 from smartmob.kernel.http.connection import ServerConnection
 from smartmob.kernel.http.fixed_paths import FixedPaths
 from smartmob.kernel.http.gate import RequestGate, malformed_reason
@@ -130,12 +130,13 @@ async def serve(
     on_ready: Callable[[str, int], Awaitable[None]] | None = None,
     on_serving: Callable[[Accept], object] | None = None,
     front: Front | None = None,
+    sock: socket.socket | None = None,
 ) -> None:
     """Serve `app` behind `gate` until SIGINT, SIGTERM or the end of the terminal, then stop in order.
 
     Calls `on_ready` with the host and the port when the service answers, `on_stop` when the stop begins, `drain` with
     its time limit in seconds to wait for active requests, and `force_stop` on a second signal, just before the process
-    exits. `on_serving` and `front` are those of `listening`. Raises StartupError.
+    exits. `on_serving`, `front` and `sock` are those of `listening`. Raises StartupError.
     """
     allow_open_files()
     certificate = tls.certificate(settings)
@@ -149,7 +150,7 @@ async def serve(
     try:
         async with listening(
             app, gate, settings, certificate=certificate, drain=drain, on_serving=on_serving, front=front,
-            on_failure=front_failed,
+            on_failure=front_failed, sock=sock,
         ) as (host, port):  # fmt: skip
             notifier.ready()
             if on_ready is not None:
@@ -190,7 +191,7 @@ async def listening(
     """
     runner = _runner(app, gate, settings)
     if front is None and sock is None:
-        sock = _listen(settings.host, settings.port)
+        sock = bound_sockets.bind(settings.host, settings.port)
     try:
         await runner.setup()
         context = None if certificate is None else certificate.context
@@ -317,41 +318,3 @@ def allow_open_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):  # some systems allow less than their hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a bound socket. It is bound before anything is started, so that a taken port is reported at once."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "this is not a valid host name"
-        raise StartupError(f"cannot listen on {host}: {reason}") from None
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind(address)
-    except OSError as error:
-        sock.close()
-        raise StartupError(
-            f"cannot listen on {host} port {port}: {error.strerror}. Choose another with --port, or --port 0."
-        ) from None
-    return sock
-
-
-def listen_together(host: str, port: int, number: int) -> list[socket.socket]:
-    """Return `number` bound sockets of one port; the system divides the connections among them. Raises StartupError."""
-    with _listen(host, port) as alone:  # unlike a shared socket, it fails if another service listens on the port
-        family, address = alone.family, alone.getsockname()
-    sockets: list[socket.socket] = []
-    try:
-        for _ in range(number):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            sockets.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.bind(address)
-    except OSError as error:
-        for sock in sockets:
-            sock.close()
-        raise StartupError(f"cannot listen on {host} port {address[1]} several times: {error.strerror}") from None
-    return sockets

@@ -20,7 +20,7 @@ import psutil
 
 from smartmob.counts import counted
 from smartmob.errors import SmartmobError
-from smartmob.kernel.auth import authenticator
+from smartmob.kernel.auth import bind_check
 from smartmob.kernel.db.migrations import Migration
 from smartmob.kernel.maintenance import tables
 from smartmob.kernel.maintenance.database_target import reach
@@ -74,7 +74,7 @@ async def every(settings: Settings, known: Sequence[Migration]) -> list[CheckRes
 def addresses(settings: Settings) -> Iterator[CheckResult]:
     """Check that the service may listen on its addresses, and that their ports are free."""
     try:
-        authenticator.check_bind(settings.host, settings.token, settings.insecure)
+        bind_check.check_bind(settings.host, settings.token, settings.insecure)
     except SmartmobError as error:
         yield CheckResult("address", "bad", f"{settings.host} without a token", str(error))
     wanted = [("port", settings.host, settings.port, "--port")]

@@ -24,7 +24,9 @@ class DataDirectory:
         self._lock: int | None = None
 
     def hold(self) -> None:
-        """Make the folder and lock it; raises InUse when another service has locked it, and StartupError."""
+        """Make the folder and lock it, unless it is; raises InUse if another service has done so, and StartupError."""
+        if self._lock is not None:
+            return
         try:
             self._make()
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

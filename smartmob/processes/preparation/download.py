@@ -19,7 +19,7 @@ import msgspec
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from smartmob import __version__
+from smartmob import __version__, authorities
 from smartmob.errors import SmartmobError, TooLarge
 from smartmob.kernel.http.address_filter import create_socket
 from smartmob.kernel.http.connection_faults import connection_fault
@@ -93,7 +93,9 @@ def open_session(resolver: AbstractResolver | None = None) -> aiohttp.ClientSess
     `resolver` replaces the resolver of the system.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=resolver, socket_factory=create_socket, use_dns_cache=False),
+        connector=aiohttp.TCPConnector(
+            ssl=authorities.verification(), resolver=resolver, socket_factory=create_socket, use_dns_cache=False
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"smartmob/{__version__}"},
         timeout=aiohttp.ClientTimeout(total=None),

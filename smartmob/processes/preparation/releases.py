@@ -104,7 +104,6 @@ class Releases:
             (self._folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         self._copies = {path.name.partition("@")[0]: path for path in (self._folder / "copies").iterdir()}
         await self._environments.open()
-        self._session = open_session()
 
     async def close(self) -> None:
         """Close the connections and let the threads end."""
@@ -141,7 +140,8 @@ class Releases:
         key = hashlib.sha256(url.encode()).hexdigest()
 
         async def work(report: Callable[[tuple[int, int | None]], None]) -> StoredFile:
-            assert self._session is not None
+            if self._session is None:
+                self._session = open_session()
             path, before = self._new_path(), self._fetched.get(key)
             existing = None if before is None else self._unpacked(before.digest) or self.archive(before.digest)
             known = before.version if before is not None and existing is not None else None

@@ -17,7 +17,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from smartmob.errors import SettingsError, StartupError
 from smartmob.feature_settings import TurretsSettings
-from smartmob.kernel.auth.authenticator import is_loopback
+from smartmob.kernel.auth.bind_check import is_loopback
 from smartmob.settings import secret
 from smartmob.turrets.hq.authenticator import Authenticator
 from smartmob.turrets.hq.key_list import KEY_LENGTH, KeyList
