@@ -15,8 +15,10 @@ from smartmob.turrets.hq.rows import Columns
 from smartmob.turrets.model import RunConfig
 from smartmob.turrets.protocol import ErrorKind, Result
 from smartmob.turrets.store.partitions import PARTITIONED, KnownPartitions
+from tests.lock_waits import waits_for_lock
 from tests.turrets.messages import slice_of
 from tests.turrets.stored import Store
+from tests.waiting import until
 
 STARTED = datetime(2031, 2, 28, 23, 59, 59, 500_000, tzinfo=UTC)
 
@@ -85,6 +87,23 @@ async def test_a_batch_is_stored_in_a_restored_database(store: Store) -> None:
     batch = Batch(run, STARTED.timestamp(), number=1, slices=[SliceRow("u", slice_of(0, [0.1]))])
     await store.live.put((batch,))
     assert len(await store.slices(run)) == 1
+
+
+async def test_a_batch_of_an_attempt_that_is_still_open_is_stored_once(store: Store) -> None:
+    """The repetition waits for the earlier attempt, whose answer was lost, and finds the batch stored."""
+    run, earlier = uuid4(), await store.database.connect()
+    first, second = (Batch(run, STARTED.timestamp(), number=number, progress={"u": number}) for number in (1, 2))
+    first.tried = True
+    async with earlier.transaction():
+        await earlier.execute("INSERT INTO turret_batches VALUES ($1, 1, 0, 0, 0, 0)", run)
+        await earlier.execute("INSERT INTO turret_progress VALUES ($1, 'u', 1)", run)
+        storing = asyncio.ensure_future(store.live.put((first, second)))
+        await until(lambda: store.database.run(waits_for_lock))
+    await storing
+
+    assert await earlier.fetchval("SELECT array_agg(batch ORDER BY batch) FROM turret_batches") == [1, 2]
+    assert await store.reader.progress(run) == {"u": 2}
+    await earlier.close()
 
 
 async def test_old_partitions_are_dropped(store: Store) -> None:
