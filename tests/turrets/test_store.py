@@ -8,7 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import pytest
 
+from smartmob.errors import Unavailable
+from smartmob.kernel.db import citus
 from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.rows import Columns
@@ -199,3 +202,26 @@ async def test_a_configuration_of_an_earlier_version_is_read(store: Store) -> No
     found = await store.reader.run(UUID(run.id))
     assert found is not None
     assert (found.state.config, "p99" in found.config) == (config, True)
+
+
+async def test_a_run_whose_rows_are_being_moved_is_removed_later(store: Store) -> None:
+    """PostgreSQL refuses to delete published rows without a key, as while Citus moves their shard."""
+    run, connection = uuid4(), await store.database.connect()
+    if await citus.version(connection) is not None:
+        await connection.close()
+        pytest.skip("a publication of the coordinator does not publish the shards")
+    columns = Columns.of([Result(elapsed=1.0, epoch=2.0, scriptrun_time=0.25, error="", custom_timers={})])
+    columns.moments = [STARTED.timestamp()]
+    batch = Batch(run, STARTED.timestamp(), number=1)
+    batch.add(columns)
+    await store.live.put((batch,))
+    await connection.execute("CREATE PUBLICATION moved FOR TABLE turret_results_20310228")
+    store.database.patience = 0.1
+    with pytest.raises(Unavailable, match="rows are being moved to another node of the cluster"):
+        await store.writer.delete_run(run)
+
+    await connection.execute("DROP PUBLICATION moved")
+    store.database.patience = 60.0
+    await store.writer.delete_run(run)
+    assert await connection.fetchval("SELECT count(*) FROM turret_results") == 0
+    await connection.close()

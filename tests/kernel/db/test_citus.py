@@ -113,6 +113,18 @@ async def test_a_table_of_an_interrupted_distribution_is_planned_again(database:
 
 
 @pytest.mark.citus
+async def test_the_role_of_the_rebalancer_needs_no_rights_in_the_schema_of_citus(database: Database) -> None:
+    """It must own the tables, as the role of the service does, which is no superuser."""
+    connection = await database.connect()
+    try:
+        await connection.execute("SET ROLE pg_monitor")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="must be owner of table"):
+            await citus.start_rebalance(connection, block_writes=False)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.citus
 async def test_rows_are_on_several_nodes(database: Database) -> None:
     """Distributed rows are all found, no table is left to distribute, and no shard to move."""
     async with database.acquire() as connection:

@@ -292,6 +292,8 @@ class TestPermanentErrors:
             (asyncpg.InternalServerError("postmaster was shut down, exiting"), True),
             (asyncpg.InternalServerError("failure on connection marked as essential: db1:5432"), True),
             (asyncpg.InternalServerError("could not find a plan"), False),
+            (asyncpg.ObjectNotInPrerequisiteStateError("it does not have a replica identity"), True),
+            (asyncpg.ObjectNotInPrerequisiteStateError("x"), False),
             (asyncpg.UniqueViolationError("x"), False),
             (asyncpg.UndefinedColumnError("x"), False),
             (ValueError("closed"), False),
