@@ -45,6 +45,10 @@ UNION ALL
 SELECT format('DROP FUNCTION IF EXISTS %s CASCADE', oid::regprocedure) FROM pg_proc AS p
 WHERE pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = p.oid AND deptype = 'e')
+UNION ALL
+SELECT format('DROP SCHEMA %I CASCADE', nspname) FROM pg_namespace AS s
+WHERE nspname <> 'public' AND nspname <> 'information_schema' AND NOT starts_with(nspname, 'pg_')
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = s.oid AND deptype = 'e')
 """
 """The statements that remove what tests have made beside our tables."""
 _ROWS_OF_MIGRATIONS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,9 @@ def _embedded_settings(reachable_path: Path) -> Settings:
 async def _is_only_connection(admin: Any) -> bool:
     others = (
         "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+        "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid() "
+        # Nodes of Citus watch each other.
+        "AND backend_type = 'client backend' AND NOT starts_with(application_name, 'citus_')"
     )
     return await admin.fetchval(others) == 0
 
@@ -242,7 +245,7 @@ class TestStop:
         self, settings: Settings, database_url: str
     ) -> None:
         """The start fails with the error of the database, and the data directory is free again."""
-        wrong = replace(settings, database=DatabaseSettings(url=database_url.replace("smartmob@", "nobody@")))
+        wrong = replace(settings, database=DatabaseSettings(url=re.sub("//[^/@]+@", "//nobody@", database_url)))
 
         with pytest.raises(DatabaseError, match="the database refuses the service"):
             await _serve(build(wrong), wrong)

@@ -46,6 +46,8 @@ def distribute_command(shards: int | None, dry_run: bool, as_json: bool, config:
         connection = await target.database.connect()
         try:
             await citus.require_ready(connection, target.migrations)
+            if not dry_run:
+                await citus.wait_for_others(connection)
             steps = await citus.plan(connection, PLACEMENTS)
             if not dry_run:
                 with citus.one_line():

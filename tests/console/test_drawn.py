@@ -305,7 +305,7 @@ SELECT gen_random_uuid(), 'x', name, 'finished', false, json_build_object('run_t
 FROM (
     SELECT 'old ' || number AS name, '2026-01-01'::timestamptz + number * interval '1 minute' AS at
     FROM generate_series(1, 60) AS number
-)
+) AS old
 """
 
 

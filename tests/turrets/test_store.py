@@ -8,15 +8,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import pytest
 
+from smartmob.errors import Unavailable
+from smartmob.kernel.db import citus
 from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
 from smartmob.turrets.hq.machine_events import RunState
 from smartmob.turrets.hq.rows import Columns
 from smartmob.turrets.model import RunConfig
 from smartmob.turrets.protocol import ErrorKind, Result
 from smartmob.turrets.store.partitions import PARTITIONED, KnownPartitions
+from tests.lock_waits import waits_for_lock
 from tests.turrets.messages import slice_of
 from tests.turrets.stored import Store
+from tests.waiting import until
 
 STARTED = datetime(2031, 2, 28, 23, 59, 59, 500_000, tzinfo=UTC)
 
@@ -85,6 +90,23 @@ async def test_a_batch_is_stored_in_a_restored_database(store: Store) -> None:
     batch = Batch(run, STARTED.timestamp(), number=1, slices=[SliceRow("u", slice_of(0, [0.1]))])
     await store.live.put((batch,))
     assert len(await store.slices(run)) == 1
+
+
+async def test_a_batch_of_an_attempt_that_is_still_open_is_stored_once(store: Store) -> None:
+    """The repetition waits for the earlier attempt, whose answer was lost, and finds the batch stored."""
+    run, earlier = uuid4(), await store.database.connect()
+    first, second = (Batch(run, STARTED.timestamp(), number=number, progress={"u": number}) for number in (1, 2))
+    first.tried = True
+    async with earlier.transaction():
+        await earlier.execute("INSERT INTO turret_batches VALUES ($1, 1, 0, 0, 0, 0)", run)
+        await earlier.execute("INSERT INTO turret_progress VALUES ($1, 'u', 1)", run)
+        storing = asyncio.ensure_future(store.live.put((first, second)))
+        await until(lambda: store.database.run(waits_for_lock))
+    await storing
+
+    assert await earlier.fetchval("SELECT array_agg(batch ORDER BY batch) FROM turret_batches") == [1, 2]
+    assert await store.reader.progress(run) == {"u": 2}
+    await earlier.close()
 
 
 async def test_old_partitions_are_dropped(store: Store) -> None:
@@ -180,3 +202,26 @@ async def test_a_configuration_of_an_earlier_version_is_read(store: Store) -> No
     found = await store.reader.run(UUID(run.id))
     assert found is not None
     assert (found.state.config, "p99" in found.config) == (config, True)
+
+
+async def test_a_run_whose_rows_are_being_moved_is_removed_later(store: Store) -> None:
+    """PostgreSQL refuses to delete published rows without a key, as while Citus moves their shard."""
+    run, connection = uuid4(), await store.database.connect()
+    if await citus.version(connection) is not None:
+        await connection.close()
+        pytest.skip("a publication of the coordinator does not publish the shards")
+    columns = Columns.of([Result(elapsed=1.0, epoch=2.0, scriptrun_time=0.25, error="", custom_timers={})])
+    columns.moments = [STARTED.timestamp()]
+    batch = Batch(run, STARTED.timestamp(), number=1)
+    batch.add(columns)
+    await store.live.put((batch,))
+    await connection.execute("CREATE PUBLICATION moved FOR TABLE turret_results_20310228")
+    store.database.patience = 0.1
+    with pytest.raises(Unavailable, match="rows are being moved to another node of the cluster"):
+        await store.writer.delete_run(run)
+
+    await connection.execute("DROP PUBLICATION moved")
+    store.database.patience = 60.0
+    await store.writer.delete_run(run)
+    assert await connection.fetchval("SELECT count(*) FROM turret_results") == 0
+    await connection.close()

@@ -16,12 +16,19 @@ from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.migrations import Migration
 from smartmob.kernel.db.placement import LOCAL, REFERENCE, Placement, Sharded, groups
 
+_DISTRIBUTION_LOCK = 7_330_461_125
+"""The key of the advisory lock of a command that distributes tables. Any unused number."""
 DEFAULT_SHARDS = 32
 """Shards of each group of tables: the default of Citus (`citus.shard_count`)."""
 
 _INSTALLED = "SELECT extversion FROM pg_extension WHERE extname = 'citus'"
 _WORKERS = "SELECT count(*) FROM pg_dist_node WHERE shouldhaveshards AND isactive AND noderole = 'primary'"
-_DISTRIBUTED = "SELECT logicalrelid::regclass::text AS name FROM pg_dist_partition WHERE partmethod IN ('h', 'n')"
+# An online distribution that was interrupted leaves a table that Citus manages on the coordinator: its method is 'n',
+# as that of a reference table, but it has no copies ('t').
+_DISTRIBUTED = """
+SELECT logicalrelid::regclass::text AS name FROM pg_dist_partition
+WHERE partmethod = 'h' OR (partmethod = 'n' AND repmodel = 't')
+"""
 _BYTES = """
 SELECT n AS name, coalesce((
     SELECT sum(pg_relation_size(p.relid)) FROM pg_partition_tree(to_regclass(n)) AS p
@@ -40,7 +47,8 @@ SELECT table_name::text AS table, shardid AS shard, shard_size AS bytes,
        sourcename || ':' || sourceport AS source, targetname || ':' || targetport AS target
 FROM get_rebalance_table_shards_plan()
 """
-_REBALANCE = "SELECT citus_rebalance_start(shard_transfer_mode => $1::text::citus.shard_transfer_mode)"
+# The mode is a literal: only a superuser may name the schema of its type.
+_REBALANCE = "SELECT citus_rebalance_start(shard_transfer_mode => '{mode}')"
 _STATUS = "SELECT state::text, details::text FROM citus_rebalance_status()"
 _RUNNING = frozenset({"scheduled", "running", "cancelling", "failing"})
 _SEQUENTIAL = "SET LOCAL citus.multi_shard_modify_mode TO 'sequential'"
@@ -103,6 +111,14 @@ def one_line() -> Iterator[None]:
         yield
     except asyncpg.PostgresError as error:
         raise DatabaseError(f"the cluster refuses it: {str(error).splitlines()[0]}") from None
+
+
+async def wait_for_others(connection: Connection) -> None:
+    """Wait until no other session distributes tables; that of a killed command still ends its statement.
+
+    The lock ends with the connection.
+    """
+    await connection.execute("SELECT pg_advisory_lock($1)", _DISTRIBUTION_LOCK)
 
 
 async def set_visibility(connection: Connection) -> None:
@@ -223,7 +239,7 @@ async def start_rebalance(connection: Connection, *, block_writes: bool) -> None
     state, _ = await _rebalancer(connection)
     if state not in _RUNNING:
         # Results of load tests have no key, for which Citus refuses `auto`.
-        await connection.execute(_REBALANCE, "block_writes" if block_writes else "force_logical")
+        await connection.execute(_REBALANCE.format(mode="block_writes" if block_writes else "force_logical"))
 
 
 async def finished_moves(connection: Connection) -> int | None:

@@ -58,6 +58,18 @@ _UNAVAILABLE_ERRORS = (
     asyncpg.InternalClientError,  # the driver lost track of a connection that broke
 )
 _LOST_TEXTS = ("closed", "closing", "released back to the pool", "another operation is in progress")
+_LOST_SERVER_TEXTS = (
+    "postmaster was shut down",  # the server of this session, while it waited for a node
+    "failure on connection marked as essential",  # to a node, within a transaction
+    "failed to prepare transaction",
+    "could not connect to any active placements",
+    "execution cannot recover from multiple connection failures",
+    "server closed the connection unexpectedly",
+    "could not receive data from server",
+    "could not send data to server",
+    "connection not open",
+)
+"""Errors of Citus and of its client library without a code of their own: a server of the cluster is lost."""
 _PERMANENT_ERRORS = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
@@ -71,7 +83,17 @@ def is_unavailable(error: BaseException) -> bool:
     # asyncpg raises InterfaceError both for a lost connection and for a mistake of the caller. A connection that breaks
     # at the wrong moment can stay in the state "another operation is in progress".
     lost = isinstance(error, asyncpg.InterfaceError) and any(text in str(error) for text in _LOST_TEXTS)
-    return lost or isinstance(error, _UNAVAILABLE_ERRORS)
+    return lost or isinstance(error, _UNAVAILABLE_ERRORS) or _lost_server(error) or _moving(error)
+
+
+def _lost_server(error: BaseException) -> bool:
+    """Return whether a session of Citus has lost its own server or a node, and had no code to say so."""
+    return isinstance(error, asyncpg.InternalServerError) and any(text in str(error) for text in _LOST_SERVER_TEXTS)
+
+
+def _moving(error: BaseException) -> bool:
+    """Return whether Citus refuses to delete rows of a table without a key, because it is moving their shard."""
+    return isinstance(error, asyncpg.ObjectNotInPrerequisiteStateError) and "replica identity" in str(error)
 
 
 def is_duplicate(error: BaseException) -> bool:
@@ -304,6 +326,8 @@ def reason(error: BaseException) -> str:
     """Return in one line why the database is not available, without its address and secrets."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if _moving(error):
+        return "rows are being moved to another node of the cluster"
     if isinstance(error, ssl.SSLError):
         return f"TLS: {database_refusals.tls_text(error)}"
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):

@@ -295,7 +295,7 @@ class GroupCommitWriter(Generic[R]):
             except Exception as error:
                 await self._disconnect(lane)
                 if is_unavailable(error):
-                    if not _refused_by_server(error):
+                    if self._distributed or not _refused_by_server(error):
                         for submission in waiting:
                             submission.uncertain = submission.commit_key is not None
                     self._refuse_late(waiting, error, delay)
@@ -327,6 +327,11 @@ class GroupCommitWriter(Generic[R]):
         for submission in late:
             self.stats.refused += 1
             _fail(submission, unavailable(error, uncertain=submission.uncertain))
+
+    @property
+    def _distributed(self) -> bool:
+        """Return whether a node may have committed an attempt that ended with an error of the coordinator."""
+        return self._shards is not None and self._shards.active
 
     async def _connected(self, lane: int) -> asyncpg.Connection[Record]:
         connection = self._connections.get(lane)

@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 
 from smartmob.errors import DatabaseError
-from smartmob.kernel.db import migrations
+from smartmob.kernel.db import citus, migrations
 from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.migrations import Migration
 
@@ -34,6 +34,12 @@ _SIZES = """
 SELECT coalesce(p.relid, c.oid)::regclass::text AS name, pg_table_size(coalesce(p.relid, c.oid)) AS bytes
 FROM unnest($1::text[]) AS n JOIN pg_class AS c ON c.oid = to_regclass(n)
 LEFT JOIN LATERAL pg_partition_tree(c.oid) AS p ON true
+"""
+# A reference table has a copy of its shard on each node.
+_SHARD_SIZES = """
+SELECT name, sum(bytes)::bigint AS bytes FROM (
+    SELECT DISTINCT ON (shardid) table_name::text AS name, shard_size AS bytes FROM citus_shards ORDER BY shardid
+) AS s GROUP BY name
 """
 _LAST_BACKUP = "SELECT at, path, bytes, sha256, version FROM database_backups ORDER BY at DESC LIMIT 1"
 
@@ -83,9 +89,15 @@ async def tables(connection: Connection, known: Sequence[Migration]) -> list[Tab
 
 
 async def sizes(connection: Connection, known: Sequence[Migration]) -> dict[str, int]:
-    """Return the bytes of each table and of each partition by its name, without indexes."""
+    """Return the bytes of each table and of each partition by its name, those on one server without indexes."""
     rows = await connection.fetch(_SIZES, migrations.tables(known))
-    return {row["name"].rpartition(".")[2]: row["bytes"] for row in rows}
+    found = {row["name"].rpartition(".")[2]: row["bytes"] for row in rows}
+    if await citus.distributed_tables(connection):
+        for row in await connection.fetch(_SHARD_SIZES):
+            name = row["name"].rpartition(".")[2]
+            if name in found:
+                found[name] = row["bytes"]
+    return found
 
 
 async def status(connection: Connection, known: Sequence[Migration]) -> DatabaseStatus:

@@ -8,10 +8,11 @@ from datetime import date, datetime
 from uuid import UUID
 from weakref import WeakSet
 
+import asyncpg
 import msgspec
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database, is_unavailable, unavailable
+from smartmob.kernel.db.database import Connection, Database, is_duplicate, is_unavailable, unavailable
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.turrets.hq.batch import Batch, SliceRow
@@ -141,6 +142,17 @@ class TurretsWriter:
             self._connections.add(connection)
         batches = [batch for submission in submissions for batch in submission.rows]
         await self._partitions.ensure(connection, {day for batch in batches for day in batch.days()})
+        again = any(batch.tried for batch in batches)
+        try:
+            await self._commit_missing(connection, batches)
+        except asyncpg.PostgresError as error:
+            if not again or not is_duplicate(error):
+                raise
+            # An earlier attempt without an answer was committed meanwhile: this one has waited for it.
+            await self._commit_missing(connection, batches)
+
+    async def _commit_missing(self, connection: Connection, batches: Sequence[Batch]) -> None:
+        """Write those of some batches that no earlier attempt has stored, in one transaction."""
         async with connection.transaction():
             for batch in batches:
                 if batch.tried and await connection.fetchval(self._sql["batch_exists"], batch.run, batch.number):

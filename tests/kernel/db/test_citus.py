@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -10,6 +12,8 @@ from smartmob.errors import DatabaseError
 from smartmob.kernel.db import citus, migrations
 from smartmob.kernel.db.database import Database
 from smartmob.stored_features import MIGRATED_FEATURES
+from tests.lock_waits import waits_for_lock
+from tests.waiting import until
 
 _WANTED = migrations.collect(MIGRATED_FEATURES)
 
@@ -53,6 +57,17 @@ async def test_a_distributor_does_nothing_without_citus(database: Database) -> N
         assert await connection.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'pg_dist_partition'") == 0
 
 
+async def test_a_distribution_waits_for_another(database: Database) -> None:
+    """The session of a killed command still ends the table that it distributes."""
+    first, second = await database.connect(), await database.connect()
+    await citus.wait_for_others(first)
+    waiting = asyncio.ensure_future(citus.wait_for_others(second))
+    await until(lambda: database.run(waits_for_lock))
+    await first.close()
+    await waiting
+    await second.close()
+
+
 @pytest.mark.citus
 async def test_a_table_of_a_later_migration_is_distributed(database: Database) -> None:
     """The migration that makes it, or changes a distributed one, does so in its own transaction."""
@@ -77,6 +92,36 @@ async def test_a_table_of_a_later_migration_is_distributed(database: Database) -
             await connection.execute("DROP TABLE IF EXISTS late_values")
             await connection.execute("ALTER TABLE test_metrics DROP COLUMN IF EXISTS late")
             await connection.execute("DELETE FROM schema_migrations WHERE room = 'late'")
+
+
+@pytest.mark.citus
+async def test_a_table_of_an_interrupted_distribution_is_planned_again(database: Database) -> None:
+    """Citus manages it on the coordinator alone, with the same method as a reference table."""
+    async with database.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            await connection.execute("SELECT undistribute_table('hosts')")
+            await connection.execute("SELECT citus_add_local_table_to_metadata('hosts')")
+            (step,) = await citus.plan(connection, PLACEMENTS)
+            await citus.distribute(connection, step, 4, online=False)
+            assert await citus.plan(connection, PLACEMENTS) == []
+        finally:
+            await transaction.rollback()
+
+    assert (step.table, step.placement) == ("hosts", PLACEMENTS["hosts"])
+
+
+@pytest.mark.citus
+async def test_the_role_of_the_rebalancer_needs_no_rights_in_the_schema_of_citus(database: Database) -> None:
+    """It must own the tables, as the role of the service does, which is no superuser."""
+    connection = await database.connect()
+    try:
+        await connection.execute("SET ROLE pg_monitor")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="must be owner of table"):
+            await citus.start_rebalance(connection, block_writes=False)
+    finally:
+        await connection.close()
 
 
 @pytest.mark.citus

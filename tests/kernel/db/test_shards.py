@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 import pytest
+import structlog
 
+from smartmob.errors import Unavailable
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.db.shards import MIXED, RowShards, insert_rows
 from smartmob.kernel.db.writer import GroupCommitWriter, Submission
@@ -66,6 +69,31 @@ async def test_batches_of_several_shards_are_written_at_a_time(database: Databas
     assert len(commits.connections) >= 4
     assert shards.asked == [["a", "b", "c"]]
     assert (writer.stats.rows, writer.stats.batches, writer.stats.waiting) == (9, 5, 0)
+
+
+@pytest.mark.parametrize("shards", [None, _Shards()], ids=["one server", "distributed"])
+async def test_a_node_may_have_stored_what_the_coordinator_did_not_acknowledge(
+    database_url: str, shards: _Shards | None
+) -> None:
+    """A statement that one server cancels has stored nothing; a node may have committed its part."""
+
+    async def commit(connection: Connection, submissions: Sequence[Submission[str]]) -> None:
+        submissions[0].commit_key = 1
+        await connection.execute("SET statement_timeout = 1")
+        await connection.fetchval("SELECT pg_sleep(3600)")
+
+    database, tasks = Database(DatabaseSettings(url=database_url, patience=0.2), None), TaskRegistry()
+    await database.open()
+    writer = GroupCommitWriter("marks", database, commit, shards=shards)
+    await writer.start(tasks)
+    with structlog.testing.capture_logs(), pytest.raises(Unavailable) as refusal:
+        await writer.put(["a1"])
+    await writer.close()
+    await tasks.close()
+    await database.close()
+
+    said = "it is not known whether this was stored" if shards is not None else "nothing was stored"
+    assert f"canceling statement due to statement timeout); {said}" in str(refusal.value)
 
 
 async def test_a_table_that_is_not_distributed_has_no_shards(database: Database) -> None:
