@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -96,13 +96,13 @@ class Posted:
 class Wrk:
     """The load generator wrk, with one thread and the same request bodies for all candidates."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, posts: Iterable[bytes] | None = None) -> None:
         program = shutil.which("wrk")
         if program is None:
             raise CannotMeasure(HOW_TO_INSTALL)
         self._program = program
         bodies, self._script = folder / "bodies.ndjson", folder / "post.lua"
-        bodies.write_bytes(b"\n".join(samples.posts(_TESTS)) + b"\n")
+        bodies.write_bytes(b"\n".join(samples.posts(_TESTS) if posts is None else posts) + b"\n")
         self._script.write_text(_SCRIPT.replace("@BODIES@", str(bodies)))
 
     def version(self) -> str:

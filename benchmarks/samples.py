@@ -54,11 +54,12 @@ def metric(number: int, test: int, session_h: str, moment: datetime) -> dict[str
     }
 
 
-def posts(tests: int) -> Iterator[bytes]:
-    """Yield one JSON document for each of some tests, all of one session that is going on now."""
+def posts(tests: int, sessions: int = 1) -> Iterator[bytes]:
+    """Yield one JSON document for each of some tests, by turns of some sessions that are going on now."""
     now = datetime.now()
     for test in range(tests):
-        yield orjson.dumps(metric(test, test, SESSION_H, now))
+        session_h = SESSION_H if sessions == 1 else f"{test % sessions:032x}"
+        yield orjson.dumps(metric(test, test, session_h, now))
 
 
 def ndjson(first: int, rows: int) -> bytes:

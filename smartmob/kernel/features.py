@@ -78,6 +78,9 @@ class Dependencies(KernelParts, frozen=True):
 
         if self.outbox is not None and outgoing is not None:
             commit = self.outbox.forwarding(commit, outgoing)
+            if shards is not None:
+                # The records of an outbox are in the same transaction, and in a table of the coordinator.
+                shards.leave_nodes()
         return GroupCommitWriter(
             feature, self.database, commit,
             committed=lambda count: self.bus.publish(stored(count)), shards=shards, delay=delay,

@@ -12,7 +12,8 @@ from smartmob.hosts.fields import NAMES
 from smartmob.hosts.model import SampleRow
 from smartmob.hosts.store.reader import load_queries
 from smartmob.kernel.db.database import Connection, Database, is_duplicate
-from smartmob.kernel.db.shards import RowShards, insert_rows
+from smartmob.kernel.db.node_connections import NodeConnections
+from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 
 _COLUMNS = ("host", "at", "n", *NAMES, "detail")
@@ -26,7 +27,8 @@ class HostsWriter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = load_queries()
-        self.shards: RowShards[SampleRow] = RowShards("host_samples", lambda row: row.host)
+        nodes = NodeConnections(database, "host_samples")
+        self.shards: RowShards[SampleRow] = RowShards("host_samples", lambda row: row.host, nodes)
 
     async def insert_host(
         self, name: str, now: datetime, *, own: bool, salt: bytes | None = None, secret: bytes | None = None
@@ -85,7 +87,7 @@ class HostsWriter:
             submission.commit_key = True
         if not again:
             try:
-                await self._insert(connection, rows)
+                await self._insert(connection, rows, separate=len(rows) == len(submissions))
             except asyncpg.PostgresError as error:
                 if not is_duplicate(error):
                     raise
@@ -94,10 +96,10 @@ class HostsWriter:
         if again:
             await connection.execute(self._sql["insert_samples"], *_arrays(rows))
 
-    async def _insert(self, connection: Connection, rows: Sequence[SampleRow]) -> None:
+    async def _insert(self, connection: Connection, rows: Sequence[SampleRow], *, separate: bool) -> None:
         from_seconds = datetime.fromtimestamp
         records = [(row.host, from_seconds(row.at, UTC), row.n, *row.values, row.detail) for row in rows]
-        await insert_rows(connection, "host_samples", _COLUMNS, records, sharded=self.shards.active)
+        await self.shards.insert(connection, _COLUMNS, records, separate=separate)
 
     async def roll_up(self, lag: float) -> int:
         """Update the minutes of samples that arrived until `lag` seconds ago; return how many minutes changed.

@@ -195,12 +195,13 @@ class Database(Reading):
         if self._embedded is not None:
             await self._embedded.stop()
 
-    async def connect(self) -> asyncpg.Connection[Record]:
-        """Return a new connection, which the caller must close."""
+    async def connect(self, node: tuple[str, int] | None = None) -> asyncpg.Connection[Record]:
+        """Return a new connection, which the caller must close; `node` is the address of another node of a cluster."""
+        address = {} if node is None else {"host": node[0], "port": node[1]}
         connection: asyncpg.Connection[Record] = await asyncpg.connect(
             timeout=_CONNECT_SECONDS,
             statement_cache_size=self._settings.statement_cache_size,
-            **self._connect_arguments,
+            **(self._connect_arguments | address),
         )
         try:
             await timestamps.set_codec(connection)

@@ -5,7 +5,8 @@ timer. So a single caller waits for one commit, and a thousand concurrent caller
 no caller waits can be given a delay, in which it gathers rows. While the database is not available, submissions wait
 until their deadline and then fail. A submission that the database refuses for its content fails alone.
 
-Rows of a distributed table are written in batches of one shard each, several at a time: each commits on one node alone.
+Rows of a distributed table are written in batches of one node each, or of one shard where the node is not connected,
+several at a time: each commits on one node alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import asyncpg
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
+from smartmob.kernel.db.node_connections import ShardNode
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.row_writer import WriterStats
@@ -114,7 +116,7 @@ class GroupCommitWriter(Generic[R]):
         self._max_waiting = max_waiting
         self._delay = delay
         self._queue: deque[Submission[R]] = deque()
-        self._submitted = asyncio.Event()
+        self._idle: deque[asyncio.Future[None]] = deque()
         self._space_freed = asyncio.Event()
         self._closing = False
         self._closed = asyncio.Event()
@@ -122,6 +124,7 @@ class GroupCommitWriter(Generic[R]):
         self._busy: set[Hashable] = set()
         self._lanes: list[asyncio.Task[None]] = []
         self._add_lane: Callable[[], None] = lambda: None
+        self._tasks: TaskRegistry | None = None
         self._connections: dict[int, asyncpg.Connection[Record]] = {}
 
     @property
@@ -137,16 +140,19 @@ class GroupCommitWriter(Generic[R]):
             self._lanes.append(tasks.supervise(name, partial(self._write_until_closed, lane)))
 
         self._add_lane = add
+        self._tasks = tasks
         add()
 
     async def close(self) -> None:
         """Accept no more rows, commit or refuse what is waiting, and stop."""
         self._closing = True
         self._closed.set()
-        self._submitted.set()
+        self._wake_all()
         await asyncio.gather(*self._lanes, return_exceptions=True)
         for connection in self._connections.values():
             await connection.close()
+        if self._shards is not None and self._shards.nodes is not None:
+            await self._shards.nodes.close()
 
     async def put(self, rows: Sequence[R]) -> None:
         """Write `rows` in one transaction, and return after its commit.
@@ -177,10 +183,29 @@ class GroupCommitWriter(Generic[R]):
     def _enqueue(self, rows: Sequence[R], done: asyncio.Future[None] | _Callback, deadline: float) -> None:
         if self._closing:
             raise Unavailable("the service is stopping; nothing was stored")
-        self._queue.append(Submission(rows, done, deadline))
+        submission = Submission(rows, done, deadline)
+        if self._shards is not None and self._shards.active:
+            submission.shard = self._shards.of(rows)
+        self._queue.append(submission)
         self.stats.waiting += len(rows)
-        if not self._submitted.is_set():
-            self._submitted.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        """Wake a lane that waits for submissions, if there is one."""
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _wake_all(self) -> None:
+        while self._idle:
+            self._wake()
+
+    async def _wait_for_submissions(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._idle.append(waiter)
+        await waiter
 
     async def _wait_for_space(self, deadline: float) -> None:
         while self.full:
@@ -200,17 +225,19 @@ class GroupCommitWriter(Generic[R]):
             if not batch:
                 if self._closing and not self._queue:
                     return
-                self._submitted.clear()
-                await self._submitted.wait()
+                await self._wait_for_submissions()
                 continue
             if batch[0].shard is None and await self._find_shards(lane, batch):
                 continue
-            shard = batch[0].shard
-            self._busy.add(shard)
+            destination = self._destination_of(batch[0].shard)
+            self._busy.add(destination)
+            if self._queue:
+                # Another lane may write them to another destination meanwhile.
+                self._wake()
             try:
-                await self._store(batch, lane)
+                await self._store(batch, lane, destination)
             finally:
-                self._busy.discard(shard)
+                self._busy.discard(destination)
                 # After an unexpected exception, too, no caller may wait for an answer that never comes.
                 rows = 0
                 for submission in batch:
@@ -222,7 +249,7 @@ class GroupCommitWriter(Generic[R]):
                 self.stats.waiting -= rows
                 self._space_freed.set()
                 if self._closing:
-                    self._submitted.set()
+                    self._wake_all()
 
     async def _gather_rows(self) -> None:
         """Wait until the delay is over, or the writer is closed."""
@@ -250,13 +277,20 @@ class GroupCommitWriter(Generic[R]):
         self._queue.extendleft(reversed(batch))
         while len(self._lanes) < _LANES:
             self._add_lane()
-        self._submitted.set()
         return True
+
+    def _destination_of(self, shard: Hashable) -> Hashable:
+        """Return where a batch with this shard is written, and begin to connect to nodes if it is time."""
+        if shard is None or self._shards is None:
+            return shard
+        if self._shards.nodes is not None and self._tasks is not None:
+            self._shards.nodes.refresh(self._tasks, f"writer-{self.name}-nodes")
+        return self._shards.destination_of(shard)
 
     def _next_batch(self) -> list[Submission[R]]:
         """Return the oldest submissions, with at most `max_batch` rows unless the first one has more.
 
-        Those of a distributed table belong to one shard, to which no other batch is being written.
+        Those of a distributed table belong to one node or shard, to which no other batch is being written.
         """
         if self._shards is not None and self._shards.active:
             return self._next_of_shard()
@@ -269,14 +303,16 @@ class GroupCommitWriter(Generic[R]):
         return batch
 
     def _next_of_shard(self) -> list[Submission[R]]:
-        """Return the oldest submissions of one shard; those whose shard is not known yet come first, and alone."""
+        """Return the oldest submissions of one destination; those of an unknown shard come first, and alone."""
+        assert self._shards is not None
         batch: list[Submission[R]] = []
         left: deque[Submission[R]] = deque()
-        rows = 0
+        rows, wanted = 0, None
         for submission in self._queue:
-            shard = submission.shard
-            fits = not batch or (shard == batch[0].shard and rows + len(submission.rows) <= self._max_batch)
-            if fits and (shard is None or shard not in self._busy):
+            destination = self._shards.destination_of(submission.shard)
+            fits = not batch or (destination == wanted and rows + len(submission.rows) <= self._max_batch)
+            if fits and (destination is None or destination not in self._busy):
+                wanted = destination
                 batch.append(submission)
                 rows += len(submission.rows)
             else:
@@ -284,16 +320,19 @@ class GroupCommitWriter(Generic[R]):
         self._queue = left
         return batch
 
-    async def _store(self, batch: list[Submission[R]], lane: int) -> None:
-        """Commit `batch`, with retries until it is committed or the deadline of each submission has passed."""
+    async def _store(self, batch: list[Submission[R]], lane: int, destination: Hashable) -> None:
+        """Commit `batch`, with retries until it is committed or the deadline of each submission has passed.
+
+        After an error of its node, the coordinator stores it.
+        """
         delay = _FIRST_DELAY_SECONDS
         longest = max(self._database.patience, _SHORTEST_ATTEMPT_SECONDS)
         while waiting := [submission for submission in batch if not submission.done.done()]:
             try:
                 async with asyncio.timeout(longest):
-                    await self._commit(await self._connected(lane), waiting)
+                    await self._commit(self._connection_to(destination) or await self._connected(lane), waiting)
             except Exception as error:
-                await self._disconnect(lane)
+                await self._disconnect(lane, destination)
                 if is_unavailable(error):
                     if self._distributed or not _refused_by_server(error):
                         for submission in waiting:
@@ -305,7 +344,7 @@ class GroupCommitWriter(Generic[R]):
                 elif len(waiting) > 1:
                     # The database refuses the content of one of them: find it by writing each alone.
                     for submission in waiting:
-                        await self._store([submission], lane)
+                        await self._store([submission], lane, destination)
                 else:
                     _fail(waiting[0], error)
             else:
@@ -341,7 +380,16 @@ class GroupCommitWriter(Generic[R]):
                 await self._shards.detect(connection)
         return connection
 
-    async def _disconnect(self, lane: int) -> None:
+    def _connection_to(self, destination: Hashable) -> Connection | None:
+        """Return the connection to a node, or None if the destination is no node or not connected."""
+        nodes = None if self._shards is None else self._shards.nodes
+        return nodes.connection(destination) if nodes is not None and isinstance(destination, ShardNode) else None
+
+    async def _disconnect(self, lane: int, destination: Hashable = None) -> None:
+        if self._connection_to(destination) is not None and isinstance(destination, ShardNode):
+            assert self._shards is not None and self._shards.nodes is not None
+            self._shards.nodes.disconnect(destination)
+            return
         connection = self._connections.pop(lane, None)
         if connection is not None:
             connection.terminate()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +16,8 @@ from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database, Record, is_duplicate, is_unavailable, unavailable
-from smartmob.kernel.db.shards import RowShards, insert_rows
+from smartmob.kernel.db.node_connections import NodeConnections
+from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
@@ -47,7 +48,8 @@ class MetricsWriter:
         self._sql = queries.load(PACKAGE)
         self._block_numbers = BlockNumbers()
         self._blocks = BlockAllocator(self._block_numbers)
-        self.shards: RowShards[MetricRow] = RowShards("test_metrics", lambda row: row.session_h)
+        nodes = NodeConnections(database, "test_metrics")
+        self.shards: RowShards[MetricRow] = RowShards("test_metrics", lambda row: row.session_h, nodes)
         self._known = _KnownRows(database, self._sql, self.shards)
         # A load that stores a new test needs a second connection for a moment, so loads may not take all.
         self._bulk_loads = asyncio.Semaphore(max(1, database.pool_size - 1))
@@ -202,11 +204,12 @@ class MetricsWriter:
         seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
         records = _records(block, seqs, ids, rows)
         try:
-            if len(records) == 1:
+            if len(records) == 1 and not again:
                 # A prepared INSERT waits for the server once, a COPY twice.
                 await connection.execute(self._sql["insert_metric"], *records[0])
             else:
-                await insert_rows(connection, "test_metrics", _COLUMNS, records, sharded=self.shards.active)
+                separate = len(submissions) == len(records)
+                await self.shards.insert(connection, _COLUMNS, records, separate=separate, again=again)
         except asyncpg.PostgresError as error:
             if not again or not is_duplicate(error):
                 raise
@@ -222,7 +225,7 @@ class MetricsWriter:
         self._open_blocks[block] = self._open_blocks.get(block, 0) + len(submissions)
         if block not in self._opened:
             try:
-                await connection.execute(self._sql["open_block"], block)
+                await self._on_coordinator(connection, partial(self._open_block, block=block))
             except BaseException:
                 self._open_blocks[block] -= len(submissions)
                 raise
@@ -237,9 +240,20 @@ class MetricsWriter:
         One with a refused submission stays open: it is closed like those of a service that crashed.
         """
         for block in [each for each, left in self._open_blocks.items() if each != self._blocks.block and left <= 0]:
-            await self._close_block(connection, block)
+            await self._on_coordinator(connection, partial(self._close_block, block=block))
             self._open_blocks.pop(block, None)
             self._opened.discard(block)
+
+    async def _on_coordinator(self, connection: Connection, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Do some work on tables of the coordinator, on another connection if this one leads to a node."""
+        if self.shards.nodes is None or not self.shards.nodes.owns(connection):
+            await work(connection)
+            return
+        async with self._database.acquire() as coordinator:
+            await work(coordinator)
+
+    async def _open_block(self, connection: Connection, block: int) -> None:
+        await connection.execute(self._sql["open_block"], block)
 
     async def _close_block(self, connection: Connection, block: int) -> None:
         async with connection.transaction():
