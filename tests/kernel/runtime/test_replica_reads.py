@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from smartmob.kernel.runtime.replica_reads import ALLOWED, ReplicaReads
+
+
+@pytest.fixture(autouse=True)
+def _keep_choice() -> Iterator[None]:
+    """Restore the choice after a test, whose context later tests share."""
+    before = ALLOWED.set(False)
+    yield
+    ALLOWED.reset(before)
 
 
 def test_a_client_that_has_changed_something_is_not_sent_to_the_replica_until_it_must_have_the_change() -> None:
