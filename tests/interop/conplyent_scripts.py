@@ -12,10 +12,12 @@ import json
 import re
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import conplyent
+import zmq
 
 _LONGEST_SECONDS = 800
 
@@ -25,6 +27,23 @@ def connected(port: int) -> Any:
     connection = conplyent.client.add("localhost", port=port)
     connection.connect(timeout=_LONGEST_SECONDS)
     return connection
+
+
+def connected_again(connection: Any) -> None:
+    """Disconnect and connect.
+
+    The client does not wait until its socket has left the old connection, and ZeroMQ does not tell when it has. Until
+    then a PAIR socket refuses a further one, and the client's first message raises `Again`.
+    """
+    connection.disconnect()
+    while True:
+        try:
+            connection.connect(timeout=_LONGEST_SECONDS)
+        except zmq.Again:
+            connection.disconnect()
+            time.sleep(0.1)
+        else:
+            return
 
 
 def tour(port: int, folder: Path) -> list[Any]:
@@ -54,8 +73,7 @@ def tour(port: int, folder: Path) -> list[Any]:
             seen.append([list(iter(listener.next, None))[-1], listener.done, listener.exit_code])
         seen.append([connection.is_alive(listener.id), connection.send_input(0xFFFF, "HI")])
         connection.exec("read x", complete=False)
-        connection.disconnect()
-        connection.connect(timeout=_LONGEST_SECONDS)
+        connected_again(connection)
         seen.append(connection.cwd() == [str(folder)])
     return seen
 
