@@ -20,6 +20,8 @@ _ONLY_OF_DATACLASSES = {"compare", "hash", "init", "metadata", "repr"}
 _NOT_AT_THE_START = {
     # Templates, the text of Prometheus, mails, load tests, folders of the platform and tracebacks in colours.
     *("jinja2", "prometheus_client", "smtplib", "zmq", "platformdirs", "rich.console", "pygments"),
+    # Archives of programs and projects, and processes that receive measures.
+    *("tarfile", "smartmob.worker_app", "smartmob.kernel.workers.pool"),
     # The report of a load test has them, statistics and charts come with other packages.
     *("hdrh", "numpy", "plotly", "scipy", "kubernetes"),
     # Ports and commands that few services have.
