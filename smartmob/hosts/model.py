@@ -261,12 +261,14 @@ def as_numbers(data: SampleData) -> dict[str, Any]:
     """Return the keys of a sample message that were sent, with their values as numbers."""
     return {
         name: value if name in _FRACTIONS or not isinstance(value, float) else plain_number(value)
-        for name in SampleData.__struct_fields__
-        if name not in _REMARKS and (value := getattr(data, name)) is not None
+        for name, value in zip(_SENT, _read_sent(data), strict=True)
+        if value is not None
     }
 
 
 _REMARKS = ("stale", "container", "totals", "file_systems", "unread")
+_SENT = tuple(name for name in SampleData.__struct_fields__ if name not in _REMARKS)
+_read_sent: Callable[[SampleData], tuple[Any, ...]] = attrgetter(*_SENT)
 _FRACTIONS = frozenset(name for field in FIELDS if field.unit is Unit.PERCENT for name in (*field.aliases, field.name))
 """The keys whose values stay fractions even when they are whole, as in seed 001."""
 
