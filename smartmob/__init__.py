@@ -1,6 +1,10 @@
 """A performance lab in one service."""
 
-from typing import Any
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as type checkers know it: the processes above programs import this package without `typing`
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "1.0.0rc1"
 

@@ -55,6 +55,7 @@ _ROWS_OF_MIGRATIONS = (
     "INSERT INTO command_numbers (name, next) VALUES ('request', 1)",
     "INSERT INTO host_progress (name, until) VALUES ('minutes', '-infinity')",
 )
+_LARGE_OBJECTS = "SELECT lo_unlink(oid) FROM pg_largeobject_metadata"
 
 
 def url() -> str | None:
@@ -94,7 +95,7 @@ class CitusDatabases:
         async with self._connected(self._name) as connection:
             if self._as_made is None or await self._changed(connection):
                 await self._make(connection)
-            for statement in (*_DELETIONS, *_ROWS_OF_MIGRATIONS):
+            for statement in (*_DELETIONS, *_ROWS_OF_MIGRATIONS, _LARGE_OBJECTS):
                 await connection.execute(statement)
         self._taken = True
         return self._name

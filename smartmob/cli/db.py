@@ -129,12 +129,13 @@ def migrate_command(as_json: bool, config: Path | None, **flags: Any) -> int:
     other.
     """
     from smartmob.distribution import DISTRIBUTOR
-    from smartmob.kernel.db import migrations
+    from smartmob.kernel.db import database_refusals, migrations
 
     async def use(target: Any) -> None:
         connection = await target.database.connect()
         try:
-            done = await migrations.apply(connection, target.migrations, DISTRIBUTOR)
+            with database_refusals.in_one_line():
+                done = await migrations.apply(connection, target.migrations, DISTRIBUTOR)
         finally:
             await connection.close()
         if as_json:

@@ -6,9 +6,9 @@ are seconds since 1970 (UTC).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from math import isfinite
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -138,7 +138,7 @@ def sample_row(host: str, data: SampleData, number: int) -> SampleRow:
         # Comparisons with a NaN are false.
         if value is not None and not 0 <= value < VALUE_BOUND:
             raise _out_of_range(time, values)
-    detail = _detail(data) if any(getattr(data, name) is not None for name in DETAILS) else None
+    detail = None if _read_details(data) == _NO_DETAILS else _detail(data)
     return SampleRow(host, time, number if data.id is None else data.id, values, detail)
 
 
@@ -156,6 +156,8 @@ def _out_of_range(time: float, values: tuple[float | None, ...]) -> InvalidInput
 
 DETAILS = ("unread", "stale", "container", "totals", "file_systems", "cores", "temperatures")
 """The keys of a sample that are stored as JSON, the most important first."""
+_read_details: Callable[[SampleData], tuple[object, ...]] = attrgetter(*DETAILS)
+_NO_DETAILS = (None,) * len(DETAILS)
 
 
 def _detail(data: SampleData) -> str:
@@ -189,30 +191,33 @@ def read_sample(document: object) -> SampleData:
 
     Unknown keys, and fields that are not numbers (NaN, infinite), are left out and named in `unread`.
     """
-    not_numbers = {}
+    not_numbers: dict[str, None] = {}
     if isinstance(document, dict):
-        # The sender's document is not changed, because it is returned to the sender.
-        not_numbers = {name: None for name, value in document.items() if _is_no_number(value) and name in _NUMBERS}
-        document = {**document, **not_numbers}
+        not_numbers = {
+            name: None
+            for name, value in document.items()
+            if value.__class__ is float and not isfinite(value) and name in _NUMBERS
+        }
+        if not_numbers:
+            # The sender's document is not changed, because it is returned to the sender.
+            document = {**document, **not_numbers}
     data, read = _converted(document)
+    if not not_numbers and read.keys() <= _KEYS and _read_details(data) == _NO_DETAILS:
+        return data  # most samples: nothing is left out
     return _without_unread(data, read.keys() - _KEYS, not_numbers)
-
-
-def _is_no_number(value: object) -> bool:
-    return value.__class__ is float and not math.isfinite(value)
 
 
 def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Iterable[str] = ()) -> SampleData:
     """Return a sample whose details are finite and have printable names; see `read_sample`."""
     changes: dict[str, Any] = {}
     unread = [*sorted(unknown), *not_numbers]
-    if data.cores is not None and not all(map(math.isfinite, data.cores)):
+    if data.cores is not None and not all(map(isfinite, data.cores)):
         changes["cores"] = None
         unread.append("cores")
     if data.temperatures is not None and not all(map(_is_reading, data.temperatures.items())):
-        unread += [f"temperatures.{name}" for name, value in data.temperatures.items() if not math.isfinite(value)]
+        unread += [f"temperatures.{name}" for name, value in data.temperatures.items() if not isfinite(value)]
         changes["temperatures"] = {
-            printable(name): value for name, value in data.temperatures.items() if math.isfinite(value)
+            printable(name): value for name, value in data.temperatures.items() if isfinite(value)
         }
     for name in wrong_sizes(data.totals or {}, data.file_systems or {}):
         changes[name] = None
@@ -230,7 +235,7 @@ def _without_unread(data: SampleData, unknown: Iterable[str], not_numbers: Itera
 
 
 def _is_reading(item: tuple[str, float]) -> bool:
-    return item[0].isprintable() and math.isfinite(item[1])
+    return item[0].isprintable() and isfinite(item[1])
 
 
 _KEYS = frozenset(SampleData.__struct_fields__)
@@ -256,12 +261,14 @@ def as_numbers(data: SampleData) -> dict[str, Any]:
     """Return the keys of a sample message that were sent, with their values as numbers."""
     return {
         name: value if name in _FRACTIONS or not isinstance(value, float) else plain_number(value)
-        for name in SampleData.__struct_fields__
-        if name not in _REMARKS and (value := getattr(data, name)) is not None
+        for name, value in zip(_SENT, _read_sent(data), strict=True)
+        if value is not None
     }
 
 
 _REMARKS = ("stale", "container", "totals", "file_systems", "unread")
+_SENT = tuple(name for name in SampleData.__struct_fields__ if name not in _REMARKS)
+_read_sent: Callable[[SampleData], tuple[Any, ...]] = attrgetter(*_SENT)
 _FRACTIONS = frozenset(name for field in FIELDS if field.unit is Unit.PERCENT for name in (*field.aliases, field.name))
 """The keys whose values stay fractions even when they are whole, as in seed 001."""
 

@@ -362,9 +362,15 @@ _TOO_MANY_DIGITS = "value error: a whole number has more than 4,300 digits"
 """The only JSON that the decoder of messages accepts and Python's `json` does not (sys.set_int_max_str_digits)."""
 
 
+_DECODER = json.JSONDecoder()
+"""Reads as `json.loads`, but only a value without blanks around it, as `Raw` has it."""
+_ENCODER = json.JSONEncoder(check_circular=False)
+"""Writes as `json.dumps`; a document that was read from JSON has no circles."""
+
+
 def _client_data(message: ClientData) -> Sequence[Action]:
     try:
-        document = json.loads(bytes(message.data))
+        document, _ = _DECODER.raw_decode(bytes(message.data).decode())
     except ValueError:
         return (_refuse(_TOO_MANY_DIGITS),)
     if not document:
@@ -375,7 +381,7 @@ def _client_data(message: ClientData) -> Sequence[Action]:
         data = read_sample(document)
     except InvalidInput as failed:
         return (_refuse(str(failed)),)
-    returned = f'{{"type": "DATA_RETURN", "payload": {{"data": {json.dumps(document)}}}}}'
+    returned = f'{{"type": "DATA_RETURN", "payload": {{"data": {_ENCODER.encode(document)}}}}}'
     return (Store(message.client_id, (data,), returned),)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
@@ -29,6 +30,9 @@ _YIELD_EVENTS = 100
 """Events that are sent before other tasks get a chance to run."""
 _TOLERANCE_SECONDS = 0.02
 """An event is sent this much before it is due rather than with the next snapshot."""
+
+
+_unread_of = attrgetter("unread")
 
 
 class MessageSink(Protocol):
@@ -225,7 +229,7 @@ class EchoSession:
                 return
             self._trusted = True
             self._service.addresses.seen(name, self._address)
-            if any(data.unread for data in action.samples):
+            if any(map(_unread_of, action.samples)):
                 self._service.log_unread(name, action.samples, self._unread_logged)
             if action.text is not None:
                 # The fast path of most messages: the answer is sent by a callback, without waking a task.

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from lzma import LZMAError
+from typing import TYPE_CHECKING
 
 from smartmob.errors import InvalidInput, TooLarge
+
+if TYPE_CHECKING:  # imported with the first package
+    import tarfile
 
 CONFIG = "config.json"
 
@@ -29,10 +33,26 @@ def find_config(package: bytes) -> bytes:
     Nothing is written to disk, and the number and size of the files are bounded. Raises InvalidInput and TooLarge.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(package), mode="r|*") as archive:
+        with _opened(package) as archive:
             return _find_config(archive)
-    except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError, ValueError) as error:
+    except _Unreadable as error:
         raise InvalidInput(f"the package is not a readable tar archive: {error}") from None
+
+
+class _Unreadable(Exception):
+    """The package is damaged, or is no tar archive."""
+
+
+@contextmanager
+def _opened(package: bytes) -> Iterator[tarfile.TarFile]:
+    """Yield the archive; raises _Unreadable, also for what its reader raises within the block."""
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=io.BytesIO(package), mode="r|*") as archive:
+            yield archive
+    except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError, ValueError) as error:
+        raise _Unreadable(str(error)) from None
 
 
 def _find_config(archive: tarfile.TarFile) -> bytes:
@@ -56,7 +76,7 @@ def script_digests(package: bytes, scripts: Iterable[str]) -> dict[str, str]:
     wanted = {tuple(_parts(script)): script for script in scripts if script}
     found: dict[str, str] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(package), mode="r|*") as archive:
+        with _opened(package) as archive:
             for member in archive:
                 parts = _parts(member.name)
                 # The files of a project are at the top of its package, or in its folder.
@@ -64,7 +84,7 @@ def script_digests(package: bytes, scripts: Iterable[str]) -> dict[str, str]:
                 if script is None or not member.isfile() or (file := archive.extractfile(member)) is None:
                     continue
                 found.setdefault(script, hashlib.sha256(file.read()).hexdigest())
-    except (tarfile.TarError, EOFError, OSError, zlib.error, LZMAError, ValueError):
+    except _Unreadable:
         return found
     return found
 

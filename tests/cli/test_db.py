@@ -36,6 +36,21 @@ async def test_status_has_the_version_the_backup_and_each_table(db: Any) -> None
     assert {"schema", "name", "rows", "bytes", "partitions"} == set(status["tables"][0])
 
 
+async def test_a_migration_that_the_server_refuses_is_told_in_one_line(empty_url: str) -> None:
+    """The database is unchanged, and the line has the server's reason."""
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("CREATE TABLE marks (n integer)")
+    await connection.close()
+
+    code, output, errors = await run("db", "migrate", DATABASE_URL=empty_url)
+
+    assert (code, output) == (1, "")
+    assert errors.splitlines()[-1] == (
+        'smartmob: the tables of the service cannot be brought up to date (relation "marks" already exists)'
+    )
+    assert "Traceback" not in errors
+
+
 async def test_missing_migrations_are_applied_once(db: Any, database_url: str) -> None:
     """Missing migrations are applied once, and status ends with 1 until then."""
     admin = await asyncpg.connect(database_url)

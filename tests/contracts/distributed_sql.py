@@ -13,16 +13,12 @@ from itertools import combinations
 import sqlglot
 from sqlglot import exp
 
-from smartmob.distribution import PLACEMENTS
 from smartmob.kernel.db.placement import LOCAL, REFERENCE, Placement, Sharded
-
-IMMUTABLE = (exp.Any, exp.Anonymous, exp.Array, exp.Case, exp.Coalesce, exp.Connector, exp.Greatest, exp.If, exp.Least)
-"""The functions, and what sqlglot takes for one, that an upsert may use. Others, such as now(), may be volatile."""
+from tests.contracts import distributed_changes
+from tests.contracts.distributed_changes import bound, placement_of
 
 SCOPES = (exp.Select, exp.Update, exp.Delete)
 """The statements and queries that have tables of their own."""
-
-_IMMUTABLE_NAMES = frozenset({"greatest", "least", "concat_ws"})
 
 
 @dataclass(slots=True)
@@ -55,20 +51,12 @@ def faults(sql: str) -> list[str]:
 
 def _all(tree: exp.Expression) -> Iterator[str]:
     yield from _unknown_tables(tree)
-    yield from _upserts(tree)
-    yield from _changes(tree)
+    yield from distributed_changes.faults_of(tree)
+    yield from _whole(tree)
     for scope in tree.find_all(*SCOPES):
         yield from _joins(scope)
         yield from _subqueries(scope)
         yield from _locks(scope)
-
-
-def placement_of(table: str) -> Placement | None:
-    """Return the placement of a table or partition, or None for a name that is no table of the service."""
-    for name in (table, table.rpartition("_")[0]):
-        if name in PLACEMENTS:
-            return PLACEMENTS[name]
-    return None
 
 
 def _unknown_tables(tree: exp.Expression) -> Iterator[str]:
@@ -80,47 +68,16 @@ def _unknown_tables(tree: exp.Expression) -> Iterator[str]:
             yield f"the table {name} has no placement in smartmob/distribution.py"
 
 
-def _upserts(tree: exp.Expression) -> Iterator[str]:
-    for conflict in tree.find_all(exp.OnConflict):
-        for part in (*conflict.expressions, conflict.args.get("where")):
-            for call in part.find_all(exp.Func) if part is not None else ():
-                name = call.name.lower() if isinstance(call, exp.Anonymous) else ""
-                given = isinstance(call, exp.Cast) and isinstance(call.this, exp.Parameter)
-                if not given and (not isinstance(call, IMMUTABLE) or (name and name not in _IMMUTABLE_NAMES)):
-                    yield f"an upsert calls {call.sql('postgres')}: pass the value"
-        for interval in conflict.find_all(exp.Interval):
-            if isinstance(interval.parent, exp.Add | exp.Sub):
-                yield "an upsert adds an interval to a time, which depends on the time zone: compare a difference"
-
-
-def _changes(tree: exp.Expression) -> Iterator[str]:
-    changes = list(tree.find_all(exp.Insert, exp.Update, exp.Delete))
-    written = {change.find(exp.Table).name: change for change in changes}
-    placements = {placement_of(name) for name in written}
-    kinds = {placement.group if isinstance(placement, Sharded) else placement for placement in placements}
-    if len(kinds) > 1:
-        yield f"one statement writes tables of several placements: {', '.join(sorted(written))}"
-    for name, change in written.items():
-        placement = placement_of(name)
-        if not isinstance(placement, Sharded):
-            continue
-        if len(written) > 1 and not isinstance(change, exp.Insert) and not _bound(change, placement.column):
-            yield f"one of several changes in a statement changes {name} without its {placement.column}"
-        sums = [each.parent for each in change.find_all(exp.Interval) if isinstance(each.parent, exp.Add | exp.Sub)]
-        if not isinstance(change, exp.Insert) and any(each.find(exp.Column) for each in sums):
-            yield f"a change of {name} adds an interval to a column: pass the time"
-        if isinstance(change, exp.Update) and any(e.this.name == placement.column for e in change.expressions):
-            yield f"an update moves rows of {name} to another shard"
-
-
-def _bound(tree: exp.Expression, column: str) -> bool:
-    """Return whether a condition compares a column with a parameter."""
-    where = tree.args.get("where")
-    return where is not None and any(
-        isinstance(side, exp.Column) and side.name == column and isinstance(other, exp.Parameter)
-        for equal in where.find_all(exp.EQ)
-        for side, other in ((equal.left, equal.right), (equal.right, equal.left))
-    )
+def _whole(tree: exp.Expression) -> Iterator[str]:
+    """Yield the faults of a whole statement over shards."""
+    if not any(isinstance(placement, Sharded) for placement in _placements(tree)):
+        return
+    if any(each.args.get("recursive") for each in tree.find_all(exp.With)):
+        yield "a recursive query over shards"
+    if tree.find(exp.GroupingSets, exp.Rollup, exp.Cube) is not None:
+        yield "grouping sets over shards: ask for each grouping"
+    if any(column.name in ("ctid", "xmin", "tableoid") for column in tree.find_all(exp.Column)):
+        yield "a column of the system differs between shards: name rows by their keys"
 
 
 # -- joins ------------------------------------------------------------------------------------------------------------
@@ -194,7 +151,9 @@ def _joins(scope: exp.Expression) -> Iterator[str]:
     for source, join in sources:
         if sharded and LOCAL in source.placements and not source.groups:
             yield f"{source.name} is local and joined with shards"
-        if sharded and source.nested and REFERENCE in source.placements and not source.groups:
+        if isinstance(join and join.this, exp.Lateral) and source.groups and not seen:
+            yield f"{source.name} is a lateral subquery over shards beside tables without"
+        elif sharded and source.nested and REFERENCE in source.placements and not source.groups:
             yield f"{source.name} is a subquery over reference tables that is joined with shards"
         if join is not None and join.side == "LEFT" and source.groups and not seen:
             yield f"{source.name} has shards on the right of a LEFT JOIN whose left side has none"
@@ -222,11 +181,20 @@ def _equal_columns(scope: exp.Expression) -> list[set[_Column]]:
     ]
     together = [{("", column.name)} for join in joins for column in join.args.get("using") or ()]
     for condition, source in conditions:
-        for equal in condition.find_all(exp.EQ) if condition is not None else ():
+        for equal in _required(condition):
             sides = [side for side in (equal.left, equal.right) if isinstance(side, exp.Column)]
             if len(sides) == 2:
                 together.append({(side.table or source, side.name) for side in sides})
     return _merged(together)
+
+
+def _required(condition: exp.Expression | None) -> Iterator[exp.EQ]:
+    """Yield the comparisons that hold for each row, so not those of an OR or NOT."""
+    if isinstance(condition, exp.Where | exp.Paren | exp.And):
+        for part in condition.iter_expressions():
+            yield from _required(part)
+    elif isinstance(condition, exp.EQ):
+        yield condition
 
 
 def _merged(together: list[set[_Column]]) -> list[set[_Column]]:
@@ -246,13 +214,28 @@ def _subqueries(scope: exp.Expression) -> Iterator[str]:
     for inner in _inner_queries(scope):
         own = {source.name for each in inner.find_all(exp.Select) for source, _ in _sources(each)}
         correlated = any(column.table in outer and column.table not in own for column in inner.find_all(exp.Column))
-        if not correlated or not any(isinstance(placement, Sharded) for placement in _placements(inner)):
-            continue
         text = inner.sql("postgres")[:60]
-        if not any(source.groups for source in outer.values()):
+        sharded = any(isinstance(placement, Sharded) for placement in _placements(inner))
+        over_shards = any(source.groups for source in outer.values())
+        if over_shards and sharded and not correlated and _unnamed(inner):
+            yield f"a subquery compares columns without the names of their tables: {text}"
+        elif correlated and over_shards and LOCAL in _placements(inner):
+            yield f"a correlated subquery over a local table in a query over shards: {text}"
+        if not correlated or not sharded:
+            continue
+        if not over_shards:
             yield f"a correlated subquery over shards in a query without shards: {text}"
         elif not _bound_to(inner, outer):
             yield f"a correlated subquery that is not bound to its shard: {text}"
+
+
+def _unnamed(query: exp.Select) -> bool:
+    """Return whether a query compares two columns, each of which may be of the query around it."""
+    return any(
+        isinstance(side, exp.Column) and isinstance(other, exp.Column) and not side.table and not other.table
+        for equal in query.find_all(exp.EQ)
+        for side, other in ((equal.left, equal.right),)
+    )
 
 
 def _inner_queries(scope: exp.Expression) -> Iterator[exp.Select]:
@@ -277,5 +260,5 @@ def _bound_to(inner: exp.Select, outer: Mapping[str, Source]) -> bool:
 def _locks(scope: exp.Expression) -> Iterator[str]:
     if scope.args.get("locks"):
         for source, _ in _sources(scope):
-            if source.groups and not any(_bound(scope, key) for key in source.keys):
+            if source.groups and not any(bound(scope, key) for key in source.keys):
                 yield f"row locks on {source.name} without the key of its shard"

@@ -14,7 +14,7 @@ from smartmob.distribution import PLACEMENTS
 from smartmob.hosts.fields import query_parts
 from smartmob.kernel.db import migrations, queries
 from smartmob.kernel.db.database import Database
-from smartmob.kernel.db.placement import Sharded
+from smartmob.kernel.db.placement import LOCAL, Sharded
 from smartmob.stored_features import MIGRATED_FEATURES
 from tests.contracts import sources
 from tests.contracts.distributed_sql import faults
@@ -94,6 +94,16 @@ async def test_unique_keys_contain_the_key_of_the_shard(database: Database) -> N
     assert [name for name, contained in found if not contained] == []
 
 
+async def test_tables_have_nothing_that_shards_cannot_have(database: Database) -> None:
+    """Citus refuses triggers, and conditions over rows of other shards."""
+    rows = await database.fetch(
+        "SELECT tgrelid::regclass::text AS name FROM pg_trigger WHERE NOT tgisinternal "
+        "UNION SELECT conrelid::regclass::text FROM pg_constraint WHERE contype IN ('f', 'x')"
+    )
+
+    assert [row["name"] for row in rows if PLACEMENTS.get(row["name"]) not in (None, LOCAL)] == []
+
+
 def test_the_documentation_lists_the_placements() -> None:
     """The table of the how-to guide is that of the module."""
     text = (ROOT / "docs/howto/run-on-citus.md").read_text(encoding="utf-8")
@@ -168,6 +178,47 @@ def test_the_documentation_lists_the_placements() -> None:
         ("UPDATE test_sessions SET session_h = $2 WHERE session_h = $1", "to another shard"),
         ("SELECT FROM test_sessions AS s WHERE s.scm_ref = $1 FOR UPDATE", "row locks on s without the key"),
         ("SELECT FROM new_table", "the table new_table has no placement"),
+        (
+            "INSERT INTO hosts (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET own = (SELECT true)",
+            "an upsert asks a subquery",
+        ),
+        (
+            "SELECT FROM test_metrics AS m JOIN test_sessions AS s ON s.session_h = m.session_h OR m.block = $1",
+            "without the keys",
+        ),
+        (
+            "SELECT FROM test_metrics AS m JOIN test_sessions AS s ON NOT (s.session_h = m.session_h)",
+            "without the keys",
+        ),
+        (
+            "SELECT FROM test_sessions WHERE EXISTS (SELECT FROM hosts WHERE name = host)",
+            "compares columns without the names of their tables",
+        ),
+        (
+            "SELECT FROM test_metrics AS m WHERE EXISTS (SELECT FROM test_metric_blocks AS b WHERE b.block = m.block)",
+            "a correlated subquery over a local table",
+        ),
+        (
+            "SELECT FROM test_items AS i, LATERAL (SELECT FROM test_metrics AS m WHERE m.item_id = i.item_id) AS m",
+            "m is a lateral subquery over shards beside tables without",
+        ),
+        ("UPDATE test_sessions SET host = random()::text WHERE session_h = $1", "a change calls random()"),
+        ("UPDATE test_items SET item_id = gen_random_uuid()", "a change calls gen_random_uuid()"),
+        ("UPDATE test_sessions SET host = $1 RETURNING session_h, now()", "a change returns CURRENT_TIMESTAMP"),
+        (
+            "UPDATE test_items AS i SET item = $1 FROM test_metrics AS m WHERE m.item_id = i.item_id",
+            "a change of a reference table is joined with test_metrics",
+        ),
+        ("INSERT INTO test_session_contexts (context_h) VALUES ($1)", "has no session_h"),
+        ("INSERT INTO test_session_contexts (context_h, session_h) VALUES ($1, NULL)", "is NULL"),
+        ("INSERT INTO hosts (name) VALUES ((SELECT min(id) FROM services))", "is a subquery: pass the value"),
+        ("MERGE INTO hosts AS h USING nodes AS n ON h.name = n.name WHEN MATCHED THEN DELETE", "use an upsert"),
+        (
+            "WITH RECURSIVE r AS (SELECT session_h FROM test_sessions UNION SELECT r.session_h FROM r) SELECT FROM r",
+            "a recursive query over shards",
+        ),
+        ("SELECT FROM test_metrics GROUP BY GROUPING SETS ((session_h), (context_h))", "ask for each grouping"),
+        ("DELETE FROM test_metrics WHERE ctid IN (SELECT ctid FROM test_metrics LIMIT 9)", "a column of the system"),
     ],
 )
 def test_a_query_that_citus_refuses_is_found(sql: str, fault: str) -> None:
@@ -189,5 +240,7 @@ def test_what_citus_runs_is_allowed() -> None:
         " WHERE NOT EXISTS (SELECT FROM test_metrics AS m WHERE m.session_h = s.session_h)",
         "SELECT FROM test_metrics AS m WHERE m.session_h IN (SELECT session_h FROM test_sessions WHERE scm_ref = $1)",
         "INSERT INTO hosts (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET own = coalesce(excluded.own, $2)",
+        "UPDATE test_sessions SET stated_at = now() WHERE session_h = $1 RETURNING session_h",
+        "SELECT FROM test_sessions WHERE host IN (SELECT name FROM hosts)",
     ):
         assert faults(sql) == [], sql

@@ -9,6 +9,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from smartmob.kernel.subprocesses import watchdog
+from smartmob.kernel.subprocesses.watchdog import START
 from tests.contracts import sources
 from tests.contracts.test_architecture import MODULES, PACKAGE
 from tests.interop.children import clean_environment
@@ -20,6 +22,8 @@ _ONLY_OF_DATACLASSES = {"compare", "hash", "init", "metadata", "repr"}
 _NOT_AT_THE_START = {
     # Templates, the text of Prometheus, mails, load tests, folders of the platform and tracebacks in colours.
     *("jinja2", "prometheus_client", "smtplib", "zmq", "platformdirs", "rich.console", "pygments"),
+    # Archives of programs and projects, and processes that receive measures.
+    *("tarfile", "smartmob.worker_app", "smartmob.kernel.workers.pool"),
     # The report of a load test has them, statistics and charts come with other packages.
     *("hdrh", "numpy", "plotly", "scipy", "kubernetes"),
     # Ports and commands that few services have.
@@ -28,6 +32,8 @@ _NOT_AT_THE_START = {
 """Modules that only some requests and settings need: they are imported in the function that needs them."""
 _NOT_FOR_A_WORD = {"aiohttp", "asyncio", "asyncpg", "psutil", "rich", "ssl", "smartmob.settings", "structlog", "zmq"}
 """Modules that no command needs to say its version, or how it is used."""
+_NOT_FOR_A_WATCHDOG = {"asyncio", "click", "inspect", "msgspec", "psutil", "re", "subprocess", "typing"}
+"""Modules that a process which only starts and ends programs does not need."""
 _TRUST = {
     "aiohttp.ClientSession": "connector",
     "aiohttp.TCPConnector": "ssl",
@@ -76,6 +82,20 @@ def test_commands_that_only_say_something_import_nothing_else(tmp_path: Path) ->
         imported = set(_IMPORTED.findall(said.stderr))
         assert "smartmob.cli.main" in imported
         assert imported & _NOT_FOR_A_WORD == set(), words
+
+
+def test_the_processes_above_programs_import_little() -> None:
+    """Each service with programs has three or more of them, and `typing` alone would cost each start a megabyte."""
+    folder = str(PACKAGE.parent)
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"{START.rpartition(';')[0]}; print(*sys.modules)", folder],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = set(said.stdout.split())
+    assert watchdog.__name__ in imported
+    assert imported & _NOT_FOR_A_WATCHDOG == set()
 
 
 def test_each_connector_says_whom_it_trusts() -> None:

@@ -199,6 +199,14 @@ class TestClientData:
         action = _one(_greeted(), {"type": "CLIENT_DATA", "data": data, "client_id": "x"})
         assert action.text == json.dumps({"type": "DATA_RETURN", "payload": {"data": data}})
 
+    @pytest.mark.parametrize("blank", [" ", "\n\t", "\r\n  "])
+    def test_white_space_around_data_changes_nothing(self, blank: str) -> None:
+        """A client may write its messages on several lines."""
+        text = f'{{"type": "CLIENT_DATA", "data":{blank}{{"cpu":{blank}1, "time": 5}}{blank}, "client_id": "x"}}'
+        action = _one(_greeted(), text)
+        assert isinstance(action, Store)
+        assert action.text == '{"type": "DATA_RETURN", "payload": {"data": {"cpu": 1, "time": 5}}}'
+
     @pytest.mark.parametrize("data", ["{}", "{ \n}", "null", "[]", '""'])
     def test_empty_data_has_the_error_of_the_seed(self, data: str) -> None:
         """Empty data gets the error text of the seed."""

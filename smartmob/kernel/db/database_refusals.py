@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
@@ -84,6 +86,15 @@ def of_migration(error: asyncpg.PostgresError) -> DatabaseError:
     """Return the exception that says why the tables cannot be made or changed."""
     advice = next((f": {text}" for kind, text in _ADVICE if isinstance(error, kind)), "")
     return DatabaseError(f"the tables of the service cannot be brought up to date ({_first_line(error)}){advice}")
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Turn an error of the server during migrations into the exception of `of_migration`."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        raise of_migration(error) from error
 
 
 def tls_text(error: ssl.SSLError) -> str:

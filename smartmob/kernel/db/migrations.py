@@ -9,7 +9,6 @@ from functools import cache
 from importlib import resources
 from typing import Protocol
 
-import asyncpg
 import msgspec
 
 from smartmob.counts import counted
@@ -104,10 +103,8 @@ async def bring_up_to_date(
         database_refusals.check_server(
             connection.get_settings(), await connection.fetchval("SELECT current_database()")
         )
-        try:
+        with database_refusals.in_one_line():
             await apply(connection, wanted, follower, pooled=database.pooled)
-        except asyncpg.PostgresError as error:
-            raise database_refusals.of_migration(error) from error
 
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")

@@ -28,6 +28,7 @@ with its answer 30 µs, so that an iteration takes up to 20 ms. Several parts ar
 quickly. The payload of one large frame, which is only copied, is one part: with parts of 4 KiB, receiving a file took
 1.7 times the processor time.
 """
+_SMALLEST_PART_BYTES = min(ITERATION_BYTES, WEBSOCKET_ITERATION_BYTES)
 _ITERATION_SECONDS = 0.0002
 _ITERATION_PARTS = 8
 """Parts of input after which an iteration ends, even if they took less time than it may take."""
@@ -87,7 +88,7 @@ class ServerConnection(web.RequestHandler):
         elif (
             self._input
             or self._is_between_protocols
-            or (len(data) > self._part_bytes and not self._is_within_plain_body(len(data)))
+            or (len(data) > _SMALLEST_PART_BYTES and self._is_too_much(len(data)))
         ):
             self._input = self._input[self._input_offset :] + data
             self._input_offset = 0
@@ -154,6 +155,10 @@ class ServerConnection(web.RequestHandler):
             self._next_parse.cancel()
             self._next_parse = None
 
+    def _is_too_much(self, size: int) -> bool:
+        """Return whether `size` received bytes are parsed in several parts."""
+        return size > self._part_bytes and not self._is_within_plain_body(size)
+
     def _is_within_plain_body(self, size: int) -> bool:
         """Return whether the next `size` bytes belong to a body of known length, which is only copied."""
         content = None if self._current_request is None else self._current_request.content
@@ -167,7 +172,7 @@ class ServerConnection(web.RequestHandler):
             self._frames.advance(data)
         super().data_received(data)
         request = self._current_request
-        if request is None or request.content.is_eof() or self._upgraded:
+        if self._upgraded or request is None or request.content.is_eof():
             return
         content = request.content
         if content is not self._body:

@@ -48,7 +48,13 @@ def behind_proxy(client: Address, proxy: PeerAddress, sockname: object) -> PeerA
 
 def from_ends(peername: object, sockname: object) -> PeerAddress | None:
     """Return the address of the other end of a connection, or None if that has none; see `socket.getpeername`."""
-    peer, ours = _address(peername), _address(sockname)
+    peer, ours = (str(name[0]) if isinstance(name, tuple) and name else None for name in (peername, sockname))
+    return None if peer is None else _of_texts(peer, ours)
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _of_texts(peer_text: str, our_text: str | None) -> PeerAddress | None:
+    peer, ours = _parsed(peer_text), None if our_text is None else _parsed(our_text)
     if peer is None:
         return None
     # A machine that connects to its own address has this address on both ends.

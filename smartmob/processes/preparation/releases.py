@@ -23,6 +23,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterable, Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import aiohttp
@@ -32,7 +33,6 @@ from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.disk import Floor
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.processes.preparation.archive import Unpacked, unpack
 from smartmob.processes.preparation.download import (
     DownloadLimits,
     NotModified,
@@ -48,6 +48,9 @@ from smartmob.processes.preparation.file_tree import Threads, copy_tree, is_smal
 from smartmob.processes.preparation.single_flight import SingleFlight
 from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLimits
 from smartmob.processes.spawned_program import OnOutput
+
+if TYPE_CHECKING:  # imported with the first archive
+    from smartmob.processes.preparation.archive import Unpacked
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CONCURRENT_UNPACKS = 2  # unpacking uses a whole core
@@ -226,6 +229,8 @@ class Releases:
         folder, final = self._new_path(), self._folder / "sources" / digest
 
         def work(stop: threading.Event) -> Unpacked:
+            from smartmob.processes.preparation.archive import Unpacked, unpack
+
             try:
                 unpacked = unpack(archive, folder, self._unpack_limits, stop)
                 return Unpacked(unpacked.root.rename(final), unpacked.remarks)
