@@ -48,11 +48,12 @@ class _Commits:
         self.gate = asyncio.Event()
         self.batches: list[tuple[bool, list[str]]] = []
         self.begun = asyncio.Semaphore(0)
+        self.node_statement = "SELECT 1"
 
     async def __call__(self, connection: Connection, submissions: Sequence[Submission[str]]) -> None:
         self.begun.release()
         await self.gate.wait()
-        await connection.fetchval("SELECT 1")
+        await connection.fetchval(self.node_statement if self._nodes.owns(connection) else "SELECT 1")
         rows = [row for submission in submissions for row in submission.rows]
         self.batches.append((self._nodes.owns(connection), rows))
 
@@ -104,6 +105,22 @@ async def test_the_coordinator_stores_the_rows_of_a_node_that_is_lost(database: 
     await tasks.close()
 
     assert commits.batches == [(True, ["a1"]), (False, ["a2"]), (True, ["c1"]), (True, ["a3"])]
+
+
+async def test_the_coordinator_stores_the_rows_that_a_node_refuses(database: Database, nodes: _Nodes) -> None:
+    """A node that was removed may lack a shard, although it answers."""
+    commits, tasks = _Commits(nodes), TaskRegistry()
+    writer = GroupCommitWriter("marks", database, commits, shards=_Shards("marks", lambda row: row[0], nodes))
+    await writer.start(tasks)
+    commits.node_statement = "SELECT 1 FROM no_such_shard"
+    puts = [asyncio.create_task(writer.put([row])) for row in ("a1", "b1")]
+    await commits.begun.acquire()
+    commits.gate.set()
+    await asyncio.gather(*puts)
+    await writer.close()
+    await tasks.close()
+
+    assert commits.batches == [(False, ["a1"]), (False, ["b1"])]
 
 
 async def test_a_placement_that_was_found_long_ago_is_not_used(nodes: _Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
