@@ -98,7 +98,8 @@ def _start(config: Path | None, flags: dict[str, Any]) -> None:
 def _begun(settings: Settings) -> Iterator[tuple[socket | None, EarlyStart | None]]:
     """Bind the port and begin to start an embedded database; they end with the block unless the service took them over.
 
-    A service with workers does both later: it forks, which it must not do while the thread of this start runs.
+    A service with workers does both later: it forks, which it must not do while the thread of this start runs. A database
+    that is not there yet is made later, too, so that a service whose settings turn out to be wrong leaves nothing behind.
     """
     if settings.workers > 1:
         yield None, None
@@ -107,12 +108,11 @@ def _begun(settings: Settings) -> Iterator[tuple[socket | None, EarlyStart | Non
     from smartmob.kernel.http import bound_sockets
 
     with bound_sockets.bind(settings.host, settings.port) as sock:
-        if settings.database.url is not None:
-            yield sock, None
-            return
-
         from smartmob.kernel.embedded import early_start
 
+        if settings.database.url is not None or not (settings.data_dir / early_start.FOLDER).exists():
+            yield sock, None
+            return
         early = early_start.begin(settings.data_dir)
         try:
             yield sock, early
