@@ -15,7 +15,15 @@ import orjson
 from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database, Record, is_duplicate, is_unavailable, unavailable
+from smartmob.kernel.db.database import (
+    READ_COMMITTED,
+    Connection,
+    Database,
+    Record,
+    is_duplicate,
+    is_unavailable,
+    unavailable,
+)
 from smartmob.kernel.db.shards import RowShards, insert_rows
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
@@ -198,8 +206,10 @@ class MetricsWriter:
         again = submissions[0].commit_key is not None
         if not again:
             await self._assign_positions(connection, submissions, len(rows))
-        block = submissions[0].commit_key[0]
-        seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
+        block, first = submissions[0].commit_key
+        seqs: Sequence[int] = range(first, first + len(rows))
+        if again:  # submissions between them may have been refused since
+            seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
         records = _records(block, seqs, ids, rows)
         try:
             if len(records) == 1:
@@ -267,7 +277,7 @@ class MetricsWriter:
         try:
             async with self._bulk_load(), self._database.acquire() as connection:
                 load = BulkLoad(connection, self._known, self._block_numbers, self._sql)
-                transaction = connection.transaction()
+                transaction = connection.transaction(isolation=READ_COMMITTED)
                 await transaction.start()
                 try:
                     await connection.execute(self._sql["lock_items_shared"])
