@@ -15,7 +15,7 @@ import msgspec
 
 from smartmob.alerts.model import Alert, Message, Notification, Receiver, Rule, Silence
 from smartmob.kernel.db import queries
-from smartmob.kernel.db.database import Connection, Database, Record
+from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database, Record
 from smartmob.kernel.runtime import ids
 
 PACKAGE = "smartmob.alerts"
@@ -228,7 +228,7 @@ class AlertStore:
         batch = ids.uuid7()
 
         async def operation(connection: Connection) -> Message | None:
-            async with connection.transaction():
+            async with connection.transaction(isolation=READ_COMMITTED):
                 await connection.execute(self._sql["lock_claims"], _CLAIMS_LOCK)
                 due = await connection.fetchrow(self._sql["lock_due"], now)
                 if due is None:

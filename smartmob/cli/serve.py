@@ -98,8 +98,8 @@ def _start(config: Path | None, flags: dict[str, Any]) -> None:
 def _begun(settings: Settings) -> Iterator[tuple[socket | None, EarlyStart | None]]:
     """Bind the port and begin to start an embedded database; they end with the block unless the service took them over.
 
-    A service with workers does both later: it forks, which it must not do while the thread of this start runs. A database
-    that is not there yet is made later, too, so that a service whose settings turn out to be wrong leaves nothing behind.
+    A service with workers does both later: it forks, which it must not do while the thread of this start runs. A
+    database that is not there yet is made later, too, so that a service with wrong settings leaves nothing behind.
     """
     if settings.workers > 1:
         yield None, None

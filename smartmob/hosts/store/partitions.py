@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from smartmob.hosts.store.reader import load_queries
-from smartmob.kernel.db.database import Connection, Database
+from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database
 
 
 class PartitionedTable(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class Partitions:
             # Usually nothing needs to be done, and no lock is needed to find that out.
             if not any(_due(series, await self._there(connection, series), now, before)):
                 return [], []
-            async with connection.transaction():
+            async with connection.transaction(isolation=READ_COMMITTED):
                 await connection.execute(self._sql["lock_partitions"])
                 missing, ended = _due(series, await self._there(connection, series), now, before)
                 for name, span in missing.items():

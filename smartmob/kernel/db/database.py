@@ -11,7 +11,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import asyncpg
@@ -32,6 +32,11 @@ T = TypeVar("T")
 Record = asyncpg.Record
 Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
 
+READ_COMMITTED: Literal["read_committed"] = "read_committed"
+"""The isolation of a transaction that waits for an advisory lock and then reads.
+
+Where the role or the server has a stricter default, it would not see what others committed while it waited.
+"""
 PARTITIONS_LOCK = 7_330_461_121
 """The key of the advisory lock for making and dropping partitions, which a backup holds shared. Any unused number."""
 

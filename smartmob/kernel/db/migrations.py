@@ -14,7 +14,7 @@ import msgspec
 from smartmob.counts import counted
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.kernel.db import database_refusals
-from smartmob.kernel.db.database import Connection, Database
+from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database
 from smartmob.kernel.observability.event_logger import get_logger
 
 log = get_logger()
@@ -133,7 +133,7 @@ async def apply(
             await connection.execute(_WITHOUT_LIMITS)
             await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)
     try:
-        async with connection.transaction():
+        async with connection.transaction(isolation=READ_COMMITTED):
             await connection.execute(_WITHOUT_LIMITS)
             await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
             await connection.execute(_CREATE_MIGRATIONS_TABLE)
@@ -147,7 +147,7 @@ async def apply(
 
 async def _apply(connection: Connection, migration: Migration, follower: Follower | None) -> bool:
     """Apply a migration in a transaction; return False if another service has done so meanwhile."""
-    async with connection.transaction():
+    async with connection.transaction(isolation=READ_COMMITTED):
         await connection.execute(_WITHOUT_LIMITS)
         await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
         if (migration.feature, migration.number) in await applied(connection):

@@ -15,9 +15,22 @@ import orjson
 from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
+<<<<<<< HEAD
 from smartmob.kernel.db.database import Connection, Database, Record, is_duplicate, is_unavailable, unavailable
 from smartmob.kernel.db.node_connections import NodeConnections
 from smartmob.kernel.db.shards import RowShards
+=======
+from smartmob.kernel.db.database import (
+    READ_COMMITTED,
+    Connection,
+    Database,
+    Record,
+    is_duplicate,
+    is_unavailable,
+    unavailable,
+)
+from smartmob.kernel.db.shards import RowShards, insert_rows
+>>>>>>> w-posts
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id
@@ -200,8 +213,10 @@ class MetricsWriter:
         again = submissions[0].commit_key is not None
         if not again:
             await self._assign_positions(connection, submissions, len(rows))
-        block = submissions[0].commit_key[0]
-        seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
+        block, first = submissions[0].commit_key
+        seqs: Sequence[int] = range(first, first + len(rows))
+        if again:  # submissions between them may have been refused since
+            seqs = [seq for s in submissions for seq in range(s.commit_key[1], s.commit_key[1] + len(s.rows))]
         records = _records(block, seqs, ids, rows)
         try:
             if len(records) == 1 and not again:
@@ -281,7 +296,7 @@ class MetricsWriter:
         try:
             async with self._bulk_load(), self._database.acquire() as connection:
                 load = BulkLoad(connection, self._known, self._block_numbers, self._sql)
-                transaction = connection.transaction()
+                transaction = connection.transaction(isolation=READ_COMMITTED)
                 await transaction.start()
                 try:
                     await connection.execute(self._sql["lock_items_shared"])

@@ -12,7 +12,11 @@ import asyncpg
 import msgspec
 
 from smartmob.kernel.db import queries
+<<<<<<< HEAD
 from smartmob.kernel.db.database import Connection, Database, is_duplicate, is_unavailable, unavailable
+=======
+from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database, is_unavailable, unavailable
+>>>>>>> w-posts
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.turrets.hq.batch import Batch, SliceRow
@@ -72,7 +76,7 @@ class TurretsWriter:
         try:
             async with self._database.acquire() as connection:
                 await self._partitions.ensure(connection, days)
-                async with connection.transaction():
+                async with connection.transaction(isolation=READ_COMMITTED):
                     await connection.execute(self._sql["lock_import"], int.from_bytes(run.bytes[:8], signed=True))
                     known = await connection.fetchval(self._sql["run_exists"], run)
                     yield None if known else ImportedRows(connection, self._sql)

@@ -10,8 +10,10 @@ import pytest
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES, PartitionedTable, Partitions
 from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
-from smartmob.kernel.db.database import PARTITIONS_LOCK, Database
+from smartmob.kernel.db.database import PARTITIONS_LOCK, Connection, Database
+from smartmob.settings import DatabaseSettings
 from tests.hosts.store.rows import DAY, row, span, store
+from tests.waiting import until
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -59,6 +61,29 @@ async def test_two_services_create_partitions_once(database: Database) -> None:
     partitions = Partitions(database)
     outcomes = await asyncio.gather(*(partitions.keep(SAMPLES, DAY, LONG_AGO) for _ in range(4)))
     assert sorted(len(made) for made, _ in outcomes) == [0, 0, 0, 4]
+
+
+async def test_services_on_a_database_with_strict_isolation_create_partitions_once(database_url: str) -> None:
+    """One creates them while the other waits, and then finds them, although its default hides later commits."""
+    strict = f"{database_url}{'&' if '?' in database_url else '?'}default_transaction_isolation=serializable"
+    database = Database(DatabaseSettings(url=strict), None)
+    await database.open()
+    try:
+        partitions = Partitions(database)
+        holder = await database.connect()
+        await holder.execute("SELECT pg_advisory_lock($1)", PARTITIONS_LOCK)
+        both = [asyncio.ensure_future(partitions.keep(SAMPLES, DAY, LONG_AGO)) for _ in range(2)]
+        await until(lambda: _waiting(holder, 2))
+        await holder.close()
+        assert sorted([len(made) for made, _ in await asyncio.gather(*both)]) == [0, 4]
+    finally:
+        await database.close()
+
+
+async def _waiting(connection: Connection, number: int) -> bool:
+    """Return whether so many services wait for the lock of partitions."""
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = $1::bigint::oid"
+    return bool(await connection.fetchval(query, PARTITIONS_LOCK % 2**32) == number)
 
 
 async def test_earlier_rows_move_into_a_new_partition(

@@ -20,6 +20,7 @@ from smartmob.metrics.model import MetricFilter, MetricRow, metric_row
 from smartmob.metrics.store.block_allocator import first_block
 from smartmob.metrics.store.reader import PACKAGE, MetricsReader
 from smartmob.metrics.store.writer import MetricsWriter
+from smartmob.settings import DatabaseSettings
 from tests.lock_waits import waits_for_lock
 from tests.metrics.samples import metric
 from tests.waiting import until
@@ -164,6 +165,27 @@ async def test_a_load_is_unavailable_when_the_connection_is_lost(database: Datab
             await load.write(endless())
 
     assert await _blocks(database) == []
+
+
+async def test_a_load_counts_what_another_stored_while_it_waited(database_url: str) -> None:
+    """Otherwise a repeated import would store its metrics twice where the default isolation hides later commits."""
+    strict = f"{database_url}{'&' if '?' in database_url else '?'}default_transaction_isolation=repeatable%20read"
+    database = Database(DatabaseSettings(url=strict), None)
+    await database.open()
+
+    async def count() -> int:
+        async with MetricsWriter(database).bulk() as load:
+            return await load.lock_session("5" * 32)
+
+    try:
+        async with MetricsWriter(database).bulk() as first:
+            assert await first.lock_session("5" * 32) == 0
+            second = asyncio.ensure_future(count())
+            await until(lambda: database.run(waits_for_lock))
+            await first.write(_batches(3))
+        assert await second == 3
+    finally:
+        await database.close()
 
 
 async def test_metrics_after_a_load_come_after_it(database: Database) -> None:
