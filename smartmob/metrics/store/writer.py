@@ -15,11 +15,6 @@ import orjson
 from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
-<<<<<<< HEAD
-from smartmob.kernel.db.database import Connection, Database, Record, is_duplicate, is_unavailable, unavailable
-from smartmob.kernel.db.node_connections import NodeConnections
-from smartmob.kernel.db.shards import RowShards
-=======
 from smartmob.kernel.db.database import (
     READ_COMMITTED,
     Connection,
@@ -29,8 +24,8 @@ from smartmob.kernel.db.database import (
     is_unavailable,
     unavailable,
 )
-from smartmob.kernel.db.shards import RowShards, insert_rows
->>>>>>> w-posts
+from smartmob.kernel.db.node_connections import NodeConnections
+from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
 from smartmob.metrics.model import MEASURES, ItemKey, MetricRow, item_id

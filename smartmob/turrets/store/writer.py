@@ -12,11 +12,7 @@ import asyncpg
 import msgspec
 
 from smartmob.kernel.db import queries
-<<<<<<< HEAD
-from smartmob.kernel.db.database import Connection, Database, is_duplicate, is_unavailable, unavailable
-=======
-from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database, is_unavailable, unavailable
->>>>>>> w-posts
+from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database, is_duplicate, is_unavailable, unavailable
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.turrets.hq.batch import Batch, SliceRow
