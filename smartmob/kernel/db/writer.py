@@ -184,11 +184,15 @@ class GroupCommitWriter(Generic[R]):
         if self._closing:
             raise Unavailable("the service is stopping; nothing was stored")
         submission = Submission(rows, done, deadline)
+        busy = False
         if self._shards is not None and self._shards.active:
             submission.shard = self._shards.of(rows)
+            busy = submission.shard is not None and self._shards.destination_of(submission.shard) in self._busy
         self._queue.append(submission)
         self.stats.waiting += len(rows)
-        self._wake()
+        if not busy:
+            # Otherwise the lane that writes to its destination takes it next.
+            self._wake()
 
     def _wake(self) -> None:
         """Wake a lane that waits for submissions, if there is one."""
@@ -333,6 +337,8 @@ class GroupCommitWriter(Generic[R]):
                     await self._commit(self._connection_to(destination) or await self._connected(lane), waiting)
             except Exception as error:
                 await self._disconnect(lane, destination)
+                # Without the node the waiting submissions have other destinations.
+                self._wake()
                 if is_unavailable(error):
                     if self._distributed or not _refused_by_server(error):
                         for submission in waiting:
