@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import asyncpg
 import msgspec
@@ -77,6 +77,14 @@ class NodeConnections:
     def owns(self, connection: Connection) -> bool:
         """Return whether a connection leads to a node."""
         return any(each is connection for each in self._connections.values())
+
+    async def on_coordinator(self, connection: Connection, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Do some work on tables of the coordinator, on another connection if this one leads to a node."""
+        if not self.owns(connection):
+            await work(connection)
+            return
+        async with self._database.acquire() as coordinator:
+            await work(coordinator)
 
     def disconnect(self, node: ShardNode) -> None:
         """Close the connection to a node after an error; the coordinator stores its rows until the next try."""

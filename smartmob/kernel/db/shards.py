@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from smartmob.kernel.db import citus
@@ -79,6 +79,13 @@ class RowShards(Generic[R]):
         """Return the connected node of a shard, or else the shard: a batch is stored in one such destination."""
         node = None if self.nodes is None else self.nodes.node_of(shard)
         return shard if node is None else node
+
+    async def on_coordinator(self, connection: Connection, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """Do some work on tables of the coordinator, on another connection if this one leads to a node."""
+        if self.nodes is None:
+            await work(connection)
+        else:
+            await self.nodes.on_coordinator(connection, work)
 
     async def insert(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -235,7 +235,7 @@ class MetricsWriter:
         self._open_blocks[block] = self._open_blocks.get(block, 0) + len(submissions)
         if block not in self._opened:
             try:
-                await self._on_coordinator(connection, partial(self._open_block, block=block))
+                await self.shards.on_coordinator(connection, partial(self._open_block, block=block))
             except BaseException:
                 self._open_blocks[block] -= len(submissions)
                 raise
@@ -250,17 +250,9 @@ class MetricsWriter:
         One with a refused submission stays open: it is closed like those of a service that crashed.
         """
         for block in [each for each, left in self._open_blocks.items() if each != self._blocks.block and left <= 0]:
-            await self._on_coordinator(connection, partial(self._close_block, block=block))
+            await self.shards.on_coordinator(connection, partial(self._close_block, block=block))
             self._open_blocks.pop(block, None)
             self._opened.discard(block)
-
-    async def _on_coordinator(self, connection: Connection, work: Callable[[Connection], Awaitable[None]]) -> None:
-        """Do some work on tables of the coordinator, on another connection if this one leads to a node."""
-        if self.shards.nodes is None or not self.shards.nodes.owns(connection):
-            await work(connection)
-            return
-        async with self._database.acquire() as coordinator:
-            await work(coordinator)
 
     async def _open_block(self, connection: Connection, block: int) -> None:
         await connection.execute(self._sql["open_block"], block)
