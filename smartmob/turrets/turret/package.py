@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,30 @@ def unpack(path: Path, folder: Path) -> None:
                 size += member.size
                 if len(members) > MOST_FILES or size > MOST_BYTES:
                     raise InvalidInput(f"{path} contains more than {MOST_FILES} files or {MOST_BYTES} bytes")
-            tar.extractall(folder, members, filter="data")
+            _extract(tar, folder, members)
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from None
     except (tarfile.TarError, EOFError) as error:
         raise InvalidInput(f"{path} is not a turret package: {error}") from None
+
+
+def _extract(tar: tarfile.TarFile, folder: Path, members: Sequence[tarfile.TarInfo]) -> None:
+    """Extract into the folder alone; raises TarError for a member that would be elsewhere.
+
+    A Python before 3.11.4, such as that of Debian 12, has no filter for this. There only files and folders are allowed.
+    """
+    if hasattr(tarfile, "data_filter"):
+        tar.extractall(folder, members, filter="data")
+        return
+    for member in members:
+        if not (member.isreg() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r} is neither a file nor a folder; Python 3.11.4 reads more kinds")
+        if member.name.startswith("/") or ".." in Path(member.name).parts:
+            raise tarfile.TarError(f"{member.name!r} would be outside of the package")
+        # As the filter does: the files belong to this user, who can read and write them.
+        member.uid, member.gid, member.uname, member.gname = os.geteuid(), os.getegid(), "", ""
+        member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+    tar.extractall(folder, members)  # noqa: S202  # each member was checked
 
 
 def turrets(project: Path, config_file: Path | None = None) -> list[dict[str, Any]]:
