@@ -107,8 +107,11 @@ class Reporter:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sample_loop())
                 group.create_task(self._delivery_loop())
-        except* (NotAuthenticated, NotAllowed, RemoteError) as errors:
-            raise errors.exceptions[0] from None
+        except ExceptionGroup as errors:  # `except*` of Python before 3.11.4 makes a group of what it raises
+            refused = errors.subgroup((NotAuthenticated, NotAllowed, RemoteError))
+            if refused is None:
+                raise
+            raise refused.exceptions[0] from None
         finally:
             self._store_on_disk()
 

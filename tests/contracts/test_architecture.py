@@ -206,6 +206,13 @@ def test_no_module_has_a_name_without_meaning() -> None:
     assert [_name(path) for path in MODULES if path.stem in FORBIDDEN_NAMES] == []
 
 
+def test_no_module_raises_from_a_group_clause() -> None:
+    """Before Python 3.11.4 `except*` wraps what it raises in another group: use `except ExceptionGroup`."""
+    assert [
+        _name(path) for path in MODULES if any(isinstance(n, ast.TryStar) for n in ast.walk(sources.tree(path)))
+    ] == []
+
+
 def test_every_module_has_its_tests() -> None:
     """`a/b.py` is tested by `tests/a/test_b.py`, and a part of `a/routes` by `tests/a/test_routes.py`."""
     missing = []

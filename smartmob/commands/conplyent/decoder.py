@@ -49,6 +49,12 @@ class UnsupportedClass(UnsupportedValue):
     """The message names a class that the gateway does not accept."""
 
 
+MEMBERS = {
+    "ACKNOWLEDGE": (0,), "HEARTBEAT": (1,), "COMMAND": (2,), "DETAILS": (3,), "COMPLETE": (4,), "SYNC": 5,
+}  # fmt: skip
+"""The members of MSGType by their names (conplyent 0.2.17, `conplyent/_msg.py`): 1-tuples, except SYNC."""
+
+
 class TypeStandIn:
     """A member of conplyent's enumeration MSGType, with its value."""
 
@@ -77,10 +83,13 @@ class _Global:
 
 
 _MESSAGE, _TYPE = _Global(MESSAGE), _Global(MESSAGE_TYPE)
+_MEMBER = _Global("getattr")
 _SET, _FROZENSET, _BYTEARRAY, _BYTES, _ENCODE = map(_Global, ("set", "frozenset", "bytearray", "bytes", "encode"))
 _KNOWN = {
     (MODULE, MESSAGE): _MESSAGE,
     (MODULE, MESSAGE_TYPE): _TYPE,
+    # Python 3.11.0 to 3.11.3 write a member of an enumeration as the attribute of its class.
+    **{(module, "getattr"): _MEMBER for module in ("builtins", "__builtin__")},
     # Protocol 2 names the modules of Python 2, and writes bytes as a call of _codecs.encode with a text.
     **{(module, "set"): _SET for module in ("builtins", "__builtin__")},
     **{(module, "frozenset"): _FROZENSET for module in ("builtins", "__builtin__")},
@@ -88,6 +97,12 @@ _KNOWN = {
     **{(module, "bytes"): _BYTES for module in ("builtins", "__builtin__")},
     ("_codecs", "encode"): _ENCODE,
 }
+
+
+def _member(enumeration: object = None, name: object = None, *others: object) -> TypeStandIn:
+    if enumeration is not _TYPE or type(name) is not str or name not in MEMBERS or others:
+        raise InvalidPickle("the message asks for an attribute that is no type of a message")
+    return TypeStandIn(MEMBERS[name])
 
 
 class Decoder:
@@ -295,6 +310,8 @@ class Decoder:
             raise InvalidPickle("the message calls something that cannot be called")
         if named is _TYPE and len(arguments) == 1:
             self._push(TypeStandIn(arguments[0]))
+        elif named is _MEMBER:
+            self._push(_member(*arguments))
         elif named in (_SET, _FROZENSET) and len(arguments) <= 1:
             made = self._set_of(arguments)
             self._push(made if named is _SET else frozenset(made))

@@ -13,16 +13,10 @@ from typing import Any
 import msgspec
 
 from smartmob.commands.conplyent import pickles
-from smartmob.commands.conplyent.decoder import InvalidPickle
+from smartmob.commands.conplyent.decoder import MEMBERS, InvalidPickle
 from smartmob.commands.conplyent.zmtp import frame
 
-# The values of MSGType (conplyent 0.2.17, `conplyent/_msg.py`): 1-tuples, except SYNC.
-ACKNOWLEDGE = (0,)
-HEARTBEAT = (1,)
-COMMAND = (2,)
-DETAILS = (3,)
-COMPLETE = (4,)
-SYNC = 5  # the type of a message, not a tuple
+ACKNOWLEDGE, HEARTBEAT, COMMAND, DETAILS, COMPLETE, SYNC = MEMBERS.values()
 
 _LONGEST_LINE_CHARACTERS = 1024 * 1024
 """A longer line is sent in parts, so that memory stays bounded."""

@@ -94,6 +94,45 @@ class TestReading:
         assert (kind, request) == ((2,), True)
         assert fields == {"cmd_id": "exec", "args": values, "keywargs": {}}
 
+    @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+    def test_the_type_of_a_message_is_read_as_each_python_writes_it(
+        self, protocol: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Python 3.11.0 to 3.11.3 write a member as the attribute of its class, others as a call with its value."""
+
+        def by_name(self: MSGType, protocol: int) -> Any:
+            return getattr, (MSGType, self.name)
+
+        def by_value(self: MSGType, protocol: int) -> Any:
+            return MSGType, (self.value,)
+
+        for written in (by_name, by_value):
+            monkeypatch.setattr(MSGType, "__reduce_ex__", written)
+            for kind in MSGType:
+                assert pickles.decode(_sent({}, protocol, kind)) == (kind.value, True, {})
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (MSGType, "__class__"),
+            (MSGType, "mro"),
+            (MSGType,),
+            (MSGType, "SYNC", None),
+            (MSG, "SYNC"),
+            ("x", "upper"),
+            (),
+        ],
+    )
+    def test_no_attribute_but_a_type_is_read(self, arguments: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+        """The message is refused before anything is looked up."""
+
+        def reduced(self: MSGType, protocol: int) -> Any:
+            return getattr, arguments
+
+        monkeypatch.setattr(MSGType, "__reduce_ex__", reduced)
+        with pytest.raises(InvalidPickle, match="attribute that is no type"):
+            pickles.decode(_sent({}))
+
     @given(st.dictionaries(st.text(max_size=6), PLAIN, max_size=4), st.sampled_from([3, 4, 5]))
     def test_any_plain_value_is_read(self, fields: dict[str, Any], protocol: int) -> None:
         """The values of an honest client arrive unchanged."""
