@@ -38,9 +38,9 @@ run: $(VENV)/made  ## Run the service on 127.0.0.1:8080 until CTRL-C
 demo: $(VENV)/made  ## Show the service with examples, until CTRL-C
 	$(BIN)/smartmob demo
 
-# Eight at a time on two cores: most tests wait for children, databases and sockets.
+# Ten at a time on two cores: most tests wait for children, databases and sockets.
 test: $(VENV)/made-tests $(VENV)/made-docs browser  ## Run all tests
-	$(BIN)/python -m pytest --numprocesses 8 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 10 --dist worksteal $(ARGS)
 
 # The pages are tested in Debian's Chromium, in its shell without windows where there is one: it takes half the processor
 # time. Where neither is there and can be installed, those tests fail and say so.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from smartmob.kernel.runtime.tcp_ports import is_listened_on, lasting_ports
+from tests import free_ports
 
 
 @pytest.mark.parametrize(
@@ -15,9 +16,10 @@ from smartmob.kernel.runtime.tcp_ports import is_listened_on, lasting_ports
 )
 def test_a_listener_is_seen(family: int, address: str) -> None:
     """It may listen on one address only, and a closed one is not seen."""
+    port = free_ports.single_port()
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.bind((address, 0))
-        port = listener.getsockname()[1]
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
         listener.listen()
         assert is_listened_on(port)
     assert not is_listened_on(port)
