@@ -39,12 +39,15 @@ _SCHEMA = ", ".join(
     for name in names
 )
 STATE = f"""
-SELECT {_SCHEMA}, (SELECT md5(string_agg(m::text, ' ' ORDER BY m::text)) FROM schema_migrations AS m),
+SELECT {_SCHEMA}, (SELECT count(*) FROM pg_largeobject_metadata),
+    (SELECT md5(string_agg(m::text, ' ' ORDER BY m::text)) FROM schema_migrations AS m),
     (SELECT (datacl, datconnlimit, datallowconn)::text FROM pg_database WHERE datname = current_database()),
     (SELECT string_agg(s::text, ' ') FROM pg_db_role_setting AS s JOIN pg_database AS d ON s.setdatabase = d.oid
      WHERE d.datname = current_database())
 """
-"""Changes with all that a test can change except for the rows of tables: definitions, migrations and settings."""
+"""Changes with all that a test can change except for the rows of tables: definitions, large objects, migrations and
+settings.
+"""
 
 _FILLED = """
 SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace

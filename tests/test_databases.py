@@ -48,6 +48,7 @@ async def test_rows_of_a_test_are_deleted(postgres_url: str, databases: Database
         "DROP TABLE schema_migrations",
         "CREATE FUNCTION more() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
         "CREATE SCHEMA more",
+        "SELECT lo_create(0)",
         "DELETE FROM schema_migrations WHERE number > 1",
         "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET work_mem = 1024'; END $$",
         f"INSERT INTO marks SELECT {ROW} FROM generate_series(1, 3000)",
