@@ -37,8 +37,14 @@ MAX_FRAMING_BYTES = 24 * 1024
 
 Chunks of 48 bytes and more are always accepted, whatever their number.
 """
-_LINGER_BYTES = 16 * 1024 * 1024
-_LINGER_SECONDS = 2.0
+_DISCARDED_BYTES = 16 * 1024 * 1024
+_DISCARD_SECONDS = 2.0
+"""The rest of an unread body that is read and dropped, so that the connection can be used again."""
+_LINGER_SECONDS = 30.0
+"""Seconds that a client has to read its answer and disconnect (as `lingering_time` of nginx).
+
+A connection that is closed while its client still sends is reset, and the client may lose the answer.
+"""
 
 
 class ServerConnection(web.RequestHandler):
@@ -48,7 +54,17 @@ class ServerConnection(web.RequestHandler):
     """
 
     __slots__ = (
-        *("_body", "_body_start", "_frames", "_gate", "_input", "_input_offset", "_is_refused", "_lost", "_received"),
+        *(
+            "_body",
+            "_body_start",
+            "_frames",
+            "_gate",
+            "_input",
+            "_input_offset",
+            "_is_refused",
+            "_linger_end",
+            "_received",
+        ),
         "_next_parse",
     )
 
@@ -68,14 +84,20 @@ class ServerConnection(web.RequestHandler):
         self._received = 0
         """Bytes received since the measurement began, with the framing."""
         self._is_refused = False
-        self._lost = asyncio.Event()
+        self._linger_end = asyncio.Event()
+        """Set when the client has disconnected, or the service stops."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the input that was not parsed."""
-        self._lost.set()
+        self._linger_end.set()
         self._drop_input()
         self._cancel_next_parse()
         super().connection_lost(exc)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Stop; do not wait for a client that has its answer to disconnect."""
+        self._linger_end.set()
+        await super().shutdown(timeout)
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes; if there are many, parse only the first ones now."""
@@ -210,7 +232,7 @@ class ServerConnection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send the answer, then discard a bounded rest of the unread body, or close the connection."""
+        """Send the answer, then discard a bounded rest of the unread body, or end the connection in order."""
         if (
             resp.__class__ is JSONResponse
             and request.content.is_eof()
@@ -225,16 +247,17 @@ class ServerConnection(web.RequestHandler):
         sent = await super().finish_response(request, resp, start_time)
         if self._input and not self._upgraded:
             self._resume_transport_reading()  # a handshake was declined, so the waiting input is HTTP
-        if self._is_refused:
-            await self._end_refused()
-            return sent
         content = request.content
-        if not content.is_eof() and not self._force_close and not await _discard(content):
-            self.close()
+        if self._is_refused or not (content.is_eof() or self._force_close or await _discard(content)):
+            await self._end_after_answer()
         return sent
 
-    async def _end_refused(self) -> None:
-        """Wait until the client has seen the answer and disconnects, within the time for lingering."""
+    async def _end_after_answer(self) -> None:
+        """Wait until the client has seen the answer and disconnects, within the time for lingering.
+
+        The answer is followed by the end of the stream (RFC 9112, section 9.6). Of a body that was not refused, nothing
+        more is read: the buffers fill up, and the client waits.
+        """
         self.close()
         transport = self.transport
         if transport is None:
@@ -244,7 +267,7 @@ class ServerConnection(web.RequestHandler):
             transport.write_eof()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_SECONDS):
-                await self._lost.wait()
+                await self._linger_end.wait()
 
 
 def _has_faulty_framing(request: web.BaseRequest) -> bool:
@@ -262,8 +285,8 @@ async def _discard(content: StreamReader) -> bool:
     """
     size = 0
     try:
-        async with asyncio.timeout(_LINGER_SECONDS):
-            while not content.is_eof() and size < _LINGER_BYTES:
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while not content.is_eof() and size < _DISCARDED_BYTES:
                 size += len(await content.readany())
     except (TimeoutError, HttpProcessingError, web.RequestPayloadError, ConnectionError, InvalidInput):
         return False

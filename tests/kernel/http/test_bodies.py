@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from smartmob.errors import InvalidInput
+from smartmob.kernel.http import connection
 from smartmob.kernel.http.bodies import decode
 from smartmob.kernel.http.json_depth import MAX_LEVELS
 from smartmob.kernel.http.unpacking import PIECE_BYTES
@@ -204,8 +205,11 @@ class TestUnread:
         line.send(bytes(200_000) + b"GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await line.ended() == b""
 
-    async def test_only_a_bounded_rest_of_an_unread_body_is_read(self, tiny_client: Any) -> None:
+    async def test_only_a_bounded_rest_of_an_unread_body_is_read(
+        self, tiny_client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A client that sends without end is disconnected after the answer."""
+        monkeypatch.setattr(connection, "_LINGER_SECONDS", 0.0)
         async with wire(tiny_client.port) as line:
             line.send(_post("/unknown", "Content-Length: 100000000000"))
             assert (await line.reply()).status == 404

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -16,8 +16,9 @@ from aiohttp import WSMsgType, web
 from smartmob.kernel.http import connection
 from smartmob.kernel.http.connection import ITERATION_BYTES, MAX_FRAMING_BYTES, WEBSOCKET_ITERATION_BYTES
 from tests.kernel import tiny
-from tests.kernel.raw import Reply, wire
+from tests.kernel.raw import Reply, Wire, wire
 from tests.serving import ServiceServer
+from tests.waiting import SECONDS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CHUNKED = "Transfer-Encoding: chunked"
@@ -314,3 +315,44 @@ async def test_the_answer_to_a_refused_body_reaches_a_client_that_still_sends() 
             await line.writer.drain()
         reply = await line.reply()
         assert (reply.status, await line.ended()) == (400, b"")
+
+
+def _send_unread(line: Wire) -> None:
+    """Send a request with a body that is far too long and not read, and a part of that body."""
+    line.get("/unknown", "Content-Length: 100000000000", method="POST")
+    line.send(bytes(2**20))
+
+
+async def test_a_client_that_still_sends_gets_the_end_of_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection is not reset behind the answer, so that the client cannot lose it."""
+    monkeypatch.setattr(connection, "_DISCARDED_BYTES", 0)
+    async with _served() as port, wire(port) as line:
+        _send_unread(line)
+        assert (await line.reply()).status == 404
+
+        async with asyncio.timeout(SECONDS):
+            assert await line.reader.read() == b""
+
+
+async def test_a_client_that_does_not_disconnect_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that it has to read the answer is limited."""
+    monkeypatch.setattr(connection, "_DISCARDED_BYTES", 0)
+    monkeypatch.setattr(connection, "_LINGER_SECONDS", 0.0)
+    async with _served() as port, wire(port) as line:
+        _send_unread(line)
+        with pytest.raises(ConnectionError):
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    line.send(bytes(2**16))
+                    await line.writer.drain()
+
+
+async def test_a_service_that_stops_does_not_wait_for_a_client_with_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection of a client that has its answer and still sends ends with the service."""
+    monkeypatch.setattr(connection, "_DISCARDED_BYTES", 0)
+    monkeypatch.setattr(connection, "_LINGER_SECONDS", 2 * SECONDS)
+    async with AsyncExitStack() as stack, asyncio.timeout(SECONDS / 2), _served() as port:
+        line = await stack.enter_async_context(wire(port))
+        _send_unread(line)
+        assert (await line.reply()).status == 404
+        assert await line.ended() == b""
