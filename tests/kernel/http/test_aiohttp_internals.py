@@ -39,6 +39,7 @@ OVERRIDDEN: dict[str, tuple[type, type, dict[str, list[str]]]] = {
         web.RequestHandler,
         {
             "connection_lost": ["self", "exc"],
+            "shutdown": ["self", "timeout"],
             "data_received": ["self", "data"],
             "resume_reading": ["self", "resume_parser"],
             "set_parser": ["self", "parser", "data_received_cb"],
