@@ -13,6 +13,12 @@ import pytest
 
 SHARED, POSTGRES = "SMARTMOB_TEST_SHARED", "SMARTMOB_TEST_POSTGRES"
 """The environment variables with the paths of the shared folder and of the PostgreSQL server."""
+_TEMPORARY = "TMPDIR"
+"""The environment variable with the folder of temporary files.
+
+Commands such as `smartmob demo` have a database there, whose files take four times the processor time on a disk. What
+killed programs leave there is removed with the folder.
+"""
 
 _NAME = "smartmob-shared"
 _MEMORY = Path("/dev/shm")
@@ -43,9 +49,13 @@ class Shared:
         os.environ[SHARED] = tempfile.mkdtemp(prefix="smartmob-test-", dir=folder_of_files())
         (Path(os.environ[SHARED]) / "pid").write_text(str(os.getpid()))
         os.environ[POSTGRES] = tempfile.mkdtemp(prefix="smartmob-test-", dir=quick_folder())
+        self._outer_folder = os.environ.get(_TEMPORARY)
+        if folder_of_files() is not None:
+            _use_temporary_folder(os.environ[SHARED])
 
     def pytest_unconfigure(self) -> None:
         """Stop the server of this run, if a test has started it, and remove the folders."""
+        _use_temporary_folder(self._outer_folder)
         postgres = Path(os.environ[POSTGRES])
         try:
             os.kill(int((postgres / "home" / "cluster" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
@@ -53,6 +63,15 @@ class Shared:
             pass
         for folder in (postgres, os.environ[SHARED]):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _use_temporary_folder(folder: str | None) -> None:
+    """Let this process and its children make their temporary files there, or in the usual folder."""
+    if folder is None:
+        os.environ.pop(_TEMPORARY, None)
+    else:
+        os.environ[_TEMPORARY] = folder
+    tempfile.tempdir = None  # it was determined before
 
 
 def share(config: pytest.Config) -> None:
