@@ -7,9 +7,8 @@ licence (MIT) stands beside it and in its first lines.
 
 from __future__ import annotations
 
-import gzip
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 VERSION = "4.1.1"
 SHA256 = "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a"
@@ -19,9 +18,11 @@ SHA256 = "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a"
 @cache
 def packed() -> bytes:
     """Return the library, compressed with gzip."""
-    return resources.files("smartmob").joinpath("vendored", "plotly-cartesian.min.js.gz").read_bytes()
+    return (Path(__file__).with_name("vendored") / "plotly-cartesian.min.js.gz").read_bytes()
 
 
 def script() -> bytes:
     """Return the library as JavaScript, 1.5 MB."""
+    import gzip
+
     return gzip.decompress(packed())

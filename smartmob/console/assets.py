@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import msgspec
 
@@ -46,12 +45,14 @@ def asset(name: str) -> Asset | None:
     content = _own_files().get(name)
     if content is None:
         return None
+    import gzip
+
     return Asset(_TYPES[name.rpartition(".")[2]], gzip.compress(content, 6, mtime=0), content)
 
 
 @cache
 def _own_files() -> dict[str, bytes]:
-    folder = resources.files("smartmob.console").joinpath("static")
+    folder = Path(__file__).with_name("static")
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
 
 
