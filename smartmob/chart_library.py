@@ -13,6 +13,12 @@ from pathlib import Path
 VERSION = "4.1.1"
 SHA256 = "79542150855a52c567260e3137095dbe2b744e6d702a5cabe67da246942fba7a"
 """The digest of the file before its compression, as the package has it."""
+STYLES = ("ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o=",)
+"""The SHA-256 digests, in base64, of the style sheets that it adds to a page, for the policy of the page.
+
+Its maps add one, which is present even in this build without maps. Without the digest a browser refuses the style sheet
+and logs an error.
+"""
 
 
 @cache
