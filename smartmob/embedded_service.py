@@ -9,7 +9,6 @@ Python writes warnings and errors to standard error.
 from __future__ import annotations
 
 import asyncio
-import difflib
 import importlib.util
 import json
 import logging
@@ -85,6 +84,8 @@ def _values(settings: Mapping[str, Any], token: str | None) -> dict[str, Any]:
     names = [option.name for option in OPTIONS]
     for name in settings:
         if name not in names:
+            import difflib
+
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise TypeError(f"serving() got {name!r}, and there is no such setting{hint}")

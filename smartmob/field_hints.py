@@ -5,7 +5,6 @@ msgspec's messages name the path, but not the values that it allows.
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 import typing
@@ -114,6 +113,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _meant(name: str, names: list[str]) -> str:
+    import difflib
+
     near = [each for each in names if each.casefold() == name.casefold()]
     near = near or difflib.get_close_matches(name[:_LONGEST_KEY], names, 1, _LEAST_RATIO)
     return f"; did you mean {near[0]}?" if near else ""

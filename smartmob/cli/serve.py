@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
+import mimetypes
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:  # imported when the settings are known
     from smartmob.app import Service
     from smartmob.cli.worker_start import Forked
     from smartmob.kernel.embedded.early_start import EarlyStart
-    from smartmob.kernel.http.server import Front
+    from smartmob.kernel.http.server import Accept, Front
 
 
 def flag(option: Option) -> Callable[[Any], Any]:
@@ -77,8 +78,9 @@ def _start(config: Path | None, flags: dict[str, Any]) -> None:
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     settings = load(given, environment(), config)
     check_installed(embedded=settings.database.url is None)
-    with hidden("rich"):
-        # It takes rich for tracebacks in colours where it finds it: 3 MB that a log of plain lines never uses.
+    with hidden("rich"), hidden("greenlet"):
+        # It takes rich for tracebacks in colours where it finds it: 3 MB that a log of plain lines never uses. The
+        # service has no greenlets.
         importlib.import_module("structlog")
 
     from smartmob.kernel.subprocesses import pid1
@@ -132,6 +134,7 @@ def _serve(
 
     It listens on the socket `sock`, and `early` has begun already.
     """
+    mimetypes.init(())  # aiohttp would read the types of the machine: 0.4 MB for files that the service does not serve
     with authorities.read_late(importing="aiohttp"):
         importlib.import_module("aiohttp")
 
@@ -184,10 +187,9 @@ async def _listen(
     force_stop: Callable[[], None],
     on_ready: Callable[[str, int], Awaitable[None]] | None,
 ) -> None:
-    from smartmob import node_membership
     from smartmob.kernel.http import server
 
-    member = node_membership.membership(settings)
+    join = _joining(service, settings)
     # Objects that live as long as the service are left out of garbage collections, and collections are rarer. With the
     # defaults, they took 2 % of the time under load, and caused the slowest answers.
     gc.freeze()
@@ -200,11 +202,21 @@ async def _listen(
         on_stop=service.announce_stop,
         force_stop=force_stop,
         drain=service.drain,
-        on_serving=None if member is None else partial(node_membership.start, service, member),
+        on_serving=join,
         on_ready=on_ready,
         front=front,
         sock=sock,
     )
+
+
+def _joining(service: Service, settings: Settings) -> Callable[[Accept], None] | None:
+    """Return what lets this node join another service, or None if it shall join none; raises SettingsError."""
+    if settings.join.url is None:
+        return None
+    from smartmob import node_membership  # imported here: the client of nodes takes a quarter of a megabyte
+
+    member = node_membership.membership(settings)
+    return None if member is None else partial(node_membership.start, service, member)
 
 
 def _forked(settings: Settings, log_format: str) -> Forked:

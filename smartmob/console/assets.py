@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 import msgspec
 
 from smartmob import chart_library
 
 PLOTLY = "plotly.min.js"
-_STYLE = re.compile(rb"\.(?:innerHTML|textContent)='([^'\\]*)',document\.head\.appendChild")
 _IMPORTED = re.compile(r"""^(?:import|export)\b[^;]*?["']\./([\w.]+)["'];""", re.MULTILINE)
 """An import of another of these files, as all modules write it."""
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -25,7 +22,12 @@ class Asset(msgspec.Struct, frozen=True):
 
     media_type: str
     packed: bytes
-    plain: bytes
+
+    def plain(self) -> bytes:
+        """Return its content, for a browser that does not take gzip. It takes milliseconds: call it in a thread."""
+        import gzip
+
+        return gzip.decompress(self.packed)
 
 
 @cache
@@ -42,16 +44,18 @@ def digest() -> str:
 def asset(name: str) -> Asset | None:
     """Return a file by its name, or None. The first call compresses it, so call this in a thread."""
     if name == PLOTLY:
-        return Asset(_TYPES["js"], chart_library.packed(), chart_library.script())
+        return Asset(_TYPES["js"], chart_library.packed())
     content = _own_files().get(name)
     if content is None:
         return None
-    return Asset(_TYPES[name.rpartition(".")[2]], gzip.compress(content, 6, mtime=0), content)
+    import gzip
+
+    return Asset(_TYPES[name.rpartition(".")[2]], gzip.compress(content, 6, mtime=0))
 
 
 @cache
 def _own_files() -> dict[str, bytes]:
-    folder = resources.files("smartmob.console").joinpath("static")
+    folder = Path(__file__).with_name("static")
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
 
 
@@ -68,14 +72,3 @@ def modules(*scripts: str) -> tuple[str, ...]:
         waiting += (new := [name for name in imported if name not in found])
         found.update(dict.fromkeys(new))
     return tuple(name for name in found if name not in scripts)
-
-
-@cache
-def plotly_styles() -> tuple[str, ...]:
-    """Return the SHA-256 hashes of the style sheets that the chart library adds to a page, for the policy of the page.
-
-    Its maps add one, which is present even in this build without maps. Without the hash a browser refuses the style
-    sheet and logs an error.
-    """
-    sheets = _STYLE.findall(chart_library.script())
-    return tuple(base64.b64encode(hashlib.sha256(sheet).digest()).decode() for sheet in sheets)

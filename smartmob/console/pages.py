@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from smartmob import __version__
+from smartmob import __version__, chart_library
 from smartmob.console import assets
 
 
@@ -41,7 +41,7 @@ def headers(*, charts: bool) -> dict[str, str]:
 
     On a page with charts, the style sheet that the chart library adds is allowed by its hash.
     """
-    styles = "".join(f" 'sha256-{digest}'" for digest in assets.plotly_styles()) if charts else ""
+    styles = "".join(f" 'sha256-{digest}'" for digest in chart_library.STYLES) if charts else ""
     return {
         "Content-Security-Policy": f"default-src 'none'; script-src 'self'; style-src 'self'{styles}; "
         "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
+
+from smartmob.medians import median
 
 BETS = (1.2, 0.5, 0.2)
 """Bets in units of 1 / scale, which share the capital: the best is the true difference in units of the noise, and a

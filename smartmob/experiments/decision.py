@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from statistics import median
 
 from smartmob.counts import counted
 from smartmob.experiments.confidence_sequence import ConfidenceSequence
 from smartmob.experiments.false_discoveries import discoveries
 from smartmob.experiments.model import Deciding, Instructions, Measure, MemoryDifference, Verdict, VerdictOnTest
+from smartmob.medians import median
 
 ALARM_EVIDENCE = 1000.0
 """The capital at which a difference counts: one false alarm in 1,000 unchanged tests, by Ville's inequality."""

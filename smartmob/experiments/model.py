@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from statistics import median
 from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
+
+from smartmob.medians import median
 
 _LARGEST_INTEGER = 2**63 - 1  # of 64 bits, beyond which numbers cannot be written as JSON by all writers
 

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from statistics import median
 from uuid import UUID
 
 import msgspec
@@ -14,6 +13,7 @@ import msgspec
 from smartmob.errors import InvalidInput
 from smartmob.experiments.decision import overall
 from smartmob.experiments.model import Count, ExperimentReport, Fact, Pair, SideReport, Verdict, VerdictOnTest
+from smartmob.medians import median
 
 MAX_BYTES = 16 * 1024 * 1024
 """The bytes of a stored report as JSON: some 20,000 tests with five pairs each."""

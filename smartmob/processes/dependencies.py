@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -175,6 +174,8 @@ def shown_cycle(path: Sequence[str]) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the known names, and the most similar one to an unknown name, for people."""
+    import difflib
+
     names = sorted(set(known))[:_MOST_SUGGESTED]
     near = [each for each in names if each.casefold() == name.casefold()] or difflib.get_close_matches(
         name, names, 1, 0.5

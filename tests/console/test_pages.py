@@ -48,4 +48,4 @@ def test_a_page_names_all_modules_that_its_scripts_import(name: str) -> None:
 def _source(name: str) -> str:
     found = assets.asset(name)
     assert found is not None, name
-    return found.plain.decode()
+    return found.plain().decode()

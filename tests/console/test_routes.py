@@ -93,7 +93,7 @@ async def test_static_files_are_immutable_and_compressed(client: Any) -> None:
             assert "Content-Encoding" not in response.headers
             assert await response.read() == content
     plotly = assets.asset(assets.PLOTLY)
-    assert plotly is not None and gzip.decompress(plotly.packed) == plotly.plain
+    assert plotly is not None and gzip.decompress(plotly.packed) == plotly.plain()
 
 
 @each(

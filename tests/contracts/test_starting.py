@@ -23,16 +23,21 @@ _NOT_AT_THE_START = {
     # Templates, the text of Prometheus, mails, load tests, folders of the platform and tracebacks in colours.
     *("jinja2", "prometheus_client", "smtplib", "zmq", "platformdirs", "rich.console", "pygments"),
     # Archives of programs and projects, and processes that receive measures.
-    *("tarfile", "smartmob.worker_app", "smartmob.kernel.workers.pool"),
+    *("tarfile", "zipfile", "gzip", "tomllib", "smartmob.worker_app", "smartmob.kernel.workers.pool"),
+    # The client of nodes, names that may be meant, other event loops, and readers of packages in archives.
+    *("smartmob.client.node_link", "difflib", "greenlet._greenlet", "importlib.resources"),
     # The report of a load test has them, statistics and charts come with other packages.
-    *("hdrh", "numpy", "plotly", "scipy", "kubernetes"),
+    *("hdrh", "numpy", "plotly", "scipy", "kubernetes", "smartmob.turrets.report.page", "statistics"),
     # Ports and commands that few services have.
     *("smartmob.commands.conplyent.gateway", "smartmob.turrets.hq.sockets", "smartmob.turrets.conformance"),
 }
 """Modules that only some requests and settings need: they are imported in the function that needs them."""
 _NOT_FOR_A_WORD = {"aiohttp", "asyncio", "asyncpg", "psutil", "rich", "ssl", "smartmob.settings", "structlog", "zmq"}
 """Modules that no command needs to say its version, or how it is used."""
-_NOT_FOR_A_WATCHDOG = {"asyncio", "click", "inspect", "msgspec", "psutil", "re", "subprocess", "typing"}
+_NOT_FOR_A_WATCHDOG = {
+    *("asyncio", "click", "collections", "contextlib", "enum", "functools", "inspect", "msgspec", "psutil", "re"),
+    *("signal", "socket", "subprocess", "typing"),
+}
 """Modules that a process which only starts and ends programs does not need."""
 _TRUST = {
     "aiohttp.ClientSession": "connector",

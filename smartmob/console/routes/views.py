@@ -194,7 +194,7 @@ class PageHandlers:
         headers = {"Cache-Control": _IMMUTABLE, "Vary": "Accept-Encoding", "X-Content-Type-Options": "nosniff"}
         if packed:
             headers["Content-Encoding"] = "gzip"
-        body = found.packed if packed else found.plain
+        body = found.packed if packed else await asyncio.to_thread(found.plain)
         return web.Response(body=body, content_type=found.media_type, charset="utf-8", headers=headers)
 
     def _page(self, template: str, section: str, title: str, *, status: int = 200, **values: Any) -> web.StreamResponse:

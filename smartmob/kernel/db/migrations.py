@@ -6,7 +6,8 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import cache
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -77,9 +78,12 @@ def collect(packages: Mapping[str, str]) -> list[Migration]:
 
 @cache
 def _collect(feature: str, package: str) -> tuple[Migration, ...]:
+    spec = find_spec(package)
+    assert spec is not None  # it has been imported
+    assert spec.origin is not None  # a package with code is no namespace
     return tuple(
         Migration(feature, int(match[1]), file.name, file.read_text(encoding="utf-8"))
-        for file in resources.files(package).joinpath("migrations").iterdir()
+        for file in Path(spec.origin).with_name("migrations").iterdir()
         if (match := _NAME.fullmatch(file.name))
     )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from types import MappingProxyType
 
 _BLOCK = re.compile(r"^-- name: *(\w+) *\n", re.MULTILINE)
@@ -14,7 +14,10 @@ _BLOCK = re.compile(r"^-- name: *(\w+) *\n", re.MULTILINE)
 @cache
 def load(package: str) -> Mapping[str, str]:
     """Return the named queries of the feature `package`; raises ValueError when a name is used twice."""
-    text = resources.files(package).joinpath("queries.sql").read_text(encoding="utf-8")
+    # Not by importlib.resources, which imports readers of zip archives: half a megabyte.
+    data = pkgutil.get_data(package, "queries.sql")
+    assert data is not None  # None only for a loader that cannot read files
+    text = data.decode().replace("\r\n", "\n")
     _, *parts = _BLOCK.split(text)
     queries: dict[str, str] = {}
     for name, body in zip(parts[::2], parts[1::2], strict=True):

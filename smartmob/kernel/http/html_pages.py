@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -39,7 +39,7 @@ def script(name: str) -> web.StreamResponse:
     """Return a script of these pages. Raises NotFound."""
     if name not in _SCRIPTS:
         raise NotFound(f"there is no script {name}")
-    text = resources.files("smartmob.kernel.http").joinpath("templates", name).read_text(encoding="utf-8")
+    text = (Path(__file__).with_name("templates") / name).read_text(encoding="utf-8")
     return web.Response(text=text, content_type="text/javascript", charset="utf-8", headers=_HEADERS)
 
 

@@ -12,9 +12,12 @@ level above, so the outer service still finds its tag in everything that the inn
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterable
 
 from smartmob.kernel.subprocesses import process_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _BITS = 10  # of a tag
 _LEVELS = (60, 50, 40, 30, 20, 10)  # the lowest bit above each level of nesting

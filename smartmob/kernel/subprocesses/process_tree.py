@@ -1,19 +1,24 @@
 """Process trees: finding the descendants of a process, and killing a tree whose members may fork meanwhile.
 
-The watchdog and the subreapers import it, so it imports almost nothing. It works fully on Linux, where a sub-reaper
-(PR_SET_CHILD_SUBREAPER, prctl(2)) adopts every descendant that loses its parent, even after setsid or a double fork. On
-other systems only process groups can be killed.
+The watchdog and the subreapers import it, so it imports almost nothing: `signal` and `contextlib` alone would cost them
+a megabyte. It works fully on Linux, where a sub-reaper (PR_SET_CHILD_SUBREAPER, prctl(2)) adopts every descendant that
+loses its parent, even after setsid or a double fork. On other systems only process groups can be killed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource  # os.wait4 imports it; imported here once, each subreaper need not copy a megabyte for it
 import select
-import signal
 import sys
-from collections.abc import Callable, Iterable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+else:
+    import _signal as signal  # the part that is in C: `signal` makes enumerations of its numbers
 
 SUBREAPER, WATCHDOG = b"smartmob-keep", b"smartmob-guard"
 """The names of these processes in `ps` and /proc/PID/comm.
@@ -26,11 +31,25 @@ PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # options of 
 _FREEZE_ROUNDS = 8
 _DEATH_SECONDS = 0.02  # between two checks whether a killed process has ended
 
-# Plain numbers, made before the first fork: using an enumeration in a subreaper would copy memory.
-SIGTERM, _SIGSTOP, _SIGKILL = int(signal.SIGTERM), int(signal.SIGSTOP), int(signal.SIGKILL)
+SIGTERM, _SIGSTOP, _SIGKILL = signal.SIGTERM, signal.SIGSTOP, signal.SIGKILL
 
 Ended = tuple[int, int, resource.struct_rusage]
 """The result of wait4(2) for an ended child: its process id, its wait status, and its use of resources."""
+
+
+class Suppressed:
+    """A block in which exceptions of these classes are ignored, as in `Suppressed`, which imports much."""
+
+    __slots__ = ("_ignored",)
+
+    def __init__(self, *ignored: type[BaseException]) -> None:
+        self._ignored = ignored
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        return kind is not None and issubclass(kind, self._ignored)
 
 
 class Wakeup:
@@ -163,7 +182,7 @@ def kill_all(wakeup: Wakeup, spared: Iterable[int] = ()) -> list[Ended]:
     own, safe = os.getpid(), frozenset(spared)
     while found := kill(lambda: [pid for pid in children(own) if pid not in safe]):
         for pid in found.intersection(children(own)):
-            with contextlib.suppress(ChildProcessError):
+            with Suppressed(ChildProcessError):
                 result = os.wait4(pid, os.WNOHANG)
                 while result[0] == 0 and wakeup.wait(_DEATH_SECONDS):
                     result = os.wait4(pid, os.WNOHANG)

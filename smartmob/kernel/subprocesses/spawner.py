@@ -34,8 +34,8 @@ log = get_logger()
 
 _PACKAGE_FOLDER = Path(smartmob.__file__).parents[1]
 
-CHILDREN_PER_SUBREAPER = 50
-"""The most children of one subreaper. They share its memory of about a megabyte, and are killed with it."""
+CHILDREN_PER_SUBREAPER = 100
+"""The most children of one subreaper. They share its memory of 2.6 MB, and are killed with it."""
 
 
 class _SubreaperClient:

@@ -28,19 +28,22 @@ NAME=value.
 
 from __future__ import annotations
 
-import contextlib
+import _socket
 import errno
 import gc
 import os
 import resource
 import select
-import signal
-import socket
 import sys
-from collections.abc import Iterator
-from functools import partial
 
 from smartmob.kernel.subprocesses import process_tag, process_tree
+from smartmob.kernel.subprocesses.process_tree import Suppressed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the part that is in C: `signal` makes enumerations of its numbers
 
 LONGEST_SPEC_BYTES = 8 * 1024 * 1024
 """The longest specification. Linux takes at most 6 MiB of arguments and environment (execve(2))."""
@@ -54,8 +57,8 @@ _READ_BYTES = 64 * 1024
 _REAPED_AT_ONCE_COUNT = 256  # processes, after which sockets are read again
 _FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 20, 640  # until killed processes that still run are killed again
 
-_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-_CATCHABLE = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_CLOEXEC = getattr(_socket, "MSG_CMSG_CLOEXEC", 0)
+_CATCHABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
 
 def run_subreaper(service: int, watchdog: int, tags: process_tag.ProcessTags) -> None:
@@ -66,7 +69,7 @@ def run_subreaper(service: int, watchdog: int, tags: process_tag.ProcessTags) ->
     try:
         os.setsid()
         process_tree.become_subreaper(process_tree.SUBREAPER)
-        subreaper = _SubreaperProcess(socket.socket(fileno=service), watchdog, process_tree.Wakeup(), tags)
+        subreaper = _SubreaperProcess(_socket.socket(fileno=service), watchdog, process_tree.Wakeup(), tags)
         process_tree.die_with_parent()
         # The objects from before the fork are frozen (see `watchdog.main`); new ones may need the collector.
         gc.enable()
@@ -95,7 +98,7 @@ class _ManagedChild:
 
     def send(self, text: str) -> None:
         """Send text to the service, if it is still there."""
-        with contextlib.suppress(OSError):
+        with Suppressed(OSError):
             os.write(self.control, text.encode())
 
     def close(self) -> None:
@@ -113,7 +116,7 @@ class _SubreaperProcess:
     """The state of the subreaper process."""
 
     def __init__(
-        self, service: socket.socket, watchdog: int, wakeup: process_tree.Wakeup, tags: process_tag.ProcessTags
+        self, service: _socket.socket, watchdog: int, wakeup: process_tree.Wakeup, tags: process_tag.ProcessTags
     ) -> None:
         self._service = service
         self._watchdog = watchdog
@@ -209,7 +212,7 @@ class _SubreaperProcess:
             if len(child.received) > _LONGEST_ORDER_BYTES:
                 child.received.clear()
             for order in orders:
-                with contextlib.suppress(ValueError, OverflowError, OSError):
+                with Suppressed(ValueError, OverflowError, OSError):
                     self._carry_out(child, bytes(order))
 
     def _refuse(self, child: _ManagedChild, number: int, what: str = "program") -> None:
@@ -231,11 +234,16 @@ class _SubreaperProcess:
         child.tag = process_tag.lowest_free(other.tag for other in self._children.values())
         try:
             os.chdir(folder)
-            with contextlib.suppress(OSError, ValueError):
+            with Suppressed(OSError, ValueError):
                 self._tags.apply(child.tag)
             env = dict(variable.split(b"=", 1) for variable in variables)
-            with _inside(group, home):
+            if group:
+                _enter(group)
+            try:
                 child.pid = _spawn(argv, env, terminal, child.fds)
+            finally:
+                if group:
+                    _enter(home)
         except OSError as error:
             where = {folder: "folder", group + _PROCS: "group", home + _PROCS: "group"}.get(error.filename, "program")
             self._refuse(child, error.errno or errno.EINVAL, where)
@@ -255,7 +263,7 @@ class _SubreaperProcess:
         elif order.startswith(b"signal "):
             number = int(order[7:])
             if child.alive:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
+                with Suppressed(ProcessLookupError, PermissionError):
                     os.killpg(child.pid, number)
             else:
                 for root in self._roots(child):
@@ -294,10 +302,13 @@ class _SubreaperProcess:
                 child.send(child.report)
                 child.report = ""
             if child.killing:
-                process_tree.kill(partial(self._roots, child))
+                self._kill(child)
+
+    def _kill(self, child: _ManagedChild) -> None:
+        process_tree.kill(lambda: self._roots(child))
 
     def _forget(self, child: _ManagedChild) -> None:
-        with contextlib.suppress(KeyError):
+        with Suppressed(KeyError):
             self._poll.unregister(child.control)
         del self._children[child.control]
         child.close()
@@ -320,36 +331,24 @@ class _SubreaperProcess:
         return self._orphan_owners[orphan]
 
 
-def receive(connection: socket.socket, most: int) -> tuple[bytes, list[int]]:
+def receive(connection: _socket.socket, most: int) -> tuple[bytes, list[int]]:
     """Return the next byte on the socket, which is empty at the end of file, and at most `most` descriptors with it.
 
     Like socket.recv_fds, which ignores its flags in Python 3.11, so that every started program would inherit them.
     """
     try:
-        word, ancillary, _, _ = connection.recvmsg(1, socket.CMSG_SPACE(most * 4), _CLOEXEC)
+        word, ancillary, _, _ = connection.recvmsg(1, _socket.CMSG_SPACE(most * 4), _CLOEXEC)
     except OSError:
         return b"", []
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
             whole = range(0, len(data) - len(data) % 4, 4)
             return word, [int.from_bytes(data[at : at + 4], sys.byteorder) for at in whole]
     return word, []
 
 
-@contextlib.contextmanager
-def _inside(group: bytes, home: bytes) -> Iterator[None]:
-    """Enter the control group `group`, which started programs inherit, until the block ends; then go back to `home`."""
-    if not group:
-        yield
-        return
-    _enter(group)
-    try:
-        yield
-    finally:
-        _enter(home)
-
-
 def _enter(group: bytes) -> None:
+    """Move this process into a control group, which the programs that it starts inherit."""
     with open(group + _PROCS, "wb", buffering=0) as file:
         file.write(b"0")  # the process that writes
 

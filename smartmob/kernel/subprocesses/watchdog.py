@@ -1,7 +1,8 @@
 """The watchdog: the small program above all children, which kills them when the service is gone.
 
 The service starts it first, as a program of its own (`START`). It forks *subreapers*; each starts some of the children
-and ends them. It imports only what it needs, so that a fork copies little memory.
+and ends them. It imports only what it needs, so that a fork copies little memory: `socket` alone would cost
+a megabyte.
 
 | Process | Watches | By | And then |
 |---|---|---|---|
@@ -22,12 +23,11 @@ Messages on the socket between service and watchdog, in ASCII:
 
 from __future__ import annotations
 
+import _socket
 import gc
 import os
 import resource
 import select
-import signal
-import socket
 import sys
 
 from smartmob.kernel.subprocesses import process_tree
@@ -40,6 +40,12 @@ START = "import sys; sys.path.append(sys.argv[1]); from smartmob.kernel.subproce
 Its arguments are the folder that has the package `smartmob`, the descriptor of the socket, and the number of files that
 a child may have open.
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # the part that is in C: `signal` makes enumerations of its numbers
 
 _SUBREAPERS_END_SECONDS = 0.25  # after which subreapers that still run are killed
 
@@ -55,9 +61,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     process_tree.become_subreaper(process_tree.WATCHDOG)
     # Subreapers inherit the handlers: objects that are made before the fork costs them no memory.
-    for number in (signal.SIGCHLD, signal.SIGTERM):
+    for number in (signal.SIGCHLD, process_tree.SIGTERM):
         signal.signal(number, lambda *_: None)
-    watchdog = _ProcessWatchdog(socket.socket(fileno=fd), process_tree.Wakeup(), ProcessTags())
+    watchdog = _ProcessWatchdog(_socket.socket(fileno=fd), process_tree.Wakeup(), ProcessTags())
     # The collector writes into objects, so that a forked process has to copy their pages: keep it away from these.
     gc.disable()
     gc.freeze()
@@ -67,7 +73,7 @@ def main() -> None:
 class _ProcessWatchdog:
     """The state of the watchdog of one service."""
 
-    def __init__(self, service: socket.socket, wakeup: process_tree.Wakeup, tags: ProcessTags) -> None:
+    def __init__(self, service: _socket.socket, wakeup: process_tree.Wakeup, tags: ProcessTags) -> None:
         self._service = service
         self._wakeup = wakeup
         self._tags = tags
@@ -95,7 +101,7 @@ class _ProcessWatchdog:
                 while fds:
                     self._fork(fds.pop())
             elif word == b"B":
-                self._reap_killed(int.from_bytes(self._service.recv(4, socket.MSG_WAITALL), "big"))
+                self._reap_killed(int.from_bytes(self._service.recv(4, _socket.MSG_WAITALL), "big"))
                 self._service.sendall(b"b")
         except OSError as error:
             # If no subreaper can be forked, the service reads the end of file; the other subreapers go on.

@@ -6,7 +6,6 @@ with the load by other programs in earlier runs.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from smartmob.kernel.runtime.host_names import is_same_host
+from smartmob.medians import median
 
 UNUSUAL_PERCENT = 25.0
 """Percent of all processors that other programs may take above their usual share before a run is unfit."""
@@ -95,7 +95,7 @@ def cpu_of_node(node: str, hosts: Iterable[WatchedHost]) -> float | None:
 def assess_load(node: str, cpu: float, tests: float, earlier: Sequence[float]) -> HostLoadFound:
     """Return whether a machine was unusually busy; `earlier` are the loads by other programs in earlier runs."""
     others = max(0.0, cpu - tests)
-    usual = statistics.median(earlier) if earlier else None
+    usual = median(earlier) if earlier else None
     busy = others - (usual or 0.0) >= UNUSUAL_PERCENT
     than = f"usually {usual:.0f}%" if usual is not None else "the usual load is not known"
     explanation = (

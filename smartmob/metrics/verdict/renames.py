@@ -12,7 +12,6 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from smartmob.metrics.verdict.change_detection import ItemName
@@ -175,4 +174,6 @@ def _parts(path: str) -> tuple[str, ...]:
 
 def _names_similar(one: str, other: str) -> bool:
     first, second = one[:_MAX_COMPARED_CHARACTERS], other[:_MAX_COMPARED_CHARACTERS]
+    from difflib import SequenceMatcher  # imported here: few comparisons have renamed tests
+
     return SequenceMatcher(None, first, second, autojunk=False).ratio() >= _SIMILAR_NAME

@@ -9,14 +9,13 @@ import lzma
 import struct
 import tarfile
 import threading
-import zipfile
 import zlib
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
-from smartmob.processes.preparation import tar_members, zip_entries
+from smartmob.processes.preparation import tar_members
 from smartmob.processes.preparation.decompression import ZSTD_STARTS, Compression
 from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackedTree, UnpackLimits
 
@@ -24,7 +23,7 @@ Kind = Literal["zip", "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst"]
 
 # First bytes of the types that are recognised; tar has its mark later, and is tried last.
 _STARTS: tuple[tuple[Kind, tuple[bytes, ...]], ...] = (
-    ("zip", (b"PK\x03\x04", zip_entries.END_RECORD)),
+    ("zip", (b"PK\x03\x04", b"PK\x05\x06")),  # the second one is that of an archive without entries
     ("tar.gz", (b"\x1f\x8b",)),
     ("tar.bz2", (b"BZh",)),
     ("tar.xz", (b"\xfd7zXZ\x00",)),
@@ -47,7 +46,7 @@ _OTHERS = {
 }
 # Exceptions of the standard library for damaged archives: those that it documents, and those of its bugs.
 _BROKEN = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, struct.error),
+    *(tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
     *(ValueError, IndexError, OverflowError, RuntimeError),
 )
 
@@ -69,6 +68,8 @@ def kind_of(path: Path) -> Kind:
     try:
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
+        import zipfile  # imported here: it takes a quarter of a megabyte, and few sources are zip archives
+
         if zipfile.is_zipfile(path):
             return "zip"  # after other content, such as a program that unpacks it
         known = ", ".join(get_args(Kind)[:-1])
@@ -89,6 +90,8 @@ def unpack(path: Path, target: Path, limits: UnpackLimits, stop: threading.Event
     try:
         kind = kind_of(path)
         if kind == "zip":
+            from smartmob.processes.preparation import zip_entries
+
             zip_entries.unpack_zip(path, tree)
         else:
             tar_members.unpack_tar(path, _COMPRESSIONS.get(kind), tree)

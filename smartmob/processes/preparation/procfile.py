@@ -9,7 +9,6 @@ between is ignored, a blank line ends the command.
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 from collections.abc import Iterator
 
@@ -66,6 +65,8 @@ class Procfile(msgspec.Struct, frozen=True):
     def unknown(self, name: str) -> str:
         """Return the message for a process type `name` that is not there, with the one that may be meant."""
         known = ", ".join(self.commands) or "no process types"
+        import difflib
+
         near = [one for one in self.commands if one.casefold() == name.casefold()]
         near = near or difflib.get_close_matches(name, list(self.commands)[:100], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import Any
 
 MOST_DOTS = 200
@@ -14,4 +13,6 @@ def parse(data: bytes) -> dict[str, Any]:
     for number, line in enumerate(data.split(b"\n"), 1):
         if line.count(b".") > MOST_DOTS:
             raise ValueError(f"line {number} has more than {MOST_DOTS} dots")
+    import tomllib
+
     return tomllib.loads(data.decode())

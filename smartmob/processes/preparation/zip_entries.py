@@ -21,7 +21,7 @@ from smartmob.processes.preparation.unpacked_tree import (
 )
 
 _CENTRAL_ENTRY = b"PK\x01\x02"
-END_RECORD = b"PK\x05\x06"
+_END_RECORD = b"PK\x05\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
 _END_RECORD_BYTES = 22  # of the end record without its comment (APPNOTE.TXT of PKWARE, section 4.3.16)
 _END_SEARCHED_BYTES = _END_RECORD_BYTES + 65_535  # with the longest comment
@@ -34,16 +34,21 @@ _FIELD_HEAD_BYTES = 4  # kind and length of an extra field (section 4.5.1)
 
 
 def unpack_zip(path: Path, tree: UnpackedTree) -> None:
-    """Unpack the zip archive at `path` into `tree`; raises ArchiveError, and the exceptions of zipfile."""
+    """Unpack the zip archive at `path` into `tree`; raises ArchiveError, and the other exceptions of zipfile."""
     tree.check_entries(_count_zip_entries(path))
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            try:
-                _unpack_entry(archive, info, tree)
-            except (NotImplementedError, RuntimeError) as error:
-                raise ArchiveError(
-                    f"{info.filename!r} cannot be unpacked: {error} (method {info.compress_type})"
-                ) from None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                _unpack_possible(archive, info, tree)
+    except zipfile.BadZipFile as error:
+        raise ArchiveError(f"the archive is damaged or cut off: {error}") from None
+
+
+def _unpack_possible(archive: zipfile.ZipFile, info: zipfile.ZipInfo, tree: UnpackedTree) -> None:
+    try:
+        _unpack_entry(archive, info, tree)
+    except (NotImplementedError, RuntimeError) as error:
+        raise ArchiveError(f"{info.filename!r} cannot be unpacked: {error} (method {info.compress_type})") from None
 
 
 def _directory_start(file: BinaryIO) -> int:
@@ -54,7 +59,7 @@ def _directory_start(file: BinaryIO) -> int:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END_SEARCHED_BYTES))
     tail = file.read()
-    end = tail.rfind(END_RECORD)
+    end = tail.rfind(_END_RECORD)
     if not 0 <= end <= len(tail) - _END_RECORD_BYTES:
         return 0
     if tail[max(0, end - _ZIP64_LOCATOR_BYTES) :][:4] == _ZIP64_LOCATOR:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -29,19 +30,19 @@ from smartmob.turrets.model import (
     TurretConfig,
 )
 from smartmob.turrets.project_archive import script_digests
-from smartmob.turrets.report.charts import Chart
 from smartmob.turrets.report.evidence import RunEvidence
 from smartmob.turrets.report.findings import Findings
 from smartmob.turrets.report.fired import fired
 from smartmob.turrets.report.given_findings import GivenFindings
-from smartmob.turrets.report.page import charts_of, compare, render
 from smartmob.turrets.report.run_comparison import LEAST_EFFECT, RunComparison
-from smartmob.turrets.report.trust import judge
 from smartmob.turrets.service.comparisons import RunComparisons
 from smartmob.turrets.service.queries import CurrentRun, RunQueries
 from smartmob.turrets.slices import TRANSACTION
 from smartmob.turrets.store.reader import TurretsReader
 from smartmob.turrets.store.writer import TurretsWriter
+
+if TYPE_CHECKING:  # the modules of pages and charts are imported with the first report
+    from smartmob.turrets.report.charts import Chart
 
 _CACHED_TIME_SERIES_COUNT = 32
 
@@ -108,6 +109,8 @@ class RunReports:
 
     async def report(self, ident: str, against: str | None = None, warm_up: float | None = None) -> str:
         """Return the report of a run as a page, or of two runs side by side: A against B."""
+        from smartmob.turrets.report.page import compare, render
+
         async with self._reporting:
             runs, loads = [], []
             for each in (ident, against) if against is not None else (ident,):
@@ -123,6 +126,8 @@ class RunReports:
 
     async def charts(self, ident: str) -> dict[str, Chart]:
         """Return the charts of the report of a run by their names, as objects for plotly."""
+        from smartmob.turrets.report.page import charts_of
+
         async with self._reporting:
             run = await self._queries.find(ident)
             summary, findings = await self._compute(run)
@@ -227,6 +232,8 @@ def _summary(
     machines: list[MachineLoad],
     digests: Mapping[str, str],
 ) -> Summary:
+    from smartmob.turrets.report.trust import judge
+
     state, plan = run.state, _plan(run, members)
     own, timers = findings.stats(TRANSACTION), findings.all_stats()
     texts, errors = findings.other_errors()

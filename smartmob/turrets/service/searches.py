@@ -11,7 +11,6 @@ import msgspec
 from smartmob.errors import NotFound
 from smartmob.kernel.runtime import clock, ids
 from smartmob.turrets.capacity.model import SearchList, SearchRequest, StoredSearch
-from smartmob.turrets.capacity.search_page import knee, render_search
 from smartmob.turrets.store.search_table import SearchStore
 
 PATH = "/capacity-searches"
@@ -60,10 +59,14 @@ class CapacitySearches:
 
     async def report(self, ident: str) -> str:
         """Return the report of a search as a page."""
+        from smartmob.turrets.capacity.search_page import render_search
+
         return await asyncio.to_thread(render_search, await self.find(ident))
 
     async def chart(self, ident: str) -> str:
         """Return the chart of a search: latency and errors by rate, as SVG."""
+        from smartmob.turrets.capacity.search_page import knee
+
         return await asyncio.to_thread(knee, await self.find(ident))
 
     async def expire(self, before: datetime) -> None:
