@@ -38,7 +38,7 @@ Ended = tuple[int, int, resource.struct_rusage]
 
 
 class Suppressed:
-    """A block in which exceptions of these classes are ignored, as in `Suppressed`, which imports much."""
+    """A block in which exceptions of these classes are ignored, like `contextlib.suppress`, which imports much."""
 
     __slots__ = ("_ignored",)
 
