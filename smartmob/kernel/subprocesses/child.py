@@ -133,11 +133,12 @@ class Child:
 
     async def exited(self) -> Exit:
         """Wait until the program has ended, and return how."""
-        return await asyncio.shield(self._exited)
+        return self._exited.result() if self._exited.done() else await asyncio.shield(self._exited)
 
     async def gone(self) -> None:
         """Wait until the program and all its descendants have ended."""
-        await asyncio.shield(self._gone)
+        if not self._gone.done():
+            await asyncio.shield(self._gone)
 
     def when_exited(self, callback: Callable[[Exit], object]) -> None:
         """Call `callback` with the exit when the program has ended."""
