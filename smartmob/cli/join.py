@@ -67,7 +67,7 @@ def command(url: str, config: Path | None, **given: Any) -> None:
     logs = log.configure(settings.log_format, settings.utc, settings.logging_endpoint)
     try:
         with asyncio.Runner() as runner:
-            runner.run(_run(settings, logs.access))
+            runner.run(logs.during(_run(settings, logs.access)))
     finally:
         logs.close()
 

@@ -169,9 +169,9 @@ def _serve(
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(
-                _listen(service, settings, front, sock, force_stop=force_stop, on_ready=announce if terminal else None)
-            )
+            on_ready = announce if terminal else None
+            listen = _listen(service, settings, front, sock, force_stop=force_stop, on_ready=on_ready)
+            runner.run(logs.during(listen))
     finally:
         logs.close()
         if forked is not None:

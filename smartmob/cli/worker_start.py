@@ -56,7 +56,7 @@ def start(settings: Settings, log_format: str, loop_factory: LoopFactory | None)
         gc.enable()
         try:
             with asyncio.Runner(loop_factory=loop_factory) as runner:
-                return runner.run(worker_app.work(settings, logs.access, (messages, streams, listening)))
+                return runner.run(logs.during(worker_app.work(settings, logs.access, (messages, streams, listening))))
         finally:
             logs.close()
 

@@ -328,7 +328,7 @@ def _check(spec: ProgramSpec) -> None:
     if not os.access(spec.cwd, os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(spec.cwd))
     program = spec.argv[0]
-    path = str(spec.cwd / program) if "/" in program else program
+    path = os.path.join(spec.cwd, program) if "/" in program else program
     if shutil.which(path, path=spec.env.get("PATH", os.defpath)) is None:
         number = errno.EACCES if "/" in program and os.path.exists(path) else errno.ENOENT
         raise OSError(number, os.strerror(number), program)

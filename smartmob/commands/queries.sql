@@ -7,15 +7,18 @@ UPDATE command_numbers SET next = next + $1 WHERE name = 'request' RETURNING nex
 UPDATE command_numbers SET next = $1 WHERE name = 'request' AND next = $2;
 
 -- name: put_jobs
--- The columns come as arrays; argv and env_names are JSON texts. Safe to repeat: a job's last state wins.
+-- $1: the jobs as a JSON array; their lists are stored as JSON texts. Safe to repeat: a job's last state wins.
 INSERT INTO command_jobs (
     job_id, keeper, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
     user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
 )
-SELECT * FROM unnest(
-    $1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-    $9::timestamptz[], $10::timestamptz[], $11::int[], $12::int[], $13::int[], $14::text[], $15::float8[],
-    $16::float8[], $17::bigint[], $18::bigint[], $19::bigint[], $20::boolean[]
+SELECT
+    id, $2::uuid, command, argv, cwd, env_names, client, state, started_at, ended_at, pid, exit_code, signal, error,
+    user_seconds, system_seconds, max_rss, output_bytes, kept_from, apart
+FROM json_to_recordset($1::json) AS job (
+    id bigint, command text, argv text, cwd text, env_names text, client text, state text, started_at timestamptz,
+    ended_at timestamptz, pid int, exit_code int, signal int, error text, user_seconds float8, system_seconds float8,
+    max_rss bigint, output_bytes bigint, kept_from bigint, apart boolean
 )
 ON CONFLICT (job_id) DO UPDATE SET
     state = excluded.state, ended_at = excluded.ended_at, pid = excluded.pid, exit_code = excluded.exit_code,

@@ -65,6 +65,8 @@ class SocketReplySink:
         self._input_changed = asyncio.Event()
         self._input_closed = False
         self._input_ended_by_client = False
+        self._job: int | None = None
+        self._forwarding: asyncio.Task[None] | None = None
 
     # -- from the client ----------------------------------------------------------------------------------------
 
@@ -74,11 +76,13 @@ class SocketReplySink:
             raise InvalidInput("bytes arrived that no command expects")
         self._input.receive(piece)
         self._input_changed.set()
+        self._forward()
 
     def end_input(self) -> None:
         """Record that the client has sent all input."""
         self._input_ended_by_client = True
         self._close_input()
+        self._forward()
 
     def add_credit(self, credit: int) -> None:
         """Add credit in bytes, which the client has granted."""
@@ -96,7 +100,9 @@ class SocketReplySink:
     def acknowledge(self, number: int, job: bool) -> None:
         if job:
             self._frames.send(Started(self._id, number, job))
-            self._tasks.start(f"job-{number}-forward", self._forward_input(number))
+            self._job = number
+            if self._input.held or self._input_ended_by_client:
+                self._forward()
 
     def emit(self, value: object) -> None:
         if isinstance(value, bytes | bytearray):
@@ -154,6 +160,11 @@ class SocketReplySink:
         if self._values:
             values, self._values = self._values, []
             self._frames.send(Emitted(self._id, values))
+
+    def _forward(self) -> None:
+        """Begin to forward input to the job. Most jobs get none, so this begins with the first input or its end."""
+        if self._job is not None and self._forwarding is None:
+            self._forwarding = self._tasks.start(f"job-{self._job}-forward", self._forward_input(self._job))
 
     async def _forward_input(self, number: int) -> None:
         """Write the bytes that the client sends to the input of a job."""

@@ -40,8 +40,9 @@ class JobStore:
     async def commit(self, connection: Connection, batch: Sequence[Submission[Job]]) -> None:
         """Store jobs by group commit. Of several records of one job the last one counts."""
         jobs = {job.id: job for submission in batch for job in submission.rows}
-        columns = zip(*(self._row(job) for job in jobs.values()), strict=True)
-        await connection.execute(self._sql["put_jobs"], *map(list, columns))
+        # One text: the driver takes twice as long for an array of each column.
+        document = msgspec.json.encode(list(jobs.values())).decode()
+        await connection.execute(self._sql["put_jobs"], document, self.data_directory_id)
 
     async def reserve(self) -> range:
         """Reserve a block of numbers and return it. No number is returned twice, also after a restart."""
@@ -88,35 +89,6 @@ class JobStore:
     async def forget_output(self, job_ids: Sequence[int]) -> None:
         """Record that the output of jobs is no longer kept."""
         await self._database.run(lambda connection: connection.execute(self._sql["set_kept_from"], list(job_ids)))
-
-    def _row(self, job: Job) -> tuple[object, ...]:
-        """Return the values in the order of the columns of the query `put_jobs`."""
-        return (
-            job.id,
-            self.data_directory_id,
-            job.command,
-            _json(job.argv),
-            job.cwd,
-            _json(job.env_names),
-            job.client,
-            job.state,
-            job.started_at,
-            job.ended_at,
-            job.pid,
-            job.exit_code,
-            job.signal,
-            job.error,
-            job.user_seconds,
-            job.system_seconds,
-            job.max_rss,
-            job.output_bytes,
-            job.kept_from,
-            job.apart,
-        )
-
-
-def _json(texts: list[str]) -> str:
-    return msgspec.json.encode(texts).decode()
 
 
 def _job(row: Record) -> Job:

@@ -21,7 +21,7 @@ WHERE (service = '' OR ($2 AND service <> $1))
 SELECT service, count(*) AS processes FROM processes WHERE service <> $1 AND wanted GROUP BY service ORDER BY service;
 
 -- name: store_changes
--- One statement instead of a transaction of several: one round trip to the server.
+-- One statement instead of a transaction of several: one round trip to the server. $3, $4 and $5 are JSON arrays.
 WITH deleted AS (
     DELETE FROM processes WHERE service = $1 AND slug = ANY($2::text[])
 ), upserted AS (
@@ -29,10 +29,11 @@ WITH deleted AS (
         service, slug, app, node, process_type, source_url, env, grace, created_at, request_id, digest, wanted, restart,
         command, readiness, liveness, depends_on, completed, limits, lease
     )
-    SELECT $1, * FROM unnest(
-        $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::jsonb[], $9::float8[], $10::timestamptz[],
-        $11::text[], $12::text[], $13::boolean[], $14::text[], $15::text[],
-        $16::jsonb[], $17::jsonb[], $18::jsonb[], $19::boolean[], $20::jsonb[], $21::float8[]
+    SELECT $1, new.*
+    FROM json_to_recordset($3::json) AS new (
+        slug text, app text, node text, process_type text, source_url text, env jsonb, grace float8,
+        created_at timestamptz, request_id text, digest text, wanted boolean, restart text, command text,
+        readiness jsonb, liveness jsonb, depends_on jsonb, completed boolean, limits jsonb, lease float8
     )
     ON CONFLICT (service, slug) DO UPDATE SET
         app = excluded.app, node = excluded.node, process_type = excluded.process_type,
@@ -45,12 +46,13 @@ WITH deleted AS (
     UPDATE processes
     SET digest = coalesce(new.digest, processes.digest), wanted = coalesce(new.wanted, processes.wanted),
         completed = coalesce(new.completed, processes.completed)
-    FROM unnest($22::text[], $23::timestamptz[], $24::text[], $25::boolean[], $26::boolean[])
-        AS new (slug, created_at, digest, wanted, completed)
+    FROM json_to_recordset($4::json)
+        AS new (slug text, created_at timestamptz, digest text, wanted boolean, completed boolean)
     WHERE processes.service = $1 AND processes.slug = new.slug AND processes.created_at = new.created_at
 )
 INSERT INTO process_events (service, slug, at, id, kind, detail)
-SELECT $1, * FROM unnest($27::text[], $28::timestamptz[], $29::uuid[], $30::text[], $31::jsonb[])
+SELECT $1, event ->> 'slug', (event ->> 'at')::timestamptz, id, event ->> 'kind', (event -> 'detail')::jsonb
+FROM json_to_recordset($5::json) AS new (id uuid, event json)
 ON CONFLICT DO NOTHING;
 
 -- name: select_events

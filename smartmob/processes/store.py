@@ -19,7 +19,6 @@ from smartmob.processes.process_changes import Change, DeleteProcess, StoredEven
 
 PACKAGE = "smartmob.processes"
 
-_UPDATABLE = ("digest", "wanted", "completed")
 _DOCUMENTS = ("env", "readiness", "liveness", "depends_on", "limits")
 """The fields that are stored as JSON."""
 
@@ -101,9 +100,9 @@ class ProcessStore:
             self._sql["store_changes"],
             self._services.id,
             deleted,
-            *_definition_columns(definitions),
-            *_update_columns(remaining),
-            *_event_columns(events),
+            _json(definitions),
+            _json(remaining),
+            _json(events),
         )
 
 
@@ -122,36 +121,15 @@ def _merge_update(
         updates[key] = replace(updates.get(key, update), **changed)
 
 
-def _update_columns(rows: Sequence[UpdateProcess]) -> list[list[object]]:
-    return [[getattr(row, name) for row in rows] for name in ("slug", "created_at", *_UPDATABLE)]
-
-
-def _definition_columns(rows: Sequence[Definition]) -> list[list[object]]:
-    columns = []
-    for name in Definition.__struct_fields__:
-        values = [getattr(row, name) for row in rows]
-        columns.append([_json(value) for value in values] if name in _DOCUMENTS else values)
-    return columns
-
-
-def _json(value: object) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
+def _json(rows: Sequence[Change]) -> str:
+    """Return rows as one text: the driver takes much longer for an array of each column."""
+    return msgspec.json.encode(rows).decode()
 
 
 def _definition(row: Record) -> Definition:
     fields = dict(row)
     fields |= {name: orjson.loads(fields[name]) for name in _DOCUMENTS if fields[name] is not None}
     return msgspec.convert(fields, Definition)
-
-
-def _event_columns(rows: Sequence[StoredEvent]) -> list[list[object]]:
-    return [
-        [row.event.slug for row in rows],
-        [row.event.at for row in rows],
-        [row.id for row in rows],
-        [row.event.kind for row in rows],
-        [msgspec.json.encode(row.event.detail).decode() for row in rows],
-    ]
 
 
 def _stored_event(row: Record) -> StoredEvent:

@@ -206,7 +206,7 @@ class Supervisor:
 
     def snapshot(self) -> model.ProcessSnapshot:
         """Return the process as it is now."""
-        machine, now = self._machine, self._loop.time()
+        machine, now, options = self._machine, self._loop.time(), self._shown_options()
         failed = machine.state in model.FAILURES or machine.state == model.BACKOFF
         running = machine.pid is not None
         return model.ProcessSnapshot(
@@ -224,10 +224,10 @@ class Supervisor:
             next_try_at=None if machine.next_try is None else clock.now() + timedelta(seconds=machine.next_try - now),
             sample=self._sample if running else None,
             viewers=self.output.viewers,
-            options=self._shown_options(),
+            options=options,
             ready=self.is_ready,
-            readiness=self._check_state(model.READINESS),
-            liveness=self._check_state(model.LIVENESS),
+            readiness=self._check_state(model.READINESS, options.readiness),
+            liveness=self._check_state(model.LIVENESS, options.liveness),
             enforcement=self._enforcement(),
         )
 
@@ -238,8 +238,7 @@ class Supervisor:
         asked = {name: getattr(self.definition, name) for name in model.Options.__struct_fields__}
         return model.Options(**{name: value for name, value in asked.items() if value is not None})
 
-    def _check_state(self, kind: str) -> model.CheckState | None:
-        check = getattr(self._shown_options(), kind)
+    def _check_state(self, kind: str, check: model.HealthCheck | None) -> model.CheckState | None:
         machine = None if self._monitor is None else self._monitor.machines.get(kind)
         if check is None or machine is None:
             return None if check is None else model.CheckState(check=check, state=None)

@@ -46,6 +46,8 @@ _COUNTERS = 23_552
 """The counters of a histogram with our range: 2,048 for the first 11 bits, 1,024 for each of 21 further bits."""
 _LAST_SHIFT_BITS = 56
 """The ninth byte of a number holds eight bits (ZigZag LEB128 of HdrHistogram V2), those before it seven."""
+_FEW_VALUES = 10
+"""Fewer values than these are recorded one by one, which is faster for them."""
 _ROUNDING = 1e-9  # keeps 99.9 % of 1000 values at the rank 999
 
 _OUTER, _INNER = struct.Struct(">II"), struct.Struct(">IIIIQQ")
@@ -86,7 +88,8 @@ class Distribution:
 
     def record(self, seconds: float) -> None:
         """Add one value. A negative one (the clock was set) counts as 0; percentiles end at one hour."""
-        seconds = min(max(seconds, 0.0), _LONGEST_SECONDS)
+        if not 0.0 <= seconds <= _LONGEST_SECONDS:
+            seconds = min(max(seconds, 0.0), _LONGEST_SECONDS)
         self.count += 1
         self.total += seconds
         self.squares += seconds * seconds
@@ -94,7 +97,9 @@ class Distribution:
             self.minimum = seconds
         if seconds > self.maximum:
             self.maximum = seconds
-        value = min(int(seconds * _MICROSECONDS + 0.5), HIGHEST)
+        value = int(seconds * _MICROSECONDS + 0.5)
+        if value > HIGHEST:
+            value = HIGHEST
         # Values that have the same counter in a histogram are counted together.
         shift = value.bit_length() - _EXACT_BITS
         if shift > 0:
@@ -103,12 +108,14 @@ class Distribution:
         recorded[value] = recorded.get(value, 0) + 1
 
     def record_many(self, values: Sequence[float]) -> None:
-        """Add several values, in a quarter of the time of adding each with `record`.
+        """Add several values; many take a quarter of the time of adding each with `record`.
 
         The first bits of a float are its exponent and its highest digits. Floats with the same first bits have the same
         counter in a histogram. So these prefixes are counted here, and converted to values when they are read.
         """
-        if not values:
+        if len(values) < _FEW_VALUES:
+            for seconds in values:
+                self.record(seconds)
             return
         lowest, highest = min(values), max(values)
         if lowest < 0.0 or highest > _LONGEST_SECONDS:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from smartmob.commands import protocol
-from smartmob.commands.protocol import Call, Credit, Done, Emitted, End, Gap, Refused
+from smartmob.commands.protocol import Call, Credit, Done, Emitted, End, Gap, Refused, Started
 from smartmob.commands.registry import command
 from tests.commands.features import RunningFeature
 from tests.commands.socket_clients import SocketClient
@@ -48,6 +48,31 @@ async def test_input_grants_credit_as_the_command_takes_it(peer: SocketClient, c
     reply = await commands.call("exec", ["sha1sum"], stdin="")
     assert len(peer.data()) == len(reply.data)
     assert peer.data() != reply.data
+
+
+async def test_input_that_comes_before_the_start_of_its_job_reaches_it(peer: SocketClient) -> None:
+    """So does the end of the input, after bytes or alone."""
+    for number, data in ((1, b"early"), (2, b"")):
+        await peer.send(Call(number, "exec", [["cat"]]))
+        if data:
+            await peer.connection.handle_binary(protocol.encode_piece(protocol.INPUT, number, 0, data))
+        await peer.send(End(number))
+        assert not peer.of(Started, number)
+        assert (await peer.end_of(number)).exit_code == 0
+    assert peer.data() == b"early"
+
+
+async def test_a_job_without_input_has_no_task_for_it(peer: SocketClient, commands: RunningFeature) -> None:
+    """The task begins with the first bytes, or with the end of the input."""
+    await peer.send(Call(1, "exec", [["cat"]]))
+    await until(lambda: peer.of(Started))
+    name = f"job-{peer.of(Started)[0].number}-forward"
+    assert name not in commands.service.tasks.names()
+    await peer.connection.handle_binary(protocol.encode_piece(protocol.INPUT, 1, 0, b"late"))
+    assert name in commands.service.tasks.names()
+    await until(lambda: peer.data() == b"late")
+    await peer.send(End(1))
+    assert (await peer.end_of()).exit_code == 0
 
 
 async def test_a_message_of_bytes_is_a_binary_frame(peer: SocketClient, commands: RunningFeature) -> None:

@@ -59,6 +59,22 @@ async def test_the_last_record_of_a_job_counts(store: Any) -> None:
     assert await jobs.job(2) is None
 
 
+async def test_texts_and_numbers_of_a_job_are_read_as_they_were_written(store: Any) -> None:
+    """Also those that need escapes in JSON, the ends of the types, and no value at all."""
+    jobs, put, _ = store
+    odd = "\"'\\ \n\t\x01\x7f\u2028 ü €😀 null {}"
+    largest, smallest = 2**63 - 1, -(2**31)
+    job = _job(
+        largest, command=odd, argv=[odd, "", "null"], cwd=odd, env_names=[odd], client=odd, state=odd, error=odd,
+        started_at=datetime(1, 1, 1, tzinfo=UTC), ended_at=datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
+        pid=smallest, exit_code=smallest, signal=2**31 - 1, user_seconds=1e300, system_seconds=5e-324, max_rss=largest,
+        output_bytes=largest, kept_from=-largest, apart=True,
+    )  # fmt: skip
+    await put(job, _job(1, argv=[], env_names=[]))
+    assert await jobs.job(largest) == job
+    assert await jobs.job(1) == _job(1, argv=[], env_names=[])
+
+
 async def test_jobs_are_listed_by_page_and_state(store: Any) -> None:
     """The newest job comes first."""
     jobs, put, _ = store

@@ -12,7 +12,7 @@ from smartmob.kernel.db.database import Database
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import ids
 from smartmob.kernel.services.service_registry import ServiceRegistry
-from smartmob.processes.model import Definition, ProcessEvent
+from smartmob.processes.model import Definition, HealthCheck, Limits, ProcessEvent
 from smartmob.processes.store import Change, DeleteProcess, ProcessStore, StoredEvent, UpdateProcess
 from smartmob.settings import Settings
 
@@ -47,6 +47,31 @@ async def test_a_definition_is_read_as_it_was_written(write: Commits) -> None:
     later = msgspec.structs.replace(WEB, slug="app.web.1", created_at=NOW + timedelta(seconds=1), env={}, digest="d")
     await write([later], [WEB])
     assert await write.store.definitions() == [WEB, later]
+
+
+ODD = "\"'\\ \n\t\x01\x7f\u2028 ü €😀 null {}"
+"""A text that needs escapes in JSON."""
+
+
+async def test_the_checks_limits_and_texts_of_a_definition_are_read_as_they_were_written(write: Commits) -> None:
+    """Also texts that need escapes, the ends of time, and numbers that are no decimal fractions."""
+    full = Definition(
+        slug=ODD, app=ODD, node=ODD, process_type=ODD, source_url=ODD, env={ODD: ODD, "B": ""}, grace=0.1,
+        created_at=datetime(1, 1, 1, tzinfo=UTC), request_id=ODD, digest=ODD, wanted=False, restart="never",
+        command=ODD, readiness=HealthCheck(command=ODD, timeout=0.3), liveness=HealthCheck(tcp=5),
+        depends_on={ODD: "ready"}, completed=True, limits=Limits(memory=1 << 50, cpu=0.1), lease=1 / 3,
+    )  # fmt: skip
+    last = msgspec.structs.replace(WEB, created_at=datetime(9999, 12, 31, 23, 59, 59, 999999, UTC))
+    await write([full, last])
+    assert await write.store.definitions() == [full, last]
+
+
+async def test_the_details_of_an_event_are_read_as_they_were_written(write: Commits) -> None:
+    """Also nested ones, large numbers and texts that need escapes."""
+    detail = {"text": ODD, ODD: None, "pid": 2**53 + 1, "port": -0.1, "list": [{"a": True}, []]}
+    stored = StoredEvent(ids.uuid7(), ProcessEvent(slug=ODD, at=NOW, kind=ODD, detail=detail))
+    await write([stored])
+    assert await write.store.events(None, None, None, None, 1) == [stored]
 
 
 async def test_the_last_change_of_a_process_counts(write: Commits) -> None:

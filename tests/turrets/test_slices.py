@@ -53,6 +53,16 @@ class TestDistribution:
         assert made.mean == pytest.approx(statistics.fmean(values))
         assert made.stdev == pytest.approx(statistics.pstdev(values))
 
+    @given(st.lists(st.floats(-1e10, 1e10) | st.floats(0, 10) | st.sampled_from([0.0, 1e9, 3600.0]), max_size=40))
+    def test_many_values_are_recorded_like_single_ones(self, values: list[float]) -> None:
+        """Few or many, also those outside of the range, as the negative ones of a clock that was set."""
+        made, single = _recorded(values), Distribution()
+        for seconds in values:
+            single.record(seconds)
+        assert made.counts() == single.counts()
+        assert (made.count, made.minimum, made.maximum) == (single.count, single.minimum, single.maximum)
+        assert (made.total, made.squares) == (pytest.approx(single.total), pytest.approx(single.squares))
+
     def test_the_last_percentile_is_the_maximum(self) -> None:
         """No percentile is outside the measured values."""
         made = _recorded([0.123456789, 0.5])

@@ -1,7 +1,9 @@
 -- name: insert_events
+-- $1: the events as a JSON array.
 INSERT INTO audit_events (id, at, who, client, node, action, target, outcome)
-SELECT * FROM unnest(
-    $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]
+SELECT id, at, who, client, node, action, target, outcome
+FROM json_to_recordset($1::json) AS event (
+    id uuid, at timestamptz, who text, client text, node text, action text, target text, outcome text
 )
 ON CONFLICT DO NOTHING;
 

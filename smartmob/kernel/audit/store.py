@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from smartmob.kernel.audit.model import AuditEvent
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import Connection, Database
@@ -37,5 +39,4 @@ class AuditStore:
     async def commit(self, connection: Connection, submissions: Sequence[Submission[AuditEvent]]) -> None:
         """Write the events of all submissions; see `smartmob.kernel.db.writer.Commit`."""
         events = [event for submission in submissions for event in submission.rows]
-        columns = [[getattr(event, name) for event in events] for name in AuditEvent.__struct_fields__]
-        await connection.execute(self._sql["insert_events"], *columns)
+        await connection.execute(self._sql["insert_events"], msgspec.json.encode(events).decode())

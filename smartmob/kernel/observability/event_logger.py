@@ -1,8 +1,8 @@
 """The logger of all modules of the service. Each service may have a destination of its own for its events.
 
-A service that is a program of its own configures structlog, which gets all events. A service inside another program
-must leave the configuration of that program's logs alone: it sets `DESTINATION` in its own context, which all its
-tasks, callbacks and threads inherit.
+A service sets `DESTINATION` in its own context, which all its tasks, callbacks and threads inherit. So a service inside
+another program leaves the configuration of that program's logs alone. A service that is a program of its own configures
+structlog as well, for its events before and after that and for those of libraries; both ways lead to the same logs.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ import os
 import re
 import select
 import sys
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -25,7 +25,10 @@ import orjson
 import structlog
 
 from smartmob.errors import SettingsError
+from smartmob.kernel.observability.event_logger import DESTINATION
 from smartmob.kernel.runtime import clock
+
+T = TypeVar("T")
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the request that is being handled; every log line of its handler contains it."""
@@ -91,6 +94,7 @@ def render_kv(event: Mapping[str, Any]) -> str:
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._:-]+")
 """Texts that certainly need no quotes, as most paths and ids of requests; all other texts are checked further."""
+_NEEDS_QUOTES = re.compile(r'[ "=\\]')
 
 
 def _word(value: object) -> str:
@@ -104,7 +108,7 @@ def _word(value: object) -> str:
         return str(value).lower()
     else:
         text = str(value)
-    plain = text and text.isprintable() and not any(character in text for character in ' "=\\')
+    plain = text and text.isprintable() and not _NEEDS_QUOTES.search(text)
     return text if plain else orjson.dumps(text.encode(errors="backslashreplace").decode()).decode()
 
 
@@ -253,19 +257,32 @@ class Logs(msgspec.Struct):
             self.endpoint.write(event)
 
     def finish(self, event: MutableMapping[str, Any]) -> None:
-        """Add the time and the request to an event, and write it."""
+        """Add the time and the request to an event of structlog, and write it."""
+        event["@timestamp"] = self.stamp()
+        self._write({key: event.pop(key) for key in _ORDER if key in event} | dict(event))
+
+    def take(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        """Write an event; see `event_logger.LogDestination`."""
+        if level == "debug":
+            return
+        whole: MutableMapping[str, Any] = {"@timestamp": self.stamp(), "level": level, "event": event, **fields}
+        if "exc_info" in whole:
+            whole = structlog.processors.format_exc_info(None, level, whole)
+        self._write(whole)
+
+    def _write(self, event: MutableMapping[str, Any]) -> None:
+        """Write an event that has its time, with its request and worker."""
         request = REQUEST_ID.get()
         if request is not None:
             event.setdefault("request", request)
         if self.worker is not None:
             event["worker"] = self.worker
-        event["@timestamp"] = self.stamp()
-        self.emit({key: event.pop(key) for key in _ORDER if key in event} | dict(event))
+        self.emit(event)
 
-    def take(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        """Write an event; see `event_logger.Destination`."""
-        if level != "debug":
-            self.finish(structlog.processors.format_exc_info(None, level, {"level": level, "event": event, **fields}))
+    async def during(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`; its events come here directly, not through structlog, which takes longer."""
+        DESTINATION.set(self.take)
+        return await work
 
     def close(self) -> None:
         """Write all buffered events and release the endpoint."""

@@ -66,15 +66,16 @@ class Spec(msgspec.Struct, frozen=True):
         """
         groups = ("", "") if self.group is None else (str(self.group.folder), str(self.group.home))
         texts = [str(self.cwd), self.terminal, *groups, str(len(self.argv)), *self.argv]
-        texts += [f"{name}={value}" for name, value in self.env.items()]
+        texts += map("=".join, self.env.items())
         if not self.argv or not self.argv[0]:
             raise SpawnFailed("there is no program to start")
-        if any("\0" in text for text in texts):
+        joined = "\0".join(texts)
+        if joined.count("\0") != len(texts) - 1:
             raise SpawnFailed("a program's arguments, folder and environment cannot contain the NUL character")
-        if any(not name or "=" in name for name in self.env):
+        if "" in self.env or "=" in "".join(self.env):
             raise SpawnFailed("the name of an environment variable is empty or contains '='")
         try:
-            data = b"".join(os.fsencode(text) + b"\0" for text in texts)
+            data = os.fsencode(joined) + b"\0"
         except UnicodeEncodeError:
             raise SpawnFailed("a program's arguments, folder and environment cannot contain half a character") from None
         if len(data) > LONGEST_SPEC_BYTES:
@@ -132,11 +133,12 @@ class Child:
 
     async def exited(self) -> Exit:
         """Wait until the program has ended, and return how."""
-        return await asyncio.shield(self._exited)
+        return self._exited.result() if self._exited.done() else await asyncio.shield(self._exited)
 
     async def gone(self) -> None:
         """Wait until the program and all its descendants have ended."""
-        await asyncio.shield(self._gone)
+        if not self._gone.done():
+            await asyncio.shield(self._gone)
 
     def when_exited(self, callback: Callable[[Exit], object]) -> None:
         """Call `callback` with the exit when the program has ended."""

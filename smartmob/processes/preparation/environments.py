@@ -184,7 +184,8 @@ class Environments:
         It is built when it does not exist. `on_output` gets the output of the commands, and the last 64 KiB of the
         output before this call joined. Raises EnvironmentFailure.
         """
-        if not any((root / name).exists() for name in (*FILES, *VERSION_FILES)):
+        source = str(root)
+        if not any(os.path.exists(os.path.join(source, name)) for name in (*FILES, *VERSION_FILES)):
             return None  # the common case; a switch to a thread would take longer than these checks
         needed = await asyncio.to_thread(self.recipe, root, digest)
         if needed is None:

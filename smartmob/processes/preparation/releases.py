@@ -86,7 +86,10 @@ class Releases:
         downloads: DownloadLimits | None = None,
         unpacking: UnpackLimits | None = None,
     ) -> None:
-        self._folder = folder
+        self._making = folder / "making"
+        self._downloaded = folder / "downloads"
+        self._sources = folder / "sources"
+        self._copies_folder = folder / "copies"
         self._environments = environments
         self._download_limits = downloads or DownloadLimits()
         self._unpack_limits = unpacking or UnpackLimits()
@@ -102,10 +105,10 @@ class Releases:
 
     async def open(self) -> None:
         """Create the folders, and remove what an earlier service did not complete."""
-        await asyncio.to_thread(remove_tree, self._folder / "making")
-        for name in ("making", "downloads", "sources", "copies"):
-            (self._folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._copies = {path.name.partition("@")[0]: path for path in (self._folder / "copies").iterdir()}
+        await asyncio.to_thread(remove_tree, self._making)
+        for folder in (self._making, self._downloaded, self._sources, self._copies_folder):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._copies = {path.name.partition("@")[0]: path for path in self._copies_folder.iterdir()}
         await self._environments.open()
 
     async def close(self) -> None:
@@ -119,7 +122,7 @@ class Releases:
 
     def archive(self, digest: str) -> Path | None:
         """Return the file of the archive with this digest, or None when it is not stored."""
-        path = self._folder / "downloads" / digest
+        path = self._downloaded / digest
         return path if _DIGEST.fullmatch(digest) and path.is_file() else None
 
     def holds(self, digest: str) -> bool:
@@ -193,7 +196,7 @@ class Releases:
 
     def _keep(self, path: Path, stored: StoredFile) -> StoredFile:
         """Give a complete archive its final name."""
-        path.replace(self._folder / "downloads" / stored.digest)
+        path.replace(self._downloaded / stored.digest)
         return stored
 
     # -- sources --------------------------------------------------------------------------------------------------
@@ -222,11 +225,11 @@ class Releases:
 
     def _unpacked(self, digest: str) -> Path | None:
         """Return the folder of an unpacked source, or None."""
-        root = self._folder / "sources" / digest
+        root = self._sources / digest
         return root if _DIGEST.fullmatch(digest) and root.is_dir() else None
 
     async def _unpack(self, archive: Path, digest: str) -> Unpacked:
-        folder, final = self._new_path(), self._folder / "sources" / digest
+        folder, final = self._new_path(), self._sources / digest
 
         def work(stop: threading.Event) -> Unpacked:
             from smartmob.processes.preparation.archive import Unpacked, unpack
@@ -256,7 +259,7 @@ class Releases:
         No other call for the node, and no process of it, may run meanwhile.
         """
         folder, name = self._new_path(), _folder_name(slug)
-        final = self._folder / "copies" / f"{name}@{source.digest[:_SHORT_DIGEST]}"
+        final = self._copies_folder / f"{name}@{source.digest[:_SHORT_DIGEST]}"
 
         def work(stop: threading.Event) -> None:
             try:
@@ -314,7 +317,7 @@ class Releases:
             removed.append(path.rename(self._new_path()))
 
         # Found and renamed in the event loop, where no other call runs meanwhile; then removed in a thread.
-        for path in [*(self._folder / "downloads").iterdir(), *(self._folder / "sources").iterdir()]:
+        for path in [*self._downloaded.iterdir(), *self._sources.iterdir()]:
             if path.name not in digests and path.name not in self._unpacks and path.stat().st_mtime < before:
                 remove(path)
         names = {_folder_name(slug) for slug in slugs}
@@ -335,7 +338,7 @@ class Releases:
 
     def _new_path(self) -> Path:
         """Return an unused path in `making`."""
-        return self._folder / "making" / uuid.uuid4().hex
+        return self._making / uuid.uuid4().hex
 
 
 def _folder_name(slug: str) -> str:

@@ -51,6 +51,10 @@ _HEALTH_SECONDS = 0.5
 """The shortest time between two kept health reports of a turret."""
 
 
+_NO_DETAILS = ResultDetails()
+"""The details of a result that has none: its duration counts, and of its error only the text is known."""
+
+
 class Received(msgspec.Struct):
     """Some messages after decoding: the statuses, and the frames of single results.
 
@@ -126,10 +130,12 @@ class ResultCollector:
         results = decode_stock_results(frames)
         if not results:
             return self._receive_one_by_one(frames, wall, sender)
-        for result in results:
+        columns = Columns.of_stock(results)
+        for index in columns.with_texts:
+            result = results[index]
             if result.custom_timers:
                 result.custom_timers = by_timer(result.custom_timers)
-        self._keep_stock_results(results)
+        self._keep_stock_results(results, columns)
         return Received(results=frames, has_stock_results=True)
 
     def _receive_one_by_one(self, frames: Iterable[bytes], wall: datetime, sender: str) -> Received:
@@ -160,9 +166,8 @@ class ResultCollector:
 
     # -- single results -------------------------------------------------------------------------------------------
 
-    def _keep_stock_results(self, results: list[StockResult]) -> None:
+    def _keep_stock_results(self, results: list[StockResult], columns: Columns) -> None:
         """Keep results without a number: all together if they are of one second, which is three times as fast."""
-        columns = Columns.of(results)
         low, high, horizon = min(columns.epochs), max(columns.epochs), self._since_start + _STALE_SECONDS
         longest, earliest = max(columns.elapsed), self._started - CLOCK_SECONDS
         # The first comparison decides in nearly all cases, and needs no difference of each result.
@@ -250,7 +255,7 @@ class ResultCollector:
             self.totals.count(TRANSACTION, 0, 1)
             self.totals.errors += 1
             self.rows.batch.errors += 1
-            known = details if isinstance(details, ResultDetails) else ResultDetails()
+            known = details if isinstance(details, ResultDetails) else _NO_DETAILS
             seconds = None if known.untimed else result.scriptrun_time
             second.fail(TRANSACTION, seconds, error, ErrorKind(known.kind, known.code))
         if timers:

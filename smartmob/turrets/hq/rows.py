@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from smartmob.turrets.hq.stock_results import StockResult
 from smartmob.turrets.protocol import ResultDetails
 
 COLUMNS = (
@@ -43,6 +44,7 @@ _NUMBERS = struct.Struct(">iiiqididid")
 _LENGTH = struct.Struct(">i")
 _NUMBER_BYTES = {"i": 4, "q": 8, "d": 8}
 _EMPTY, _NULL = _LENGTH.pack(0), _LENGTH.pack(-1)
+_THREE_NULLS = 3 * _NULL
 _NO_TEXTS = _EMPTY + 4 * _NULL
 """An empty error; custom_timers, turret_name, uuid and details are NULL."""
 _FEW_ROWS = 16
@@ -86,18 +88,32 @@ class Columns(msgspec.Struct):
     @classmethod
     def of(cls, results: Sequence[AnyResult]) -> Columns:
         """Return the columns of results; their moments are the times that their turrets sent."""
-        epochs = [result.epoch for result in results]
-        return cls(
-            epochs,
-            [result.elapsed for result in results],
-            epochs,
-            [result.scriptrun_time for result in results],
+        return cls._of(
+            results,
             {
                 index: result
                 for index, result in enumerate(results)
                 if result.error or result.custom_timers or result.turret_name or result.uuid
             },
         )
+
+    @classmethod
+    def of_stock(cls, results: Sequence[StockResult]) -> Columns:
+        """Return the columns of results that have no uuid, in less time; see `of`."""
+        return cls._of(
+            results,
+            {
+                index: result
+                for index, result in enumerate(results)
+                if result.error or result.custom_timers or result.turret_name
+            },
+        )
+
+    @classmethod
+    def _of(cls, results: Sequence[AnyResult], with_texts: dict[int, AnyResult]) -> Columns:
+        epochs = [result.epoch for result in results]
+        elapsed = [result.elapsed for result in results]
+        return cls(epochs, elapsed, epochs, [result.scriptrun_time for result in results], with_texts)
 
     def __len__(self) -> int:
         return len(self.durations)
@@ -179,7 +195,7 @@ def _texts(result: AnyResult | None) -> bytes:
     columns = _with_length(text(result.error).encode()) if result.error else _EMPTY
     columns += _with_length(msgspec.json.encode(result.custom_timers)) if result.custom_timers else _NULL
     if not (result.turret_name or result.uuid):
-        return columns + 3 * _NULL
+        return columns + _THREE_NULLS
     for value in (result.turret_name, result.uuid):
         columns += _with_length(text(value).encode()) if value and isinstance(value, str) else _NULL
     details = result.details

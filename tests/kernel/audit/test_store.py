@@ -29,3 +29,15 @@ async def test_events_are_listed_newest_first_and_expire(database: Database) -> 
     assert await store.events(AT + timedelta(seconds=1), None, None, None, 1) == [events[2]]
     await store.expire(AT + timedelta(seconds=2))
     assert await store.events(AT, None, None, None, 10) == [events[2]]
+
+
+async def test_texts_of_an_event_are_read_as_they_were_written(database: Database) -> None:
+    """Also those that need escapes in JSON."""
+    odd = "\"'\\ ü €😀 null {}"
+    store = AuditStore(database)
+    event = AuditEvent(
+        id=UUID(int=2**128 - 1), at=AT, who=odd, client=odd, node=odd, action=odd, target=odd, outcome=odd
+    )
+    submission = Submission([event], None, 0.0)  # type: ignore[arg-type] # the store needs only the rows
+    await database.run(lambda connection: store.commit(connection, [submission]))
+    assert await store.events(AT, odd, odd, None, 10) == [event]

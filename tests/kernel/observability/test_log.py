@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
@@ -15,7 +16,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smartmob.kernel.observability.log import StreamSink, open_logs, render_json, render_kv, timestamp
+from smartmob.kernel.observability.event_logger import get_logger
+from smartmob.kernel.observability.log import (
+    REQUEST_ID,
+    Logs,
+    StreamSink,
+    open_logs,
+    render_json,
+    render_kv,
+    timestamp,
+)
 from smartmob.kernel.runtime import clock
 
 
@@ -207,3 +217,38 @@ async def test_the_lines_of_a_worker_have_its_number(tmp_path: Path) -> None:
         logs.access([("GET", "/health", 200, 0.001, "an-id")])
         logs.close()
         assert [told in line for line in file.read_text().splitlines()] == [True, True]
+
+
+@pytest.mark.parametrize("log_format", ["kv", "json"])
+async def test_a_service_writes_the_lines_that_structlog_would(
+    configured: Any, tmp_path: Path, log_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events of all levels, of a request, with odd values and with a traceback, directly and through structlog."""
+    path = tmp_path / "log"
+    logs = configured(log_format, True, f"file://{path}")
+    moment = clock.epoch()
+    monkeypatch.setattr(clock, "epoch", lambda: moment)
+    log = get_logger()
+
+    async def write() -> None:
+        REQUEST_ID.set("id-1")
+        log.debug("job.hidden")
+        log.info("job.started", job=1, command="a b", client='"=\\', slug="", seconds=0.5, none=None)
+        log.info("job.named", request="own", worker=3)
+        log.warning("job.odd", path=Path("/x"), exc_info=None)
+        try:
+            raise ValueError("no")
+        except ValueError as error:
+            log.exception("job.failed", job=1)
+            log.error("job.broken", exc_info=error, job=2)
+
+    await asyncio.create_task(write())
+    await asyncio.sleep(0)  # lines are written in the next turn of the loop
+    through, taken = path.read_text(), []
+    take = Logs.take
+    monkeypatch.setattr(Logs, "take", lambda self, *event: (taken.append(event[1]), take(self, *event)))
+    await asyncio.create_task(logs.during(write()))
+    await asyncio.sleep(0)
+    assert path.read_text() == through * 2
+    assert len(through.splitlines()) == 5
+    assert taken == ["job.hidden", "job.started", "job.named", "job.odd", "job.failed", "job.broken"]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import pytest
 
-from smartmob.kernel.subprocesses.child import SpawnFailed
+from smartmob.kernel.subprocesses.child import SpawnFailed, Spec
+from smartmob.kernel.subprocesses.subreaper import LONGEST_SPEC_BYTES
 from tests.kernel.subprocesses.families import living
 from tests.kernel.subprocesses.runs import Run
 from tests.waiting import until
@@ -33,6 +37,42 @@ async def test_an_argument_with_a_nul_character_is_refused(run: Run) -> None:
     """The system cannot pass such an argument."""
     with pytest.raises(SpawnFailed, match="NUL"):
         await run("echo", "a\0b")
+
+
+SPEC = Spec(["sh", "", "a=ü"], {"A": "", "B": "x=\udcff"}, Path("/tmp"), 0, 1, 2)
+
+
+def test_a_specification_is_encoded_field_by_field() -> None:
+    """Each field ends with NUL, empty ones too; bytes that are no UTF-8 are those of the file name or variable."""
+    fields = [b"/tmp", b"", b"", b"", b"3", b"sh", b"", "a=ü".encode(), b"A=", b"B=x=\xff"]
+    data = b"".join(field + b"\0" for field in fields)
+    assert SPEC.encode() == len(data).to_bytes(4, "big") + data
+    bare = msgspec.structs.replace(SPEC, argv=["sh"], env={}).encode()
+    assert bare[4:] == b"/tmp\0\0\0\0" + b"1\0sh\0"
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "folder", "message"),
+    [
+        ([], {}, "/", "no program"),
+        ([""], {}, "/", "no program"),
+        (["sh", "\0"], {}, "/", "NUL"),
+        (["sh"], {"A": "\0"}, "/", "NUL"),
+        (["sh"], {"\0": "1"}, "/", "NUL"),
+        (["sh"], {}, "/\0", "NUL"),
+        (["sh"], {"A": "1", "": "2"}, "/", "name of an environment variable"),
+        (["sh"], {"A": "1", "B=": "2"}, "/", "name of an environment variable"),
+        (["sh", "\ud800"], {}, "/", "half a character"),
+        (["sh"], {"A": "\ud800"}, "/", "half a character"),
+        (["sh", "a" * LONGEST_SPEC_BYTES], {}, "/", "too long"),
+    ],
+)
+def test_a_specification_that_the_system_cannot_pass_is_refused(
+    argv: Sequence[str], env: dict[str, str], folder: str, message: str
+) -> None:
+    """The error says what is wrong with it."""
+    with pytest.raises(SpawnFailed, match=message):
+        Spec(argv, env, Path(folder), 0, 1, 2).encode()
 
 
 async def test_a_signal_reaches_the_whole_process_group(run: Run) -> None:

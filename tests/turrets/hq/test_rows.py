@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartmob.turrets.hq.rows import AnyResult, Columns, encode, text
+from smartmob.turrets.hq.stock_results import StockResult
 from smartmob.turrets.protocol import Result
 from tests.turrets.copied import Row, read
 
@@ -51,6 +52,17 @@ def test_every_column_has_its_value(count: int) -> None:
     )
     plain = [(row.seq, row.elapsed, row.duration, row.error, row.timers, row.name, row.uuid) for row in rows[1:]]
     assert plain == [(21 + n, 1.5, 0.25, "", None, None, None) for n in range(count)]
+
+
+@given(st.lists(_RESULTS, min_size=1, max_size=60))
+def test_stock_results_have_the_columns_of_other_results(results: list[Result]) -> None:
+    """All columns, and the same results with texts: those with an error, timers or a name."""
+    stock = [
+        StockResult(**{name: getattr(result, name) for name in StockResult.__struct_fields__}) for result in results
+    ]
+    columns, others = Columns.of_stock(stock), Columns.of(stock)
+    assert columns == others
+    assert [*columns.with_texts] == [*Columns.of(results).with_texts]
 
 
 @given(st.lists(_RESULTS, min_size=1, max_size=60), st.integers(0, 10_000))
