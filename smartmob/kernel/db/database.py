@@ -60,6 +60,8 @@ _UNAVAILABLE_ERRORS = (
     asyncpg.InvalidCachedStatementError,  # another service has changed a table
     asyncpg.InvalidAuthorizationSpecificationError,  # its password is being changed
     asyncpg.InvalidCatalogNameError,  # the database is being restored
+    asyncpg.InvalidSQLStatementNameError,  # a pooler in transaction mode keeps no prepared statements
+    asyncpg.DuplicatePreparedStatementError,  # the same, with one of another client
     asyncpg.InternalClientError,  # the driver lost track of a connection that broke
 )
 _LOST_TEXTS = ("closed", "closing", "released back to the pool", "another operation is in progress")
@@ -99,6 +101,11 @@ def _lost_server(error: BaseException) -> bool:
 def _moving(error: BaseException) -> bool:
     """Return whether Citus refuses to delete rows of a table without a key, because it is moving their shard."""
     return isinstance(error, asyncpg.ObjectNotInPrerequisiteStateError) and "replica identity" in str(error)
+
+
+def refused_by_server(error: Exception) -> bool:
+    """Return whether the server answered with an error, so that nothing of the attempt is stored."""
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
 
 
 def is_duplicate(error: BaseException) -> bool:
@@ -242,9 +249,11 @@ class Database(Reading):
         """
         deadline = asyncio.get_running_loop().time() + self.patience
         delay = _FIRST_DELAY_SECONDS
+        begun = uncertain = False
         while True:
             try:
                 async with self._acquire_for(self._settings.query_timeout) as connection:
+                    begun = True
                     return await operation(connection)
             except asyncpg.ReadOnlySQLTransactionError as error:
                 # The server has become a standby: new connections may find the primary.
@@ -255,8 +264,10 @@ class Database(Reading):
             except Exception as error:
                 if not is_unavailable(error):
                     raise
+                uncertain |= begun and not refused_by_server(error)
+                begun = False
                 if asyncio.get_running_loop().time() + delay > deadline:
-                    raise unavailable(error) from error
+                    raise unavailable(error, uncertain=uncertain) from error
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
@@ -292,7 +303,8 @@ class Database(Reading):
             try:
                 return await self._create_pool()
             except Exception as error:
-                permanent = isinstance(error, _PERMANENT_ERRORS) or not is_unavailable(error)
+                lasting = isinstance(error, _PERMANENT_ERRORS) or database_refusals.is_parameter(error)
+                permanent = lasting or not is_unavailable(error)
                 refusal = database_refusals.of_connection(error)
                 if refusal is not None and (permanent or not isinstance(error, asyncpg.PostgresError)):
                     raise DatabaseError(f"the database refuses the service: {refusal}") from None
@@ -341,6 +353,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         # The message of an asyncio error contains the address.
         return os.strerror(error.errno) if error.errno else "no connection"
+    if isinstance(error, asyncpg.InvalidSQLStatementNameError | asyncpg.DuplicatePreparedStatementError):
+        return "a connection pooler mixes up prepared statements: use --database-statement-cache-size 0"
     if isinstance(error, asyncpg.PostgresError):
         return str(error).split("\n", 1)[0]
     return "connection lost"

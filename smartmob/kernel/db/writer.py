@@ -21,7 +21,15 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
+from smartmob.kernel.db.database import (
+    Connection,
+    Database,
+    Record,
+    is_unavailable,
+    reason,
+    refused_by_server,
+    unavailable,
+)
 from smartmob.kernel.db.node_connections import ShardNode
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.observability.event_logger import get_logger
@@ -340,7 +348,7 @@ class GroupCommitWriter(Generic[R]):
                 # Without the node the waiting submissions have other destinations.
                 self._wake()
                 if is_unavailable(error):
-                    if self._distributed or not _refused_by_server(error):
+                    if self._distributed or not refused_by_server(error):
                         for submission in waiting:
                             submission.uncertain = submission.commit_key is not None
                     self._refuse_late(waiting, error, delay)
@@ -399,11 +407,6 @@ class GroupCommitWriter(Generic[R]):
         connection = self._connections.pop(lane, None)
         if connection is not None:
             connection.terminate()
-
-
-def _refused_by_server(error: Exception) -> bool:
-    """Return whether the server answered with an error, so that nothing of the attempt is stored."""
-    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
 
 
 def _fail(submission: Submission[Any], error: Exception) -> None:
