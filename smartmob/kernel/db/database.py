@@ -19,7 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.feature_settings import DatabaseSettings
-from smartmob.kernel.db import database_refusals, timestamps
+from smartmob.kernel.db import connection_limits, database_refusals, timestamps
 from smartmob.kernel.db.reading import Reading, ReplicaReading
 from smartmob.kernel.db.replica import Replica
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
@@ -115,10 +115,17 @@ def is_duplicate(error: BaseException) -> bool:
 
 
 class Database(Reading):
-    """The database of one service. After `open` you must `close`."""
+    """The database of one process of a service with so many `workers`. After `open` you must `close`.
 
-    def __init__(self, settings: DatabaseSettings, embedded: EmbeddedPostgres | None) -> None:
+    `pool_size` is the maximum number of connections in the pool, which `open` makes smaller where the server allows
+    few. `allowed` is how many that are, or None for the embedded server and behind a pooler.
+    """
+
+    def __init__(self, settings: DatabaseSettings, embedded: EmbeddedPostgres | None, workers: int = 1) -> None:
         self.patience = settings.patience
+        self.pool_size = settings.pool_size
+        self.allowed: int | None = None
+        self._workers = workers
         self._settings = settings
         self._embedded = embedded
         self._connect_arguments: dict[str, Any] = {}
@@ -154,11 +161,6 @@ class Database(Reading):
         return f"postgresql://{arguments['user']}@/{arguments['database']}?host={quote(arguments['host'])}"
 
     @property
-    def pool_size(self) -> int:
-        """Return the maximum number of connections in the pool."""
-        return self._settings.pool_size
-
-    @property
     def pooled(self) -> bool:
         """Return whether each transaction of a connection may be in another session of the server."""
         return self._settings.statement_cache_size == 0
@@ -176,6 +178,7 @@ class Database(Reading):
             if database_refusals.names_several_servers(self._settings.url):
                 self._connect_arguments["target_session_attrs"] = "read-write"
             self._pool = await self._wait_for_server()
+            await self._respect_limits()
         if self.replica is not None:
             assert self._settings.read_url is not None
             await self.replica.open(self._settings.read_url, **self._pool_arguments)
@@ -184,10 +187,26 @@ class Database(Reading):
         """Return a pool with one connection."""
         return await asyncpg.create_pool(min_size=1, **self._pool_arguments, **self._connect_arguments)
 
+    async def _respect_limits(self) -> None:
+        """Take no more connections than the other processes of the service leave. Raises DatabaseError."""
+        async with self.acquire() as connection:
+            self.allowed = await connection_limits.allowed(connection)
+        if self.allowed is None:
+            return
+        fitting = connection_limits.pool_size(self.pool_size, self.allowed, self._workers)
+        if fitting < self.pool_size and self._pool is not None:
+            await self._pool.close()
+            self.pool_size = fitting
+            self._pool = await self._wait_for_server()
+
+    def warn_of_limits(self) -> None:
+        """Log that the service may want more connections than the server allows, if that is so."""
+        connection_limits.warn(self.allowed, self._settings.pool_size, self._workers)
+
     @property
     def _pool_arguments(self) -> dict[str, Any]:
         return {
-            "max_size": self._settings.pool_size,
+            "max_size": self.pool_size,
             "timeout": _CONNECT_SECONDS,
             "statement_cache_size": self._settings.statement_cache_size,
             "init": timestamps.set_codec,
@@ -355,6 +374,12 @@ def reason(error: BaseException) -> str:
         return os.strerror(error.errno) if error.errno else "no connection"
     if isinstance(error, asyncpg.InvalidSQLStatementNameError | asyncpg.DuplicatePreparedStatementError):
         return "a connection pooler mixes up prepared statements: use --database-statement-cache-size 0"
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return f"{_first_line(error)}: max_connections, or a CONNECTION LIMIT, is too low for all clients"
     if isinstance(error, asyncpg.PostgresError):
-        return str(error).split("\n", 1)[0]
+        return _first_line(error)
     return "connection lost"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0]

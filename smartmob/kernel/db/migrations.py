@@ -99,6 +99,7 @@ async def bring_up_to_date(
 ) -> Callable[[], Awaitable[None]]:
     """Apply the missing migrations of the features; return the readiness check that all are applied."""
     wanted = collect(packages)
+    database.warn_of_limits()
     async with database.acquire() as connection:
         if await pooler.is_between(connection):
             await pooler.check_statements(database)

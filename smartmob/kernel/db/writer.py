@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -341,8 +341,8 @@ class GroupCommitWriter(Generic[R]):
         longest = max(self._database.patience, _SHORTEST_ATTEMPT_SECONDS)
         while waiting := [submission for submission in batch if not submission.done.done()]:
             try:
-                async with asyncio.timeout(longest):
-                    await self._commit(self._connection_to(destination) or await self._connected(lane), waiting)
+                async with asyncio.timeout(longest), self._usable(lane, destination) as connection:
+                    await self._commit(connection, waiting)
             except Exception as error:
                 await self._disconnect(lane, destination)
                 # Without the node the waiting submissions have other destinations.
@@ -385,6 +385,19 @@ class GroupCommitWriter(Generic[R]):
     def _distributed(self) -> bool:
         """Return whether a node may have committed an attempt that ended with an error of the coordinator."""
         return self._shards is not None and self._shards.active
+
+    @asynccontextmanager
+    async def _usable(self, lane: int, destination: Hashable) -> AsyncIterator[Connection]:
+        """Give the connection to a destination, or one of the pool if the server allows no further one."""
+        connection = self._connection_to(destination)
+        if connection is None:
+            try:
+                connection = await self._connected(lane)
+            except asyncpg.TooManyConnectionsError:
+                async with self._database.acquire() as shared:
+                    yield shared
+                return
+        yield connection
 
     async def _connected(self, lane: int) -> asyncpg.Connection[Record]:
         connection = self._connections.get(lane)
