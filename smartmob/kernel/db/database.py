@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -159,6 +160,11 @@ class Database(Reading):
         if "dsn" in arguments:
             return str(arguments["dsn"])
         return f"postgresql://{arguments['user']}@/{arguments['database']}?host={quote(arguments['host'])}"
+
+    def may_connect_to(self, host: str) -> bool:
+        """Return whether the password may be sent to a node of the cluster at this host."""
+        patterns = self._settings.node_hosts
+        return not patterns or any(fnmatchcase(host.lower(), pattern.lower()) for pattern in patterns)
 
     @property
     def pooled(self) -> bool:
