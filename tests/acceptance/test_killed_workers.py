@@ -190,3 +190,24 @@ async def test_an_attached_console_ends_and_its_program_runs_on(
     assert states == {"web.0": "running"}
     async with client.ws_connect("/attach-console/app.web.0?tail=1") as again:
         assert await again.receive_str() == "ready"
+
+
+async def test_signals_of_a_terminal_for_a_worker_do_not_end_it(
+    service: RunningCommand, client: aiohttp.ClientSession
+) -> None:
+    """CTRL-C, and a reload that is sent by name, reach all processes; the owner alone decides what they do."""
+    workers = [
+        each for each in psutil.Process(service.pid).children(recursive=True) if each.name().startswith("smartmob-work")
+    ]
+    async with client.get("/sessions/count") as answer:
+        assert answer.status == 200
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        for worker in workers:
+            worker.send_signal(number)
+    for _ in range(20):
+        async with aiohttp.ClientSession(service.url) as other, other.get("/sessions/count") as answer:
+            assert answer.status == 200
+
+    assert [worker.status() for worker in workers if worker.status() == psutil.STATUS_ZOMBIE] == []
+    assert b"worker.ended" not in service.errors
+    assert len(workers) == 2
