@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from benchmarks import stopping
+
 ALL = {
     "ingest": ("--quick",),
     "processes": ("--quick",),
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in wanted:
         print(f"== {name}", file=sys.stderr, flush=True)
         short = ALL[name] if options.quick else ()
-        codes[name] = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *short], check=False).returncode
+        codes[name] = _run(name, short)
         print(flush=True)
     for name, code in codes.items():
         if code:
@@ -45,5 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return max(codes.values())
 
 
+def _run(name: str, words: Sequence[str]) -> int:
+    """Run a benchmark, and return its exit code; if this program is stopped, let the benchmark stop in order first."""
+    with subprocess.Popen([sys.executable, "-m", f"benchmarks.{name}", *words]) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -13,8 +13,10 @@ import argparse
 import math
 import random
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
+from benchmarks import stopping
 from benchmarks.report import table
 from smartmob.experiments.confidence_sequence import ConfidenceSequence
 from smartmob.experiments.decision import ALARM_EVIDENCE, FEWEST_PAIRS_COUNT
@@ -217,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(stopping.run(main))

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import stopping
 from benchmarks.candidates import Service, smartmob
 from benchmarks.report import Spread, table
 
@@ -98,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(stopping.run(main))

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from benchmarks import samples
+from benchmarks import samples, stopping
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.load import post_ndjson
 from benchmarks.plan import open_folder
@@ -291,8 +291,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotMeasure as error:
         say(str(error))
         return 2
-    except KeyboardInterrupt:
-        return 130
     if given.write:
         PAGE.write_text(text, encoding="utf-8")
     else:
@@ -301,4 +299,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

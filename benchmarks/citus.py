@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import psutil
 
-from benchmarks import citus_bare, samples
+from benchmarks import citus_bare, samples, stopping
 from benchmarks.candidates import Candidate, CannotMeasure, say, smartmob
 from benchmarks.ingest import positive
 from benchmarks.load import Posted, Wrk
@@ -230,4 +230,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import stopping
 from benchmarks.candidates import CannotMeasure, say
 from benchmarks.command_peers import ask, cpu_seconds, server
 from benchmarks.load import Wrk
@@ -191,4 +192,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import aiohttp
 
+from benchmarks import stopping
 from benchmarks.browser import browsing
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.plan import open_folder
@@ -112,12 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (CannotMeasure, FileNotFoundError) as error:
         say(str(error))
         return 2
-    except KeyboardInterrupt:
-        return 130
     about = ", ".join(f"{name} {value}" for name, value in machine_info().items())
     sys.stdout.write(f"# Console\n\n{about}\n\n{summary(section.goals)}\n\n{section.text()}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import resource
@@ -32,6 +33,7 @@ import aiohttp
 import psutil
 from aiohttp import web
 
+from benchmarks import stopping
 from benchmarks.candidates import say
 from smartmob.client import reporter
 from smartmob.client.node_link import LocalServer, Membership, NodeLink
@@ -263,4 +265,5 @@ if __name__ == "__main__":
     else:
         parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
         parser.add_argument("--nodes", default="50,100,200", help="numbers of nodes")
-        _main([int(part) for part in parser.parse_args().nodes.split(",")])
+        counts = [int(part) for part in parser.parse_args().nodes.split(",")]
+        sys.exit(stopping.run(functools.partial(_main, counts)))

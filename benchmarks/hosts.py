@@ -21,6 +21,7 @@ import aiohttp
 import orjson
 import psutil
 
+from benchmarks import stopping
 from benchmarks.candidates import ROOT, CannotMeasure, Service, say, smartmob
 from benchmarks.frames import CLIENT_ID
 from benchmarks.plan import open_folder
@@ -323,4 +324,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

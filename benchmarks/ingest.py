@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
-from benchmarks import bulk, pages, posts, process
+from benchmarks import bulk, pages, posts, process, stopping
 from benchmarks.candidates import CannotMeasure, say, smartmob
 from benchmarks.load import Wrk
 from benchmarks.plan import Plan, open_folder
@@ -36,14 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.seconds = options.seconds or (1 if options.quick else 5)
     options.rounds = options.rounds or (1 if options.quick else 5)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
     try:
         with open_folder() as folder:
             sections, raw = _run(_plan(options, folder), options.only)
-    except KeyboardInterrupt:
-        say("Stopped; nothing that was started is left.")
-        return 130
     except CannotMeasure as error:
         say(str(error))
         return 2
@@ -135,10 +128,5 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    """End as after CTRL-C, so that everything that was started is stopped."""
-    raise KeyboardInterrupt(number)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

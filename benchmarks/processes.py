@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from benchmarks import idle, output, starts
+from benchmarks import idle, output, starts, stopping
 from benchmarks.candidates import CannotMeasure, say
-from benchmarks.ingest import interrupt, positive
+from benchmarks.ingest import positive
 from benchmarks.plan import Run, open_folder
 from benchmarks.report import Section, machine_info, summary, table
 from benchmarks.runners import CIRCUS, REQUIREMENTS, SUPERVISORD
@@ -38,15 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     options.seconds = options.seconds or (1 if options.quick else 5)
     options.rounds = options.rounds or (1 if options.quick else 3)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
     try:
         with open_folder() as folder:
             run = Run(folder=folder, seconds=options.seconds, rounds=options.rounds, patience=options.patience)
             sections = _measure(run, options.only)
-    except KeyboardInterrupt:
-        say("Stopped; nothing that was started is left.")
-        return 130
     except CannotMeasure as error:
         say(str(error))
         return 2
@@ -115,4 +109,4 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -32,7 +32,7 @@ from typing import Any
 import aiohttp
 import psutil
 
-from benchmarks import samples
+from benchmarks import samples, stopping
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.plan import open_folder
 from benchmarks.report import Section, machine_info, table
@@ -473,12 +473,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotMeasure as error:
         say(str(error))
         return 2
-    except KeyboardInterrupt:
-        return 130
     about = ", ".join(f"{name} {value}" for name, value in machine_info().items())
     sys.stdout.write(f"# Soak\n\n{about}\n\n{scale.text()}\n\n{section.text()}\n")
     return 0 if section.sound else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

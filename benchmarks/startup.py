@@ -20,6 +20,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks import stopping
 from benchmarks.candidates import ROOT, CannotMeasure, Service, say, service_of
 from benchmarks.report import Spread, table
 
@@ -136,4 +137,4 @@ def _memory(pid: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import math
 import random
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from benchmarks import stopping
 from benchmarks.histories import Suite
 from benchmarks.report import table
 from smartmob.metrics.verdict.change_detection import ChangeLimits, ItemName
@@ -143,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(stopping.run(main))

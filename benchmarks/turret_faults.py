@@ -26,6 +26,7 @@ from typing import Any
 
 import orjson
 
+from benchmarks import stopping
 from benchmarks.candidates import CannotMeasure, Service, say, smartmob
 from benchmarks.plan import open_folder
 from benchmarks.report import machine_info, table
@@ -291,4 +292,4 @@ def _report(outcomes: Sequence[Outcome], seed: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import zmq
 
+from benchmarks import stopping
 from benchmarks.candidates import CannotMeasure
 from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
 from smartmob.errors import InvalidInput
@@ -433,4 +434,4 @@ def _asking_section(found: dict[tuple[str, int], list[FiringResult]]) -> Section
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

@@ -22,6 +22,7 @@ import asyncpg
 import orjson
 import psutil
 
+from benchmarks import stopping
 from benchmarks.candidates import CannotMeasure, Service, environment, port_of, running, say, smartmob
 from benchmarks.plan import Run, open_folder
 from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
@@ -249,4 +250,4 @@ def _python_311() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

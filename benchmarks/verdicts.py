@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from benchmarks import stopping
 from benchmarks.histories import Session, Suite
 from benchmarks.report import table
 from smartmob.metrics.verdict.change_detection import ChangeLimits, ItemName, RunHistory, detect_changes
@@ -131,4 +133,4 @@ def _cost(history: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(stopping.run(main))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import orjson
 
+from benchmarks import stopping
 from benchmarks.candidates import Candidate, CannotMeasure, Service, bare, say, smartmob
 from benchmarks.load import Posted, Wrk, post_ndjson
 from benchmarks.plan import open_folder
@@ -139,4 +140,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stopping.run(main))

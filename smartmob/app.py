@@ -113,9 +113,9 @@ def build(
 ) -> Service:
     """Return the service for `settings`, of which nothing runs yet except `early`. `proxies` are before the gate."""
     early = early or early_start.made(settings.data_dir, embedded=not settings.database.url)
-    bus, readiness, request_stats = EventBus(), Readiness(), RequestStats(access_log)
+    bus, readiness, request_stats, registry = EventBus(), Readiness(), RequestStats(access_log), MetricsRegistry()
     tasks, embedded = early.tasks, early.embedded
-    database, registry, spawner = Database(settings.database, embedded), MetricsRegistry(), Spawner(tasks)
+    database, spawner = Database(settings.database, embedded, settings.workers), Spawner(tasks)
     attempts = AttemptLimit(settings.auth_tries, bus=bus)
     tokens = TokenAuthenticator(settings.token, attempts, instance=str(settings.data_dir.absolute()))
     mounted = dict[web.AbstractRoute, Route]()

@@ -26,6 +26,14 @@ class DatabaseSettings:
     )
     query_timeout: float = setting(60.0, "Seconds after which a query is cancelled.", low=0.01)
     pool_size: int = setting(8, "Connections in the pool for reading and for bulk loads.", low=2, high=200)
+    direct_nodes: bool = setting(
+        True, "Send measures and samples to the nodes of Citus directly, with the password of the database URL."
+    )
+    node_hosts: tuple[str, ...] = setting(
+        (),
+        "Pattern of the hosts of nodes that may get them, such as *.db.example.com; repeatable.",
+        shown="all",
+    )
     read_url: str | None = setting(None, "Streaming replica of the database, for lists and histories.", secret=True)
     read_url_file: Path | None = setting(None, "File with the URL of the replica.")
     read_lag: float = setting(

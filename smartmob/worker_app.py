@@ -26,6 +26,7 @@ from smartmob.kernel.auth.authenticator import HostRules, TokenAuthenticator
 from smartmob.kernel.auth.events import CredentialRefused, TokensChanged
 from smartmob.kernel.auth.reservation_guard import ReservationGuard
 from smartmob.kernel.auth.token_service import TokenService
+from smartmob.kernel.db import connection_limits
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.features import Dependencies, Lifecycle
 from smartmob.kernel.http import problems, server, tls
@@ -63,8 +64,6 @@ TO_WORKERS = (AddressSeen, HostRegistered, HostRemoved, SessionDeleted, TokensCh
 
 SUMMED_GAUGES = frozenset(("smartmob_writer_waiting_rows", "smartmob_hosts_connections", "smartmob_hosts_watchers"))
 """The gauges whose values in all processes are added; of all others the owner's count."""
-
-_LEAST_POOL = 2  # connections of a worker for reading: one of them is free while another one loads a file
 
 
 def owner(
@@ -124,10 +123,10 @@ class BuiltWorker(msgspec.Struct, frozen=True):
 
 def build_worker(settings: Settings, welcome: WorkerWelcome, link: OwnerLink, access_log: AccessLog) -> BuiltWorker:
     """Return a worker, whose database is open already; it makes no tables and keeps no data directory."""
-    share = max(_LEAST_POOL, settings.database.pool_size // settings.workers)
+    share = connection_limits.share(settings.database.pool_size, settings.workers)
     stored = dataclasses.replace(settings.database, url=welcome.database_url, pool_size=share)
     bus, tasks, request_stats = EventBus(), TaskRegistry(), RequestStats(access_log)
-    database, registry = Database(stored, None), MetricsRegistry()
+    database, registry = Database(stored, None, settings.workers), MetricsRegistry()
     attempts = AttemptLimit(settings.auth_tries, key=welcome.attempts_key, bus=bus)
     tokens = TokenAuthenticator(settings.token, attempts, instance=str(settings.data_dir.absolute()))
     mounted = dict[web.AbstractRoute, Route]()

@@ -40,11 +40,12 @@ def distribute_command(shards: int | None, dry_run: bool, as_json: bool, config:
     moved. Tables that are already distributed stay unchanged, so the command can be repeated.
     """
     from smartmob.distribution import PLACEMENTS
-    from smartmob.kernel.db import citus
+    from smartmob.kernel.db import citus, pooler
 
     async def use(target: Any) -> None:
         connection = await target.database.connect()
         try:
+            await pooler.check_session(target.database, connection)
             await citus.require_ready(connection, target.migrations)
             if not dry_run:
                 await citus.wait_for_others(connection)

@@ -15,6 +15,7 @@ from typing import Any
 import click
 import platformdirs
 
+from smartmob import authorities
 from smartmob.cli.serve import hidden
 from smartmob.environment import environment
 from smartmob.errors import SmartmobError
@@ -61,6 +62,10 @@ def command(url: str, config: Path | None, **given: Any) -> None:
     from smartmob.kernel.subprocesses import pid1
 
     pid1.become_init()
+
+    # Before the log is opened, which may start a thread.
+    with authorities.read_late(importing="aiohttp"):
+        importlib.import_module("aiohttp")
 
     from smartmob.kernel.observability import log
 

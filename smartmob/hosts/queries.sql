@@ -113,6 +113,11 @@ SELECT until, now() AS now, now() - make_interval(secs => $1) AS settled FROM ho
 -- name: first_arrival
 SELECT min(received_at) FROM host_samples;
 
+-- name: join_by_index
+-- The planner expects far more minutes than have changed, and would read all samples of the partition for each roll-up.
+SET LOCAL enable_hashjoin = off;
+SET LOCAL enable_mergejoin = off;
+
 -- name: roll_up
 INSERT INTO host_minutes (host, at, rolled_at, samples, {minute_columns})
 SELECT t.host, t.minute, $3, count(*), {aggregates}

@@ -76,6 +76,8 @@ class Dependencies(KernelParts, frozen=True):
         """
         from smartmob.kernel.db.writer import GroupCommitWriter
 
+        if shards is not None and not self.settings.database.direct_nodes:
+            shards.leave_nodes()
         if self.outbox is not None and outgoing is not None:
             commit = self.outbox.forwarding(commit, outgoing)
             if shards is not None:

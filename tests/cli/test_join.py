@@ -23,6 +23,21 @@ from tests.nodes import conftest as nodes
 from tests.nodes.conftest import AUTHORIZED, TOKEN, Lab
 from tests.waiting import SECONDS, until
 
+_LOOK = """
+import sys
+from smartmob.cli import join
+
+async def look(*_):
+    from aiohttp import connector
+    from smartmob import authorities
+    for context in (connector._SSL_CONTEXT_VERIFIED, authorities.verification()):
+        print(context.cert_store_stats()["x509"])
+
+join._run = look
+join.command.main(["http://127.0.0.1:1", "--state-dir", sys.argv[1]], standalone_mode=False)
+"""
+"""Runs `smartmob join` up to its connection; prints the authorities that aiohttp has read, and those of a client."""
+
 pytestmark = pytest.mark.timeout(900)
 
 _lab = nodes._lab
@@ -304,3 +319,15 @@ async def test_a_link_that_falls_silent_is_given_up_and_replaced(lab: Lab, join:
         assert [each["name"] for each in (await lab.get("/api/v1/nodes"))["nodes"]] == ["rack7"]
         async with lab.client.post(f"{BASE}/commands/exec", headers=AUTHORIZED, json=["exit 4"]) as answer:
             assert '"exit_code":4' in await answer.text()
+
+
+async def test_the_authorities_are_read_when_a_node_first_needs_them(tmp_path: Path) -> None:
+    """Most nodes never call another machine by HTTPS; their clients trust the authorities of the machine as before."""
+    trusted = Authority(tmp_path / "authority").file
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _LOOK, tmp_path / "node", stdout=asyncio.subprocess.PIPE,
+        env=environment(SSL_CERT_FILE=str(trusted), SSL_CERT_DIR=str(tmp_path / "none")),
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+
+    assert output.decode().split() == ["0", "1"]

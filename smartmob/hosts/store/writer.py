@@ -118,6 +118,7 @@ class HostsWriter:
                 until = min(complete_until, since + width)
                 if until <= since:
                     return 0, True
+                await connection.execute(self._sql["join_by_index"])
                 status = await connection.execute(self._sql["roll_up"], since, until, row["now"])
                 await connection.execute(self._sql["move_progress"], until)
                 return int(status.rpartition(" ")[2]), until == complete_until

@@ -11,6 +11,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.feature_settings import DatabaseSettings
-from smartmob.kernel.db import database_refusals, timestamps
+from smartmob.kernel.db import connection_limits, database_refusals, timestamps
 from smartmob.kernel.db.reading import Reading, ReplicaReading
 from smartmob.kernel.db.replica import Replica
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
@@ -60,6 +61,8 @@ _UNAVAILABLE_ERRORS = (
     asyncpg.InvalidCachedStatementError,  # another service has changed a table
     asyncpg.InvalidAuthorizationSpecificationError,  # its password is being changed
     asyncpg.InvalidCatalogNameError,  # the database is being restored
+    asyncpg.InvalidSQLStatementNameError,  # a pooler in transaction mode keeps no prepared statements
+    asyncpg.DuplicatePreparedStatementError,  # the same, with one of another client
     asyncpg.InternalClientError,  # the driver lost track of a connection that broke
 )
 _LOST_TEXTS = ("closed", "closing", "released back to the pool", "another operation is in progress")
@@ -101,6 +104,11 @@ def _moving(error: BaseException) -> bool:
     return isinstance(error, asyncpg.ObjectNotInPrerequisiteStateError) and "replica identity" in str(error)
 
 
+def refused_by_server(error: Exception) -> bool:
+    """Return whether the server answered with an error, so that nothing of the attempt is stored."""
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
+
+
 def is_duplicate(error: BaseException) -> bool:
     """Return whether a row with the same key is stored already; a node of Citus has its own code for it."""
     of_node = isinstance(error, asyncpg.InternalServerError) and "duplicate key value" in str(error)
@@ -108,10 +116,17 @@ def is_duplicate(error: BaseException) -> bool:
 
 
 class Database(Reading):
-    """The database of one service. After `open` you must `close`."""
+    """The database of one process of a service with so many `workers`. After `open` you must `close`.
 
-    def __init__(self, settings: DatabaseSettings, embedded: EmbeddedPostgres | None) -> None:
+    `pool_size` is the maximum number of connections in the pool, which `open` makes smaller where the server allows
+    few. `allowed` is how many that are, or None for the embedded server and behind a pooler.
+    """
+
+    def __init__(self, settings: DatabaseSettings, embedded: EmbeddedPostgres | None, workers: int = 1) -> None:
         self.patience = settings.patience
+        self.pool_size = settings.pool_size
+        self.allowed: int | None = None
+        self._workers = workers
         self._settings = settings
         self._embedded = embedded
         self._connect_arguments: dict[str, Any] = {}
@@ -146,10 +161,10 @@ class Database(Reading):
             return str(arguments["dsn"])
         return f"postgresql://{arguments['user']}@/{arguments['database']}?host={quote(arguments['host'])}"
 
-    @property
-    def pool_size(self) -> int:
-        """Return the maximum number of connections in the pool."""
-        return self._settings.pool_size
+    def may_connect_to(self, host: str) -> bool:
+        """Return whether the password may be sent to a node of the cluster at this host."""
+        patterns = self._settings.node_hosts
+        return not patterns or any(fnmatchcase(host.lower(), pattern.lower()) for pattern in patterns)
 
     @property
     def pooled(self) -> bool:
@@ -169,6 +184,7 @@ class Database(Reading):
             if database_refusals.names_several_servers(self._settings.url):
                 self._connect_arguments["target_session_attrs"] = "read-write"
             self._pool = await self._wait_for_server()
+            await self._respect_limits()
         if self.replica is not None:
             assert self._settings.read_url is not None
             await self.replica.open(self._settings.read_url, **self._pool_arguments)
@@ -177,10 +193,26 @@ class Database(Reading):
         """Return a pool with one connection."""
         return await asyncpg.create_pool(min_size=1, **self._pool_arguments, **self._connect_arguments)
 
+    async def _respect_limits(self) -> None:
+        """Take no more connections than the other processes of the service leave. Raises DatabaseError."""
+        async with self.acquire() as connection:
+            self.allowed = await connection_limits.allowed(connection)
+        if self.allowed is None:
+            return
+        fitting = connection_limits.pool_size(self.pool_size, self.allowed, self._workers)
+        if fitting < self.pool_size and self._pool is not None:
+            await self._pool.close()
+            self.pool_size = fitting
+            self._pool = await self._wait_for_server()
+
+    def warn_of_limits(self) -> None:
+        """Log that the service may want more connections than the server allows, if that is so."""
+        connection_limits.warn(self.allowed, self._settings.pool_size, self._workers)
+
     @property
     def _pool_arguments(self) -> dict[str, Any]:
         return {
-            "max_size": self._settings.pool_size,
+            "max_size": self.pool_size,
             "timeout": _CONNECT_SECONDS,
             "statement_cache_size": self._settings.statement_cache_size,
             "init": timestamps.set_codec,
@@ -242,9 +274,11 @@ class Database(Reading):
         """
         deadline = asyncio.get_running_loop().time() + self.patience
         delay = _FIRST_DELAY_SECONDS
+        begun = uncertain = False
         while True:
             try:
                 async with self._acquire_for(self._settings.query_timeout) as connection:
+                    begun = True
                     return await operation(connection)
             except asyncpg.ReadOnlySQLTransactionError as error:
                 # The server has become a standby: new connections may find the primary.
@@ -255,8 +289,10 @@ class Database(Reading):
             except Exception as error:
                 if not is_unavailable(error):
                     raise
+                uncertain |= begun and not refused_by_server(error)
+                begun = False
                 if asyncio.get_running_loop().time() + delay > deadline:
-                    raise unavailable(error) from error
+                    raise unavailable(error, uncertain=uncertain) from error
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
@@ -292,7 +328,8 @@ class Database(Reading):
             try:
                 return await self._create_pool()
             except Exception as error:
-                permanent = isinstance(error, _PERMANENT_ERRORS) or not is_unavailable(error)
+                lasting = isinstance(error, _PERMANENT_ERRORS) or database_refusals.is_parameter(error)
+                permanent = lasting or not is_unavailable(error)
                 refusal = database_refusals.of_connection(error)
                 if refusal is not None and (permanent or not isinstance(error, asyncpg.PostgresError)):
                     raise DatabaseError(f"the database refuses the service: {refusal}") from None
@@ -341,6 +378,14 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         # The message of an asyncio error contains the address.
         return os.strerror(error.errno) if error.errno else "no connection"
+    if isinstance(error, asyncpg.InvalidSQLStatementNameError | asyncpg.DuplicatePreparedStatementError):
+        return "a connection pooler mixes up prepared statements: use --database-statement-cache-size 0"
+    if isinstance(error, asyncpg.TooManyConnectionsError):
+        return f"{_first_line(error)}: max_connections, or a CONNECTION LIMIT, is too low for all clients"
     if isinstance(error, asyncpg.PostgresError):
-        return str(error).split("\n", 1)[0]
+        return _first_line(error)
     return "connection lost"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0]

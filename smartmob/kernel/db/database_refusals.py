@@ -69,12 +69,19 @@ def check_server(reported: object, name: str) -> None:
         raise DatabaseError(f"the server of the database {name} is a standby, which is read-only: name the primary")
 
 
+def is_parameter(error: BaseException) -> bool:
+    """Return whether a connection pooler refuses a setting of the server in the database URL."""
+    return isinstance(error, asyncpg.ProtocolViolationError) and "unsupported startup parameter" in str(error)
+
+
 def of_connection(error: BaseException) -> str | None:
     """Return why a server or the driver refuses to connect, or None where another attempt may succeed."""
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
         return "the server offers no TLS, which sslmode in the database URL demands"
     if isinstance(error, ssl.SSLError) and not isinstance(error, _PASSING_TLS_ERRORS):
         return f"TLS: {tls_text(error)}"
+    if is_parameter(error):
+        return f"{_first_line(error)}: leave it out of the database URL, and set it with ALTER ROLE … SET"
     if isinstance(error, asyncpg.UndefinedObjectError | asyncpg.CantChangeRuntimeParamError):
         return f"{_first_line(error)}: leave that option out of the database URL"
     if isinstance(error, asyncpg.PostgresError | asyncpg.ClientConfigurationError):

@@ -14,7 +14,7 @@ import msgspec
 
 from smartmob.counts import counted
 from smartmob.errors import DatabaseError, Unavailable
-from smartmob.kernel.db import database_refusals
+from smartmob.kernel.db import database_refusals, pooler
 from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database
 from smartmob.kernel.observability.event_logger import get_logger
 
@@ -103,7 +103,10 @@ async def bring_up_to_date(
 ) -> Callable[[], Awaitable[None]]:
     """Apply the missing migrations of the features; return the readiness check that all are applied."""
     wanted = collect(packages)
+    database.warn_of_limits()
     async with database.acquire() as connection:
+        if await pooler.is_between(connection):
+            await pooler.check_statements(database)
         database_refusals.check_server(
             connection.get_settings(), await connection.fetchval("SELECT current_database()")
         )

@@ -144,6 +144,8 @@ class NodeConnections:
         coordinator = node.group == _COORDINATOR_GROUP
         if identity is None and not coordinator:
             return "the coordinator does not reach it"
+        if not coordinator and not self._database.may_connect_to(node.host):
+            return "no --database-node-hosts allows its host"
         try:
             connection = await self._database.connect(None if coordinator else (node.host, node.port))
         except _ERRORS as error:

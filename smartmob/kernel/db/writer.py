@@ -13,15 +13,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import asyncpg
 
 from smartmob.errors import Unavailable
-from smartmob.kernel.db.database import Connection, Database, Record, is_unavailable, reason, unavailable
+from smartmob.kernel.db.database import (
+    Connection,
+    Database,
+    Record,
+    is_unavailable,
+    reason,
+    refused_by_server,
+    unavailable,
+)
 from smartmob.kernel.db.node_connections import ShardNode
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.observability.event_logger import get_logger
@@ -333,14 +341,14 @@ class GroupCommitWriter(Generic[R]):
         longest = max(self._database.patience, _SHORTEST_ATTEMPT_SECONDS)
         while waiting := [submission for submission in batch if not submission.done.done()]:
             try:
-                async with asyncio.timeout(longest):
-                    await self._commit(self._connection_to(destination) or await self._connected(lane), waiting)
+                async with asyncio.timeout(longest), self._usable(lane, destination) as connection:
+                    await self._commit(connection, waiting)
             except Exception as error:
                 await self._disconnect(lane, destination)
                 # Without the node the waiting submissions have other destinations.
                 self._wake()
                 if is_unavailable(error):
-                    if self._distributed or not _refused_by_server(error):
+                    if self._distributed or not refused_by_server(error):
                         for submission in waiting:
                             submission.uncertain = submission.commit_key is not None
                     self._refuse_late(waiting, error, delay)
@@ -378,6 +386,19 @@ class GroupCommitWriter(Generic[R]):
         """Return whether a node may have committed an attempt that ended with an error of the coordinator."""
         return self._shards is not None and self._shards.active
 
+    @asynccontextmanager
+    async def _usable(self, lane: int, destination: Hashable) -> AsyncIterator[Connection]:
+        """Give the connection to a destination, or one of the pool if the server allows no further one."""
+        connection = self._connection_to(destination)
+        if connection is None:
+            try:
+                connection = await self._connected(lane)
+            except asyncpg.TooManyConnectionsError:
+                async with self._database.acquire() as shared:
+                    yield shared
+                return
+        yield connection
+
     async def _connected(self, lane: int) -> asyncpg.Connection[Record]:
         connection = self._connections.get(lane)
         if connection is None or connection.is_closed():
@@ -399,11 +420,6 @@ class GroupCommitWriter(Generic[R]):
         connection = self._connections.pop(lane, None)
         if connection is not None:
             connection.terminate()
-
-
-def _refused_by_server(error: Exception) -> bool:
-    """Return whether the server answered with an error, so that nothing of the attempt is stored."""
-    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, asyncpg.PostgresConnectionError)
 
 
 def _fail(submission: Submission[Any], error: Exception) -> None:

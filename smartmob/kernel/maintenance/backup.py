@@ -15,6 +15,7 @@ import msgspec
 
 from smartmob import __version__
 from smartmob.errors import DatabaseError, StartupError
+from smartmob.kernel.db import pooler
 from smartmob.kernel.db.database import PARTITIONS_LOCK, Connection
 from smartmob.kernel.maintenance import postgres_tools
 from smartmob.kernel.maintenance.database_target import DatabaseTarget
@@ -91,6 +92,7 @@ async def _copy(target: DatabaseTarget, file: BinaryIO, name: str, progress: Pro
     started = clock.now()
     connection = await target.database.connect()
     try:
+        await pooler.check_session(target.database, connection)
         found = await tables(connection, target.migrations)
         if not found:
             raise DatabaseError(f"there are no tables of smartmob in {target.name}: nothing to back up")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import msgspec
 
@@ -41,7 +42,9 @@ async def reach(
     Raises StartupError.
     """
     if settings.database.url:
-        async with _opened(Database(settings.database, None)) as database:
+        # Behind a pooler, prepared statements would be those of others; commands repeat few.
+        pooled = replace(settings.database, statement_cache_size=0)
+        async with _opened(Database(pooled, None)) as database:
             yield DatabaseTarget(database, migrations, "the external database", None, False)
         return
     home, tasks = settings.data_dir / "postgres", TaskRegistry()

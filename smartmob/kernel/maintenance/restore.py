@@ -14,7 +14,7 @@ import msgspec
 
 from smartmob.counts import counted
 from smartmob.errors import DatabaseError, InvalidInput, StartupError
-from smartmob.kernel.db import citus, migrations
+from smartmob.kernel.db import citus, migrations, pooler
 from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.migrations import Migration
 from smartmob.kernel.maintenance import postgres_tools
@@ -72,6 +72,7 @@ async def restore(
     wanted = _migrations_of(target.migrations, applied)
     connection = await target.database.connect()
     try:
+        await pooler.check_session(target.database, connection)
         found = await tables(connection, target.migrations)
         if found and not force:
             raise DatabaseError(

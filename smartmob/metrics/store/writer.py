@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from uuid import UUID
-from weakref import WeakSet
 
 import asyncpg
 import orjson
@@ -25,6 +24,7 @@ from smartmob.kernel.db.database import (
     unavailable,
 )
 from smartmob.kernel.db.node_connections import NodeConnections
+from smartmob.kernel.db.seen_connections import SeenConnections
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.kernel.runtime import clock
@@ -59,13 +59,16 @@ class MetricsWriter:
         nodes = NodeConnections(database, "test_metrics")
         self.shards: RowShards[MetricRow] = RowShards("test_metrics", lambda row: row.session_h, nodes)
         self._known = _KnownRows(database, self._sql, self.shards)
-        # A load that stores a new test needs a second connection for a moment, so loads may not take all.
-        self._bulk_loads = asyncio.Semaphore(max(1, database.pool_size - 1))
-        self._connections: WeakSet[Connection] = WeakSet()
+        self._connections = SeenConnections()
         # Of each open block, the number of submissions that are not stored yet.
         self._open_blocks: dict[int, int] = {}
         self._opened: set[int] = set()
         self._last_checked_item = _FIRST_ITEM
+
+    @cached_property
+    def _bulk_loads(self) -> asyncio.Semaphore:
+        """Let loads take all connections but one, which a load with a new test needs for a moment."""
+        return asyncio.Semaphore(max(1, self._database.pool_size - 1))  # known once the database is open
 
     async def insert_context(self, values: Sequence[object]) -> Record:
         """Store a context unless its hash is stored already; return the stored row."""
@@ -199,10 +202,9 @@ class MetricsWriter:
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[MetricRow]]) -> None:
         """Write the metrics of all submissions in one transaction; see `smartmob.kernel.db.writer.Commit`."""
-        if connection not in self._connections:
+        if self._connections.add(connection):
             # A new connection may lead to a restored database, in which known rows are missing.
             self._known.forget()
-            self._connections.add(connection)
         rows = [row for submission in submissions for row in submission.rows]
         ids = await self._known.ensure(rows)
         again = submissions[0].commit_key is not None

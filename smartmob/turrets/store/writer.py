@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from uuid import UUID
-from weakref import WeakSet
 
 import asyncpg
 import msgspec
 
 from smartmob.kernel.db import queries
 from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database, is_duplicate, is_unavailable, unavailable
+from smartmob.kernel.db.seen_connections import SeenConnections
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import Submission
 from smartmob.turrets.hq.batch import Batch, SliceRow
@@ -54,7 +54,7 @@ class TurretsWriter:
         self._sql = queries.load(PACKAGE)
         self._partitions = KnownPartitions()
         self.shards: RowShards[Batch] = RowShards("turret_batches", lambda batch: batch.run)
-        self._connections: WeakSet[Connection] = WeakSet()
+        self._connections = SeenConnections()
 
     # -- runs -----------------------------------------------------------------------------------------------------
 
@@ -137,9 +137,8 @@ class TurretsWriter:
 
     async def commit(self, connection: Connection, submissions: Sequence[Submission[Batch]]) -> None:
         """Write batches in one transaction; see `smartmob.kernel.db.writer.Commit`."""
-        if connection not in self._connections:
+        if self._connections.add(connection):
             self._partitions.forget()
-            self._connections.add(connection)
         batches = [batch for submission in submissions for batch in submission.rows]
         await self._partitions.ensure(connection, {day for batch in batches for day in batch.days()})
         again = any(batch.tried for batch in batches)

@@ -140,3 +140,28 @@ async def test_rows_outside_all_partitions_expire_by_arrival(
     assert await database.fetchval("SELECT array_agg(n) FROM host_samples") == [2]
     assert await database.fetchval("SELECT count(*) FROM host_clocks") == 0
     assert await database.fetchval("SELECT count(*) FROM host_minutes") >= 1
+
+
+_READ = "SELECT sum(seq_tup_read + idx_tup_fetch) FROM pg_stat_user_tables WHERE relname LIKE 'host_samples%'"
+_MANY = """
+INSERT INTO host_samples (host, at, n, received_at, cpu, mem, storage)
+SELECT 'm' || h, at, 0, at, 1, 1, 1 FROM generate_series(1, 4) AS h, generate_series(1, 50000) AS s,
+    LATERAL (SELECT now() - s * interval '1 s' AS at) AS t
+ORDER BY at
+"""
+
+
+async def test_a_roll_up_reads_the_minutes_that_have_changed_alone(database: Database, writer: HostsWriter) -> None:
+    """Its cost does not grow with the samples of the partition, of which there are 200,000 here."""
+
+    async def read() -> int:
+        await database.fetchval("SELECT pg_stat_force_next_flush()")
+        return int(await database.fetchval(_READ))
+
+    for statement in (_MANY, "VACUUM ANALYZE host_samples"):
+        await database.run(lambda connection, text=statement: connection.execute(text))
+    await database.fetchval("UPDATE host_progress SET until = now() - interval '1 minute'")
+    before = await read()
+
+    assert 4 <= await writer.roll_up(0) <= 12
+    assert 0 < await read() - before < 50_000

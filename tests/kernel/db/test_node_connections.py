@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
 import structlog
 
+from smartmob.app import build
+from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db.database import Connection, Database
 from smartmob.kernel.db.node_connections import IDENTITY, NodeConnections, ShardNode
 from smartmob.kernel.db.shards import RowShards
 from smartmob.kernel.db.writer import GroupCommitWriter, Submission
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.settings import Settings
+from tests.each import each
 
 _NODES = {ord("a"): ShardNode(1, "one", 1), ord("b"): ShardNode(1, "one", 1), ord("c"): ShardNode(2, "two", 2)}
 
@@ -146,6 +151,44 @@ async def test_another_server_at_the_address_of_a_node_is_not_used(database: Dat
     assert await nodes.reach(node, await database.fetchval(IDENTITY)) is None
     assert nodes.connection(node) is not None
     await nodes.close()
+
+
+@each("patterns, allowed", [((), True), (("db?.example.com", "127.0.0.*"), True), (("*.EXAMPLE.com",), False)])
+async def test_the_password_is_sent_to_allowed_hosts_alone(
+    database_url: str, patterns: tuple[str, ...], allowed: bool
+) -> None:
+    """Nothing connects to another host, whatever the catalog of the coordinator says."""
+    seen = []
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(True)
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    node = ShardNode(1, "127.0.0.1", server.sockets[0].getsockname()[1])
+    database = Database(DatabaseSettings(url=database_url, node_hosts=patterns), None)
+    await database.open()
+    nodes = NodeConnections(database, "marks")
+    async with server:
+        problem = await nodes.reach(node, "7 other f")
+    await nodes.close()
+    await database.close()
+
+    assert (seen != []) is allowed
+    assert (problem == "no --database-node-hosts allows its host") is not allowed
+
+
+async def test_no_node_is_connected_where_that_is_turned_off(settings: Settings) -> None:
+    """The coordinator stores all rows; its catalog is not asked for nodes."""
+
+    def nodes(direct: bool) -> list[bool]:
+        changed = replace(settings, database=replace(settings.database, direct_nodes=direct))
+        writers = [feature.writer for feature in build(changed).features]
+        found = [writer._shards for writer in writers if isinstance(writer, GroupCommitWriter)]
+        return [shards.nodes is not None for shards in found if shards is not None]
+
+    assert sum(nodes(True)) == 2  # of measures and of samples
+    assert sum(nodes(False)) == 0
 
 
 async def test_shards_that_cannot_be_found_are_logged(database: Database) -> None:

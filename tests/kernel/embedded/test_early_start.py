@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,53 @@ from smartmob.kernel.embedded import early_start
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
 from smartmob.kernel.runtime.datadir import DataDirectory, InUse
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from tests.acceptance.commands import environment
+from tests.waiting import SECONDS
 
 
 @pytest.fixture(name="home")
 def _home(reachable_path: Path) -> Path:
     """Return the folder for the server in a data directory."""
     return reachable_path / early_start.FOLDER
+
+
+_SERVE = """
+import importlib.abc, pathlib, sys, time
+from smartmob.cli.main import main
+
+class Waiting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "smartmob.app":
+            sys.meta_path.remove(self)
+            status = pathlib.Path(sys.argv[-1], "postgres", "cluster", "postmaster.pid")
+            while not status.exists() or "ready" not in status.read_text():
+                time.sleep(0.01)
+            print("the server accepts connections", flush=True)
+
+sys.meta_path.insert(0, Waiting())
+main()
+"""
+"""Runs the service, and lets the import of its largest part wait until PostgreSQL says that it is ready."""
+
+
+async def test_a_server_that_exists_starts_while_the_service_imports_its_modules(made_home: Path) -> None:
+    """The import would wait without end if the server were started after it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _SERVE, "serve", "--port", "0", "--log-format", "json", "--data-dir", made_home.parent,
+        env=environment(), stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        lines = []
+        while b'"bind"' not in (line := await asyncio.wait_for(process.stdout.readline(), SECONDS)):
+            assert line, lines
+            lines.append(line)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.communicate(), SECONDS)
+
+    assert lines[0] == b"the server accepts connections\n"
+    assert process.returncode == 0
 
 
 async def test_the_service_uses_the_server_that_runs_already(made_home: Path) -> None:
