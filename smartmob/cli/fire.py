@@ -22,7 +22,7 @@ from smartmob.cli.capacity_options import CapacityOptions, with_capacity_options
 from smartmob.cli.deploy import LEASE_SECONDS, Deployment, deployed, machines
 from smartmob.cli.durations import duration_seconds
 from smartmob.cli.kubernetes_turrets import ClusterOptions, with_cluster_options
-from smartmob.cli.live_run import live_frames, stopped_by_interrupt
+from smartmob.cli.live_run import answer_of, live_frames, stopped_by_interrupt
 from smartmob.cli.load_reports import WARM_UP, save_report, warm_up_query
 from smartmob.cli.load_summary import print_summary
 from smartmob.cli.project_package import pack_project
@@ -221,7 +221,8 @@ def _show_result(summary: Mapping[str, Any], state: str, limits: RunConditions, 
 
 async def _warn_of_ports(rest: RestClient, config: Mapping[str, Any]) -> None:
     """Warn when the ports in the configuration of a project differ from those of the headquarters."""
-    there = (await rest.get("/turrets"))["headquarters"]
+    found = await answer_of(rest.get("/turrets"))
+    there = found and found["headquarters"]
     for key in ("publish_port", "rc_port"):
         if there is not None and config.get(key) is not None and config[key] != there[key]:
             printing.say(f"config.json says {key} {config[key]}, but the headquarters has {there[key]}")
@@ -235,12 +236,11 @@ async def _follow(rest: RestClient, run: str, interrupted: asyncio.Event) -> str
     with RunDisplay() as display:
         async for frame in live_frames(rest, run):
             state = str(frame["state"])
-            if state == "running" and not announced:
+            if state == "running" and not announced and (found := await answer_of(rest.get(f"{RUNS}/{run}"))):
                 announced = True
-                for words in (await rest.get(f"{RUNS}/{run}"))["plan"]["words"]:
+                for words in found["plan"]["words"]:
                     printing.say(words)
             display.show(frame)
-            if interrupted.is_set() and state not in ENDED:
+            if interrupted.is_set() and state not in ENDED and await answer_of(rest.post(f"{RUNS}/{run}/stop", {})):
                 interrupted.clear()
-                await rest.post(f"{RUNS}/{run}/stop", {})
     return state

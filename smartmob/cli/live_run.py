@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import contextmanager
 from typing import Any, get_args
 
@@ -37,6 +37,14 @@ async def live_frames(rest: RestClient, run: str) -> AsyncIterator[dict[str, Any
                 raise
         await asyncio.sleep(RECONNECT_SECONDS)
     raise RemoteError(f"the run {run} can no longer be followed; write its report with smartmob report {run}")
+
+
+async def answer_of(request: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the answer to a request, or None if the connection broke; the run goes on without its service."""
+    try:
+        return await request
+    except http.ConnectionBroken:
+        return None
 
 
 @contextmanager

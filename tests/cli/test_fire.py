@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from tests.acceptance.commands import QUICK_PROGRAMS, environment, run
 from tests.cli.firing import _project, _smartmob, fire_ten
+from tests.cli.wire import wire_to
 from tests.turrets.conftest import Recruit, _lab, _recruit
 from tests.turrets.runs import get
 
@@ -45,6 +47,18 @@ class TestFire:
         code, output, errors = await fire_ten(lab, recruit, smartmob, project, *conditions)
         assert (code, errors.splitlines()[-1]) == (1, "smartmob: errors>5%: it is 10.00%")
         assert json.loads(output)["transactions"] == 10
+
+    async def test_a_connection_that_breaks_ends_no_run(self, lab: Any, recruit: Recruit, project: Path) -> None:
+        """Not even when it breaks at the request for the plan, and at that for the ports: the run continues."""
+        async with wire_to(lab.server.port) as (wire, address):
+
+            async def smartmob(*arguments: str | Path) -> tuple[int, str, str]:
+                return await run(*arguments, SMARTMOB_SERVER=address)
+
+            wire.cut_once_at = [re.compile(rb"GET \S*/turrets "), re.compile(rb"GET \S*/turret-runs/[^/]+ ")]
+            code, output, errors = await fire_ten(lab, recruit, smartmob, project)
+        assert (code, wire.cut_once_at) == (0, []), errors
+        assert "10 transactions, 1 error" in output
 
     async def test_a_condition_that_is_none(self, lab: Any, smartmob: Any, project: Path) -> None:
         """Wrong usage, before anything is fired."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,8 @@ class Wire:
         self._serving: set[asyncio.Task[None]] = set()
         self._whole = True
         self.refused = asyncio.Event()
+        self.cut_once_at: list[re.Pattern[bytes]] = []
+        """Patterns of requests; for each, the connection of the next such request is broken."""
 
     def cut(self) -> None:
         """Break all connections, and each new one."""
@@ -51,6 +54,9 @@ class Wire:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
+                if found := [pattern for pattern in self.cut_once_at if pattern.match(data)]:
+                    self.cut_once_at.remove(found[0])
+                    break
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:
