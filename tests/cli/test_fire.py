@@ -55,9 +55,9 @@ class TestFire:
             async def smartmob(*arguments: str | Path) -> tuple[int, str, str]:
                 return await run(*arguments, SMARTMOB_SERVER=address)
 
-            wire.cut_once_at = [re.compile(rb"GET \S*/turrets "), re.compile(rb"GET \S*/turret-runs/[^/]+ ")]
+            wire.cut_at = [re.compile(rb"GET \S*/turrets "), re.compile(rb"GET \S*/turret-runs/[^/]+ ")]
             code, output, errors = await fire_ten(lab, recruit, smartmob, project)
-        assert (code, wire.cut_once_at) == (0, []), errors
+        assert (code, wire.cut_at) == (0, []), errors
         assert "10 transactions, 1 error" in output
 
     async def test_a_condition_that_is_none(self, lab: Any, smartmob: Any, project: Path) -> None:

@@ -17,8 +17,9 @@ class Wire:
         self._serving: set[asyncio.Task[None]] = set()
         self._whole = True
         self.refused = asyncio.Event()
-        self.cut_once_at: list[re.Pattern[bytes]] = []
-        """Patterns of requests; for each, the connection of the next such request is broken."""
+        self.cut_at: list[re.Pattern[bytes]] = []
+        """Patterns of requests; each is used once: such a request cuts the wire until a connection was refused."""
+        self._repaired_by_refusal = False
 
     def cut(self) -> None:
         """Break all connections, and each new one."""
@@ -29,7 +30,7 @@ class Wire:
 
     def repair(self) -> None:
         """Let new connections through."""
-        self._whole = True
+        self._whole, self._repaired_by_refusal = True, False
 
     async def ended(self) -> None:
         """Return when nothing is forwarded any more."""
@@ -44,6 +45,8 @@ class Wire:
         if not self._whole:
             writer.transport.abort()
             self.refused.set()
+            if self._repaired_by_refusal:
+                self.repair()
             return
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
         pair = {writer, server_writer}
@@ -54,9 +57,11 @@ class Wire:
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while data := await reader.read(65536):
-                if found := [pattern for pattern in self.cut_once_at if pattern.match(data)]:
-                    self.cut_once_at.remove(found[0])
-                    break
+                if found := [pattern for pattern in self.cut_at if pattern.match(data)]:
+                    self.cut_at.remove(found[0])
+                    self.cut()
+                    self._repaired_by_refusal = True
+                    return
                 writer.write(data)
                 await writer.drain()
         except ConnectionError:
