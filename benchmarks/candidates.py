@@ -37,8 +37,8 @@ MONITOR_REQUIREMENTS = (
     *("pandas==1.5.3", "numpy==1.26.4", "gunicorn==23.0.0"),
 )
 _MONITOR_PYTHON = "python3.11"  # the last one for which pandas 1.5.3 has a wheel
-_START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
+_START_SECONDS = 600.0
+_STOP_SECONDS = 300.0
 _POLL_SECONDS = 0.001
 
 

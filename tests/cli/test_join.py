@@ -11,6 +11,7 @@ import sys
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,12 @@ async def test_a_killed_node_restores_its_programs_and_loses_nothing(lab: Lab, j
         [process] = (await lab.get(f"{BASE}/api/v1/processes"))["processes"]
         return process["pid"] if process["state"] == "running" else None
 
+    async def delivered(starts: int) -> bool:
+        return (await _kinds(lab)).count("started") == starts
+
     first = await until(running)
+    # The program runs a moment before its start is in the journal of the node.
+    await until(partial(delivered, 1))
     assert await node.kill() == -signal.SIGKILL
     await until(lambda: not Path(f"/proc/{first}").exists())
     again = await join()
@@ -150,10 +156,7 @@ async def test_a_killed_node_restores_its_programs_and_loses_nothing(lab: Lab, j
     assert await until(running) != first
     assert "joined" not in again.said
 
-    async def delivered() -> Any:
-        return (await _kinds(lab)).count("started") == 2
-
-    await until(delivered)
+    await until(partial(delivered, 2))
     assert (await _kinds(lab))[:2] == ["created", "started"]
     assert (await lab.node("rack7"))["labels"] == {"gpu": ""}
 

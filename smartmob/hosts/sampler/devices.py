@@ -23,6 +23,7 @@ import psutil
 
 from smartmob.hosts.sampler.machine_files import Roots, link_name, names_in, number_of, text_of
 from smartmob.hosts.sampler.probe import Probe, Unreadable, reason_of
+from smartmob.hosts.sampler.reading_threads import ReadingThreads
 
 Counters = Mapping[str, tuple[int, int]]
 """Bytes by device: read and written, or received and sent, since the device exists."""
@@ -89,7 +90,7 @@ def wrong_choice(chosen: Choice, roots: Roots) -> tuple[str, str, str] | None:
                 said = f"there is no such {kind}; there are {', '.join(usual) or 'none'}{more}{folder}"
                 return option, name, said
     for name in chosen.folders:
-        probe = Probe(partial(os.stat, name))
+        probe = Probe(partial(os.stat, name), ReadingThreads())
         probe.begin()
         try:
             probe.take(time.monotonic() + _PATIENCE_SECONDS)

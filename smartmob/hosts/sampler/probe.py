@@ -1,19 +1,22 @@
 """A reading of the machine that may fail or hang, such as `statvfs` of a network mount whose server is gone.
 
-Each reading runs in a thread of its own, at most one at a time, and is waited for only for a limited time: it cannot be
-cancelled, and must delay neither the other readings nor the end of the program.
+Each reading runs in a thread, at most one at a time, and is waited for only for a limited time: it cannot be cancelled,
+and must delay neither the other readings nor the end of the program.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+from smartmob.hosts.sampler.reading_threads import Call, ReadingThreads
+
 T = TypeVar("T")
 
+_BEHIND_SECONDS = 0.02
+"""While a reading takes longer than this, another thread runs those behind it."""
 _FAST_SECONDS = 0.2
 """A reading that takes longer is not waited for the next time; its result is used when it is available."""
 _OLDEST_SECONDS = 5.0
@@ -24,37 +27,18 @@ class Unreadable(Exception):
     """A reading failed or takes too long; the text is the reason."""
 
 
-class _Call(Generic[T]):
-    """A call of a function in a thread of its own."""
-
-    def __init__(self, function: Callable[[], T]) -> None:
-        self.started = time.monotonic()
-        self.ended = self.started
-        self.done = threading.Event()
-        self.result: T | None = None
-        self.error: Exception | None = None
-        threading.Thread(target=self._run, args=(function,), name="hosts-probe", daemon=True).start()
-
-    def _run(self, function: Callable[[], T]) -> None:
-        try:
-            self.result = function()
-        except Exception as error:
-            self.error = error
-        self.ended = time.monotonic()
-        self.done.set()
-
-
 class Probe(Generic[T]):
-    """Reads with `function`. Use `begin` and then `take`, so that several probes read at the same time.
+    """Reads with `function` in one of `threads`. Use `begin` of several probes, and then `take`.
 
     With `reads_ahead`, the next reading of a slow probe begins at once. It is not for rates, which are averages since
     the reading before.
     """
 
-    def __init__(self, function: Callable[[], T], *, reads_ahead: bool = False) -> None:
+    def __init__(self, function: Callable[[], T], threads: ReadingThreads, *, reads_ahead: bool = False) -> None:
         self._function = function
+        self._threads = threads
         self._reads_ahead = reads_ahead
-        self._call: _Call[T] | None = None
+        self._call: Call[T] | None = None
         self._is_slow = False
 
     def begin(self) -> None:
@@ -66,7 +50,7 @@ class Probe(Generic[T]):
     def _start(self) -> None:
         self._call = None
         with suppress(RuntimeError):  # there are too many threads
-            self._call = _Call(self._function)
+            self._call = self._threads.add(self._function)
 
     def take(self, deadline: float) -> T:
         """Return the result, waiting until `deadline` (time.monotonic) for a probe that was fast the last time.
@@ -76,8 +60,7 @@ class Probe(Generic[T]):
         call = self._call
         if call is None:
             raise Unreadable("no thread could be started to read it")
-        now = time.monotonic()
-        if not call.done.wait(0 if self._is_slow else max(0.0, deadline - now)):
+        if not self._is_done(call, 0.0 if self._is_slow else max(0.0, deadline - time.monotonic())):
             self._is_slow = True
             raise Unreadable(f"no answer for {time.monotonic() - call.started:.0f} s")
         self._is_slow = self._reads_ahead and call.ended - call.started > _FAST_SECONDS
@@ -88,6 +71,16 @@ class Probe(Generic[T]):
         if call.error is not None:
             raise Unreadable(reason_of(call.error)) from call.error
         return call.result  # type: ignore[return-value]  # None only when T is
+
+    def _is_done(self, call: Call[T], seconds: float) -> bool:
+        """Wait for a call, and return whether it has ended."""
+        end = time.monotonic() + seconds
+        while not call.done.wait(min(seconds, _BEHIND_SECONDS)):
+            if (seconds := end - time.monotonic()) <= 0:
+                return False
+            with suppress(RuntimeError):  # there are too many threads
+                self._threads.add_thread()
+        return True
 
 
 def reason_of(error: Exception) -> str:

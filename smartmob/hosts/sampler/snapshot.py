@@ -35,6 +35,7 @@ from smartmob.hosts.sampler.devices import Choice, DeviceTraffic
 from smartmob.hosts.sampler.machine_files import Roots
 from smartmob.hosts.sampler.probe import Probe, Unreadable
 from smartmob.hosts.sampler.processors import ProcessorLoads
+from smartmob.hosts.sampler.reading_threads import ReadingThreads
 
 _PATIENCE_SECONDS = 2.0
 """Seconds that a snapshot waits for a source that was fast before."""
@@ -66,9 +67,11 @@ class SnapshotReader:
             TEMPERATURES: lambda: sensors.temperatures(roots),
             **{field.name: field.measure for field in FIELDS if field.measure is not None},
         }
-        self._probes = {name: Probe(read, reads_ahead=name == TEMPERATURES) for name, read in sources.items()}
+        threads = ReadingThreads()
+        self._probes = {name: Probe(read, threads, reads_ahead=name == TEMPERATURES) for name, read in sources.items()}
         self._folders = {
-            folder: Probe(_FolderUsage(folder).read, reads_ahead=True) for folder in chosen.folders or (ROOT_FOLDER,)
+            folder: Probe(_FolderUsage(folder).read, threads, reads_ahead=True)
+            for folder in chosen.folders or (ROOT_FOLDER,)
         }
         self._last: dict[str, tuple[float, float]] = {}
         """The last value of each field, and when it was read (time.monotonic)."""

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from smartmob.hosts.sampler.probe import Probe, Unreadable, reason_of
+from smartmob.hosts.sampler.reading_threads import ReadingThreads
 
 NOW = 0.0
 """A deadline that is over."""
@@ -22,7 +23,7 @@ def _soon() -> float:
 def test_a_reading_is_waited_for() -> None:
     """Each reading is new."""
     values = iter([1, 2])
-    probe = Probe(lambda: next(values))
+    probe = Probe(lambda: next(values), ReadingThreads())
     for value in (1, 2):
         probe.begin()
         assert probe.take(_soon()) == value
@@ -43,7 +44,7 @@ def test_an_error_is_the_reason(error: Exception, reason: str) -> None:
     def read() -> int:
         raise error
 
-    probe = Probe(read)
+    probe = Probe(read, ReadingThreads())
     probe.begin()
     with pytest.raises(Unreadable, match=f"^{reason_of(error)}$"):
         probe.take(_soon())
@@ -54,7 +55,7 @@ def test_an_error_is_the_reason(error: Exception, reason: str) -> None:
 def test_a_reading_that_hangs_is_not_waited_for_again(reads_ahead: bool) -> None:
     """Only one thread hangs; when it ends, its result is taken, and then readings are waited for again."""
     answers: queue.SimpleQueue[int] = queue.SimpleQueue()
-    probe = Probe(answers.get, reads_ahead=reads_ahead)
+    probe = Probe(answers.get, ReadingThreads(), reads_ahead=reads_ahead)
     threads = threading.active_count()
     for _ in range(5):
         probe.begin()
@@ -65,6 +66,24 @@ def test_a_reading_that_hangs_is_not_waited_for_again(reads_ahead: bool) -> None
     assert _first(probe) == 7
     answers.put(8)
     assert _first(probe) == 8
+
+
+@pytest.mark.parametrize("hanging", [1, 3])
+def test_readings_behind_those_that_hang_are_read(hanging: int) -> None:
+    """Other threads take them over, and each of the hanging ones still has its own."""
+    threads = ReadingThreads()
+    release = threading.Event()
+    slow = [Probe(release.wait, threads) for _ in range(hanging)]
+    quick = Probe(lambda: 7, threads)
+    for _ in range(3):
+        for probe in (*slow, quick):
+            probe.begin()
+        for probe in slow:
+            with pytest.raises(Unreadable, match="no answer for "):
+                probe.take(NOW)
+        assert quick.take(_soon()) == 7
+    release.set()
+    assert all(_first(probe) for probe in slow)
 
 
 def _first(probe: Probe[int]) -> int:

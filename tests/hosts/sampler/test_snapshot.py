@@ -237,7 +237,7 @@ def test_a_file_system_that_hangs_leaves_the_others(tree: Path) -> None:
     os.mkfifo(tree / "pipe")
     reader = _read(tree)
     probe = reader._probes["memory"]
-    reader._probes["memory"] = type(probe)(lambda: (tree / "pipe").read_text())
+    reader._probes["memory"] = type(probe)(lambda: (tree / "pipe").read_text(), probe._threads)
     found = reader.read(0.0)
     assert set(found.stale) == {"mem"}
     assert found.stale["mem"].reason.startswith("no answer for ")

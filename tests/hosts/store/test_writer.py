@@ -11,6 +11,7 @@ from smartmob.hosts.store.reader import HostsReader
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.runtime import clock
+from tests import citus_databases
 from tests.hosts.store.rows import DAY, buckets, row, span, store, submission
 
 EVERYTHING = span(-1e6, 1e6)
@@ -153,6 +154,8 @@ ORDER BY at
 
 async def test_a_roll_up_reads_the_minutes_that_have_changed_alone(database: Database, writer: HostsWriter) -> None:
     """Its cost does not grow with the samples of the partition, of which there are 200,000 here."""
+    if citus_databases.url() is not None:
+        pytest.skip("the rows are read by the nodes, which count them")
 
     async def read() -> int:
         await database.fetchval("SELECT pg_stat_force_next_flush()")
