@@ -37,6 +37,7 @@ MONITOR_REQUIREMENTS = (
     *("pandas==1.5.3", "numpy==1.26.4", "gunicorn==23.0.0"),
 )
 _MONITOR_PYTHON = "python3.11"  # the last one for which pandas 1.5.3 has a wheel
+# Only a program that hangs takes so long: tests run some of these on busy machines.
 _START_SECONDS = 600.0
 _STOP_SECONDS = 300.0
 _POLL_SECONDS = 0.001

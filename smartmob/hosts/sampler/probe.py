@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
-from smartmob.hosts.sampler.reading_threads import Call, ReadingThreads
+from smartmob.hosts.sampler.reading_threads import PendingReading, ReadingThreads
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class Probe(Generic[T]):
         self._function = function
         self._threads = threads
         self._reads_ahead = reads_ahead
-        self._call: Call[T] | None = None
+        self._call: PendingReading[T] | None = None
         self._is_slow = False
 
     def begin(self) -> None:
@@ -72,7 +72,7 @@ class Probe(Generic[T]):
             raise Unreadable(reason_of(call.error)) from call.error
         return call.result  # type: ignore[return-value]  # None only when T is
 
-    def _is_done(self, call: Call[T], seconds: float) -> bool:
+    def _is_done(self, call: PendingReading[T], seconds: float) -> bool:
         """Wait for a call, and return whether it has ended."""
         end = time.monotonic() + seconds
         while not call.done.wait(min(seconds, _BEHIND_SECONDS)):

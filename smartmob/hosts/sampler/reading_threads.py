@@ -17,7 +17,7 @@ _IDLE_SECONDS = 3.0
 """A thread ends when it had nothing to read for this long; a snapshot is read at least once a second."""
 
 
-class Call(Generic[T]):
+class PendingReading(Generic[T]):
     """A call of a function in one of the threads."""
 
     def __init__(self, function: Callable[[], T]) -> None:
@@ -30,7 +30,7 @@ class Call(Generic[T]):
         self.error: Exception | None = None
 
     def run(self) -> None:
-        """Call the function, and keep its result or its exception."""
+        """PendingReading the function, and keep its result or its exception."""
         self.started = time.monotonic()
         try:
             self.result = self._function()
@@ -48,14 +48,14 @@ class ReadingThreads:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._waiting: deque[Call[Any]] = deque()
+        self._waiting: deque[PendingReading[Any]] = deque()
         self._threads = 0
         self._running = 0
         """Threads that run a call; the others begin with one soon, or one of them waits for the next."""
 
-    def add(self, function: Callable[[], T]) -> Call[T]:
+    def add(self, function: Callable[[], T]) -> PendingReading[T]:
         """Run a function soon; return its call."""
-        call = Call(function)
+        call = PendingReading(function)
         with self._changed:
             if not self._threads:
                 self._start()
@@ -79,7 +79,7 @@ class ReadingThreads:
             with self._changed:
                 self._running -= 1
 
-    def _next(self) -> Call[Any] | None:
+    def _next(self) -> PendingReading[Any] | None:
         """Return the next call, or None when this thread is not needed any more."""
         with self._changed:
             if self._threads - self._running == 1:  # no other thread waits for a call
