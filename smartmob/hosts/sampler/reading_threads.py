@@ -30,7 +30,7 @@ class PendingReading(Generic[T]):
         self.error: Exception | None = None
 
     def run(self) -> None:
-        """PendingReading the function, and keep its result or its exception."""
+        """Call the function, and keep its result or its exception."""
         self.started = time.monotonic()
         try:
             self.result = self._function()
