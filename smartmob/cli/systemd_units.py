@@ -102,7 +102,7 @@ Delegate=cpu memory pids
 OOMPolicy=continue
 # Two descriptors for each program, one for each connection.
 LimitNOFILE=65536
-# Programs, what they start, and a watchdog for each fifty of them.
+# Programs, what they start, and a process above each hundred of them.
 TasksMax=infinity""".splitlines()
 
 _SERVICE_OF_THE_MACHINE = """\
