@@ -60,10 +60,8 @@ class MetricsWriter:
         self.shards: RowShards[MetricRow] = RowShards("test_metrics", lambda row: row.session_h, nodes)
         self._known = _KnownRows(database, self._sql, self.shards)
         self._connections = SeenConnections()
-        # Of each open block, the number of submissions that are not stored yet.
-        self._open_blocks: dict[int, int] = {}
-        self._opened: set[int] = set()
-        self._last_checked_item = _FIRST_ITEM
+        self._open_blocks: dict[int, int] = {}  # the number of submissions of each that are not stored yet
+        self._opened, self._last_checked_item = set[int](), _FIRST_ITEM
 
     @cached_property
     def _bulk_loads(self) -> asyncio.Semaphore:
