@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 import msgspec
@@ -35,10 +36,15 @@ class Trial(msgspec.Struct, frozen=True):
 def trial(name: str, *options: str) -> Iterator[Trial]:
     """Run a service with its own database until the end of the block; `options` are further words of `serve`.
 
+    In the main thread SIGTERM and SIGHUP interrupt the block like CTRL-C, so that nothing is left behind.
+
     Raises:
         StartupError: it did not start.
     """
-    with tempfile.TemporaryDirectory(prefix=f"smartmob-{name}-", ignore_cleanup_errors=True) as temporary:
+    with (
+        tempfile.TemporaryDirectory(prefix=f"smartmob-{name}-", ignore_cleanup_errors=True) as temporary,
+        _handled_by(signal.default_int_handler),
+    ):
         folder = Path(temporary)
         # The database of a service that runs as root belongs to another user, who must get through here.
         folder.chmod(0o711)
@@ -55,7 +61,7 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
                 reader.start()
                 yield Trial(url, process, folder)
             finally:
-                with _killed_by_interrupt(process):
+                with _handled_by(lambda *_: process.kill()):  # the command that stops it is not interrupted
                     process.terminate()
                     try:
                         process.wait(_STOP_SECONDS)
@@ -66,16 +72,20 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
 
 
 @contextmanager
-def _killed_by_interrupt(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let CTRL-C kill the service until the end of the block, instead of interrupting the command that stops it."""
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Let CTRL-C, SIGTERM and SIGHUP call a function until the end of the block, unless they are ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, lambda *_: process.kill())
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: found for number, found in signals.items() if found != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, found in before.items():
+            signal.signal(number, found)
 
 
 def serve_for_parent() -> None:

@@ -71,6 +71,24 @@ async def test_ctrl_c_while_it_stops() -> None:
     assert not Path(output.strip()).exists()
 
 
+_ENDED = """
+import os, signal, sys
+from smartmob.cli.temporary_service import trial
+with trial("test") as service:
+    print(service.url, service.process.pid, service.folder, flush=True)
+    os.kill(os.getpid(), int(sys.argv[1]))
+"""
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_that_ends_the_command_leaves_nothing(number: signal.Signals) -> None:
+    """The service has stopped, and its folder is removed."""
+    code, output, errors = await run("-c", _ENDED, str(int(number)), program="python")
+    _, pid, folder = output.split()
+    assert (code, Path(folder).exists(), psutil.pid_exists(int(pid))) == (-signal.SIGINT, False, False), errors
+
+
 async def test_one_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """The errors of the service come before that of the command."""
     monkeypatch.setenv("SMARTMOB_MAX_BODY", "none")
