@@ -38,7 +38,7 @@ MONITOR_REQUIREMENTS = (
 )
 _MONITOR_PYTHON = "python3.11"  # the last one for which pandas 1.5.3 has a wheel
 # Only a program that hangs takes so long: tests run some of these on busy machines.
-_START_SECONDS = 600.0
+START_SECONDS = 600.0
 _STOP_SECONDS = 300.0
 _POLL_SECONDS = 0.001
 
@@ -218,19 +218,19 @@ def _end_postgres(data_dir: Path) -> None:
 
 def port_of(process: subprocess.Popen[bytes], log: Path, pattern: bytes) -> int:
     """Return the port that the process says it listens on."""
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if found := re.search(pattern, log.read_bytes()):
             return int(found[1])
         check_alive(process, log)
         time.sleep(_POLL_SECONDS)
-    raise CannotMeasure(f"{process.args!r} did not start in {_START_SECONDS:g} s; it says:\n{_tail(log)}")
+    raise CannotMeasure(f"{process.args!r} did not start in {START_SECONDS:g} s; it says:\n{_tail(log)}")
 
 
 def _until_answered(process: subprocess.Popen[bytes], log: Path, port: int, path: str) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        connection = HTTPConnection("127.0.0.1", port, timeout=_START_SECONDS)
+        connection = HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
         try:
             connection.request("GET", path)
             if connection.getresponse().status < 300:
@@ -241,7 +241,7 @@ def _until_answered(process: subprocess.Popen[bytes], log: Path, port: int, path
             connection.close()
         check_alive(process, log)
         time.sleep(_POLL_SECONDS)
-    raise CannotMeasure(f"{process.args!r} did not answer in {_START_SECONDS:g} s; it says:\n{_tail(log)}")
+    raise CannotMeasure(f"{process.args!r} did not answer in {START_SECONDS:g} s; it says:\n{_tail(log)}")
 
 
 def check_alive(process: subprocess.Popen[bytes], log: Path) -> None:

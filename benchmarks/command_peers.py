@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.candidates import CannotMeasure, say
+from benchmarks.candidates import START_SECONDS, CannotMeasure, say
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(__file__).resolve().parent / "command_programs"
@@ -58,7 +58,7 @@ def running(command: Sequence[str], log: Path, pattern: str) -> Iterator[tuple[i
             env={k: v for k, v in os.environ.items() if not k.startswith("SMARTMOB_") and k != "DATABASE_URL"},
         )  # fmt: skip
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + START_SECONDS
         while (found := re.search(pattern, log.read_text(errors="replace"))) is None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise CannotMeasure(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-1000:]}")

@@ -22,7 +22,7 @@ import orjson
 import psutil
 
 from benchmarks import stopping
-from benchmarks.candidates import ROOT, CannotMeasure, Service, say, smartmob
+from benchmarks.candidates import ROOT, START_SECONDS, CannotMeasure, Service, say, smartmob
 from benchmarks.frames import CLIENT_ID
 from benchmarks.plan import open_folder
 from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
@@ -48,7 +48,7 @@ def _bare(folder: Path, *dsn: str) -> Iterator[int]:
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-m", "benchmarks.bare_echo", *dsn], stdout=output, cwd=ROOT)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while not (found := re.search(rb"port=(\d+)", log.read_bytes())):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise CannotMeasure("the bare echo did not start")

@@ -24,14 +24,23 @@ import orjson
 import psutil
 
 from benchmarks import programs
-from benchmarks.candidates import ROOT, SMARTMOB, CannotMeasure, Service, check_alive, environment, running, smartmob
+from benchmarks.candidates import (
+    ROOT,
+    SMARTMOB,
+    START_SECONDS,
+    CannotMeasure,
+    Service,
+    check_alive,
+    environment,
+    running,
+    smartmob,
+)
 
 CIRCUS = "circus"
 SUPERVISORD = "supervisord"
 NAMES = (SMARTMOB, SUPERVISORD, CIRCUS)
 REQUIREMENTS = {SUPERVISORD: ("supervisor==4.3.0", "setuptools<81"), CIRCUS: ("circus==0.19.0",)}
 _POLL_SECONDS = 0.02
-_START_SECONDS = 30.0
 _LOG_BYTES = 50_000_000
 _BUSY = b"arbiter is already running"
 # Runs in circus's environment, with its own client, and gets its requests as lines of JSON.
@@ -326,7 +335,7 @@ def _free_ports(number: int) -> Sequence[int]:
 
 
 def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
+    deadline = time.monotonic() + START_SECONDS
     while True:
         try:
             if ready():
@@ -335,5 +344,5 @@ def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Pat
             pass  # not yet
         check_alive(process, log)
         if time.monotonic() > deadline:
-            raise CannotMeasure(f"{process.args!r} did not answer in {_START_SECONDS:g} s")
+            raise CannotMeasure(f"{process.args!r} did not answer in {START_SECONDS:g} s")
         time.sleep(_POLL_SECONDS)

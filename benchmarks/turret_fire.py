@@ -22,7 +22,7 @@ import psutil
 import zmq
 
 from benchmarks import stopping
-from benchmarks.candidates import CannotMeasure
+from benchmarks.candidates import START_SECONDS, CannotMeasure
 from benchmarks.report import Goal, Section, Spread, machine_info, summary, table
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
@@ -180,7 +180,7 @@ class _Headquarters:
 
     def wait(self) -> None:
         """Return when the turret is ready and hears us."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self._order("status_request", None)
             while self._collector.poll(500):
