@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
 
@@ -12,6 +12,7 @@ import msgspec
 from smartmob.errors import InvalidInput, NotAuthenticated, SmartmobError, TooManyTries, Unavailable
 from smartmob.hosts import protocol
 from smartmob.hosts.fields import Snapshot
+from smartmob.hosts.model import SampleData
 from smartmob.hosts.protocol import Echo, EndSubscription, Pause, Send, Start, Store, StoreOffset, Subscription
 from smartmob.hosts.sampler.sampler import SECOND, Sampler
 from smartmob.hosts.service import HostsService
@@ -170,6 +171,10 @@ class EchoSession:
         # While a sample is being stored: its answer, and the future of a `receive` that waits for that answer.
         self._answer: str | None = None
         self._answered: asyncio.Future[None] | None = None
+        self._receiving = False
+        # What `receive_now` has left to `receive`: the actions for the message, or an error.
+        self._left: Sequence[protocol.Action] | None = None
+        self._error: Exception | None = None
 
     @property
     def proved(self) -> bool:
@@ -182,18 +187,64 @@ class EchoSession:
         A sample is answered once it is stored, which may be after this returns. Messages that arrive meanwhile wait, so
         that the answers are in the order of the messages.
         """
-        if self._answer is not None:
-            self._answered = self._loop.create_future()
-            await self._answered
+        self._receiving = True
+        try:
+            if self._answer is not None:
+                self._answered = self._loop.create_future()
+                await self._answered
+            for action in self._actions(message):
+                if isinstance(action, Store):
+                    await self._store(action)
+                elif isinstance(action, Send):
+                    await self._sink.send(action.text)
+                else:
+                    await self._perform(action)
+        finally:
+            self._receiving = False
+
+    def receive_now(self, message: str | bytes) -> bool:
+        """Handle a message if nothing must be awaited for that; return False if `receive` must be called with it.
+
+        It handles most samples of a machine that has authenticated, in a tenth less processor time than a task needs.
+        """
+        if self._name is None or self._receiving or self._answer is not None:
+            return False
+        try:
+            actions = self._actions(message)
+            if len(actions) == 1 and self._perform_now(actions[0]):
+                return True
+            self._left = actions
+        except Exception as error:
+            self._error = error
+        return False
+
+    def _actions(self, message: str | bytes) -> Sequence[protocol.Action]:
+        """Return the actions for a message, or those that `receive_now` has left."""
+        if self._error is not None:
+            raise self._error
+        if self._left is not None:
+            actions, self._left = self._left, None
+            return actions
         if json_depth.is_too_deep(message):
             message = ""  # answered like a message that is not JSON
-        for action in self._echo.handle(message, self._loop.time(), clock.epoch()):
-            if isinstance(action, Store):
-                await self._store(action)
-            elif isinstance(action, Send):
-                await self._sink.send(action.text)
-            else:
-                await self._perform(action)
+        return self._echo.handle(message, self._loop.time(), clock.epoch())
+
+    def _perform_now(self, action: protocol.Action) -> bool:
+        if self._sink.unread():
+            return False
+        if isinstance(action, Store):
+            try:
+                return self._try_store(action)
+            except InvalidInput as error:
+                self._sink.answer(protocol.refusal(error))
+                return True
+            except Unavailable as error:
+                self._sink.answer(_failure(error))
+                return True
+        if isinstance(action, Send):
+            self._sink.answer(action.text)
+            return True
+        return False
 
     def end(self) -> None:
         """Remove the subscriptions of a client whose connection is closed."""
@@ -228,14 +279,10 @@ class EchoSession:
                 await self._sink.send(protocol.ERROR_CREDENTIALS)
                 return
             self._trusted = True
-            self._service.addresses.seen(name, self._address)
-            if any(map(_unread_of, action.samples)):
-                self._service.log_unread(name, action.samples, self._unread_logged)
+            if not self._sink.unread() and self._try_store(action):
+                return
+            self._note(name, action.samples)
             if action.text is not None:
-                # The fast path of most messages: the answer is sent by a callback, without waking a task.
-                if not self._sink.unread() and self._service.try_store(name, action.samples[0], self._stored):
-                    self._answer = action.text
-                    return
                 await self._service.store(name, action.samples)
                 await self._sink.send(action.text)
             else:
@@ -245,6 +292,28 @@ class EchoSession:
             await self._sink.send(protocol.refusal(error))
         except Unavailable as error:
             await self._sink.send(_failure(error))
+
+    def _try_store(self, action: Store) -> bool:
+        """Start to store the sample of a verified client; return False if it must wait, or must be verified first.
+
+        The answer is sent by a callback, without waking a task. Raises InvalidInput and Unavailable.
+        """
+        name = self._name
+        if name is None or action.text is None:
+            return False
+        if (action.client_id, self._service.credentials_generation) != self._proven:
+            return False
+        if not self._service.try_store(name, action.samples[0], self._stored):
+            return False
+        self._answer = action.text
+        self._note(name, action.samples)
+        return True
+
+    def _note(self, name: str, samples: Sequence[SampleData]) -> None:
+        """Keep the address of a machine, and log the fields of its samples that are not stored."""
+        self._service.addresses.seen(name, self._address)
+        if any(map(_unread_of, samples)):
+            self._service.log_unread(name, samples, self._unread_logged)
 
     def _stored(self, error: Exception | None) -> None:
         text, self._answer = self._answer, None

@@ -16,6 +16,7 @@ import structlog
 
 from smartmob.app import build
 from smartmob.feature_settings import DatabaseSettings, HostsSettings
+from smartmob.hosts.protocol import Echo
 from smartmob.kernel.db.database import Database
 from smartmob.kernel.http.json_depth import MAX_LEVELS
 from smartmob.kernel.runtime import clock
@@ -198,15 +199,15 @@ class TestEcho:
             assert talk.socket.close_code == 1009
 
     async def test_a_client_that_sends_too_fast_is_slowed_down(self, with_settings: Any) -> None:
-        """It is read more slowly, and no message is lost."""
+        """It is read more slowly, and no message is lost or overtakes another."""
         client = await with_settings(hosts=HostsSettings(message_rate=100))
         await register(client)
         now = int(clock.epoch()) - 1000
         async with talking(client) as talk:
             for number in range(120):
                 await talk.say({"type": "CLIENT_DATA", "data": sample(now + number), "client_id": CLIENT_ID})
-            for _ in range(120):
-                assert (await talk.hear())["type"] == "DATA_RETURN"
+            times = [(await talk.hear())["payload"]["data"]["time"] for _ in range(120)]
+        assert times == list(range(now, now + 120))
 
     async def test_a_connection_above_the_limit_is_refused(self, with_settings: Any) -> None:
         """It is refused before the handshake, and accepted when another connection was closed."""
@@ -269,6 +270,17 @@ class TestSlowDatabase:
             assert [each["type"] for each in heard] == ["DATA_RETURN", "WELCOME", "ERROR", "DATA_RETURN", "WORK_TIME"]
             assert [heard[at]["payload"]["data"] for at in (0, 3)] == [message["data"] for message in sent]
 
+    async def test_a_message_waits_while_a_client_id_is_verified(self, settings: Any, database_url: str) -> None:
+        """A message that needs no database is not answered before one that waits for it."""
+        async with _by_a_proxy(settings, database_url) as (client, proxy, _), talking(client) as talk:
+            assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+            proxy.flowing.clear()
+            await talk.say({"type": "CLIENT_DATA", "data": sample(), "client_id": client_id("other")})
+            async with talking(client):  # so the service waits for the database now
+                await talk.say({"type": "HELLO"})
+            proxy.flowing.set()
+            assert [(await talk.hear())["type"] for _ in range(2)] == ["ERROR", "WELCOME"]
+
     async def test_a_sample_without_database_is_reported_as_not_stored(self, settings: Any, database_url: str) -> None:
         """The client gets an error, and the connection stays open."""
         async with _by_a_proxy(settings, database_url) as (client, proxy, database):
@@ -310,6 +322,20 @@ async def test_a_sample_that_the_database_refuses_is_reported(client: Any, datab
         assert (refused["type"], refused["problem"]) == ("ERROR", "internal")
         assert (await talk.send(sample()))["type"] == "DATA_RETURN"
     assert len(await report(client)) == 1
+
+
+async def test_a_fault_of_the_service_closes_the_connection_and_is_logged(client: Any, monkeypatch: Any) -> None:
+    """An unexpected error while a sample is handled is logged with its traceback, and the client gets the code 1011."""
+    await register(client)
+    with structlog.testing.capture_logs() as logged:
+        async with talking(client) as talk:
+            assert (await talk.send(sample()))["type"] == "DATA_RETURN"
+            monkeypatch.setattr(Echo, "handle", lambda *_: [][0])
+            await talk.say({"type": "HELLO"})
+            assert (await talk.socket.receive(SECONDS)).type is aiohttp.WSMsgType.CLOSE
+            assert talk.socket.close_code == 1011
+        await until(lambda: any("exc_info" in entry for entry in logged))
+    assert [type(entry["exc_info"]) for entry in logged if "exc_info" in entry] == [IndexError]
 
 
 async def test_stopping_closes_all_connections(settings: Any) -> None:

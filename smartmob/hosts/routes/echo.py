@@ -15,6 +15,7 @@ from smartmob.kernel.auth.model import CONTROL, READ, Principal
 from smartmob.kernel.auth.unauthenticated import UnauthenticatedConnection, UnauthenticatedConnections
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.peer_address import peer_address
+from smartmob.kernel.http.ws_direct import DirectWebSocket
 from smartmob.kernel.http.ws_frames import text_frame
 from smartmob.kernel.runtime.events import ServiceStopping
 from smartmob.kernel.runtime.tasks import TaskRegistry
@@ -72,25 +73,22 @@ class EchoRoute:
         return len(self._open)
 
     async def echo(self, request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse(
-            timeout=_CLOSE_SECONDS,
-            heartbeat=self._settings.heartbeat,
-            compress=False,
-            max_msg_size=self._settings.max_message,
-            decode_text=True,
-        )
         ws_upgrade.require(request)
         if self._closing or len(self._open) >= self._settings.connections:
             raise Unavailable("there are too many connections, or the service stops; try again in a moment", 5)
         principal = self._principal(request)
         trusted = self._settings.open_monitor or (principal is not None and principal.role in (READ, CONTROL))
         if principal is None or principal.token is None:
-            return await self._serve(request, socket, trusted)
+            return await self._serve(request, trusted)
         return await self._tokens.active_requests.track(
-            principal, request, lambda request: self._serve(request, socket, trusted)
+            principal, request, lambda request: self._serve(request, trusted)
         )
 
-    async def _serve(self, request: web.Request, socket: web.WebSocketResponse, trusted: bool) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, trusted: bool) -> web.StreamResponse:
+        settings = self._settings
+        socket = DirectWebSocket(
+            timeout=_CLOSE_SECONDS, heartbeat=settings.heartbeat, max_msg_size=settings.max_message
+        )
         await ws_upgrade.accept(request, socket)
         transport = request.transport
         if transport is None:
@@ -110,6 +108,7 @@ class EchoRoute:
             on_check=lambda: self._unproved.remove(unproved),
         )
         self._open.add(socket)
+        socket.handle_by(session.receive_now)
         try:
             await self._receive_loop(socket, session, unproved)
         except ConnectionError:

@@ -1,4 +1,4 @@
-"""The internals of aiohttp that JSONResponse and the server override. A change in aiohttp fails here first."""
+"""The internals of aiohttp that answers, WebSockets and the server override. A change in aiohttp fails here first."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import http_writer, web, web_protocol
+from aiohttp import http_writer, web, web_protocol, web_ws
+from aiohttp._websocket import reader_py
 from aiohttp.streams import StreamReader
 
-from smartmob.kernel.http import connection, server
+from smartmob.kernel.http import connection, server, ws_direct
 from smartmob.kernel.http.json_response import JSONResponse
 
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
@@ -48,6 +49,13 @@ OVERRIDDEN: dict[str, tuple[type, type, dict[str, list[str]]]] = {
             "finish_response": ["self", "request", "resp", "start_time"],
         },
     ),
+    "socket": (
+        ws_direct.DirectWebSocket,
+        web.WebSocketResponse,
+        {"_post_start": ["self", "request", "protocol", "writer"], "_on_data_received": ["self"]},
+    ),
+    # The same class without Cython, which keeps the names of its parameters.
+    "queue": (ws_direct._DirectQueue, reader_py.WebSocketDataQueue, {"feed_data": ["self", "data", "size"]}),
     "server": (server._Server, web.Server, {"__call__": ["self"]}),
     "runner": (server.Runner, web.AppRunner, {"_make_server": ["self"]}),
 }
@@ -114,6 +122,21 @@ def test_connections_accept_the_options_that_the_server_passes() -> None:
     assert "total_bytes" in StreamReader.__slots__
     writer = http_writer.StreamWriter(protocol=None, loop=None)  # type: ignore[arg-type]  # nothing is written
     assert writer.output_size == 0
+
+
+def test_a_direct_websocket_starts_as_aiohttp_does() -> None:
+    """Both set and call the same members of themselves and of the connection, so that nothing is left out."""
+    theirs, ours = (
+        {
+            node.attr
+            for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(owner._post_start))))
+            if isinstance(node, ast.Attribute) and node.attr not in ("_protocol", "protocol")
+        }
+        for owner in (web.WebSocketResponse, ws_direct.DirectWebSocket)
+    )
+    assert theirs - ours == {"_loop", "_compress", "_decode_text"}
+    assert ours - theirs == {"get_running_loop", "BaseRequest"}
+    assert ws_direct._QUEUE_BYTES == web_ws.DEFAULT_CHUNK_SIZE
 
 
 def test_aiohttp_is_pinned_below_the_next_major_version() -> None:
