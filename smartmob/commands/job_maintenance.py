@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 
 import msgspec
@@ -13,6 +12,7 @@ from smartmob.commands.model import Job
 from smartmob.commands.spool import Spools
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.periodic import run_periodically
 from smartmob.kernel.runtime.row_writer import RowWriter
 
 log = get_logger()
@@ -39,13 +39,12 @@ class JobMaintenance:
             await self._records.put([self._lost(job) for job in lost])
 
     async def run(self) -> None:
-        """Remove expired jobs every hour, until cancelled."""
-        while True:
-            try:
-                await self.remove_expired(clock.now())
-            except Exception as error:
-                log.warning("commands.maintenance_failed", reason=str(error))
-            await asyncio.sleep(_INTERVAL_SECONDS)
+        """Remove expired jobs after the start and every hour, until cancelled."""
+        await run_periodically(
+            lambda: self.remove_expired(clock.now()),
+            _INTERVAL_SECONDS,
+            lambda error: log.warning("commands.maintenance_failed", reason=str(error)),
+        )
 
     async def remove_expired(self, now: datetime) -> int:
         """Remove the jobs whose retention has passed, with their output; return how many."""
@@ -54,7 +53,10 @@ class JobMaintenance:
         expired = await self._store.expire(now - timedelta(days=self._keep_days))
         await self._store.expire_abandoned(now - timedelta(days=max(_ABANDONED_DAYS, 10 * self._keep_days)))
         for job_id in expired:
-            self._spools.remove(job_id)
+            try:
+                self._spools.remove(job_id)
+            except OSError as error:
+                log.warning("commands.maintenance_failed", reason=str(error))
         if expired:
             log.info("jobs.expired", jobs=len(expired))
         return len(expired)

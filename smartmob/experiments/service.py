@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -10,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from smartmob.errors import Conflict, NotFound, Unavailable
+from smartmob.errors import Conflict, NotFound
 from smartmob.experiments.events import ExperimentDeleted, ExperimentStored
 from smartmob.experiments.model import ExperimentReport, Pair, VerdictOnTest
 from smartmob.experiments.store import ExperimentStore
@@ -19,6 +18,7 @@ from smartmob.feature_settings import ExperimentsSettings
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.events import EventBus
+from smartmob.kernel.runtime.periodic import run_periodically
 
 log = get_logger()
 
@@ -80,13 +80,12 @@ class ExperimentsService:
         self._bus.publish(ExperimentDeleted(ident))
 
     async def run_maintenance(self) -> None:
-        """Remove old experiments now and every hour, until it is cancelled."""
-        while True:
-            try:
-                await self.expire(clock.now())
-            except Unavailable as error:
-                log.warning("experiments.maintenance_failed", reason=str(error))
-            await asyncio.sleep(_MAINTENANCE_SECONDS)
+        """Remove old experiments after the start and every hour, until it is cancelled."""
+        await run_periodically(
+            lambda: self.expire(clock.now()),
+            _MAINTENANCE_SECONDS,
+            lambda error: log.warning("experiments.maintenance_failed", reason=str(error)),
+        )
 
     async def expire(self, now: datetime) -> int:
         """Remove the experiments that are older than the retention time; return their number."""

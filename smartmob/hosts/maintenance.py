@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from datetime import UTC, datetime, timedelta
 
-from smartmob.errors import Unavailable
 from smartmob.feature_settings import HostsSettings
 from smartmob.hosts.store.partitions import MINUTES, SAMPLES, Partitions
 from smartmob.hosts.store.writer import HostsWriter
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.periodic import run_periodically
 
 log = get_logger()
 
@@ -56,15 +55,15 @@ class HostMaintenance:
 
     async def run(self) -> None:
         """Roll up every 20 seconds and maintain the partitions every hour, until cancelled."""
-        for number in itertools.count():
-            try:
-                # Samples must be rolled up before their partition is dropped.
-                # Younger ones may not be committed yet.
-                await self.roll_up(self._patience + _SETTLING_SECONDS)
-                if number % _PARTITIONS_ROUNDS == 0:
-                    await self.keep_partitions(clock.now())
-            except Unavailable as error:
-                log.warning("hosts.maintenance_failed", reason=str(error))
-            except Exception as error:
-                log.error("hosts.maintenance_broken", exc_info=error)
-            await asyncio.sleep(_ROLL_SECONDS)
+        rounds = itertools.count()
+        await run_periodically(
+            lambda: self._maintain(next(rounds)),
+            _ROLL_SECONDS,
+            lambda error: log.warning("hosts.maintenance_failed", reason=str(error)),
+        )
+
+    async def _maintain(self, number: int) -> None:
+        # Samples must be rolled up before their partition is dropped. Younger ones may not be committed yet.
+        await self.roll_up(self._patience + _SETTLING_SECONDS)
+        if number % _PARTITIONS_ROUNDS == 0:
+            await self.keep_partitions(clock.now())

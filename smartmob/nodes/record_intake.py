@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
-from smartmob.errors import Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.periodic import run_periodically
 from smartmob.nodes import protocol
 from smartmob.nodes.links import Link
 from smartmob.nodes.record_store import RecordStore
@@ -43,13 +42,14 @@ class RecordIntake:
         return await self._records.put(link.node, message.journal, message.records, message.dropped, offset)
 
     async def run_expiry(self) -> None:
-        """Background task: delete records that are older than their retention."""
-        while True:
-            now = clock.now()
-            try:
-                await self._records.expire(
-                    now - timedelta(days=self._retention.event_days), now - timedelta(days=self._retention.job_days)
-                )
-            except Unavailable as error:
-                log.warning("node.records_not_expired", reason=str(error))
-            await asyncio.sleep(_EXPIRY_SECONDS)
+        """Background task: delete old records after the start and once an hour."""
+        await run_periodically(
+            lambda: self.expire(clock.now()),
+            _EXPIRY_SECONDS,
+            lambda error: log.warning("node.records_not_expired", reason=str(error)),
+        )
+
+    async def expire(self, now: datetime) -> None:
+        """Delete the records that are older than their retention."""
+        days = self._retention
+        await self._records.expire(now - timedelta(days=days.event_days), now - timedelta(days=days.job_days))

@@ -11,6 +11,7 @@ from smartmob.feature_settings import ProcessesSettings
 from smartmob.kernel.features import KernelParts
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.periodic import run_periodically
 from smartmob.kernel.runtime.row_writer import RowWriter
 from smartmob.kernel.subprocesses import signals
 from smartmob.kernel.subprocesses.control_groups import ControlGroups
@@ -366,15 +367,17 @@ class ProcessesService:
 
     async def run_maintenance(self) -> None:
         """Background task: every hour, remove old events, and releases and working copies that are not in use."""
-        while True:
-            try:
-                await self._store.expire(clock.now() - timedelta(days=self._settings.keep_events_days))
-                known = {slug: s.definition for slug, s in self._supervisors.items()} | self.one_off.definitions
-                digests = {definition.digest for definition in known.values() if definition.digest}
-                await self.preparer.remove_unused(digests, tuple(known))
-            except Unavailable as error:
-                log.warning("process.maintenance_failed", reason=str(error))
-            await asyncio.sleep(_MAINTENANCE_SECONDS)
+        await run_periodically(
+            self._maintain,
+            _MAINTENANCE_SECONDS,
+            lambda error: log.warning("process.maintenance_failed", reason=str(error)),
+        )
+
+    async def _maintain(self) -> None:
+        await self._store.expire(clock.now() - timedelta(days=self._settings.keep_events_days))
+        known = {slug: s.definition for slug, s in self._supervisors.items()} | self.one_off.definitions
+        digests = {definition.digest for definition in known.values() if definition.digest}
+        await self.preparer.remove_unused(digests, tuple(known))
 
 
 def _refuse_deleted(supervisor: Supervisor) -> None:

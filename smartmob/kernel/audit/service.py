@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from smartmob.kernel.db.writer import GroupCommitWriter
 from smartmob.kernel.http.routing import AUDITED, Route
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.periodic import run_periodically
 
 log = get_logger()
 
@@ -108,13 +108,12 @@ class AuditService:
         return await self._store.events(since, who, node, before, limit)
 
     async def run_expiry(self) -> None:
-        """Background task: delete old events at the start and once an hour."""
-        while True:
-            try:
-                await self._store.expire(clock.now() - timedelta(days=self._keep_days))
-            except Unavailable as error:
-                log.warning("audit.not_expired", reason=str(error))
-            await asyncio.sleep(_EXPIRY_SECONDS)
+        """Background task: delete old events after the start and once an hour."""
+        await run_periodically(
+            lambda: self._store.expire(clock.now() - timedelta(days=self._keep_days)),
+            _EXPIRY_SECONDS,
+            lambda error: log.warning("audit.not_expired", reason=str(error)),
+        )
 
 
 def _path_of(location: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 
-from smartmob.errors import Unavailable
 from smartmob.feature_settings import MetricsSettings
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.periodic import run_periodically
 from smartmob.metrics.store.writer import MetricsWriter
 
 log = get_logger()
@@ -26,13 +25,12 @@ class MaintenanceService:
         self._keep_days = settings.keep_days
 
     async def run(self) -> None:
-        """Maintain the tables now and every hour, until it is cancelled."""
-        while True:
-            try:
-                await self.maintain(clock.now())
-            except Unavailable as error:
-                log.warning("metrics.maintenance_failed", reason=str(error))
-            await asyncio.sleep(_MAINTENANCE_SECONDS)
+        """Maintain the tables after the start and every hour, until it is cancelled."""
+        await run_periodically(
+            lambda: self.maintain(clock.now()),
+            _MAINTENANCE_SECONDS,
+            lambda error: log.warning("metrics.maintenance_failed", reason=str(error)),
+        )
 
     async def maintain(self, now: datetime) -> None:
         """Close abandoned blocks, and remove expired sessions and tests that no metric refers to."""

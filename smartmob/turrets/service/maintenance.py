@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 
-from smartmob.errors import Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime.periodic import run_periodically
 from smartmob.turrets.service.searches import CapacitySearches
 from smartmob.turrets.store.writer import TurretsWriter
 
@@ -26,12 +25,11 @@ class RunMaintenance:
 
     async def run(self) -> None:
         """Maintain the tables each hour."""
-        while True:
-            try:
-                await self.maintain(clock.now())
-            except Unavailable as error:
-                log.warning("turrets.maintenance_failed", reason=str(error))
-            await asyncio.sleep(_MAINTENANCE_SECONDS)
+        await run_periodically(
+            lambda: self.maintain(clock.now()),
+            _MAINTENANCE_SECONDS,
+            lambda error: log.warning("turrets.maintenance_failed", reason=str(error)),
+        )
 
     async def maintain(self, now: datetime) -> None:
         """Make the partitions of the next days, and remove data that are older than `keep_days`."""
