@@ -26,31 +26,40 @@ _HANDSHAKE = (
 
 
 @pytest.mark.parametrize(
-    ("path", "handler", "method", "first", "answer"),
+    ("path", "handler", "methods", "first", "answer"),
     [
-        ("/commands", Connection, "handle_text", [{"type": "ping", "n": 1}], b"pong"),
-        ("/echo", EchoSession, "receive", [{"type": "HELLO"}, _SAMPLE], b"DATA_RETURN"),
+        ("/commands", Connection, ["handle_text"], [{"type": "ping", "n": 1}], b"pong"),
+        ("/echo", EchoSession, ["receive", "_perform_now"], [{"type": "HELLO"}, _SAMPLE], b"DATA_RETURN"),
     ],
     ids=["commands", "echo"],
 )
 async def test_a_handler_leaves_a_turn_to_others_after_64_messages(
-    client: Any, monkeypatch: pytest.MonkeyPatch, path: str, handler: type, method: str, first: list[Any], answer: bytes
+    client: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    handler: type,
+    methods: list[str],
+    first: list[Any],
+    answer: bytes,
 ) -> None:
     """Messages that arrive together are counted by the turn of the loop in which they are handled."""
     await register(client)
     loop, turn, handled = asyncio.get_running_loop(), 0, Counter[int]()
-    original = getattr(handler, method)
 
-    async def counted(*given: Any) -> Any:
-        handled[turn] += 1
-        return await original(*given)
+    def counting(original: Any) -> Any:
+        def counted(*given: Any) -> Any:
+            handled[turn] += 1
+            return original(*given)
+
+        return counted
 
     def count_turn() -> None:
         nonlocal turn, timer
         turn += 1
         timer = loop.call_soon(count_turn)
 
-    monkeypatch.setattr(handler, method, counted)
+    for method in methods:
+        monkeypatch.setattr(handler, method, counting(getattr(handler, method)))
     reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port)
     writer.write(_HANDSHAKE.format(path).encode())
     await reader.readuntil(b"\r\n\r\n")
