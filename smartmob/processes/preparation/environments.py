@@ -29,14 +29,12 @@ from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, remove_tree
 from smartmob.processes.preparation.interpreters import (
     MOST_VERSION_BYTES,
-    VERSION_FILES,
     Interpreter,
     NoInterpreter,
     choose,
     version_file,
 )
 from smartmob.processes.preparation.requirements import (
-    FILES,
     PROJECT,
     REQUIREMENTS,
     Installation,
@@ -184,9 +182,6 @@ class Environments:
         It is built when it does not exist. `on_output` gets the output of the commands, and the last 64 KiB of the
         output before this call joined. Raises EnvironmentFailure.
         """
-        source = str(root)
-        if not any(os.path.exists(os.path.join(source, name)) for name in (*FILES, *VERSION_FILES)):
-            return None  # the common case; a switch to a thread would take longer than these checks
         needed = await asyncio.to_thread(self.recipe, root, digest)
         if needed is None:
             return None

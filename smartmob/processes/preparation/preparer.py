@@ -25,16 +25,16 @@ from smartmob.processes.ports import Ports
 from smartmob.processes.preparation import command, envfile, options_file, procfile
 from smartmob.processes.preparation.download import DownloadError, DownloadLimits, StoredFile
 from smartmob.processes.preparation.environments import EnvironmentFailure, Environments
-from smartmob.processes.preparation.releases import Releases, UnpackedSource
+from smartmob.processes.preparation.releases import ENV_FILE, Releases, UnpackedSource
 from smartmob.processes.preparation.unpacked_tree import PROCFILE, ArchiveError, UnpackLimits
 from smartmob.processes.spawned_program import OnOutput, run_to_end
 
 _OWN_ARCHIVE = re.compile(r"/archives/([0-9a-f]{64})")
-_ENV_FILE = ".env"
 _SHELL_VARIABLE = "SHELL"
 _LONGEST_MESSAGE = 1_000  # bytes of a shell's message about a command
 _MOST_LISTED = 1_000  # files or folders among which a Procfile of another name is searched
 _MOST_CHECKED = 1_000  # commands whose syntax was found correct
+_QUICK_BYTES = 4_096  # of a Procfile
 _INHERITED = ("PATH", "HOME", "LANG")
 # The build of a package runs code of its authors: it must not see the settings of the service.
 _PIP_VARIABLE = re.compile(
@@ -140,8 +140,11 @@ class Preparer:
             for remark in source.remarks:
                 listener.wrote(f"source: {remark}\n".encode())
             listener.advanced(model.PROCESSING)
-            # In a thread, because the files of a source may be large.
-            found, index, variables, options, hint = await asyncio.to_thread(self._read_source, source, definition)
+            if _is_quick_to_read(source):
+                read = self._read_source(source, definition)
+            else:
+                read = await asyncio.to_thread(self._read_source, source, definition)
+            found, index, variables, options, hint = read
             if hint is not None:
                 listener.wrote(f"source: {hint}\n".encode())
             shell = _shell(definition, variables)
@@ -220,6 +223,14 @@ class Preparer:
         return 1 if status is None else status
 
 
+def _is_quick_to_read(source: UnpackedSource) -> bool:
+    """Return whether a source has only a short Procfile, which is read in less time than a thread takes to start."""
+    try:
+        return not source.files and os.stat(source.root / PROCFILE).st_size <= _QUICK_BYTES
+    except OSError:
+        return False
+
+
 def _pip_variables(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of the service that pip may see."""
     return {name: value for name, value in variables.items() if _PIP_VARIABLE.fullmatch(name)}
@@ -286,10 +297,9 @@ def _env_file(source: UnpackedSource, outer: Mapping[str, str] | None) -> tuple[
 
     The second value is a remark, for people, on what that dialect reads differently.
     """
-    data = _read(source.root / _ENV_FILE)
+    if ENV_FILE not in source.files or (data := _read(source.root / ENV_FILE)) is None:
+        return {}, None
     try:
-        if data is None:
-            return {}, None
         if outer is not None:
             return envfile.parse_dotenv(data, outer), None
         return envfile.parse(data), envfile.remark(data)
@@ -303,7 +313,8 @@ def _options(source: UnpackedSource, definition: model.Definition) -> model.Opti
 
     With a command of the request, the source may be run by another Procfile, so the types are not compared.
     """
-    data, types = _read(source.root / options_file.NAME), None
+    data = _read(source.root / options_file.NAME) if options_file.NAME in source.files else None
+    types = None
     try:
         if data is None:
             found = model.Options()

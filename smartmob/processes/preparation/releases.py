@@ -33,6 +33,7 @@ from smartmob.errors import NotFound, Unavailable
 from smartmob.kernel.runtime import clock
 from smartmob.kernel.runtime.disk import Floor
 from smartmob.kernel.runtime.tasks import TaskRegistry
+from smartmob.processes.preparation import options_file
 from smartmob.processes.preparation.download import (
     DownloadLimits,
     NotModified,
@@ -45,6 +46,8 @@ from smartmob.processes.preparation.download import (
 )
 from smartmob.processes.preparation.environments import EnvironmentFailure, Environments, Recipe
 from smartmob.processes.preparation.file_tree import Threads, copy_tree, is_small, remove_tree
+from smartmob.processes.preparation.interpreters import VERSION_FILES
+from smartmob.processes.preparation.requirements import FILES
 from smartmob.processes.preparation.single_flight import SingleFlight
 from smartmob.processes.preparation.unpacked_tree import ArchiveError, UnpackLimits
 from smartmob.processes.spawned_program import OnOutput
@@ -61,17 +64,23 @@ _UNUSED_SECONDS = 600.0
 _TOUCH_SECONDS = 60.0
 """The time of last use is updated at most once in this time."""
 _REMEMBERED_VERSIONS = 1000  # addresses
+_REMEMBERED_SOURCES = 1000
+"""Sources whose `files` are remembered: most of them would be searched for in vain at each start of a program."""
+ENV_FILE = ".env"
+_ENVIRONMENT_FILES = frozenset((*FILES, *VERSION_FILES))
 
 
 class UnpackedSource(msgspec.Struct, frozen=True):
     """An unpacked source: the digest of its archive, and the folder with the Procfile. Do not write to it.
 
-    `remarks` are those of the unpacking, when the source was not unpacked already.
+    `remarks` are those of the unpacking, when the source was not unpacked already. `files` are the names of the files
+    beside the Procfile that decide how its programs are run.
     """
 
     digest: str
     root: Path
     remarks: tuple[str, ...] = ()
+    files: frozenset[str] = frozenset()
 
 
 class Releases:
@@ -101,6 +110,7 @@ class Releases:
         )
         self._copies: dict[str, Path] = {}
         self._fetched: dict[str, StoredFile] = {}
+        self._files: dict[str, frozenset[str]] = {}
         self._unpacks: SingleFlight[None, Unpacked] = SingleFlight("unpack", tasks, lambda _, newest: newest)
 
     async def open(self) -> None:
@@ -208,7 +218,7 @@ class Releases:
         """
         if (root := self._unpacked(digest)) is not None:
             _touch(root)
-            return UnpackedSource(digest, root)
+            return UnpackedSource(digest, root, files=self._files_of(digest, root))
         archive = self.archive(digest)
         if archive is None:
             raise NotFound(
@@ -221,7 +231,17 @@ class Releases:
                 return await self._unpack(archive, digest)
 
         unpacked = await self._unpacks.join(digest, work, lambda _: None)
-        return UnpackedSource(digest, unpacked.root, unpacked.remarks)
+        return UnpackedSource(digest, unpacked.root, unpacked.remarks, self._files_of(digest, unpacked.root))
+
+    def _files_of(self, digest: str, root: Path) -> frozenset[str]:
+        """Return `UnpackedSource.files`; they are looked for once, because a source never changes."""
+        if (found := self._files.get(digest)) is None:
+            names = (ENV_FILE, options_file.NAME, *_ENVIRONMENT_FILES)
+            found = frozenset(name for name in names if os.path.lexists(root / name))
+            if len(self._files) >= _REMEMBERED_SOURCES:
+                self._files.clear()
+            self._files[digest] = found
+        return found
 
     def _unpacked(self, digest: str) -> Path | None:
         """Return the folder of an unpacked source, or None."""
@@ -249,6 +269,8 @@ class Releases:
 
         `on_output` gets the output of pip; see `Environments.provide`. Raises EnvironmentFailure.
         """
+        if not source.files & _ENVIRONMENT_FILES:
+            return None
         return await self._environments.provide(source.root, source.digest, on_output)
 
     # -- working copies -------------------------------------------------------------------------------------------
