@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from smartmob.alerts.mailer import Mailer
@@ -18,7 +19,7 @@ from smartmob.alerts.store import AlertStore
 from smartmob.alerts.webhook import DeliveryFailed, WebhookSender
 from smartmob.errors import Unavailable
 from smartmob.kernel.observability.event_logger import get_logger
-from smartmob.kernel.runtime import clock
+from smartmob.kernel.runtime import clock, periodic
 
 log = get_logger()
 
@@ -82,6 +83,7 @@ class Deliverer:
     async def run(self) -> None:
         """Background task: send due messages, and wait for more, until cancelled."""
         slots = asyncio.Semaphore(MAX_AT_ONCE)
+        await self._wait(periodic.FIRST_ROUND_SECONDS)
         async with asyncio.TaskGroup() as group:
             while True:
                 await slots.acquire()
@@ -96,11 +98,13 @@ class Deliverer:
                     group.create_task(self._deliver(message, slots))
                     continue
                 slots.release()
-                try:
-                    async with asyncio.timeout(seconds):
-                        await self._woken.wait()
-                except TimeoutError:
-                    continue
+                await self._wait(seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until it is woken, at most for `seconds`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
 
     async def _claim(self) -> Message | None:
         now = clock.now()

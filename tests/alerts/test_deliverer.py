@@ -28,6 +28,7 @@ async def _delivering(store: AlertStore, timeout: float = 60.0) -> AsyncIterator
     deliverer = Deliverer(
         store, WebhookSender(timeout), Mailer(None, timeout), lambda: 0.5, timeout=timeout, service="lab", url=None
     )
+    deliverer.wake()
     task = asyncio.get_running_loop().create_task(deliverer.run())
     try:
         yield deliverer
