@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 log = get_logger()
 
-WRITERS = 7
-"""The writers of a service without workers: each keeps the connection that it has opened for its first rows."""
+WRITERS = 6
+"""The writers of a service without workers that keep the connection that they have opened for their first rows."""
 WORKER_WRITERS = 2
 """The same of a worker: those of measures and of samples."""
 LEAST_POOL = 2

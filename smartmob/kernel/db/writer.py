@@ -100,7 +100,7 @@ class GroupCommitWriter(Generic[R]):
 
     Call `start` after the database was opened, and `close`, which commits what is waiting, before it is closed.
     `committed` is called after each commit with its number of rows. `max_batch` and `max_waiting` are numbers of rows.
-    `delay` are the seconds from the first rows of a batch to its commit.
+    `delay` are the seconds from the first rows of a batch to its commit; with it, the writer has no own connection.
     """
 
     def __init__(
@@ -388,16 +388,19 @@ class GroupCommitWriter(Generic[R]):
 
     @asynccontextmanager
     async def _usable(self, lane: int, destination: Hashable) -> AsyncIterator[Connection]:
-        """Give the connection to a destination, or one of the pool if the server allows no further one."""
+        """Give the connection to a destination, or one of the pool.
+
+        The pool is used if the server allows no further connection, and by a writer with a delay: it commits rarely.
+        """
         connection = self._connection_to(destination)
-        if connection is None:
-            try:
+        if connection is None and not self._delay:
+            with suppress(asyncpg.TooManyConnectionsError):
                 connection = await self._connected(lane)
-            except asyncpg.TooManyConnectionsError:
-                async with self._database.acquire() as shared:
-                    yield shared
-                return
-        yield connection
+        if connection is not None:
+            yield connection
+            return
+        async with self._database.acquire() as shared:
+            yield shared
 
     async def _connected(self, lane: int) -> asyncpg.Connection[Record]:
         connection = self._connections.get(lane)

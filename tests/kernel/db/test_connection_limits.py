@@ -57,8 +57,9 @@ def test_too_few_connections_are_refused(allowed: int, workers: int, said: str) 
 
 
 async def test_the_writers_of_a_service_are_counted(settings: Settings) -> None:
-    """Each has a connection of its own beside the pool."""
+    """Each has a connection of its own beside the pool, except that of the audit log, which writes rarely."""
     writers = [feature.writer for feature in build(settings).features if feature.writer is not None]
+    writers = [writer for writer in writers if not getattr(writer, "_delay", 0.0)]
 
     assert len(writers) == connection_limits.WRITERS
 
@@ -90,14 +91,14 @@ async def test_a_pooler_shares_its_own_connections(database_url: str) -> None:
 def test_a_service_that_may_run_out_of_connections_says_so_at_its_start() -> None:
     """The log has how many it may have, and how many it may want."""
     with structlog.testing.capture_logs() as lines:
+        connection_limits.warn(13, 8, 1)
         connection_limits.warn(14, 8, 1)
-        connection_limits.warn(15, 8, 1)
-        connection_limits.warn(26, 8, 2)
+        connection_limits.warn(25, 8, 2)
         connection_limits.warn(None, 8, 2)
 
     assert [(line["event"], line["allowed"], line["wanted"]) for line in lines] == [
-        ("database.few_connections", 14, 15),
-        ("database.few_connections", 26, 27),
+        ("database.few_connections", 13, 14),
+        ("database.few_connections", 25, 26),
     ]
 
 
