@@ -21,6 +21,7 @@ from asyncpg.pool import PoolConnectionProxy
 from smartmob.errors import DatabaseError, Unavailable
 from smartmob.feature_settings import DatabaseSettings
 from smartmob.kernel.db import connection_limits, database_refusals, timestamps
+from smartmob.kernel.db.known_types import KnownTypesConnection
 from smartmob.kernel.db.reading import Reading, ReplicaReading
 from smartmob.kernel.db.replica import Replica
 from smartmob.kernel.embedded.cluster import EmbeddedPostgres
@@ -215,6 +216,7 @@ class Database(Reading):
             "max_size": self.pool_size,
             "timeout": _CONNECT_SECONDS,
             "statement_cache_size": self._settings.statement_cache_size,
+            "connection_class": KnownTypesConnection,
             "init": timestamps.set_codec,
             "reset": _keep_session,
         }
@@ -237,6 +239,7 @@ class Database(Reading):
         address = {} if node is None else {"host": node[0], "port": node[1]}
         connection: asyncpg.Connection[Record] = await asyncpg.connect(
             timeout=_CONNECT_SECONDS,
+            connection_class=KnownTypesConnection,
             statement_cache_size=self._settings.statement_cache_size,
             **(self._connect_arguments | address),
         )
