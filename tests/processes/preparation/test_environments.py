@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from smartmob.kernel.runtime import disk
 from smartmob.kernel.runtime.disk import free_bytes
 from smartmob.kernel.runtime.tasks import TaskRegistry
 from smartmob.processes.preparation.environments import (
@@ -196,28 +197,27 @@ async def test_a_source_is_not_copied_below_the_floor_of_free_space(
     environments.close()
 
 
-async def test_pip_is_stopped_before_it_fills_the_disk(tasks: TaskRegistry, runner: Runner, tmp_path: Path) -> None:
+async def test_pip_is_stopped_before_it_fills_the_disk(
+    tasks: TaskRegistry, runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is ended when too little space is free, the error has the reason, and the environment is removed."""
     root = _source(tmp_path / "app", requirements_txt="x\n")
-    ballast = tmp_path / "environments" / "ballast"
+    # Other tests write and remove more than this one would, so the disk is not asked.
+    free = [100_000_000]
+    monkeypatch.setattr(disk, "free_bytes", lambda _: free[0])
 
     async def fill(argv: object, cwd: Path, env: Mapping[str, str], on_output: Callable[[bytes], None]) -> int:
-        ballast.mkdir()
-        # Other tests may remove files meanwhile, so it is filled until this is ended.
-        fill = "while head -c 20000000 /dev/zero >> ballast; do sleep 0.1; done"
-        return await runner(["sh", "-c", fill], ballast, env, on_output)
+        free[0] = 49_000_000
+        return await runner(["sleep", "600"], cwd, env, on_output)
 
-    environments = Environments(
-        tmp_path / "environments", fill, tasks, variables(), least_free=free_bytes(tmp_path) - 50_000_000
-    )
+    environments = Environments(tmp_path / "environments", fill, tasks, variables(), least_free=50_000_000)
     await environments.open()
     with pytest.raises(EnvironmentFailure, match=r"was stopped: \d+ MiB are free, and --least-free keeps") as caught:
         await environments.provide(root, DIGEST, _ignore)
 
     assert caught.value.state == "virtual environment failure"
     assert runner.killed == 1
-    assert [path.name for path in (tmp_path / "environments").iterdir()] == ["ballast"]
-    (ballast / "ballast").unlink()
+    assert list((tmp_path / "environments").iterdir()) == []
     environments.close()
 
 
