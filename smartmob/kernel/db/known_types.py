@@ -33,6 +33,8 @@ class _NoStatement(msgspec.Struct, frozen=True):
 class KnownTypesConnection(Base):
     """A connection that shares the definitions of PostgreSQL's own types with others."""
 
+    __slots__ = ()
+
     async def _introspect_types(self, typeoids: Iterable[int], timeout: float | None) -> tuple[Any, Any]:
         oids = frozenset(typeoids)
         if (found := _known.get(oids)) is not None:

@@ -340,17 +340,19 @@ class GroupCommitWriter(Generic[R]):
         delay = _FIRST_DELAY_SECONDS
         longest = max(self._database.patience, _SHORTEST_ATTEMPT_SECONDS)
         while waiting := [submission for submission in batch if not submission.done.done()]:
+            begun = False
             try:
                 async with asyncio.timeout(longest), self._usable(lane, destination) as connection:
+                    begun = True
                     await self._commit(connection, waiting)
             except Exception as error:
                 await self._disconnect(lane, destination)
                 # Without the node the waiting submissions have other destinations.
                 self._wake()
                 if is_unavailable(error):
-                    if self._distributed or not refused_by_server(error):
+                    if begun and (self._distributed or not refused_by_server(error)):
                         for submission in waiting:
-                            submission.uncertain = submission.commit_key is not None
+                            submission.uncertain = True
                     self._refuse_late(waiting, error, delay)
                     self.stats.retries += 1
                     await asyncio.sleep(delay)

@@ -219,10 +219,21 @@ class TestPatience:
         assert await stored.values() == [2]
 
 
+@pytest.mark.parametrize("with_keys", [True, False])
 async def test_a_refusal_says_whether_the_rows_may_be_stored(
-    writers: Writers, stored: Stored, opened: Any, proxy: Proxy
+    writers: Writers, stored: Stored, opened: Any, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, with_keys: bool
 ) -> None:
-    """They may be when no answer came, and are not when they were never sent."""
+    """They may be when no answer came, and are not when they were never sent, also in a table without chosen keys."""
+    original = stored.commit
+
+    async def commit(connection: Any, submissions: Any) -> None:
+        try:
+            await original(connection, submissions)
+        finally:
+            for submission in () if with_keys else submissions:
+                submission.commit_key = None
+
+    monkeypatch.setattr(stored, "commit", commit)
     writer = await writers(await opened(proxy.url, patience=0.3), max_batch=1)
     stored.cuts = ["after"]
     stored.gate.clear()
