@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import structlog
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.runtime import periodic
@@ -17,21 +18,30 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_work_is_repeated_although_the_database_was_unavailable() -> None:
-    """A round without database is reported, and the next one is done; an unexpected error ends the work."""
-    outcomes: list[Exception | None] = [None, Unavailable("away"), None, ValueError("a bug")]
+    """A round without database is reported, and one with an unexpected error is logged; the next one is done."""
+    outcomes: list[Exception | None] = [None, Unavailable("away"), ValueError("a bug"), None]
     reported: list[str] = []
-    done = []
+    done, ended = [], asyncio.Event()
 
     async def work() -> None:
-        outcome = outcomes[len(done)]
-        done.append(outcome)
+        if len(done) == len(outcomes):
+            ended.set()
+            return
+        done.append(outcome := outcomes[len(done)])
         if outcome is not None:
             raise outcome
 
-    async with asyncio.timeout(SECONDS):
-        with pytest.raises(ValueError, match="a bug"):
-            await periodic.run_periodically(work, 0.0, lambda error: reported.append(str(error)))
+    with structlog.testing.capture_logs() as logged:
+        running = asyncio.create_task(
+            periodic.run_periodically(work, 0.0, lambda error: reported.append(str(error))), name="x-maintenance"
+        )
+        async with asyncio.timeout(SECONDS):
+            await ended.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
     assert (done, reported) == (outcomes, ["away"])
+    errors = [(entry["event"], entry["task"], str(entry["exc_info"])) for entry in logged]
+    assert errors == [("maintenance.broken", "x-maintenance", "a bug")]
 
 
 async def test_the_first_round_comes_after_the_first_requests(monkeypatch: pytest.MonkeyPatch) -> None:
