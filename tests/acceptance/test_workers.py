@@ -98,13 +98,17 @@ async def _check_same_machines(url: str) -> None:
     assert {await report() for _ in range(6)} == {401}
 
 
+_POSTS_OF_A_CONNECTION = 20
+
+
 async def _post_until(url: str, number: int, ended: asyncio.Event) -> int:
     """Post measures on one connection after the other; return how many were acknowledged."""
     acknowledged = 0
     while not ended.is_set():
         try:
             async with aiohttp.ClientSession(headers=OWN) as client:
-                while not ended.is_set():
+                # A worker that starts later gets new connections only.
+                for _ in range(_POSTS_OF_A_CONNECTION):
                     document = metric(session_h="f" * 32, item_variant=f"test_sum[{number}]")
                     async with client.post(f"{url}/metrics/", json=document) as answer:
                         acknowledged += answer.status == 201
