@@ -80,7 +80,7 @@ async def test_numbers_names_and_counts_have_bounds(lab: Any, recruit: Recruit, 
     """Each message beyond them is counted and left out, all tasks live, and the run ends with all honest results."""
     own, stock = await recruit(lab, OwnTurret), await recruit(lab, StockTurret)
     bad = await recruit(lab, StockTurret, uuid="bad")
-    run = await ask(lab, run_time=60, min_turrets=3)
+    run = await ask(lab, run_time=3600, min_turrets=3)
     await own.until_told("start")
     await stock.until_told("start")
     with structlog.testing.capture_logs() as lines:
@@ -117,7 +117,7 @@ async def test_only_what_the_database_refuses_is_left_out(lab: Any, recruit: Rec
     await connection.execute("ALTER TABLE turret_slices ADD CHECK (timer <> 'poison')")
     good, bad = await recruit(lab, OwnTurret, uuid="good"), await recruit(lab, OwnTurret, uuid="bad")
     stock = await recruit(lab, StockTurret)
-    run = await ask(lab, run_time=60, min_turrets=3)
+    run = await ask(lab, run_time=3600, min_turrets=3)
     for turret in (good, bad, stock):
         await turret.until_told("start")
     with structlog.testing.capture_logs() as lines:

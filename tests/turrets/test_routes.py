@@ -186,7 +186,7 @@ class TestLive:
     async def test_frames_come_until_the_end_of_the_run(self, lab: Any, recruit: Recruit) -> None:
         """Counts grow, each second has its rate, and the last frame has the last state."""
         turret = await recruit(lab)
-        run = await ask(lab, run_time=60)
+        run = await ask(lab, run_time=3600)
         async with lab.ws_connect(f"/turret-runs/{run['id']}/live") as socket:
             await turret.until_told("start")
             frames: list[dict[str, Any]] = []

@@ -182,7 +182,7 @@ class TestOwnTurret:
         """Repetitions count once, and a message after a gap waits for the missing one."""
         turret = await recruit(lab, OwnTurret)
         turret.health = {"cpu": 0.5, "busiest": 0.5, "cores": 2, "lag": 0.001, "memory": 50_000_000}
-        run = await ask(lab, run_time=60)
+        run = await ask(lab, run_time=3600)
         await turret.until_told("start")
         failed = slice_of(0, [0.01] * 2, errors={"boom": 2}, failed=True)
         first = [slice_of(0, [0.01] * 8), failed, slice_of(0, [0.005] * 10, "page")]
@@ -242,7 +242,7 @@ class TestMachines:
         """It is in the doubts, in the summary and in the report, also after its samples are deleted."""
         ident = await register(lab, "loadgen7")
         turret = await recruit(lab)
-        run = await ask(lab, run_time=60)
+        run = await ask(lab, run_time=3600)
         await turret.until_told("start")
         await turret.fire({})
         load = {"cpu": 99.5, "unix_time": str(clock.epoch())}
@@ -267,7 +267,7 @@ class TestRestart:
         fixed = restartable()
         async with running(build(replace(settings, turrets=fixed))) as first:
             turret = await recruit(first, OwnTurret)
-            run = await ask(first, run_time=60)
+            run = await ask(first, run_time=3600)
             await turret.until_told("start")
             await turret.deliver(slice_of(0, [0.01] * 10))
             await turret.until_acknowledged(1)
@@ -343,7 +343,7 @@ class TestRestart:
         """After a kill the single results are stored, and their slices may not be."""
         async with running(build(replace(settings, turrets=QUICK))) as first:
             turret = await recruit(first)
-            run = await ask(first, run_time=60)
+            run = await ask(first, run_time=3600)
             await turret.until_told("start")
             await turret.fire(*({"scriptrun_time": 0.02, "custom_timers": {"page": 0.01}} for _ in range(50)))
             await until(lambda: _stored(database_url, 50))

@@ -118,7 +118,7 @@ async def test_a_forged_number_displaces_no_honest_one(
     lab = await with_settings(turrets=keyed)
     async with _pushers((await where(lab))[2]) as connect:
         first, second = connect(FIRST), connect(SECOND)
-        run = await ask(lab, run_time=60)
+        run = await ask(lab, run_time=3600)
 
         async def started() -> bool:
             await first.send(own_status("ready", None, "u1"))
@@ -226,7 +226,7 @@ async def test_a_restart_forgets_no_key(keyed: Any, settings: Settings) -> None:
     settings = replace(settings, turrets=keyed)
     async with running(build(settings)) as lab, _pushers((await where(lab))[2]) as connect:
         first = connect(FIRST)
-        run = await ask(lab, run_time=60)
+        run = await ask(lab, run_time=3600)
         await first.send(own_status("ready", None, "u1"))
         await until_state(lab, run["id"], "running")
         await first.send(slices(run["id"], 1, [slice_of(0, [0.01] * 7)], "u1"))
@@ -331,7 +331,7 @@ async def test_the_service_disconnects_a_revoked_turret(
                 return bool(await turret.poll(20))
 
             with structlog.testing.capture_logs() as lines:
-                await ask(lab, run_time=60)
+                await ask(lab, run_time=3600)
                 await until(welcomed)
                 keyed.hq_turret_keys.write_text(SECOND[0].decode())
                 await until(lambda: [line for line in lines if line["event"] == "turrets.disconnected"])

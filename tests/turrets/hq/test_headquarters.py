@@ -48,7 +48,7 @@ async def test_a_flood_is_stored_completely_and_in_order(
     monkeypatch.setattr(headquarters, "PAUSE_ROWS", 20_000)
     monkeypatch.setattr(headquarters, "RESUME_ROWS", 10_000)
     turret = await recruit(lab)
-    run = await ask(lab, run_time=60)
+    run = await ask(lab, run_time=3600)
     await turret.until_told("start")
     context = zmq.asyncio.Context()
     pusher = context.socket(zmq.PUSH)
@@ -154,7 +154,7 @@ async def test_results_are_republished_to_subscribers(lab: Any, recruit: Recruit
     subscriber = context.socket(zmq.SUB)
     subscriber.subscribe("")
     subscriber.connect(f"tcp://127.0.0.1:{ports['external_port']}")
-    run = await ask(lab, run_time=60)
+    run = await ask(lab, run_time=3600)
     await turret.until_told("start")
     frame = stock_result(error="a status")
     while not await subscriber.poll(50):
@@ -165,7 +165,7 @@ async def test_results_are_republished_to_subscribers(lab: Any, recruit: Recruit
 
 async def test_a_killed_turret_is_lost_and_its_successor_started(lab: Any, recruit: Recruit) -> None:
     """The results of both count."""
-    run = await ask(lab, run_time=60)
+    run = await ask(lab, run_time=3600)
     async with connected(StockTurret(*await where(lab), uuid="first")) as first:
         await first.until_told("start")
         await first.fire({})
@@ -195,7 +195,7 @@ async def test_a_killed_turret_is_lost_and_its_successor_started(lab: Any, recru
 async def test_a_refused_row_is_dropped_and_reported(lab: Any, recruit: Recruit, database_url: str) -> None:
     """The next results are stored."""
     turret = await recruit(lab)
-    run = await ask(lab, run_time=60)
+    run = await ask(lab, run_time=3600)
     await turret.until_told("start")
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE turret_results ADD CONSTRAINT odd CHECK (elapsed <> 0.25)")
@@ -234,7 +234,7 @@ async def test_received_results_are_stored_at_the_stop(settings: Settings, recru
     """The next service has all of them."""
     async with running(build(replace(settings, turrets=QUICK))) as client:
         turret = await recruit(client)
-        run = await ask(client, run_time=60)
+        run = await ask(client, run_time=3600)
         await turret.until_told("start")
         await turret.fire(*({} for _ in range(10)))
 
@@ -250,7 +250,7 @@ async def test_a_restart_during_a_run_is_reported(settings: Settings, recruit: R
     """Results of a turret of OCT may be missing after each restart, and the verdict says so."""
     async with running(build(replace(settings, turrets=QUICK))) as client:
         turret = await recruit(client)
-        run = await ask(client, run_time=60)
+        run = await ask(client, run_time=3600)
         await turret.until_told("start")
         await until_state(client, run["id"], "running")
     for restarts in (1, 2):
