@@ -30,6 +30,7 @@ class _Served:
         self.directly: set[Any] = set()
         self.handled: list[Any] = []
         self.received: list[Any] = []
+        self.answering: list[asyncio.Task[None]] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
 
@@ -43,7 +44,7 @@ class _Served:
             if message not in self.directly:
                 return False
             self.handled.append(message)
-            loop.create_task(socket.send_str("handled"))  # noqa: RUF006  # the client waits for it
+            self.answering.append(loop.create_task(socket.send_str("handled")))
             return True
 
         socket.handle_by(handle)
