@@ -30,8 +30,8 @@ class _DirectQueue(WebSocketDataQueue):
     def feed_data(self, data: Any, size: int) -> None:
         """Handle a message, or queue it."""
         kind, handle = data.type, self.handle
-        can_handle = handle is not None and not self._buffer and (kind is WSMsgType.TEXT or kind is WSMsgType.BINARY)
-        if handle is None or not can_handle or not handle(data.data):
+        is_message = kind is WSMsgType.TEXT or kind is WSMsgType.BINARY
+        if handle is None or self._buffer or not is_message or not handle(data.data):
             super().feed_data(data, size)
 
 
