@@ -24,7 +24,7 @@ from aiohttp.test_utils import TestServer
 from tests.acceptance.commands import environment
 from tests.turrets.conftest import QUICK
 from tests.turrets.report.test_page import Page
-from tests.turrets.runs import ask, get, results, until_over, until_state
+from tests.turrets.runs import ask, get, results, until_over
 from tests.turrets.scripted import where
 from tests.waiting import until
 
@@ -36,7 +36,7 @@ from smartmob.turrets.scripting import BaseTransaction, CustomTimer, Http
 class Transaction(BaseTransaction):
     def __init__(self, config, context=None):
         super().__init__(config, context)
-        self.http = Http(timeout=60)
+        self.http = Http(timeout=600)
 
     async def setup(self):
         if self.config["name"] == "broken":
@@ -68,15 +68,21 @@ class CountingTarget:
         self.failures: Counter[str] = Counter()
         self.seconds: dict[str, list[float]] = defaultdict(list)
         self.url = ""
+        self.release = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Serve a request; each third one of `failing` fails, and each tenth one of `freezing` waits."""
+        """Serve a request; each third one of `failing` fails, and each tenth one of `freezing` waits.
+
+        From the sixth on, those of `dying` wait for `release`, so that the run is not over before the turret is killed.
+        """
         begun, name = time.monotonic(), request.path[1:]
         self.hits[name] += 1
         if name == "closed":
             await asyncio.sleep(0.02)
         if name == "freezing" and self.hits[name] % 10 == 0:
             await asyncio.sleep(0.5)
+        if name == "dying" and self.hits[name] > 5:
+            await self.release.wait()
         failed = name == "broken" or (name == "failing" and self.hits[name] % 3 == 0)
         self.failures[name] += failed
         if not failed:
@@ -97,7 +103,7 @@ async def _target() -> AsyncIterator[CountingTarget]:
 async def _turret(folder: Path, **config: Any) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a turret as a process of its own until the end of the block."""
     file = folder / f"{config['name']}.json"
-    file.write_text(json.dumps({"script": "v_user.py", "hq_address": "127.0.0.1", "grace": 60, **config}))
+    file.write_text(json.dumps({"script": "v_user.py", "hq_address": "127.0.0.1", "grace": 600, **config}))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "smartmob", "turret", "--config-file", file),
         env=environment(),
@@ -142,11 +148,11 @@ async def test_every_number_of_a_run_is_that_of_the_target(lab: Any, tmp_path: P
         turrets = [{"name": name, "script": "v_user.py"} for name in MODELS]
         run = await ask(lab, run_time=RUN_SECONDS, min_turrets=len(MODELS), turrets=turrets, results="raw", wait=600)
         path = f"/turret-runs/{run['id']}"
-        await until_state(lab, run["id"], "running")
         await until(lambda: place.hits["dying"] > 5)
         await until(lambda: _is_firing(lab, "dying"))
         during = await get(lab, f"{path}/summary")
         started["dying"].kill()
+        place.release.set()
         over = await until_over(lab, run["id"])
         summary, course = await get(lab, f"{path}/summary"), await get(lab, f"{path}/course")
         rows = await results(lab, run["id"])
