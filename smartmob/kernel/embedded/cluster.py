@@ -25,7 +25,7 @@ import psutil
 
 from smartmob.errors import DatabaseError
 from smartmob.kernel.embedded import account as accounts
-from smartmob.kernel.embedded import binaries, roles
+from smartmob.kernel.embedded import binaries, process_end, roles
 from smartmob.kernel.embedded.postgres_watchdog import PostgresWatchdog
 from smartmob.kernel.embedded.roles import ADMIN, DATABASE, ROLE, UPGRADER
 from smartmob.kernel.observability.event_logger import get_logger
@@ -309,9 +309,15 @@ class EmbeddedPostgres:
             pass  # the file does not exist, or the server is not a child of this process
 
     def _shut_down(self) -> None:
+        """Stop the server and wait for the end of its process; raises DatabaseError."""
         with self._pg_ctl_lock:
-            if self.pid() is not None:
-                self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(_STOP_SECONDS))
+            pid = self.pid()
+            if pid is None:
+                return
+            self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(_STOP_SECONDS))
+            # pg_ctl waits for the removal of postmaster.pid, which the process survives by a moment.
+            if not process_end.ended_within(pid, _STOP_SECONDS):
+                raise DatabaseError(f"the embedded PostgreSQL (process {pid}) has stopped, but its process runs on")
 
     def _write_configuration(self) -> None:
         names = dict.fromkeys((self._account.ours, self._account.name))
@@ -381,14 +387,14 @@ class EmbeddedPostgres:
             return
         try:
             async with asyncio.timeout(_STOP_SECONDS):
-                await _ended(pid)
+                await process_end.ended(pid)
         except TimeoutError:
             raise DatabaseError(f"the database of an earlier service (process {pid}) is still shutting down") from None
 
     async def _keep_watchdog(self) -> None:
         """Start the watchdog again whenever it has ended."""
         while (pid := self.watchdog.pid) is not None:
-            await _ended(pid)
+            await process_end.ended(pid)
             log.warning("database.watchdog_died", embedded=True, pid=pid)
             await asyncio.sleep(_RESTART_DELAYS_SECONDS[1])
             self.watchdog.start(self._account)
@@ -399,7 +405,7 @@ class EmbeddedPostgres:
         while True:
             if (pid := self.pid()) is not None:
                 failures = 0
-                await _ended(pid)
+                await process_end.ended(pid)
                 log.warning("database.died", embedded=True, pid=pid)
             await asyncio.sleep(_RESTART_DELAYS_SECONDS[min(failures, len(_RESTART_DELAYS_SECONDS) - 1)])
             try:
@@ -434,23 +440,3 @@ class JoinedPostgres(EmbeddedPostgres):
     async def stop(self) -> None:
         """Stop using the server, which keeps running."""
         self._release()
-
-
-async def _ended(pid: int) -> None:
-    """Wait until the process `pid` has ended: by an event on Linux, by psutil elsewhere."""
-    if not hasattr(os, "pidfd_open"):
-        if psutil.pid_exists(pid):
-            await asyncio.to_thread(psutil.wait_procs, [psutil.Process(pid)])
-        return
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)

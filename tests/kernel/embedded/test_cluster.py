@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
@@ -293,6 +294,22 @@ async def test_stop_after_the_death_of_the_server_leaves_no_server(service: Any,
 
     assert running.postgres.pid() is None
     assert not await running.answers()
+
+
+async def test_stop_waits_for_the_process_and_not_only_for_its_file(
+    service: Any, made_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server removes its postmaster.pid a moment before its process ends, and pg_ctl waits for the former."""
+    running = service(made_home)
+    pid = await running.start()
+
+    def stop(*_: str) -> None:
+        (made_home / "cluster" / "postmaster.pid").unlink()
+        threading.Timer(0.2, os.kill, (pid, signal.SIGINT)).start()
+
+    monkeypatch.setattr(running.postgres, "_pg_ctl", stop)
+    await running.stop()
+    assert _gone(pid)
 
 
 async def test_a_dead_server_that_is_our_child_is_started_again(service: Any, made_home: Path) -> None:
