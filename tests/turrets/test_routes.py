@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import time
 from datetime import datetime
 from typing import Any
 
@@ -191,9 +192,10 @@ class TestLive:
             await turret.until_told("start")
             frames: list[dict[str, Any]] = []
             fired = 0
-            # A frame that is late can skip a second, so the turret fires until a frame has a rate.
+            # A frame that is late can skip a second, so the turret fires in each one until a frame has a rate.
             while len(frames) < 3 or not any(frame["rate"] for frame in frames):
-                await turret.fire(*({"epoch": 9e12, "custom_timers": {"page": 0.1}} for _ in range(10)))
+                epoch = 9e12 + time.monotonic()
+                await turret.fire(*({"epoch": epoch, "custom_timers": {"page": 0.1}} for _ in range(10)))
                 fired += 10
                 frames.append(orjson.loads((await socket.receive(timeout=SECONDS)).data))
             await post(lab, f"/turret-runs/{run['id']}/stop")
