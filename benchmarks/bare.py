@@ -2,7 +2,7 @@
 
 Nothing is checked or stored.
 
-`python -m benchmarks.bare [PROCESSES [PAGE]]` listens on a free port of 127.0.0.1 with so many processes and prints
+`python -m benchmarks.bare [PROCESSES [PAGE]]` listens on a free port of 127.0.0.1 with this many processes and prints
 `port=N`. PAGE is a file with the answer to GET.
 """
 
@@ -47,7 +47,7 @@ def _bound(port: int) -> socket.socket:
 
 
 def main(processes: int = 1, page: bytes = b"{}") -> None:
-    """Serve with so many processes until SIGTERM."""
+    """Serve with this many processes until SIGTERM."""
     first = _bound(0)
     port = first.getsockname()[1]
     sockets = [first, *(_bound(port) for _ in range(processes - 1))]

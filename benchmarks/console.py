@@ -77,7 +77,7 @@ async def _ask(client: aiohttp.ClientSession, span: float) -> tuple[float, int]:
 
 
 async def measure(service: Service, rounds: int) -> Section:
-    """Fill the service, and open its timeline so many times."""
+    """Fill the service, and open its timeline several times."""
     url = f"http://127.0.0.1:{service.port}"
     async with aiohttp.ClientSession(url) as client:
         await fill(client)

@@ -43,7 +43,7 @@ _POSTERS, _POST_PAUSE = 4, 0.05
 _JOB_PAUSE = 1.0
 _SETTLE_SECONDS = 5.0
 _CRASHING = 5
-"""One of so many programs ends with an error every few seconds."""
+"""One of this many programs ends with an error every few seconds."""
 
 _PROCFILE = """\
 web: while :; do echo "tick $(date +%s)"; sleep 1; done

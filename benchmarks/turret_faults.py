@@ -202,7 +202,7 @@ def _lab() -> Iterator[Lab]:
 
 
 def _run(kind: str, count: int, pause: float, chance: random.Random) -> Outcome:
-    """Fire until so many results are there, with faults meanwhile, and compare what was counted with what is stored."""
+    """Fire with faults until `count` results have arrived, and compare what was counted with what is stored."""
     outcome, began = Outcome(kind), time.monotonic()
     with _lab() as lab:
         lab.recruit()

@@ -43,7 +43,7 @@ class LoadTestsSource(Protocol):
     """Lists load tests."""
 
     async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[LoadTest]:
-        """Return the newest load tests that were active at some time of a span, or imported in it, newest first."""
+        """Return the newest load tests that were active at any time in a time span, or imported in it, newest first."""
 
     async def failed_conditions(self, ident: str) -> list[str] | None:
         """Return the conditions of its project that an ended run has met; None while that is not decided."""
@@ -53,7 +53,7 @@ class JobsSource(Protocol):
     """Lists jobs."""
 
     async def between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
-        """Return the newest jobs that ran at some time of a span, newest first."""
+        """Return the newest jobs that ran at any time in a time span, newest first."""
 
 
 class TestRunsSource(Protocol):

@@ -16,7 +16,7 @@ _MOST_ERRORS = 10  # rows of the table of errors
 
 
 def print_summary(summary: Mapping[str, Any], columns: int) -> None:
-    """Print the statistics of a run, its errors and the doubts about it, for a terminal with so many columns."""
+    """Print the statistics of a run, its errors and the doubts about it, for a terminal of `columns` columns."""
     title = (
         f"Run {summary['id']}: {counted(summary['transactions'], 'transaction')}, {counted(summary['errors'], 'error')}"
     )

@@ -64,7 +64,7 @@ def headline(frame: Mapping[str, Any]) -> str:
 
 
 def rendered(frame: Mapping[str, Any], columns: int) -> Group:
-    """Return the table and the progress bar of a snapshot, for a terminal with so many columns."""
+    """Return the table and the progress bar of a snapshot, for a terminal of `columns` columns."""
     parts: list[Any] = [printing.plain(headline(frame))]
     if frame["state"] != "waiting":
         parts.append(ProgressBar(total=frame["run_time"], completed=frame["elapsed"], width=_BAR_WIDTH))

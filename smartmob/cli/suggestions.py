@@ -10,7 +10,7 @@ from smartmob.errors import NotFound, RemoteError
 _MOST_NAMES = 20_000  # names that are compared; each takes some 10 µs
 _MOST_CLOSE = 5  # names whose edits are counted
 _LETTERS_PER_EDIT = 3
-"""A name of so many letters may differ by one edit, of twice as many by two, as in git and cargo."""
+"""A name of this many letters may differ by one edit, a name of twice as many by two, as in git and cargo."""
 _NOT_A_NAME = (400, 404)
 """The answers to an unknown name, and to one that cannot be an id."""
 

@@ -91,7 +91,7 @@ class JobJournal:
         return [job for job, _ in zip(found, range(limit), strict=False)]
 
     async def jobs_between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
-        """Return the jobs that ran at some time of a span, newest first."""
+        """Return the jobs that ran at any time in a time span, newest first."""
         found = (
             job
             for job in self._newest_first()

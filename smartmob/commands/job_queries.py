@@ -44,7 +44,7 @@ class JobQueries:
         return self._current(await self._store.jobs(before, state, limit))
 
     async def between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
-        """Return the jobs that ran at some time of a span, newest first."""
+        """Return the jobs that ran at any time in a time span, newest first."""
         return self._current(await self._store.jobs_between(start, end, limit))
 
     def _current(self, jobs: Sequence[Job]) -> list[Job]:

@@ -33,7 +33,7 @@ class JobRecords(Protocol):
         """Return jobs whose number is below `before`, newest first."""
 
     async def jobs_between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
-        """Return the jobs that ran at some time of a span, newest first."""
+        """Return the jobs that ran at any time in a time span, newest first."""
 
     async def left_running(self) -> list[Job]:
         """Return the jobs that a killed service has left in the state `running`."""

@@ -68,7 +68,7 @@ class JobStore:
         return [_job(row) for row in await self._database.fetch(self._sql["select_jobs"], before, state, limit)]
 
     async def jobs_between(self, start: datetime, end: datetime, limit: int) -> list[Job]:
-        """Return the jobs that ran at some time of a span, newest first."""
+        """Return the jobs that ran at any time in a time span, newest first."""
         return [_job(row) for row in await self._database.fetch(self._sql["select_jobs_between"], start, end, limit)]
 
     async def left_running(self) -> list[Job]:

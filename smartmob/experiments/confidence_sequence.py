@@ -37,7 +37,7 @@ INTERVAL_WEIGHTS = (1 / 3, 1 / 3, 1 / 3)
 """The shares for intervals, which the small bets make narrow: with these shares, "the same" needs fewer pairs."""
 
 CLIP = 3.0
-"""Differences beyond so many scales count as this many, so that an outlier does not cost the capital of many pairs."""
+"""Larger differences count as this many scales, so that an outlier does not cost the capital of many pairs."""
 
 NOISE = 0.12
 """The scale before there are differences: the robust spread of log-ratios of a pair on shared machines."""

@@ -24,7 +24,7 @@ _MOST_FIXTURE_SECONDS = 0.2  # of the fixtures of all calls of a test in one pro
 _LONGEST_REPEATED_SECONDS = 1.0  # of a call, or of its fixtures
 _AROUND_SECONDS = 0.001  # of pytest, around each call
 _COLD_RATIO = 1.25
-"""A first call that takes so many times as long as the second on both sides imports, compiles or fills caches, and is
+"""A first call that takes this many times as long as the second on both sides imports, compiles or fills caches, and is
 never the only one.
 """
 _FIRST_EXTRA_SHARE = 0.1  # of a run in the first blocks, for calls after the first of each test
@@ -45,7 +45,7 @@ _FILLED_SHARE = 0.1  # of the calls of all open tests, which a run of some of th
 _FIRST_FILLED_SHARE = 0.5  # the same after the first blocks, when little is known; halved with each block
 _FILLED_START_SHARE = 0.5  # of the start of the process, which it may take if this is longer
 _BLOCKS_COUNT = 8
-"""One in so many blocks of pairs has all tests again: a change below the smallest effect may keep its capital."""
+"""One in this many blocks of pairs has all tests again: a change below the smallest effect may keep its capital."""
 
 
 class Calls(msgspec.Struct, frozen=True):

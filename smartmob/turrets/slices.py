@@ -35,7 +35,7 @@ NO_KIND = ErrorKind()
 
 _MICROSECONDS = 1_000_000  # of a second
 _EXACT_BITS = 11
-"""Values of so many bits are counted exactly: 2 * 10**3 needs 11 bits."""
+"""Values of at most this many bits are counted exactly: 2 * 10**3 needs 11 bits."""
 _HIGHEST_COUNTED = HIGHEST >> HIGHEST.bit_length() - _EXACT_BITS << HIGHEST.bit_length() - _EXACT_BITS
 _LONGEST_SECONDS = 1e9
 """Longer durations count as this one, so that sums of squares stay finite."""

@@ -93,7 +93,7 @@ function show(found, until = 0) {
 
 const few = (samples, share) => Math.floor(samples * (100 - share) / 100 + 1e-9) < FEW_ABOVE;
 const failedShare = (count, errors) => (count ? `${number(errors)} (${percent((errors / count) * 100)})` : number(errors));
-// A percentile of so many samples, with a star if few of them lie above it.
+// A percentile of a number of samples, with a star if few of them lie above it.
 const starred = (percentiles, share, samples) => `${seconds(percentiles?.[share] ?? null)}${percentiles?.[share] !== undefined && few(samples, Number(share)) ? "*" : ""}`;
 
 // Returns a row of the table of timers: of a summary, or of a frame, with counts since the start and durations of its second.

@@ -117,10 +117,10 @@ def is_duplicate(error: BaseException) -> bool:
 
 
 class Database(Reading):
-    """The database of one process of a service with so many `workers`. After `open` you must `close`.
+    """The database of one process of a service with `workers` processes. After `open` you must `close`.
 
-    `pool_size` is the maximum number of connections in the pool, which `open` makes smaller where the server allows
-    few. `allowed` is how many that are, or None for the embedded server and behind a pooler.
+    `pool_size` is the maximum number of connections in the pool, which `open` lowers if the server allows fewer.
+    `allowed` is the number that the server allows, or None for the embedded server and behind a pooler.
     """
 
     def __init__(self, settings: DatabaseSettings, embedded: EmbeddedPostgres | None, workers: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A WebSocket that handles a message in the moment in which it arrives, without waking a task.
+"""A WebSocket that handles each message as it arrives, without waking a task.
 
 It overrides internals of aiohttp: tests/kernel/http/test_aiohttp_internals.py fails when they change.
 """

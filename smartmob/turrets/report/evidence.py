@@ -102,7 +102,7 @@ def _lost(members: Sequence[Member], *, ended: bool) -> str:
 
 
 def _digits(value: float, digits: int) -> str:
-    """Return a number with at least so many digits, and never as a power of ten: `.3g` writes 14,401 as 1.44e+04."""
+    """Return a number with at least `digits` digits, and never as a power of ten: `.3g` writes 14,401 as 1.44e+04."""
     return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 

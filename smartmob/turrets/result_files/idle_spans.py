@@ -76,7 +76,7 @@ class BusySeconds:
         ]
 
     def doubts(self, transactions: int, duration: float) -> list[Doubt]:
-        """Return the doubts about the rates of a file with so many transactions in `duration` seconds."""
+        """Return the doubts about the rates of a file with this number of transactions in `duration` seconds."""
         found = idle_doubts(self.idle_spans(), transactions, duration)
         if self._back:
             at, seconds = self._first_back
@@ -118,7 +118,7 @@ def parts_doubt(parts: int) -> list[Doubt]:
 
 
 def gaps_between(times: Iterable[float], usual: float) -> list[Span]:
-    """Return the gaps of at least `LEAST_SECONDS` between sorted times that are usually so many seconds apart."""
+    """Return the gaps of at least `LEAST_SECONDS` between sorted times that are usually `usual` seconds apart."""
     found: list[Span] = []
     before: float | None = None
     for at in times:

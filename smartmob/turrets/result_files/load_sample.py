@@ -107,7 +107,7 @@ Read = Callable[[BinaryIO, FileAccount], Iterator[LoadSample]]
 
 @contextmanager
 def csv_text(file: BinaryIO, longest_cell: int = LONGEST_CELL) -> Iterator[io.TextIOWrapper]:
-    """Give a file as text to read CSV from, with cells of at most so many characters; the file stays open.
+    """Give a file as text to read CSV from, with at most `longest_cell` characters in a cell; the file stays open.
 
     Raises InvalidInput for what is no CSV.
     """

@@ -136,11 +136,11 @@ class RunQueries:
         return self._current(await self._reader.runs_before(before[0], UUID(before[1]), limit))
 
     async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
-        """Return the runs that were active at some time of a span, newest first."""
+        """Return the runs that were active at any time in a time span, newest first."""
         return self._current(await self._reader.runs_between(start, end, limit))
 
     async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[Run]:
-        """Return the runs that were active at some time of a span, or imported in it, newest first."""
+        """Return the runs that were active at any time in a time span, or imported in it, newest first."""
         return self._current(await self._reader.concluded_between(start, end, limit))
 
     async def failed_conditions(self, ident: str) -> list[str] | None:

@@ -71,7 +71,7 @@ class TurretsReader:
         ]
 
     async def runs_between(self, start: datetime, end: datetime, limit: int) -> list[StoredRun]:
-        """Return the runs that were active at some time of a span, newest first.
+        """Return the runs that were active at any time in a time span, newest first.
 
         An imported run was active when its tool fired it, not when it was imported; one without times is left out.
         """
@@ -84,7 +84,7 @@ class TurretsReader:
         return [_stored(row) for row in await self._database.fetch(self._sql["select_runs"] + query, *values)]
 
     async def concluded_between(self, start: datetime, end: datetime, limit: int) -> list[StoredRun]:
-        """Return the runs that were active at some time of a span, or imported in it, newest first."""
+        """Return the runs that were active at any time in a time span, or imported in it, newest first."""
         query = (
             " WHERE created_at < $2 AND (CASE WHEN headquarters = $4 THEN created_at >= $1"
             " ELSE ended_at IS NULL OR ended_at >= $1 END) ORDER BY created_at DESC LIMIT $3"
