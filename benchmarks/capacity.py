@@ -269,8 +269,8 @@ def page(rates: dict[str, float], found: Sequence[Size], memory: dict[str, tuple
                 ("state", "service MB", "PostgreSQL MB"),
                 [(state, f"{ours:.0f}", f"{theirs:.0f}") for state, (ours, theirs) in memory.items()],
             ),
-            "Fifty programs share a subreaper, a process of 3 MB, and the service keeps the last output of each "
-            "program: at most `--processes-console-bytes` (1 MiB).",
+            "Up to a hundred programs share a subreaper, a process of 3 MB, and the service keeps the last output of "
+            "each program: at most `--processes-console-bytes` (1 MiB).",
         )
     ) + "\n"  # fmt: skip
 

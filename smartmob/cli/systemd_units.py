@@ -92,7 +92,7 @@ RestartSec=1
 RestartPreventExitStatus=2
 # Reloads the certificate.
 ExecReload=/bin/kill -HUP $MAINPID
-# SIGTERM to the service alone, which ends its programs and its database in order. What is left at the end is killed.
+# SIGTERM to the service alone, which ends its programs and its database in order. Processes that are left are killed.
 KillMode=mixed
 # The longest grace of a program, --stop-timeout for requests under way, and the database.
 TimeoutStopSec=120
@@ -121,7 +121,7 @@ Restart=on-failure
 RestartSec=10
 # 2 is wrong usage and 3 a refusal of the service, which a restart does not correct.
 RestartPreventExitStatus=2 3
-# SIGTERM to the node alone, which ends its programs in order. What is left at the end is killed.
+# SIGTERM to the node alone, which ends its programs in order. Processes that are left are killed.
 KillMode=mixed
 TimeoutStopSec=120
 # Limits of programs are those of control groups below that of the node.

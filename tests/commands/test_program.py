@@ -234,7 +234,7 @@ async def test_no_file_descriptor_stays_open_after_a_job(commands: RunningFeatur
         await commands.call("exec", cmd)
     await commands.call("exec", "tty", terminal={})
 
-    assert files.more() == set()
+    await until(lambda: not files.more())
 
 
 @pytest.mark.parametrize(

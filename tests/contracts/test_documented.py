@@ -176,6 +176,18 @@ class TestReference:
         """Each table of a migration is described."""
         assert {row[0].strip("`") for row in _rows("schema")} == _tables()
 
+    def test_every_migration_is_shown(self) -> None:
+        """The page of the schema includes the file of each migration."""
+        text = (DOCS / "reference" / "schema.md").read_text(encoding="utf-8")
+        shown = re.findall(r"\{literalinclude\} \.\./\.\./smartmob/(\S+)", text)
+        assert sorted(shown) == sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("migrations/*.sql"))
+
+    def test_every_folder_is_in_the_readme(self) -> None:
+        """The overview of the code names each folder of the package."""
+        text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+        folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+        assert folders - set(re.findall(r"^  (\w+)/ ", text, re.MULTILINE)) == set()
+
     def test_the_retention_of_every_table_is_documented(self) -> None:
         """Of each table it is said what removes its rows, by settings and routes that there are."""
         rows = list(_rows("retention"))

@@ -12,6 +12,7 @@ from smartmob.kernel.subprocesses.spawner import Spawner, SpawnFailed
 from smartmob.processes.spawned_program import spawn
 from tests.kernel.subprocesses.files import no_more_files
 from tests.open_files import OpenFiles
+from tests.waiting import until
 
 
 @pytest.fixture(name="spawner")
@@ -79,4 +80,4 @@ async def test_a_failed_spawn_leaves_no_file_open(spawner: Spawner, tmp_path: Pa
         await spawn(spawner, ["/no/such/program"], tmp_path, {}, lambda _: None, lambda _: None)
     with pytest.raises(OSError, match="Too many open files"), no_more_files():
         await spawn(spawner, ["/bin/true"], tmp_path, {}, lambda _: None, lambda _: None)
-    assert files.more() == set()
+    await until(lambda: not files.more())
