@@ -241,7 +241,7 @@ def page(rates: dict[str, float], found: Sequence[Size], memory: dict[str, tuple
         ("200 machines, a sample each second, kept 14 days", 200 * 14 * _DAY * per_row["host_samples"]),
         ("the same 200 machines, a roll-up each minute, kept a year", 200 * _YEAR / 60 * per_row["host_minutes"]),
         ("a suite of 2,000 tests, 50 times a day, kept a year", 2_000 * 50 * 365 * per_row["test_metrics"]),
-        ("a load test of an hour with 10 turrets of ours and 5 timers", 10 * 5 * 3600 * per_row["turret_slices"]),
+        ("a load test of an hour with 10 turrets of smartmob and 5 timers", 10 * 5 * 3600 * per_row["turret_slices"]),
         ("the same with turrets of OCT, 1,000 results a second", 1_000 * 3600 * per_row["turret_results"]),
         ("10,000 jobs a day, kept 30 days, without their output", 10_000 * 30 * per_row["command_jobs"]),
     ]

@@ -178,7 +178,7 @@ class Ports:
 
     @property
     def headquarters(self) -> str:
-        """Return the options that tell a turret of ours the ports, which pages leave at 5000 and 5001."""
+        """Return the options that tell a turret of smartmob the ports, which pages leave at 5000 and 5001."""
         return f"--hq-publisher {self.base} --hq-rc {self.base + 1}"
 
     def real(self, text: str) -> str:

@@ -1,6 +1,6 @@
 """The load plan of a run in words, and the planned rate over time. No I/O.
 
-A turret of ours reports the rate that it fires with. For a run without such a report, the plan is that of the
+A turret of smartmob reports the rate that it fires with. For a run without such a report, the plan is that of the
 configuration of the run; turrets of OCT have no rate.
 """
 

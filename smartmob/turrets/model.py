@@ -97,7 +97,7 @@ class Absence(msgspec.Struct, frozen=True):
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A turret in a run. `lost` lists the spans in which it was silent; `report` is the last one of a turret of ours.
+    """A turret in a run. `lost` lists the spans in which it was silent; `report` is the last one of a smartmob turret.
 
     `busiest` and `lag` are the highest reported values: cores used by its busiest process, and seconds for which its
     event loop delayed a due call. `received` of its `expected` numbered messages are stored. `twice` means that two
@@ -353,7 +353,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     The first `warm_up` seconds are left out of all statistics. `error_texts` are the errors of transactions, the most
     frequent first, and `timer_errors` those of each timer that failed; `other_error_texts` further texts have
-    `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of ours count; `source` is
+    `other_errors` errors. `sent` and `received` are the bytes of HTTP that turrets of smartmob count; `source` is
     the origin of an imported run. `version` grows when
     the meaning of a statistic changes; a stored summary of an earlier version is computed again.
     """

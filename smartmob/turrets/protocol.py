@@ -4,8 +4,8 @@ Two dialects share the sockets (PUB for orders, PULL for the messages of turrets
 
 *The documented dialect* (OCT, seed 004): orders `{"command", "msg"}`; statuses; one message for each result.
 
-*Our extension*, which turrets and headquarters of OCT ignore. A headquarters of ours adds the key `smartmob` (a
-`Briefing`) to every order. A turret of ours that has seen it adds `smartmob` (a `Report`) to its statuses and sends
+*Our extension*, which turrets and headquarters of OCT ignore. A headquarters of smartmob adds the key `smartmob` (a
+`Briefing`) to every order. A turret of smartmob that has seen it adds `smartmob` (a `Report`) to its statuses and sends
 slices or numbered results. To a headquarters without that key it sends the documented keys only.
 
 The rules of the extension:
@@ -24,8 +24,8 @@ The rules of the extension:
    that number, and sends them again if it has not changed for `REPEAT_SECONDS`. The number is read from the database
    after a restart of the headquarters.
 4. **The end is counted.** After its last message, a turret sends a report with `final` and the last number as
-   `sequence` (0: there was no message). The run is complete when every turret of ours has done so and all their numbers
-   are acknowledged. A turret is ready again when it has seen that, or when the briefing no longer has the run.
+   `sequence` (0: there was no message). The run is complete when every turret of smartmob has done so and all their
+   numbers are acknowledged. A turret is ready again when it has seen that, or when the briefing no longer has the run.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class RunBriefing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class Briefing(msgspec.Struct, frozen=True, kw_only=True):
-    """The key `smartmob` of an order: the state that a headquarters of ours wants.
+    """The key `smartmob` of an order: the state that a headquarters of smartmob wants.
 
     `headquarters` names the service (the same after a restart). `run` is null while there is none. `acknowledged` has
     for each uuid the highest number of this run that is committed with all before it.
@@ -204,7 +204,7 @@ class TurretCounts(msgspec.Struct, kw_only=True):
 
 
 class Report(TurretCounts, kw_only=True):
-    """The key `smartmob` of a status, sent to a headquarters of ours. Counts are those of the run.
+    """The key `smartmob` of a status, sent to a headquarters of smartmob. Counts are those of the run.
 
     `sequence`: the last used number; `acknowledged`: the last number that the turret knows to be committed; `final`: no
     further message will get a number. `users`: cannons that fire now. `late_starts`: transactions of the open model
@@ -295,7 +295,7 @@ class TimerError(ErrorKind, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ResultDetails(ErrorKind, frozen=True, kw_only=True, omit_defaults=True):
-    """The key `details` of a result, between a turret and a headquarters of ours.
+    """The key `details` of a result, between a turret and a headquarters of smartmob.
 
     `untimed`: the transaction failed outside of `run`, so that its duration means nothing. `timers`: the errors of the
     timers that failed; without `details`, all timers of a failed transaction count as failed.

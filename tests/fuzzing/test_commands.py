@@ -226,7 +226,7 @@ class Commands(WebSocketMachine):
     @precondition(lambda self: self.open)
     @rule(of=st.integers(0, 9), count=st.integers(1, 300))
     def ping_flood(self, of: int, count: int) -> None:
-        """Each ping is answered: those of the WebSocket protocol and those of ours."""
+        """Each ping is answered: those of the WebSocket protocol and those of smartmob."""
         client = self.client(of)
         client.line.write((frame(PING, b"p") + frame(TEXT, b'{"type": "ping", "n": 77}')) * count)
         for _ in range(count):

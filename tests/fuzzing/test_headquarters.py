@@ -74,7 +74,7 @@ class Sockets:
 
 
 class Turret(Sockets):
-    """An honest turret of ours."""
+    """An honest turret of smartmob."""
 
     STORED = "SELECT coalesce(sum(count), 0) FROM turret_slices WHERE uuid = $1 AND run_id = $2"
 

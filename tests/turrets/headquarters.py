@@ -103,7 +103,7 @@ class StockHeadquarters:
 
 
 class OwnHeadquarters:
-    """A headquarters of ours: it repeats its briefing and acknowledges messages in order, unless it is `deaf`."""
+    """A headquarters of smartmob: it repeats its briefing and acknowledges messages in order, unless it is `deaf`."""
 
     def __init__(self, ports: tuple[int, int] = (0, 0), keys: tuple[bytes, bytes] | None = None) -> None:
         self._context = zmq.asyncio.Context()

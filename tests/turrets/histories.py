@@ -38,7 +38,7 @@ def stock(status: str, uuid: str = "u1", name: str = "nav", cannons: float | Non
 
 
 def ours(status: str, uuid: str = "u1", run: str | None = None, **report: Any) -> StatusReceived:
-    """Return the status of a turret of ours."""
+    """Return the status of a turret of smartmob."""
     told = Report(protocol=PROTOCOL, version="1", host="rack7", run=run, **report)
     return StatusReceived(
         Status(turret="nav", status=status, uuid=uuid, rampup=0.0, script="v.py", cannons=5.0, smartmob=told)

@@ -45,12 +45,12 @@ def slice_of(
 
 
 def slices(run: str, sequence: int, parts: Sequence[Slice], uuid: str = "u1") -> bytes:
-    """Return a numbered message of a turret of ours."""
+    """Return a numbered message of a turret of smartmob."""
     message = {"slices": parts, "turret": "nav", "uuid": uuid, "run": run, "sequence": sequence}
     return msgspec.json.encode(message)
 
 
 def own_status(status: str, run: str | None, uuid: str = "u1", **report: Any) -> bytes:
-    """Return a status of a turret of ours."""
+    """Return a status of a turret of smartmob."""
     told = {"protocol": 1, "version": "1", "host": "rack7", "run": run} | report
     return stock_status(status, uuid, smartmob=told)

@@ -36,7 +36,7 @@ _MAX_KNOWN_ROWS = 50_000  # tests or links that are remembered as stored
 _KNOWN_SECONDS = 3600.0  # the time after which they are stored again, so that they are not removed as unused
 _EXPIRED_BLOCKS_AT_ONCE = 25  # blocks in one statement, with about 100,000 metrics
 _FEW_LINKS = 16
-"""Up to this many links are stored one by one in a distributed table: one node commits each alone, a batch all nodes."""
+"""Up to this many links are stored one by one in a distributed table: one node commits each, but all nodes a batch."""
 _ITEMS_AT_ONCE = 1_000  # tests that one statement checks
 _ITEMS_PER_ROUND = 50_000  # tests that are checked every hour
 _FIRST_ITEM = UUID(int=0)

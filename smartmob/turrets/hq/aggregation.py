@@ -1,4 +1,4 @@
-"""The aggregation of single results into slices of one second, like those that turrets of ours send. No I/O.
+"""The aggregation of single results into slices of one second, like those that turrets of smartmob send. No I/O.
 
 A second is open as long as results of it may arrive. A result that arrives after its second was closed makes another
 slice of the same second.

@@ -44,7 +44,7 @@ class SliceRow(msgspec.Struct, frozen=True):
 class EncodedRows(msgspec.Struct, frozen=True):
     """Single results, encoded as `rows` rows of the batch `number`; `errors` of them failed.
 
-    `owner` is the uuid of the turret of ours that numbered them, "" for results without a number.
+    `owner` is the uuid of the turret of smartmob that numbered them, "" for results without a number.
     """
 
     owner: str

@@ -1,6 +1,6 @@
 """Collects the messages of turrets: decodes them, counts the wrong ones, and gathers the rows to be stored.
 
-Single results become rows and are aggregated into slices like those that turrets of ours send. No I/O.
+Single results become rows and are aggregated into slices like those that turrets of smartmob send. No I/O.
 """
 
 from __future__ import annotations
@@ -310,7 +310,7 @@ class ResultCollector:
             part = received
             if part.timer and (name := counted_name(part.timer)) != part.timer:
                 part = msgspec.structs.replace(received, timer=name)
-            # Turrets of ours count the timers beyond the limit under one further name.
+            # Turrets of smartmob count the timers beyond the limit under one further name.
             if not self._accepts_timer(part.timer, MOST_TIMERS + 1):
                 self._drop(part.total_count, f"a run has at most {MOST_TIMERS} timers")
                 continue

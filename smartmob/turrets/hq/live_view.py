@@ -18,7 +18,7 @@ from smartmob.turrets.slices import TRANSACTION, Distribution
 _FRAME_SECONDS = 1.0
 """The time between two frames."""
 _DELAY_SECONDS = 2
-"""The age of the second that is shown: turrets of ours send a slice after its second, and sending takes time."""
+"""The age of the second that is shown: turrets of smartmob send a slice after its second, and sending takes time."""
 _PERCENTILES = (50.0, 90.0, 95.0, 99.0)
 _MOST_TIMERS = 50  # timers of a frame; the transactions come first, then names in alphabetical order
 

@@ -24,8 +24,8 @@ class Timeouts(msgspec.Struct, frozen=True):
 
     `lost_after`: a turret that is silent for longer is lost. `quiet`: stock turrets do not report which result is their
     last one, so a run of them ends when no result has arrived for this time. `drain`: a draining run ends after this
-    time even if turrets are missing. `wait`: a waiting run fails after this time. `lead`: turrets of ours get the start
-    time this much in advance.
+    time even if turrets are missing. `wait`: a waiting run fails after this time. `lead`: turrets of smartmob get the
+    start time this much in advance.
     """
 
     lost_after: float = 10.0
@@ -65,7 +65,7 @@ class ResultsReceived(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """All messages of a turret of ours up to number `sequence` are stored."""
+    """All messages of a turret of smartmob up to number `sequence` are stored."""
 
     uuid: str
     run: str

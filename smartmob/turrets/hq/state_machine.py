@@ -238,7 +238,7 @@ class HeadquartersStateMachine:
             return
         if run.config.total_rate is not None:
             unable = [self._turrets[uuid] for uuid in self._ready if not self._takes_rate(uuid)]
-            # A turret of ours reports its protocol once it has got an order, and the first two may have missed it.
+            # A turret of smartmob reports its protocol once it has got an order, and the first two may have missed it.
             asked = now.steady - _ANSWER_SECONDS
             stock = sorted(each.member.name for each in unable if each.first_heard_at <= asked >= self._requested_at)
             if unable and not stock:
@@ -304,7 +304,7 @@ class HeadquartersStateMachine:
         yield self._order("stop", "premature stop" if run.stop_requested else "time is up", now)
 
     def _end_of_firing(self, run: RunState, now: Now) -> datetime:
-        """Return the time at which a run that is stopped now ceased to fire: turrets of ours stop by themselves."""
+        """Return the time at which a run that is stopped now ceased to fire: turrets of smartmob stop by themselves."""
         if run.started_at is None or any(not turret.member.ours for turret in self._turrets.values()):
             return now.wall
         planned = run.started_at + timedelta(seconds=run.config.run_time)
@@ -387,7 +387,7 @@ class HeadquartersStateMachine:
         elif not self._start_sent and now.steady + _TOLERANCE_SECONDS >= self._started_at:
             yield from self._order_start(now)
         elif due:
-            # Turrets of ours follow the briefing; a stock turret that joined late or missed the order needs `start`.
+            # Turrets of smartmob follow the briefing; a stock turret that joined late or missed it needs `start`.
             if self._start_sent and self._has_idle_stock_turret():
                 yield from self._order_start(now)
             yield self._order("status_request", None, now)
@@ -408,7 +408,7 @@ class HeadquartersStateMachine:
             yield self._order("status_request", None, now)
 
     def _end_run(self, run: RunState, now: Now) -> Iterator[Action]:
-        # Send the last acknowledgements, so that turrets of ours need not keep what is stored.
+        # Send the last acknowledgements, so that turrets of smartmob need not keep what is stored.
         yield self._order("status_request", None, now)
         for turret in self._turrets.values():
             if turret.is_firing and turret.member.ours and turret.member.alive and turret.has_sent_all(run.id):

@@ -21,8 +21,8 @@ _MOST_CLOCKS = 1_000
 def true_epoch(epoch: float, moment: float, *, numbered: bool) -> float:
     """Return the `epoch` of a result if the clock of its turret was right, or one from its `moment`.
 
-    `moment` is the time of the result by the clock of the headquarters, in seconds since 1970. Turrets of ours, whose
-    results are `numbered`, know it exactly, and send whole seconds.
+    `moment` is the time of the result by the clock of the headquarters, in seconds since 1970. Turrets of smartmob,
+    whose results are `numbered`, know it exactly, and send whole seconds.
     """
     if not numbered:
         return epoch if abs(epoch - moment) <= CLOCK_SECONDS else moment

@@ -256,7 +256,7 @@ def _planned_moments(planned: Sequence[Member], duration: float) -> set[float]:
 
 
 def _users(summary: Summary, health: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
-    """Return the number of firing cannons over time: reported by turrets of ours, planned for stock turrets."""
+    """Return the number of firing cannons over time: reported by turrets of smartmob, planned for stock turrets."""
     reported = sorted((_since(summary, row["at"]), row["uuid"], row["users"]) for row in health)
     planned = [member for member in summary.turrets if not member.ours and member.cannons]
     latest: dict[str, int] = {}

@@ -14,7 +14,7 @@ from smartmob.turrets.names import by_timer
 
 _COLUMNS = ("elapsed", "epoch", "turret_name", "scriptrun_time", "error")
 _DETAILS = ("kind", "code", "untimed", "failed_timers")
-"""The columns of the error of a result, which turrets of ours send; those of OCT send only its text."""
+"""The columns of the error of a result, which turrets of smartmob send; those of OCT send only its text."""
 
 
 async def as_ndjson(records: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:

@@ -178,7 +178,7 @@ class RunReports:
         seconds = run.firing_seconds()
         late = run.late_stop_seconds()
         if late > seconds and any(not member.ours for member in await self._queries.members(run)):
-            # Turrets of OCT fire until they are ordered to stop; those of ours had stopped by themselves.
+            # Turrets of OCT fire until they are ordered to stop; those of smartmob had stopped by themselves.
             seconds = min(late, max(seconds, await self._reader.last_second(run.uuid) + 1.0))
         config = run.state.config
         given = config.warm_up if warm_up is None else warm_up

@@ -103,7 +103,7 @@ class TurretsReader:
         return [msgspec.json.decode(row["member"], type=Member) for row in rows]
 
     async def progress(self, run: UUID) -> dict[str, int]:
-        """Return the number up to which the messages of each turret of ours are stored, by uuid."""
+        """Return the number up to which the messages of each turret of smartmob are stored, by uuid."""
         rows = await self._database.fetch(self._sql["select_progress"], run)
         return {row["uuid"]: row["sequence"] for row in rows}
 

@@ -37,7 +37,7 @@ _NO_FAILURES: Mapping[str, Failure] = {}
 class ResultBuffer:
     """Collects results. With `raw` each becomes a documented message, otherwise they are merged to slices.
 
-    `details`: such a message has the kinds of its errors, too, which only a headquarters of ours understands.
+    `details`: such a message has the kinds of its errors, too, which only a headquarters of smartmob understands.
     """
 
     def __init__(self, turret: str, epoch: float, *, raw: bool, details: bool = False) -> None:

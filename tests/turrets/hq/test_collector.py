@@ -224,7 +224,7 @@ class TestStockResults:
 
 
 class TestNumberedMessages:
-    """Slices and numbered results of turrets of ours."""
+    """Slices and numbered results of turrets of smartmob."""
 
     def test_each_number_is_stored_once_and_in_order(self) -> None:
         """A repetition is dropped, and so is a message after a gap, since it will be repeated."""

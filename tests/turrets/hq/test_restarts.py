@@ -32,7 +32,7 @@ class TestRestart:
         assert later.state == "draining"
 
     def test_a_run_has_fired_for_its_run_time_however_late_it_is_stopped(self) -> None:
-        """Turrets of ours end by themselves; those of OCT go on until they are told to stop."""
+        """Turrets of smartmob end by themselves; those of OCT go on until they are told to stop."""
         for turret, late in ((ours("ready"), False), (stock("ready"), True)):
             history = History()
             history.ask()

@@ -75,7 +75,7 @@ def test_the_rampup_of_stock_turrets() -> None:
 
 
 def test_cannons_of_both_kinds() -> None:
-    """Those that turrets of ours told of and the planned ones of stock turrets are added up."""
+    """Those that turrets of smartmob told of and the planned ones of stock turrets are added up."""
     stock: Member = msgspec.structs.replace(FINE, uuid="s", ours=False, cannons=4, rampup=0.0)
     summary, findings, health = found(turrets=[FINE, stock])
     chart = charts.throughput([(summary, findings, health)])

@@ -64,7 +64,7 @@ def test_a_wrong_clock_is_told() -> None:
 
 
 def test_a_good_run_is_trusted() -> None:
-    """A run of turrets of ours without problems has no doubts."""
+    """A run of turrets of smartmob without problems has no doubts."""
     assert _judge() == Trust("yes", [])
     assert worst([]) == "fine"
 
