@@ -319,7 +319,7 @@ def _counted(counters: bytes, count: int) -> dict[int, int]:
     except IndexError:
         index = _COUNTERS + 1
     if shift or index > _COUNTERS:
-        raise InvalidInput.at("$.histogram", "is cut off, or has more counters than a histogram of this format can have")
+        raise InvalidInput.at("$.histogram", "is cut off, or has more counters than such a histogram can have")
     total = sum(found.values())
     if total != count:
         raise InvalidInput.at("$.histogram", f"holds {counted(total, 'value')} where count is {count}")

@@ -60,5 +60,5 @@ def test_the_number_of_clocks_is_bounded() -> None:
 def test_exports_have_the_time_of_the_headquarters_where_a_clock_is_wrong(
     epoch: float, moment: float, numbered: bool, told: float
 ) -> None:
-    """A right time stays as it came; a wrong one becomes that of the result, in whole seconds for smartmob's turrets."""
+    """A right time stays as it came; a wrong one becomes that of the result, in whole seconds for our turrets."""
     assert true_epoch(epoch, moment, numbered=numbered) == told
