@@ -16,9 +16,9 @@ from smartmob.kernel.embedded import process_end
 @pytest.fixture(name="child", params=["descriptors", "polling"])
 def _child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """Return a process that ends when its input is closed."""
-    if request.param == "polling":
-        monkeypatch.delattr(os, "pidfd_open")
     with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as child:
+        if request.param == "polling":
+            monkeypatch.delattr(os, "pidfd_open")
         yield child
         child.kill()
 
