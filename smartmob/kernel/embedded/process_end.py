@@ -1,62 +1,41 @@
-"""Waiting for the end of a process that is no child of this one: by a process descriptor on Linux, else by psutil."""
+"""Waiting for the end of a process that need not be a child of this one."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import select
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psutil
 
+_HAS_DESCRIPTORS = hasattr(os, "pidfd_open")
+"""Whether the system has descriptors of processes, as Linux does (pidfd_open(2))."""
+
 
 async def ended(pid: int) -> None:
-    """Wait until the process `pid` has ended, whether or not its parent has reaped it."""
-    if not hasattr(os, "pidfd_open"):
-        await asyncio.to_thread(_wait_by_polling, pid, None)
+    """Wait until the process `pid` has ended: by an event on Linux, in a thread elsewhere."""
+    if not _HAS_DESCRIPTORS:
+        await asyncio.to_thread(ended_within, pid, None)
         return
-    loop = asyncio.get_running_loop()
-    has_ended = asyncio.Event()
-    with _descriptor_of(pid) as descriptor:
-        if descriptor is None:
-            return
-        loop.add_reader(descriptor, has_ended.set)
-        try:
-            await has_ended.wait()
-        finally:
-            loop.remove_reader(descriptor)
-
-
-def ended_within(pid: int, seconds: float) -> bool:
-    """Block until the process `pid` has ended, at most `seconds`; return whether it has."""
-    if not hasattr(os, "pidfd_open"):
-        return _wait_by_polling(pid, seconds)
-    with _descriptor_of(pid) as descriptor:
-        if descriptor is None:
-            return True
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
-
-
-@contextmanager
-def _descriptor_of(pid: int) -> Iterator[int | None]:
-    """Give a descriptor that becomes readable when the process ends (pidfd_open(2)), or None if it has ended."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
-        yield None
         return
+    loop = asyncio.get_running_loop()
+    has_ended = asyncio.Event()
+    loop.add_reader(descriptor, has_ended.set)
     try:
-        yield descriptor
+        await has_ended.wait()
     finally:
+        loop.remove_reader(descriptor)
         os.close(descriptor)
 
 
-def _wait_by_polling(pid: int, seconds: float | None) -> bool:
+def ended_within(pid: int, seconds: float | None) -> bool:
+    """Block until the process `pid` has ended, at most `seconds`, or without a limit; return whether it has."""
     try:
-        gone, _ = psutil.wait_procs([psutil.Process(pid)], seconds)
+        psutil.Process(pid).wait(seconds)
     except psutil.NoSuchProcess:
         return True
-    return bool(gone)
+    except psutil.TimeoutExpired:
+        return False
+    return True

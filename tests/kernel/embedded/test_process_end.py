@@ -1,9 +1,8 @@
-"""Waiting for the end of a process, with and without process descriptors."""
+"""Waiting for the end of a process, with and without descriptors of processes."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,12 +12,12 @@ import pytest
 from smartmob.kernel.embedded import process_end
 
 
-@pytest.fixture(name="child", params=["descriptors", "polling"])
+@pytest.fixture(name="child", params=["descriptors", "threads"])
 def _child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """Return a process that ends when its input is closed."""
     with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as child:
-        if request.param == "polling":
-            monkeypatch.delattr(os, "pidfd_open")
+        if request.param == "threads":
+            monkeypatch.setattr(process_end, "_HAS_DESCRIPTORS", False)
         yield child
         child.kill()
 
