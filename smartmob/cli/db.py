@@ -228,6 +228,8 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
             printing.print_json(msgspec.structs.asdict(done))
         else:
             printing.say(f"{_restored(done)} into {target.name}" + _replaced(done))
+            if not done.checked:
+                printing.say(f"its checksum was not checked: there is no {file.name}.sha256 beside it")
 
     return run(config, flags, use, make=True)
 

@@ -76,7 +76,11 @@ async def test_a_backup_is_restored_over_existing_rows_only_by_force(db: Any, tm
     code, _, errors = await db("restore", file)
     assert (code, "--force" in errors) == (1, True)
     code, output, _ = await db("restore", file, "--force", "--json")
-    assert (code, json.loads(output)["replaced"] > 20) == (0, True)
+    restored = json.loads(output)
+    assert (code, restored["replaced"] > 20, restored["checked"]) == (0, True, True)
+    file.with_name("a.dump.sha256").unlink()
+    code, _, errors = await db("restore", file, "--force")
+    assert (code, "checksum was not checked: there is no a.dump.sha256" in " ".join(errors.split())) == (0, True)
     code, output, _ = await db("vacuum", "--json")
     assert code == 0
     assert {"table", "rows", "bytes", "bytes_before"} == set(json.loads(output)[0])

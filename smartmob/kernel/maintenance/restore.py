@@ -42,11 +42,15 @@ Progress = Callable[[str], None]
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """The numbers of tables and rows that were restored, and of tables that they have replaced."""
+    """The numbers of tables and rows that were restored, and of tables that they have replaced.
+
+    `checked` is whether there was a file with the checksum of the backup.
+    """
 
     tables: int
     rows: int
     replaced: int
+    checked: bool
 
 
 async def restore(
@@ -66,7 +70,7 @@ async def restore(
     """
     if target.serving:
         raise StartupError(f"a service runs on {target.name}: stop it first, then restore")
-    await asyncio.to_thread(check_sum, path)
+    checked = await asyncio.to_thread(check_sum, path)
     tools = postgres_tools.find(target)
     applied = await _read_applied(tools, path)
     wanted = _migrations_of(target.migrations, applied)
@@ -99,7 +103,7 @@ async def restore(
                 raise InvalidInput(f"{path} was changed while it was read")
             await connection.execute(_UNKNOWN, sorted({migration.feature for migration in target.migrations}))
         await connection.execute("ANALYZE")
-        return Restored(len(await tables(connection, target.migrations)), rows, len(found))
+        return Restored(len(await tables(connection, target.migrations)), rows, len(found), checked)
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError) as error:
         raise InvalidInput(f"{path} is damaged, or not a backup of smartmob: {_first_line(error)}") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError) as error:
@@ -108,19 +112,23 @@ async def restore(
         await connection.close()
 
 
-def check_sum(path: Path) -> None:
-    """Raise InvalidInput when the SHA-256 of a file differs from that in the file beside it, if that file exists."""
+def check_sum(path: Path) -> bool:
+    """Check the SHA-256 of a file against that in the file beside it; return whether that file exists.
+
+    Raises InvalidInput when they differ.
+    """
     try:
         with path.open("rb") as file:
             beside = path.with_name(path.name + SUM_SUFFIX)
             if not beside.exists():
-                return
+                return False
             wanted = beside.read_text().split(maxsplit=1)[:1]
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise StartupError(f"cannot read {error.filename or path}: {error.strerror}") from None
     if wanted != [digest]:
         raise InvalidInput(f"{path} is damaged: its SHA-256 is {digest}, and not what {beside.name} says")
+    return True
 
 
 async def _read_applied(tools: PostgresTools, path: Path) -> Applied:
