@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from smartmob.kernel.db import citus
+from smartmob.kernel.db.connection_loss import ended_with
 from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.node_connections import NodeConnections
 
@@ -129,7 +130,8 @@ async def insert_rows(
 ) -> None:
     """Write rows by a COPY, or few rows of a distributed table by one INSERT; more go to one node in one phase."""
     if not sharded or not records or len(records) > _MOST_VALUES:
-        await connection.copy_records_to_table(table, records=records, columns=columns)
+        async with ended_with(connection):
+            await connection.copy_records_to_table(table, records=records, columns=columns)
         return
     width = len(columns)
     parameters = (", ".join(f"${row * width + number + 1}" for number in range(width)) for row in range(len(records)))

@@ -13,6 +13,7 @@ import msgspec
 
 from smartmob.errors import InvalidInput
 from smartmob.kernel.db import migrations
+from smartmob.kernel.db.connection_loss import ended_with
 from smartmob.kernel.db.database import Connection
 from smartmob.kernel.db.migrations import Migration
 from smartmob.kernel.maintenance.dump_reader import CopyBlock
@@ -84,14 +85,15 @@ class TableLoader:
             raise InvalidInput(
                 f"the file holds a column {unknown[0]!r} that this smartmob's {block.table} does not have"
             )
-        status = await self._connection.copy_to_table(
-            block.table,
-            schema_name=table.schema,
-            columns=block.columns,
-            source=block.rows,
-            format="text",
-            encoding=block.encoding,
-        )
+        async with ended_with(self._connection):
+            status = await self._connection.copy_to_table(
+                block.table,
+                schema_name=table.schema,
+                columns=block.columns,
+                source=block.rows,
+                format="text",
+                encoding=block.encoding,
+            )
         return int(status.rpartition(" ")[2])
 
     async def finish(self) -> None:

@@ -14,6 +14,7 @@ import orjson
 from asyncpg.transaction import Transaction
 
 from smartmob.kernel.db import queries
+from smartmob.kernel.db.connection_loss import ended_with
 from smartmob.kernel.db.database import (
     READ_COMMITTED,
     Connection,
@@ -354,7 +355,7 @@ class BulkLoad:
 
     async def write(self, batches: AsyncIterator[Sequence[MetricRow]]) -> None:
         """Write all metrics by one COPY, so that the database stores a batch while the next one is decoded."""
-        async with aclosing(self._records(batches)) as records:
+        async with aclosing(self._records(batches)) as records, ended_with(self._connection):
             await self._connection.copy_records_to_table("test_metrics", records=records, columns=_COLUMNS)
 
     async def _records(self, batches: AsyncIterator[Sequence[MetricRow]]) -> AsyncGenerator[tuple[object, ...]]:

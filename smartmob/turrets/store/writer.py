@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 
 from smartmob.kernel.db import queries
+from smartmob.kernel.db.connection_loss import ended_with
 from smartmob.kernel.db.database import READ_COMMITTED, Connection, Database, is_duplicate, is_unavailable, unavailable
 from smartmob.kernel.db.seen_connections import SeenConnections
 from smartmob.kernel.db.shards import RowShards
@@ -163,7 +164,8 @@ class TurretsWriter:
         await _insert_batch(connection, self._sql, batch)
         if batch.rows:
             source = _copy_data(batch)
-            await connection.copy_to_table("turret_results", source=source, columns=COLUMNS, format="binary")
+            async with ended_with(connection):
+                await connection.copy_to_table("turret_results", source=source, columns=COLUMNS, format="binary")
         await _copy_slices(connection, batch)
         if batch.progress:
             uuids = [text(uuid) for uuid in batch.progress]
@@ -237,7 +239,8 @@ async def _insert_batch(connection: Connection, sql: Mapping[str, str], batch: B
 async def _copy_slices(connection: Connection, batch: Batch) -> None:
     if batch.slices:
         records = [_slice_record(batch, seq, row) for seq, row in enumerate(batch.slices)]
-        await connection.copy_records_to_table("turret_slices", records=records, columns=_SLICE_COLUMNS)
+        async with ended_with(connection):
+            await connection.copy_records_to_table("turret_slices", records=records, columns=_SLICE_COLUMNS)
 
 
 async def _copy_data(batch: Batch) -> AsyncIterator[bytes]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -164,6 +166,42 @@ async def test_a_load_is_unavailable_when_the_connection_is_lost(database: Datab
         async with writer.bulk() as load:
             await load.write(endless())
 
+    assert await _blocks(database) == []
+
+
+async def test_a_load_ends_when_the_connection_is_lost_while_the_database_reads_nothing(database: Database) -> None:
+    """asyncpg then waits for permission to write, and never gets it."""
+    writer = MetricsWriter(database)
+    copying: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    sent = 0
+
+    async def endless(server: int) -> AsyncIterator[list[MetricRow]]:
+        nonlocal sent
+        os.kill(server, signal.SIGSTOP)
+        copying.set_result(server)
+        while True:
+            yield _rows(1_000)
+            sent += 1_000
+            await asyncio.sleep(0)
+
+    async def load() -> None:
+        async with writer.bulk() as load:
+            await load.write(endless(load._connection.get_server_pid()))
+
+    async def stands_still() -> bool:
+        before = sent
+        await asyncio.sleep(0.1)
+        return before > 0 and sent == before
+
+    task = asyncio.create_task(load())
+    server = await copying
+    try:
+        await until(stands_still)
+    finally:
+        os.kill(server, signal.SIGTERM)
+        os.kill(server, signal.SIGCONT)
+    with pytest.raises(Unavailable):
+        await task
     assert await _blocks(database) == []
 
 
