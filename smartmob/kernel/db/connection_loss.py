@@ -17,19 +17,21 @@ from smartmob.kernel.db.database import Connection
 async def ended_with(connection: Connection) -> AsyncIterator[None]:
     """Raise ConnectionResetError in the block as soon as the connection is lost."""
     loop = asyncio.get_running_loop()
-    lost = False
+    lost = ended = False
     try:
         async with asyncio.timeout(None) as limit:
 
             def end(_: object) -> None:
                 nonlocal lost
-                lost = True
-                limit.reschedule(loop.time())
+                if not ended:  # asyncpg calls this in the next turn of the loop
+                    lost = True
+                    limit.reschedule(loop.time())
 
             connection.add_termination_listener(end)
             try:
                 yield
             finally:
+                ended = True
                 connection.remove_termination_listener(end)
     except TimeoutError:
         if lost:
