@@ -210,6 +210,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
     """
     from smartmob.distribution import DISTRIBUTOR
     from smartmob.kernel.maintenance import restore
+    from smartmob.kernel.maintenance.backup import SUM_SUFFIX
     from smartmob.stored_features import PARTITIONS
 
     async def use(target: Any) -> None:
@@ -229,7 +230,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
         else:
             printing.say(f"{_restored(done)} into {target.name}" + _replaced(done))
             if not done.checked:
-                printing.say(f"its checksum was not checked: there is no {file.name}.sha256 beside it")
+                printing.say(f"its checksum was not checked: there is no {file.name}{SUM_SUFFIX} beside it")
 
     return run(config, flags, use, make=True)
 

@@ -317,7 +317,7 @@ class EmbeddedPostgres:
             self._pg_ctl("stop", "-m", "fast", "-w", "-t", str(_STOP_SECONDS))
             # pg_ctl waits for the removal of postmaster.pid, which the process survives by a moment.
             if not process_end.ended_within(pid, _STOP_SECONDS):
-                raise DatabaseError(f"the embedded PostgreSQL (process {pid}) has stopped, but its process runs on")
+                raise DatabaseError(f"process {pid} of the embedded PostgreSQL has not ended after {_STOP_SECONDS} s")
 
     def _write_configuration(self) -> None:
         names = dict.fromkeys((self._account.ours, self._account.name))

@@ -8,7 +8,7 @@ import os
 import psutil
 
 _HAS_DESCRIPTORS = hasattr(os, "pidfd_open")
-"""Whether the system has descriptors of processes, as Linux does (pidfd_open(2))."""
+"""True on Linux, where pidfd_open(2) returns a file descriptor for a process."""
 
 
 async def ended(pid: int) -> None:
