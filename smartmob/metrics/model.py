@@ -1,7 +1,7 @@
 """The data of the feature `metrics`: contexts, sessions and metrics of pytest-monitor, and runs made of sessions.
 
-Fields have the names that pytest-monitor sends (seed 000). Times are in seconds, memory is in MB, `cpu_usage` is a
-share of one core (0.66 means 66 %). This module does no I/O.
+Fields have the names that pytest-monitor sends (seed 000). Times are in seconds, memory is in MB of 2**20 bytes, and
+`cpu_usage` is a share of one core (0.66 means 66 %). This module does no I/O.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 TagValue = Annotated[str, msgspec.Meta(max_length=100_000)]
 
 MEASURES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
+BYTES_PER_MB = 2**20  # as pytest-monitor counts (memory_profiler divides by 2**20)
 PIPELINE_TAG = "pipeline_branch"
 BUILD_TAG = "pipeline_build_no"
 

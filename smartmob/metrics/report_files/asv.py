@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from smartmob.metrics.model import BYTES_PER_MB
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import NOT_A_NUMBER, number, seconds, text, whole
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
@@ -21,10 +22,8 @@ _MOST_COMBINATIONS = 1_000_000
 _MACHINE_PARAMS = {"arch", "cpu", "machine", "num_cpu", "os", "python", "ram"}
 """The keys of `params` that describe the machine; the others are versions of packages."""
 
-_BYTES_PER_MB = 1e6
 _RAM_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
 _RAM = re.compile(r"([0-9.]+)\s*([KMGT]?)i?B?", re.IGNORECASE)
-_BYTES_PER_MIB = 2.0**20  # the unit in which pytest-monitor counts the memory of a machine
 
 
 class _CommitResults(msgspec.Struct):
@@ -111,7 +110,7 @@ def _case(name: str, parameters: str, value: Any, started_at: datetime | None, m
         if item.startswith("time"):
             took = seconds(value)
         elif item.startswith(("mem_", "peakmem_")) and (size := number(value)) is not None and size >= 0:
-            memory = size / _BYTES_PER_MB
+            memory = size / BYTES_PER_MB
         if took is None and memory is None:
             kind = "other measure" if item.startswith("track") else "unread time"
             remarks.append(Remark(kind, f"{name}{parameters} = {str(value)[:80]} is neither a time nor a memory"))
@@ -177,4 +176,4 @@ def _ram(value: Any) -> int | None:
     size = None if found is None else number(found[1])
     if found is None or size is None:
         return None
-    return whole(size * _RAM_UNITS[found[2].upper()] / _BYTES_PER_MIB)
+    return whole(size * _RAM_UNITS[found[2].upper()] / BYTES_PER_MB)

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from smartmob.metrics.model import BYTES_PER_MB
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import as_utf8, number, seconds, text
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
@@ -26,7 +27,6 @@ _BYTES_UNIT = "B/op"
 _DERIVED_UNITS = {"MB/s", "allocs/op"}
 """Units of measures that have no field, and that `go test` itself writes."""
 
-_BYTES_PER_MB = 1e6
 _LOOKS_LIKE = re.compile(
     rb'^(?:Benchmark\S*\s+[0-9]+\s|goos: \w|\{.*"Action":\s*"(?:start|run|output|build-output|pass|fail|skip|bench)")',
     re.MULTILINE,
@@ -141,7 +141,7 @@ class GoBenchmarkReport:
             remarks.append(Remark("unread time", f"{name}: {values[:80]}"))
         elif others:
             remarks.append(Remark("other measure", f"{name}: {', '.join(sorted(others))[:80]}"))
-        memory = None if size is None or size < 0 else size / _BYTES_PER_MB
+        memory = None if size is None or size < 0 else size / BYTES_PER_MB
         return self._case(name, CaseOutcome.PASSED, took, memory, tuple(remarks))
 
     def _case(

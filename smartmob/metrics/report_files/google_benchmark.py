@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from smartmob.metrics.model import BYTES_PER_MB
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds, text, whole
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
@@ -20,8 +21,6 @@ _AGGREGATES = ("median", "mean")
 
 _OLD_SUFFIXES = ("_mean", "_median", "_stddev", "_cv", "_BigO", "_RMS")
 """The ends of the names of aggregates in releases before 1.5, which have no `run_type`."""
-
-_BYTES_PER_MB = 1e6
 
 
 class _BenchmarkOutput(msgspec.Struct):
@@ -149,7 +148,7 @@ def _case(run: _BenchmarkRow, machine: ReportedMachine, executable: str) -> Case
         total_time=took,
         kind="benchmark",
         cpu_usage=busy / took if took and busy is not None and one_thread else None,
-        mem_usage=None if memory is None or memory < 0 else memory / _BYTES_PER_MB,
+        mem_usage=None if memory is None or memory < 0 else memory / BYTES_PER_MB,
         machine=machine,
         remarks=tuple(remarks),
     )

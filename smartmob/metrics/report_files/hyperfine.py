@@ -10,11 +10,10 @@ from typing import Any
 import msgspec
 
 from smartmob.counts import counted
+from smartmob.metrics.model import BYTES_PER_MB
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark
-
-_BYTES_PER_MB = 1e6
 
 
 class _CommandResults(msgspec.Struct):
@@ -105,4 +104,4 @@ def _mean(times: Sequence[Any], positions: Sequence[int]) -> float | None:
 
 def _megabytes(values: Sequence[Any]) -> float | None:
     known = [value for given in values if (value := number(given)) is not None and value >= 0]
-    return max(known) / _BYTES_PER_MB if known else None
+    return max(known) / BYTES_PER_MB if known else None

@@ -87,8 +87,8 @@ def test_results_of_format_1_are_numbers_or_objects(tmp_path: Path) -> None:
     [
         ("time_x", 0.5, (0.5, None, [])),
         ("timeraw_x", 0.5, (0.5, None, [])),
-        ("peakmem_x", 52_000_000, (None, 52.0, [])),
-        ("mem_x", 728, (None, 0.000728, [])),
+        ("peakmem_x", 52 * 2**20, (None, 52.0, [])),
+        ("mem_x", 2**10, (None, 2**-10, [])),
         ("track_x", 42, (None, None, ["other measure"])),
         ("time_x", "fast", (None, None, ["unread time"])),
     ],

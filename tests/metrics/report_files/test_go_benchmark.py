@@ -59,7 +59,7 @@ def test_each_line_of_a_result_is_an_execution(tmp_path: Path) -> None:
         ("BenchmarkAdd", "BenchmarkAdd", pytest.approx(1e-6)),
     ]
     assert [case.outcome for case in cases[5:7]] == [CaseOutcome.FAILED, CaseOutcome.SKIPPED]
-    assert (cases[0].mem_usage, cases[1].mem_usage) == (None, 48e-6)
+    assert (cases[0].mem_usage, cases[1].mem_usage) == (None, 48 * 2**-20)
     assert [remark.kind for remark in cases[3].remarks] == ["unread time"]
     assert {case.path for case in cases} == {"example.com/sums", "example.com/other"}
     machine = cases[0].machine

@@ -99,7 +99,7 @@ def test_what_is_unknown_is_none_and_said(tmp_path: Path) -> None:
         row(time_unit="fortnight"),
         row(real_time=float("nan")),
         {"real_time": 1.0},
-        row(threads=2, max_bytes_used=3_000_000),
+        row(threads=2, max_bytes_used=3 * 2**20),
     )
     assert [case.total_time for case in cases] == [None, None, pytest.approx(4e-9)]
     assert [[remark.kind for remark in case.remarks] for case in cases] == [["unread time"], ["unread time"], []]

@@ -37,7 +37,7 @@ def result(**changes: Any) -> dict[str, Any]:
 
 def test_a_command_has_its_mean_and_its_parameters(tmp_path: Path) -> None:
     """Hyperfine itself compares by the mean; user and system time are means too."""
-    _, (case,) = read(tmp_path, result(parameters={"n": "4", "x": "y"}, memory_usage_byte=[1_000_000, 2_000_000]))
+    _, (case,) = read(tmp_path, result(parameters={"n": "4", "x": "y"}, memory_usage_byte=[2**20, 2 * 2**20]))
     assert (case.name, case.variant, case.kind) == ("sort big.txt", "sort big.txt [n=4, x=y]", "command")
     assert (case.total_time, case.user_time, case.kernel_time, case.cpu_usage) == (2.0, 1.0, 0.5, 0.75)
     assert (case.mem_usage, case.outcome, case.remarks) == (2.0, CaseOutcome.PASSED, ())
