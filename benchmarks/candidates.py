@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.001
 
 
 class CannotMeasure(Exception):
-    """Something that a benchmark needs is not there."""
+    """A program that a benchmark needs is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ REQUIREMENTS = {STOCK: ("setuptools<80", "oct-turrets==0.2.8"), LOCUST: ("locust
 TASK_MS = 10.0
 _PATIENCE, _QUIET_PERCENT = 8.0, 15.0
 _WARM = 4.0
-"""Seconds after the start that are not counted: stock turrets start their cannons over this time."""
+"""Seconds after the start that are not counted: turrets of OCT start their cannons over this time."""
 
 _TARGET = """
 import asyncio, uvloop

@@ -122,17 +122,17 @@ class CommandsSettings:
 
 @dataclass(frozen=True, slots=True)
 class ConplyentSettings:
-    """Settings of the gateway for stock conplyent clients."""
+    """Settings of the gateway for clients of conplyent."""
 
     port: int | None = setting(
         None,
-        "Port for stock conplyent clients, which cannot send a token; 0 takes a free one.",
+        "Port for clients of conplyent, which cannot send a token; 0 takes a free one.",
         low=0,
         high=65535,
         shown="off",
     )
     host: str = setting("127.0.0.1", "Address of that port; every client that can connect to it can run commands.")
-    max_message: int = setting(16 * 1024 * 1024, "Bytes that one message of a stock client may have.", low=64 * 1024)
+    max_message: int = setting(16 * 1024 * 1024, "Bytes that one message of such a client may have.", low=64 * 1024)
 
 
 @dataclass(frozen=True, slots=True)

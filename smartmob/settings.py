@@ -38,7 +38,7 @@ class Settings:
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
     workers: int = setting(
-        1, "Processes that receive and list measures and samples; with 1 the service is one process.", low=1, high=16
+        1, "Processes that receive and list metrics and samples; with 1 the service is one process.", low=1, high=16
     )
     data_dir: Path = setting(
         Path(),

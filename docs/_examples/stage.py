@@ -57,7 +57,7 @@ class Stage:
         self._outside: Outside | None = None
         self._files: Files | None = None
         self._ports = Ports()
-        # Bound but not listening: the address of a service that is not there.
+        # Bound but not listening: the address of a service that is not running.
         self._unused_port = socket.socket()
         self._unused_port.bind(("127.0.0.1", 0))
         self._alone = False

@@ -57,7 +57,7 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 def settings() -> str:
     """Return the settings: a section for each group."""
     groups = dict.fromkeys(option.group for option in OPTIONS)
-    titles = {"": "The service", "database": "The database", "conplyent": "The port for stock conplyent clients"}
+    titles = {"": "The service", "database": "The database", "conplyent": "The port for clients of conplyent"}
     parts = []
     for name in groups:
         rows = (_setting(option) for option in OPTIONS if option.group == name)

@@ -1,4 +1,4 @@
-"""`smartmob alerts`: rules, receivers and silences, and what fires and fired."""
+"""`smartmob alerts`: rules, receivers and silences, alerts that fire and those that fired."""
 
 from __future__ import annotations
 

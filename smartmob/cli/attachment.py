@@ -256,4 +256,4 @@ def exit_code(code: int | None) -> int:
 
 def come_back(job: int, url: str) -> str:
     """Return how to follow a job of the service at `url` again, for people."""
-    return f"Come back with: {command_line_at(url, 'output', str(job), '-f')}"
+    return f"Attach again with: {command_line_at(url, 'output', str(job), '-f')}"

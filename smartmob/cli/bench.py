@@ -100,7 +100,7 @@ async def _measure(url: str, seconds: float) -> list[Measurement]:
         return [
             await _repeat("requests without work (GET /health), one after the other", seconds, [_health(client)]),
             await _repeat(
-                f"measures of tests, one by one, {_POSTERS} at a time",
+                f"metrics of tests, one by one, {_POSTERS} at a time",
                 seconds,
                 [_post(client, number) for number in range(_POSTERS)],
             ),
@@ -157,8 +157,8 @@ async def _bulk(client: aiohttp.ClientSession, seconds: float) -> Measurement:
     async with client.post("/metrics/", data=body, headers={"Content-Type": "application/x-ndjson"}) as answer:
         said = await answer.read()
         if answer.status >= 300:
-            raise RemoteError(f"the bulk of measures was answered {answer.status}: {said[:200]!r}")
-    return Measurement("measures of tests, as NDJSON in one request", count / (clock.steady() - began))
+            raise RemoteError(f"the bulk of metrics was answered {answer.status}: {said[:200]!r}")
+    return Measurement("metrics of tests, as NDJSON in one request", count / (clock.steady() - began))
 
 
 async def _samples(client: aiohttp.ClientSession, seconds: float) -> Measurement:

@@ -76,7 +76,7 @@ def _headline(report: BisectionReport) -> str:
 def _nothing_found(report: BisectionReport, test: str) -> str:
     return {
         "same": f"Good and bad do not differ in{test}.",
-        "undecided": f"It cannot be told if good and bad differ in{test}: raise --max-time.",
+        "undecided": f"It is undecided whether good and bad differ in{test}: raise --max-time.",
         "only in good": f"The change of{test} is not in the history of bad: {report.ended}.",
         "not found": f"No commit is {report.direction} than good: the difference of the ends was a false alarm.",
     }.get(report.verdict, "Nothing is known yet.")

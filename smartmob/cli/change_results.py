@@ -22,7 +22,7 @@ from smartmob.errors import InvalidInput, NotFound
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @with_rest_client
 async def remove(rest: RestClient, idents: tuple[str, ...], yes: bool) -> None:
-    """Remove runs with all their sessions and measures; the beginning of a name is enough.
+    """Remove runs with all their sessions and metrics; the beginning of a name is enough.
 
     The hash of a session removes only this session, unless it is the name of its run.
     """

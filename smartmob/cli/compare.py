@@ -63,7 +63,7 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
     "--min-seconds", "--min-change", "min_change", type=Number(0, 1e9),
     help="Also ignore smaller changes in seconds, cores or MB. Default: 0.001 s, 0.05 cores, 1 MB.",
 )  # fmt: skip
-@click.option("--across", is_flag=True, help="Compare measures of different machines, with low confidence.")
+@click.option("--across", is_flag=True, help="Compare metrics of different machines, with low confidence.")
 @with_rest_client
 async def command(
     rest: RestClient,

@@ -22,9 +22,9 @@ WORDS = ("slower", "errors", "rate", "unfit", "incomparable")
 """The keys of --fail-on, which takes their words too."""
 
 _COLOURS = {"slower": "bold red", "more": "red", "fewer": "yellow", "faster": "green", "cannot tell": "magenta"}
-_HEAD = ("Verdict", "Timer", "Figure", ">A", ">B", ">Change", ">95 % interval", "Reason")
+_HEAD = ("Verdict", "Timer", "Statistic", ">A", ">B", ">Change", ">95 % interval", "Reason")
 """The columns of Markdown; a table has no reasons, and the timer as its last column if it is wide."""
-_NARROW_HEAD = ("Verdict", "Figure", ">A", ">B", ">Change", ">95 % interval")
+_NARROW_HEAD = ("Verdict", "Statistic", ">A", ">B", ">Change", ">95 % interval")
 _MOST_NAMES = 3  # of statistics that are unfit for the same reason
 _WIDE_COLUMNS = 120  # of a terminal
 
@@ -206,7 +206,7 @@ def show(found: Document, columns: int, *, everything: bool) -> None:
     hidden = len(_rows(found)) - len(rows)
     if hidden:
         have, them = ("has", "it") if hidden == 1 else ("have", "them")
-        lines.append(f"{counted(hidden, 'figure')} {have} no change or cannot be judged; --all shows {them}.")
+        lines.append(f"{counted(hidden, 'statistic')} {have} no change or cannot be judged; --all shows {them}.")
     printing.print_lines([printing.plain(line) for line in lines])
 
 

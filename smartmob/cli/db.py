@@ -221,7 +221,7 @@ def restore_command(file: Path, force: bool, as_json: bool, config: Path | None,
                 file,
                 PARTITIONS,
                 force=force,
-                follower=DISTRIBUTOR,
+                distributor=DISTRIBUTOR,
                 progress=lambda table: bar.update(task, advance=1, description=table),
             )
             bar.update(task, total=1, completed=1, description="done")

@@ -342,7 +342,7 @@ async def _renew(processes: Sequence[_DeployedTurret], seconds: float) -> None:
         except RemoteError as error:
             if process.renewed and error.status == _NOT_FOUND:
                 process.renewed = False
-                printing.say(f"the turret {process} is not there any more: it was removed, or could not be renewed")
+                printing.say(f"the turret {process} does not exist any more: it was removed, or could not be renewed")
 
     while True:
         await asyncio.sleep(seconds)

@@ -90,12 +90,12 @@ def _turret_keys(path: Path) -> Any:
         keys = read_keys(path)
         mode = path.stat().st_mode
     except SettingsError as error:
-        return CheckResult(name, "bad", str(error), "Correct it, or make it anew: smartmob keys allow FILE KEY NAME.")
+        return CheckResult(name, "bad", str(error), "Correct it, or make a new one: smartmob keys allow FILE KEY NAME.")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         return CheckResult(name, "bad", f"{path}: others may add turrets", f"chmod go-w {path}")
     if not keys:
         advice = f"Add the key of each turret: smartmob keys allow {path} KEY NAME."
-        return CheckResult(name, "warning", f"{path} holds no key, so no turret is heard", advice)
+        return CheckResult(name, "warning", f"{path} holds no key, so no turret can connect", advice)
     return CheckResult(name, "good", f"{path} holds {len(keys)}")
 
 

@@ -52,7 +52,7 @@ def word(verdict: str, min_effect: float) -> str:
     """Return a verdict as people read it."""
     if verdict == "same":
         return f"the same within {min_effect:.1%}".replace(".0%", "%")
-    return {"undecided": "cannot be told", "unfit": "machine busy"}.get(verdict, verdict)
+    return {"unfit": "machine busy"}.get(verdict, verdict)
 
 
 def failed(report: ExperimentReport, alarms: Sequence[str]) -> list[str]:
@@ -179,7 +179,7 @@ def markdown(report: ExperimentReport) -> str:
 
 
 def junit(report: ExperimentReport) -> str:
-    """Return the report as JUnit XML: a slower test is a failure, one that cannot be told is skipped."""
+    """Return the report as JUnit XML: a slower test is a failure, an undecided one is skipped."""
     counts = Counter(test.verdict for test in report.tests)
     suite = ElementTree.Element(
         "testsuite",

@@ -53,7 +53,7 @@ def _lines(unchanged: ExperimentReport, found: dict[str, Any]) -> list[str]:
     lines = [
         f"{unchanged.base.given} against itself: {counted(len(found['false_alarms']), 'false alarm')} on "
         f"{counted(tests, 'test')}, "
-        f"{found['same']} the same, the rest cannot be told.",
+        f"{found['same']} the same, the rest undecided.",
         *(f"  false alarm: {name}" for name in found["false_alarms"]),
         f"{INJECTED:.0%} longer: {found['found']} of {tests} found by the clock, {found['wrong_direction']} with the "
         f"wrong direction, {found['not_found']} not.",

@@ -79,7 +79,7 @@ async def _export_csv(rest: RestClient, path: str, file: BinaryIO) -> int:
             chunk = head if begun else b""
         file.write(shown(decoder.decode(chunk)).encode())
     if not begun:
-        raise RemoteError("the columns of the server's table are not those of measures")
+        raise RemoteError("the columns of the server's table are not those of metrics")
     if not last.endswith(b"\n"):
         raise RemoteError("the server's table ends within a line")
     return lines - 1
@@ -101,7 +101,7 @@ async def _export_pymon(rest: RestClient, path: str, run: dict[str, Any] | None,
         try:
             return await _fill_pymon(rest, path, run, database)
         except sqlite3.Error as error:
-            raise RemoteError(f"the server's measures cannot be stored in a database: {error}") from None
+            raise RemoteError(f"the server's metrics cannot be stored in a database: {error}") from None
 
 
 async def _fill_pymon(rest: RestClient, path: str, run: dict[str, Any] | None, database: sqlite3.Connection) -> int:

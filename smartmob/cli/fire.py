@@ -90,9 +90,10 @@ async def fire(
     """Fire the load test PROJECT: a folder with config.json, or a package of one.
 
     All turrets that are connected to the headquarters fire; the run begins when `min_turrets` of them are ready. CTRL-C
-    stops the run early, a second CTRL-C ends the command without waiting. With --on nodes of the service, or other
-    services that accept the same token, run the turrets of PROJECT: in turn, until each machine has a turret and each
-    turret has a machine. They begin together, when all of them are ready. With --kubernetes they are pods of a Job.
+    stops the run early, a second CTRL-C ends the command without waiting. With --on, the turrets of PROJECT run on
+    nodes of the service, or on other services that accept the same token. They are assigned in turn, until each machine
+    has a turret and each turret has a machine, and begin together when all are ready. With --kubernetes they are pods
+    of a Job.
 
     If no service answers at the default address, or if it is not a headquarters, a headquarters and the turrets of
     PROJECT are started here for this run, and the report is written to PROJECT-report.html. Conditions of --fail-if add

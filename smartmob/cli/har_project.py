@@ -83,7 +83,7 @@ def command(
         (folder / _SCRIPT).write_text(text, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot write {folder}: {error.strerror}") from None
-    printing.say(f"{folder} is there: {counted(len(found.requests), 'request')} to {found.origin} in {_SCRIPT}")
+    printing.say(f"Wrote {folder}: {counted(len(found.requests), 'request')} to {found.origin} in {_SCRIPT}")
     for kind, count, example in found.left_out.items():
         printing.say(f"  {count} left out, {kind}: {example}")
     if found.secrets:

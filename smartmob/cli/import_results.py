@@ -290,9 +290,9 @@ def _say(result: FileResult) -> None:
         printing.say(f"{result.name}: {result.error}")
         return
     if result.stored is None:
-        said = f"{counted(result.metrics, 'measure')} would be stored"
+        said = f"{counted(result.metrics, 'metric')} would be stored"
     else:
-        said = f"{counted(result.stored, 'measure')} stored, {result.known} known already"
+        said = f"{counted(result.stored, 'metric')} stored, {result.known} known already"
     held = f"{counted(summary.suites, 'suite')}, {counted(summary.cases, 'case')}"
     printing.say(f"{result.name}: {said} ({summary.format_name}, {held})")
     for kind, count, example in summary.left_out.items():

@@ -63,18 +63,18 @@ def command(
         return
     if token_file is not None and not _is_file(token_file):
         printing.say(
-            f"The token file {token_file} is not there (or you cannot see it), and the unit does not start without it. "
+            f"The token file {token_file} does not exist or is not readable, and the unit does not start without it. "
             f"Make it: (umask 077; openssl rand -hex 32 > {token_file})",
         )
     path = (folder or _folder(user)) / f"{name}.service"
     _write(path, text, force=force)
-    printing.say(f"Wrote {path}, which says the reason of each line. Next:")
+    printing.say(f"Wrote {path}, which explains each line. Next:")
     for step in _steps(name, role, user):
         printing.say(f"  {step}")
     if not user and (closed := _closed(Path(unit.program))) is not None:
         printing.say(
             f"Others cannot enter {closed}, so the user of the unit cannot start {unit.program}. "
-            "Install smartmob where everybody may look: python3 -m venv /opt/smartmob && "
+            "Install smartmob where all users may read: python3 -m venv /opt/smartmob && "
             "/opt/smartmob/bin/pip install 'smartmob[server]', and then /opt/smartmob/bin/smartmob install-service",
         )
 

@@ -132,7 +132,9 @@ def _write(path: Path, text: str, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise StartupError(f"{path} exists already, and a replaced key could not be recovered") from None
+        raise StartupError(
+            f"{path} exists already, and a replaced key would be lost: name another file, or move this one"
+        ) from None
     except OSError as error:
         raise StartupError(f"{path} cannot be written: {error.strerror}") from None
     with os.fdopen(descriptor, "w") as file:

@@ -15,7 +15,7 @@ SECRET_BYTES = 1024 * 1024
 _KEPT_SECONDS = 3600
 """Seconds after its end for which a Job is kept, unless `fire` has removed it earlier."""
 _WAITING_SECONDS = 1800
-"""Seconds beyond the run in which the pods must have begun and delivered; then the Job ends them."""
+"""Seconds beside those of the run, in which pods must start and deliver results; then the Job ends them."""
 _RETRIES = 3
 """Pods that are restarted after a failure, such as the loss of a machine."""
 _USER = 10001  # the user of the image

@@ -68,7 +68,7 @@ def new_project(folder: Path, url: str, run_time: float) -> None:
         (folder / _SCRIPT).write_text(script, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot write {folder}: {error.strerror}") from None
-    printing.say(f"{folder} is there: {_SCRIPT} is what users do, config.json how many there are and for how long")
+    printing.say(f"Wrote {folder}: {_SCRIPT} has the transactions, config.json the number of users and the run time")
 
 
 @click.command("pack-turrets", context_settings={"help_option_names": ["-h", "--help"]})

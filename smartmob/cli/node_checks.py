@@ -41,7 +41,7 @@ def findings(node: Mapping[str, Any], version: str) -> list[dict[str, str]]:
 def _connected(node: Mapping[str, Any]) -> dict[str, str]:
     if node["connected"]:
         return _finding("link", "good", "connected" + (", drained" if node["drained"] else ""))
-    return _finding("link", "bad", "not connected", "Look whether its service runs and reaches this one.")
+    return _finding("link", "bad", "not connected", "Check that its service runs and reaches this one.")
 
 
 def _reserved(reservation: Mapping[str, Any]) -> dict[str, str]:

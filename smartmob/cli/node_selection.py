@@ -73,8 +73,9 @@ def parse(text: str) -> Selector:
         return Selector(everything=True)
     labels = [part for part in parts if "=" in part and "://" not in part]
     if not labels:
-        if not parts or len(set(parts)) < len(parts):
-            raise click.UsageError("--on: expected the names of different machines, separated by commas")
+        if not parts:
+            raise click.UsageError("--on: expected names of machines, separated by commas; it is empty")
+        _check_different(parts)
         if ALL in parts:
             raise click.UsageError("--on: `all` cannot be combined with names or labels")
         return Selector(names=tuple(parts))
@@ -82,6 +83,20 @@ def parse(text: str) -> Selector:
         other = next(part for part in parts if part not in labels)
         raise click.UsageError(f"--on: {other!r} is no label, as in label={other}; give names in an --on of their own")
     return Selector(labels=tuple(map(_label, labels)))
+
+
+def _check_different(names: Sequence[str]) -> None:
+    """Raise UsageError if a name is given twice."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise click.UsageError(f"--on: {twice!r} is given twice; name each machine once")
+
+
+def _check_addresses(machines: Mapping[str, SelectedMachine]) -> None:
+    """Raise UsageError if two names are those of one machine."""
+    names: dict[str, str] = {}
+    for name, machine in machines.items():
+        if (other := names.setdefault(machine.url, name)) != name:
+            raise click.UsageError(f"--on: {other!r} and {name!r} are one machine, {machine.url}; name it once")
 
 
 def _label(part: str) -> tuple[str, str | None]:
@@ -103,8 +118,7 @@ async def select(rest: RestClient, given: Sequence[str], *, starts_programs: boo
     """
     selectors = [parse(text) for text in given]
     names = [name for selector in selectors for name in selector.names]
-    if len(set(names)) < len(names):
-        raise click.UsageError("--on: expected the names of different machines, separated by commas")
+    _check_different(names)
     by_label = any(not selector.names for selector in selectors)
     nodes = await _nodes(rest, required=by_label) if by_label or not all(map(is_address, names)) else None
     machines = {name: await _named(rest, name, nodes) for name in names}
@@ -118,9 +132,7 @@ async def select(rest: RestClient, given: Sequence[str], *, starts_programs: boo
             machines[node["name"]] = _machine(rest, node)
     if not machines:
         raise NotFound(_none(given, nodes or (), left_out))
-    urls = [machine.url for machine in machines.values()]
-    if len(set(urls)) < len(urls):
-        raise click.UsageError("--on: expected the names of different machines, separated by commas")
+    _check_addresses(machines)
     return Selection(tuple(machines.values()), single=len(names) == 1 and not by_label, left_out=tuple(left_out))
 
 

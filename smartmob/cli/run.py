@@ -174,7 +174,7 @@ async def command(
     await _remove(rest, [slug for slug in old if slug not in released])
     common |= {"restart": restart} if restart else {}
     try:
-        # --restart is stronger than a file.
+        # --restart replaces the value of a file.
         await _create(rest, [request | common for request in requests])
         if (detach or is_one_of_many()) and requests:
             return await _started(rest, app, slugs, uptime, as_json=as_json)

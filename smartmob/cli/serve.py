@@ -85,7 +85,7 @@ def _start(config: Path | None, flags: dict[str, Any]) -> None:
 
     from smartmob.kernel.subprocesses import pid1
 
-    pid1.become_init()  # before all that takes memory, of which process 1 keeps what was there when it stepped aside
+    pid1.become_init()  # first, because process 1 keeps the memory of this moment
 
     from smartmob.kernel.auth.bind_check import check_bind, is_loopback
 
@@ -101,7 +101,7 @@ def _begun(settings: Settings) -> Iterator[tuple[socket | None, EarlyStart | Non
     """Bind the port and begin to start an embedded database; they end with the block unless the service took them over.
 
     A service with workers does both later: it forks, which it must not do while the thread of this start runs. A
-    database that is not there yet is made later, too, so that a service with wrong settings leaves nothing behind.
+    database that does not exist yet is made later, too, so that a service with wrong settings leaves nothing behind.
     """
     if settings.workers > 1:
         yield None, None
@@ -210,7 +210,7 @@ async def _listen(
 
 
 def _joining(service: Service, settings: Settings) -> Callable[[Accept], None] | None:
-    """Return what lets this node join another service, or None if it shall join none; raises SettingsError."""
+    """Return the function that joins this node to another service, or None if it joins none; raises SettingsError."""
     if settings.join.url is None:
         return None
     from smartmob import node_membership  # imported here: the client of nodes takes a quarter of a megabyte

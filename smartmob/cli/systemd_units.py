@@ -100,7 +100,7 @@ TimeoutStopSec=120
 Delegate=cpu memory pids
 # A program under test that eats all memory must not take the service with it.
 OOMPolicy=continue
-# Two descriptors for each program, one for each connection.
+# Three descriptors for each program, one for each connection.
 LimitNOFILE=65536
 # Programs, what they start, and a process above each hundred of them.
 TasksMax=infinity""".splitlines()
@@ -110,7 +110,7 @@ _SERVICE_OF_THE_MACHINE = """\
 User=smartmob
 StateDirectory=smartmob
 StateDirectoryMode=0700
-# Settings as SMARTMOB_NAME=value, and DATABASE_URL; needs not be there.
+# Settings as SMARTMOB_NAME=value, and DATABASE_URL; optional.
 EnvironmentFile=-/etc/smartmob/environment""".splitlines()
 
 _NODE = """\
@@ -136,7 +136,7 @@ _NODE_OF_THE_MACHINE = """\
 User=smartmob
 StateDirectory=smartmob-node
 StateDirectoryMode=0700
-# Settings of programs and commands as SMARTMOB_NAME=value; needs not be there.
+# Settings of programs and commands as SMARTMOB_NAME=value; optional.
 EnvironmentFile=-/etc/smartmob/environment""".splitlines()
 
 _AGENT = """\

@@ -1,4 +1,4 @@
-"""`smartmob tests`: what test suites measured."""
+"""`smartmob tests`: the stored results of test suites."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LAZY = {
             "Load reports of tests and benchmarks, and .pymon files.",
         ),
         "export": ("smartmob.cli.export_results:command", "Write metrics as CSV, NDJSON or a pytest-monitor database."),
-        "rm": ("smartmob.cli.change_results:remove", "Remove runs with all their sessions and measures."),
+        "rm": ("smartmob.cli.change_results:remove", "Remove runs with all their sessions and metrics."),
         "retag": ("smartmob.cli.change_results:retag", "Change the tags and the commit of a run."),
         "trends": ("smartmob.cli.trend_list:command", "List the tests whose level changed over time."),
     }

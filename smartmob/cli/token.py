@@ -30,7 +30,7 @@ class _RoleType(click.ParamType[tuple[str, str]]):
         if role not in ROLES:
             self.fail(f"{role!r} is not one of {', '.join(map(repr, ROLES))}.", param, ctx)
         if separator and not labels:
-            self.fail(f"{value!r}: expected the labels of nodes behind the colon, as in control:rack=7", param, ctx)
+            self.fail(f"{value!r}: expected the labels of nodes after the colon, as in control:rack=7", param, ctx)
         return role, labels
 
 

@@ -98,7 +98,7 @@ class RunningJob:
         self.disk_low = error
         log.error("job.disk_low", job=self.record.id, reason=error.strerror)
         with suppress(OSError):
-            self.spool.append(f"\n[smartmob] the job is stopped, its output ends here: {error.strerror}\n".encode())
+            self.spool.append(f"\n[smartmob] the job was stopped, its output ends here: {error.strerror}\n".encode())
         if self._controls is not None:
             self._controls.kill()
 

@@ -134,7 +134,7 @@ class Spool:
             self._writing = None
 
     def _segment(self, offset: int) -> tuple[int, int]:
-        """Return the first offset of the segment that has `offset`, and the one behind its end."""
+        """Return the first offset of the segment that has `offset`, and the one after its end."""
         index = bisect_right(self._segments, offset) - 1
         following = self._segments[index + 1] if index + 1 < len(self._segments) else self.end
         return self._segments[index], following

@@ -30,7 +30,7 @@ class StreamIndex:
     def begin(self, offset: int, stream: int) -> bool:
         """Write that `stream` begins at an offset unless it goes on there; return whether it was written.
 
-        Call `keep` when the output behind it is stored, or `undo` when that has failed. Raises OSError.
+        Call `keep` when the output after it is stored, or `undo` when that has failed. Raises OSError.
         """
         if stream == self._last:
             return False
@@ -48,7 +48,7 @@ class StreamIndex:
             os.ftruncate(self._opened(), self.size)
 
     def at(self, offset: int) -> tuple[int, int | None]:
-        """Return the stream of the byte at an offset, and the offset of the next change, or None behind the last."""
+        """Return the stream of the byte at an offset, and the offset of the next change, or None after the last."""
         first, behind = 0, self.size // RECORD_BYTES
         stream, following = STDOUT, None
         while first < behind:

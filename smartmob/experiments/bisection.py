@@ -105,7 +105,7 @@ class Bisection:
         if not changed:
             is_same = all(each.verdict == "same" for each in found)
             self._verdict = "same" if is_same else "undecided"
-            self._ended = "good and bad do not differ" if is_same else "it cannot be told whether good and bad differ"
+            self._ended = "good and bad do not differ" if is_same else "it is undecided whether good and bad differ"
             self.ends = found[0] if len(found) == 1 else None
             answer: Answer = "unchanged" if is_same else "cannot be told"
             self._note_step(self.history.bad, answer, found[0], began)

@@ -328,7 +328,7 @@ class EchoSession:
             self._sink.answer(_failure(error))
         else:
             log.error("hosts.sample_refused", host=self._name, exc_info=error)
-            self._sink.answer(protocol.failure("the service made a mistake; the sample is not stored", "internal"))
+            self._sink.answer(protocol.failure("internal server error; the sample is not stored", "internal"))
         if self._answered is not None:
             answered, self._answered = self._answered, None
             if not answered.done():

@@ -1,8 +1,8 @@
-"""Rules for the clocks of senders: which times are plausible, and which time orders a session or a metric otherwise.
+"""Rules for the clocks of senders: the times that are plausible, and the time that is used where one is not.
 
-A time that a clock without a battery or a wrong year made would be the latest run for years, or the oldest. Nothing is
-refused, since senders do not repeat what they cannot send: the session or the metric is stored with its own text, and
-is ordered by the time of its arrival instead. No I/O.
+A clock with a wrong year would make a run the latest for years, or the oldest. Nothing is refused, since senders do not
+send again: the session or the metric is stored with the time that was sent, and is ordered by the time at which it
+arrived. No I/O.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ OLDEST = datetime(2001, 1, 1, tzinfo=UTC)
 """Times before this are those of clocks that were never set.
 
 Such clocks begin at 1970-01-01 (Unix), 1980-01-01 (FAT file systems), 1980-01-06 (GPS) or 2000-01-01 (the DS1307 and
-other clock chips; one year is allowed for the time since they began). pytest and JUnit XML are younger or hardly older
-than this.
+other clock chips; one year is allowed for the time since their start). No test results are older than this.
 """
 _OLDEST_SECONDS = OLDEST.timestamp()
 _SECONDS_PER_DAY = 86_400

@@ -64,7 +64,7 @@ class RecordStore:
         limit: int,
         after: tuple[datetime, UUID] | None = None,
     ) -> list[NodeEvent]:
-        """Return at most `limit` process events of a node or of all, oldest first, behind the key `after`."""
+        """Return at most `limit` process events of a node or of all, oldest first, after the key `after`."""
         rows = await self._database.fetch(
             self._sql["select_events"], node, since, until, *(after or (None, None)), limit
         )

@@ -374,7 +374,7 @@ def shown_address(url: str) -> str:
         authority = f"{_HIDDEN}@{authority.rpartition('@')[2]}"
     plain, question_mark, query = f"{authority}{slash}{path}".partition("?")
     if question_mark:
-        # A fragment stands behind the last value and is hidden with it.
+        # A fragment follows the last value and is hidden with it.
         return f"{scheme}{separator}{plain.partition('#')[0]}?{'&'.join(map(_shown_part, query.split('&')))}"
     plain, hash_sign, _ = plain.partition("#")
     return f"{scheme}{separator}{plain}{'#' + _HIDDEN if hash_sign else ''}"

@@ -68,7 +68,7 @@ class ProcessStore:
     ) -> list[StoredEvent]:
         """Return at most `limit` events, oldest first.
 
-        Only those of `slug`, from `since`, before `until` and behind the key `after` (time and id); None: any.
+        Only those of `slug`, from `since`, before `until` and after the key `after` (time and id); None: any.
         """
         rows = await self._database.fetch(
             self._sql["select_events"], self._services.id, slug, since, until, *(after or (None, None)), limit

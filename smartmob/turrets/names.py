@@ -41,7 +41,7 @@ def timer_name(name: str) -> str:
     """Return the name under which a timer is counted: readable, never empty, and unlike those with a meaning here.
 
     The name is normalised (NFC), so that two spellings of one letter are one name. Unprintable characters and lone
-    surrogates become U+FFFD, blanks at both ends are removed, and a reserved name gets " (timer)" behind it.
+    surrogates become U+FFFD, blanks at both ends are removed, and a reserved name gets the suffix " (timer)".
     """
     own = counted_name(name)
     if own == FURTHER_TIMERS:

@@ -93,7 +93,7 @@ def test_the_worktrees_of_two_revisions_are_removed(tmp_path: Path) -> None:
     options = ("--python", str(python_with_pytest()), "--witness", "clock", "--max-pairs", "1", "--max-time", "13m")
     result = _ab("HEAD", "HEAD", *options, "--format", "markdown", "--", "-k", "fixture")
     assert result.return_value == 0, result.output
-    assert result.stdout.startswith("### 🟡 HEAD → HEAD: 1 cannot be told")
+    assert result.stdout.startswith("### 🟡 HEAD → HEAD: 1 undecided")
     assert "test\\_fixture" in result.stdout
     assert not (here / ".git" / "worktrees").exists()
     assert _left(tmp_path) == []

@@ -87,7 +87,7 @@ def test_the_job_of_github_comments_on_a_pull_request(machine: tuple[Path, dict[
             _run(text, machine)
     said = (tmp_path / "gh").read_text()
     assert said.startswith("pr\ncomment\n7\n")
-    assert "### 🟡 origin/main → HEAD: 1 cannot be told" in said
+    assert "### 🟡 origin/main → HEAD: 1 undecided" in said
     assert "tests/test\\_x.py::test\\_x" in said
     assert os.listdir(tmp_path / "cache" / "smartmob" / "experiments") == []
 

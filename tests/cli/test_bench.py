@@ -19,11 +19,11 @@ async def test_everything_is_measured() -> None:
     assert code == 0, errors
     found = json.loads(output)
     assert [one["what"].partition(" ")[0] for one in found["measured"]] == [
-        *("disk:", "requests", "measures", "measures", "samples", "commands"),
+        *("disk:", "requests", "metrics", "metrics", "samples", "commands"),
     ]
     assert all(one["per_second"] > 0 for one in found["measured"])
     untimed = [one["what"] for one in found["measured"] if one["p50_ms"] is None]
-    assert untimed == ["measures of tests, as NDJSON in one request"]
+    assert untimed == ["metrics of tests, as NDJSON in one request"]
     assert all(one["p50_ms"] <= one["p99_ms"] for one in found["measured"] if one["p50_ms"] is not None)
 
 

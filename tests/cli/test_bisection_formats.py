@@ -39,7 +39,7 @@ def test_the_commit_comes_first() -> None:
         ("interrupted", "faster", "One of 1 commit made test_x faster"),
         ("interrupted", "", "Nothing is known yet."),
         ("same", "", "Good and bad do not differ in test_x."),
-        ("undecided", "", "It cannot be told if good and bad differ in test_x: raise --max-time."),
+        ("undecided", "", "It is undecided whether good and bad differ in test_x: raise --max-time."),
         ("not found", "slower", "No commit is slower than good"),
         ("only in good", "slower", "The change of test_x is not in the history of bad"),
     ],

@@ -128,7 +128,7 @@ async def test_ctrl_c_twice_leaves_the_command_running(smartmob: Caller) -> None
         pass
     process.send_signal(signal.SIGINT)
     _, errors = await process.communicate()
-    said = re.search(rb"Job (\d+) goes on. Come back with: smartmob output \1 -f", errors)
+    said = re.search(rb"Job (\d+) goes on. Attach again with: smartmob output \1 -f", errors)
     assert said, errors
     assert process.returncode == 130
     job = said[1].decode()
@@ -154,7 +154,7 @@ async def test_a_prompt_is_shown_before_its_line_ends(smartmob: Caller) -> None:
 async def test_a_detached_job_has_an_empty_input_unless_it_is_kept(smartmob: Caller) -> None:
     """A program that reads ends; with --keep another client may send it something."""
     code, output, errors = await smartmob("exec", "-d", "cat; echo over")
-    assert (code, output, errors.startswith("Job 1 runs. Come back with:")) == (0, "", True)
+    assert (code, output, errors.startswith("Job 1 runs. Attach again with:")) == (0, "", True)
     assert await smartmob("output", "1", "-f") == (0, "over\n", "")
     assert (await smartmob("exec", "-d", "--keep", "echo up; cat"))[0] == 0
     viewer = await smartmob.start("output", "-f", "2")
@@ -217,14 +217,14 @@ async def test_the_end_of_the_viewer_ends_the_job(smartmob: Caller) -> None:
     await process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     _, errors = await process.communicate()
-    assert re.fullmatch(rb"Job (\d+) goes on. Come back with: smartmob output \1 -f\n", errors)
+    assert re.fullmatch(rb"Job (\d+) goes on. Attach again with: smartmob output \1 -f\n", errors)
     assert not await _ended(smartmob)
 
 
 async def test_detach_says_how_to_come_back(smartmob: Caller) -> None:
     """`--detach` tells how to come back, and ends at once."""
     code, output, errors = await smartmob("exec", "--detach", "echo hello; exit 3")
-    said = re.fullmatch(r"Job (\d+) runs. Come back with: smartmob output \1 -f\n", errors)
+    said = re.fullmatch(r"Job (\d+) runs. Attach again with: smartmob output \1 -f\n", errors)
     assert said is not None
     assert (code, output) == (0, "")
     assert (await smartmob("output", "-f", said[1]))[:2] == (3, "hello\n")
@@ -274,8 +274,8 @@ def _bad_calls(folder: Path) -> list[tuple[list[str], int, str]]:
         (["exec", "--", "printf", wrong], 1, "\\xff is not UTF-8"),
         (["exec", "--timeout", "nan", "true"], 2, "is not a finite number"),
         (["exec", "--timeout", "1e300", "true"], 2, "--timeout: expected a number of seconds"),
-        (["exec", "--on", "", "true"], 2, "--on: expected the names of different machines"),
-        (["exec", "--on", "a,a", "true"], 2, "--on: expected the names of different machines"),
+        (["exec", "--on", "", "true"], 2, "--on: expected names of machines, separated by commas"),
+        (["exec", "--on", "a,a", "true"], 2, "--on: 'a' is given twice"),
         (["exec", "--on", "a:99999", "true"], 2, "ports go up to 65535"),
         (["jobs", "--state", "nonsense"], 2, "is not one of 'running'"),
         (["output", "999"], 1, "there is no job 999; `smartmob jobs` lists them"),

@@ -23,7 +23,15 @@ async def test_a_sound_installation_passes_all_checks(client: Any, tmp_path: Pat
     options = ("--data-dir", tmp_path / "data", "--port", "0", "--server", url)
     code, output, _ = await run("doctor", *options, DATABASE_URL=database_url)
     assert code == 0, output
-    names = ("port", "data directory", "disk", "database", "programs", "file descriptors", "clock beside the service")
+    names = (
+        "port",
+        "data directory",
+        "disk",
+        "database",
+        "programs",
+        "file descriptors",
+        "clock compared with the service",
+    )
     for name in names:
         assert f" {name} " in output
     assert "bad" not in output.split()
@@ -53,7 +61,7 @@ async def test_a_bad_finding_gives_exit_code_1(tmp_path: Path) -> None:
     [
         ("0123456789012345678901234567890123456789 rack7\n", 0o644, "good", "holds 1"),
         ("0123456789012345678901234567890123456789\n", 0o646, "bad", "others may add turrets"),
-        ("# none yet\n", 0o600, "warning", "no turret is heard"),
+        ("# none yet\n", 0o600, "warning", "no turret can connect"),
         ("rack7\n", 0o600, "bad", "line 1"),
     ],
     ids=["good", "permissions", "empty", "syntax"],

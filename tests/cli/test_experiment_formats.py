@@ -54,7 +54,7 @@ def test_the_table_has_what_needs_attention(capsys: pytest.CaptureFixture[str]) 
     experiment_formats.print_report(_ALL, everything=False)
     lines = capsys.readouterr().out.splitlines()
     text = "\n".join(lines)
-    assert lines[0] == "main → HEAD: 2 slower, 1 cannot be told, 1 the same within 3%"
+    assert lines[0] == "main → HEAD: 2 slower, 1 undecided, 1 the same within 3%"
     assert "2.1% more" in text
     assert "by instructions; the clock cannot tell" in text
     assert "2.0 MB more memory" in text
@@ -81,7 +81,7 @@ def test_markdown_takes_names_literally() -> None:
 
 
 def test_junit_counts_as_the_exit_code() -> None:
-    """A slower test is a failure, one that cannot be told is skipped."""
+    """A slower test is a failure, an undecided one is skipped."""
     suite = ElementTree.fromstring(experiment_formats.junit(_ALL)).find("testsuite")
     assert suite is not None
     assert {key: suite.get(key) for key in ("tests", "failures", "skipped")} == {

@@ -14,7 +14,7 @@ from tests.experiments.reports import report
 def test_a_report_that_can_neither_be_sent_nor_kept_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a folder for files that wait, the reasons are said, and no file is named that is not there."""
+    """Without a folder for files that wait, the reasons are printed, and no file is named that does not exist."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(stored_experiment, "MAX_BYTES", 1000)

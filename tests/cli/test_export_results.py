@@ -46,7 +46,7 @@ class TestExport:
         assert [row[0] for row in database.execute("SELECT MACHINE_NODE FROM EXECUTION_CONTEXTS")] == ["rack7"]
         database.close()
         await client.delete(f"/sessions/{'ab' * 16}")
-        assert "3 measures stored" in (await tests("import", path))[2]
+        assert "3 metrics stored" in (await tests("import", path))[2]
 
     async def test_an_existing_file_is_replaced_only_on_request(self, client: Any, tests: Any, tmp_path: Path) -> None:
         """It is replaced as a whole or not at all."""

@@ -332,12 +332,12 @@ async def test_a_copy_takes_no_bits_and_follows_no_link(runner: Runner) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"session_h,item\r\n1,2\r\n", "are not those of measures"),
-        (b"a" * 100_000, "are not those of measures"),
+        (b"session_h,item\r\n1,2\r\n", "are not those of metrics"),
+        (b"a" * 100_000, "are not those of metrics"),
         (_CSV_HEAD.encode() + b"1,2", "ends within a line"),
     ],
 )
-async def test_an_export_refuses_a_table_without_the_columns_of_measures(
+async def test_an_export_refuses_a_table_without_the_columns_of_metrics(
     runner: Runner, body: bytes, said: str
 ) -> None:
     """Other columns, or a table that is cut off, end the export with one line and leave no file."""

@@ -46,12 +46,12 @@ class TestDatabases:
         write_pymon(path, [session(description='{"branch": "main"}')], rows[:700])
         code, output, errors = await tests("import", path)
         assert (code, output) == (0, ""), errors
-        assert "700 measures stored, 0 known already" in errors
-        assert "0 measures stored, 700 known already" in (await tests("import", path))[2]
+        assert "700 metrics stored, 0 known already" in errors
+        assert "0 metrics stored, 700 known already" in (await tests("import", path))[2]
 
         path.unlink()
         write_pymon(path, [session(description='{"branch": "main"}')], rows)
-        assert "500 measures stored, 700 known already" in (await tests("import", path))[2]
+        assert "500 metrics stored, 700 known already" in (await tests("import", path))[2]
 
         async with client.get("/metrics/", headers={"Accept": "application/x-ndjson"}) as response:
             assert [orjson.loads(line) for line in (await response.read()).splitlines()] == rows
@@ -62,7 +62,7 @@ class TestDatabases:
         await client.post("/metrics/", json=rows[:2])
         write_pymon(tmp_path / "x.pymon", [session(description="{}")], rows)
 
-        assert "3 measures stored, 2 known already" in (await tests("import", tmp_path / "x.pymon"))[2]
+        assert "3 metrics stored, 2 known already" in (await tests("import", tmp_path / "x.pymon"))[2]
         async with client.get("/metrics/") as response:
             assert (await response.json())["metrics"] == rows
 
@@ -74,10 +74,10 @@ class TestDatabases:
         code, _, errors = await tests("import", tmp_path / "x.pymon")
 
         assert code == 0
-        assert "2 measures stored, 0 known already" in errors
+        assert "2 metrics stored, 0 known already" in errors
         assert "1 left out, refused: tests.test_sum::broken: " in errors
         code, _, errors = await tests("import", tmp_path / "x.pymon", "--strict")
-        assert (code, "0 measures stored, 2 known already" in errors) == (1, True)
+        assert (code, "0 metrics stored, 2 known already" in errors) == (1, True)
 
     async def test_what_no_json_can_hold_refuses_only_its_row(self, client: Any, tests: Any, tmp_path: Path) -> None:
         """Bytes and broken texts in a context, a session or a metric are named, and the rest is stored."""
@@ -92,7 +92,7 @@ class TestDatabases:
 
         code, _, errors = await tests("import", path)
 
-        assert (code, "1 measure stored" in errors) == (0, True), errors
+        assert (code, "1 metric stored" in errors) == (0, True), errors
         for kind in ("2 left out, refused", "1 refused context", "1 refused session"):
             assert kind in errors
 
@@ -125,7 +125,7 @@ class TestReports:
         code, output, errors = await tests("import", path, *options)
         assert (code, output) == (0, "")
         first, *others = errors.splitlines()
-        assert first == f"{path}: 2 measures stored, 0 known already (JUnit XML, 1 suite, 4 cases)"
+        assert first == f"{path}: 2 metrics stored, 0 known already (JUnit XML, 1 suite, 4 cases)"
         assert any(line.startswith("  1 left out, failed: sums::bad") for line in others)
         assert any(line.startswith("  1 left out, skipped: sums::left") for line in others)
 
@@ -152,8 +152,8 @@ class TestReports:
         path.write_text(REPORT)
         started = "2026-10-01T08:00:00+02:00"
         for option in (("--scm-ref", "a"), ("--tag", "n=1"), ("--machine", "rack8"), ("--started-at", started)):
-            assert "2 measures stored, 0 known already" in (await tests("import", path, *option))[2]
-            assert "0 measures stored, 2 known already" in (await tests("import", path, *option))[2]
+            assert "2 metrics stored, 0 known already" in (await tests("import", path, *option))[2]
+            assert "0 metrics stored, 2 known already" in (await tests("import", path, *option))[2]
 
         runs = await _runs(client)
         assert len(runs) == 4

@@ -149,4 +149,4 @@ async def test_a_token_file_that_is_not_there(tmp_path: Path) -> None:
     for name, told in (("missing", True), ("token", False)):
         file = tmp_path / name
         code, _, errors = await run("install-service", "--folder", tmp_path, "--force", "--token-file", file)
-        assert (code, f"The token file {file} is not there" in errors) == (0, told)
+        assert (code, f"The token file {file} does not exist" in errors) == (0, told)

@@ -35,8 +35,8 @@ def test_labels_are_joined_by_and() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "names of different machines"),
-        ("a,a", "names of different machines"),
+        ("", "names of machines, separated by commas; it is empty"),
+        ("a,a", "'a' is given twice"),
         ("all,a", "`all` cannot be combined"),
         ("rack=7,a", "'a' is no label, as in label=a"),
         ("=7", "names no label"),
@@ -61,3 +61,12 @@ async def test_another_service_on_the_database_is_named_with_an_at_sign() -> Non
         found = await select(rest, [f"{SERVICE_PREFIX}rack 2"])
     url = "http://127.0.0.1:1/lab/api/v1/nodes/%40rack%202/service"
     assert (found.machines, found.single) == ((SelectedMachine("@rack 2", url),), True)
+
+
+async def test_one_machine_with_two_names_is_refused() -> None:
+    """Both names are said."""
+    async with RestClient("http://127.0.0.1:1") as rest:
+        with pytest.raises(click.UsageError, match=r"'10\.0\.0\.1:80' and 'http://10\.0\.0\.1:80' are one machine"):
+            await select(rest, ["10.0.0.1:80,http://10.0.0.1:80"])
+        with pytest.raises(click.UsageError, match=r"'10\.0\.0\.1:80' is given twice"):
+            await select(rest, ["10.0.0.1:80", "10.0.0.1:80"])

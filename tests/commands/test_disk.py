@@ -21,7 +21,7 @@ async def test_a_job_is_stopped_at_the_floor_of_free_space(database_url: str, tm
         reply = await commands.call("exec", "yes | head -c 1000000000; sleep 600")
 
         assert isinstance(reply.error, DiskLow)
-        assert b"[smartmob] the job is stopped, its output ends here" in reply.data[-300:]
+        assert b"[smartmob] the job was stopped, its output ends here" in reply.data[-300:]
         # Others write on the same disk meanwhile; what matters is that the floor and not a limit has stopped it.
         assert len(reply.data) < 900 * MIB
         record = await commands.service.jobs.get(reply.number)

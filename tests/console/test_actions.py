@@ -21,7 +21,7 @@ from tests.console.labs import SLOW, deploy, fill, measure
 from tests.metrics.samples import context, metric, session
 from tests.serving import ServiceServer
 from tests.turrets.runs import ask, until_over
-from tests.turrets.scripted import StockTurret, connected, where
+from tests.turrets.scripted import OctTurret, connected, where
 from tests.waiting import until
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -127,7 +127,7 @@ async def test_load_tests_have_one_entry_of_the_legend(lab_settings: Settings, l
         page = await watched.goto("/console/load")
         await expect(page.locator("#fire-form")).to_be_hidden()
         await expect(page.locator("#start-words")).to_contain_text("once a turret is connected")
-        async with connected(StockTurret(*await where(client))) as turret:
+        async with connected(OctTurret(*await where(client))) as turret:
             for name in ("first", "second"):
                 heard = len(turret.orders)
                 run = await ask(client, name=name, run_time=1, results_ts_interval=1)
@@ -145,7 +145,7 @@ async def test_load_tests_have_one_entry_of_the_legend(lab_settings: Settings, l
 
 async def test_a_live_load_test_goes_on_after_a_lost_connection(lab_settings: Settings, look: Look) -> None:
     """The page of a running load test connects again, and does not take the interruption for the end of the run."""
-    async with running(build(lab_settings)) as client, connected(StockTurret(*await where(client))) as turret:
+    async with running(build(lab_settings)) as client, connected(OctTurret(*await where(client))) as turret:
         run = await ask(client, name="long", run_time=600, results_ts_interval=1)
         await turret.until_told("start")
         watched = await look(client)

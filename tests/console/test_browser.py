@@ -24,7 +24,7 @@ from tests.hosts.samples import register, sample, talking
 from tests.processes.archives import make_archive
 from tests.turrets.capacity_searches import search_document
 from tests.turrets.runs import ask
-from tests.turrets.scripted import StockTurret, connected, where
+from tests.turrets.scripted import OctTurret, connected, where
 from tests.waiting import until
 
 # One event loop for all of them, as the browser needs it.
@@ -356,7 +356,7 @@ async def test_a_capacity_is_drawn(lab_settings: Settings, look: Look) -> None:
 
 async def test_a_load_test_is_watched_and_stopped(lab_settings: Settings, look: Look) -> None:
     """The page of a load test shows live values, stops the test, and then shows its results."""
-    async with running(build(lab_settings)) as client, connected(StockTurret(*await where(client))) as turret:
+    async with running(build(lab_settings)) as client, connected(OctTurret(*await where(client))) as turret:
         run = await ask(client, name="pages", run_time=600, min_turrets=1, results_ts_interval=1,
                         fail_if=["p99>1s", "count<1"])  # fmt: skip
         page = await (await look(client)).goto(f"/console/load/{run['id']}")

@@ -27,7 +27,7 @@ from tests.turrets.conftest import QUICK
 from tests.turrets.messages import slice_of
 from tests.turrets.report.runs import calm, failing, found, large
 from tests.turrets.runs import ask, get, until_over
-from tests.turrets.scripted import StockTurret, connected, where
+from tests.turrets.scripted import OctTurret, connected, where
 
 # One event loop for all of them, as the browser needs it.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -86,7 +86,7 @@ async def test_the_live_chart_of_a_load_test_goes_on(settings: Settings, look: L
     """
     async with (
         running(build(replace(settings, turrets=QUICK))) as client,
-        connected(StockTurret(*await where(client))) as turret,
+        connected(OctTurret(*await where(client))) as turret,
     ):
         run = await ask(client, run_time=600, results_ts_interval=1)
         page = await (await look(client)).goto(f"/console/load/{run['id']}")

@@ -29,7 +29,7 @@ from tests.console.seen import faults_of
 from tests.hosts.samples import register, sample, talking
 from tests.turrets.conftest import QUICK
 from tests.turrets.runs import ask, until_over
-from tests.turrets.scripted import StockTurret, connected, where
+from tests.turrets.scripted import OctTurret, connected, where
 from tests.waiting import until
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.acceptance, pytest.mark.asyncio(loop_scope="module")]
@@ -85,7 +85,7 @@ async def _lab(settings: Settings) -> AsyncIterator[tuple[Any, str]]:
     """Run a service in which a little of everything has happened, and yield its client and the id of a load test."""
     async with (
         running(build(replace(settings, turrets=QUICK))) as client,
-        connected(StockTurret(*await where(client))) as turret,
+        connected(OctTurret(*await where(client))) as turret,
         joined(f"http://127.0.0.1:{client.server.port}", *_node(settings.data_dir)),
     ):
         await fill(client)

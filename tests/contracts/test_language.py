@@ -15,6 +15,9 @@ from tests.contracts import sources
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "smartmob"
+SCRIPTS = sorted(
+    path for path in (PACKAGE / "console").rglob("*") if path.suffix in (".js", ".html") and ".min." not in path.name
+)
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "demo_suite" not in path.parts)
 TESTS = sorted(path for folder in ("tests", "docs", "benchmarks") for path in (ROOT / folder).rglob("*.py"))
 """The code beside the package: tests, the documentation's extensions and examples, and the benchmarks."""
@@ -83,11 +86,12 @@ RETIRED_PHRASES = {
     r"\b(?<!`)(guardian|keeper)s?\b": "watchdog, subreaper, authenticator",
     r"\b(is|are|was|were|be) told of\b": "is notified of, gets",
     r"\bin turns\b": "alternately",
+    r"\b(is|are) not there\b": "does not exist, is missing",
 }
 
 _PARTS = (
     *("for ever", "mend", "nobody", "nursery", "house", "room", "what it is given", "note"),
-    *("guardian", "keeper", "told of", "in turns"),
+    *("guardian", "keeper", "told of", "in turns", "not there"),
 )
 """One of them is in each retired phrase; a text without them, as most are, needs no search for the phrases."""
 
@@ -200,10 +204,29 @@ def test_sentences_in_code_are_plain() -> None:
     assert wrong == []
 
 
+def test_messages_are_plain() -> None:
+    """No text in the code, such as an error or a label, has a retired phrase; nor has a script or template."""
+    described = (
+        (path, node.lineno, node.value)
+        for path in SOURCES
+        if _perhaps_retired(sources.text(path))
+        for node in ast.walk(sources.tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if not node.value.isidentifier()  # such as the name of a column
+    )
+    written = (
+        (path, number, line)
+        for path in SCRIPTS
+        for number, line in enumerate(sources.text(path).splitlines(), 1)
+        if len(line) < 1_000  # a longer one is a library
+    )
+    assert [_at(path, line, each) for path, line, text in (*described, *written) for each in _retired(text)] == []
+
+
 def test_each_retired_phrase_is_found() -> None:
     """Each phrase has a part by which it is looked for, so a text with it is never taken for one without."""
     texts = ("for ever", "mended", "nobody", "the nursery", "the house", "each room", "what it is given", "takes note")
-    texts += ("the keeper", "are told of", "in turns")
+    texts += ("the keeper", "are told of", "in turns", "is not there")
     for phrase, text in zip(RETIRED_PHRASES, texts, strict=True):
         assert re.search(phrase, text) and len(_retired(f"One {text.upper()} of them.")) == 1
 

@@ -1,4 +1,4 @@
-"""The gateway for stock conplyent clients under sequences of valid calls, damaged pickles and broken frames."""
+"""The gateway for clients of conplyent under sequences of valid calls, damaged pickles and broken frames."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _FRAMES = [
 
 
 class _Message:
-    """The fields of MSG of a stock client."""
+    """The fields of MSG of a client of conplyent."""
 
     def __init__(self) -> None:
         self.kind: Any = None
@@ -80,7 +80,7 @@ class _Message:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads what the service sends; other classes than those of the stock client are not looked up."""
+    """Reads what the service sends; other classes than those of conplyent's client are not looked up."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if module_name == MODULE:
@@ -91,7 +91,7 @@ class _Reader(pickle.Unpickler):
 
 
 class Peer:
-    """A connection of a stock client."""
+    """A connection of a client of conplyent."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), SECONDS)
@@ -184,7 +184,7 @@ class Gateway(MeasuredMachine):
 
     @rule(message=st.one_of(any_of(_VALID).flatmap(damaged), any_of(_WRONG), st.binary(max_size=200)))
     def mutate(self, message: bytes) -> None:
-        """A message that no stock client sends ends at most its own connection."""
+        """A message that no client of conplyent sends ends at most its own connection."""
         self.cost.allow(_PROGRAM_SECONDS)
         peer = Peer(self.target.conplyent_port)
         self.spoil(peer, frame(message))

@@ -22,7 +22,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from tests.fuzzing.machine import MeasuredMachine
 from tests.fuzzing.mutations import damaged, messages
 from tests.fuzzing.service import SECONDS, TIMEOUT, Service, running, settings, until
-from tests.turrets.messages import own_status, slice_of, slices, stock_result, stock_status
+from tests.turrets.messages import oct_result, oct_status, own_status, slice_of, slices
 from tests.turrets.raw import GREETING, subscription
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(TIMEOUT)]
@@ -105,7 +105,7 @@ class Turret(Sockets):
         assert stored() == self.values
 
 
-class StockTurret(Sockets):
+class OctTurret(Sockets):
     """An honest turret that speaks the documented dialect only: its results have no numbers."""
 
     STORED = "SELECT count(*) FROM turret_results WHERE turret_name = $1 AND run_id = $2"
@@ -118,14 +118,14 @@ class StockTurret(Sockets):
     def answer(self, status: str) -> str:
         """Answer the next order, and return its command."""
         order = orjson.loads(self.orders.recv())
-        self.pusher.send(stock_status(status, HONEST, turret=HONEST))
+        self.pusher.send(oct_status(status, HONEST, turret=HONEST))
         return str(order["command"])
 
     def deliver(self, count: int) -> None:
         """Send results, one by one."""
         self.values += count
         for _ in range(count):
-            self.pusher.send(stock_result(turret_name=HONEST))
+            self.pusher.send(oct_result(turret_name=HONEST))
 
     def check_stored(self, stored: Callable[[], int]) -> None:
         """Fail unless all results are stored once; they are sent over one connection, in order."""
@@ -139,9 +139,9 @@ def _documents(run: str) -> list[dict[str, Any]]:
     return [
         orjson.loads(message)
         for message in (
-            stock_result(custom_timers={"a": 0.5}, error="x", turret_name="t"),
-            stock_result(uuid=STRANGER, run=run, sequence=1),
-            stock_status("ready", STRANGER),
+            oct_result(custom_timers={"a": 0.5}, error="x", turret_name="t"),
+            oct_result(uuid=STRANGER, run=run, sequence=1),
+            oct_status("ready", STRANGER),
             own_status("Running", run, STRANGER, health=health, sequence=3),
             slices(run, 1, [slice_of(0, [0.01], errors={"boom": 1})], STRANGER),
             slices(run, 2, [slice_of(1, [0.01], "timer")], STRANGER),
@@ -152,7 +152,7 @@ def _documents(run: str) -> list[dict[str, Any]]:
 class Headquarters(MeasuredMachine):
     """One honest turret, and a hostile one that sends anything under other uuids."""
 
-    def __init__(self, turret: Turret | StockTurret, database_url: str, hostile: Any = None) -> None:
+    def __init__(self, turret: Turret | OctTurret, database_url: str, hostile: Any = None) -> None:
         """`hostile` is the socket of the hostile turret, by default that of the honest one."""
         super().__init__(turret.target)
         self.turret = turret
@@ -255,9 +255,9 @@ def test_no_input_of_strangers_harms_the_headquarters(service: Service, fuzzed_u
         run_state_machine_as_test(lambda: Headquarters(turret, fuzzed_url), settings=settings(5, 10))
 
 
-def test_results_of_a_stock_turret_are_stored_once(service: Service, fuzzed_url: str) -> None:
+def test_results_of_a_turret_of_oct_are_stored_once(service: Service, fuzzed_url: str) -> None:
     """Results of a turret that speaks the documented dialect only are stored once, whatever strangers send."""
-    with _closing(StockTurret(service)) as turret:
+    with _closing(OctTurret(service)) as turret:
         run_state_machine_as_test(lambda: Headquarters(turret, fuzzed_url), settings=settings(3, 8))
 
 

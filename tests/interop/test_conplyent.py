@@ -103,19 +103,19 @@ async def test_every_quick_command_works_as_on_conplyents_server(client: Conplye
 
 
 async def test_signatures_are_those_of_conplyent(tmp_path: Path) -> None:
-    """Names, order and defaults of the parameters of each stock command and client method are the same here."""
+    """Names, order and defaults of the parameters of each of its own commands and client method are the same here."""
     python = await asyncio.to_thread(environments.python_with, environments.CONPLYENT)
-    stock = await run_script(python, HERE / "conplyent_signatures.py", tmp_path, {})
+    own = await run_script(python, HERE / "conplyent_signatures.py", tmp_path, {})
     ours = {
         command.name: [[p.name] if p.required else [p.name, p.default] for p in command.description.parameters]
         for command in Registry(COMMANDS)
     }
-    assert len(stock["commands"]) == 21
-    for name, parameters in stock["commands"].items():
+    assert len(own["commands"]) == 21
+    for name, parameters in own["commands"].items():
         assert ours[name][: len(parameters)] == parameters, name
         assert all(len(further) == 2 for further in ours[name][len(parameters) :]), name
     for kind in (ClientConnection, CommandClient):
-        for name, parameters in stock["methods"].items():
+        for name, parameters in own["methods"].items():
             found = list(inspect.signature(getattr(kind, name)).parameters.values())[1:]
             plain = [p for p in found if p.kind is p.POSITIONAL_OR_KEYWORD]
             assert [[p.name] if p.default is p.empty else [p.name, p.default] for p in plain] == parameters, name
@@ -183,7 +183,7 @@ async def test_listeners_get_output_input_and_exit_codes(client: ConplyentClient
 
 
 async def test_a_prompt_arrives_before_its_line_ends_where_the_client_asks(client: ConplyentClient) -> None:
-    """The stock client passes `partial` on; -1 is a hangup and a bad parameter, as on conplyent's own server."""
+    """Its own client passes `partial` on; -1 is a hangup and a bad parameter, as on conplyent's own server."""
     found = await client.run(
         step("begin", "job", "exec", "printf 'name? '; read x; echo $x", partial=True),
         step("next", "job"),

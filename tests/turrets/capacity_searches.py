@@ -31,7 +31,7 @@ def search_document(**changes: Any) -> dict[str, Any]:
         "result": {
             **{"ending": "found", "held": 20.0, "refused": 40.0, "holds": 3, "steps": 3, "confidence": (0.44, 1.0)},
             **{
-                "limit": "the processors of web1: busy for 91 % at 40/s",
+                "limit": "the processors of web1: 91% busy at 40/s",
                 "words": "20/s held p99<300ms in 3 of 3 steps",
             },
         },

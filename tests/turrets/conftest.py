@@ -11,7 +11,7 @@ import pytest
 
 from smartmob.feature_settings import TurretsSettings
 from tests import free_ports
-from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.turrets.scripted import OctTurret, OwnTurret, connected, where
 from tests.turrets.stored import Store, opened
 
 QUICK = TurretsSettings(
@@ -43,10 +43,10 @@ Recruit = Callable[..., Awaitable[Any]]
 
 @pytest.fixture(name="recruit")
 async def _recruit() -> AsyncIterator[Recruit]:
-    """Return the maker of turrets: `await recruit(client)` is a stock one, `await recruit(client, OwnTurret)` ours."""
+    """Return the maker of turrets: `await recruit(client)` is one of OCT, `await recruit(client, OwnTurret)` ours."""
     async with AsyncExitStack() as stack:
 
-        async def make(client: Any, kind: type[StockTurret] | type[OwnTurret] = StockTurret, **options: Any) -> Any:
+        async def make(client: Any, kind: type[OctTurret] | type[OwnTurret] = OctTurret, **options: Any) -> Any:
             return await stack.enter_async_context(connected(kind(*await where(client), **options)))
 
         yield make

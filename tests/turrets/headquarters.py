@@ -16,7 +16,7 @@ from smartmob.turrets.protocol import Briefing, Order, Result, RunBriefing, Slic
 from tests.waiting import until
 
 
-class StockHeadquarters:
+class OctHeadquarters:
     """A headquarters like that of OCT: messages with other keys than it expects are kept in `complaints`."""
 
     STATUS_KEYS = frozenset({"turret", "status", "uuid", "rampup", "script", "cannons"})

@@ -30,7 +30,7 @@ RUN = "01a20788-1e4e-7206-a499-0770704355fa"
 TIMEOUTS = Timeouts(lost_after=5.0, quiet=2.0, drain=30.0, wait=60.0, lead=0.5)
 
 
-def stock(status: str, uuid: str = "u1", name: str = "nav", cannons: float | None = 5.0) -> StatusReceived:
+def oct_turret(status: str, uuid: str = "u1", name: str = "nav", cannons: float | None = 5.0) -> StatusReceived:
     """Return the status of a turret of OCT."""
     return StatusReceived(
         Status(turret=name, status=status, uuid=uuid, rampup=0.0, script="v_user.py", cannons=cannons)
@@ -144,10 +144,10 @@ def briefings(actions: list[Action]) -> list[Briefing]:
 
 
 def running(uuid: str = "u1") -> History:
-    """Return a headquarters under which a stock turret fires."""
+    """Return a headquarters under which a turret of OCT fires."""
     history = History()
     history.ask()
-    history.tell(stock("ready", uuid))
-    history.tell(stock("Running", uuid))
+    history.tell(oct_turret("ready", uuid))
+    history.tell(oct_turret("Running", uuid))
     assert history.state == "running"
     return history

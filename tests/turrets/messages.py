@@ -12,13 +12,13 @@ from smartmob.turrets.protocol import ErrorKind, Slice
 from smartmob.turrets.slices import NO_KIND, Distribution
 
 
-def stock_result(**changes: Any) -> bytes:
+def oct_result(**changes: Any) -> bytes:
     """Return a result with exactly the keys that a turret of OCT sends."""
     result = {"elapsed": 0.5, "epoch": 1_795_422_133.0, "scriptrun_time": 0.01, "error": "", "custom_timers": {}}
     return json.dumps(result | changes).encode()
 
 
-def stock_status(status: str, uuid: str = "u1", **changes: Any) -> bytes:
+def oct_status(status: str, uuid: str = "u1", **changes: Any) -> bytes:
     """Return a status with exactly the keys that a turret of OCT sends."""
     told = {"turret": "nav", "status": status, "uuid": uuid, "rampup": 0, "script": "v_user.py", "cannons": 2}
     return json.dumps(told | changes).encode()
@@ -53,4 +53,4 @@ def slices(run: str, sequence: int, parts: Sequence[Slice], uuid: str = "u1") ->
 def own_status(status: str, run: str | None, uuid: str = "u1", **report: Any) -> bytes:
     """Return a status of a turret of smartmob."""
     told = {"protocol": 1, "version": "1", "host": "rack7", "run": run} | report
-    return stock_status(status, uuid, smartmob=told)
+    return oct_status(status, uuid, smartmob=told)

@@ -13,7 +13,7 @@ import zmq
 import zmq.asyncio
 
 from smartmob.turrets.protocol import Slice
-from tests.turrets.messages import own_status, slices, stock_result, stock_status
+from tests.turrets.messages import oct_result, oct_status, own_status, slices
 from tests.waiting import SECONDS
 
 
@@ -85,13 +85,13 @@ class ScriptedTurret:
                 self._news.notify_all()
 
     def _read_briefing(self, order: dict[str, Any]) -> None:
-        """Read the briefing of an order; stock turrets ignore it."""
+        """Read the briefing of an order; turrets of OCT ignore it."""
 
 
-class StockTurret(ScriptedTurret):
+class OctTurret(ScriptedTurret):
     """A turret like oct-turrets 0.2.8: it sends a status after each order; here it sends none without an order."""
 
-    def __init__(self, *where: Any, uuid: str = "stock-1") -> None:
+    def __init__(self, *where: Any, uuid: str = "oct_turret-1") -> None:
         super().__init__(*where)
         self.uuid = uuid
         self.status = "ready"
@@ -102,12 +102,12 @@ class StockTurret(ScriptedTurret):
         elif order["command"] == "stop" and self.status == "Running":
             self.status = "ready"
         elif order["command"] == "set_transaction_context":
-            dict.update({}, order["msg"])  # a stock turret ends with an error here if it is not an object
-        await self.send(stock_status(self.status, self.uuid))
+            dict.update({}, order["msg"])  # a turret of OCT ends with an error here if it is not an object
+        await self.send(oct_status(self.status, self.uuid))
 
     async def fire(self, *results: dict[str, Any]) -> None:
         """Send results."""
-        await self.send(*(stock_result(**result) for result in results))
+        await self.send(*(oct_result(**result) for result in results))
 
 
 class OwnTurret(ScriptedTurret):

@@ -65,7 +65,7 @@ SUMMARY: dict[str, Any] = {
     ],
 )
 def test_a_condition_that_is_met_shows_the_value(text: str, said: str | None) -> None:
-    """It says what the figure is; what cannot be told counts as met."""
+    """The text has the value; an undecided condition counts as met."""
     found = parse(text).violation(SUMMARY)
     assert (found is None) == (said is None)
     assert said is None or said in str(found)

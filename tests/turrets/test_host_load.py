@@ -33,9 +33,9 @@ class _Load:
 def test_loads_say_where_turrets_fired() -> None:
     """Turrets of smartmob report the names of their machines; hosts without CPU use are left out."""
     hosts = [_Load("Rack7.lab", _Percent(50.0, 99.0)), _Load("rack8", _Percent(1.0, 2.0)), _Load("rack9", None)]
-    stock = msgspec.structs.replace(MEMBER, ours=False, report=None)
-    assert loads_in_run(hosts, [MEMBER, stock]) == [
+    oct_turret = msgspec.structs.replace(MEMBER, ours=False, report=None)
+    assert loads_in_run(hosts, [MEMBER, oct_turret]) == [
         MachineLoad("Rack7.lab", 50.0, 99.0, fired=True),
         MachineLoad("rack8", 1.0, 2.0),
     ]
-    assert not any(load.fired for load in loads_in_run(hosts, [stock]))
+    assert not any(load.fired for load in loads_in_run(hosts, [oct_turret]))

@@ -18,10 +18,10 @@ import zmq.asyncio
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 from smartmob.turrets.protocol import LONGEST_MESSAGE, Slice
 from tests.turrets.conftest import QUICK, Recruit
-from tests.turrets.messages import own_status, slice_of, slices, stock_result
+from tests.turrets.messages import oct_result, own_status, slice_of, slices
 from tests.turrets.raw import GREETING, subscription
 from tests.turrets.runs import ask, get, until_over
-from tests.turrets.scripted import OwnTurret, StockTurret
+from tests.turrets.scripted import OctTurret, OwnTurret
 from tests.waiting import SECONDS, until
 
 pytestmark = pytest.mark.timeout(900)
@@ -71,23 +71,23 @@ HOSTILE: dict[str, Callable[[str], bytes]] = {
     "users": lambda run: own_status("ready", run, "bad", users=2**40),
     "report": lambda run: own_status("ready", run, "bad", sequence=HUGE),
     "name": lambda run: own_status("ready", run, "x" * 100_000),
-    "time": lambda run: stock_result(epoch=1e308),
-    "timers": lambda run: stock_result(custom_timers={f"t{number}": 1 for number in range(2000)}),
+    "time": lambda run: oct_result(epoch=1e308),
+    "timers": lambda run: oct_result(custom_timers={f"t{number}": 1 for number in range(2000)}),
 }
 
 
 async def test_numbers_names_and_counts_have_bounds(lab: Any, recruit: Recruit, database_url: str) -> None:
     """Each message beyond them is counted and left out, all tasks live, and the run ends with all honest results."""
-    own, stock = await recruit(lab, OwnTurret), await recruit(lab, StockTurret)
-    bad = await recruit(lab, StockTurret, uuid="bad")
+    own, oct_turret = await recruit(lab, OwnTurret), await recruit(lab, OctTurret)
+    bad = await recruit(lab, OctTurret, uuid="bad")
     run = await ask(lab, run_time=3600, min_turrets=3)
     await own.until_told("start")
-    await stock.until_told("start")
+    await oct_turret.until_told("start")
     with structlog.testing.capture_logs() as lines:
         for message in HOSTILE.values():
             await bad.send(message(run["id"]))
             await own.deliver(slice_of(0, [0.01] * 10, errors={"boom": 1}))
-            await stock.fire({"elapsed": 0.1})
+            await oct_turret.fire({"elapsed": 0.1})
         await own.until_acknowledged(len(HOSTILE))
 
         async def counted() -> bool:
@@ -116,9 +116,9 @@ async def test_only_what_the_database_refuses_is_left_out(lab: Any, recruit: Rec
     connection = await asyncpg.connect(database_url)
     await connection.execute("ALTER TABLE turret_slices ADD CHECK (timer <> 'poison')")
     good, bad = await recruit(lab, OwnTurret, uuid="good"), await recruit(lab, OwnTurret, uuid="bad")
-    stock = await recruit(lab, StockTurret)
+    oct_turret = await recruit(lab, OctTurret)
     run = await ask(lab, run_time=3600, min_turrets=3)
-    for turret in (good, bad, stock):
+    for turret in (good, bad, oct_turret):
         await turret.until_told("start")
     with structlog.testing.capture_logs() as lines:
         await bad.deliver(slice_of(0, [0.01] * 7))
@@ -126,7 +126,7 @@ async def test_only_what_the_database_refuses_is_left_out(lab: Any, recruit: Rec
         await bad.deliver(slice_of(0, [0.01] * 5))
         for number in range(20):
             await good.deliver(slice_of(0, [0.01] * 10))
-            await stock.fire({"elapsed": 0.1, "scriptrun_time": number / 100})
+            await oct_turret.fire({"elapsed": 0.1, "scriptrun_time": number / 100})
         await good.until_acknowledged(20)
 
         async def stored() -> bool:

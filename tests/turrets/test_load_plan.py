@@ -84,8 +84,8 @@ def test_turrets_that_are_alike_are_one_sentence() -> None:
 
 def test_a_turret_of_oct_has_no_rate() -> None:
     """It fires in the closed model, whatever the configuration says."""
-    stock: Any = msgspec.structs.replace(FINE, ours=False, report=None)
-    assert _plan(stock, rate=10).model == "closed"
+    oct_turret: Any = msgspec.structs.replace(FINE, ours=False, report=None)
+    assert _plan(oct_turret, rate=10).model == "closed"
     older: Any = msgspec.structs.replace(FINE, report=REPORT)
     assert _plan(older, rate=10).model == "open"
 

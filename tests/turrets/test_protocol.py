@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from smartmob.errors import InvalidInput
 from smartmob.turrets import protocol
 from smartmob.turrets.hq import collector, sockets
-from smartmob.turrets.hq.live_seconds import LIVE_BYTES
+from smartmob.turrets.hq.live_seconds import LIVE_CHARACTERS
 from smartmob.turrets.names import LONGEST_TIMER_NAME
 from smartmob.turrets.protocol import Briefing, Order, Report, Result, RunBriefing, Slice, Slices, Status, decode
 from smartmob.turrets.slices import MOST_UNPACKED
@@ -223,5 +223,5 @@ def test_the_bounds_are_documented() -> None:
         "`users`": _limit(protocol.Users),
         "how far a second of a slice may be ahead of the run": collector._AHEAD_SECONDS,
         "how often the health of a turret is kept": collector._HEALTH_SECONDS,
-        "slices of one second that are kept for the live view": LIVE_BYTES,
+        "slices of one second that are kept for the live view": LIVE_CHARACTERS,
     }

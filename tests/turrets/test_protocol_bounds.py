@@ -12,7 +12,7 @@ from msgspec import inspect
 from smartmob.errors import InvalidInput
 from smartmob.turrets.names import timer_name
 from smartmob.turrets.protocol import LONGEST_NAME, LONGEST_TEXT, Result, Slices, Status, decode
-from tests.turrets.messages import own_status, slice_of, slices, stock_result
+from tests.turrets.messages import oct_result, own_status, slice_of, slices
 
 CUT_OFF = {"Result.error": LONGEST_TEXT, "Result.turret_name": LONGEST_NAME, "Result.custom_timers.key": LONGEST_NAME}
 """Texts that are cut off at a number of characters and not refused."""
@@ -41,7 +41,7 @@ def _example(kind: str) -> dict[str, Any]:
             "kinds": {"boom": {"kind": "k", "code": "1"}},
         }
     else:
-        document = msgspec.json.decode(stock_result(custom_timers={"t": 1}, error="x"))
+        document = msgspec.json.decode(oct_result(custom_timers={"t": 1}, error="x"))
         document |= {"turret_name": "x", "uuid": "u1", "run": "run", "sequence": 1}
         error = {"error": "x", "kind": "k", "code": "1"}
         document["details"] = {"kind": "k", "code": "1", "untimed": False, "timers": {"t": error}}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.each import each
 from tests.turrets.conftest import Recruit
-from tests.turrets.messages import stock_result
+from tests.turrets.messages import oct_result
 from tests.turrets.runs import ask, get, post, until_over
 from tests.turrets.scripted import OwnTurret
 from tests.turrets.test_project_archive import CONFIG, package
@@ -78,7 +78,7 @@ class TestAsking:
 
 
 class TestUnknown:
-    """A run that is not there."""
+    """A run that does not exist."""
 
     @each("ident", [UNKNOWN_RUN, "last", "x" * 500, "%F0%9F%8E%AF"])
     async def test_an_unknown_run_is_not_found_on_any_route(self, lab: Any, ident: str) -> None:
@@ -155,7 +155,7 @@ class TestResults:
         ]
         for number, error in enumerate(errors, 1):
             numbered = {"uuid": turret.uuid, "run": turret.run, "sequence": number}
-            await turret.send(stock_result(**error, **numbered, custom_timers={"page": 0.5}))
+            await turret.send(oct_result(**error, **numbered, custom_timers={"page": 0.5}))
         turret.sequence = len(errors)
         await turret.until_acknowledged(len(errors))
         await post(lab, f"/turret-runs/{run['id']}/stop")

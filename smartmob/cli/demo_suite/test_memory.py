@@ -1,4 +1,4 @@
-"""Tests that take memory for a moment: what `smartmob demo` measures."""
+"""Tests that take memory for a moment, for `smartmob demo`."""
 
 import pytest
 

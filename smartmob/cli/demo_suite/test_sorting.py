@@ -1,4 +1,4 @@
-"""A small suite whose tests differ in what they cost: what `smartmob demo` measures."""
+"""A small suite whose tests differ in their cost, for `smartmob demo`."""
 
 import random
 

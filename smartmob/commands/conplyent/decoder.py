@@ -177,12 +177,12 @@ class Decoder:
 
     def _pop(self) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0):
-            raise InvalidPickle("the message takes a value that is not there")
+            raise InvalidPickle("the message takes a value from an empty stack")
         return self._stack.pop()
 
     def _top(self, kind: type) -> Any:
         if len(self._stack) <= (self._marks[-1] if self._marks else 0) or type(self._stack[-1]) is not kind:
-            raise InvalidPickle(f"the message fills a {kind.__name__} that is not there")
+            raise InvalidPickle(f"the message fills a {kind.__name__} that is not on top of the stack")
         return self._stack[-1]
 
     def _marked(self) -> list[Any]:

@@ -176,7 +176,7 @@ export function when(text) {
   return el("time", { datetime: moment.toISOString(), title: moment.toISOString() }, day + moment.toLocaleTimeString("en-GB"));
 }
 
-// Return a figure of a machine; one that cannot be measured now is its last value with its age, and why as a title.
+// Return a value of a machine. If it cannot be measured now, it is the last value with its age, and the reason is its title.
 export function figure(host, name, format) {
   const stale = host[name] === null ? host.stale?.[name] : null;
   if (!stale) return format(host[name]);

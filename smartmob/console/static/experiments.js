@@ -20,7 +20,7 @@ async function refresh() {
       { name: "Experiment", wide: true, cell: (row) => link(`${side(row.base)} → ${side(row.head)}`, `/console/experiments/${row.id}`) },
       { name: "Machine", cell: (row) => row.machine || "–" }, { name: "Tests", right: true, cell: (row) => number(row.tests) },
       { name: "Slower", right: true, cell: count("slower") }, { name: "Faster", right: true, cell: count("faster") },
-      { name: "Open", right: true, title: "Tests that cannot be told, or for which the machine was busy", cell: open },
+      { name: "Open", right: true, title: "Tests that are undecided, or for which the machine was busy", cell: open },
       { name: "Pairs", right: true, cell: (row) => number(row.pairs) }, { name: "Took", right: true, cell: (row) => seconds((Date.parse(row.ended_at) - Date.parse(row.started_at)) / 1000) },
     ], found.experiments, emptyState("No experiment is stored yet. Measure a commit against another one, and send the result here:", `smartmob ab main HEAD --server ${location.origin} -- tests/`)),
     found.next && limit < MOST ? el("p", {}, el("button", { type: "button", class: "link", onclick: () => { limit = Math.min(MOST, limit + 4 * PAGE); refresh(); } }, "Show older experiments")) : null,

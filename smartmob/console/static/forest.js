@@ -6,7 +6,7 @@ const WIDTH = 160, HEIGHT = 22, MIDDLE = HEIGHT / 2;
 const MOST = Math.log(8); // a ratio beyond 8 or 1/8 is drawn at the edge
 const LEAST = 1.5; // smallest effects that the scale reaches on both sides
 const LEVELS = { slower: "bad", faster: "good", same: "plain", undecided: "warning", unfit: "warning" };
-const WORDS = { same: "the same", undecided: "cannot be told", unfit: "machine busy" };
+const WORDS = { same: "the same", unfit: "machine busy" };
 
 export const verdictBadge = (verdict) => badge(WORDS[verdict] ?? verdict, LEVELS[verdict] ?? "plain");
 

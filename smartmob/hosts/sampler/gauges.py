@@ -36,5 +36,5 @@ def host_gauges(sampler: Sampler, connections: Callable[[], int], subscribers: C
     if snapshot.storage is not None:
         yield Gauge("smartmob_host_storage_total_bytes", "Disk space.", one(snapshot.storage.total))
     stale = dict.fromkeys(snapshot.stale, 1.0)
-    yield Gauge("smartmob_host_figure_stale", "1 for a figure that cannot be measured now.", stale, "figure")
+    yield Gauge("smartmob_host_figure_stale", "1 for a value that cannot be measured now.", stale, "figure")
     yield Gauge("smartmob_host_temperature_celsius", "Temperatures.", snapshot.temperatures, "sensor")

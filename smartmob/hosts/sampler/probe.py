@@ -16,7 +16,7 @@ from smartmob.hosts.sampler.reading_threads import PendingReading, ReadingThread
 T = TypeVar("T")
 
 _BEHIND_SECONDS = 0.02
-"""While a reading takes longer than this, another thread runs those behind it."""
+"""While a reading takes longer than this, another thread runs the readings after it."""
 _FAST_SECONDS = 0.2
 """A reading that takes longer is not waited for the next time; its result is used when it is available."""
 _OLDEST_SECONDS = 5.0

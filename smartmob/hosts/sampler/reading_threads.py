@@ -1,4 +1,4 @@
-"""Threads for readings that may hang: one runs all of them, and another one takes over those behind one that hangs.
+"""Threads for readings that may hang: one runs all of them; if a reading hangs, another thread runs those after it.
 
 A thread for each reading would cost more processor time than the readings: 1.6 ms a snapshot instead of 0.9.
 """

@@ -10,7 +10,8 @@ from smartmob.kernel.auth.events import CredentialRefused
 from smartmob.kernel.features import Dependencies, Feature
 
 _COMMIT_DELAY_SECONDS = 0.02
-"""No request waits for its event, so events of a short time share a commit: each would cost 15 % of a command."""
+"""Seconds for which events are collected for one commit. No request waits for it; a commit for each event would add
+15 % to the cost of a command."""
 
 
 def build(dependencies: Dependencies) -> Feature[AuditService]:

@@ -62,7 +62,7 @@ class AttemptLimit:
     """Allows each address `limit` failed attempts a minute; 0 means no limit. `seconds` is the clock.
 
     Publishes CredentialRefused and AttemptMade on `bus`. Several processes of one service share their attempts: with
-    the same `key` they have the same digests, each sends its AttemptMade to the others, and `note` takes theirs.
+    the same `key` they have the same digests, each sends its AttemptMade to the others, and `record` takes theirs.
     """
 
     def __init__(

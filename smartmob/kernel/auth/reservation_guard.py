@@ -1,6 +1,6 @@
 """The reservations that are in force: a machine that one client has reserved gets no new work of others. No I/O.
 
-The guard is filled by the feature `reservations`; on a node it is empty, since the service refuses what goes there. A
+The guard is filled by the feature `reservations`; on a node it is empty, since the service refuses requests to it. A
 client is the holder by the token that reserved, or by the reservation's id in the header `X-Smartmob-Reservation`; the
 service's own token and a service without tokens stand for several people, so there the id is needed.
 """

@@ -31,7 +31,7 @@ def table(service: TokenService, bodies: BodyReader) -> RouteTable:
                 "/tokens",
                 h.tokens,
                 "tokens",
-                "The tokens beside the service's own.",
+                "All tokens except the service's own.",
                 {200: answer(TokenList)},
                 roles=(CONTROL,),
             ),

@@ -42,7 +42,8 @@ class TokenService:
         """Make a token. Raises Conflict if the name is taken, or if the service itself has no token."""
         if new.only_nodes and new.role == NODE:
             raise InvalidInput.at(
-                "$.only_nodes", "a token of the role node joins machines, so it cannot be limited to some"
+                "$.only_nodes",
+                "a token of the role node cannot be limited to nodes: machines join with it",
             )
         if not self._tokens.required:
             raise Conflict(

@@ -7,7 +7,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
-_IPV6_PREFIX_BITS = 64  # the network that providers assign to one site (RFC 6177)
+_IPV6_PREFIX_BITS = 64  # the network of one link, whose host chooses the other 64 bits (RFC 4291, section 2.5.1)
 
 
 def network(address: str | None) -> str:

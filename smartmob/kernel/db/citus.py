@@ -208,7 +208,7 @@ class Distributor:
         await connection.execute(_SEQUENTIAL)
         return True
 
-    async def follow(self, connection: Connection) -> None:
+    async def distribute_new(self, connection: Connection) -> None:
         """Distribute the tables that are new, in the caller's transaction, if others are distributed."""
         if await distributed_tables(connection):
             await self.distribute_all(connection, await shards(connection))

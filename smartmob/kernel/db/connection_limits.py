@@ -15,7 +15,7 @@ log = get_logger()
 WRITERS = 6
 """The writers of a service without workers that keep the connection that they have opened for their first rows."""
 WORKER_WRITERS = 2
-"""The same of a worker: those of measures and of samples."""
+"""The same of a worker: those of metrics and of samples."""
 LEAST_POOL = 2
 """Connections of a process for reading: one of them is free while another one loads a file."""
 

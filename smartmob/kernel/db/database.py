@@ -54,7 +54,7 @@ _UNAVAILABLE_ERRORS = (
     asyncpg.OperatorInterventionError,  # the server shuts down, starts up or has lost a backend process
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
     asyncpg.PostgresIOError,
-    asyncpg.TransactionRollbackError,  # deadlock, serialization: the same operation may succeed now
+    asyncpg.TransactionRollbackError,  # deadlock, serialisation: the same operation may succeed now
     asyncpg.ReadOnlySQLTransactionError,  # a failover is under way
     asyncpg.LockNotAvailableError,  # the role or the server has a lock_timeout
     asyncpg.IdleInTransactionSessionTimeoutError,

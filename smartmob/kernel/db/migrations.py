@@ -88,18 +88,18 @@ def _collect(feature: str, package: str) -> tuple[Migration, ...]:
     )
 
 
-class Follower(Protocol):
+class TableDistributor(Protocol):
     """Distributes the tables that a migration makes, in the migration's transaction."""
 
     async def begin(self, connection: Connection) -> bool:
         """Prepare the transaction; return whether each statement must be sent alone, as Citus demands."""
 
-    async def follow(self, connection: Connection) -> None:
-        """Place the tables that are new."""
+    async def distribute_new(self, connection: Connection) -> None:
+        """Distribute the new tables, if others are distributed."""
 
 
 async def bring_up_to_date(
-    database: Database, packages: Mapping[str, str], follower: Follower | None = None
+    database: Database, packages: Mapping[str, str], distributor: TableDistributor | None = None
 ) -> Callable[[], Awaitable[None]]:
     """Apply the missing migrations of the features; return the readiness check that all are applied."""
     wanted = collect(packages)
@@ -111,7 +111,7 @@ async def bring_up_to_date(
             connection.get_settings(), await connection.fetchval("SELECT current_database()")
         )
         with database_refusals.in_one_line():
-            await apply(connection, wanted, follower, pooled=database.pooled)
+            await apply(connection, wanted, distributor, pooled=database.pooled)
 
     async def check() -> None:
         applied = await database.fetchval("SELECT count(*) FROM schema_migrations")
@@ -122,7 +122,11 @@ async def bring_up_to_date(
 
 
 async def apply(
-    connection: Connection, migrations: Sequence[Migration], follower: Follower | None = None, *, pooled: bool = False
+    connection: Connection,
+    migrations: Sequence[Migration],
+    distributor: TableDistributor | None = None,
+    *,
+    pooled: bool = False,
 ) -> int:
     """Apply the missing migrations, each in its own transaction; return their number.
 
@@ -146,24 +150,24 @@ async def apply(
             await connection.execute(_CREATE_MIGRATIONS_TABLE)
         known = await applied(connection)
         check(migrations, known)
-        return sum([await _apply(connection, migration, follower) for migration in _missing(migrations, known)])
+        return sum([await _apply(connection, migration, distributor) for migration in _missing(migrations, known)])
     finally:
         if not pooled:
             await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
 
 
-async def _apply(connection: Connection, migration: Migration, follower: Follower | None) -> bool:
+async def _apply(connection: Connection, migration: Migration, distributor: TableDistributor | None) -> bool:
     """Apply a migration in a transaction; return False if another service has done so meanwhile."""
     async with connection.transaction(isolation=READ_COMMITTED):
         await connection.execute(_WITHOUT_LIMITS)
         await connection.execute(_WAIT_FOR_OTHERS, _LOCK)
         if (migration.feature, migration.number) in await applied(connection):
             return False
-        apart = follower is not None and await follower.begin(connection)
+        apart = distributor is not None and await distributor.begin(connection)
         for statement in migration.statements if apart else (migration.sql,):
             await connection.execute(statement)
-        if follower is not None:
-            await follower.follow(connection)
+        if distributor is not None:
+            await distributor.distribute_new(connection)
         await connection.execute(
             "INSERT INTO schema_migrations (room, number, name, checksum) VALUES ($1, $2, $3, $4)",
             migration.feature,

@@ -45,7 +45,7 @@ async def is_between(connection: Connection) -> bool:
 
 
 async def check_statements(database: Database) -> None:
-    """Raise DatabaseError if a statement that a connection has prepared is not there in its next transaction."""
+    """Raise DatabaseError if a statement that a connection has prepared is missing in its next transaction."""
     if database.pooled:
         return
     async with _connections(database) as (first, second):

@@ -389,7 +389,9 @@ class EmbeddedPostgres:
             async with asyncio.timeout(_STOP_SECONDS):
                 await process_end.ended(pid)
         except TimeoutError:
-            raise DatabaseError(f"the database of an earlier service (process {pid}) is still shutting down") from None
+            raise DatabaseError(
+                f"the database of an earlier service (process {pid}) is still shutting down; start again after that"
+            ) from None
 
     async def _keep_watchdog(self) -> None:
         """Start the watchdog again whenever it has ended."""

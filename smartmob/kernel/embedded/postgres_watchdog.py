@@ -68,7 +68,9 @@ class PostgresWatchdog:
         deadline = loop.time() + _WAIT_SECONDS
         while (lock := self._lock()) is None:
             if loop.time() > deadline:
-                raise DatabaseError(f"the database in {self._home} is still being shut down after an earlier service")
+                raise DatabaseError(
+                    f"the database in {self._home} is still being shut down after an earlier service; start again later"
+                )
             await asyncio.sleep(_RETRY_SECONDS)
         os.close(lock)
 

@@ -61,7 +61,7 @@ def _embedded(address: ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
     if address in _NAT64 or address in _IPV4_COMPATIBLE:
         found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
     if address in _LOCAL_NAT64:
-        # RFC 6052, section 2.2: behind a prefix of 48 bits, bits 64 to 71 separate the halves of the IPv4 address.
+        # RFC 6052, section 2.2: after a prefix of 48 bits, bits 64 to 71 separate the halves of the IPv4 address.
         found.append(ipaddress.IPv4Address((number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF))
         found.append(ipaddress.IPv4Address(number & 0xFFFF_FFFF))
     return [inner for inner in found if inner is not None]

@@ -177,7 +177,7 @@ class RequestGate(msgspec.Struct, frozen=True):
             raise NotAllowed(f"a token with the role {principal.role} may not use this")
         if principal.only_nodes and not route.of_nodes:
             raise NotAllowed(
-                f"the token {principal.token} may use some nodes only: what is below /api/v1/nodes/NAME/service"
+                f"the token {principal.token} may use only routes below /api/v1/nodes/NAME/service, of some nodes"
             )
         allowed = route.socket_roles if is_websocket and route.socket_roles else route.allowed
         if principal.role not in allowed:

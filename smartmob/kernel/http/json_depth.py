@@ -36,7 +36,7 @@ def is_too_deep(data: bytes | str) -> bool:
             return False
         data = data.encode(errors="replace")
     elif data.find(b"[") == data.rfind(b"[") and data.find(b"{") == data.rfind(b"{"):
-        return False  # at most one bracket of each kind, as in most measures; counting takes three times as long
+        return False  # at most one bracket of each kind, as in most metrics; counting takes three times as long
     elif data.count(b"[") + data.count(b"{") <= MAX_LEVELS:
         return False
     if b"\\" in data:

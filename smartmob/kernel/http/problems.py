@@ -145,7 +145,7 @@ def invalid(
         try:
             document = msgspec.json.decode(data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as malformed:
-            return invalid(malformed, prefix)  # behind the field that does not fit
+            return invalid(malformed, prefix)  # after the field that does not fit
         message, where = field_hints.explained(message, where, kind, document)
     where = prefix + where[1:]
     if match := _MISSING.fullmatch(message):

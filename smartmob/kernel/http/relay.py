@@ -29,7 +29,7 @@ _SOCKET_PREFIX = "sec-websocket-"
 _MAX_FRAME_BYTES = 64 * 1024 * 1024
 """The largest WebSocket message from either side, in bytes; the routes of the other server have lower limits."""
 
-_ABNORMAL = aiohttp.WSCloseCode.GOING_AWAY
+_OTHER_SIDE_LOST = aiohttp.WSCloseCode.GOING_AWAY
 """The close code for one side when the other side is lost."""
 _NOT_SENT = (aiohttp.WSCloseCode.ABNORMAL_CLOSURE, 1005)
 """Codes that no close frame may contain (RFC 6455, section 7.4.1)."""
@@ -178,7 +178,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
 
 async def _relay(source: Any, target: Any, message_filter: MessageFilter | None = None) -> None:
     """Send the messages of one WebSocket to another until it is closed, then close the other one with the same code."""
-    code, reason = _ABNORMAL, b""
+    code, reason = _OTHER_SIDE_LOST, b""
     with suppress(ConnectionError):
         while True:
             message = await source.receive()

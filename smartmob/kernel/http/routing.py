@@ -133,7 +133,7 @@ def mount(app: web.Application, tables: Iterable[RouteTable]) -> dict[web.Abstra
 def _add(
     app: web.Application, by_path: Mapping[str, Sequence[Route]], prefix: str, prefix_pattern: str
 ) -> dict[web.AbstractRoute, Route]:
-    """Add the routes of paths behind a prefix, which is shown as `prefix`."""
+    """Add the routes of paths below a prefix, which is shown as `prefix`."""
     mounted: dict[web.AbstractRoute, Route] = {}
     for path, routes in by_path.items():
         pattern = prefix_pattern + _pattern(path, any(route.rest for route in routes))
@@ -148,7 +148,7 @@ def _add(
 @cache
 def _pattern(path: str, with_rest: bool) -> str:
     """Return aiohttp's pattern of a path, whose last parameter may be the rest of the path."""
-    # aiohttp's own pattern for a parameter excludes braces, which the names of parametrized tests contain.
+    # aiohttp's own pattern for a parameter excludes braces, which the names of parametrised tests contain.
     pattern = _PARAMETER.sub(r"{\1:[^/]+}", path)
     return f"{pattern.removesuffix(':[^/]+}')}:.*}}" if with_rest else pattern
 

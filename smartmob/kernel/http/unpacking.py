@@ -25,7 +25,7 @@ class Unpacker:
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the unpacked bytes of `data`, an empty piece for a step without output; raises InvalidInput."""
-        # At the end of a member zlib copies all input behind it, so it is fed only short slices.
+        # At the end of a member zlib copies all input after it, so it is fed only short slices.
         for start in range(0, len(data), _SLICE_BYTES):
             yield from self._feed(data[start : start + _SLICE_BYTES])
 

@@ -46,7 +46,7 @@ class FramePosition:
         self._head = b""
 
     def advance(self, data: bytes) -> None:
-        """Move behind the next bytes of the stream."""
+        """Move past the next bytes of the stream."""
         size = len(data)
         if size <= self.payload_left:
             self.payload_left -= size

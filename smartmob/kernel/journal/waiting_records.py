@@ -51,7 +51,7 @@ class Outbox:
         self.next, self.dropped = state.next, state.dropped
 
     def add(self, record: Outgoing) -> int:
-        """Add a record behind the others; return how many were dropped for it."""
+        """Add a record after the others; return how many were dropped for it."""
         self._records.append(record)
         self._bytes += len(bytes(record.value))
         self.next = max(self.next, record.number + 1)

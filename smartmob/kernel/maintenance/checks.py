@@ -78,15 +78,15 @@ def addresses(settings: Settings) -> Iterator[CheckResult]:
     except SmartmobError as error:
         yield CheckResult("address", "bad", f"{settings.host} without a token", str(error))
     wanted = [("port", settings.host, settings.port, "--port")]
-    turrets, stock = settings.turrets, settings.conplyent
+    turrets, conplyent = settings.turrets, settings.conplyent
     if turrets.hq:
         wanted += [
             ("port of orders", turrets.hq_host, turrets.hq_publish_port, "--hq-publish-port"),
             ("port of results", turrets.hq_host, turrets.hq_rc_port, "--hq-rc-port"),
             ("port of passed on results", turrets.hq_host, turrets.hq_external_port, "--hq-external-port"),
         ]
-    if stock.port is not None:
-        wanted.append(("port of conplyent", stock.host, stock.port, "--conplyent-port"))
+    if conplyent.port is not None:
+        wanted.append(("port of conplyent", conplyent.host, conplyent.port, "--conplyent-port"))
     for name, host, port, option in wanted:
         yield _port(name, host, port, option, settings)
 
@@ -142,13 +142,13 @@ def data_directory(path: Path) -> CheckResult:
     name = "data directory"
     if (closed := _closed_folder(path)) is not None:
         advice = f"Run as the owner of {closed}, user id {closed.stat().st_uid}, or name another with {_DATA_DIR}."
-        return CheckResult(name, "bad", f"{closed} belongs to another user, who lets nobody else in", advice)
+        return CheckResult(name, "bad", f"{closed} belongs to another user, and others may not enter it", advice)
     if not path.exists():
         parent = next(folder for folder in path.parents if folder.exists())
         if os.access(parent, os.W_OK | os.X_OK):
             return CheckResult(name, "good", f"{path} is made at the first start")
         advice = f"Make it as root and give it to the user of the service (chown), or name another with {_DATA_DIR}."
-        return CheckResult(name, "bad", f"{path} is not there, and {parent} is not writable", advice)
+        return CheckResult(name, "bad", f"{path} does not exist, and {parent} is not writable", advice)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         advice = f"Run the service as its owner, user id {path.stat().st_uid}, or name another with {_DATA_DIR}."
         return CheckResult(name, "bad", f"{path} is not writable", advice)
@@ -317,8 +317,8 @@ async def clock_offset(url: str, measure: Offset, largest: float = _LARGEST_OFFS
     try:
         delay, offset = await measure()
     except SmartmobError as error:
-        return CheckResult("clock beside the service", "bad", str(error), "Is the service running there?")
+        return CheckResult("clock compared with the service", "bad", str(error), "Is the service running there?")
     said = f"{offset * 1000:+.1f} ms to {url} (plus or minus {delay * 500:.1f} ms)"
     if abs(offset) > largest:
-        return CheckResult("clock beside the service", "bad", said, "Run an NTP client on both machines.")
-    return CheckResult("clock beside the service", "good", said)
+        return CheckResult("clock compared with the service", "bad", said, "Run an NTP client on both machines.")
+    return CheckResult("clock compared with the service", "good", said)

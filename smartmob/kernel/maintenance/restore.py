@@ -60,12 +60,12 @@ async def restore(
     *,
     force: bool,
     progress: Progress,
-    follower: citus.Distributor | None = None,
+    distributor: citus.Distributor | None = None,
 ) -> Restored:
     """Restore a backup; with `force` also into a database that has tables of smartmob, which are replaced.
 
     Only rows are taken from the file. Our own migrations make the tables, up to the migrations that the file names.
-    `partitions` is the argument of `TableLoader`. In a distributed database `follower` distributes the tables before
+    `partitions` is the argument of `TableLoader`. In a distributed database `distributor` distributes the tables before
     the rows are loaded. Raises DatabaseError, InvalidInput and StartupError.
     """
     if target.serving:
@@ -90,13 +90,13 @@ async def restore(
             )
         async with connection.transaction():
             shards = await citus.shards(connection) if await citus.distributed_tables(connection) else None
-            if follower is not None:
-                await follower.begin(connection)
+            if distributor is not None:
+                await distributor.begin(connection)
             await _drop(connection, found)
             loader = TableLoader(connection, partitions)
             await loader.make(wanted)
-            if follower is not None and shards is not None:
-                await follower.distribute_all(connection, shards)
+            if distributor is not None and shards is not None:
+                await distributor.distribute_all(connection, shards)
             rows = await _load(loader, tools, path, progress)
             await loader.finish()
             if await migrations.applied(connection) != applied:

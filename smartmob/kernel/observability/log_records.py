@@ -19,7 +19,7 @@ class LogRecords:
         self._render = render_json if log_format == "json" else render_kv
 
     def take(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        """Log an event; see `event_logger.Destination`."""
+        """Log an event; see `event_logger.LogDestination`."""
         number = _LEVELS[level]
         if not self._logger.isEnabledFor(number):
             return

@@ -1,7 +1,8 @@
 """Process tags: a number that all descendants of a program inherit, which tells to which child an orphan belongs.
 
 The tag is stored in the soft limit of the resident set (RLIMIT_RSS). Linux has ignored this limit since 2.4.30
-(setrlimit(2)), fork, exec, setsid and an emptied environment keep it, and every user can read it (`/proc/PID/limits`).
+(setrlimit(2)). The tag is kept through fork, exec, setsid and an emptied environment, and all users can read it
+(`/proc/PID/limits`).
 A process without a tag has no such limit. Tags are limits that no machine reaches: 2^61 bytes minus 1 to 1,023 times
 2^50. Tags are not available where a lower limit is already set.
 

@@ -1,7 +1,7 @@
 """Process trees: finding the descendants of a process, and killing a tree whose members may fork meanwhile.
 
 The watchdog and the subreapers import it, so it imports almost nothing: `signal` and `contextlib` alone would cost them
-a megabyte. It works fully on Linux, where a sub-reaper (PR_SET_CHILD_SUBREAPER, prctl(2)) adopts every descendant that
+a megabyte. It works fully on Linux, where a subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)) adopts every descendant that
 loses its parent, even after setsid or a double fork. On other systems only process groups can be killed.
 """
 

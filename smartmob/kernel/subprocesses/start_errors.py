@@ -18,7 +18,7 @@ _ELF_MAGIC = b"\x7fELF"
 def describe(number: int, program: str, folder: Path, env: Mapping[str, str]) -> str:
     """Return why the `program`, started in `folder` with `env`, failed with the error `number` of the system."""
     if not folder.is_dir():
-        return f"cannot start the program: its folder {folder} is not there"
+        return f"cannot start the program: its folder {folder} does not exist"
     path = folder / program if "/" in program else _found(program, env)
     if path is None:
         return f"cannot start the program: there is no {program!r} on the PATH ({env.get('PATH', os.defpath)})"
@@ -28,7 +28,7 @@ def describe(number: int, program: str, folder: Path, env: Mapping[str, str]) ->
     elif number == errno.EACCES:
         reason = "it is a folder" if path.is_dir() else f"it is not executable; allow it with `chmod +x {program}`"
     elif number == errno.ENOEXEC:
-        reason = "it is no program of this kind of machine, and no script"
+        reason = "it is neither a program for this kind of machine nor a script"
     return f"cannot start {program}: {reason}"
 
 
@@ -54,10 +54,10 @@ def _missing(path: Path) -> str:
     """Return which file is missing although `path` itself exists."""
     head = _head(path)
     if head.startswith(b"#!"):
-        return _missing_interpreter(head) or "a file that it needs is not there"
+        return _missing_interpreter(head) or "a file that it needs does not exist"
     if head.startswith(_ELF_MAGIC):
-        return "its dynamic loader is not there: it was built for another C library or machine"
-    return "a file that it needs is not there"
+        return "its dynamic loader does not exist: it was built for another C library or machine"
+    return "a file that it needs does not exist"
 
 
 def _missing_interpreter(head: bytes) -> str:
@@ -65,12 +65,12 @@ def _missing_interpreter(head: bytes) -> str:
     line = head[2:].split(b"\n", 1)[0]
     words = line.split()
     if not words:
-        return "its first line names no interpreter behind `#!`"
+        return "its first line names no interpreter after `#!`"
     interpreter = os.fsdecode(words[0])
     if line.endswith(b"\r"):
         return f"its first line ends with a carriage return (`#!{interpreter}\\r`); save it with Unix line ends"
     if not Path(interpreter).exists():
-        return f"its first line names {interpreter}, which is not there"
+        return f"its first line names {interpreter}, which does not exist"
     return ""
 
 

@@ -1,7 +1,7 @@
 """A subreaper: the process above some of the children, which starts them and ends each with all its descendants.
 
-The watchdog forks it. It is a sub-reaper (PR_SET_CHILD_SUBREAPER, prctl(2)): a descendant that loses its parent becomes
-its own child. The tag and the session of such an orphan tell to which child it belongs. The service holds one end of a
+The watchdog forks it. The kernel makes a descendant that loses its parent a child of it (PR_SET_CHILD_SUBREAPER,
+prctl(2)). The tag and the session of such an orphan tell to which child it belongs. The service holds one end of a
 control socket for each child.
 
 Messages, in ASCII. Numbers in text are decimal, times are in seconds, MAXRSS is in kilobytes, STATUS is as in

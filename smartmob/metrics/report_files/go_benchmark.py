@@ -25,7 +25,7 @@ _PROCESSORS = re.compile(r"-[0-9]+$")
 _TIME_UNITS = {"ns/op": 1e-9, "sec/op": 1.0, "s/op": 1.0, "ms/op": 1e-3, "us/op": 1e-6, "µs/op": 1e-6}
 _BYTES_UNIT = "B/op"
 _DERIVED_UNITS = {"MB/s", "allocs/op"}
-"""Units of measures that have no field, and that `go test` itself writes."""
+"""Units of values that have no field, and that `go test` itself writes."""
 
 _LOOKS_LIKE = re.compile(
     rb'^(?:Benchmark\S*\s+[0-9]+\s|goos: \w|\{.*"Action":\s*"(?:start|run|output|build-output|pass|fail|skip|bench)")',

@@ -90,7 +90,7 @@ def row(raw: msgspec.Raw, kind: type[T]) -> T | None:
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number(it may be written as a text), or None."""
+    """Return a finite number (it may be written as text), or None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

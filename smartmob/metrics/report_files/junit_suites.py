@@ -42,7 +42,7 @@ _LINE = re.compile(r"(?::\d+){1,2}$")
 
 
 def location(attributes: Mapping[str, str]) -> str:
-    """Return the source file that an element names, without a line number behind it, or ""."""
+    """Return the source file that an element names, without the line number at its end, or ""."""
     return _LINE.sub("", attributes.get("file") or attributes.get("filepath") or "")
 
 

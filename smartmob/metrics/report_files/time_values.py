@@ -212,7 +212,7 @@ def _assemble(date: tuple[int, int, int], clock: tuple[int, int, int], fraction:
 
 
 def _in_zone(local: datetime, zone: str) -> datetime | None:
-    """Return `local` in a zone that is written behind it; None if the zone is not understood."""
+    """Return `local` in the zone that follows it; None if the zone is not understood."""
     zone = zone.strip()
     if not zone:
         return local

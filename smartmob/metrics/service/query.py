@@ -20,7 +20,7 @@ RESOURCES = {
     "user_time": "user_time",
     "total_time": "total_time",
 }
-"""The measures by the names that the routes `/resources/…` give them."""
+"""The fields of a metric by the names that the routes `/resources/…` give them."""
 
 MAX_EXTREMES = 500  # metrics in one answer
 

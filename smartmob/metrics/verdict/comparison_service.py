@@ -59,7 +59,7 @@ class _Items(msgspec.Struct, frozen=True):
 class _EnvironmentResult(msgspec.Struct, frozen=True):
     """The result in one environment.
 
-    It may change with anything that is stored for these `sessions`, or as soon as one of `contexts` measures again.
+    It may change with anything that is stored for these `sessions`, or with new metrics of one of `contexts`.
     """
 
     context: ComparedContext | None
@@ -223,7 +223,7 @@ class ComparisonService:
     async def _only_in_base(
         self, theirs: MeasuredEnvironment, base: Side, request: ComparisonRequest
     ) -> _EnvironmentResult:
-        """Return the tests of an environment in which the head has no measures."""
+        """Return the tests of an environment in which the head has no metrics."""
         contexts = (await self._environments.selection(theirs)).fit
         values, environment = await self._side_values(theirs, contexts, base, request)
         nothing = change_detection.DetectedChanges(change_detection.Shift(None, None, 0), {}, {}, values)

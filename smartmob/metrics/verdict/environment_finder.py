@@ -117,7 +117,7 @@ class EnvironmentFinder:
         return SessionPlaces(contexts, await self._reader.origins(sorted(sessions)), self._rules)
 
     def differences(self, theirs: MeasuredEnvironment, ours: MeasuredEnvironment) -> list[str]:
-        """Return in words what makes two environments different; [] if their measures can be compared."""
+        """Return in words what makes two environments different; [] if their metrics can be compared."""
         if theirs.context is None and ours.context is None and theirs.context_h != ours.context_h:
             return ["contexts that are not stored"]
         return place.place_differences((theirs.context, theirs.place), (ours.context, ours.place), self._rules)
@@ -190,5 +190,5 @@ def _explanation(found: Sequence[str], sides: ComparedEnvironments, *, across: b
 def why_unfit(finder: EnvironmentFinder, ours: MeasuredEnvironment, base: Sequence[MeasuredEnvironment]) -> str:
     """Return in words why an environment of the head has nothing in the base to be compared with."""
     if not base:
-        return "the base has no measures"
+        return "the base has no metrics"
     return place.different(finder.nearest(ours, base))

@@ -99,7 +99,7 @@ def assess_load(node: str, cpu: float, tests: float, earlier: Sequence[float]) -
     busy = others - (usual or 0.0) >= UNUSUAL_PERCENT
     than = f"usually {usual:.0f}%" if usual is not None else "the usual load is not known"
     explanation = (
-        f"The processors of {node} were busy for {cpu:.0f}%: {tests:.0f}% by the tests and {others:.0f}% by something "
-        f"else ({than})."
+        f"The processors of {node} were {cpu:.0f}% busy on average: {tests:.0f}% by the tests and {others:.0f}% by "
+        f"something else ({than})."
     )
     return HostLoadFound(node, busy, cpu, tests, others, usual, explanation)

@@ -51,7 +51,7 @@ class ReferenceResolver:
             raise InvalidInput(f"{name} is further back than {_MAX_RUNS_BACK} runs; name the run itself")
         runs = await self._latest_run_ids(back + 1)
         if len(runs) <= back:
-            raise NotFound(f"there is no {name}: {counted(len(runs), 'run')} with measures; see `smartmob tests ls`")
+            raise NotFound(f"there is no {name}: {counted(len(runs), 'run')} with metrics; see `smartmob tests ls`")
         return await self._run(name, runs[back])
 
     async def _latest_run_ids(self, number: int) -> list[str]:

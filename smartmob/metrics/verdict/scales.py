@@ -1,4 +1,4 @@
-"""The scales on which measures of tests are compared: units, logarithms, and the least change that matters."""
+"""The scales on which metrics of tests are compared: units, logarithms, and the least change that matters."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class _TrendFinder:
         return change >= share * max(self._limits.effect * abs(level), self._limits.change)
 
     def _least_level(self, name: ItemName) -> float:
-        """Return the level up to which a change is no factor: what a shift leaves of zero is as good as zero."""
+        """Return the level below which changes are not judged as ratios: correcting a shift moves a zero by less."""
         return 0.0 if name == ALL_TESTS else _ZERO_SHARE * self._scale.linear_below
 
     def _moved_as_measured(self, step: LevelStep, raw: Sequence[float], start: int) -> bool:

@@ -52,7 +52,7 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `min_effect` is a share of the usual value. `min_change` is in the unit of the resource, by default 1 ms, 0.05
     cores or 1 MB. `limit` bounds the tests in the answer, the worst first; the counts include all tests. `across`
-    compares measures of different machines, with low confidence.
+    compares metrics of different machines, with low confidence.
     """
 
     base: Name = "latest~1"
@@ -132,7 +132,7 @@ class ItemVerdict(msgspec.Struct, frozen=True):
 class ComparedContext(msgspec.Struct, frozen=True):
     """A machine and a Python on which both sides were measured. `sessions` is the number of earlier runs.
 
-    `place` names the rule by which measures count as those of one machine.
+    `place` names the rule by which metrics count as those of one machine.
     """
 
     context_h: str
@@ -203,7 +203,7 @@ def describe_shift(shift: Shift, resource: str) -> ShiftFound:
     varies = f"; it varies by {variation(shift.usual - 1)} from one run to the next" if shift.usual is not None else ""
     took = f"All tests together took {shift.ratio:.2f} times as much as usual"
     unknown = "" if shift.usual is not None else (
-        f" By how much it varies from one run to the next is known from {MIN_HISTORY} earlier runs on."
+        f" Its usual variation is known only after {MIN_HISTORY} earlier runs."
     )  # fmt: skip
     if not shift.notable:
         if shift.usual is None:

@@ -264,7 +264,7 @@ def _find_command(source: UnpackedSource, definition: model.Definition) -> tuple
 
 
 def _index(data: bytes | None, process_type: str) -> int:
-    """Return the index of a process type in a Procfile, or 0 when it is not there or cannot be read."""
+    """Return the index of a process type in a Procfile, or 0 when it does not exist or cannot be read."""
     try:
         types = list(procfile.parse(data or b"").commands)
     except procfile.BadLine:

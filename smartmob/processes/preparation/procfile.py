@@ -63,7 +63,7 @@ class Procfile(msgspec.Struct, frozen=True):
         return self.commands[name]
 
     def unknown(self, name: str) -> str:
-        """Return the message for a process type `name` that is not there, with the one that may be meant."""
+        """Return the message for a process type `name` that does not exist, with the one that may be meant."""
         known = ", ".join(self.commands) or "no process types"
         import difflib
 
@@ -94,7 +94,7 @@ def parse(data: bytes, file: str = "Procfile") -> Procfile:
             continue
         found.commands[name] = ProcfileCommand(text, number)
         if not text:
-            found.faults[name] = BadLine(file, number, f"the process type {name!r} has no command behind the colon")
+            found.faults[name] = BadLine(file, number, f"the process type {name!r} has no command after the colon")
     return found
 
 
@@ -106,7 +106,7 @@ def _correct_form(line: str) -> str:
     if other is not None:
         name = _NOT_IN_NAMES.sub("-", other[1]).strip("-.") or "name"
         return f"a name has only letters, digits, `_`, `-` and `.` and begins with none of the last two: `{name}: ...`"
-    colon = f"a process type needs a colon behind its name: `{unmarked[1]}: ...`; " if unmarked is not None else ""
+    colon = f"a process type needs a colon after its name: `{unmarked[1]}: ...`; " if unmarked is not None else ""
     return f"{colon}a line that continues the one above needs a backslash as the very last character there"
 
 

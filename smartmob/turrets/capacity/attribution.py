@@ -56,7 +56,7 @@ def _words(finding: SearchOutcome, settings: SearchSettings, reason: str) -> str
     if finding.confidence is not None:
         low, high = finding.confidence
         steps = counted(finding.steps, "step")
-        held += f" in {finding.holds} of {steps} ({low:.0%} to {high:.0%} of such steps hold, at 95 %)"
+        held += f" in {finding.holds} of {steps} ({low:.0%} to {high:.0%} of such steps hold, at 95%)"
     if finding.ending == "bound":
         return f"at least {held}, the highest rate to be tried"
     if finding.refused is not None:
@@ -84,8 +84,8 @@ def _limit(finding: SearchOutcome, settings: SearchSettings, steps: Sequence[Sea
         return f"unknown: {settings.target_host} sent no sample during the steps"
     cpu = sum(used) / len(used)
     if cpu >= BUSY_PERCENT:
-        return f"the processors of {settings.target_host}: busy for {cpu:.0f} % at {shown(finding.refused)}"
+        return f"the processors of {settings.target_host}: {cpu:.0f}% busy at {shown(finding.refused)}"
     return (
-        f"not the processors of {settings.target_host}, busy for {cpu:.0f} % at {shown(finding.refused)}: "
+        f"not the processors of {settings.target_host}, {cpu:.0f}% busy at {shown(finding.refused)}: "
         "look at its locks, pools and what it calls"
     )

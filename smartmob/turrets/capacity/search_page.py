@@ -49,7 +49,7 @@ def render_search(search: StoredSearch) -> str:
     facts = [
         f"Conditions: {', '.join(settings.conditions)}.",
         f"Rates from {shown(settings.start_rate)} to {shown(settings.max_rate)}, times {settings.growth:g} until the "
-        f"conditions break, then by bisection to {settings.resolution:.3g} of the rate.",
+        f"conditions break, then by bisection to {100 * settings.resolution:.3g}% of the rate.",
         f"Each step: {settings.warm_up:g} s of warm-up and {settings.step_time:g} s, then {settings.cool_down:g} s "
         f"without load; {settings.repeats} at the rate that is reported.",
     ]
@@ -156,7 +156,7 @@ def _table(steps: Sequence[SearchStep]) -> str:
     head = ("Rate", "Fired", "p50", "p95", "p99", "Errors", "CPU of the target")
     rows = []
     for step in steps:
-        cpu = "-" if step.target_cpu is None else f"{step.target_cpu:.0f} %"
+        cpu = "-" if step.target_cpu is None else f"{step.target_cpu:.0f}%"
         cells = (shown(step.rate), shown(step.achieved), *map(duration_text.seconds, (step.p50, step.p95, step.p99)))
         run = f'<a href="/turret-runs/{quote(step.run, safe="")}/report">{_SAID[step.outcome]}</a>'
         rows.append(

@@ -142,7 +142,7 @@ def _slowness(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"turret {member['name']} stood still for {member['lag']:.3g} s"
     for load in summary.get("machines", ()):
         if load["fired"] and load["cpu_avg"] > SATURATED_PERCENT:
-            yield f"the processors of {load['host']}, from which a turret fires, were busy for {load['cpu_avg']:.0f} %"
+            yield f"the processors of {load['host']}, from which a turret fires, were {load['cpu_avg']:.0f}% busy"
 
 
 def _waiting_for_cannons(summary: Mapping[str, Any]) -> list[str]:

@@ -20,9 +20,9 @@ from smartmob.turrets.hq.aggregation import Aggregator, OpenSecond, RunTotals, f
 from smartmob.turrets.hq.batch import Batch, HealthRow, SliceRow
 from smartmob.turrets.hq.live_conditions import LiveConditions
 from smartmob.turrets.hq.live_seconds import LiveSeconds
+from smartmob.turrets.hq.oct_results import OctResult, decode_oct_results
 from smartmob.turrets.hq.pending_rows import PendingRows
 from smartmob.turrets.hq.rows import AnyResult, Columns
-from smartmob.turrets.hq.stock_results import StockResult, decode_stock_results
 from smartmob.turrets.hq.turret_clocks import CLOCK_SECONDS, TurretClocks
 from smartmob.turrets.hq.uuid_claims import UuidClaims
 from smartmob.turrets.model import Counters
@@ -58,12 +58,12 @@ _NO_DETAILS = ResultDetails()
 class Received(msgspec.Struct):
     """Some messages after decoding: the statuses, and the frames of single results.
 
-    `has_stock_results` is true when some results had no number.
+    `has_oct_results` is true when some results had no number.
     """
 
     statuses: list[Status] = msgspec.field(default_factory=list)
     results: Sequence[bytes] = ()
-    has_stock_results: bool = False
+    has_oct_results: bool = False
 
 
 class ResultCollector:
@@ -127,16 +127,16 @@ class ResultCollector:
         public key of the turret that sent them, or "" where keys are not used.
         """
         self._now, self._since_start = now, since_start
-        results = decode_stock_results(frames)
+        results = decode_oct_results(frames)
         if not results:
             return self._receive_one_by_one(frames, wall, sender)
-        columns = Columns.of_stock(results)
+        columns = Columns.of_oct(results)
         for index in columns.with_texts:
             result = results[index]
             if result.custom_timers:
                 result.custom_timers = by_timer(result.custom_timers)
-        self._keep_stock_results(results, columns)
-        return Received(results=frames, has_stock_results=True)
+        self._keep_oct_results(results, columns)
+        return Received(results=frames, has_oct_results=True)
 
     def _receive_one_by_one(self, frames: Iterable[bytes], wall: datetime, sender: str) -> Received:
         statuses: list[Status] = []
@@ -161,12 +161,12 @@ class ResultCollector:
             except InvalidInput as error:
                 self.counters.malformed += 1
                 self._on_malformed(frame, str(error))
-        has_stock_results = self._keep_results(results)
-        return Received(statuses, result_frames, has_stock_results)
+        has_oct_results = self._keep_results(results)
+        return Received(statuses, result_frames, has_oct_results)
 
     # -- single results -------------------------------------------------------------------------------------------
 
-    def _keep_stock_results(self, results: list[StockResult], columns: Columns) -> None:
+    def _keep_oct_results(self, results: list[OctResult], columns: Columns) -> None:
         """Keep results without a number: all together if they are of one second, which is three times as fast."""
         low, high, horizon = min(columns.epochs), max(columns.epochs), self._since_start + _STALE_SECONDS
         longest, earliest = max(columns.elapsed), self._started - CLOCK_SECONDS
@@ -193,20 +193,20 @@ class ResultCollector:
         self._add_rows(columns)
         second.flush()
 
-    def _keep_results(self, results: Sequence[Result | StockResult]) -> bool:
+    def _keep_results(self, results: Sequence[Result | OctResult]) -> bool:
         """Keep results of any kind; return whether some had no number."""
         if not self.rows.has_run:
             self.counters.stale += len(results)
             return False
         started, latest = self._started, max(self._now, self._started)
         horizon = self._since_start + _STALE_SECONDS
-        kept: dict[str, tuple[list[Result | StockResult], list[float]]] = {"": ([], [])}
-        has_stock_results = False
+        kept: dict[str, tuple[list[Result | OctResult], list[float]]] = {"": ([], [])}
+        has_oct_results = False
         current, pending, second = -1, list[float](), OpenSecond()
         for result in results:
             elapsed = result.elapsed
-            if isinstance(result, StockResult) or result.sequence is msgspec.UNSET:
-                has_stock_results = True
+            if isinstance(result, OctResult) or result.sequence is msgspec.UNSET:
+                has_oct_results = True
                 if (
                     elapsed > horizon
                     and not started <= result.epoch - elapsed + CLOCK_SECONDS <= latest + 2 * CLOCK_SECONDS
@@ -246,7 +246,7 @@ class ResultCollector:
                 columns.moments = moments
                 self._add_rows(columns, owner)
         self._aggregator.flush()
-        return has_stock_results
+        return has_oct_results
 
     def _keep_texts(self, second: OpenSecond, number: int, result: AnyResult) -> None:
         """Aggregate the error and the timers of a result; a failed result is no pending value of its second."""

@@ -254,7 +254,7 @@ class Headquarters:
                 self._log_malformed(b"", f"left out: a headquarters has at most {MOST_TURRETS} turrets")
                 continue
             self._perform(self._machine.handle(StatusReceived(status), now))
-        if received.has_stock_results:
+        if received.has_oct_results:
             self._machine.handle(ResultsReceived(), now)
         active = self._machine.active
         if received.results and self._sockets.has_subscribers and active is not None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from smartmob.turrets.outcomes import Outcomes
 from smartmob.turrets.protocol import Slice
 
-LIVE_BYTES = 8 * 1024 * 1024
-"""Characters that the slices of one second may have."""
+LIVE_CHARACTERS = 8 * 1024 * 1024
+"""Characters that the slices of one second may have: base64, so as many bytes."""
 
 _LIVE_SECONDS = 8
 
@@ -18,7 +18,7 @@ class LiveSeconds:
 
     def __init__(self) -> None:
         self._parts: dict[int, dict[str, list[Outcomes | Slice]]] = {}
-        self._bytes: dict[int, int] = {}
+        self._characters: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -28,18 +28,18 @@ class LiveSeconds:
         return self._parts.get(second, {})
 
     def add(self, second: int, timer: str, part: Outcomes | Slice) -> None:
-        """Keep a part of a second until eight later seconds have come; drop slices beyond the size limit."""
+        """Keep a part of a second until eight later seconds have come; drop slices beyond the limit."""
         if isinstance(part, Slice):
             # Without this limit, a turret that sends many slices of one second would fill the memory.
-            size = self._bytes.get(second, 0) + size_of(part)
-            if size > LIVE_BYTES:
+            size = self._characters.get(second, 0) + size_of(part)
+            if size > LIVE_CHARACTERS:
                 return
-            self._bytes[second] = size
+            self._characters[second] = size
         self._parts.setdefault(second, {}).setdefault(timer, []).append(part)
         if len(self._parts) > _LIVE_SECONDS:
             first = min(self._parts)
             del self._parts[first]
-            self._bytes.pop(first, None)
+            self._characters.pop(first, None)
 
 
 def size_of(part: Slice) -> int:

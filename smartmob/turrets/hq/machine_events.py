@@ -22,7 +22,7 @@ class Now(NamedTuple):
 class Timeouts(msgspec.Struct, frozen=True):
     """The times that the headquarters waits, in seconds.
 
-    `lost_after`: a turret that is silent for longer is lost. `quiet`: stock turrets do not report which result is their
+    `lost_after`: a turret that is silent for longer is lost. `quiet`: turrets of OCT do not report which result is the
     last one, so a run of them ends when no result has arrived for this time. `drain`: a draining run ends after this
     time even if turrets are missing. `wait`: a waiting run fails after this time. `lead`: turrets of smartmob get the
     start time this much in advance.
@@ -61,7 +61,7 @@ class StatusReceived(msgspec.Struct, frozen=True):
 
 
 class ResultsReceived(msgspec.Struct, frozen=True):
-    """Results without a number arrived, as stock turrets send them."""
+    """Results without a number arrived, as turrets of OCT send them."""
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from smartmob.turrets.hq.stock_results import StockResult
+from smartmob.turrets.hq.oct_results import OctResult
 from smartmob.turrets.protocol import ResultDetails
 
 COLUMNS = (
@@ -98,7 +98,7 @@ class Columns(msgspec.Struct):
         )
 
     @classmethod
-    def of_stock(cls, results: Sequence[StockResult]) -> Columns:
+    def of_oct(cls, results: Sequence[OctResult]) -> Columns:
         """Return the columns of results that have no uuid, in less time; see `of`."""
         return cls._of(
             results,

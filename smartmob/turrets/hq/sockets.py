@@ -273,8 +273,8 @@ class HeadquartersSockets:
                     now = asyncio.get_running_loop().time()
                     if now - last_logged_at >= _LOG_SECONDS:
                         last_logged_at = now
-                        reason = "it has not the key of this headquarters" if watched.curve_server else "it has a key"
-                        log.warning("turrets.handshake_failed", port=purpose, reason=f"{reason}, or is no turret")
+                        reason = "it lacks the key of this headquarters" if watched.curve_server else "it uses a key"
+                        log.warning("turrets.handshake_failed", port=purpose, reason=f"{reason}, or is not a turret")
             except zmq.Again:
                 return
             asyncio.get_running_loop().call_soon(read)

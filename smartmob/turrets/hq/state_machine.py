@@ -6,7 +6,7 @@ no deadline.
 
 An order reaches only the turrets that are connected when it is sent, and ZeroMQ does not report which those are. So an
 order is repeated, at most once a second, until the status of every turret shows that it was obeyed. Each order goes to
-all turrets. Stock turrets ignore `start` while they fire and `stop` while they do not.
+all turrets. turrets of OCT ignore `start` while they fire and `stop` while they do not.
 
 The states and transitions of a run are listed in docs/reference/turret-protocol.md.
 """
@@ -202,8 +202,8 @@ class HeadquartersStateMachine:
             yield MemberChanged(run.id, turret.member)
             yield TurretLost(run.id, turret.member)
 
-    def _has_idle_stock_turret(self) -> bool:
-        """Return whether a stock turret, heard since the request for the run, is ready to fire."""
+    def _has_idle_oct_turret(self) -> bool:
+        """Return whether a turret of OCT, heard since the request for the run, is ready to fire."""
         return any(
             turret.is_idle and not turret.member.ours and turret.last_heard_at >= self._requested_at
             for turret in self._turrets.values()
@@ -240,11 +240,11 @@ class HeadquartersStateMachine:
             unable = [self._turrets[uuid] for uuid in self._ready if not self._takes_rate(uuid)]
             # A turret of smartmob reports its protocol once it has got an order, and the first two may have missed it.
             asked = now.steady - _ANSWER_SECONDS
-            stock = sorted(each.member.name for each in unable if each.first_heard_at <= asked >= self._requested_at)
-            if unable and not stock:
+            names = sorted(each.member.name for each in unable if each.first_heard_at <= asked >= self._requested_at)
+            if unable and not names:
                 return
-            if stock:
-                reason = f"turret {stock[0]} takes no rate from the headquarters: it is of OCT or an earlier version"
+            if names:
+                reason = f"turret {names[0]} takes no rate from the headquarters: it is of OCT or an earlier version"
                 yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
                 return
         self._share_rate(run.config.total_rate, self._ready)
@@ -387,15 +387,15 @@ class HeadquartersStateMachine:
         elif not self._start_sent and now.steady + _TOLERANCE_SECONDS >= self._started_at:
             yield from self._order_start(now)
         elif due:
-            # Turrets of smartmob follow the briefing; a stock turret that joined late or missed it needs `start`.
-            if self._start_sent and self._has_idle_stock_turret():
+            # Turrets of smartmob follow the briefing; a turret of OCT that joined late or missed it needs `start`.
+            if self._start_sent and self._has_idle_oct_turret():
                 yield from self._order_start(now)
             yield self._order("status_request", None, now)
 
     def _tick_draining(self, run: RunState, due: bool, pending: int, now: Now) -> Iterator[Action]:
         missing = [turret for turret in self._turrets.values() if not turret.has_sent_all(run.id)]
-        stock = any(not turret.member.ours for turret in self._turrets.values())
-        quiet = not stock or now.steady + _TOLERANCE_SECONDS >= self._last_result_at + self.timeouts.quiet
+        has_oct_turrets = any(not turret.member.ours for turret in self._turrets.values())
+        quiet = not has_oct_turrets or now.steady + _TOLERANCE_SECONDS >= self._last_result_at + self.timeouts.quiet
         if not missing and quiet and not pending:
             yield from self._end_run(run, now)
         elif now.steady - self._ceased_at >= self.timeouts.drain:

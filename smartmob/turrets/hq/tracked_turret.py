@@ -43,7 +43,7 @@ class TrackedTurret(msgspec.Struct):
 
 
 def condition_of(status: str) -> str:
-    """Return a status in the spelling of the protocol; stock turrets write it with capitals."""
+    """Return a status in the spelling of the protocol; turrets of OCT write it with capitals."""
     return status.strip().lower()
 
 

@@ -43,7 +43,7 @@ DARK = {
     **{_PLANNED: "#c3a5cd", "#7d5ba6": "#b69ae0", "#1b998b": "#4fd1c5", "#5f0f40": "#e07bb0"},
     **{_HEAT[0]: "#22364a", _HEAT[1]: "#3a6590", _HEAT[3]: "#e4f0fb"},
 }
-"""The color that replaces each color if the reader prefers dark pages."""
+"""The colour that replaces each colour if the reader prefers dark pages."""
 _DIGITS = 5
 """Significant digits of numbers in a chart; a latency is exact to 0.1 %."""
 _LONGEST_LABEL = 40  # characters of a name in a legend
@@ -256,7 +256,7 @@ def _planned_moments(planned: Sequence[Member], duration: float) -> set[float]:
 
 
 def _users(summary: Summary, health: Iterable[Mapping[str, Any]]) -> list[tuple[float, int]]:
-    """Return the number of firing cannons over time: reported by turrets of smartmob, planned for stock turrets."""
+    """Return the number of firing cannons over time: reported by turrets of smartmob, planned for turrets of OCT."""
     reported = sorted((_since(summary, row["at"]), row["uuid"], row["users"]) for row in health)
     planned = [member for member in summary.turrets if not member.ours and member.cannons]
     latest: dict[str, int] = {}
@@ -266,8 +266,8 @@ def _users(summary: Summary, health: Iterable[Mapping[str, Any]]) -> list[tuple[
         while index < len(reported) and reported[index][0] <= at:
             latest[reported[index][1]] = reported[index][2]
             index += 1
-        stock = sum(_planned(member, at) for member in planned) if at < summary.duration else 0
-        found.append((at, sum(latest.values()) + stock))
+        planned_sum = sum(_planned(member, at) for member in planned) if at < summary.duration else 0
+        found.append((at, sum(latest.values()) + planned_sum))
     return found
 
 

@@ -54,8 +54,8 @@ def doubts(timers: Mapping[str, TimerStats], evidence: RunEvidence) -> Iterator[
         if 0 < own.samples < FEW_TRANSACTIONS:
             yield Doubt(
                 "warning",
-                f"There {_is(own.samples, 'OK transaction')}, too few for a p99: from {FEW_TRANSACTIONS} on, it is not "
-                "just the longest one.",
+                f"There {_is(own.samples, 'OK transaction')}, too few for a p99: below {FEW_TRANSACTIONS}, it is the "
+                "longest one.",
             )
     if FURTHER_TIMERS in timers:
         yield Doubt(

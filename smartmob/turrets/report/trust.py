@@ -154,9 +154,9 @@ def _of_source(source: ImportSource | None, timers: Mapping[str, TimerStats] | N
         )
 
 
-def _of_restarts(restarts: int, stock: bool) -> Iterator[Doubt]:
-    if restarts and stock:
-        # Stock turrets send a result once and get no acknowledgement, so results that were not stored are lost.
+def _of_restarts(restarts: int, has_oct_turrets: bool) -> Iterator[Doubt]:
+    if restarts and has_oct_turrets:
+        # Turrets of OCT send a result once and get no acknowledgement, so results that were not stored are lost.
         yield Doubt(
             "bad",
             f"The headquarters was restarted {_count(restarts, 'time')} during the run: results of turrets of OCT that "
@@ -169,11 +169,11 @@ def _of_turrets(members: Sequence[Member], *, ended: bool) -> Iterator[Doubt]:
         turret = f"{member.name} ({member.uuid[:8]})"
         yield from _of_turret(member, turret, ended=ended)
     # A turret that ended before it heard the headquarters cannot say whose it is.
-    stock = sum(1 for member in members if not member.ours and member.status.strip().lower() not in _TERMINATED)
-    if stock:
+    count = sum(1 for member in members if not member.ours and member.status.strip().lower() not in _TERMINATED)
+    if count:
         yield Doubt(
             "warning",
-            f"{_count(stock, 'turret')} of OCT took part. Such a turret reports neither its load nor its last result. "
+            f"{_count(count, 'turret')} of OCT took part. Such a turret reports neither its load nor its last result. "
             "It starts a transaction only when the previous one is over: while the target is frozen, it measures less.",
         )
 
@@ -198,8 +198,11 @@ def _of_turret(member: Member, turret: str, *, ended: bool) -> Iterator[Doubt]:
 
 def _of_health(member: Member, turret: str) -> Iterator[Doubt]:
     if member.busiest >= BUSY:
-        level, says = ("bad", "measured itself") if member.busiest >= VERY_BUSY else ("warning", "was near its limit")
-        yield _doubt(level, f"{turret} {says}: it used {member.busiest:.0%} of a core.")
+        used = f"it used {member.busiest:.0%} of a core"
+        if member.busiest >= VERY_BUSY:
+            yield Doubt("bad", f"{turret} was at its limit, so its times include its own delays: {used}.")
+        else:
+            yield Doubt("warning", f"{turret} was near its limit: {used}.")
     if member.lag >= LAG:
         yield _doubt("bad" if member.lag >= LONG_LAG else "warning", f"{turret} stood still for {member.lag:.3g} s.")
     report = member.report
@@ -228,7 +231,7 @@ def _of_machines(machines: Sequence[MachineLoad]) -> Iterator[Doubt]:
     for machine in machines:
         if machine.cpu_avg <= SATURATED_PERCENT:
             continue
-        says = f"The processors of {machine.host} were busy for {machine.cpu_avg:.0f}% of the run"
+        says = f"The processors of {machine.host} were {machine.cpu_avg:.0f}% busy on average"
         if machine.fired:
             yield Doubt("bad", f"{says}, and a turret fired from there: it had to wait for them, too.")
         else:

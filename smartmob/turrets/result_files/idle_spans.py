@@ -25,7 +25,7 @@ _MOST_DAYS = 40
 _IDLE = re.compile(rb"\0{%d,}" % LEAST_SECONDS)
 
 Span = tuple[float, float]
-"""The begin of a span in seconds since 1970, and its length in seconds."""
+"""The start of a span in seconds since 1970, and its length in seconds."""
 
 
 class BusySeconds:
@@ -38,14 +38,14 @@ class BusySeconds:
         self._back = 0
         self._first_back = (0.0, 0.0)
 
-    def add(self, begin: float, end: float) -> None:
-        """Add a request by its begin and end in seconds since 1970, in the order of the file."""
-        if begin <= self._before[0] - BACK_SECONDS and end <= self._before[1] - BACK_SECONDS:
+    def add(self, start: float, end: float) -> None:
+        """Add a request by its start and end in seconds since 1970, in the order of the file."""
+        if start <= self._before[0] - BACK_SECONDS and end <= self._before[1] - BACK_SECONDS:
             if not self._back:
                 self._first_back = end, self._before[1] - end
             self._back += 1
-        self._before = begin, end
-        first, last = int(begin), int(end)
+        self._before = start, end
+        first, last = int(start), int(end)
         if first == last == self._second:
             return  # as nearly all requests are
         self._second = last
@@ -69,10 +69,10 @@ class BusySeconds:
         blank = bytes(_DAY_SECONDS)
         days = range(first, min(max(self._days), first + _MOST_DAYS) + 1)
         whole = b"".join(self._days.get(day, blank) for day in days).rstrip(b"\0")
-        begin = len(whole) - len(whole.lstrip(b"\0"))
+        start = len(whole) - len(whole.lstrip(b"\0"))
         return [
             (float(first * _DAY_SECONDS + found.start()), float(found.end() - found.start()))
-            for found in _IDLE.finditer(whole, begin)
+            for found in _IDLE.finditer(whole, start)
         ]
 
     def doubts(self, transactions: int, duration: float) -> list[Doubt]:
@@ -99,12 +99,12 @@ def idle_doubts(spans: Sequence[Span], transactions: int, duration: float) -> li
     idle = sum(seconds for _, seconds in spans)
     if not idle:
         return []
-    begin, longest = max(spans, key=lambda span: span[1])
+    start, longest = max(spans, key=lambda span: span[1])
     busy = max(duration - idle, 1.0)
     text = (
-        f"No request was under way for {duration_text.seconds(idle)} of {duration_text.seconds(duration)}, the longest "
-        f"time for {duration_text.seconds(longest)} from {_clock(begin)} on: the file may have several runs or a gap, "
-        f"or a clock was set. Rates are of the whole time; without these gaps it is {transactions / busy:.3g}/s."
+        f"No request was under way for {duration_text.seconds(idle)} of {duration_text.seconds(duration)}, for "
+        f"{duration_text.seconds(longest)} without a break from {_clock(start)} on: the file may have several runs or "
+        f"a gap, or a clock was set. Rates are of the whole time; without these gaps it is {transactions / busy:.3g}/s."
     )
     return [Doubt("bad" if idle >= duration * MOSTLY_IDLE else "warning", text)]
 

@@ -119,11 +119,11 @@ def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_he
             account.parts += 1
             continue
         if has_header and any(row[width:]):
-            # A delimiter within a cell that is not quoted, as in 12,5: each cell behind it is in another column.
+            # A delimiter within a cell that is not quoted, as in 12,5: each cell after it is in another column.
             account.remarks.add(NOT_READ, f"line {rows.line_num}: {','.join(row)}")
             continue
         try:
-            # A row can be cut off behind what is needed, by a line break in a message.
+            # A row can be cut off after the last needed cell, by a line break in a message.
             cells = {name: row[index] for name, index in indices.items() if name != _USERS or index < len(row)}
         except IndexError:
             account.remarks.add(CUT_OFF, f"line {rows.line_num}: {','.join(row)}")

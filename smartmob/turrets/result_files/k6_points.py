@@ -105,7 +105,7 @@ def read_csv(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
                 account.remarks.add(CUT_OFF, f"{line}: {_joined(row)}")
                 continue
             if None in row:
-                # A delimiter within a cell that is not quoted, as in 12,5: each cell behind it is in another column.
+                # A delimiter within a cell that is not quoted, as in 12,5: each cell after it is in another column.
                 account.remarks.add(NOT_READ, f"{line}: {_joined(row)}")
                 continue
             if value is None and metric in _REQUESTS | _NAMED:

@@ -151,8 +151,9 @@ def _read_history(file: BinaryIO, given: GivenStats, account: FileAccount) -> No
                 account.doubts.append(
                     Doubt(
                         "warning",
-                        f"The counts of Locust begin anew {anew - first:,.0f} s after the start: all totals are of the "
-                        "time after that. A test resets them when all users are there, or several are in the file.",
+                        f"The counts of Locust begin again at zero {anew - first:,.0f} s after the start: all "
+                        "totals are of the time after that. Either Locust reset them when all users had started, or "
+                        "the file has several runs.",
                     )
                 )
 

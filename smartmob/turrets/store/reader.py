@@ -18,9 +18,9 @@ from smartmob.turrets.result_files.imported_run import HEADQUARTERS, GivenStats
 from smartmob.turrets.store.writer import PACKAGE
 
 _RESULT_ROWS = 20_000
-"""The approximate number of rows in which results are fetched."""
+"""Rows of results that are fetched at once, approximately."""
 _SLICE_ROWS = 500
-"""The number of rows in which slices are fetched."""
+"""Rows of slices that are fetched at once."""
 _LATER_KEYS = ("fail_if",)
 """Keys of a configuration that earlier versions did not check."""
 _ERRORS = msgspec.json.Decoder(dict[str, int | tuple[int, str, str]])

@@ -53,7 +53,7 @@ async def test_a_distributor_does_nothing_without_citus(database: Database) -> N
         pytest.skip("this run has a cluster")
     async with database.acquire() as connection, connection.transaction():
         await DISTRIBUTOR.begin(connection)
-        await DISTRIBUTOR.follow(connection)
+        await DISTRIBUTOR.distribute_new(connection)
         assert await connection.fetchval("SELECT count(*) FROM pg_class WHERE relname = 'pg_dist_partition'") == 0
 
 

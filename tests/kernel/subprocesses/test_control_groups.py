@@ -104,7 +104,7 @@ def test_a_system_without_version_2_says_so(tmp_path: Path) -> None:
 
 
 def test_events_tell_what_the_kernel_did(tmp_path: Path) -> None:
-    """The kills for memory and the refused tasks are counted; files that are not there count nothing."""
+    """The kills for memory and the refused tasks are counted; files that do not exist count nothing."""
     group = ControlGroup(tmp_path, tmp_path)
     assert group.events() == {"oom_kill": 0, "tasks": 0}
     (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 9\noom 1\noom_kill 3\noom_group_kill 1\n")

@@ -38,7 +38,7 @@ async def test_a_failed_start_has_the_reason_of_the_system(run: Run, argv: tuple
 
 async def test_a_missing_folder_is_named_as_the_cause(run: Run, tmp_path: Path) -> None:
     """The message says that the folder is the cause, and not the program."""
-    with pytest.raises(SpawnFailed, match=r"cannot start the program: its folder .* is not there"):
+    with pytest.raises(SpawnFailed, match=r"cannot start the program: its folder .* does not exist"):
         await run("true", cwd=tmp_path / "missing")
 
 

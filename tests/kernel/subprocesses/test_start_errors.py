@@ -18,7 +18,7 @@ from smartmob.kernel.subprocesses import start_errors
             b"#!/no/python\n",
             0o755,
             errno.ENOENT,
-            "cannot start ./x: its first line names /no/python, which is not there",
+            "cannot start ./x: its first line names /no/python, which does not exist",
         ),
         (
             b"#!/bin/sh\r\necho\r\n",
@@ -27,9 +27,9 @@ from smartmob.kernel.subprocesses import start_errors
             "carriage return (`#!/bin/sh\\r`); save it with Unix line ends",
         ),
         (b"#!\n", 0o755, errno.ENOENT, "its first line names no interpreter"),
-        (b"\x7fELF...", 0o755, errno.ENOENT, "its dynamic loader is not there"),
+        (b"\x7fELF...", 0o755, errno.ENOENT, "its dynamic loader does not exist"),
         (b"#!/bin/sh\n", 0o644, errno.EACCES, "it is not executable; allow it with `chmod +x ./x`"),
-        (b"\x00\x01", 0o755, errno.ENOEXEC, "it is no program of this kind of machine"),
+        (b"\x00\x01", 0o755, errno.ENOEXEC, "it is neither a program for this kind of machine nor a script"),
         (b"x", 0o755, errno.ENOMEM, "cannot start ./x: Cannot allocate memory"),
     ],
 )
@@ -53,7 +53,7 @@ def test_a_program_that_is_not_on_the_path_is_named_with_the_path(tmp_path: Path
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """The program is not blamed."""
     said = start_errors.describe(errno.ENOENT, "true", tmp_path / "gone", {})
-    assert said == f"cannot start the program: its folder {tmp_path / 'gone'} is not there"
+    assert said == f"cannot start the program: its folder {tmp_path / 'gone'} does not exist"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         (b"#!/bin/sh\n", ""),
         (b"no script", ""),
         (b"#!/bin/sh\r\n", "its first line ends with a carriage return (`#!/bin/sh\\r`); save it with Unix line ends"),
-        (b"#!/no/sh -e\n", "its first line names /no/sh, which is not there"),
+        (b"#!/no/sh -e\n", "its first line names /no/sh, which does not exist"),
     ],
 )
 def test_a_hint_is_given_only_when_the_first_line_is_the_cause(tmp_path: Path, content: bytes, hint: str) -> None:

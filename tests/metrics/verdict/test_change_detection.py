@@ -216,7 +216,7 @@ class TestShift:
         assert not detect_changes(RunHistory(past, [run(0.1, 99, shift=1.4)]), TIME, ChangeLimits()).shift.notable
 
     def test_too_few_tests_have_no_shift(self) -> None:
-        """With four tests a slow machine cannot be told from slow tests, and nothing is removed."""
+        """With four tests a slow machine cannot be distinguished from slow tests, and nothing is removed."""
         past = history(others=3)
         detected = detect_changes(RunHistory(past, [run(0.15, 99, others=3)]), TIME, ChangeLimits())
         assert (detected.shift.ratio, detected.shift.tests) == (None, 4)

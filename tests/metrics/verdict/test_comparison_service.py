@@ -290,9 +290,9 @@ class TestBusyMachine:
         assert (found["verdict"], found["counts"]["unfit"]) == ("unfit", 8)
         host = found["contexts"][0]["host"]
         assert (host["host"], host["busy"], host["cpu"], host["usual"]) == ("rack7", True, 95.0, pytest.approx(10.0))
-        assert "busy for 95%" in found["explanation"]
+        assert "95% busy" in found["explanation"]
         assert ".." not in found["explanation"]
-        assert not any("busy for" in note for note in verdict_formats.notes(found))
+        assert not any("% busy" in note for note in verdict_formats.notes(found))
         assert (await get(client, "/runs/s10/verdict"))["verdict"] == "unfit"
 
         # What was measured on a busy machine confirms nothing later.
@@ -398,7 +398,7 @@ class TestClasses:
         assert found["words"]["noise"] == "no change"
 
     async def test_methods_that_share_a_name_say_so(self, client: Any) -> None:
-        """The stock plugin sends no class: the reason has the number of executions of which the least counts."""
+        """The unchanged plugin sends no class: the reason has the number of executions of which the least counts."""
         await describe(client)
         for hour in range(7):
             await send(client, f"s{hour:02}", hour)

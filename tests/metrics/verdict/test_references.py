@@ -62,7 +62,7 @@ async def test_the_last_two_runs_are_compared_by_default(lab: Any) -> None:
         ("session:nothing", 404, "there is no session nothing"),
         ("commit:nothing", 404, "there is no commit nothing"),
         ("run:nothing", 404, "there is no run nothing"),
-        ("latest~7", 404, "4 runs with measures"),
+        ("latest~7", 404, "4 runs with metrics"),
         ("latest~999", 400, "further back"),
         ("c0ffee", 400, "the beginning of several commits (c0ffee01, c0ffee02)"),
         ("session:a", 400, "the beginning of several sessions"),

@@ -108,7 +108,7 @@ def test_verdicts_are_sorted_by_severity() -> None:
         (Shift(0.98, 1.03, 20), "total_time", "steady", "within the usual variation; it varies by 3.0%"),
         (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the reason in the machine"),
         (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. That"),
-        (Shift(0.8, None, 20), "total_time", "faster", "is known from 5 earlier runs on"),
+        (Shift(0.8, None, 20), "total_time", "faster", "is known only after 5 earlier runs"),
         (Shift(0.97, None, 20), "total_time", "unknown", "too little to call it a slower or faster machine"),
         (Shift(1.11, None, 20), "total_time", "unknown", "1.11 times"),
         (Shift(0.97, 1.0, 20), "total_time", "faster", "it varies by less than 0.1%"),

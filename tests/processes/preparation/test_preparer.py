@@ -82,7 +82,7 @@ FAILURES: dict[str, tuple[Callable[[FileServer], str], str, str]] = {
     "a shell that is no path": (
         lambda f: f.file("/app", make_archive("zip", {**GOOD, ".env": "SHELL=bash\n"})), "no procfile", "/bin/bash",
     ),
-    "a shell that is not there": (
+    "a shell that does not exist": (
         lambda f: f.file("/app", make_archive("zip", {"Procfile": "web: a\n", ".env": "SHELL=/no/sh\n"})),
         "no procfile",
         "/no/sh",
@@ -283,7 +283,7 @@ async def test_commands_print_what_a_shell_prints(agent: Agent) -> None:
 @pytest.mark.parametrize(
     ("procfile", "script", "hint"),
     [
-        ("web: ./run\n", "#!/no/python\n", "cannot start ./run: its first line names /no/python, which is not there"),
+        ("web: ./run\n", "#!/no/python\n", "cannot start ./run: its first line names /no/python, which does not exist"),
         ("web: ./run $PORT\n", "#!/bin/sh\r\n", "./run: its first line ends with a carriage return"),
         ("web: no-such-program x\n", "", "there is no 'no-such-program' on the PATH"),
         ("web: sh -c 'sleep 600 & exit 0'\n", "", "a program that puts itself into the background"),

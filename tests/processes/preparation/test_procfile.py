@@ -149,8 +149,8 @@ def test_a_procfile_in_utf16_is_named_as_such() -> None:
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [
-        ("web serve --port 1", "a process type needs a colon behind its name: `web: ...`"),
-        ("web=serve", "a process type needs a colon behind its name: `web: ...`"),
+        ("web serve --port 1", "a process type needs a colon after its name: `web: ...`"),
+        ("web=serve", "a process type needs a colon after its name: `web: ...`"),
         ("- web: serve", "begins with none of the last two: `web: ...`"),
         ("we b: serve", "`we-b: ...`"),
         ("web/1: serve", "`web-1: ...`"),
@@ -160,7 +160,7 @@ def test_a_procfile_in_utf16_is_named_as_such() -> None:
         ("--url=http://x", "needs a backslash as the very last character there"),
     ],
 )
-def test_what_other_tools_pass_over_is_refused_with_a_remedy(line: str, remedy: str) -> None:
+def test_lines_that_other_tools_skip_are_refused_with_a_remedy(line: str, remedy: str) -> None:
     """Foreman and honcho start nothing for these lines, and say nothing (`^([A-Za-z0-9_-]+):\\s*(.+)$` in both)."""
     assert re.fullmatch(r"([A-Za-z0-9_-]+):\s*(.+)", line) is None
     with pytest.raises(BadLine, match=re.escape(remedy)):
@@ -170,8 +170,8 @@ def test_what_other_tools_pass_over_is_refused_with_a_remedy(line: str, remedy: 
 @pytest.mark.parametrize(
     "line", ["web:serve", "WEB: serve", "my-web: serve", "my_web:\tserve", "1: serve", "web: a: b"]
 )
-def test_what_other_tools_run_is_accepted(line: str) -> None:
-    """A blank behind the colon is not needed; capital letters, digits, dashes and underscores are part of names."""
+def test_lines_that_other_tools_run_are_accepted(line: str) -> None:
+    """A blank after the colon is not needed; capital letters, digits, dashes and underscores are part of names."""
     match = re.fullmatch(r"([A-Za-z0-9_-]+):\s*(.+)", line)
     assert match is not None
     assert _commands(f"{line}\r\n") == {match[1]: match[2]}

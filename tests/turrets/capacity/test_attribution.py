@@ -27,8 +27,8 @@ FOUND = SearchOutcome("found", 80, 84, "broken", 3, 3, (0.4385, 1.0))
     ("host", "cpu", "limit"),
     [
         (None, 97.0, "unknown, no machine named: give --target-host"),
-        ("web1", 97.0, "the processors of web1: busy for 97 % at 84/s"),
-        ("web1", 34.0, "not the processors of web1, busy for 34 % at 84/s: look at its locks, pools and what it calls"),
+        ("web1", 97.0, "the processors of web1: 97% busy at 84/s"),
+        ("web1", 34.0, "not the processors of web1, 34% busy at 84/s: look at its locks, pools and what it calls"),
         ("web1", None, "unknown: web1 sent no sample during the steps"),
     ],
 )
@@ -44,7 +44,7 @@ def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, c
         (
             FOUND,
             "",
-            "80/s held p99<300ms, errors<1% in 3 of 3 steps (44% to 100% of such steps hold, at 95 %); "
+            "80/s held p99<300ms, errors<1% in 3 of 3 steps (44% to 100% of such steps hold, at 95%); "
             "the target did not hold 84/s",
             "unknown, no machine named",
         ),
@@ -52,7 +52,7 @@ def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, c
             SearchOutcome("generator", 80, 84, "saturated", 2, 3, (0.2, 0.9)),
             "",
             "the generator is the limit: at least 80/s held p99<300ms, errors<1% in 2 of 3 steps (20% to 90% of such "
-            "steps hold, at 95 %); the generator could not fire 84/s",
+            "steps hold, at 95%); the generator could not fire 84/s",
             "the generator: too few",
         ),
         (
@@ -71,14 +71,14 @@ def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, c
         (
             SearchOutcome("unfinished", 80, None, None, 1, 1, (0.2, 1.0)),
             "--max-time is over",
-            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95 %); "
+            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95%); "
             "the search ended before: --max-time is over",
             "unknown: no rate was refused",
         ),
         (
             SearchOutcome("unfinished", 80, 84, "saturated", 1, 1, (0.2, 1.0)),
             "--max-time is over",
-            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95 %); "
+            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95%); "
             "the generator could not fire 84/s; the search ended before: --max-time is over",
             "the generator: too few cannons",
         ),

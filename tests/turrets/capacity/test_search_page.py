@@ -49,7 +49,7 @@ def test_the_page_tells_the_result_and_links_each_run() -> None:
     """Texts of clients are escaped."""
     page = render_search(_stored(name="<b>shop</b>"))
     assert "20/s held p99&lt;300ms in 3 of 3 steps." in page
-    assert "Limit: the processors of web1: busy for 91 % at 40/s." in page
+    assert "Limit: the processors of web1: 91% busy at 40/s." in page
     assert page.count('href="/turret-runs/0198c9a0-0000-7000-8000-000000000001/report"') == 4
     assert "&lt;b&gt;shop&lt;/b&gt;" in page
     assert "it is &lt;b&gt;1.2&lt;/b&gt; s" in page

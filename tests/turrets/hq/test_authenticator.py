@@ -21,7 +21,7 @@ from smartmob.turrets.hq.key_list import KeyList
 from smartmob.turrets.hq.sockets import HeadquartersSockets
 from tests.conftest import running
 from tests.turrets.conftest import QUICK
-from tests.turrets.messages import own_status, slice_of, slices, stock_result
+from tests.turrets.messages import oct_result, own_status, slice_of, slices
 from tests.turrets.runs import ask, get, until_state
 from tests.turrets.scripted import where
 from tests.waiting import until
@@ -127,7 +127,7 @@ async def test_a_forged_number_displaces_no_honest_one(
         await until(started)
         await second.send(slices(run["id"], 1, [slice_of(0, [0.5] * 100)], "u1"))
         await second.send(own_status("Aborted", run["id"], "u1"))
-        await second.send(stock_result(uuid="u1", run=run["id"], sequence=1))
+        await second.send(oct_result(uuid="u1", run=run["id"], sequence=1))
 
         async def refused() -> bool:
             return bool((await get(lab, f"/turret-runs/{run['id']}"))["counters"]["malformed"] == 3)

@@ -24,7 +24,7 @@ from smartmob.turrets.model import Counters
 from smartmob.turrets.protocol import MOST_ERROR_TEXTS, MOST_TIMERS
 from smartmob.turrets.slices import Distribution
 from tests.turrets.copied import rows_of
-from tests.turrets.messages import own_status, slice_of, slices, stock_result, stock_status
+from tests.turrets.messages import oct_result, oct_status, own_status, slice_of, slices
 
 RUN = "01a20788-1e4e-7206-a499-0770704355fa"
 STARTED = 1_795_422_133.25
@@ -59,18 +59,18 @@ def _counts(batch: Batch) -> dict[tuple[int, str], int]:
     return dict(counts)
 
 
-class TestStockResults:
+class TestOctResults:
     """Single results without a number."""
 
     def test_results_are_stored_and_aggregated(self) -> None:
         """Each result is a row, and is in the slice of its second, by the time that its turret sent."""
         gathered = Gathered()
         taken = gathered.take(
-            stock_result(epoch=STARTED + 1.5, scriptrun_time=0.1),
-            stock_result(epoch=STARTED + 1.6, scriptrun_time=0.3, error="boom"),
-            stock_result(epoch=STARTED + 3.0, custom_timers={"page": 0.2}),
+            oct_result(epoch=STARTED + 1.5, scriptrun_time=0.1),
+            oct_result(epoch=STARTED + 1.6, scriptrun_time=0.3, error="boom"),
+            oct_result(epoch=STARTED + 3.0, custom_timers={"page": 0.2}),
         )
-        assert taken.has_stock_results
+        assert taken.has_oct_results
         batch = gathered.cut()
         assert [row.duration for row in rows_of(batch)] == [0.1, 0.3, 0.01]
         assert [row.moment - STARTED for row in rows_of(batch)] == pytest.approx([1.5, 1.6, 3.0])
@@ -85,15 +85,15 @@ class TestStockResults:
     def test_an_error_text_with_the_word_status_is_a_result(self) -> None:
         """Only the key makes a message a status."""
         gathered = Gathered()
-        taken = gathered.take(stock_result(error='{"status": "Running"}'))
+        taken = gathered.take(oct_result(error='{"status": "Running"}'))
         assert (taken.statuses, gathered.collector.totals.errors) == ([], 1)
 
     def test_both_ways_of_decoding_keep_the_same_results(self) -> None:
         """Messages with one of another kind among them are decoded one by one."""
-        frames = [stock_result(epoch=STARTED + n / 10, scriptrun_time=n / 100) for n in range(50)]
+        frames = [oct_result(epoch=STARTED + n / 10, scriptrun_time=n / 100) for n in range(50)]
         plain, mixed = Gathered(), Gathered()
         plain.take(*frames)
-        mixed.take(*frames[:25], stock_status("Running"), *frames[25:])
+        mixed.take(*frames[:25], oct_status("Running"), *frames[25:])
         one, other = plain.cut(), mixed.cut()
         assert one.slices == other.slices
         assert [replace(row, batch=0) for row in rows_of(one)] == [replace(row, batch=0) for row in rows_of(other)]
@@ -102,7 +102,7 @@ class TestStockResults:
     def test_times_outside_the_run_are_moved_into_it(self) -> None:
         """A row never falls out of the run, whatever the clock of its turret."""
         gathered = Gathered()
-        gathered.take(stock_result(epoch=0.0), stock_result(epoch=9e12), passed=5.0)
+        gathered.take(oct_result(epoch=0.0), oct_result(epoch=9e12), passed=5.0)
         assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([5.0, 5.0])
 
     @pytest.mark.parametrize("offset", [-3600.0, -3.0, 3600.0, 90.0])
@@ -111,8 +111,8 @@ class TestStockResults:
         gathered = Gathered()
         for passed in (1.2, 2.2, 4.7):
             epoch = float(int(STARTED + passed + offset))
-            gathered.take(stock_result(elapsed=passed - 0.1, epoch=epoch), passed=passed)
-        gathered.take(stock_result(elapsed=4.7, epoch=STARTED + 4.0), passed=4.8)
+            gathered.take(oct_result(elapsed=passed - 0.1, epoch=epoch), passed=passed)
+        gathered.take(oct_result(elapsed=4.7, epoch=STARTED + 4.0), passed=4.8)
         moments = [row.moment - STARTED for row in rows_of(gathered.cut())]
         assert moments == pytest.approx([1.2, 2.2, 4.7, 4.0], abs=0.01)
         assert gathered.collector.counters.clock_offset == pytest.approx(offset, abs=1.5)
@@ -120,9 +120,9 @@ class TestStockResults:
     def test_a_turret_whose_clock_is_set_during_the_run_loses_nothing(self) -> None:
         """Turrets of OCT measure by the time of day, so that all their times jump; they have begun in this run."""
         gathered = Gathered()
-        gathered.take(stock_result(elapsed=4.0, epoch=STARTED + 4.0), passed=4.1)
-        gathered.take(stock_result(elapsed=3605.0, epoch=STARTED + 3605.0), passed=5.1)
-        gathered.take(stock_result(elapsed=3605.0, epoch=STARTED + 4.0), passed=5.1)
+        gathered.take(oct_result(elapsed=4.0, epoch=STARTED + 4.0), passed=4.1)
+        gathered.take(oct_result(elapsed=3605.0, epoch=STARTED + 3605.0), passed=5.1)
+        gathered.take(oct_result(elapsed=3605.0, epoch=STARTED + 4.0), passed=5.1)
         assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([4.0, 5.1])
         assert gathered.collector.counters.stale == 1
         assert gathered.collector.counters.clock_offset == pytest.approx(3600, abs=1.5)
@@ -131,14 +131,14 @@ class TestStockResults:
         """Its results are placed by their time since the start, and the difference is told, as for those of OCT."""
         gathered = Gathered()
         given = {"uuid": "b", "run": RUN, "sequence": 1}
-        gathered.take(stock_result(elapsed=1.0, epoch=STARTED + 1.0 - 3600.0, **given), passed=1.2)
+        gathered.take(oct_result(elapsed=1.0, epoch=STARTED + 1.0 - 3600.0, **given), passed=1.2)
         assert [row.moment - STARTED for row in rows_of(gathered.cut())] == pytest.approx([1.0])
         assert gathered.collector.counters.clock_offset == -3600.0
 
     def test_impossible_times_are_malformed(self) -> None:
         """Valid results beside them are kept."""
         gathered = Gathered()
-        gathered.take(stock_result(scriptrun_time=1e308), stock_result(), stock_result(custom_timers={"page": -1e308}))
+        gathered.take(oct_result(scriptrun_time=1e308), oct_result(), oct_result(custom_timers={"page": -1e308}))
         own = gathered.cut().slices[0].slice
         assert (own.count, own.maximum) == (1, 0.01)
         assert gathered.collector.counters.malformed == 2
@@ -146,33 +146,33 @@ class TestStockResults:
     def test_results_of_an_earlier_run_are_stale(self) -> None:
         """A turret that hung sends its last results during the next run: they took longer than that has lasted."""
         gathered = Gathered()
-        gathered.take(stock_result(elapsed=60.0), stock_result(elapsed=4.0), passed=5.0)
+        gathered.take(oct_result(elapsed=60.0), oct_result(elapsed=4.0), passed=5.0)
         assert (gathered.collector.totals.transactions, gathered.collector.counters.stale) == (1, 1)
 
     def test_results_without_a_run_are_stale(self) -> None:
         """They are counted and not kept."""
         gathered = Gathered(begun=False)
-        gathered.take(stock_result(), stock_result())
+        gathered.take(oct_result(), oct_result())
         assert (gathered.collector.counters.stale, gathered.collector.pending) == (2, 0)
 
     def test_a_second_stays_open_for_late_results(self) -> None:
         """An open second makes one slice; a result that comes after its end makes another."""
         gathered = Gathered()
-        gathered.take(stock_result(epoch=STARTED + 1.0), passed=1.5)
+        gathered.take(oct_result(epoch=STARTED + 1.0), passed=1.5)
         batch = gathered.cut(1.5, everything=False)
         assert (batch.rows, batch.slices, batch.aggregated) == (1, [], 0)
-        gathered.take(stock_result(epoch=STARTED + 1.2), passed=2.0)
-        gathered.take(stock_result(epoch=STARTED + 6.0), passed=6.0)
+        gathered.take(oct_result(epoch=STARTED + 1.2), passed=2.0)
+        gathered.take(oct_result(epoch=STARTED + 6.0), passed=6.0)
         batch = gathered.cut(6.0, everything=False)
         assert (_counts(batch), batch.aggregated) == ({(1, ""): 2}, 2)
-        gathered.take(stock_result(epoch=STARTED + 1.0), passed=7.0)
+        gathered.take(oct_result(epoch=STARTED + 1.0), passed=7.0)
         assert _counts(gathered.cut(7.0)) == {(1, ""): 1, (6, ""): 1}
 
     def test_batches_are_bounded(self) -> None:
         """More rows than fit into one batch are handed out in several, in the order of arrival."""
         gathered = Gathered()
         for chunk in range(45):
-            gathered.take(*(stock_result(scriptrun_time=float(chunk * 1000 + n)) for n in range(1000)))
+            gathered.take(*(oct_result(scriptrun_time=float(chunk * 1000 + n)) for n in range(1000)))
         assert gathered.collector.rows.has_full_batch
         sizes = []
         seen: list[float] = []
@@ -184,9 +184,9 @@ class TestStockResults:
     def test_enough_rows_do_not_wait_for_more(self) -> None:
         """A batch that is not full is handed out at once if it is worth a commit of its own."""
         gathered = Gathered()
-        gathered.take(*(stock_result() for _ in range(ENOUGH_ROWS - 1)))
+        gathered.take(*(oct_result() for _ in range(ENOUGH_ROWS - 1)))
         assert not gathered.collector.rows.has_enough
-        gathered.take(stock_result())
+        gathered.take(oct_result())
         assert (gathered.collector.rows.has_enough, gathered.collector.rows.has_full_batch) == (True, False)
         assert gathered.cut(everything=False).rows == ENOUGH_ROWS
         assert not gathered.collector.rows.has_enough
@@ -195,7 +195,7 @@ class TestStockResults:
         """The weight grows with received messages and falls with stored batches."""
         gathered = Gathered()
         gathered.take(
-            stock_result(custom_timers={"a": 1.0}), slices(RUN, 1, [slice_of(1, [n / 1000 for n in range(500)])])
+            oct_result(custom_timers={"a": 1.0}), slices(RUN, 1, [slice_of(1, [n / 1000 for n in range(500)])])
         )
         assert gathered.collector.rows.weight > 2
         while (batch := gathered.collector.next_batch(STARTED, 5.0, everything=True)) is not None:
@@ -206,7 +206,7 @@ class TestStockResults:
         """A script with a new error text or timer for each transaction does not fill the memory."""
         gathered = Gathered()
         count = MOST_TIMERS + 50
-        gathered.take(*(stock_result(error=f"e{n}" + "x" * 9000, custom_timers={f"t{n}": 0.1}) for n in range(count)))
+        gathered.take(*(oct_result(error=f"e{n}" + "x" * 9000, custom_timers={f"t{n}": 0.1}) for n in range(count)))
         batch = gathered.cut()
         own = next(row.slice for row in batch.slices if row.slice.timer == "")
         assert len(own.errors) == MOST_ERROR_TEXTS + 1
@@ -217,9 +217,9 @@ class TestStockResults:
     def test_the_end_of_a_run_closes_its_seconds(self) -> None:
         """Open seconds are handed out, and later results are stale."""
         gathered = Gathered()
-        gathered.take(stock_result())
+        gathered.take(oct_result())
         gathered.collector.end()
-        gathered.take(stock_result())
+        gathered.take(oct_result())
         assert (gathered.cut().aggregated, gathered.collector.counters.stale) == (1, 1)
 
 
@@ -258,11 +258,11 @@ class TestNumberedMessages:
         """They are aggregated by the seconds that their turret sent."""
         gathered = Gathered()
         own = {"uuid": "u1", "run": RUN, "turret_name": "nav"}
-        frames = [stock_result(elapsed=3.5, sequence=number, **own) for number in (1, 2, 1)]
+        frames = [oct_result(elapsed=3.5, sequence=number, **own) for number in (1, 2, 1)]
         taken = gathered.take(*frames)
         batch = gathered.cut()
         assert (batch.rows, _counts(batch), batch.progress) == (2, {(3, ""): 2}, {"u1": 2})
-        assert not taken.has_stock_results
+        assert not taken.has_oct_results
 
     def test_an_unreadable_slice_does_not_use_its_number(self) -> None:
         """It is malformed, and a valid message with the same number is stored."""
@@ -300,10 +300,10 @@ class TestBadMessages:
             b"[]",
             b"{}",
             b'{"elapsed": 1, "epoch": 1}',
-            stock_result(scriptrun_time="soon"),
-            stock_result(scriptrun_time=None),
-            stock_result(custom_timers={"a": []}),
-            stock_result().replace(b"0.01", b"1e999"),
+            oct_result(scriptrun_time="soon"),
+            oct_result(scriptrun_time=None),
+            oct_result(custom_timers={"a": []}),
+            oct_result().replace(b"0.01", b"1e999"),
             b'{"status": 7}',
             b'{"slices": 7}',
             b"[" * 100_000,
@@ -313,7 +313,7 @@ class TestBadMessages:
     def test_a_wrong_message_is_counted_and_reported(self, frame: bytes) -> None:
         """Valid messages that came with it are kept."""
         gathered = Gathered()
-        gathered.take(stock_result(), frame, stock_result())
+        gathered.take(oct_result(), frame, oct_result())
         assert gathered.collector.counters.malformed == 1
         assert gathered.complaints[0][0] == frame
         assert gathered.collector.totals.transactions == 2
@@ -321,7 +321,7 @@ class TestBadMessages:
     def test_frames_are_not_joined_or_split(self) -> None:
         """Two halves are not one message, and two messages in a frame are none."""
         gathered = Gathered()
-        whole = stock_result()
+        whole = oct_result()
         gathered.take(whole[:20], whole[20:])
         gathered.take(whole + whole)
         assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (0, 3)
@@ -329,7 +329,7 @@ class TestBadMessages:
     def test_levels_are_bounded(self) -> None:
         """A result whose field has too many levels is malformed, one with fewer is kept."""
         gathered = Gathered()
-        result = stock_result()
+        result = oct_result()
         for levels in (MAX_LEVELS - 1, MAX_LEVELS):
             gathered.take(result[:-1] + b', "more": ' + b"[" * levels + b"]" * levels + b"}")
         assert (gathered.collector.totals.transactions, gathered.collector.counters.malformed) == (1, 1)
@@ -362,7 +362,7 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
                 counts["total"] += whole.total
 
     for index, (at, took, failed) in enumerate(results):
-        frame = stock_result(elapsed=0.0, epoch=STARTED + at, scriptrun_time=took, error="boom" if failed else "")
+        frame = oct_result(elapsed=0.0, epoch=STARTED + at, scriptrun_time=took, error="boom" if failed else "")
         gathered.take(frame, passed=at)
         if index % every == 0:
             store(gathered.collector.next_batch(STARTED + at, at, everything=False))
@@ -378,7 +378,7 @@ def test_nothing_is_lost_or_counted_twice(results: list[tuple[float, float, bool
 def test_a_message_of_too_many_levels_is_malformed() -> None:
     """Valid messages beside it are kept."""
     gathered = Gathered()
-    gathered.take(stock_result(), b'{"elapsed": ' + b"[" * 20_000, stock_result())
+    gathered.take(oct_result(), b'{"elapsed": ' + b"[" * 20_000, oct_result())
     assert len(gathered.complaints) == 1
     assert sum(_counts(gathered.cut()).values()) > 0
 
@@ -436,7 +436,7 @@ class TestBounds:
         gathered = Gathered()
         for number in range(2):
             timers = {f"a{number}-{timer}": 0.1 for timer in range(700)}
-            gathered.take(stock_result(epoch=STARTED + 1.0, custom_timers=timers))
+            gathered.take(oct_result(epoch=STARTED + 1.0, custom_timers=timers))
         assert len(gathered.collector.totals.timers) == 1 + MOST_TIMERS
         assert gathered.collector.counters.dropped == 400
         gathered.take(slices(RUN, 1, [slice_of(1, [0.1] * 3, timer=f"b{timer}") for timer in range(10)]))

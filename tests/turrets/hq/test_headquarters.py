@@ -30,9 +30,9 @@ from tests.conftest import running
 from tests.kernel.proxy import proxy_to
 from tests.serving import built_with_database
 from tests.turrets.conftest import QUICK, Recruit
-from tests.turrets.messages import slice_of, stock_result
+from tests.turrets.messages import oct_result, slice_of
 from tests.turrets.runs import ask, get, post, until_over, until_state
-from tests.turrets.scripted import OwnTurret, StockTurret, connected, where
+from tests.turrets.scripted import OctTurret, OwnTurret, connected, where
 from tests.turrets.stored import Store
 from tests.waiting import until
 
@@ -54,7 +54,7 @@ async def test_a_flood_is_stored_completely_and_in_order(
     pusher = context.socket(zmq.PUSH)
     pusher.connect(f"tcp://127.0.0.1:{(await where(lab))[2]}")
     for number in range(FLOOD):
-        await pusher.send(stock_result(scriptrun_time=number / 1e6, elapsed=0.1))
+        await pusher.send(oct_result(scriptrun_time=number / 1e6, elapsed=0.1))
 
     async def all_there() -> bool:
         return bool((await get(lab, f"/turret-runs/{run['id']}"))["transactions"] == FLOOD)
@@ -97,7 +97,7 @@ async def test_reading_pauses_while_too_many_rows_wait(store: Store, monkeypatch
     await hq.open(tasks)
     await store.writer.insert_run("here", run, b'{"run_time": 600}', None)
     orders, results, _ = hq.ports
-    async with connected(StockTurret("127.0.0.1", orders, results)) as turret:
+    async with connected(OctTurret("127.0.0.1", orders, results)) as turret:
         hq.begin(RunRequested(run.id, run.config, run.created_at))
         await turret.until_told("start")
         async with asyncio.TaskGroup() as group:
@@ -128,7 +128,7 @@ async def test_no_result_is_lost_while_the_database_is_away(
         )
         service, database = built_with_database(away)
         async with running(service) as client:
-            own, stock = await recruit(client, OwnTurret), await recruit(client, StockTurret)
+            own, oct_turret = await recruit(client, OwnTurret), await recruit(client, OctTurret)
             run = await ask(client, run_time=3.0, min_turrets=2)
             await own.until_told("start")
             await own.deliver(slice_of(0, [0.01] * 10))
@@ -137,7 +137,7 @@ async def test_no_result_is_lost_while_the_database_is_away(
             database.patience = 0.3
             for number in range(5):
                 await own.deliver(slice_of(number, [0.01] * 10))
-            await stock.fire(*({"elapsed": 0.1} for _ in range(100)))
+            await oct_turret.fire(*({"elapsed": 0.1} for _ in range(100)))
             await own.until_told("stop")
             assert own.acknowledged == 1
             proxy.up, database.patience = True, 60.0
@@ -156,7 +156,7 @@ async def test_results_are_republished_to_subscribers(lab: Any, recruit: Recruit
     subscriber.connect(f"tcp://127.0.0.1:{ports['external_port']}")
     run = await ask(lab, run_time=3600)
     await turret.until_told("start")
-    frame = stock_result(error="a status")
+    frame = oct_result(error="a status")
     while not await subscriber.poll(50):
         await turret.send(frame)
     assert await subscriber.recv_multipart() == [run["id"].encode(), frame]
@@ -166,7 +166,7 @@ async def test_results_are_republished_to_subscribers(lab: Any, recruit: Recruit
 async def test_a_killed_turret_is_lost_and_its_successor_started(lab: Any, recruit: Recruit) -> None:
     """The results of both count."""
     run = await ask(lab, run_time=3600)
-    async with connected(StockTurret(*await where(lab), uuid="first")) as first:
+    async with connected(OctTurret(*await where(lab), uuid="first")) as first:
         await first.until_told("start")
         await first.fire({})
 
@@ -220,9 +220,9 @@ async def test_texts_that_are_hard_to_store(lab: Any, recruit: Recruit) -> None:
     run = await ask(lab)
     await turret.until_told("start")
     await turret.send(
-        stock_result(error="a\0b", custom_timers={"c\0d": 0.1, "": 0.2, "'\"<script>": 0.3}),
+        oct_result(error="a\0b", custom_timers={"c\0d": 0.1, "": 0.2, "'\"<script>": 0.3}),
         b'{"elapsed": 1, "epoch": 1, "scriptrun_time": 1, "error": "\\ud800", "custom_timers": null}',
-        stock_result(error=None, turret_name="n\0"),
+        oct_result(error=None, turret_name="n\0"),
     )
     over = await until_over(lab, run["id"])
     assert over["transactions"] + over["counters"]["malformed"] == 3

@@ -7,7 +7,7 @@ import pytest
 from smartmob.turrets.hq.machine_events import Committed
 from smartmob.turrets.hq.member_changes import new_member, updated_member
 from smartmob.turrets.protocol import Report, Status
-from tests.turrets.histories import NOON, RUN, History, kept, ours, stock
+from tests.turrets.histories import NOON, RUN, History, kept, oct_turret, ours
 
 FULL = Status(turret="nav", status="ready", uuid="u1", rampup=1.0, script="v.py", cannons=5.0)
 
@@ -102,6 +102,6 @@ def test_a_finished_run_shows_its_turrets_as_ready() -> None:
 def test_names_are_printable() -> None:
     """Control characters and marks of direction in names do not reach a terminal."""
     history = History()
-    history.tell(stock("re\x1b[2Jady", "u1", name="nav\u202e\x9b"))
+    history.tell(oct_turret("re\x1b[2Jady", "u1", name="nav\u202e\x9b"))
     (member,) = history.machine.members()
     assert (member.name, member.status) == ("nav\ufffd\ufffd", "re\ufffd[2Jady")

@@ -12,7 +12,7 @@ from smartmob.turrets.hq.aggregation import RunTotals
 from smartmob.turrets.hq.collector import ResultCollector
 from smartmob.turrets.hq.reaggregation import reaggregate
 from smartmob.turrets.model import Counters
-from tests.turrets.messages import slice_of, slices, stock_result
+from tests.turrets.messages import oct_result, slice_of, slices
 from tests.turrets.stored import Store
 
 STARTED = datetime(2026, 11, 23, 23, 59, 58, 123456, tzinfo=UTC)
@@ -24,7 +24,7 @@ async def test_reaggregation_makes_the_same_slices(store: Store) -> None:
     collector = ResultCollector(lambda frame, why: pytest.fail(why))
     collector.begin(str(run), STARTED.timestamp(), {}, RunTotals(), Counters())
     frames = [
-        stock_result(
+        oct_result(
             epoch=STARTED.timestamp() + number / 8,
             elapsed=0.0,
             scriptrun_time=number / 997,
@@ -57,7 +57,7 @@ async def test_a_batch_is_stored_once(store: Store) -> None:
     run = uuid4()
     collector = ResultCollector(lambda frame, why: pytest.fail(why))
     collector.begin(str(run), STARTED.timestamp(), {}, RunTotals(), Counters())
-    collector.receive([stock_result(), slices(str(run), 1, [slice_of(0, [0.1])])], 2e9, STARTED, 1.0)
+    collector.receive([oct_result(), slices(str(run), 1, [slice_of(0, [0.1])])], 2e9, STARTED, 1.0)
     collector.end()
     batch: Any = collector.next_batch(2e9, 1.0, everything=True)
     await store.live.put((batch,))

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from smartmob.turrets.hq.machine_events import Committed, StopRequested
-from tests.turrets.histories import NOON, RUN, History, briefings, orders, ours, running, stock
+from tests.turrets.histories import NOON, RUN, History, briefings, oct_turret, orders, ours, running
 
 
 class TestRestart:
@@ -16,11 +16,11 @@ class TestRestart:
     def test_a_run_ends_in_time_after_a_restart(self) -> None:
         """No turret is lost for its silence during the restart."""
         history = running()
-        history.pass_time(5, stock("Running"))
+        history.pass_time(5, oct_turret("Running"))
         later = history.restart(away=8.0)
         assert (later.state, later.machine.seconds_since_start(later.now())) == ("running", pytest.approx(13))
         assert orders(later.said) == ["status_request"]
-        later.pass_time(6, stock("Running"))
+        later.pass_time(6, oct_turret("Running"))
         assert later.state == "running"
         later.tick(1.0)
         assert later.state == "draining"
@@ -33,7 +33,7 @@ class TestRestart:
 
     def test_a_run_has_fired_for_its_run_time_however_late_it_is_stopped(self) -> None:
         """Turrets of smartmob end by themselves; those of OCT go on until they are told to stop."""
-        for turret, late in ((ours("ready"), False), (stock("ready"), True)):
+        for turret, late in ((ours("ready"), False), (oct_turret("ready"), True)):
             history = History()
             history.ask()
             history.tell(turret)
@@ -51,7 +51,7 @@ class TestRestart:
     def test_a_stopped_run_has_fired_until_its_stop_after_a_restart(self) -> None:
         """The time in which the headquarters was away is not one of firing."""
         history = running()
-        history.pass_time(3, stock("Running"))
+        history.pass_time(3, oct_turret("Running"))
         history.tell(StopRequested("enough"))
         later = history.restart(away=15.0)
         assert (later.state, later.machine.firing_seconds(later.now())) == ("draining", 3.0)
@@ -67,17 +67,17 @@ class TestRestart:
         history.ask()
         later = history.restart(away=1.0)
         assert orders(later.said) == ["status_request"]
-        later.tell(stock("ready"))
+        later.tell(oct_turret("ready"))
         assert later.state == "running"
 
     def test_a_draining_run_waits_again_after_a_restart(self) -> None:
         """It ends when the turrets are quiet."""
         history = running()
-        history.pass_time(20, stock("Running"))
+        history.pass_time(20, oct_turret("Running"))
         later = history.restart(away=1.0)
-        later.pass_time(1, stock("ready"))
+        later.pass_time(1, oct_turret("ready"))
         assert later.state == "draining"
-        later.pass_time(3, stock("ready"))
+        later.pass_time(3, oct_turret("ready"))
         assert later.state == "finished"
 
     def test_stored_numbers_are_acknowledged_after_a_restart(self) -> None:

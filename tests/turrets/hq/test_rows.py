@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartmob.turrets.hq.oct_results import OctResult
 from smartmob.turrets.hq.rows import AnyResult, Columns, encode, text
-from smartmob.turrets.hq.stock_results import StockResult
 from smartmob.turrets.protocol import Result
 from tests.turrets.copied import Row, read
 
@@ -55,12 +55,12 @@ def test_every_column_has_its_value(count: int) -> None:
 
 
 @given(st.lists(_RESULTS, min_size=1, max_size=60))
-def test_stock_results_have_the_columns_of_other_results(results: list[Result]) -> None:
+def test_oct_results_have_the_columns_of_other_results(results: list[Result]) -> None:
     """All columns, and the same results with texts: those with an error, timers or a name."""
-    stock = [
-        StockResult(**{name: getattr(result, name) for name in StockResult.__struct_fields__}) for result in results
+    oct_turret = [
+        OctResult(**{name: getattr(result, name) for name in OctResult.__struct_fields__}) for result in results
     ]
-    columns, others = Columns.of_stock(stock), Columns.of(stock)
+    columns, others = Columns.of_oct(oct_turret), Columns.of(oct_turret)
     assert columns == others
     assert [*columns.with_texts] == [*Columns.of(results).with_texts]
 

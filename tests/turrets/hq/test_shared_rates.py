@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.turrets.histories import History, briefings, ours, states, stock
+from tests.turrets.histories import History, briefings, oct_turret, ours, states
 
 
 def test_turrets_get_equal_shares() -> None:
@@ -31,9 +31,9 @@ def test_a_turret_that_takes_no_rate_fails_the_run() -> None:
     """It could fire any load; before, it has seconds to report, since one of ours waits for its first order."""
     history = History()
     history.ask(total_rate=100.0)
-    assert states(history.tell(stock("ready"))) == []
+    assert states(history.tell(oct_turret("ready"))) == []
     history.after(3)
-    assert states(history.tell(stock("ready"))) == ["failed"]
+    assert states(history.tell(oct_turret("ready"))) == ["failed"]
     assert history.machine.run is not None
     assert "takes no rate" in str(history.machine.run.reason)
 
@@ -43,11 +43,11 @@ def test_a_turret_that_comes_late_has_the_same_seconds_to_report() -> None:
     history = History()
     history.ask(total_rate=100.0)
     history.after(60)
-    assert states(history.tell(stock("ready"))) == []
+    assert states(history.tell(oct_turret("ready"))) == []
     history.after(2)
-    assert states(history.tell(stock("ready"))) == []
+    assert states(history.tell(oct_turret("ready"))) == []
     history.after(1)
-    assert states(history.tell(stock("ready"))) == ["failed"]
+    assert states(history.tell(oct_turret("ready"))) == ["failed"]
 
 
 def test_a_late_turret_that_reports_in_time_fires() -> None:
@@ -55,5 +55,5 @@ def test_a_late_turret_that_reports_in_time_fires() -> None:
     history = History()
     history.ask(total_rate=100.0)
     history.after(60)
-    assert states(history.tell(stock("ready"))) == []
+    assert states(history.tell(oct_turret("ready"))) == []
     assert states(history.tell(ours("ready"))) == ["running"]

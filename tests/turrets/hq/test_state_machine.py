@@ -24,11 +24,11 @@ from tests.turrets.histories import (
     kept,
     last_run,
     lost,
+    oct_turret,
     orders,
     ours,
     running,
     states,
-    stock,
 )
 
 ALLOWED = {(state, following) for state, all_following in TRANSITIONS.items() for following in all_following}
@@ -49,32 +49,32 @@ class TestWaiting:
     def test_the_spelling_of_the_seed_means_that_a_turret_fires(self) -> None:
         """Seed 004 writes RUNING: such a turret is not ready, and gets no further start."""
         history = running()
-        history.tell(stock("RUNING", "u2"))
+        history.tell(oct_turret("RUNING", "u2"))
         history.after(1)
-        assert orders(history.tell(stock("RUNING", "u1"))) == []
+        assert orders(history.tell(oct_turret("RUNING", "u1"))) == []
         assert history.machine.members()[1].status == "RUNING"
         history = History()
         history.ask()
-        assert orders(history.tell(stock("RUNING"))) == []
-        assert orders(history.tell(stock("ready"))) == ["start"]
+        assert orders(history.tell(oct_turret("RUNING"))) == []
+        assert orders(history.tell(oct_turret("ready"))) == ["start"]
 
     def test_a_status_from_before_the_request_does_not_count(self) -> None:
         """A status that was queued before does not show that the turret gets orders."""
         history = History()
-        history.tell(stock("ready"))
+        history.tell(oct_turret("ready"))
         history.after(1)
         assert states(history.ask()) == ["waiting"]
         assert history.state == "waiting"
         history.after(0.1)
-        assert orders(history.tell(stock("ready"))) == ["start"]
+        assert orders(history.tell(oct_turret("ready"))) == ["start"]
 
     def test_the_run_starts_when_enough_turrets_are_ready(self) -> None:
         """One turret does not start a run that needs two."""
         history = History()
         history.ask(min_turrets=2)
-        assert states(history.tell(stock("ready", "u1"))) == []
-        assert states(history.tell(stock("ready", "u1"))) == []
-        actions = history.tell(stock("READY", "u2"))
+        assert states(history.tell(oct_turret("ready", "u1"))) == []
+        assert states(history.tell(oct_turret("ready", "u1"))) == []
+        actions = history.tell(oct_turret("READY", "u2"))
         assert states(actions) == ["running"]
         assert {member.uuid for member in kept(actions)} == {"u1", "u2"}
 
@@ -83,16 +83,16 @@ class TestWaiting:
         for status, starts in (("WAITING", True), ("Initialized", True), ("rUNNING", False), ("Aborted", False)):
             history = History()
             history.ask()
-            assert bool(states(history.tell(stock(status)))) is starts, status
+            assert bool(states(history.tell(oct_turret(status)))) is starts, status
 
     def test_statuses_are_requested_at_most_once_a_second(self) -> None:
-        """Stock turrets answer each request, and a ready one each order."""
+        """turrets of OCT answer each request, and a ready one each order."""
         history = History()
         history.ask(min_turrets=9)
         sent = [history.tick(0.25) for _ in range(40)]
         assert sum(len(orders(actions)) for actions in sent) == 10
         for _ in range(20):
-            assert orders(history.tell(stock("ready"))) == []
+            assert orders(history.tell(oct_turret("ready"))) == []
 
     def test_turrets_of_ours_are_told_of_the_start_before_it(self) -> None:
         """All turrets know the time of the start by a briefing that counts from its sending."""
@@ -108,10 +108,10 @@ class TestWaiting:
         assert orders(history.tick(0.2)) == ["start"]
 
     def test_the_context_comes_before_the_start(self) -> None:
-        """A stock turret ends with an error at a context that is null, so without a context there is no order."""
+        """A turret of OCT ends with an error at a context that is null, so without a context there is no order."""
         history = History()
         history.ask(transaction_context={"user": "me"})
-        actions = history.tell(stock("ready"))
+        actions = history.tell(oct_turret("ready"))
         assert orders(actions) == ["set_transaction_context", "start"]
         assert next(action.order.msg for action in actions if isinstance(action, Publish)) == {"user": "me"}
 
@@ -119,7 +119,7 @@ class TestWaiting:
         """The reason says how many came."""
         history = History()
         history.ask(min_turrets=2, wait=10)
-        actions = history.pass_time(11, stock("ready"))
+        actions = history.pass_time(11, oct_turret("ready"))
         assert history.state == "failed"
         assert last_run(actions).reason == "1 of 2 turrets came within 10 s"
 
@@ -127,20 +127,20 @@ class TestWaiting:
         """It is forgotten before the run starts."""
         history = History()
         history.ask(min_turrets=2)
-        history.tell(stock("ready", "gone"))
+        history.tell(oct_turret("ready", "gone"))
         history.pass_time(7)
         assert [member.uuid for member in history.machine.members()] == []
-        history.tell(stock("ready", "u1"))
+        history.tell(oct_turret("ready", "u1"))
         assert history.state == "waiting"
 
     def test_a_turret_that_still_fires_is_stopped_first(self) -> None:
         """It counts as ready only afterwards."""
         history = History()
-        history.tell(stock("Running"))
+        history.tell(oct_turret("Running"))
         history.after(1)
         assert orders(history.ask()) == ["stop", "status_request"]
-        assert states(history.tell(stock("Running"))) == []
-        assert states(history.tell(stock("ready"))) == ["running"]
+        assert states(history.tell(oct_turret("Running"))) == []
+        assert states(history.tell(oct_turret("ready"))) == ["running"]
 
     def test_a_waiting_run_is_stopped_at_once(self) -> None:
         """No turret has fired, so no order is needed."""
@@ -157,7 +157,7 @@ class TestFiring:
     def test_the_stop_is_sent_when_the_time_is_up(self) -> None:
         """The times of the ticks do not matter."""
         history = running()
-        history.pass_time(19, stock("Running"))
+        history.pass_time(19, oct_turret("Running"))
         assert orders(history.tick(0.9)) == []
         actions = history.tick(0.1)
         assert (orders(actions), states(actions)) == (["stop"], ["draining"])
@@ -165,11 +165,11 @@ class TestFiring:
     def test_a_late_turret_is_started(self) -> None:
         """Turrets that fire ignore the order."""
         history = running()
-        history.pass_time(5, stock("Running"))
-        history.tell(stock("ready", "late"))
+        history.pass_time(5, oct_turret("Running"))
+        history.tell(oct_turret("ready", "late"))
         assert orders(history.tick(1.0)) == ["start", "status_request"]
-        history.tell(stock("Running", "late"))
-        history.tell(stock("Running"))
+        history.tell(oct_turret("Running", "late"))
+        history.tell(oct_turret("Running"))
         assert orders(history.tick(1.0)) == ["status_request"]
         assert {member.uuid for member in history.machine.members()} == {"u1", "late"}
 
@@ -177,30 +177,30 @@ class TestFiring:
         """A turret may have missed the order."""
         history = History()
         history.ask()
-        history.tell(stock("ready"))
+        history.tell(oct_turret("ready"))
         for _ in range(3):
             assert orders(history.tick(1.0)) == ["start", "status_request"]
-            history.tell(stock("ready"))
-        history.tell(stock("Running"))
+            history.tell(oct_turret("ready"))
+        history.tell(oct_turret("Running"))
         assert orders(history.tick(1.0)) == ["status_request"]
 
     def test_a_turret_that_comes_back_is_no_longer_lost(self) -> None:
         """It was lost from its last status to its next one."""
         history = running()
-        history.pass_time(2, stock("Running"))
+        history.pass_time(2, oct_turret("Running"))
         silent_since = history.wall
         actions = history.pass_time(6)
         assert lost(actions) == ["u1"]
         assert not history.member().alive
         assert history.member().lost[0].since == silent_since
-        history.tell(stock("Running"))
+        history.tell(oct_turret("Running"))
         assert history.member().alive
         assert (history.member().lost[0].until, len(history.member().lost)) == (history.wall, 1)
 
     def test_a_restarted_turret_is_a_new_one(self) -> None:
         """It has another uuid: the old turret is lost, the new one is started."""
         history = running("old")
-        history.pass_time(7, stock("ready", "new"))
+        history.pass_time(7, oct_turret("ready", "new"))
         assert not history.member("old").alive
         assert history.member("new").alive
         assert "start" in orders(history.tick(1.0))
@@ -209,16 +209,16 @@ class TestFiring:
         """A turret never changes its name, so two names mean two turrets."""
         history = running()
         assert not history.member().twice
-        history.tell(stock("Running", name="other"))
+        history.tell(oct_turret("Running", name="other"))
         assert history.member().twice
 
     def test_setting_the_clock_changes_no_deadline(self) -> None:
         """The run lasts its seconds, and no turret is lost."""
         for jump in (timedelta(hours=-5), timedelta(days=3)):
             history = running()
-            history.pass_time(5, stock("Running"))
+            history.pass_time(5, oct_turret("Running"))
             history.wall += jump
-            actions = history.pass_time(14, stock("Running"))
+            actions = history.pass_time(14, oct_turret("Running"))
             assert (history.state, lost(actions)) == ("running", [])
             history.tick(1.0)
             assert history.state == "draining"
@@ -235,7 +235,7 @@ class TestFiring:
         history.tell(Stalled(60.0))
         history.tick()
         assert history.state == "draining"
-        history.pass_time(3, stock("ready"))
+        history.pass_time(3, oct_turret("ready"))
         assert history.state == "finished"
 
     def test_an_order_that_came_due_since_the_last_tick_is_sent_at_once(self) -> None:
@@ -267,15 +267,15 @@ class TestDraining:
         actions = history.after(0.2).tell(StopRequested("enough"))
         assert (orders(actions), states(actions)) == (["stop"], ["draining"])
         assert orders(history.tick(1.0)) == ["stop", "status_request"]
-        history.tell(stock("ready"))
-        history.pass_time(3, stock("ready"))
+        history.tell(oct_turret("ready"))
+        history.pass_time(3, oct_turret("ready"))
         assert history.state == "stopped"
 
-    def test_stock_turrets_are_waited_for_until_they_are_quiet(self) -> None:
+    def test_oct_turrets_are_waited_for_until_they_are_quiet(self) -> None:
         """Each further result begins the quiet time anew."""
         history = running()
-        history.pass_time(20, stock("Running"))
-        history.tell(stock("ready"))
+        history.pass_time(20, oct_turret("Running"))
+        history.tell(oct_turret("ready"))
         history.after(1.5).tell(ResultsReceived())
         history.tick(0.6)
         assert history.state == "draining"
@@ -285,8 +285,8 @@ class TestDraining:
     def test_a_run_ends_only_when_everything_is_stored(self) -> None:
         """Rows that are not committed keep it draining."""
         history = running()
-        history.pass_time(20, stock("Running"))
-        history.tell(stock("ready"))
+        history.pass_time(20, oct_turret("Running"))
+        history.tell(oct_turret("ready"))
         history.tick(4.0, pending=1)
         assert history.state == "draining"
         history.tick(0.1)
@@ -313,7 +313,7 @@ class TestDraining:
     def test_a_run_does_not_wait_for_a_lost_turret(self) -> None:
         """Without any turret left it fails."""
         history = running()
-        history.pass_time(20, stock("Running"))
+        history.pass_time(20, oct_turret("Running"))
         actions = history.pass_time(8)
         assert lost(actions) == ["u1"]
         assert history.state == "failed"
@@ -322,15 +322,15 @@ class TestDraining:
     def test_draining_is_limited(self) -> None:
         """After `drain` seconds the run ends, and the reason names the missing turret."""
         history = running()
-        history.pass_time(20, stock("Running"))
-        history.pass_time(31, stock("Running"))
+        history.pass_time(20, oct_turret("Running"))
+        history.pass_time(31, oct_turret("Running"))
         assert history.state == "finished"
         assert "without waiting longer for nav" in str(last_run(history.said).reason)
 
     def test_a_turret_that_fires_without_a_run_is_stopped(self) -> None:
         """The order is sent at most once a second."""
         history = History()
-        history.tell(stock("Running"))
+        history.tell(oct_turret("Running"))
         sent = [orders(history.tick(0.25)) for _ in range(12)]
         assert sum(len(commands) for commands in sent) == 3
         assert {command for commands in sent for command in commands} == {"stop"}
@@ -338,19 +338,19 @@ class TestDraining:
     def test_the_next_run_begins_with_new_counts(self) -> None:
         """Connected turrets fire again; lost ones are forgotten."""
         history = running()
-        history.tell(stock("Running", "dead"))
-        history.pass_time(20, stock("Running"))
-        history.tell(stock("ready"))
-        history.pass_time(3, stock("ready"))
+        history.tell(oct_turret("Running", "dead"))
+        history.pass_time(20, oct_turret("Running"))
+        history.tell(oct_turret("ready"))
+        history.pass_time(3, oct_turret("ready"))
         assert history.state == "finished"
         history.ask()
-        history.tell(stock("ready"))
+        history.tell(oct_turret("ready"))
         assert history.state == "running"
         assert [(member.uuid, member.lost) for member in history.machine.members()] == [("u1", [])]
 
 
 _EVENTS = st.one_of(
-    st.builds(stock, st.sampled_from(["ready", "Running", "Aborted", "?"]), st.sampled_from(["a", "b"])),
+    st.builds(oct_turret, st.sampled_from(["ready", "Running", "Aborted", "?"]), st.sampled_from(["a", "b"])),
     st.builds(ours, st.sampled_from(["ready", "Running"]), st.just("c"), st.sampled_from([None, RUN, "other"])),
     st.builds(Committed, st.sampled_from(["a", "c", "x"]), st.sampled_from([RUN, "other"]), st.integers(0, 9)),
     st.builds(StopRequested, st.just("enough")),
@@ -363,7 +363,7 @@ class TestWhateverComes:
     """Properties of every history."""
 
     @given(st.lists(_EVENTS, max_size=60), st.booleans())
-    def test_orders_that_stock_turrets_survive(self, events: list[object], asked: bool) -> None:
+    def test_orders_that_oct_turrets_survive(self, events: list[object], asked: bool) -> None:
         """Each order begins with a blank and has a `msg`, a context is never null, and transitions are allowed ones."""
         history = History()
         if asked:
@@ -385,11 +385,11 @@ def test_every_transition_happens() -> None:
     """Each transition of the table in the code is made by some history."""
     finished, lost_turret, stopped = running(), running(), running()
     for history in (finished, lost_turret):
-        history.pass_time(20, stock("Running"))
+        history.pass_time(20, oct_turret("Running"))
     stopped.tell(StopRequested("enough"))
     for history in (finished, stopped):
-        history.tell(stock("ready"))
-        history.pass_time(3, stock("ready"))
+        history.tell(oct_turret("ready"))
+        history.pass_time(3, oct_turret("ready"))
     lost_turret.pass_time(8)
     stopped_early, timed_out = History(), History()
     stopped_early.ask()
@@ -430,7 +430,7 @@ def test_many_turrets_that_wait() -> None:
         sys.setprofile(lambda _, event, __: events.append(event))
         try:
             for number in numbers:
-                history.tell(stock("ready", f"u{number}"))
+                history.tell(oct_turret("ready", f"u{number}"))
         finally:
             sys.setprofile(None)
         return len(events)
@@ -446,7 +446,7 @@ def test_turrets_beyond_a_number_are_left_out() -> None:
     history = History()
     history.ask(min_turrets=MOST_TURRETS)
     for number in range(MOST_TURRETS + 10):
-        history.tell(stock("busy" if number == 0 else "ready", f"u{number}"))
+        history.tell(oct_turret("busy" if number == 0 else "ready", f"u{number}"))
     assert len(history.machine.members()) == MOST_TURRETS
     assert not history.machine.accepts("another")
     assert history.machine.accepts("u1")

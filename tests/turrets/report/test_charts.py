@@ -65,7 +65,7 @@ def test_the_warm_up_is_marked() -> None:
     assert charts.curves([""], [run])["layout"]["shapes"] == []
 
 
-def test_the_rampup_of_stock_turrets() -> None:
+def test_the_rampup_of_oct_turrets() -> None:
     """They do not tell how many cannons fire, so the plan is shown."""
     member: Member = msgspec.structs.replace(FINE, ours=False, cannons=10, rampup=5.0)
     summary, findings, _ = found(turrets=[member])
@@ -75,9 +75,9 @@ def test_the_rampup_of_stock_turrets() -> None:
 
 
 def test_cannons_of_both_kinds() -> None:
-    """Those that turrets of smartmob told of and the planned ones of stock turrets are added up."""
-    stock: Member = msgspec.structs.replace(FINE, uuid="s", ours=False, cannons=4, rampup=0.0)
-    summary, findings, health = found(turrets=[FINE, stock])
+    """Those that turrets of smartmob told of and the planned ones of turrets of OCT are added up."""
+    oct_turret: Member = msgspec.structs.replace(FINE, uuid="s", ours=False, cannons=4, rampup=0.0)
+    summary, findings, health = found(turrets=[FINE, oct_turret])
     chart = charts.throughput([(summary, findings, health)])
     users = dict(zip(chart["data"][3]["x"], chart["data"][3]["y"], strict=True))
     assert (users[0.0], users[1.0], users[9.0]) == (4, 5, 13)

@@ -73,7 +73,7 @@ def test_a_good_run_is_trusted() -> None:
     ("changes", "verdict", "words"),
     [
         ({"busiest": 0.9}, "with care", "near its limit: it used 90% of a core"),
-        ({"busiest": 0.99}, "no", "measured itself: it used 99% of a core"),
+        ({"busiest": 0.99}, "no", "was at its limit, so its times include its own delays: it used 99% of a core"),
         ({"lag": 0.1}, "with care", "stood still for 0.1 s"),
         ({"lag": 2.0}, "no", "stood still for 2 s"),
         ({"lost": [Absence(NOON)]}, "no", "was lost from 12:00:00 UTC. It did not come back."),
@@ -119,10 +119,10 @@ def test_a_saturated_machine_is_a_doubt() -> None:
     assert _of_machines(MachineLoad("rack7", 90.0, 100.0, fired=True)) == Trust("yes", [])
     elsewhere = _of_machines(MachineLoad("rack8", 93.4, 100.0), MachineLoad("rack7", 30.0, 99.0, fired=True))
     assert (elsewhere.verdict, len(elsewhere.doubts)) == ("with care", 1)
-    assert elsewhere.doubts[0].what.startswith("The processors of rack8 were busy for 93% of the run: if it is not")
+    assert elsewhere.doubts[0].what.startswith("The processors of rack8 were 93% busy on average: if it is not")
     here = _of_machines(MachineLoad("rack7", 97.0, 100.0, fired=True))
     assert here.verdict == "no"
-    assert "rack7 were busy for 97% of the run, and a turret fired from there" in here.doubts[0].what
+    assert "rack7 were 97% busy on average, and a turret fired from there" in here.doubts[0].what
 
 
 def test_the_reason_of_a_failed_run_is_the_first_doubt() -> None:

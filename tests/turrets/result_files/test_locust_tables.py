@@ -171,7 +171,7 @@ def test_a_gap_and_counts_that_begin_anew_are_told() -> None:
     gap, anew = account.doubts
     assert (gap.level, anew.level) == ("bad", "warning")
     assert "No request was under way for 9,990 s of 10,010 s" in gap.what
-    assert anew.what.startswith("The counts of Locust begin anew 10 s after the start")
+    assert anew.what.startswith("The counts of Locust begin again at zero 10 s after the start")
     assert _read(history=HISTORY_TABLE)[1].doubts == []
 
 

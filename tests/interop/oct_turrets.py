@@ -73,7 +73,7 @@ def package(folder: Path, ports: tuple[int, int], url: str, script: str = SCRIPT
     return path
 
 
-class StockTurretProcess:
+class OctTurretProcess:
     """A turret of OCT that runs."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -87,7 +87,7 @@ class StockTurretProcess:
 
 
 @asynccontextmanager
-async def stock_turret(python: Path, packed: Path, home: Path) -> AsyncIterator[StockTurretProcess]:
+async def oct_turret(python: Path, packed: Path, home: Path) -> AsyncIterator[OctTurretProcess]:
     """Run a turret of OCT until the end of the block."""
     with (home / "turret.log").open("ab") as output:
         process = await asyncio.create_subprocess_exec(
@@ -99,7 +99,7 @@ async def stock_turret(python: Path, packed: Path, home: Path) -> AsyncIterator[
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )
-    turret = StockTurretProcess(process)
+    turret = OctTurretProcess(process)
     try:
         yield turret
     finally:

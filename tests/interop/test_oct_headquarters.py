@@ -16,7 +16,7 @@ import pytest
 
 from tests import free_ports
 from tests.interop.children import clean_environment
-from tests.turrets.headquarters import StockHeadquarters
+from tests.turrets.headquarters import OctHeadquarters
 from tests.waiting import until
 
 pytestmark = pytest.mark.interop
@@ -94,7 +94,7 @@ async def _turret(folder: Path, *options: str | Path) -> AsyncIterator[asyncio.s
 @pytest.mark.parametrize("way", ["--tar", "--config-file"])
 async def test_a_run_consists_of_the_documented_messages(way: str, tmp_path: Path) -> None:
     """Exactly the documented messages, from the first status to the last result; then it is ready for another run."""
-    async with StockHeadquarters() as hq:
+    async with OctHeadquarters() as hq:
         package = _package(tmp_path / "project", hq.ports)
         path = package if way == "--tar" else tmp_path / "project" / "config.json"
         async with _turret(tmp_path, way, path) as process:
@@ -122,7 +122,7 @@ async def test_a_run_consists_of_the_documented_messages(way: str, tmp_path: Pat
 async def test_it_is_gone_right_after_stop(tmp_path: Path) -> None:
     """OCT stops listening for results as soon as it has ordered the end: the turret does not hang, and ends."""
     async with (
-        StockHeadquarters() as hq,
+        OctHeadquarters() as hq,
         _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process,
     ):
         await hq.wait_turrets(1)
@@ -137,7 +137,7 @@ async def test_it_is_gone_right_after_stop(tmp_path: Path) -> None:
 async def test_it_dies_and_another_comes(tmp_path: Path) -> None:
     """A turret whose headquarters ended in the middle serves the next one on the same ports, as if it were new."""
     ports = (free_ports.single_port(), free_ports.single_port())
-    async with StockHeadquarters(ports) as first:
+    async with OctHeadquarters(ports) as first:
         package = _package(tmp_path / "project", ports, patience=0.5)
         process = _turret(tmp_path, "--tar", package)
         child = await process.__aenter__()
@@ -148,7 +148,7 @@ async def test_it_dies_and_another_comes(tmp_path: Path) -> None:
         assert child.stderr is not None
         while b"ended:" not in (line := await child.stderr.readline()):
             assert line, "the turret has ended instead of its firing"
-        async with StockHeadquarters(ports) as second:
+        async with OctHeadquarters(ports) as second:
             await second.wait_turrets(1)
             await until(lambda: second.statuses[-1]["status"] == "ready")
             await second.start()
@@ -162,7 +162,7 @@ async def test_it_dies_and_another_comes(tmp_path: Path) -> None:
 
 async def test_hostile_orders_are_ignored(tmp_path: Path) -> None:
     """Orders that kill a turret of OCT are ignored: foreign channels, empty frames, no JSON, no `msg`, no context."""
-    async with StockHeadquarters() as hq:
+    async with OctHeadquarters() as hq:
         async with _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process:
             await hq.wait_turrets(1)
             frames = [b"", b" ", b"no json", b' {"command": "status_request"}', b' {"msg": 1}', b" []", b"\xff\xfe {}"]
@@ -181,7 +181,7 @@ async def test_hostile_orders_are_ignored(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_the_cannons_and_keeps_their_results(number: signal.Signals, tmp_path: Path) -> None:
     """It ends the cannons; what they did until then arrives, the last status says Killed, and the exit is good."""
-    async with StockHeadquarters() as hq:
+    async with OctHeadquarters() as hq:
         async with _turret(tmp_path, "--tar", _package(tmp_path / "project", hq.ports)) as process:
             await hq.wait_turrets(1)
             await hq.start()
@@ -194,7 +194,7 @@ async def test_a_signal_ends_the_cannons_and_keeps_their_results(number: signal.
 
 async def test_a_package_that_cannot_be_run(tmp_path: Path) -> None:
     """The headquarters hears that it was aborted; the command says why and ends with 1."""
-    async with StockHeadquarters() as hq:
+    async with OctHeadquarters() as hq:
         package = _package(tmp_path / "project", hq.ports)
         (tmp_path / "project" / "test_scripts" / "v_user.py").write_text("import nothing_of_this_name")
         async with _turret(tmp_path, "--config-file", package.parent / "config.json") as process:

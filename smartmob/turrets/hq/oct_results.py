@@ -1,4 +1,4 @@
-"""The fast decoding of many results of stock turrets at once. No I/O."""
+"""The fast decoding of many results of turrets of OCT at once. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from smartmob.turrets.protocol import LONGEST_TEXT, MOST_TIMERS, BoundedNumber, Name
 
 
-class StockResult(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
+class OctResult(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=True):
     """A result with the documented keys and no others; it has no number."""
 
     elapsed: BoundedNumber
@@ -25,10 +25,10 @@ class StockResult(msgspec.Struct, kw_only=True, gc=False, forbid_unknown_fields=
     details: ClassVar[msgspec.UnsetType] = msgspec.UNSET
 
 
-_DECODER = msgspec.json.Decoder(StockResult)
+_DECODER = msgspec.json.Decoder(OctResult)
 
 
-def decode_stock_results(frames: Sequence[bytes]) -> list[StockResult]:
+def decode_oct_results(frames: Sequence[bytes]) -> list[OctResult]:
     """Return the results in some frames, or [] if one of the frames is anything but one such result."""
     try:
         results = _DECODER.decode_lines(b"\n".join(frames))

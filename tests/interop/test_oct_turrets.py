@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.stock_turrets import OLD_SCRIPT, package, stock_turret
+from tests.interop.oct_turrets import OLD_SCRIPT, oct_turret, package
 from tests.interop.target import target
 from tests.turrets.conftest import QUICK
 from tests.turrets.runs import ask, get, post, results, until_over, until_state
@@ -38,7 +38,7 @@ async def _ports(lab: Any) -> tuple[int, int]:
 async def _fired(lab: Any, python: Path, packed: Path, **config: Any) -> tuple[Any, Any, list[Any]]:
     """Return a run of one turret when it is over, its summary and its results."""
     run = await ask(lab, **config)
-    async with stock_turret(python, packed, packed.parent):
+    async with oct_turret(python, packed, packed.parent):
         over = await until_over(lab, run["id"])
     return over, await get(lab, f"/turret-runs/{run['id']}/summary"), await results(lab, run["id"])
 
@@ -47,7 +47,7 @@ async def test_each_transaction_of_a_run_is_counted_once(patient_lab: Any, turre
     """Every transaction that the target saw is in the figures, once, with its timer."""
     async with target() as place:
         packed = package(tmp_path, await _ports(patient_lab), place.url)
-        over, summary, stored = await _fired(patient_lab, turret_python, packed, run_time=5.0, name="stock")
+        over, summary, stored = await _fired(patient_lab, turret_python, packed, run_time=5.0, name="oct")
         hits = place.hits["/"]
 
     assert (over["state"], over["errors"], over["counters"]["malformed"]) == ("finished", 0, 0)
@@ -81,7 +81,7 @@ async def test_errors_of_a_script(patient_lab: Any, turret_python: Path, tmp_pat
     """They are the errors of its results, with the text of the exception, and firing goes on."""
     packed = package(tmp_path, await _ports(patient_lab), "http://127.0.0.1:1/status")
     run = await ask(patient_lab, run_time=4.0)
-    async with stock_turret(turret_python, packed, tmp_path):
+    async with oct_turret(turret_python, packed, tmp_path):
         over = await until_over(patient_lab, run["id"])
     assert over["transactions"] == over["errors"] > 0
     summary = await get(patient_lab, f"/turret-runs/{run['id']}/summary")
@@ -103,12 +103,12 @@ async def test_killed_and_started_again(
             return sum(1 for member in members if member["alive"] and member["status"] == "Running") == wanted
 
         async with (
-            stock_turret(turret_python, packed, tmp_path),
-            stock_turret(turret_python, packed, tmp_path) as second,
+            oct_turret(turret_python, packed, tmp_path),
+            oct_turret(turret_python, packed, tmp_path) as second,
         ):
             await until(lambda: firing(2))
             await second.kill()
-            async with stock_turret(turret_python, packed, tmp_path):
+            async with oct_turret(turret_python, packed, tmp_path):
                 await until(lambda: firing(2))
                 await asyncio.sleep(RAMPUP_SECONDS)
                 await post(lab, f"{path}/stop")
@@ -129,7 +129,7 @@ async def test_several_runs_have_their_own_results(patient_lab: Any, turret_pyth
     async with target() as place:
         packed = package(tmp_path, await _ports(patient_lab), place.url)
         counts = []
-        async with stock_turret(turret_python, packed, tmp_path):
+        async with oct_turret(turret_python, packed, tmp_path):
             for stopped in (False, True, False):
                 run = await ask(patient_lab, run_time=600 if stopped else 4.0)
                 if stopped:
