@@ -26,7 +26,7 @@ WINDOW_BYTES = 1024 * 1024
 PIECE_BYTES = 120 * 1024
 """The most content of one binary frame. From 128 KiB on, malloc maps fresh memory for each copy."""
 QUIET_SECONDS = 0.05
-"""Longest delay of output without a line end if lines are sent; a prompt must be visible within 0.1 seconds."""
+"""Longest delay of an incomplete line: half of the 0.1 seconds within which a prompt must be visible to a client."""
 LONGEST_TEXT_BYTES = 4 * 1024 * 1024
 """The longest text frame."""
 MOST_OPEN_CALLS = 1_000

@@ -34,7 +34,7 @@ _BYTES_OF_A_CHUNK = 64
 """The ring has at most one chunk for this many bytes of its limit: streams that alternate make many small chunks."""
 Later: TypeAlias = Callable[[float, Callable[[], None]], object]
 QUIET_SECONDS = 0.05
-"""Longest delay of a line that is not complete; a prompt must be visible within 0.1 seconds."""
+"""Longest delay of an incomplete line: half of the 0.1 seconds within which a prompt must be visible to a client."""
 _REST_OF_LINE = re.compile(rb"[^\n]*\n?")
 _Line: TypeAlias = tuple[int, bytes]
 """A complete line without its end, and its source: STDOUT, STDERR or NOTES."""

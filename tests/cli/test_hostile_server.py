@@ -337,9 +337,7 @@ async def test_a_copy_takes_no_bits_and_follows_no_link(runner: Runner) -> None:
         (_CSV_HEAD.encode() + b"1,2", "ends within a line"),
     ],
 )
-async def test_an_export_refuses_a_table_without_the_columns_of_metrics(
-    runner: Runner, body: bytes, said: str
-) -> None:
+async def test_an_export_refuses_a_table_without_the_columns_of_metrics(runner: Runner, body: bytes, said: str) -> None:
     """Other columns, or a table that is cut off, end the export with one line and leave no file."""
     async with TestServer(Hostile("table", body=body).app()) as server:
         code, _, _, err = await runner.run(str(server.make_url("")).rstrip("/"), "tests", "export", "-o", "export")
