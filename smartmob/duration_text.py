@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 NOTHING = "-"
-_LEAST = 0.5e-6
-"""Seconds below which a duration is shown as 0: it would be 0 or -0 microseconds."""
+_LEAST = 0.005e-9
+"""Seconds below which a duration is shown as 0: it would be 0.00 or -0.00 nanoseconds."""
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration of `value` seconds with a fitting unit and at least three digits; "-" for None."""
+    """Return a duration of `value` seconds with a fitting unit and three digits or more; "-" for None."""
     if value is None:
         return NOTHING
     size = abs(value)
@@ -22,4 +22,10 @@ def seconds(value: float | None) -> str:
         return f"{value * 1e3:.1f} ms"
     if size >= 0.001:
         return f"{value * 1e3:.2f} ms"
-    return f"{value * 1e6:.0f} µs"
+    return _short(value * 1e6, "µs") if size >= 1e-6 else _short(value * 1e9, "ns")
+
+
+def _short(value: float, unit: str) -> str:
+    """Return a value with its unit and three digits, as far as two decimals show them."""
+    size = abs(value)
+    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f} {unit}"

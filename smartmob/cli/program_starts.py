@@ -19,6 +19,8 @@ NOT_STARTED = model.FAILURES | {model.BACKOFF, model.STOPPED}
 """States of a process that has failed, or has ended and is not started again at once."""
 _DOES_NOT_EXIST = "which does not exist"
 """The end of the detail of a process that waits for one that was not created."""
+_POLL_SECONDS = 5.0
+"""Longest time between two requests for a status: an event is lost if its program then writes more than is kept."""
 
 
 async def wait_until_started(rest: RestClient, slugs: Sequence[str], uptime: float) -> list[Status]:
@@ -65,7 +67,7 @@ async def _wait_until_started(rest: RestClient, slug: str, uptime: float) -> Sta
     said, create_task = "", asyncio.get_running_loop().create_task
     async with process_output(rest, slug, tail=ALL_LINES, events=True) as lines, aclosing(_events(lines)) as events:
         next_event = create_task(_next(events))
-        wait: float | None = None
+        wait = 0.0  # the process may have started before, and its output may have displaced its events
         try:
             while True:
                 await asyncio.wait({next_event}, timeout=wait)
@@ -74,9 +76,10 @@ async def _wait_until_started(rest: RestClient, slug: str, uptime: float) -> Sta
                         return await status_of(rest, slug)
                     next_event = create_task(_next(events))
                 process = await status_of(rest, slug)
-                wait = _seconds_until_started(process, uptime)
+                left = _seconds_until_started(process, uptime)
+                wait = _POLL_SECONDS if left is None else min(left, _POLL_SECONDS)
                 missing = process["state"] == model.WAITING and process["detail"].endswith(_DOES_NOT_EXIST)
-                if missing or process["state"] in NOT_STARTED or wait == 0:
+                if missing or process["state"] in NOT_STARTED or left == 0:
                     return process
                 known, said = said, _what_it_waits_for(process, uptime)
                 if said and said != known:

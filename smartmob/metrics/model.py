@@ -28,6 +28,8 @@ TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 TagValue = Annotated[str, msgspec.Meta(max_length=100_000)]
 
 MEASURES = ("total_time", "user_time", "kernel_time", "cpu_usage", "mem_usage")
+BENCHMARK = "benchmark"
+"""The `kind` of a test whose value is the average of many iterations, such as the nanoseconds of one call."""
 BYTES_PER_MB = 2**20  # as pytest-monitor counts (memory_profiler divides by 2**20)
 PIPELINE_TAG = "pipeline_branch"
 BUILD_TAG = "pipeline_build_no"

@@ -41,7 +41,7 @@ _MASKS = (
     (re.compile(r"(?<!\S)\S{40,}(?!\S)"), "SECRET"),
     (re.compile(r"PORT=\d+"), "PORT=N"),
     (re.compile(r"\d+(\.\d+)? k?B(?= packed)"), "N B"),
-    (re.compile(r"\d+(\.\d+)? (µs|ms|s)\b(?= |$)", re.MULTILINE), "T"),
+    (re.compile(r"\d+(\.\d+)? (ns|µs|ms|s)\b(?= |$)", re.MULTILINE), "T"),
     (re.compile(r"\d+(,\d{3})* seconds"), "N seconds"),
 )
 

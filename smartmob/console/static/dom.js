@@ -154,10 +154,17 @@ export function megabytes(value) {
   return value === null || value === undefined ? "–" : bytes(value * MEGABYTE);
 }
 
+// Three digits, as far as two decimals show them.
+function short(value) {
+  const size = Math.abs(value);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
+}
+
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  if (size < 1e-3) return `${(value * 1e6).toFixed(0)} µs`;
+  if (size < 1e-6) return size < 0.005e-9 ? "0 µs" : `${short(value * 1e9)} ns`;
+  if (size < 1e-3) return `${short(value * 1e6)} µs`;
   if (size < 1) return `${(value * 1e3).toFixed(1)} ms`;
   if (size < 120) return `${value.toFixed(2)} s`;
   if (size < 7200) return `${(value / 60).toFixed(1)} min`;

@@ -3,8 +3,8 @@
 import { el, readOnly } from "./dom.js";
 
 const FILTERED_FROM = 6; // rows from which on a table can be filtered
-const SIZES = { µs: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86400, B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
-const QUANTITY = /^([+−-]?)([\d,]*\.?\d+)(?:\s*(µs|ms|s|min|h|d|B|kB|MB|GB|TB)\b)?/;
+const SIZES = { ns: 1e-9, µs: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86400, B: 1, kB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12 };
+const QUANTITY = /^([+−-]?)([\d,]*\.?\d+)(?:\s*(ns|µs|ms|s|min|h|d|B|kB|MB|GB|TB)\b)?/;
 const KEPT = `tables ${location.pathname}`; // the name in the storage of the tab: a user who comes back finds the tables as before
 const states = new Map(Object.entries(kept())); // how the user has sorted and filtered the tables of this page, by the key of a table
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from smartmob.metrics.model import BYTES_PER_MB
+from smartmob.metrics.model import BENCHMARK, BYTES_PER_MB
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import NOT_A_NUMBER, number, seconds, text, whole
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
@@ -121,7 +121,7 @@ def _case(name: str, parameters: str, value: Any, started_at: datetime | None, m
         outcome=outcome,
         total_time=took,
         started_at=started_at,
-        kind="benchmark",
+        kind=BENCHMARK,
         mem_usage=memory,
         machine=machine,
         remarks=tuple(remarks),

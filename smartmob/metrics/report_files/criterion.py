@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from smartmob.errors import InvalidInput
+from smartmob.metrics.model import BENCHMARK
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import seconds, text
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark
@@ -86,7 +87,7 @@ class CriterionReport:
             total_time=took,
             # Criterion writes no time, but it writes the file at the end of each benchmark.
             started_at=datetime.fromtimestamp(file.stat().st_mtime, UTC),
-            kind="benchmark",
+            kind=BENCHMARK,
             remarks=remarks,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from smartmob.metrics.model import BYTES_PER_MB
+from smartmob.metrics.model import BENCHMARK, BYTES_PER_MB
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import as_utf8, number, seconds, text
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
@@ -159,7 +159,7 @@ class GoBenchmarkReport:
             variant=name,
             outcome=outcome,
             total_time=took,
-            kind="benchmark",
+            kind=BENCHMARK,
             mem_usage=memory,
             machine=ReportedMachine(
                 cpu_vendor=self._machine.get("cpu"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from smartmob.metrics.model import BYTES_PER_MB
+from smartmob.metrics.model import BENCHMARK, BYTES_PER_MB
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds, text, whole
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
@@ -146,7 +146,7 @@ def _case(run: _BenchmarkRow, machine: ReportedMachine, executable: str) -> Case
         variant=name,
         outcome=outcome,
         total_time=took,
-        kind="benchmark",
+        kind=BENCHMARK,
         cpu_usage=busy / took if took and busy is not None and one_thread else None,
         mem_usage=None if memory is None or memory < 0 else memory / BYTES_PER_MB,
         machine=machine,

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from smartmob.metrics.model import BENCHMARK
 from smartmob.metrics.report_files import json_document
 from smartmob.metrics.report_files.json_document import number, seconds, text, whole
 from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Remark, ReportedMachine
@@ -88,6 +89,7 @@ def _case(found: _SavedBenchmark, machine: ReportedMachine) -> Case:
         variant=found.name,
         outcome=outcome,
         total_time=took,
+        kind=BENCHMARK,
         location=location if rest else "",
         machine=machine,
         remarks=tuple(remarks),

@@ -75,10 +75,17 @@ Values = Mapping[ItemName, float]
 
 
 class ChangeLimits(msgspec.Struct, frozen=True):
-    """The changes that matter: the least effect as a share of the level, the least change in the resource's unit."""
+    """The changes that matter: the least effect as a share of the level, the least change in the resource's unit.
+
+    Without a `change` it is that of the scale.
+    """
 
     effect: float = 0.05
-    change: float = 0.001
+    change: float | None = None
+
+    def least_change(self, scale: Scale) -> float:
+        """Return the least change that matters on a scale, in its unit."""
+        return scale.least_change if self.change is None else self.change
 
 
 class RunHistory(msgspec.Struct, frozen=True):
@@ -171,7 +178,7 @@ class _ChangeDetector:
         further = [values for values in (runs.between, runs.after) if values is not None]
         # By the identity of the values of a run.
         self._logs = {
-            id(values): {name: scale.to_log(value) for name, value in values.items()}
+            id(values): {name: scale.of(name[3]).to_log(value) for name, value in values.items()}
             for values in (*runs.history, *runs.head, *further)
         }
         self._shifts: dict[int, float] = dict.fromkeys(self._logs, 0.0)
@@ -196,7 +203,7 @@ class _ChangeDetector:
         changes = {}
         for name in head:
             if name in points:
-                changes[name] = self._change(name, self._replay(points[name]), head[name], base.get(name))
+                changes[name] = self._change(name, self._replay(name, points[name]), head[name], base.get(name))
         new = {name: value for name, value in head.items() if name not in points}
         gone = {name: value for name, value in base.items() if name not in head}
         return DetectedChanges(self._shift(), changes, new, gone)
@@ -263,9 +270,9 @@ class _ChangeDetector:
 
     # -- one test -----------------------------------------------------------------------------------------------------
 
-    def _replay(self, points: Iterable[HistoryPoint]) -> ItemHistory:
+    def _replay(self, name: ItemName, points: Iterable[HistoryPoint]) -> ItemHistory:
         """Return the history of a test, restarted at each confirmed change."""
-        history = ItemHistory()
+        history = ItemHistory(self._scale.of(name[3]))
         for point in points:
             if len(history) < MIN_HISTORY:
                 history.add(point.log)
@@ -286,10 +293,10 @@ class _ChangeDetector:
         level = history.level
         moved = point.log - level
         direction = 1 if moved > 0 else -1
-        if not self._matters(level, point.log):
+        if not self._matters(history.scale, level, point.log):
             return 0
         # A test that a busy machine does not slow down must not seem faster when the shift of the others is removed.
-        if not self._matters(level, point.log + point.shift - self._usual_shift, 0.5, direction):
+        if not self._matters(history.scale, level, point.log + point.shift - self._usual_shift, 0.5, direction):
             return 0
         noise = self._noise_of(history)
         if noise is None:
@@ -305,15 +312,15 @@ class _ChangeDetector:
                 return 0
         return direction
 
-    def _matters(self, level: float, log: float, share: float = 1.0, direction: int = 0) -> bool:
+    def _matters(self, scale: Scale, level: float, log: float, share: float = 1.0, direction: int = 0) -> bool:
         """Return whether a change reaches a share of the limits, in one direction if one is given."""
-        before = self._scale.from_log(level)
-        change = self._scale.from_log(log) - before
+        before = scale.from_log(level)
+        change = scale.from_log(log) - before
         if direction:
             change *= direction
         else:
             change = abs(change)
-        return change >= share * max(self._limits.effect * abs(before), self._limits.change)
+        return change >= share * max(self._limits.effect * abs(before), self._limits.least_change(scale))
 
     def _noise_of(self, history: ItemHistory) -> float | None:
         """Return the noise of a test, shrunk towards that of all tests; see `_PRIOR_RUNS`.
@@ -354,11 +361,14 @@ class _ChangeDetector:
             confirmed=confirmed,
             base=base,
             head=head,
-            level=self._scale.from_log(level + self._usual_shift),
-            corrected=self._scale.from_log(log + self._usual_shift),
+            level=history.scale.from_log(level + self._usual_shift),
+            corrected=history.scale.from_log(log + self._usual_shift),
             noise=None if noise is None else math.expm1(noise),
             history=len(history),
-            since=next((rise.run for rise in history.rises if self._matters(rise.before, log, direction=1)), None),
+            since=next(
+                (rise.run for rise in history.rises if self._matters(history.scale, rise.before, log, direction=1)),
+                None,
+            ),
         )
 
     def _point(self, values: Values | None, name: ItemName) -> HistoryPoint | None:

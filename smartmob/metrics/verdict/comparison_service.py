@@ -380,8 +380,8 @@ def _renamed(history: RunHistory, items: _Items, request: ComparisonRequest) -> 
         }
 
     gone, new = traits(base, head), traits(head, earlier)
-    least_change = SCALES[request.resource].least_change
-    return renames.match_renames(gone, new, base.keys() & head.keys(), least_change) if gone and new else {}
+    scale = SCALES[request.resource]
+    return renames.match_renames(gone, new, base.keys() & head.keys(), scale) if gone and new else {}
 
 
 def _median_cost(runs: Sequence[Values]) -> dict[ItemName, float]:

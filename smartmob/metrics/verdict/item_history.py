@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from smartmob.metrics.verdict.robust_statistics import middle
+from smartmob.metrics.verdict.scales import Scale
 
 
 class HistoryPoint(NamedTuple):
@@ -28,10 +29,11 @@ class _Increase(NamedTuple):
 class ItemHistory(msgspec.Struct):
     """The history of a test after its confirmed changes were found; all numbers are logarithms.
 
-    `points` are the values since the last change, sorted. `residuals` are the distances of earlier values from the
+    `scale` is that of the test. `points` are the values since the last change, sorted. `residuals` are the distances of earlier values from the
     level of their time. `pending` is the last value, if it deviates. `rises` are those that were not undone.
     """
 
+    scale: Scale
     points: list[float] = msgspec.field(default_factory=list)
     residuals: list[float] = msgspec.field(default_factory=list)
     pending: HistoryPoint | None = None

@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from smartmob.metrics.verdict.change_detection import ItemName
+from smartmob.metrics.verdict.scales import Scale
 
 _SAME_NAME_FACTOR = 4.0
 """Largest factor between the costs of two tests of the same name and file: a moved test may be slower too."""
@@ -54,13 +55,13 @@ def match_renames(
     gone: Mapping[ItemName, Traits],
     new: Mapping[ItemName, Traits],
     kept: AbstractSet[ItemName],
-    least_change: float,
+    scale: Scale,
 ) -> dict[ItemName, ItemName]:
     """Return the old name of each renamed test by its new name; each test occurs at most once.
 
-    `kept` are the tests of both sides. Costs that differ by at most `least_change` are similar.
+    `kept` are the tests of both sides. Costs that differ by at most the least change of `scale` are similar.
     """
-    matcher = _Matcher(gone, new, least_change)
+    matcher = _Matcher(gone, new, scale)
     # The same file and name: a class was renamed. The same name in a file of the same name: the file was moved.
     matcher.match_unique(
         lambda one: (one.traits.location, *one.name[1:]) if one.traits.location else None, _SAME_NAME_FACTOR
@@ -89,10 +90,10 @@ def match_renames(
 class _Matcher:
     """The tests that are not matched yet, and the matches so far."""
 
-    def __init__(self, gone: Mapping[ItemName, Traits], new: Mapping[ItemName, Traits], least_change: float) -> None:
+    def __init__(self, gone: Mapping[ItemName, Traits], new: Mapping[ItemName, Traits], scale: Scale) -> None:
         self._gone = {name: _Candidate(name, traits) for name, traits in gone.items()}
         self._new = {name: _Candidate(name, traits) for name, traits in new.items()}
-        self._least_change = least_change
+        self._scale = scale
         self.matched: dict[ItemName, ItemName] = {}
 
     def match_unique(self, key: _Key, factor: float, *, similar_names: bool = False) -> None:
@@ -132,15 +133,16 @@ class _Matcher:
     def _only_similar(self, one: _Candidate, others: list[_Candidate], factor: float) -> _Candidate | None:
         """Return the only test of a similar cost among some that are sorted by cost."""
         cost = one.traits.cost
-        low = min(cost - self._least_change, cost / factor if cost > 0 else cost)
-        high = max(cost + self._least_change, cost * factor)
+        least_change = self._scale.of(one.name[3]).least_change
+        low = min(cost - least_change, cost / factor if cost > 0 else cost)
+        high = max(cost + least_change, cost * factor)
         first = bisect_left(others, low, key=_cost)
         last = bisect_right(others, high, key=_cost)
         return others[first] if last - first == 1 else None
 
     def _similar(self, one: _Candidate, other: _Candidate, factor: float) -> bool:
         first, second = one.traits.cost, other.traits.cost
-        if abs(first - second) <= self._least_change:
+        if abs(first - second) <= self._scale.of(one.name[3]).least_change:
             return True
         return first > 0 and second > 0 and abs(math.log(first / second)) <= math.log(factor)
 

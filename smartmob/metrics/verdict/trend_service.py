@@ -104,7 +104,7 @@ class TrendService:
             node, python = ("", "") if context is None else (context.machine_node, context.python_info)
             place = MeasuredPlace(measured_in.context_h, node, python, ids)
             scale = SCALES[request.resource]
-            limits = ChangeLimits(request.min_effect, scale.least_change)
+            limits = ChangeLimits(request.min_effect)
             found += await asyncio.to_thread(trends.find_trends, measured, place, scale, limits)
             span = (measured[0].started_at, measured[-1].started_at) if measured else (since, since)
             places.append(TrendPlace(*place[:3], branch, len(measured), len(ids), *span))

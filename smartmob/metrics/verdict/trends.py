@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -30,7 +31,7 @@ _PERSISTS = 0.5
 """Share of a change that the present level must still have for the change to last: the nearer of the two levels."""
 
 _ZERO_SHARE = 0.01
-"""Share of `Scale.linear_below` up to which a level counts as zero: 1 microsecond."""
+"""Share of `Scale.linear_below` up to which a level counts as zero: 1 microsecond, of benchmarks 1 picosecond."""
 
 
 class TrendRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +130,7 @@ class MeasuredPlace(NamedTuple):
 
 def find_trends(runs: Sequence[MeasuredRun], place: MeasuredPlace, scale: Scale, limits: ChangeLimits) -> list[Trend]:
     """Return the trends in the runs of one place, which are in the order of time."""
-    logs = [{name: scale.to_log(value) for name, value in run.values.items()} for run in runs]
+    logs = [{name: scale.of(name[3]).to_log(value) for name, value in run.values.items()} for run in runs]
     shifts = _shifts(logs) if scale.has_shift else [0.0] * len(runs)
     recent = {name for values in logs[-_RECENT_RUNS:] for name in values}
     finder = _TrendFinder(runs, place, scale, limits)
@@ -181,8 +182,8 @@ class _TrendFinder:
         self, name: ItemName, indexes: Sequence[int], logs: Sequence[float], raw: Sequence[float]
     ) -> list[Trend]:
         """Return the trends of a series, whose values belong to some of the runs; `raw` has the shifts."""
-        together = name == ALL_TESTS
-        matters = _factor_matters(self._limits) if together else self._matters
+        together, scale = name == ALL_TESTS, self._scale.of(name[3])
+        matters = _factor_matters(self._limits) if together else partial(self._matters, scale)
         found = find_changes(logs, matters)
         if found.drift is not None:
             return [self._trend(name, indexes, 0, found.drift, found.drift.after, drift=True)]
@@ -190,24 +191,24 @@ class _TrendFinder:
         return [
             self._trend(name, indexes, step.first, step[1:], found.level, drift=False)
             for number, step in enumerate(found.steps)
-            if together or self._moved_as_measured(step, raw[edges[number] : edges[number + 2]], edges[number])
+            if together or self._moved_as_measured(scale, step, raw[edges[number] : edges[number + 2]], edges[number])
         ]
 
-    def _matters(self, before: float, after: float, share: float = 1.0) -> bool:
-        level = self._scale.from_log(before)
-        change = abs(self._scale.from_log(after) - level)
-        return change >= share * max(self._limits.effect * abs(level), self._limits.change)
+    def _matters(self, scale: Scale, before: float, after: float, share: float = 1.0) -> bool:
+        level = scale.from_log(before)
+        change = abs(scale.from_log(after) - level)
+        return change >= share * max(self._limits.effect * abs(level), self._limits.least_change(scale))
 
     def _least_level(self, name: ItemName) -> float:
         """Return the level below which changes are not judged as ratios: correcting a shift moves a zero by less."""
-        return 0.0 if name == ALL_TESTS else _ZERO_SHARE * self._scale.linear_below
+        return 0.0 if name == ALL_TESTS else _ZERO_SHARE * self._scale.of(name[3]).linear_below
 
-    def _moved_as_measured(self, step: LevelStep, raw: Sequence[float], start: int) -> bool:
+    def _moved_as_measured(self, scale: Scale, step: LevelStep, raw: Sequence[float], start: int) -> bool:
         """Return whether a step also exists without the correction: a test that a slow machine does not slow down must
         not seem faster when the shift of the other tests is removed.
         """
         before, after = median(raw[: step.first - start]), median(raw[step.first - start :])
-        return (after > before) == (step.after > step.before) and self._matters(before, after, 0.5)
+        return (after > before) == (step.after > step.before) and self._matters(scale, before, after, 0.5)
 
     def _trend(
         self, name: ItemName, indexes: Sequence[int], index: int, change: tuple[float, float, float], now: float,
@@ -216,7 +217,7 @@ class _TrendFinder:
         before, after, p_value = change
         run = self._runs[indexes[index]]
         # All tests together have no unit: their level is a factor of the usual one.
-        value = math.exp if name == ALL_TESTS else self._scale.from_log
+        value = math.exp if name == ALL_TESTS else self._scale.of(name[3]).from_log
         first, last = value(before), value(after)
         path, item, variant, kind = name
         return Trend(

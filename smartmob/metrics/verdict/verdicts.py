@@ -51,7 +51,7 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A base and a head, each a run, a session, a commit or `latest~N`, and the changes that matter.
 
     `min_effect` is a share of the usual value. `min_change` is in the unit of the resource, by default 1 ms, 0.05
-    cores or 1 MB. `limit` bounds the tests in the answer, the worst first; the counts include all tests. `across`
+    cores or 1 MB, and 0 for times and memory of benchmarks. `limit` bounds the tests in the answer, the worst first; the counts include all tests. `across`
     compares metrics of different machines, with low confidence.
     """
 
@@ -65,8 +65,7 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def limits(self) -> ChangeLimits:
         """Return the changes that matter."""
-        change = SCALES[self.resource].least_change if self.min_change is None else self.min_change
-        return ChangeLimits(self.min_effect, change)
+        return ChangeLimits(self.min_effect, self.min_change)
 
 
 class Side(msgspec.Struct, frozen=True):

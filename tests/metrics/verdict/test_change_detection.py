@@ -243,6 +243,22 @@ class TestSizes:
         assert change_of(RunHistory(history(0.0001), [run(0.0003, 99)])).direction == 0
         assert change_of(RunHistory(history(0.0001), [run(0.0003, 99)]), ChangeLimits(0.05, 0.0001)).direction == 1
 
+    @pytest.mark.parametrize(("resource", "level"), [("total_time", 12.5e-9), ("mem_usage", 16e-6)])
+    def test_a_benchmark_has_no_least_change(self, resource: str, level: float) -> None:
+        """Its value is the average of many iterations, so a change of nanoseconds or bytes is one if it is not noise."""
+        benchmark = ("suite", "subject", "subject", "benchmark")
+        past = [{benchmark: level * (1 + 0.01 * (seed % 3))} for seed in range(10)]
+
+        def direction(value: float, limits: ChangeLimits = USUAL) -> int:
+            return (
+                detect_changes(RunHistory(past, [{benchmark: value}]), SCALES[resource], limits)
+                .changes[benchmark]
+                .direction
+            )
+
+        assert [direction(factor * level) for factor in (0.5, 1.02, 1.2, 2.0)] == [-1, 0, 1, 1]
+        assert direction(2 * level, ChangeLimits(change=level * 1.5)) == 0
+
     @pytest.mark.parametrize("past", [0.0, 0.1])
     def test_a_history_of_equal_values_has_a_least_noise(self, past: float) -> None:
         """After equal values, zeros among them, a tiny difference is no change."""

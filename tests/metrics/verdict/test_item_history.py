@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from smartmob.metrics.verdict.item_history import HistoryPoint, ItemHistory
+from smartmob.metrics.verdict.scales import SCALES
 
 
 def _history(*points: float) -> ItemHistory:
-    history = ItemHistory()
+    history = ItemHistory(SCALES["total_time"])
     for point in points:
         history.add(point)
     return history

@@ -6,8 +6,9 @@ import pytest
 
 from smartmob.metrics.verdict.change_detection import ItemName
 from smartmob.metrics.verdict.renames import Traits, match_renames
+from smartmob.metrics.verdict.scales import SCALES
 
-LEAST_CHANGE = 0.001
+TIME = SCALES["total_time"]
 
 
 def _side(*tests: tuple[str, str, float] | tuple[str, str, float, str]) -> dict[ItemName, Traits]:
@@ -21,7 +22,7 @@ def _side(*tests: tuple[str, str, float] | tuple[str, str, float, str]) -> dict[
 def _matched(
     gone: dict[ItemName, Traits], new: dict[ItemName, Traits], kept: frozenset[ItemName] = frozenset()
 ) -> dict[str, str]:
-    found = match_renames(gone, new, kept, LEAST_CHANGE)
+    found = match_renames(gone, new, kept, TIME)
     assert len(set(found.values())) == len(found)
     return {f"{new[0]}::{new[2]}": f"{old[0]}::{old[2]}" for new, old in found.items()}
 

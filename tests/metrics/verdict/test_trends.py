@@ -46,7 +46,7 @@ def _runs(number: int, factor: Callable[[int, int], float], *, noise: float = 0.
 
 def _found(runs: list[MeasuredRun], resource: str = "total_time") -> list[Trend]:
     scale = SCALES[resource]
-    return by_importance(find_trends(runs, PLACE, scale, ChangeLimits(0.05, scale.least_change)))
+    return by_importance(find_trends(runs, PLACE, scale, ChangeLimits()))
 
 
 def test_a_step_names_the_commit_and_both_levels() -> None:

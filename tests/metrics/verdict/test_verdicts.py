@@ -9,6 +9,7 @@ import pytest
 from smartmob.metrics.model import Context
 from smartmob.metrics.verdict import verdicts
 from smartmob.metrics.verdict.change_detection import ChangeLimits, DetectedChange, DetectedChanges, Shift
+from smartmob.metrics.verdict.scales import SCALES
 from smartmob.metrics.verdict.verdicts import Environment, Verdict
 
 NAME = ("tests/test_sum.py", "test_sum", "test_sum[1]", "function")
@@ -133,6 +134,9 @@ def test_the_difference_of_contexts_names_all_fields_but_the_frequency() -> None
 
 
 def test_default_limits_depend_on_the_resource() -> None:
-    """Without a least change in the request, that of the resource applies."""
-    assert verdicts.ComparisonRequest(resource="mem_usage").limits().change == 1.0
-    assert verdicts.ComparisonRequest(min_change=0.5, min_effect=0.1).limits() == ChangeLimits(0.1, 0.5)
+    """Without a least change in the request, that of the resource applies, and of benchmarks 0."""
+    limits, memory = verdicts.ComparisonRequest(resource="mem_usage").limits(), SCALES["mem_usage"]
+    assert [limits.least_change(memory.of(kind)) for kind in ("function", "benchmark")] == [1.0, 0.0]
+    given = verdicts.ComparisonRequest(min_change=0.5, min_effect=0.1).limits()
+    assert given == ChangeLimits(0.1, 0.5)
+    assert [given.least_change(memory.of(kind)) for kind in ("function", "benchmark")] == [0.5, 0.5]

@@ -27,14 +27,19 @@ const number = (value) => {
 };
 const above = (count, share) => Math.floor(count * (100 - share) / 100 + 1e-9);
 
+const short = (value) => {
+  const size = Math.abs(value);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
+};
+
 function seconds(value) {
   const size = Math.abs(value);
   if (size >= 100 || (Number.isInteger(value) && size >= 10)) return `${whole.format(value)} s`;
   if (size >= 1) return `${digits(value, 2)} s`;
   if (size >= 0.01 || value === 0) return `${(value * 1e3).toFixed(1)} ms`;
   if (size >= 0.001) return `${(value * 1e3).toFixed(2)} ms`;
-  const micro = (value * 1e6).toFixed(0);
-  return Number(micro) ? `${micro} µs` : "0.0 ms";
+  if (size < 0.005e-9) return "0.0 ms";
+  return size >= 1e-6 ? `${short(value * 1e6)} µs` : `${short(value * 1e9)} ns`;
 }
 
 function cellText(kind, name, cell, samples) {
