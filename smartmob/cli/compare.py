@@ -61,8 +61,8 @@ def _alarms(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> li
               help="Ignore smaller changes.")  # fmt: skip
 @click.option(
     "--min-seconds", "--min-change", "min_change", type=Number(0, 1e9),
-    help="Also ignore smaller changes in seconds, cores or MB. Default: 0.001 s, 0.05 cores, 1 MB; for the time and memory "
-    "of benchmarks 0.",
+    help="Also ignore smaller changes in seconds, cores or MB. Default: 0.001 s, 0.05 cores, 1 MB; "
+    "for the time and memory of benchmarks 0.",
 )  # fmt: skip
 @click.option("--across", is_flag=True, help="Compare metrics of different machines, with low confidence.")
 @with_rest_client

@@ -29,8 +29,9 @@ class _Increase(NamedTuple):
 class ItemHistory(msgspec.Struct):
     """The history of a test after its confirmed changes were found; all numbers are logarithms.
 
-    `scale` is that of the test. `points` are the values since the last change, sorted. `residuals` are the distances of earlier values from the
-    level of their time. `pending` is the last value, if it deviates. `rises` are those that were not undone.
+    `scale` is that of the test. `points` are the values since the last change, sorted. `residuals` are the distances
+    of earlier values from the level of their time. `pending` is the last value, if it deviates. `rises` are those that
+    were not undone.
     """
 
     scale: Scale

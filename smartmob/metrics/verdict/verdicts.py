@@ -51,8 +51,8 @@ class ComparisonRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A base and a head, each a run, a session, a commit or `latest~N`, and the changes that matter.
 
     `min_effect` is a share of the usual value. `min_change` is in the unit of the resource, by default 1 ms, 0.05
-    cores or 1 MB, and 0 for times and memory of benchmarks. `limit` bounds the tests in the answer, the worst first; the counts include all tests. `across`
-    compares metrics of different machines, with low confidence.
+    cores or 1 MB, and 0 for times and memory of benchmarks. `limit` bounds the tests in the answer, the worst first;
+    the counts include all tests. `across` compares metrics of different machines, with low confidence.
     """
 
     base: Name = "latest~1"

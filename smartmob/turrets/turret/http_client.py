@@ -7,13 +7,14 @@ proxies are not supported; a script that needs them uses aiohttp.
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from smartmob.turrets.turret.http_answer import AnswerParser
 
@@ -21,6 +22,11 @@ _SAFE_TO_REPEAT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """The idempotent methods (RFC 9110, section 9.2.2)."""
 _MOST_CACHED_HEADS = 1000
 """Beginnings of requests, one for each method and URL, that are kept so that they are built once."""
+_URL_CHARACTERS = "!#$%&'()*+,/:;=?@[]"
+"""Characters of a path and query that are sent as they are, with letters, digits and `-._~` (RFC 3986, section 2).
+
+The others are percent-encoded as UTF-8, as browsers do it. A `%` that is there already is kept.
+"""
 
 
 class HttpError(Exception):
@@ -95,8 +101,9 @@ class Answer:
 class Http:
     """The connections of one user. `timeout`: seconds within which a response must be complete.
 
-    `headers` are sent with every request. `context` is used for https; the default verifies certificates. Every method
-    raises HttpError.
+    `headers` are sent with every request. A user name and password in a URL are sent as basic authentication
+    (RFC 7617), unless one of `headers` is `Authorization`. `context` is used for https; the default verifies
+    certificates. Every method raises HttpError.
     """
 
     def __init__(
@@ -136,12 +143,12 @@ class Http:
     ) -> Answer:
         """Send a request and return the response."""
         cached = self._heads.get((method, url))
-        if cached is None:
-            cached = self._head(method, url)
+        if cached is None or (headers and "@" in url):
+            cached = self._head(method, url, headers or {})
         origin, head = cached
         data = body.encode() if isinstance(body, str) else body
         if headers or data:
-            lines = [f"{name}: {_checked(value)}\r\n" for name, value in (headers or {}).items()]
+            lines = [line + "\r\n" for line in _header_lines(headers or {})]
             if data or method in ("POST", "PUT", "PATCH"):
                 lines.append(f"Content-Length: {len(data)}\r\n")
             head = head + "".join(lines).encode("latin-1")
@@ -173,8 +180,11 @@ class Http:
             connection.close()
         self._connections.clear()
 
-    def _head(self, method: str, url: str) -> tuple[tuple[str, str, int], bytes]:
-        """Return the origin of a URL (scheme, host, port) and the first lines of its request."""
+    def _head(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[tuple[str, str, int], bytes]:
+        """Return the origin of a URL (scheme, host, port) and the lines of its request that do not depend on `headers`.
+
+        Only the credentials of the URL do: one of `headers` can replace them.
+        """
         parts = urlsplit(url)
         try:
             port = parts.port or {"http": 80, "https": 443}[parts.scheme]
@@ -183,13 +193,21 @@ class Http:
         if not parts.hostname:
             raise HttpError(f"{url!r} has no host")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        host = parts.netloc.rpartition("@")[2]
-        lines = [f"{method} {_checked(path)} HTTP/1.1", f"Host: {_checked(host)}", "User-Agent: smartmob-turret"]
-        lines += [f"{name}: {_checked(value)}" for name, value in self._headers.items()]
-        head = "".join(line + "\r\n" for line in lines).encode("latin-1", errors="replace")
+        name = _ascii_host(parts.hostname)
+        host = parts.netloc.rpartition("@")[2] if parts.netloc.isascii() else name + f":{parts.port}" * bool(parts.port)
+        try:
+            target = quote(path, _URL_CHARACTERS)
+        except UnicodeEncodeError:
+            raise HttpError(f"{url!r} has a lone surrogate, which is no character") from None
+        lines = [_checked(f"{method} {target} HTTP/1.1"), _checked(f"Host: {host}")]
+        lines += [
+            "User-Agent: smartmob-turret",
+            *_header_lines(_credentials(parts, self._headers | dict(headers)) | self._headers),
+        ]
+        head = "".join(line + "\r\n" for line in lines).encode("latin-1")
         if len(self._heads) >= _MOST_CACHED_HEADS:
             self._heads.clear()
-        made = self._heads[method, url] = ((parts.scheme, parts.hostname, port), head)
+        made = self._heads[method, url] = ((parts.scheme, name, port), head)
         return made
 
     async def _connect(self, origin: tuple[str, str, int]) -> _Connection:
@@ -341,8 +359,38 @@ class _Connection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._deadline, self._check_deadline)
 
 
+def _header_lines(headers: Mapping[str, str]) -> list[str]:
+    """Return headers as lines without their ends; raises HttpError for one that cannot be sent."""
+    return [_checked(f"{name}: {value}") for name, value in headers.items()]
+
+
+def _credentials(parts: SplitResult, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the header for the user name and password of a URL if it has them, and no header does this already."""
+    if parts.username is None or any(name.lower() == "authorization" for name in headers):
+        return {}
+    given = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {base64.b64encode(given.encode()).decode()}"}
+
+
+def _ascii_host(name: str) -> str:
+    """Return the name of a host in the form of the DNS (RFC 3490); raises HttpError if it has none."""
+    try:
+        return name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError as error:
+        raise HttpError(f"{name!r} cannot be the name of a host: {error}") from None
+
+
 def _checked(text: str) -> str:
-    """Return the text if it can stand in a request line or header; raises HttpError for one with a line end or NUL."""
+    """Return the text if it can be in a request line or header.
+
+    Raises HttpError for one with a line end, a NUL, or characters beyond Latin-1, which a header cannot have.
+    """
     if any(character in text for character in "\r\n\0"):
         raise HttpError(f"{text!r} cannot be part of the head of a request")
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise HttpError(
+            f"{text!r} has characters that a header cannot have: encode them, or send them in the body"
+        ) from None
     return text

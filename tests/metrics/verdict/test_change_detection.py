@@ -245,7 +245,7 @@ class TestSizes:
 
     @pytest.mark.parametrize(("resource", "level"), [("total_time", 12.5e-9), ("mem_usage", 16e-6)])
     def test_a_benchmark_has_no_least_change(self, resource: str, level: float) -> None:
-        """Its value is the average of many iterations, so a change of nanoseconds or bytes is one if it is not noise."""
+        """Its value is the average of many iterations, so a change of nanoseconds or bytes that is no noise counts."""
         benchmark = ("suite", "subject", "subject", "benchmark")
         past = [{benchmark: level * (1 + 0.01 * (seed % 3))} for seed in range(10)]
 

@@ -334,3 +334,65 @@ class TestStatistics:
         finally:
             trusting.close()
             await runner.cleanup()
+
+
+class TestUrls:
+    """URLs and headers that are not ASCII."""
+
+    @pytest.mark.parametrize(
+        ("path", "target"),
+        [
+            ("/日本", "/%E6%97%A5%E6%9C%AC"),
+            ("/x?q=€ é", "/x?q=%E2%82%AC%20%C3%A9"),
+            ("/a b/<{|}>", "/a%20b/%3C%7B%7C%7D%3E"),
+            ("/a%20b/%zz?x[]=1&y=a+b,c;d:e@f!$'()*~#part", "/a%20b/%zz?x[]=1&y=a+b,c;d:e@f!$'()*~"),
+            ("", "/"),
+        ],
+    )
+    async def test_other_characters_are_percent_encoded(self, path: str, target: str) -> None:
+        """The server gets the address that a browser asks for, not one with question marks in it."""
+        requests: list[bytes] = []
+        async with _saying(b"HTTP/1.1 204 x\r\n\r\n", requests=requests) as url:
+            await Http().get(url + path)
+        assert requests[0].startswith(f"GET {target} HTTP/1.1\r\n".encode())
+
+    async def test_credentials_of_a_url_are_sent(self) -> None:
+        """A header of the script replaces them."""
+        requests: list[bytes] = []
+        async with _saying(*[b"HTTP/1.1 204 x\r\n\r\n"] * 3, requests=requests) as url:
+            http, other = Http(), Http(headers={"authorization": "Bearer x"})
+            with_user = url.replace("//", "//user:p%40ss@")
+            await http.get(with_user)
+            await http.get(with_user, headers={"Authorization": "Bearer y"})
+            http.close()
+        async with _saying(b"HTTP/1.1 204 x\r\n\r\n", requests=requests) as url:
+            await other.get(url.replace("//", "//user@"))
+        sent = [
+            [line for line in head.split(b"\r\n") if line.lower().startswith(b"authorization")] for head in requests
+        ]
+        assert sent == [
+            [b"Authorization: Basic dXNlcjpwQHNz"],
+            [b"Authorization: Bearer y"],
+            [b"authorization: Bearer x"],
+        ]
+        assert b"user" not in b"".join(head.partition(b"Authorization")[0] for head in requests).replace(
+            b"User-Agent", b""
+        )
+
+    @pytest.mark.parametrize(
+        ("url", "headers", "said"),
+        [
+            ("http://" + "x" * 64 + "é/", {}, "the name of a host"),
+            ("http://127.0.0.1/", {"X-Name": "日本"}, "encode them"),
+            ("http://127.0.0.1/", {"X\r\nEvil": "1"}, "cannot be part of the head"),
+            ("http://127.0.0.1/\ud800", {}, "lone surrogate"),
+        ],
+    )
+    @pytest.mark.parametrize("shared", [False, True])
+    async def test_what_cannot_be_sent_is_an_error(
+        self, url: str, headers: dict[str, str], said: str, shared: bool
+    ) -> None:
+        """Nothing is replaced: the script would measure another request."""
+        http = Http(headers=headers) if shared else Http()
+        with pytest.raises(HttpError, match=said):
+            await http.get(url, headers=None if shared else headers)
