@@ -114,6 +114,8 @@ def _of_name(name: str) -> Iterator[ReportCandidate | UnusableFile]:
     elif not os.path.lexists(path) and glob.has_magic(name):
         matches = sorted(glob.glob(name, recursive=True))
         for match in matches:
+            if criterion.is_beside_estimates(Path(match)):
+                continue
             yield from (
                 _of_name(match)
                 if Path(match).is_dir()
@@ -135,15 +137,11 @@ def _of_folder(folder: Path) -> Iterator[ReportCandidate | UnusableFile]:
         folders[:] = sorted(set(folders) - _IGNORED_FOLDERS)
         for file in sorted(files):
             path = Path(here, file)
-            if path in estimates or (path.parent.name in _CRITERION_FOLDERS and path.name in _CRITERION_FILES):
+            if path in estimates or criterion.is_beside_estimates(path):
                 continue
             yield ReportCandidate(path, str(path), in_folder=True)
     for error in refused:
         yield UnusableFile(str(error.filename), error.strerror or str(error))
-
-
-_CRITERION_FOLDERS = {"new", "base", "change", "report"}
-_CRITERION_FILES = {"estimates.json", "benchmark.json", "sample.json", "tukey.json"}
 
 
 @contextmanager
@@ -309,6 +307,8 @@ def _unknown_format(found: ReportCandidate, head: bytes, suffix: str) -> Invalid
     is_other_xml = b"<" in head[:64]
     if found.in_folder and (suffix not in _XML_SUFFIXES or is_other_xml):
         return NotAReport("is no report")
+    if (unread := formats.unread(head)) is not None:
+        return InvalidInput(unread)
     return InvalidInput(f"is of no format that is known; with --format one of: {', '.join(formats.NAMES)}")
 
 

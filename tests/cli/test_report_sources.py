@@ -117,6 +117,19 @@ def test_pipes_of_the_shell_are_copied() -> None:
         os.close(reading)
 
 
+def test_a_pattern_takes_the_estimates_of_criterion_that_its_folder_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of earlier runs, and the changes since them, are no results of this run."""
+    for folder in ("new", "base", "change"):
+        (tmp_path / "target/flat" / folder).mkdir(parents=True)
+        (tmp_path / "target/flat" / folder / "estimates.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    (found,) = report_sources.expand(["target/**/*.json"])
+    assert isinstance(found, ReportCandidate)
+    assert str(found.path) == "target/flat/new/estimates.json"
+
+
 @pytest.mark.parametrize(("name", "content"), [("x.txt", b"hello"), ("x.log", b""), ("pom.xml", b"<project/>")])
 def test_other_files_of_a_folder_are_passed_over(tmp_path: Path, name: str, content: bytes) -> None:
     """A folder of a build has many of them."""

@@ -23,6 +23,11 @@ _MACHINE_PARAMS = {"arch", "cpu", "machine", "num_cpu", "os", "python", "ram"}
 """The keys of `params` that describe the machine; the others are versions of packages."""
 
 _RAM_UNITS = {"": 1.0, "K": 2.0**10, "M": 2.0**20, "G": 2.0**30, "T": 2.0**40}
+_LEAST_RAM = 128 * 2**20
+"""Bytes of memory of a machine below which a number without a unit is unknown: asv once wrote kilobytes, now bytes."""
+_TIME = re.compile(r"time|Time(?:raw)?[A-Z_]")
+_MEMORY = re.compile(r"(?:peak)?mem_|(?:Peak)?Mem[A-Z_]")
+"""The beginnings of names by which asv distinguishes types of benchmarks (its manual, "Benchmark types")."""
 _RAM = re.compile(r"([0-9.]+)\s*([KMGT]?)i?B?", re.IGNORECASE)
 
 
@@ -107,12 +112,12 @@ def _case(name: str, parameters: str, value: Any, started_at: datetime | None, m
         outcome = CaseOutcome.SKIPPED
     else:
         outcome = CaseOutcome.PASSED
-        if item.startswith("time"):
+        if _TIME.match(item):
             took = seconds(value)
-        elif item.startswith(("mem_", "peakmem_")) and (size := number(value)) is not None and size >= 0:
+        elif _MEMORY.match(item) and (size := number(value)) is not None and size >= 0:
             memory = size / BYTES_PER_MB
         if took is None and memory is None:
-            kind = "other measure" if item.startswith("track") else "unread time"
+            kind = "other measure" if item.lower().startswith("track") else "unread time"
             remarks.append(Remark(kind, f"{name}{parameters} = {str(value)[:80]} is neither a time nor a memory"))
     return Case(
         path=path,
@@ -175,5 +180,7 @@ def _ram(value: Any) -> int | None:
     found = _RAM.fullmatch(str(value).strip()) if isinstance(value, str | int | float) else None
     size = None if found is None else number(found[1])
     if found is None or size is None:
+        return None
+    if not found[2] and size < _LEAST_RAM:
         return None
     return whole(size * _RAM_UNITS[found[2].upper()] / BYTES_PER_MB)

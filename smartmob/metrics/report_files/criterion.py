@@ -18,6 +18,9 @@ from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Rema
 ESTIMATES = "estimates.json"
 LATEST = "new"
 """The folder of the latest run of a benchmark; the folders `base` and `change` beside it are about earlier runs."""
+_CHANGE = "change"
+_FOLDERS = {LATEST, "base", _CHANGE, "report"}
+_FILES = {ESTIMATES, "benchmark.json", "sample.json", "tukey.json"}
 
 _NANOSECOND = 1e-9
 
@@ -41,6 +44,12 @@ class _BenchmarkName(msgspec.Struct):
 def estimate_files(folder: Path) -> list[Path]:
     """Return the estimates of the latest run of each benchmark below a folder, in the order of their paths."""
     return sorted(path for path in folder.rglob(ESTIMATES) if path.parent.name == LATEST)
+
+
+def is_beside_estimates(path: Path) -> bool:
+    """Return whether a file of Criterion.rs is another one than the estimates of the latest run of a benchmark."""
+    folder, name = path.parent.name, path.name
+    return folder in _FOLDERS and name in _FILES and (folder, name) != (LATEST, ESTIMATES)
 
 
 class CriterionReport:
@@ -71,6 +80,10 @@ class CriterionReport:
                 self.header.remarks.append(Remark("unread file", f"{file}: {error}"))
 
     def _case(self, file: Path) -> Case:
+        if file.parent.name == _CHANGE:
+            raise InvalidInput(
+                f"has the change since an earlier run and no time: import {LATEST}/{ESTIMATES} beside it"
+            )
         found = json_document.read(file, _Estimates)
         benchmark = self._benchmark(file)
         group, function = text(benchmark.group_id), text(benchmark.function_id)

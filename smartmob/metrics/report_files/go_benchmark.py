@@ -16,11 +16,19 @@ from smartmob.metrics.report_files.report import Case, CaseOutcome, Header, Rema
 
 _LONGEST_LINE = 1024 * 1024  # bytes; the rest of a longer line is dropped
 _NAME = r"Benchmark(?:[^a-z\s]\S*)?"
-_RESULT = re.compile(rf"^(?P<name>{_NAME})\s+(?P<runs>[0-9]+)\s+(?P<values>\S.*)$")
-_NAME_ONLY = re.compile(rf"^(?P<name>{_NAME})(?:\s+\D.*|\s*)$")
-_VALUES_ONLY = re.compile(r"^\s*(?P<runs>[0-9]+)\s+(?P<values>[0-9.eE+-]+ \S+/op.*)$")
+_NUMBER = r"[-+]?(?:[0-9.]+(?:[eE][-+]?[0-9]+)?|NaN|Inf)"
+_PAIRS = rf"{_NUMBER}\s+\S+(?:\s+{_NUMBER}\s+\S+)*"  # values with their units
+_RESULT = re.compile(rf"^(?P<name>Benchmark\S*)\s+[0-9]+\s+(?P<values>{_PAIRS})\s*$")
+"""A complete result. `go test` runs only names with a capital, but benchfmt has others."""
+_NAME_ONLY = re.compile(rf"^(?P<name>{_NAME})(?:\s+(?P<said>\S.*)|\s*)$")
+_RESULT_AFTER_TEXT = re.compile(rf"(?:^|\s)[0-9]+\s+(?P<values>{_NUMBER}\s+\S+/op(?:\s+{_NUMBER}\s+\S+)*)\s*$")
+"""The result of a benchmark that wrote something after its name."""
 _ENDED = re.compile(rf"--- (?P<how>FAIL|SKIP): (?P<name>{_NAME})")
+_CRASHED = re.compile(r"^(?:panic: |fatal error: |signal: |\*\*\* Test killed)")
+_FAILED_PACKAGE = re.compile(r"^FAIL\s+(?P<package>\S+)\s+(?P<how>\S.*)$")
 _CONFIGURATION = re.compile(r"^(?P<key>[a-z][^\sA-Z:]*):\s*(?P<value>.*)$")
+_MACHINE_SETTINGS = ("goos", "goarch", "cpu")
+_SETTINGS = (*_MACHINE_SETTINGS, "pkg", "commit")
 _PROCESSORS = re.compile(r"-[0-9]+$")
 _TIME_UNITS = {"ns/op": 1e-9, "sec/op": 1.0, "s/op": 1.0, "ms/op": 1e-3, "us/op": 1e-6, "µs/op": 1e-6}
 _BYTES_UNIT = "B/op"
@@ -39,6 +47,8 @@ class _GoEvent(msgspec.Struct):
     Time: Any = None
     Package: Any = None
     Output: Any = None
+    Action: Any = None
+    Test: Any = None
 
 
 class GoBenchmarkReport:
@@ -53,6 +63,8 @@ class GoBenchmarkReport:
         self._package = ""
         self._packages: set[str] = set()
         self._pending: dict[str, str] = {}
+        self._crashed: set[str] = set()
+        self._failed_packages: set[str] = set()
 
     @staticmethod
     def looks_like(head: bytes) -> bool:
@@ -63,10 +75,17 @@ class GoBenchmarkReport:
         """Yield the executions."""
         self.header = Header()
         self._machine, self._package, self._packages, self._pending = {}, "", set(), {}
+        self._crashed, self._failed_packages = set(), set()
         for package, line in self._lines():
             if package is not None and package != self._package:
                 self._enter(package)
             yield from self._read(line.rstrip("\r\n"))
+        for package, name in self._pending.items():
+            self._package = package
+            if package in self._crashed:
+                yield self._case(name, CaseOutcome.FAILED)
+            else:
+                self._without_result(name)
 
     def _enter(self, package: str) -> None:
         self._package = package
@@ -81,6 +100,8 @@ class GoBenchmarkReport:
             if event is None:
                 yield None, line.decode("utf-8", "replace")
                 continue
+            if event.Action == "fail" and event.Test is None:
+                self._fail_package(text(event.Package) or "", "")
             if self.header.started_at is None:
                 self.header.started_at = json_document.moment(event.Time)
             if isinstance(event.Output, str):
@@ -110,23 +131,52 @@ class GoBenchmarkReport:
             outcome = CaseOutcome.FAILED if ended["how"] == "FAIL" else CaseOutcome.SKIPPED
             yield self._case(ended["name"], outcome)
         elif (result := _RESULT.match(line)) is not None:
+            self._begin(result["name"])
             self._pending.pop(self._package, None)
             yield self._measured(result["name"], result["values"])
-        elif self._package in self._pending and (values := _VALUES_ONLY.match(line)) is not None:
-            # The benchmark wrote something between its name and its result.
-            yield self._measured(self._pending.pop(self._package), values["values"])
         elif (name := _NAME_ONLY.match(line)) is not None:
-            self._pending[self._package] = name["name"]
-        elif (setting := _CONFIGURATION.match(line)) is not None:
+            self._begin(name["name"])
+            yield from self._read_output(name["said"] or "")
+        elif (setting := _CONFIGURATION.match(line)) is not None and setting["key"] in _SETTINGS:
             self._configure(setting["key"], setting["value"].strip())
+        elif self._package in self._pending:
+            yield from self._read_output(line)
+        elif (failed := _FAILED_PACKAGE.match(line)) is not None:
+            self._fail_package(failed["package"], failed["how"])
+
+    def _read_output(self, said: str) -> Iterator[Case]:
+        """Read text that a benchmark wrote before its result, and its result if it ends the text."""
+        if (result := _RESULT_AFTER_TEXT.search(said)) is not None:
+            yield self._measured(self._pending.pop(self._package), result["values"])
+        elif (failed := _FAILED_PACKAGE.match(said)) is not None:
+            self._crashed.add(self._package)
+            self._fail_package(failed["package"], failed["how"])
+        elif _CRASHED.match(said) is not None:
+            self._crashed.add(self._package)
+
+    def _begin(self, name: str) -> None:
+        """Wait for the result of a benchmark. With `-v` the name of one comes twice, and before those of its parts."""
+        before = self._pending.get(self._package)
+        if before is not None and not name.startswith(_PROCESSORS.sub("", before)):
+            self._without_result(before)
+        self._pending[self._package] = name
+
+    def _without_result(self, name: str) -> None:
+        self.header.remarks.append(Remark("no result", f"{name} has no result in the format of go test -bench"))
+
+    def _fail_package(self, package: str, how: str) -> None:
+        """Add a remark that a package failed, once."""
+        if package not in self._failed_packages:
+            self._failed_packages.add(package)
+            self.header.remarks.append(Remark("failed package", f"{package} {how}".rstrip()))
 
     def _configure(self, key: str, value: str) -> None:
         if key == "pkg":
             if value != self._package:
                 self._enter(value)
-        elif key in ("goos", "goarch", "cpu"):
+        elif key in _MACHINE_SETTINGS:
             self._machine[key] = value
-        elif key == "commit" and value:
+        elif value:
             self.header.scm_ref = value
 
     def _measured(self, name: str, values: str) -> Case:

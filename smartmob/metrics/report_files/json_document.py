@@ -21,6 +21,7 @@ MAX_BYTES = 256 * 1024 * 1024
 NOT_A_NUMBER = "NaN"
 """The text that stands for the NaN which Python's and C++'s writers of JSON produce."""
 
+_DOCUMENT = re.compile(rb"^[{\[]", re.MULTILINE)
 _NOT_JSON = re.compile(rb'"(?:[^"\\]|\\.)*"|(?P<word>-?\b(?:NaN|Infinity|nan|inf)\b)', re.DOTALL)
 _ESCAPES = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
@@ -59,6 +60,9 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 def read(path: Path, kind: type[T]) -> T:
     """Return the document of a file; NaN becomes the text NOT_A_NUMBER. Raises InvalidInput."""
     data = read_bytes(path)
+    if not data.lstrip().startswith((b"{", b"[")) and (begin := _DOCUMENT.search(data)) is not None:
+        line = data.count(b"\n", 0, begin.start()) + 1
+        raise InvalidInput(f"other text comes before its JSON, which begins in line {line}: write the report to a file")
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -99,3 +99,31 @@ def test_the_name_of_a_benchmark_tells_what_it_measures(
     """Times are seconds and memory is bytes; a measure of another kind has no field, and that is said."""
     _, (case,) = read(tmp_path, {f"sums.{name}": value}, version=1)
     assert (case.total_time, case.mem_usage, [remark.kind for remark in case.remarks]) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "time", "memory"),
+    [
+        ("sums.TimeSort", 2.0**20, None),
+        ("sums.TimerawImport", 2.0**20, None),
+        ("sums.MemList", None, 1.0),
+        ("sums.PeakMem_List", None, 1.0),
+        ("sums.Timetable", None, None),
+        ("sums.TrackCount", None, None),
+    ],
+)
+def test_the_types_of_camel_case_names_are_those_of_asv(
+    tmp_path: Path, name: str, time: float | None, memory: float | None
+) -> None:
+    """A type is followed by a capital or an underscore."""
+    _, (case,) = read(tmp_path, {name: [[2.0**20], []]})
+    assert (case.total_time, case.mem_usage) == (time, memory)
+
+
+@pytest.mark.parametrize(
+    ("ram", "mb"), [("16164140", None), ("16777216000", 16000), ("16164140K", 15785), ("0.1G", 102)]
+)
+def test_a_memory_without_a_unit_that_is_too_small_is_unknown(tmp_path: Path, ram: str, mb: int | None) -> None:
+    """Older files have kilobytes, later ones bytes; a machine with 16 MB would be another machine."""
+    _, (case,) = read(tmp_path, {"sums.time_a": [[1.0], []]}, params=PARAMS | {"ram": ram})
+    assert case.machine.ram_total_mb == mb

@@ -60,3 +60,10 @@ def test_one_file_is_one_benchmark(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(InvalidInput):
         list(CriterionReport(path).cases())
+
+
+def test_a_change_is_no_time(tmp_path: Path) -> None:
+    """Its estimates are shares, which would be stored as nanoseconds."""
+    latest = write(tmp_path / "flat", {"mean": estimate(300.0)}, {"group_id": "flat", "full_id": "flat"})
+    with pytest.raises(InvalidInput, match=r"new/estimates\.json"):
+        list(CriterionReport(latest.parents[1] / "change" / "estimates.json").cases())

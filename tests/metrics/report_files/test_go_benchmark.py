@@ -108,3 +108,71 @@ def test_the_commit_of_a_benchfmt_file_is_read(tmp_path: Path) -> None:
     """Configuration lines of Go's benchmark format name it."""
     report, _ = read(tmp_path / "x", "commit: 7cd9055\nBenchmarkA 1 2 ns/op\n")
     assert report.header.scm_ref == "7cd9055"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ("BenchmarkGet-8   \t3 keys loaded\n 1000000\t      1034 ns/op\n", [("BenchmarkGet-8", 1.034e-6)]),
+        ("BenchmarkPut-8   \t 100% done    5000\t      2000 ns/op\n", [("BenchmarkPut-8", 2e-6)]),
+        ("BenchmarkPut-8 \tloading 7 of 9\ndone 50 2 ns/op 8 B/op\n", [("BenchmarkPut-8", 2e-9)]),
+        ("Benchmarkuber_zap_total 1 50 ns/op\nBenchmarks are great 100 x\n", [("Benchmarkuber_zap_total", 5e-8)]),
+        ("BenchmarkA \nBenchmarkA/b \nBenchmarkA/b-8 1 5 ns/op\n", [("BenchmarkA/b-8", 5e-9)]),
+        ("BenchmarkNaN 1 NaN ns/op +Inf MB/s\n", [("BenchmarkNaN", None)]),
+    ],
+)
+def test_text_of_a_benchmark_hides_no_result(tmp_path: Path, lines: str, found: list[tuple[str, float | None]]) -> None:
+    """It stands between the name and the result, in the same line or not, and can begin with a number."""
+    report, cases = read(tmp_path / "x", lines)
+    assert [(case.variant, case.total_time) for case in cases] == [
+        (name, None if took is None else pytest.approx(took)) for name, took in found
+    ]
+    assert report.header.remarks == []
+
+
+CRASH = """pkg: example.com/a
+BenchmarkGood-2 \t 2354 \t 100 ns/op
+BenchmarkLong-2 \tpanic: test timed out after 30m0s
+
+goroutine 1022 [running]:
+exit status 2
+FAIL\texample.com/a\t1800.1s
+FAIL
+FAIL\texample.com/b [build failed]
+pkg: example.com/c
+BenchmarkGood-2 \t 2354 \t 100 ns/op
+"""
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_a_benchmark_that_crashed_has_failed(tmp_path: Path, events: bool) -> None:
+    """A panic or the time limit ends the process before the result; a package can fail without any benchmark."""
+    content = CRASH
+    if events:
+        package = {"Package": "example.com/a"}
+        content = "\n".join(
+            json.dumps(event)
+            for event in [
+                *({"Action": "output", "Output": line + "\n", **package} for line in CRASH.splitlines()[:8]),
+                {"Action": "fail", "Test": "BenchmarkLong", **package},
+                {"Action": "fail", **package},
+                {"Action": "fail", "Package": "example.com/b"},
+            ]
+        )
+    report, cases = read(tmp_path / "x", content)
+    assert [(case.path, case.variant, case.outcome) for case in cases] == [
+        ("example.com/a", "BenchmarkGood-2", CaseOutcome.PASSED),
+        *([] if events else [("example.com/c", "BenchmarkGood-2", CaseOutcome.PASSED)]),
+        ("example.com/a", "BenchmarkLong-2", CaseOutcome.FAILED),
+    ]
+    assert [remark.text for remark in report.header.remarks] == [
+        "example.com/a 1800.1s",
+        "example.com/b" if events else "example.com/b [build failed]",
+    ]
+
+
+def test_a_name_without_a_result_is_a_remark(tmp_path: Path) -> None:
+    """The value that the file does not have is not lost silently."""
+    report, cases = read(tmp_path / "x", "BenchmarkA-8 \tsome text\nBenchmarkB-8 1 5 ns/op\nBenchmarkC-8 x\n")
+    assert [case.variant for case in cases] == ["BenchmarkB-8"]
+    assert [remark.text.partition(" ")[0] for remark in report.header.remarks] == ["BenchmarkA-8", "BenchmarkC-8"]

@@ -46,6 +46,15 @@ def test_what_is_no_document_is_refused(tmp_path: Path, text: str) -> None:
         json_document.read(tmp_path / "x", _Document)
 
 
+def test_text_before_a_document_is_named(tmp_path: Path) -> None:
+    """`command > file` also catches what a tool prints beside its report; blanks before it are none."""
+    (tmp_path / "x").write_text('Running ./bench\n  WARNING\n{"value": 1}')
+    with pytest.raises(InvalidInput, match="begins in line 3"):
+        json_document.read(tmp_path / "x", _Document)
+    (tmp_path / "x").write_text(' \n {\n"value":\n[\n1]}')
+    assert json_document.read(tmp_path / "x", _Document).value == [1]
+
+
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     """The limit is checked while it is read."""
     (tmp_path / "x").write_bytes(b" " * 11)

@@ -61,6 +61,7 @@ def test_a_benchmark_has_its_median_name_and_machine(tmp_path: Path) -> None:
     report, (case,) = read(tmp_path, document())
     assert (case.path, case.name, case.variant) == ("tests.test_sum.TestSum", "test_sum", "test_sum[1-2]")
     assert (case.total_time, case.location, case.outcome) == (0.25, "tests/test_sum.py", CaseOutcome.PASSED)
+    assert case.kind == "benchmark"  # another value than that of pytest-monitor for the same function
     assert (case.machine.node, case.machine.cpu_count, case.machine.cpu_vendor) == ("rack7", 8, "A CPU")
     assert (case.machine.cpu_frequency_mhz, case.machine.python_info) == (2596.122, "CPython 3.12.1")
     assert (case.machine.machine_arch, case.machine.system_info) == ("64bit", "Linux - 6.1")
