@@ -13,6 +13,7 @@ from typing import BinaryIO, Protocol
 
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.load_sample import (
+    AGGREGATED,
     CUT_OFF,
     NO_DURATION,
     NO_NUMBER,
@@ -30,6 +31,9 @@ _DEFAULT = ("timeStamp", "elapsed", "label", "responseCode", "responseMessage", 
 """The first columns of a file without a header: the order in which JMeter writes them by default."""
 
 _USERS = "allThreads"
+_COUNT = "SampleCount"
+_AT_END = (_USERS, _COUNT)
+"""Columns after the texts of a server: a line break in a text can cut them off."""
 _OLD_COLUMNS = 10
 """Columns of a file of JMeter 2 without a header, which has no failureMessage."""
 _TRANSACTION = re.compile(r"Number of samples in transaction : \d+")
@@ -37,6 +41,7 @@ _CLASS = re.compile(r"(?:[a-z_]\w*\.)+([A-Z][\w$]*)")
 _FIRST_FAILED = 400  # status
 _MILLISECONDS = 1000.0  # in a second
 FRACTIONS = "Durations have fractions, which JMeter does not write: if they are in seconds, they are a thousandth here."
+NOT_UTF8 = "Labels have bytes that are not UTF-8, shown as \ufffd: names that differ in them only are one timer."
 CONTROLLERS = "transaction controllers are timers and no transactions"
 
 
@@ -75,6 +80,11 @@ def read(file: BinaryIO, account: FileAccount) -> Iterator[LoadSample]:
 def controller(message: str) -> bool:
     """Return whether a response message is the one that JMeter gives to transaction controllers."""
     return _TRANSACTION.match(message) is not None
+
+
+def is_aggregated(count: str) -> bool:
+    """Return whether a sample is the sum of several requests, by its count, as in the mode Statistical."""
+    return count.isdigit() and int(count) > 1
 
 
 def failure(code: str, message: str, assertion: str) -> tuple[str, str, str]:
@@ -124,7 +134,7 @@ def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_he
             continue
         try:
             # A row can be cut off after the last needed cell, by a line break in a message.
-            cells = {name: row[index] for name, index in indices.items() if name != _USERS or index < len(row)}
+            cells = {name: row[index] for name, index in indices.items() if name not in _AT_END or index < len(row)}
         except IndexError:
             account.remarks.add(CUT_OFF, f"line {rows.line_num}: {','.join(row)}")
             continue
@@ -134,7 +144,7 @@ def _samples(rows: Rows, columns: Sequence[str], account: FileAccount, *, has_he
 
 
 def _column_indices(columns: Sequence[str], account: FileAccount) -> dict[str, int]:
-    wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage", _USERS)
+    wanted = (*REQUIRED, "responseCode", "responseMessage", "success", "failureMessage", _USERS, _COUNT)
     indices = {name: columns.index(name) for name in wanted if name in columns}
     if "success" not in indices and "responseCode" not in indices:
         raise InvalidInput(
@@ -155,6 +165,11 @@ def _sample(cells: dict[str, str], account: FileAccount, line: int) -> LoadSampl
         return None
     if seconds is not None and "." in cells["elapsed"]:
         account.note(FRACTIONS)
+    if "\ufffd" in cells["label"]:
+        account.note(NOT_UTF8)
+    if is_aggregated(cells.get(_COUNT, "")):
+        account.remarks.add(AGGREGATED, f"line {line}: {cells['label']}")
+        return None
     if (users := cells.get(_USERS, "")).isdigit():
         account.users.add(start, float(users))
     code, message = cells.get("responseCode", ""), cells.get("responseMessage", "")

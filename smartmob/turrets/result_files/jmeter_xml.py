@@ -13,8 +13,9 @@ from xml.parsers import expat
 import msgspec
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS, controller, failure
+from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS, controller, failure, is_aggregated
 from smartmob.turrets.result_files.load_sample import (
+    AGGREGATED,
     CUT_OFF,
     NO_DURATION,
     NOT_READ,
@@ -100,6 +101,9 @@ class _Reader:
             return
         if "." in given.get("t", given.get("time", "")):
             self.account.note(FRACTIONS)
+        if is_aggregated(given.get("sc", given.get("sampleCount", ""))):
+            self.account.remarks.add(AGGREGATED, label)
+            return
         if (users := given.get("na", "")).isdigit():
             self.account.users.add(start, float(users))
         if seconds is None and not failed:

@@ -34,6 +34,7 @@ _TIME_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (0.0, 1.0))
 _LONGEST_LINE = 16 * 1024 * 1024  # bytes
 CSV_COLUMNS = ("metric_name", "timestamp", "metric_value")
 OTHER_METRICS = "points of other metrics are left out"
+_OUTCOME_TAGS = ("expected_response", "status", "error", "error_code")
 _CHECKS, _USERS = "checks", "vus"
 
 
@@ -167,13 +168,18 @@ def _sample(
 
 
 def _failed(tags: Mapping[str, Any], *, is_http: bool) -> bool:
-    """Return whether a request failed: by its tag, or in files of old versions by its error and status."""
+    """Return whether a request failed: by its tag, or in files of old versions by its error and status.
+
+    A request without any of them counts as a success: k6's option `systemTags` leaves tags out.
+    """
     expected = tags.get("expected_response")
     if expected is not None:
         return str(expected).lower() != "true"
     if tags.get("error") or tags.get("error_code"):
         return True
-    status = str(tags.get("status") or "0")
+    if tags.get("status") is None:
+        return False
+    status = str(tags["status"] or "0")
     if not is_http:
         return status != "0"
     return status.isdigit() and not 0 < int(status) < 400
@@ -186,10 +192,16 @@ class _Counts:
         self.dropped = 0.0
         self.checks = 0
         self.failed_checks: dict[str, int] = {}
+        self.unknown = 0
+        self.failed_requests = 0
 
     def add(self, metric: str, value: float | None, tags: Mapping[str, Any]) -> None:
         if metric == "dropped_iterations":
             self.dropped += value or 0.0
+        elif metric in _REQUESTS:
+            self.unknown += not any(tags.get(name) is not None for name in _OUTCOME_TAGS)
+        elif metric == "http_req_failed":
+            self.failed_requests += bool(value)
         elif metric == _CHECKS:
             self.checks += 1
             if not value:
@@ -199,6 +211,12 @@ class _Counts:
     def report(self, account: FileAccount) -> None:
         if self.dropped:
             account.note(f"k6 dropped {counted(round(self.dropped), 'iteration')}, for which it had no free user.")
+        if self.unknown:
+            failed = f"; k6 counted {self.failed_requests:,} that failed" if self.failed_requests else ""
+            account.note(
+                f"{counted(self.unknown, 'request')} without the tags status and expected_response "
+                f"{'counts' if self.unknown == 1 else 'count'} as successes{failed}: write them with k6's systemTags."
+            )
         if self.failed_checks:
             count = sum(self.failed_checks.values())
             account.note(

@@ -29,6 +29,7 @@ NO_DURATION = "successes without a duration"
 NO_NUMBER = "with a value that is no number"
 CUT_OFF = "cut off"
 NOT_READ = "not understood"
+AGGREGATED = "several requests in one sample, without a time for each (set JMeter's mode to StrippedBatch)"
 """The kinds of counts that all readers share."""
 
 

@@ -8,8 +8,15 @@ import io
 import pytest
 
 from smartmob.errors import InvalidInput
-from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS
-from smartmob.turrets.result_files.load_sample import CUT_OFF, NO_DURATION, NO_NUMBER, NO_VALID_TIME, NOT_READ
+from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS, FRACTIONS, NOT_UTF8
+from smartmob.turrets.result_files.load_sample import (
+    AGGREGATED,
+    CUT_OFF,
+    NO_DURATION,
+    NO_NUMBER,
+    NO_VALID_TIME,
+    NOT_READ,
+)
 from tests.turrets.result_files.read_samples import samples_of
 
 HEADER = "timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success,failureMessage,bytes\n"
@@ -167,3 +174,18 @@ def test_durations_that_are_no_milliseconds_are_told() -> None:
     assert (sample.seconds, list(account.notes)) == (0.00025, [FRACTIONS])
     ((kind, _, example),) = account.remarks.items()
     assert (kind, example) == (NO_NUMBER, "line 3: 12,5 a")
+
+
+def test_samples_of_several_requests_are_refused() -> None:
+    """In the mode Statistical a sample is the sum of many, and has no time for each."""
+    head = HEADER.replace("bytes", "bytes,SampleCount,ErrorCount")
+    rows = f"{START},5000,a,200,OK,t,text,true,,1,10,2\n{START},40,a,200,OK,t,text,true,,1,1,0\n"
+    samples, account = samples_of(head + rows)
+    assert [sample.seconds for sample in samples] == [0.04]
+    assert [(kind, example) for kind, _, example in account.remarks.items()] == [(AGGREGATED, "line 2: a")]
+
+
+def test_labels_in_another_encoding_are_noted() -> None:
+    """Two of them could become the same name."""
+    _, account = samples_of(HEADER + f"{START},1,T\ufffdst,200,OK,t,text,true,,1\n")
+    assert list(account.notes) == [NOT_UTF8]

@@ -9,7 +9,7 @@ import pytest
 from smartmob.errors import InvalidInput
 from smartmob.turrets.result_files.jmeter_csv import CONTROLLERS
 from smartmob.turrets.result_files.jmeter_xml import SUB_RESULTS, read
-from smartmob.turrets.result_files.load_sample import CUT_OFF, NOT_READ, FileAccount
+from smartmob.turrets.result_files.load_sample import AGGREGATED, CUT_OFF, NOT_READ, FileAccount
 from tests.turrets.result_files.read_samples import samples_of
 
 START = 1_700_000_000_000
@@ -92,3 +92,11 @@ def test_elements_of_other_samplers_are_told() -> None:
     samples, account = samples_of('<testResults version="1.2"><a.b.Other><label>x</label></a.b.Other></testResults>')
     assert samples == []
     assert [(kind, example) for kind, _, example in account.remarks.items()] == [(NOT_READ, "an element a.b.Other")]
+
+
+def test_samples_of_several_requests_are_refused() -> None:
+    """The attribute `sc` counts them."""
+    several = _sample("a").replace("<httpSample ", '<httpSample sc="10" ec="2" ')
+    samples, account = samples_of(HEAD + several + _sample("b") + "</testResults>")
+    assert [sample.timer for sample in samples] == ["b"]
+    assert [(kind, example) for kind, _, example in account.remarks.items()] == [(AGGREGATED, "a")]

@@ -117,3 +117,16 @@ def test_runs_that_were_appended_are_counted() -> None:
     assert (len(samples), account.parts, account.left_out.total) == (2, 2, 0)
     assert samples_of(rows)[1].parts == 1
     assert samples_of(_metric("vus") + _metric("http_reqs") + _point("vus", 1) + _metric("vus"))[1].parts == 2
+
+
+def test_requests_without_the_tags_of_an_outcome_are_no_failures() -> None:
+    """With k6's option `systemTags` they can be missing; a note has the number of failures that k6 counted."""
+    tags = {"method": "GET", "name": "/a"}
+    text = _point("http_req_duration", 12.5, **tags) + _point("http_req_failed", 1, **tags)
+    samples, account = samples_of(
+        text + _point("http_req_duration", 12.5, **tags) + _point("http_req_failed", 0, **tags)
+    )
+    assert [sample.failed for sample in samples] == [False, False]
+    (note,) = account.notes
+    assert note.startswith("2 requests without the tags status and expected_response count as successes; k6 counted 1 ")
+    assert samples_of(_point("http_req_duration", 12.5, status="0", **tags))[0][0].failed
