@@ -19,6 +19,8 @@ LONGEST_VALUE = 128 * 1024 - 1
 _QUOTES = ('"', "'")
 _BLANKS = " \t\r\f\v"
 _OTHER_DIALECT = "--processes-dotenv"
+_DOTENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+"""A name in the dialect of python-dotenv. Shells cannot use names with `.` or `-`, but programs such as Java can."""
 _EXPANDED = re.compile(rf"\$\{{{NAME}")
 _YAML = re.compile(rf"({NAME})[ \t]*:")
 _DECLARATION = re.compile(rf"({NAME})[ \t\r\f\v]*=[ \t\r\f\v]*(.*)", re.DOTALL)
@@ -75,7 +77,7 @@ def _correct_form(line: str, opened: int) -> str:
 def parse_dotenv(data: bytes, outer: Mapping[str, str]) -> dict[str, str]:
     """Return the variables as python-dotenv reads them; `${NAME}` is expanded by earlier ones, then by `outer`.
 
-    Raises BadLine, whose message contains no values.
+    Raises BadLine, whose message contains no values, also for a line that python-dotenv skips with a warning.
     """
     from dotenv.parser import parse_stream
     from dotenv.variables import parse_variables
@@ -89,8 +91,10 @@ def parse_dotenv(data: bytes, outer: Mapping[str, str]) -> dict[str, str]:
     variables: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
         line = binding.original.line
-        if binding.error or (binding.key is not None and re.fullmatch(NAME, binding.key) is None):
+        if binding.error:
             raise BadLine(".env", line, "this is neither a variable (`NAME=value`, `export NAME=value`) nor a comment")
+        if binding.key is not None and _DOTENV_NAME.fullmatch(binding.key) is None:
+            raise BadLine(".env", line, "a name has only letters, digits, `_`, `.` and `-`, and begins with no digit")
         if binding.key is None or binding.value is None:
             continue
         if "\0" in binding.value:

@@ -105,12 +105,21 @@ def test_the_dialect_of_python_dotenv_is_read() -> None:
     }
 
 
+def test_names_with_dots_and_dashes_are_read_in_that_dialect() -> None:
+    """Java programs use them, as `discovery.type` of Elasticsearch."""
+    assert parse_dotenv(b"discovery.type=single-node\nmy-name=1\n", {}) == {
+        "discovery.type": "single-node",
+        "my-name": "1",
+    }
+
+
 @pytest.mark.parametrize(
     ("data", "line", "reason"),
     [
         (b"A=1\nB='open\n", 2, "neither a variable"),
         (b"A=1\nwhat is this\n", 2, "neither a variable"),
-        (b"A=1\n'B C'=2\n", 2, "neither a variable"),
+        (b"A=1\n'B C'=2\n", 2, "a name has only letters"),
+        (b"A=1\n2B=2\n", 2, "a name has only letters"),
         (b"A=1\nB=\xff\n", 2, "not UTF-8"),
         (b"A=a\0b", 1, "zero byte"),
         (b"A=" + b"x" * 300_000, 1, "more than 262144 bytes"),
