@@ -62,6 +62,9 @@ FROM_WORKERS = (
 TO_WORKERS = (AddressSeen, HostRegistered, HostRemoved, SessionDeleted, TokensChanged)
 """The events of the owner that workers need, also when they come from another worker."""
 
+_STARTING_SECONDS = 120.0
+"""Seconds after which a worker that is not ready counts as hung, beside the wait for the database; it takes 0.2 s."""
+
 SUMMED_GAUGES = frozenset(("smartmob_writer_waiting_rows", "smartmob_hosts_connections", "smartmob_hosts_watchers"))
 """The gauges whose values in all processes are added; of all others the owner's count."""
 
@@ -77,6 +80,7 @@ def owner(
     pool = WorkerPool(
         forker, sockets, service.tasks, service.bus, attempts, events=FROM_WORKERS, to_workers=TO_WORKERS,
         welcome=lambda: WorkerWelcome(service.database.url, found.own_name, secret, attempts.key),
+        starting_seconds=_STARTING_SECONDS + settings.database.wait,
     )  # fmt: skip
     service.bus.subscribe(HostRegistered, lambda event: found.forget(event.host))
     service.app.middlewares.append(pool.middleware)
@@ -211,6 +215,6 @@ async def work(
             if not ordered:
                 return 1  # the owner has ended, and its programs with it
     except (SmartmobError, OSError) as error:
-        await link.failed(str(error))
+        await link.failed(error)
         return 1
     return 0

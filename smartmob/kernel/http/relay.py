@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket as sockets
-from collections.abc import AsyncIterator, Awaitable, Callable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
 from aiohttp import hdrs, web
 from aiohttp.client_proto import ResponseHandler
+from multidict import CIMultiDict
 from yarl import URL
 
 from smartmob.errors import Unavailable
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.bodies import send_continue
+from smartmob.kernel.http.ws_stream import cancel_when_gone
 
 _HOP_BY_HOP = frozenset(
     name.lower()
@@ -92,21 +94,27 @@ class Relay:
         self,
         request: web.Request,
         url: URL,
-        headers: dict[str, str],
+        headers: CIMultiDict[str],
         prefix: str = "",
         message_filter: MessageFilter | None = None,
     ) -> web.StreamResponse:
         """Send a request with other `headers` to the server, and its answer to the client.
 
         `prefix` is put before paths in the header Location. `message_filter` is called with each text that the client
-        of a WebSocket sends; a text that it returns is the answer, and the message is not passed on. Raises Unavailable
-        when the server cannot be reached.
+        of a WebSocket sends; a text that it returns is the answer, and the message is not passed on. A request of a
+        client that disconnects is cancelled at the server too. Raises Unavailable when the server cannot be reached.
         """
         self._active += 1
         try:
             if ws_upgrade.is_handshake(request):
                 return await self._websocket(request, url, headers, message_filter)
-            return await self._request(request, url, headers, prefix)
+            handler = asyncio.current_task()
+            assert handler is not None
+            watching = asyncio.get_running_loop().create_task(cancel_when_gone(request, handler))
+            try:
+                return await self._request(request, url, headers, prefix)
+            finally:
+                watching.cancel()
         except aiohttp.ClientError as error:
             raise Unavailable(f"{self._name} did not answer: {error}") from None
         finally:
@@ -115,7 +123,7 @@ class Relay:
                 await self.close()
 
     async def _request(
-        self, request: web.Request, url: URL, headers: dict[str, str], prefix: str
+        self, request: web.Request, url: URL, headers: CIMultiDict[str], prefix: str
     ) -> web.StreamResponse:
         length = request.content_length
         if length is not None:
@@ -143,7 +151,7 @@ class Relay:
             return response
 
     async def _websocket(
-        self, request: web.Request, url: URL, headers: dict[str, str], message_filter: MessageFilter | None
+        self, request: web.Request, url: URL, headers: CIMultiDict[str], message_filter: MessageFilter | None
     ) -> web.StreamResponse:
         """Relay the messages of a WebSocket. A refusal of the server is the answer to the handshake."""
         protocols = [name.strip() for name in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if name]
@@ -193,14 +201,18 @@ async def _relay(source: Any, target: Any, message_filter: MessageFilter | None 
             else:
                 if message.type is aiohttp.WSMsgType.CLOSE and message.data not in (None, 0, *_NOT_SENT):
                     code, reason = message.data, (message.extra or "").encode()
+                    await source.close()  # before the other relay closes it, with another code
                 break
     await target.close(code=code, message=reason)
 
 
-def passed_on(headers: Any, own: Set[str] = frozenset()) -> dict[str, str]:
-    """Return the headers to pass on: those of the request except the hop-by-hop headers and `own`."""
-    return {
-        name: value
+def passed_on(headers: Mapping[str, str], own: Set[str] = frozenset()) -> CIMultiDict[str]:
+    """Return the headers to pass on: those of the request except the hop-by-hop headers and `own`.
+
+    A header that has several lines, such as X-Forwarded-For behind two proxies, keeps all of them in their order.
+    """
+    return CIMultiDict(
+        (name, value)
         for name, value in headers.items()
         if name.lower() not in _HOP_BY_HOP | own and not name.lower().startswith(_SOCKET_PREFIX)
-    }
+    )

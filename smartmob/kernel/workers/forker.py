@@ -3,7 +3,7 @@
 A forked worker shares the memory of this process and starts in milliseconds. The service itself must not fork, because
 it has threads and an event loop. The process reads orders from a socket. An order is one byte, the number of a worker,
 with three descriptors: the worker's ends of its sockets for messages and for streams, and the socket on which it
-listens. It writes the number, the process id and the wait status of each worker that has ended. At the end of file,
+listens. It reports each worker that was forked and each that has ended. At the end of file,
 also after a kill of the service, it kills its workers and ends; when it is killed itself, the kernel kills them.
 """
 
@@ -22,8 +22,10 @@ from smartmob.kernel.subprocesses import process_tree
 NAME = b"smartmob-fork"
 """The name of this process in `ps` and /proc/PID/comm; the names of workers end with their number."""
 
-ENDED = struct.Struct("!BIi")
-"""The report on an ended worker: its number, its process id and its wait status."""
+REPORT = struct.Struct("!BIi")
+"""A report on a worker: its number, its process id, and its wait status, or `FORKED` when it begins."""
+FORKED = -1
+"""In place of a wait status, which is never negative."""
 
 _DESCRIPTORS = 3  # of one order
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,6 +91,8 @@ def _serve(orders: socket.socket, work: Work) -> int:
             orders.close()
             os._exit(_work(data[0], parent, work, descriptors))
         numbers[pid] = data[0]
+        with suppress(OSError):
+            orders.sendall(REPORT.pack(data[0], pid, FORKED))
         for descriptor in descriptors:
             os.close(descriptor)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD,))
@@ -126,4 +130,4 @@ def _report(orders: socket.socket, numbers: dict[int, int]) -> None:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            orders.sendall(ENDED.pack(numbers.pop(pid, 0), pid, status))
+            orders.sendall(REPORT.pack(numbers.pop(pid, 0), pid, status))

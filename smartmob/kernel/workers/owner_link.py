@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ import msgspec
 from aiohttp import hdrs, web
 from yarl import URL
 
-from smartmob.errors import StartupError
+from smartmob.errors import DatabaseError, StartupError
 from smartmob.kernel.auth.attempt_limit import AttemptLimit
 from smartmob.kernel.auth.events import AttemptMade
 from smartmob.kernel.http.relay import Relay, StreamConnector, passed_on
@@ -76,11 +75,11 @@ class OwnerLink:
 
     def ready(self) -> None:
         """Tell the owner that this worker answers requests."""
-        self._send(WorkerStarted(os.getpid()))
+        self._send(WorkerStarted())
 
-    async def failed(self, reason: str) -> None:
+    async def failed(self, error: Exception) -> None:
         """Tell the owner why this worker cannot start."""
-        self._send(WorkerFailed(reason))
+        self._send(WorkerFailed(str(error), isinstance(error, DatabaseError)))
         if self._writer is not None:
             await self._writer.drain()
 
@@ -118,6 +117,7 @@ class OwnerLink:
         """Send a request to the owner, and its answer to the client. Raises Unavailable."""
         headers = passed_on(request.headers, _OWN_HEADERS)
         headers[owner_access.HEADER] = owner_access.value(self._secret, request.scheme, request.remote or "")
+        headers.setdefault(hdrs.HOST, "")  # without it, the HTTP client would send that of the URL
         url = URL(f"http://localhost{request.rel_url.raw_path_qs}", encoded=True)
         return await self._relay.relay(request, url, headers)
 

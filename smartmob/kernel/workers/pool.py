@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 from collections import deque
@@ -20,7 +21,7 @@ from smartmob.kernel.http.server import Accept
 from smartmob.kernel.observability.event_logger import get_logger
 from smartmob.kernel.runtime.events import EventBus
 from smartmob.kernel.runtime.tasks import TaskRegistry
-from smartmob.kernel.workers.forker import ENDED, Forker
+from smartmob.kernel.workers.forker import FORKED, REPORT, Forker
 from smartmob.kernel.workers.worker_messages import (
     TO_OWNER,
     Attempt,
@@ -49,6 +50,8 @@ _MOST_MISSED_HEARTBEATS = 15
 They are counted by the owner, and not by the clock, so that workers are not killed after a debugger or a suspended
 machine has stopped all processes of the service for a while.
 """
+_UNREADY_HEARTBEATS = 3
+"""Heartbeats in a row without an answer from which the service is not ready; a busy worker can miss one or two."""
 _PROVEN_SECONDS = 10.0
 """The age of a worker from which it is replaced at once when it ends."""
 PAUSES_SECONDS = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -62,14 +65,14 @@ class WorkerPool:
 
     So connections that arrive while a worker is replaced wait for its successor. `events` are the classes of events
     that the workers send to be published here; `to_workers` are those that are sent to the workers. `welcome` returns
-    the first message to a worker.
+    the first message to a worker. One that is not ready after `starting_seconds` counts as hung.
     """
 
     def __init__(
         self, forker: Forker, sockets: Sequence[socket.socket], tasks: TaskRegistry, bus: EventBus,
         attempts: AttemptLimit, *, welcome: Callable[[], WorkerWelcome],
         events: Iterable[type], to_workers: Iterable[type],
-        pauses: Sequence[float] = PAUSES_SECONDS,
+        starting_seconds: float = 120.0, pauses: Sequence[float] = PAUSES_SECONDS,
     ) -> None:  # fmt: skip
         self.error: str | None = None
         self._welcome = welcome
@@ -86,6 +89,7 @@ class WorkerPool:
         self._sums = Sums()
         self._failed_starts = 0
         self._pauses = pauses
+        self._most_starting_heartbeats = math.ceil(starting_seconds / _HEARTBEAT_SECONDS)
         self._stopping = False
         self._received = b""
         self._accept: Callable[[socket.socket], object] = lambda connected: connected.close()
@@ -108,11 +112,11 @@ class WorkerPool:
         self._accept = lambda connected: self._tasks.start("worker-stream", accept(connected))
         self._forker.connection.setblocking(False)
         asyncio.get_running_loop().add_reader(self._forker.connection.fileno(), self._read_ends)
+        self._tasks.supervise("workers-heartbeat", self._run_heartbeat)
         started = [await self._launch(number, 0.0) for number in range(1, len(self._sockets) + 1)]
         reasons = await asyncio.gather(*(worker.started for worker in started))
         if reason := next(filter(None, reasons), None):
             raise StartupError(f"a worker cannot start: {reason}")
-        self._tasks.supervise("workers-heartbeat", self._run_heartbeat)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -124,10 +128,12 @@ class WorkerPool:
         return response
 
     async def check(self) -> str | None:
-        """Raise StartupError unless all workers run; the check of /ready."""
+        """Raise StartupError unless all workers run and answer; the check of /ready."""
         running = sum(worker.ready for worker in self._workers.values())
         if running < len(self._sockets):
             raise StartupError(f"{running} of {len(self._sockets)} workers run; the others are being started")
+        if hung := sum(worker.missed >= _UNREADY_HEARTBEATS for worker in self._workers.values()):
+            raise StartupError(f"{hung} of {len(self._sockets)} workers do not answer")
         return None
 
     async def in_step(self) -> None:
@@ -175,12 +181,16 @@ class WorkerPool:
     async def heartbeat(self) -> None:
         """Ask all workers for their metrics, and kill those that have not answered for long, so that they are replaced.
 
-        Such a worker answers no request, and the system would keep assigning it its share of the connections.
+        Such a worker answers no request, and the system would keep assigning it its share of the connections. One that
+        is starting has more time, because it may wait for the database.
         """
         await self.in_step()
         for worker in self._workers.values():
-            if worker.ready and worker.missed_heartbeats() >= _MOST_MISSED_HEARTBEATS:
-                log.error("worker.hung", worker=worker.number, heartbeats=_MOST_MISSED_HEARTBEATS)
+            if worker.ended.done():
+                continue
+            most = _MOST_MISSED_HEARTBEATS if worker.ready else self._most_starting_heartbeats
+            if worker.missed_heartbeats() >= most:
+                log.error("worker.hung", worker=worker.number, heartbeats=worker.missed)
                 worker.kill()
 
     async def _launch(self, number: int, pause: float) -> WorkerProcess:
@@ -202,6 +212,7 @@ class WorkerPool:
         async for data in worker.lines():
             self._handle(worker, TO_OWNER.decode(data))
         self._sums.retire(worker.metrics)
+        worker.metrics = WorkerMetrics()  # counted now, until its successor takes its place
         was_ready = worker.ready
         worker.close()
         if self._stopping:
@@ -229,10 +240,12 @@ class WorkerPool:
             return
         self._failed_starts += 1
         log.error("worker.not_started", worker=worker.number, reason=reason)
-        if self._failed_starts >= _MOST_FAILED_STARTS:
+        # An outage passes, and the workers that are left go on: new settings or files may be corrected meanwhile.
+        is_final = not worker.is_outage and not any(other.ready for other in self._workers.values())
+        if is_final and self._failed_starts >= _MOST_FAILED_STARTS:
             self._fail(f"a worker cannot start again: {reason}")
             return
-        await self._replace(worker.number, self._pauses[self._failed_starts])
+        await self._replace(worker.number, self._pauses[min(self._failed_starts, len(self._pauses) - 1)])
 
     async def _replace(self, number: int, pause: float) -> None:
         await asyncio.sleep(pause)
@@ -252,12 +265,13 @@ class WorkerPool:
 
     def _handle(self, worker: WorkerProcess, message: object) -> None:
         match message:
-            case WorkerStarted(pid=pid):
+            case WorkerStarted():
                 self._failed_starts = 0
-                worker.started_with(None, pid)
+                worker.started_with(None)
+                worker.missed = 0
                 log.info("worker.started", worker=worker.number)
-            case WorkerFailed(reason=reason):
-                worker.reason = reason
+            case WorkerFailed(reason=reason, is_outage=is_outage):
+                worker.reason, worker.is_outage = reason, is_outage
             case Published(kind=kind, value=value):
                 self._publish_here(worker, msgspec.json.decode(value, type=self._events[kind]))
             case Attempt(address=address, digest=digest, accepted=accepted):
@@ -287,7 +301,7 @@ class WorkerPool:
                 worker.send(message)
 
     def _read_ends(self) -> None:
-        """Keep the wait status of each worker that has ended."""
+        """Keep the process id of each worker that was forked, and the wait status of each that has ended."""
         try:
             data = self._forker.connection.recv(4096)
         except BlockingIOError:
@@ -299,8 +313,14 @@ class WorkerPool:
             self._fail("the process that starts the workers has ended")
             return
         self._received += data
-        while len(self._received) >= ENDED.size:
-            number, _, status = ENDED.unpack(self._received[: ENDED.size])
-            self._received = self._received[ENDED.size :]
-            if waiting := self._unreported.get(number):
+        while len(self._received) >= REPORT.size:
+            number, pid, status = REPORT.unpack(self._received[: REPORT.size])
+            self._received = self._received[REPORT.size :]
+            waiting = self._unreported.get(number)
+            if not waiting:
+                continue
+            if status == FORKED:
+                for worker in [each for each in waiting if each.pid is None][:1]:
+                    worker.pid = pid
+            else:
                 waiting.popleft().set_status(os.waitstatus_to_exitcode(status))

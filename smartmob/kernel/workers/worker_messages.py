@@ -31,15 +31,14 @@ class WorkerWelcome(msgspec.Struct, frozen=True, tag="welcome"):
 
 
 class WorkerStarted(msgspec.Struct, frozen=True, tag="started"):
-    """The worker, a process with the id `pid`, answers requests."""
-
-    pid: int
+    """The worker answers requests."""
 
 
 class WorkerFailed(msgspec.Struct, frozen=True, tag="failed"):
-    """The worker cannot start."""
+    """The worker cannot start; `is_outage` if it could when the database is available again."""
 
     reason: str
+    is_outage: bool = False
 
 
 class Published(msgspec.Struct, frozen=True, tag="published"):

@@ -24,9 +24,12 @@ class WorkerProcess:
         self.ready = False
         self.replaces = False
         self.responsive = True
-        self._pid: int | None = None
-        self._missed = 0
+        self.pid: int | None = None
+        """The process id from the fork until the end."""
+        self.missed = 0
+        """Heartbeats in a row that were not answered."""
         self.reason: str | None = None
+        self.is_outage = False
         self.metrics = WorkerMetrics()
         self.started: asyncio.Future[str | None] = loop.create_future()
         """Done with None when the worker answers requests, or with the reason why it cannot."""
@@ -73,7 +76,7 @@ class WorkerProcess:
 
     def answered(self, number: int, metrics: WorkerMetrics) -> None:
         """Keep the answer to a ping."""
-        self.metrics, self.responsive, self._missed = metrics, True, 0
+        self.metrics, self.responsive, self.missed = metrics, True, 0
         for given in [waiting for waiting in self._pings if waiting <= number]:
             self._answer_ping(self._pings.pop(given))
 
@@ -83,24 +86,28 @@ class WorkerProcess:
             self.responsive = False
 
     def missed_heartbeats(self) -> int:
-        """Count a heartbeat; return the number of unanswered heartbeats in a row, including this one."""
-        self._missed = 0 if self.responsive else self._missed + 1
-        return self._missed
+        """Count a heartbeat; return the number of unanswered heartbeats in a row, including this one.
+
+        A worker that is not ready yet answers none.
+        """
+        self.missed = 0 if self.ready and self.responsive else self.missed + 1
+        return self.missed
 
     def kill(self) -> None:
         """Kill the process, which may be stopped or in an endless loop. Then it is handled like a crashed worker."""
-        if self._pid is not None:
+        if self.pid is not None:
             with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
 
-    def started_with(self, reason: str | None, pid: int | None = None) -> None:
-        """Record that the worker answers requests, with its process id, or the reason why it cannot."""
-        self.ready, self._pid = reason is None, pid
+    def started_with(self, reason: str | None) -> None:
+        """Record that the worker answers requests, or the reason why it cannot."""
+        self.ready = reason is None
         if not self.started.done():
             self.started.set_result(reason)
 
     def set_status(self, status: int) -> None:
         """Record the exit status, or the negative number of a signal."""
+        self.pid = None
         if not self.status.done():
             self.status.set_result(status)
 

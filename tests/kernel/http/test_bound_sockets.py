@@ -31,3 +31,15 @@ def test_sockets_of_workers_have_one_port() -> None:
     finally:
         for sock in sockets:
             sock.close()
+
+
+def test_a_port_is_taken_before_its_sockets_listen() -> None:
+    """Two services would share the connections of one port, each with a database of its own."""
+    first = bound_sockets.bind_together("127.0.0.1", 0, 2)
+    port = first[0].getsockname()[1]
+    with pytest.raises(StartupError, match=f"cannot listen on 127.0.0.1 port {port}: .*--port 0"):
+        bound_sockets.bind_together("127.0.0.1", port, 2)
+    for sock in first:
+        sock.close()
+    for sock in bound_sockets.bind_together("127.0.0.1", port, 2):
+        sock.close()

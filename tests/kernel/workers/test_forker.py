@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from smartmob.kernel.workers import forker
-from smartmob.kernel.workers.forker import ENDED
+from smartmob.kernel.workers.forker import FORKED, REPORT
 
 
 def _work(number: int, messages: socket.socket, streams: socket.socket, listening: socket.socket) -> int:
@@ -32,6 +32,7 @@ def test_workers_are_forked_on_order_and_their_ends_are_told() -> None:
         workers.append((number, ours, int.from_bytes(ours.recv(4), "big")))
     closed.close()
 
+    assert [_report(made.connection) for _ in workers] == [(number, pid, FORKED) for number, _, pid in workers]
     _, ours, pid = workers[0]
     ours.sendall(b"\x03")
     assert _report(made.connection) == (1, pid, 4 << 8)
@@ -46,7 +47,7 @@ def test_workers_are_forked_on_order_and_their_ends_are_told() -> None:
 
 def _report(connection: socket.socket) -> tuple[int, int, int]:
     data = b""
-    while len(data) < ENDED.size:
-        data += connection.recv(ENDED.size - len(data))
-    number, pid, status = ENDED.unpack(data)
+    while len(data) < REPORT.size:
+        data += connection.recv(REPORT.size - len(data))
+    number, pid, status = REPORT.unpack(data)
     return number, pid, status

@@ -34,7 +34,7 @@ def test_each_message_survives_the_way() -> None:
         line = messages.line(sent)
         assert line.count(b"\n") == 1
         assert messages.TO_WORKER.decode(line) == sent
-    for sent in (WorkerStarted(4711), messages.WorkerFailed("no disk\nleft"), Pong(3, metrics)):
+    for sent in (WorkerStarted(), messages.WorkerFailed("no disk\nleft"), Pong(3, metrics)):
         assert messages.TO_OWNER.decode(messages.line(sent)) == sent
 
 
