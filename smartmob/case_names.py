@@ -40,11 +40,11 @@ def merged_names(metrics: Iterable[Mapping[str, Any]]) -> str:
     if not repeated:
         return ""
     first, number = next(iter(repeated.items()))
-    names = "1 name stands" if len(repeated) == 1 else f"{len(repeated)} names stand"
+    names = "1 test name was" if len(repeated) == 1 else f"{len(repeated)} test names were"
     return (
-        f"{names} for several executions in a session, such as {first} for {number}: repetitions, or methods of "
-        "several classes, which pytest-monitor sends without their class. The smallest value counts; different names "
-        "separate them."
+        f"{names} executed several times in one session, for example {first} ({number} times): either repetitions, or "
+        "methods of the same name in several classes, which pytest-monitor sends without their class. The smallest "
+        "value counts; give them different names to separate them."
     )
 
 

@@ -27,7 +27,7 @@ class DatabaseSettings:
     query_timeout: float = setting(60.0, "Seconds after which a query is cancelled.", low=0.01)
     pool_size: int = setting(8, "Connections in the pool for reading and for bulk loads.", low=2, high=200)
     direct_nodes: bool = setting(
-        True, "Send measures and samples to the nodes of Citus directly, with the password of the database URL."
+        True, "Send metrics and samples to the nodes of Citus directly, with the password of the database URL."
     )
     node_hosts: tuple[str, ...] = setting(
         (),
@@ -50,14 +50,14 @@ class MetricsSettings:
 
     page_size: int = setting(500, "Rows on one page of a listing.", low=1, high=10_000)
     keep_days: float | None = setting(
-        None, "Days after which sessions and measures are deleted.", low=0.01, shown="never deleted"
+        None, "Days after which sessions and metrics are deleted.", low=0.01, shown="never deleted"
     )
     run_window: float = setting(
         5.0, "Seconds within which the sessions of parallel workers count as one run.", low=0, high=3600
     )
     max_clock_ahead: float = setting(
         3600.0,
-        "Seconds that the time of a session or measure may be ahead; beyond that it is ordered by its arrival.",
+        "Seconds that the time of a session or metric may be ahead; beyond that it is ordered by its arrival.",
         low=0,
         high=31_622_400,
         name="max_clock_ahead",
@@ -126,7 +126,7 @@ class ConplyentSettings:
 
     port: int | None = setting(
         None,
-        "Port for clients of conplyent, which cannot send a token; 0 takes a free one.",
+        "Port for clients of conplyent, which cannot send a token; 0 picks a free port.",
         low=0,
         high=65535,
         shown="off",
@@ -226,21 +226,21 @@ class TurretsSettings:
     hq_host: str = setting("127.0.0.1", "Address on which the headquarters listens.", name="hq_host")
     hq_publish_port: int = setting(
         5000,
-        "Port on which the headquarters publishes its orders; 0 takes a free one.",
+        "Port on which the headquarters publishes its orders; 0 picks a free port.",
         low=0,
         high=65535,
         name="hq_publish_port",
     )
     hq_rc_port: int = setting(
         5001,
-        "Port on which the headquarters receives results and statuses; 0 takes a free one.",
+        "Port on which the headquarters receives results and statuses; 0 picks a free port.",
         low=0,
         high=65535,
         name="hq_rc_port",
     )
     hq_external_port: int = setting(
         5002,
-        "Port on which the headquarters forwards results; 0 takes a free one.",
+        "Port on which the headquarters forwards results; 0 picks a free port.",
         low=0,
         high=65535,
         name="hq_external_port",

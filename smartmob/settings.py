@@ -36,7 +36,7 @@ class Settings:
     """The settings of one service."""
 
     host: str = setting("127.0.0.1", "Address to listen on.")
-    port: int = setting(8080, "Port to listen on; 0 takes a free one.", low=0, high=65535)
+    port: int = setting(8080, "Port to listen on; 0 picks a free port.", low=0, high=65535)
     workers: int = setting(
         1, "Processes that receive and list metrics and samples; with 1 the service is one process.", low=1, high=16
     )
@@ -212,7 +212,7 @@ def secret(path: Path, source: str) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError(f"{source}: cannot read {path}: {reason}") from None
     if not text:
         raise SettingsError(f"{source}: {path} is empty")

@@ -44,11 +44,13 @@ def test_merged_names_are_told() -> None:
     """Two methods of one name in a session are told with their name and number; those of two sessions are not."""
     assert merged_names([_metric(), _metric("t"), _metric(variant="test_ok[1]")]) == ""
     said = merged_names([_metric(), _metric(), _metric("t")])
-    assert said.startswith("1 name stands for several executions in a session, such as test_ok of test_a for 2: ")
+    assert said.startswith(
+        "1 test name was executed several times in one session, for example test_ok of test_a (2 times): "
+    )
     assert "pytest-monitor sends without their class" in said
     apart = [_metric(location="test_a.py::TestA::test_ok"), _metric(location="test_a.py::TestB::test_ok")]
     assert merged_names(apart) == ""
     assert merged_names([_metric(kind="module"), _metric(kind="module")]) == ""
     assert merged_names([_metric(), _metric(), _metric(item_path="b"), _metric(item_path="b")]).startswith(
-        "2 names stand"
+        "2 test names were"
     )

@@ -43,7 +43,7 @@ class DatabaseObserver:
         if outage is None or outage.seconds < condition.seconds or not rule.matches(self._service):
             return Observations((), complete=True, gone=BACK)
         start = outage.since.isoformat(timespec="seconds").replace("+00:00", "Z")
-        summary = f"{self._service}: the database could not be used for {outage.seconds:.0f} s from {start} on"
+        summary = f"{self._service}: the database was unavailable for {outage.seconds:.0f} s, starting at {start}"
         cause = f"{self._service} {outage.since.isoformat()}"
         return Observations(
             (Observation(self._service, SubjectHealth.BAD, summary, outage.seconds, cause),), True, BACK

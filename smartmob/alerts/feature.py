@@ -58,11 +58,15 @@ def build(dependencies: Dependencies, sources: Sources) -> Feature[AlertsService
     dependencies.metrics_registry.add(
         gauges(
             lambda: (
-                Gauge("smartmob_alerts_active", "Alerts that fire.", {"": evaluator.counts.active}),
+                Gauge("smartmob_alerts_active", "Alerts that are firing.", {"": evaluator.counts.active}),
                 Gauge(
                     "smartmob_alerts_waiting", "Notifications that are not sent yet.", {"": evaluator.counts.waiting}
                 ),
-                Gauge("smartmob_alerts_failed", "Notifications that were given up.", {"": evaluator.counts.failed}),
+                Gauge(
+                    "smartmob_alerts_failed",
+                    "Notifications that could not be delivered.",
+                    {"": evaluator.counts.failed},
+                ),
                 Gauge("smartmob_alerts_attempts", "Attempts to send by outcome.", deliverer.counts, "outcome"),
                 Gauge("smartmob_alerts_looks", "Evaluations of all rules.", {"": evaluator.evaluations}),
             )

@@ -103,7 +103,7 @@ class HostObserver:
         if seconds < condition.seconds:
             return Observation(host.name, SubjectHealth.GOOD, f"{host.name} sends samples")
         last = host.latest.time.isoformat(timespec="seconds").replace("+00:00", "Z")
-        summary = f"{host.name} has sent nothing for {duration(condition.seconds)}; its newest sample is of {last}"
+        summary = f"{host.name} has sent nothing for {duration(condition.seconds)}; its last sample is from {last}"
         return Observation(host.name, SubjectHealth.BAD, summary, seconds)
 
     def _field(self, host: Host, condition: Threshold) -> Observation:
@@ -123,7 +123,7 @@ class HostObserver:
         return Observation(host.name, health, f"{summary} ({limit})", value)
 
 
-_GONE = "the machine was removed, or is no longer meant by the rule"
+_GONE = "the machine was removed, or no longer matches the rule"
 
 
 def field_of(latest: Latest, field: str) -> float | None:

@@ -23,7 +23,7 @@ class ProcessObserver:
         found = tuple(
             _observation(process) for process in self._source.processes() if rule.matches(process.definition.slug)
         )
-        return Observations(found, complete=True, gone="the program was deleted, or is no longer meant by the rule")
+        return Observations(found, complete=True, gone="the program was deleted, or no longer matches the rule")
 
 
 def _observation(process: ProcessSnapshot) -> Observation:

@@ -125,5 +125,5 @@ def _observation(run: Run, verdict: Comparison, row: ItemVerdict, condition: Reg
     if ratio is None or ratio < 1.0 + condition.least:
         return None
     commit = f" of {run.scm_ref[:12]}" if run.scm_ref else ""
-    summary = f"{subject} takes {ratio:.2f} times as long as usual since the run{commit} ({row.reason})"
+    summary = f"{subject} has taken {ratio:.2f} times as long as usual since the run{commit} ({row.reason})"
     return Observation(subject, SubjectHealth.BAD, summary, ratio, run.id)

@@ -186,7 +186,7 @@ def _receiver_routes(h: _Handlers) -> tuple[Route, ...]:
             f"{PREFIX}/receivers/{{name}}",
             h.delete_receiver,
             "remove_alert_receiver",
-            "Delete a receiver; its waiting notifications are given up.",
+            "Delete a receiver; its waiting notifications are not delivered.",
             {204: Answer("The receiver was deleted."), 404: not_found, 409: taken},
         ),
         Route(
@@ -241,7 +241,7 @@ def _notification_routes(h: _Handlers) -> tuple[Route, ...]:
             f"{PREFIX}/notifications/retry",
             h.retry,
             "retry_alert_notifications",
-            "Send notifications again that were given up.",
+            "Resend notifications that could not be delivered.",
             {200: answer(Retried)},
         ),
     )

@@ -140,7 +140,7 @@ class AlertStore:
         async def operation(connection: Connection) -> None:
             async with connection.transaction():
                 if replaced is not None:
-                    reason = "a further cause took its place"
+                    reason = "replaced by a newer cause"
                     await connection.execute(self._sql["resolve_alert"], replaced, alert.fired_at, reason)
                 values = [getattr(alert, name) for name in _INSERTED]
                 if await connection.fetchval(self._sql["insert_alert"], *values) is not None:

@@ -34,11 +34,11 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--check", is_flag=True, help="End with exit code 1 if an alert fires.")
+@click.option("--check", is_flag=True, help="End with exit code 1 if an alert is firing.")
 @as_json
 @with_rest_client
 async def ls(rest: RestClient, check: bool, as_json: bool) -> None:
-    """List the alerts that fire, and pending ones: their condition is true, but not yet for long enough."""
+    """List firing alerts, and pending ones, whose condition has not been true for long enough."""
     found = await rest.get(_API)
     if as_json:
         printing.print_json(found)
@@ -78,7 +78,7 @@ async def history(rest: RestClient, last: str, limit: int, as_json: bool) -> Non
         )
         for each in alerts
     )
-    printing.print_table("Alerts", ("Fired", "Over", "Rule", "What", "Reason"), rows)
+    printing.print_table("Alerts", ("Fired", "Resolved", "Rule", "What", "Reason"), rows)
 
 
 @command.command()
@@ -89,8 +89,10 @@ async def history(rest: RestClient, last: str, limit: int, as_json: bool) -> Non
 @click.option(
     "--severity", type=click.Choice(_SEVERITIES), default="warning", show_default=True, help="Severity of its alerts."
 )
-@click.option("--repeat", metavar="SPAN", help="Notify again every 1h, 1d, … while the alert fires; without it, once.")
-@click.option("--no-resolved", is_flag=True, help="Send no notification when an alert ends.")
+@click.option(
+    "--repeat", metavar="SPAN", help="Notify again every 1h, 1d, … while the alert is firing; without it, once."
+)
+@click.option("--no-resolved", is_flag=True, help="Send no notification when an alert is resolved.")
 @replace
 @with_rest_client
 async def add(
@@ -149,10 +151,10 @@ async def rules(rest: RestClient, as_json: bool) -> None:
 @click.argument("name")
 @with_rest_client
 async def rm(rest: RestClient, name: str) -> None:
-    """Remove a rule; its alerts are over."""
+    """Remove a rule; its alerts are resolved."""
     async with _meant(rest, name, "rules"):
         await rest.delete(f"{_API}/rules/{quote(name, safe='')}")
-    printing.say(f"The rule {name} is removed.")
+    printing.say(f"Removed the rule {name}.")
 
 
 @command.command()
@@ -214,7 +216,7 @@ async def silence(
 
 
 @command.command()
-@click.option("--failed", is_flag=True, help="Only notifications that were given up.")
+@click.option("--failed", is_flag=True, help="Only notifications that could not be delivered.")
 @as_json
 @with_rest_client
 async def messages(rest: RestClient, failed: bool, as_json: bool) -> None:
@@ -227,19 +229,19 @@ async def messages(rest: RestClient, failed: bool, as_json: bool) -> None:
         (printing.local_time(each["made_at"]), each["receiver"], each["kind"], _outcome(each), each["error"])
         for each in found
     )
-    printing.print_table("Notifications", ("Made", "Receiver", "Kind", "Outcome", "Error"), rows)
+    printing.print_table("Notifications", ("Created", "Receiver", "Kind", "Outcome", "Error"), rows)
 
 
 def _outcome(notification: dict[str, Any]) -> str:
     if notification["sent_at"]:
         return "sent"
-    return "given up" if notification["failed_at"] else f"waits, {counted(notification['attempts'], 'attempt')}"
+    return "failed" if notification["failed_at"] else f"waiting, {counted(notification['attempts'], 'attempt')}"
 
 
 @command.command()
 @with_rest_client
 async def retry(rest: RestClient) -> None:
-    """Send notifications again that were given up."""
+    """Resend notifications that could not be delivered."""
     found = await rest.post(f"{_API}/notifications/retry", None)
     printing.say(f"{counted(found['notifications'], 'notification')} to be sent again.")
 
@@ -295,10 +297,10 @@ async def receiver_ls(rest: RestClient, as_json: bool) -> None:
 @click.argument("name")
 @with_rest_client
 async def receiver_rm(rest: RestClient, name: str) -> None:
-    """Remove a receiver; its waiting notifications are given up."""
+    """Remove a receiver; its waiting notifications are not delivered."""
     async with _meant(rest, name, "receivers"):
         await rest.delete(f"{_API}/receivers/{quote(name, safe='')}")
-    printing.say(f"The receiver {name} is removed.")
+    printing.say(f"Removed the receiver {name}.")
 
 
 _LISTS = {"rules": "smartmob alerts rules", "receivers": "smartmob alerts receiver ls",

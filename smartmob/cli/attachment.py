@@ -104,9 +104,8 @@ class Attachment:
                     raise
             except NotConnected:
                 if self._listener.number is not None:
-                    printing.say(
-                        f"Job {self._listener.id} may still run. {come_back(self._listener.id, self._client.url)}"
-                    )
+                    again = come_back(self._listener.id, self._client.url)
+                    printing.say(f"Job {self._listener.id} may still be running. {again}")
                 raise
             except BaseException:
                 self._listener.cancel()
@@ -145,7 +144,7 @@ class Attachment:
                 return code
         except ClientError as error:
             printing.say(f"smartmob: job {job} could not be ended: {error}")
-        printing.say(f"Job {job} goes on. {come_back(job, self._client.url)}")
+        printing.say(f"Job {job} is still running. {come_back(job, self._client.url)}")
         return code
 
     async def _show(self, output: int | None) -> int:

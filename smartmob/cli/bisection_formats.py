@@ -41,9 +41,10 @@ def lines(report: BisectionReport) -> list[str]:
     how = f"{counted(len(report.steps), 'measurement')} in {printing.span(report.seconds)}; {report.ended}"
     said.append(how + (f"; {counted(skipped, 'commit')} could not be measured" if skipped else "") + ".")
     if report.contradictions:
+        contradict, was = ("contradicts", "it was") if report.contradictions == 1 else ("contradict", "they were")
         said.append(
-            f"{counted(report.contradictions, 'answer')} contradicted the result: a wrong one, or the test has changed "
-            "more than once."
+            f"{counted(report.contradictions, 'measurement')} {contradict} the result: either {was} wrong, or the test "
+            "changed more than once."
         )
     return [*said, *report.notes]
 

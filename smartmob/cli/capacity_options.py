@@ -21,6 +21,7 @@ USUAL_ERRORS = "errors<1%"
 """The condition on errors of a search that names none: a target that refuses most requests answers the others fast."""
 _EXAMPLES = "write 'p99<300ms', 'errors<1%' or 'TIMER:p95<1s'"
 _INVERSE = {"<": ">=", "<=": ">"}
+_OPPOSITES = {"can never be met": "is always met", "is always met": "can never be met"}
 _FORM = re.compile(r"(?P<left>.*[^<>=\s])\s*(?P<sign><=|>=|<|>|=+)\s*(?P<right>[^<>=]+)")
 _COMPLETE = re.compile(r".*[<>=]\s*[\d.]+\s*[a-z%]*\s*")
 _NOT_FOR_A_RATE = ("count", "rate", "transactions", thresholds.UNTRUSTED)
@@ -79,7 +80,7 @@ def _parse(text: str) -> HeldCondition:
     if match is None or match["sign"] not in ("<", "<=", ">", ">="):
         raise SettingsError(f"{OPTION} {text!r} is not a condition; {_EXAMPLES}")
     if match["sign"] not in _INVERSE:
-        raise SettingsError(f"{OPTION} {text!r}: give the condition that has to hold, with <, such as 'p99<300ms'")
+        raise SettingsError(f"{OPTION} {text!r}: give the condition to be met, with <, such as 'p99<300ms'")
     threshold = _inverse(text, f"{match['left']}{_INVERSE[match['sign']]}{match['right']}")
     if threshold.statistic in _NOT_FOR_A_RATE:
         raise SettingsError(
@@ -97,7 +98,7 @@ def _inverse(text: str, inverse: str) -> thresholds.RunCondition:
         reason = str(error).removeprefix(f"--fail-if {inverse!r}").replace(f"--fail-if {inverse!r}", "")
         if "is not a condition" in reason:  # its advice is about conditions that must not hold
             reason = f" is not a condition; {_EXAMPLES}"
-        reason = reason.replace("can never be met", "always holds").replace("is always met", "can never hold")
+        reason = re.sub("|".join(_OPPOSITES), lambda found: _OPPOSITES[found[0]], reason)
         raise SettingsError(f"{OPTION} {text!r}{reason}") from None
 
 
@@ -122,8 +123,8 @@ class CapacityOptions(msgspec.Struct, frozen=True):
 _FURTHER = {
     "start_rate": ("10", "RATE", "The lowest rate to try, in transactions per second."),
     "max_rate": ("10000", "RATE", "The highest rate to try."),
-    "growth": ("2", "FACTOR", "Factor between the rates until the conditions break."),
-    "resolution": ("5%", "SHARE", "End when the lowest rate that failed is this close to the highest that held."),
+    "growth": ("2", "FACTOR", "Factor between the rates until one does not meet the conditions."),
+    "resolution": ("5%", "SHARE", "End when the lowest rate that failed is this close to the highest that did not."),
     "repeats": ("3", "COUNT", "Number of steps that confirm the reported rate."),
     "step_time": ("10s", "TIME", "Duration of each step."),
     "step_warm_up": ("2s", "TIME", "Warm-up before each step, at the same rate."),
@@ -148,7 +149,7 @@ def with_capacity_options(command: F) -> F:
 
     run = click.option(
         OPTION, metavar="CONDITIONS",
-        help="Find the highest rate at which these hold, such as 'p99<300ms,errors<1%'; the report and the "
+        help="Find the highest rate that meets these, such as 'p99<300ms,errors<1%'; the report and the "
         "exit code are those of the search.",
     )(run)  # fmt: skip
     for name, (usual, metavar, text) in reversed(_FURTHER.items()):

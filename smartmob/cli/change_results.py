@@ -29,7 +29,7 @@ async def remove(rest: RestClient, idents: tuple[str, ...], yes: bool) -> None:
     sessions: dict[str, int] = {}
     for ident in idents:
         sessions |= await _sessions_of(rest, ident)
-    said = f"{counted(len(sessions), 'session')} with {counted(sum(sessions.values()), 'measure')}"
+    said = f"{counted(len(sessions), 'session')} with {counted(sum(sessions.values()), 'metric')}"
     if not yes:
         if not sys.stdin.isatty():
             raise InvalidInput(f"this would remove {said}: confirm it with --yes")
@@ -38,7 +38,7 @@ async def remove(rest: RestClient, idents: tuple[str, ...], yes: bool) -> None:
     removed = 0
     for session_h in sessions:
         removed += (await rest.delete(f"{API}/sessions/{quote(session_h, safe='')}"))["metrics"]
-    printing.say(f"{counted(len(sessions), 'session')} with {counted(removed, 'measure')} removed")
+    printing.say(f"{counted(len(sessions), 'session')} with {counted(removed, 'metric')} removed")
 
 
 async def _sessions_of(rest: RestClient, ident: str) -> dict[str, int]:

@@ -87,7 +87,7 @@ async def exec_command(
             if not options["terminal"] and not options["keep"]:
                 listener.end_input()  # a program that reads gets the end of its input
             listener.cancel()
-            printing.say(f"Job {listener.id} runs. {come_back(listener.id, client.url)}")
+            printing.say(f"Job {listener.id} is running. {come_back(listener.id, client.url)}")
             return 0
         attachment = Attachment(client, listener, terminal=options["terminal"], keep=options["keep"], program=words[0])
         return await attachment.run(with_input=not options["no_stdin"])

@@ -76,9 +76,9 @@ async def command(
 ) -> int:
     """Compare each of the load tests B... with A (ids of runs, or "last").
 
-    Latencies of successes, rate and errors of each timer are judged by spans of seconds of both runs, because
-    consecutive seconds are not independent measurements. Exit codes: 0, 1 if --fail-on applies or a run
-    does not exist, 2 for a wrong option or the same run twice, 3 if the server does not answer.
+    Latencies of successes, rate and errors are judged by batch means, timer by timer: one value for each span of
+    consecutive seconds, because single seconds are not independent measurements. Exit codes: 0, 1 if --fail-on applies
+    or a run does not exist, 2 for a wrong option or the same run twice, 3 if the server does not answer.
     """
     base = await run_lookup.find_run(rest, first)
     found = []

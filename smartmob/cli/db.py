@@ -204,7 +204,7 @@ async def _sizes(target: Any, tables: Any) -> tuple[dict[str, int], int]:
 def restore_command(file: Path, force: bool, as_json: bool, config: Path | None, **flags: Any) -> int:
     """Restore a backup, into a new data directory or an empty database.
 
-    Only rows are read from the file and the tables are created anew, so the file cannot run code. The restore is one
+    Only rows are read from the file and the tables are recreated, so the file cannot run code. The restore is one
     transaction: after a failure the database is unchanged. A FILE.sha256 beside FILE is checked first. The service that
     uses the database must be stopped.
     """

@@ -129,7 +129,7 @@ def hq_address(listens: str, server: str, urls: Sequence[str]) -> str:
         way = "" if address != listens else "start it with `smartmob serve --hq --hq-host ADDRESS`, or "
         raise InvalidInput(
             f"a turret on {far[0]} cannot reach the headquarters at {address}; "
-            f"{way}name its address for them with --hq-address"
+            f"{way}use --hq-address to give the address at which the turrets can reach it"
         )
     return address
 
@@ -318,7 +318,7 @@ def _not_connected(
     addresses = " and ".join(sorted(set(reached.values())))
     return DeploymentFailed(
         f"{', '.join(missing)} did not connect to the headquarters within {_READY_SECONDS:g} s. Can {addresses} and "
-        f"its ports be reached from {there}? Say with --hq-address where it is for them"
+        f"its ports be reached from {there}? Use --hq-address to give the address at which the turrets can reach it"
     )
 
 

@@ -124,7 +124,7 @@ def busy(report: ExperimentReport) -> str:
         used.update(pair.others)
     number = max(1, len(report.pairs))
     shown = [f"{name} {total / number:.1f}" for name, total in used.most_common(3) if total / number >= 0.1]
-    return f"other programs took processors: {', '.join(shown)}" if shown else ""
+    return f"other programs used CPU (processors on average): {', '.join(shown)}" if shown else ""
 
 
 def _notable(report: ExperimentReport) -> list[VerdictOnTest]:

@@ -47,7 +47,7 @@ async def command(rest: RestClient, form: str, target: Path | None, force: bool,
             count = await _export_pymon(rest, path, run, Path(file.name))
         else:
             count = await (_export_lines if form == "ndjson" else _export_csv)(rest, path, file)
-    printing.say(f"{counted(count, 'measure')} written" + (f" to {target}" if target else ""))
+    printing.say(f"{counted(count, 'metric')} written" + (f" to {target}" if target else ""))
 
 
 @contextmanager

@@ -195,12 +195,12 @@ class CapacityFinder:
 
     def _line(self, step: SearchStep) -> str:
         """Return a step in one line."""
-        line = f"step {len(self.steps)}: {shown(step.rate)} {_SAID[step.outcome]}, p99 {printing.seconds(step.p99)}"
+        line = f"step {len(self.steps)}, {shown(step.rate)}: {_SAID[step.outcome]}, p99 {printing.seconds(step.p99)}"
         line += f", {step.errors:.2%} errors"
         return f"{line} ({step.reasons[0]})" if step.reasons else line
 
 
-_SAID = {"held": "held", "broken": "did not hold", "saturated": "could not be fired"}
+_SAID = {"held": "conditions met", "broken": "conditions not met", "saturated": "could not be fired"}
 
 
 async def find(

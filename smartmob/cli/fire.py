@@ -35,7 +35,8 @@ from smartmob.turrets.model import ENDED
 from smartmob.turrets.project_archive import CONFIG, find_config
 
 _SEARCH_ALONE = (
-    "--find-capacity has conditions and times of its own: without --fail-if, --junit, --warm-up and --no-wait"
+    "--find-capacity cannot be combined with --fail-if, --junit, --warm-up or --no-wait: it has its own conditions "
+    "and times"
 )
 _PACKAGE_TYPE = "application/gzip"
 
@@ -55,7 +56,7 @@ class RunFailed(SmartmobError):
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Write the conditions as JUnit XML to this file.")  # fmt: skip
 @click.option("--on", "services", metavar="MACHINES", multiple=True,
-              help="Bring the project's turrets to these machines, and remove them at the end: HOST:PORT,... of "
+              help="Deploy the project's turrets to these machines, and remove them at the end: HOST:PORT,... of "
               "services, or nodes by NAME,... or label=KEY[=VALUE],... or all; repeatable.")  # fmt: skip
 @click.option("--hq-address", metavar="HOST", help="Address at which turrets of --on reach the headquarters.")
 @click.option("--lease", metavar="DURATION", default=f"{LEASE_SECONDS:g}s", show_default=True,

@@ -146,9 +146,7 @@ async def command(
         )
         _say(results[0])
     elif passed_over.total and not as_json:
-        printing.say(
-            f"{counted(passed_over.total, 'other file')} passed over, the first is {passed_over.items()[0][2]}"
-        )
+        printing.say(f"{counted(passed_over.total, 'other file')} skipped, for example {passed_over.items()[0][2]}")
     if as_json:
         printing.print_json({"files": [result.document() for result in results], "violations": violations})
     for violation in violations:
@@ -367,7 +365,7 @@ def _say(result: ImportedFile) -> None:
     if result.error is not None:
         printing.say(f"{result.name}: {result.error}")
         return
-    said = {None: "would be stored as", True: "stored as", False: "known already as"}[result.stored]
+    said = {None: "would be stored as", True: "stored as", False: "already stored as"}[result.stored]
     counts = (result.transactions, "transaction"), (result.errors, "error"), (result.timers, "timer")
     held = ", ".join(counted(*count) for count in counts)
     printing.say(f"{result.name}: {said} run {result.run} ({result.format}, {held})")

@@ -101,11 +101,11 @@ async def command(
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Load reports of tests and benchmarks, and pytest-monitor databases (.pymon).
+    """Import test and benchmark reports, and pytest-monitor databases (.pymon).
 
     Reads JUnit XML, TRX, NUnit, xUnit.net, pytest-benchmark, asv, Google Benchmark, hyperfine, `go test -bench` and
     Criterion; of a folder all reports below it. Consecutive reports of one commit are one run. Metrics that are stored
-    already are not loaded again, so an interrupted import can be repeated.
+    already are not imported again, so an interrupted import can be repeated.
     """
     options = ImportOptions(tags=dict(pair(tag) for tag in tags), **given)
     results, passed_over = [], Tally()
@@ -292,7 +292,7 @@ def _say(result: FileResult) -> None:
     if result.stored is None:
         said = f"{counted(result.metrics, 'metric')} would be stored"
     else:
-        said = f"{counted(result.stored, 'metric')} stored, {result.known} known already"
+        said = f"{counted(result.stored, 'metric')} stored, {result.known} already stored"
     held = f"{counted(summary.suites, 'suite')}, {counted(summary.cases, 'case')}"
     printing.say(f"{result.name}: {said} ({summary.format_name}, {held})")
     for kind, count, example in summary.left_out.items():
@@ -303,15 +303,15 @@ def _say(result: FileResult) -> None:
 
 def _say_totals(results: list[FileResult], passed_over: Tally) -> None:
     for _, count, example in passed_over.items():
-        printing.say(f"{counted(count, 'other file')} passed over, the first is {example}")
+        printing.say(f"{counted(count, 'other file')} skipped, for example {example}")
     if len(results) > 1:
         found = _totals(results)
-        stored = "" if found["stored"] is None else f", {found['stored']} stored, {found['known']} known already"
+        stored = "" if found["stored"] is None else f", {found['stored']} stored, {found['known']} already stored"
         runs = sorted({result.run for result in results if result.run is not None})
         stored += (
             f", in the run {runs[0]}" if len(runs) == 1 else f", in {len(runs)} runs of several files" if runs else ""
         )
-        held = f"{counted(found['cases'], 'case')}, {counted(found['metrics'], 'measure')}"
+        held = f"{counted(found['cases'], 'case')}, {counted(found['metrics'], 'metric')}"
         said = f"{counted(found['files'], 'file')}: {held}{stored}"
         printing.say(said + (f", {counted(found['errors'], 'file')} not read" if found["errors"] else ""))
 

@@ -114,7 +114,7 @@ def _write(path: Path, text: str, *, force: bool) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StartupError(
-            f"{path} cannot be written: {error.strerror}. Be root, or write one of your own with --user."
+            f"{path} cannot be written: {error.strerror}. Run this as root, or write a user unit with --user."
         ) from None
 
 
@@ -122,7 +122,7 @@ def _steps(name: str, role: str, user: bool) -> list[str]:
     systemctl = "systemctl --user" if user else "systemctl"
     steps = [f"{systemctl} daemon-reload", f"{systemctl} enable --now {name}", f"{systemctl} status {name}"]
     if user:
-        steps.insert(2, "loginctl enable-linger    # to have it run while you are not signed in")
+        steps.insert(2, "loginctl enable-linger    # keeps it running while you are logged out")
     elif role in ("service", "node"):
         steps.insert(0, "useradd --system --home-dir /var/lib/smartmob --shell /usr/sbin/nologin smartmob")
     return steps

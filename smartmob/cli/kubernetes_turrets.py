@@ -180,8 +180,8 @@ async def _until_ready(
 def _not_connected(pods: Sequence[Mapping[str, Any]], plan: JobPlan) -> DeploymentFailed:
     running = sum(pod["phase"] == "Running" for pod in pods)
     return DeploymentFailed(
-        f"{running} of {plan.pods} pods run, but not all have connected within {_START_SECONDS:g} s. Say with "
-        "--hq-address where the headquarters is for them"
+        f"{running} of {plan.pods} pods are running, but not all have connected within {_START_SECONDS:g} s. Use "
+        "--hq-address to give the address at which the turrets can reach the headquarters"
     )
 
 

@@ -105,4 +105,4 @@ async def save_report(rest: RestClient, path: str, target: Path, **query: str) -
     with output_files.replacing(target) as file:
         async for chunk in rest.chunks(path, "text/html", max_bytes=LIMITS.report_bytes, query=query):
             file.write(chunk)
-    printing.say(f"{target} is written")
+    printing.say(f"Wrote {target}")

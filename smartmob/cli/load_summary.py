@@ -40,7 +40,7 @@ def print_summary(summary: Mapping[str, Any], columns: int) -> None:
         rows = ((doubt["level"], doubt["what"]) for doubt in trust["doubts"])
         printing.print_table(f"Can this run be trusted? {trust['verdict'].capitalize()}", ("Level", "Doubt"), rows)
     else:
-        printing.print_sentence("Can this run be trusted? Yes: nothing speaks against it.")
+        printing.print_sentence("Can this run be trusted? Yes: no problems were found.")
 
 
 def _print_failures(summary: Mapping[str, Any], shown: Sequence[str]) -> None:

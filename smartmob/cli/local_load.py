@@ -102,7 +102,7 @@ async def _at_hand(rest: RestClient) -> AsyncIterator[RestClient | None]:
         if (await rest.get("/turrets"))["headquarters"] is not None:
             yield None
             return
-        why = f"{rest.url} is no headquarters"
+        why = f"{rest.url} is not a headquarters"
     except ConnectionBroken:
         why = f"no service answers at {rest.url}"
     printing.say(f"{why}: starting a headquarters and a turret here for this run ...")

@@ -45,7 +45,7 @@ _SECTIONS = {
         "hosts": ("smartmob.cli.hosts:command", "Machines and their load: list, show, watch."),
         "join": ("smartmob.cli.join:command", "Make this machine a node of a service."),
         "nodes": ("smartmob.cli.nodes:command", "Machines that have joined: list, show, label, drain, remove."),
-        "reserve": ("smartmob.cli.reserve:command", "Reserve a machine: work of others is refused there."),
+        "reserve": ("smartmob.cli.reserve:command", "Reserve a machine, so that it refuses work from other clients."),
         "release": ("smartmob.cli.reserve:release", "Release a machine that is reserved."),
         "reservations": ("smartmob.cli.reserve:reservations", "List the reserved machines."),
         "report-host": ("smartmob.cli.report_host:command", "Report the load of this machine to a service."),
@@ -58,9 +58,12 @@ _SECTIONS = {
         "cp": ("smartmob.cli.file_copies:cp_command", "Copy files to machines and back."),
     },
     "Load": {
-        "fire": ("smartmob.cli.fire:fire", "Fire a load test by the turrets of a headquarters."),
+        "fire": ("smartmob.cli.fire:fire", "Run a load test with the turrets of a headquarters."),
         "report": ("smartmob.cli.load_reports:report", "Write the report of a load test."),
-        "compare-runs": ("smartmob.cli.compare_runs:command", "Compare load tests by repeated spans of seconds."),
+        "compare-runs": (
+            "smartmob.cli.compare_runs:command",
+            "Compare load tests, timer by timer, with 95 % intervals.",
+        ),
         "results-to-csv": ("smartmob.cli.load_reports:results_to_csv", "Write the results of a load test as CSV."),
         "import-results": ("smartmob.cli.import_load:command", "Import the results of JMeter, k6, Locust or Vegeta."),
         "rebuild-results": ("smartmob.cli.load_reports:rebuild_results", "Compute the summary of a load test again."),

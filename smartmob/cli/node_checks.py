@@ -46,7 +46,7 @@ def _connected(node: Mapping[str, Any]) -> dict[str, str]:
 
 def _reserved(reservation: Mapping[str, Any]) -> dict[str, str]:
     """Return a finding on a reservation, which is a warning for all but its holder."""
-    advice = "" if reservation["mine"] else "Work of others is refused there until then."
+    advice = "" if reservation["mine"] else "Work from other clients is refused there until then."
     return _finding("reservation", "good" if reservation["mine"] else "warning", line_of(reservation), advice)
 
 
@@ -90,5 +90,5 @@ async def _answer(rest: RestClient) -> dict[str, str]:
     try:
         await rest.get("/ready")
     except RemoteError as error:
-        return _finding("service", "bad", str(error), "Its log and `smartmob doctor` on the machine tell more.")
+        return _finding("service", "bad", str(error), "Its log and `smartmob doctor` on the machine say more.")
     return _finding("service", "good", f"ready, answers in {1000 * (clock.steady() - began):.0f} ms")

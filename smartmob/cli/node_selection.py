@@ -81,7 +81,9 @@ def parse(text: str) -> Selector:
         return Selector(names=tuple(parts))
     if len(labels) < len(parts):
         other = next(part for part in parts if part not in labels)
-        raise click.UsageError(f"--on: {other!r} is no label, as in label={other}; give names in an --on of their own")
+        raise click.UsageError(
+            f"--on: {other!r} is not a label, as in label={other}; give names in an --on of their own"
+        )
     return Selector(labels=tuple(map(_label, labels)))
 
 

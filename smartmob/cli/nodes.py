@@ -91,7 +91,8 @@ async def label(rest: RestClient, name: str, labels: tuple[str, ...]) -> None:
             key, _, value = given.partition("=")
             changed[key] = value
     node = await rest.patch(_path(name), {"labels": changed})
-    printing.say(f"The labels of {name} are {_labels(node['labels']) or 'gone'}.")
+    shown = _labels(node["labels"])
+    printing.say(f"The labels of {name} are {shown}." if shown else f"{name} has no labels.")
 
 
 @command.command()
@@ -112,7 +113,7 @@ async def rm(rest: RestClient, name: str) -> None:
     """Remove a node; its key becomes invalid."""
     async with _meant(rest, name):
         await rest.delete(_path(name))
-    printing.say(f"The node {name} is removed.")
+    printing.say(f"Removed the node {name}.")
 
 
 def _meant(rest: RestClient, name: str) -> AbstractAsyncContextManager[None]:

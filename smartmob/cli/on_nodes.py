@@ -52,7 +52,7 @@ class MachineOutcome(msgspec.Struct):
     def __str__(self) -> str:
         if self.good:
             return "ok"
-        return self.reason or f"exit code {self.code}"
+        return "not started" if self.reason == _NOT_BEGUN else self.reason or f"exit code {self.code}"
 
 
 class Shared:
@@ -186,7 +186,7 @@ def _with_options(*, starts_programs: bool) -> Callable[[Command], Command]:
             ),
             click.option(
                 "--max-failures", type=click.IntRange(0, _MOST_PARALLEL), metavar="N", default=0, show_default=True,
-                help="With --on: begin no other batch after more failures than this.",
+                help="With --on: start no further batch after more than this number of failures.",
             ),
         ]  # fmt: skip
 
@@ -414,7 +414,7 @@ def _summarise(selection: Selection, plan: _Plan) -> None:
     good = sum(outcome.good for outcome in outcomes)
     not_begun = sum(outcome.reason == _NOT_BEGUN for outcome in outcomes)
     parts = [f"{good} ok", f"{len(outcomes) - good - not_begun} failed"]
-    parts += [f"{not_begun} not begun"] if not_begun else []
+    parts += [f"{not_begun} not started"] if not_begun else []
     parts += [f"{len(selection.left_out)} drained"] if selection.left_out else []
     parts += [f"{len(plan.left_out)} left out"] if plan.left_out else []
     count = len(outcomes) + len(selection.left_out) + len(plan.left_out)

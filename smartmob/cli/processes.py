@@ -169,7 +169,7 @@ async def attach(rest: RestClient, slug: str, tail: int, as_json: bool) -> int:
         printing.say(f"Attached to {process['slug']}, which is {process['state']}; CTRL-C detaches")
     names = {process["slug"]: process["slug"] for process in processes}
     follower = OutputFollower(rest, LinePrinter(names, as_json=as_json), events=True)
-    return await _follow(follower, list(names), tail, f"Detached; `{command_line(rest, 'attach', slug)}` comes back")
+    return await _follow(follower, list(names), tail, f"Detached; reattach with `{command_line(rest, 'attach', slug)}`")
 
 
 async def _follow(follower: OutputFollower, slugs: list[str], tail: int, closing_text: str) -> int:
@@ -193,7 +193,7 @@ async def restart(rest: RestClient, slugs: tuple[str, ...], as_json: bool) -> in
 
     SLUG may also be an application, for all its processes.
     """
-    return await _each(rest, slugs, "restart-process", "is started again", as_json=as_json)
+    return await _each(rest, slugs, "restart-process", "restarted", as_json=as_json)
 
 
 @click.command()
@@ -210,8 +210,8 @@ async def stop(rest: RestClient, slugs: tuple[str, ...], remove: bool, as_json: 
     its processes.
     """
     if remove:
-        return await _each(rest, slugs, "delete-process", "is stopped and removed", as_json=as_json)
-    return await _each(rest, slugs, "stop-process", "is stopped", as_json=as_json)
+        return await _each(rest, slugs, "delete-process", "stopped and removed", as_json=as_json)
+    return await _each(rest, slugs, "stop-process", "stopped", as_json=as_json)
 
 
 async def _each(rest: RestClient, names: tuple[str, ...], action: str, said: str, *, as_json: bool) -> int:

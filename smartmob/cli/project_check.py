@@ -113,7 +113,7 @@ def _fault(name: str, lines: Mapping[str, int], path: str, message: str) -> Sett
 
 def _hint(key: str) -> str:
     found = _meant(key, _RUN_KEYS, _OTHER_WORDS)
-    return f"{key} is no key of a project; {found}" if found else ""
+    return f"{key} is not a project key; {found}" if found else ""
 
 
 def _meant(key: str, known: tuple[str, ...], other_words: Mapping[str, str]) -> str:

@@ -29,7 +29,7 @@ _BACKLOG_MB = 64
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path),
-    help="File that holds the machine's password.  [default: one is made]",
+    help="File that holds the machine's password.  [default: one is created]",
 )
 @click.option(
     "--token-file",

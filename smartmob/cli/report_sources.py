@@ -306,10 +306,10 @@ def _unknown_format(found: ReportCandidate, head: bytes, suffix: str) -> Invalid
         return _skippable(found, f"is {kind}; unpack it first")
     is_other_xml = b"<" in head[:64]
     if found.in_folder and (suffix not in _XML_SUFFIXES or is_other_xml):
-        return NotAReport("is no report")
+        return NotAReport("is not a report")
     if (unread := formats.unread(head)) is not None:
         return InvalidInput(unread)
-    return InvalidInput(f"is of no format that is known; with --format one of: {', '.join(formats.NAMES)}")
+    return InvalidInput(f"has an unknown format; choose one with --format: {', '.join(formats.NAMES)}")
 
 
 def _digest(files: Sequence[Path]) -> str:

@@ -61,12 +61,12 @@ async def command(rest: RestClient, node: str, span: str, reason: str, wait: str
 
 @click.command("release")
 @click.argument("node", default="", metavar="[NODE]")
-@click.option("--force", is_flag=True, help="Also when another client has reserved it.")
+@click.option("--force", is_flag=True, help="Release it even if another client has reserved it.")
 @with_rest_client
 async def release(rest: RestClient, node: str, force: bool) -> None:
     """Release a machine before the end of its reservation. Without NODE it is the machine of the service."""
     await released(rest, node, force=force)
-    printing.say(f"{node or 'The machine of the service'} is released.")
+    printing.say(f"Released {node or 'the machine of the service'}.")
 
 
 @click.command("reservations")

@@ -116,7 +116,8 @@ class _AllEnded(Exception):
               default=MINIMUM_UPTIME_SECONDS, show_default=True,
               help="With --detach: how long a program without a readiness check must run.")  # fmt: skip
 @click.option("-t/-T", "--tty/--no-tty", "terminal", default=None,
-              help="Run COMMAND on a terminal, or not.  [default: if input and output are one]")  # fmt: skip
+              help="Run COMMAND on a terminal, or not.  [default: on one if standard input and output are "
+              "terminals]")  # fmt: skip
 @click.option("-n", "--no-stdin", is_flag=True, help="Do not pass standard input on to COMMAND.")
 @as_json
 @with_server_options
@@ -179,7 +180,7 @@ async def command(
         if (detach or is_one_of_many()) and requests:
             return await _started(rest, app, slugs, uptime, as_json=as_json)
     except asyncio.CancelledError:
-        printing.say(f"\nInterrupted; {_subject(slugs)} on starting.\n{_ways_back(rest, app, slugs)}")
+        printing.say(f"\nInterrupted; {_subject(slugs)} still starting.\n{_ways_back(rest, app, slugs)}")
         return INTERRUPTED_CODE
     return await _watch(rest, app, slugs, as_json=as_json) if requests else GOOD
 
@@ -196,7 +197,7 @@ async def _released(rest: RestClient, request: dict[str, Any], *, as_json: bool)
     printing.say("Running release")
     code = await run_once(rest, request, as_json=as_json)
     if code:
-        printing.say(f"release failed with exit code {code}: nothing was started, and what ran before still runs")
+        printing.say(f"release failed with exit code {code}: nothing was started, and what ran before is still running")
     return code
 
 
@@ -380,7 +381,7 @@ async def _watch(rest: RestClient, app: str, slugs: Sequence[str], *, as_json: b
         return await _report(rest, processes, model.FAILURES, shown=True)
     except asyncio.CancelledError:
         printer.flush()
-        printing.say(f"\nDetached; {_subject(slugs)} on.\n{_ways_back(rest, app, slugs)}")
+        printing.say(f"\nDetached; {_subject(slugs, 'keeps running', 'keep running')}.\n{_ways_back(rest, app, slugs)}")
         return GOOD
     return GOOD if deleted else REMOTE
 
@@ -391,13 +392,13 @@ def _has_succeeded(process: Status) -> bool:
     return bool(policy != model.ALWAYS and state == model.STOPPED and process["exit_status"] == 0)
 
 
-def _subject(slugs: Sequence[str]) -> str:
-    return f"{slugs[0]} goes" if len(slugs) == 1 else f"{len(slugs)} programs go"
+def _subject(slugs: Sequence[str], one: str = "is", many: str = "are") -> str:
+    return f"{slugs[0]} {one}" if len(slugs) == 1 else f"{len(slugs)} programs {many}"
 
 
 def _ways_back(rest: RestClient, app: str, slugs: Sequence[str]) -> str:
     slugs = slugs if len(slugs) <= _MAX_NAMED else (app,)
-    return f"  come back: {command_line(rest, 'logs', '-f', *slugs)}\n  stop:      {command_line(rest, 'stop', *slugs)}"
+    return f"  follow:    {command_line(rest, 'logs', '-f', *slugs)}\n  stop:      {command_line(rest, 'stop', *slugs)}"
 
 
 async def _report(rest: RestClient, processes: Sequence[Status], failed: Container[str], *, shown: bool = False) -> int:

@@ -143,4 +143,4 @@ def write_junit(summary: Mapping[str, Any], target: Path) -> None:
     """Write the conditions of a run to a file as JUnit XML. Raises OSError."""
     with output_files.replacing(target) as file:
         file.write(junit(summary).encode())
-    printing.say(f"{target} is written")
+    printing.say(f"Wrote {target}")

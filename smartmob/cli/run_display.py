@@ -58,7 +58,7 @@ def headline(frame: Mapping[str, Any]) -> str:
     """Return the state of a run in one line."""
     if frame["state"] == "waiting":
         alive = sum(1 for turret in frame["turrets"] if turret["alive"])
-        return f"waiting for turrets: {alive} of {frame['min_turrets']} are there (smartmob turret --tar PACKAGE)"
+        return f"waiting for turrets: {alive} of {frame['min_turrets']} connected (smartmob turret --tar PACKAGE)"
     said = f"{frame['state']}: {frame['elapsed']:.0f} of {frame['run_time']:g} s"
     return f"{said}, {counted(frame['transactions'], 'transaction')}, {counted(frame['errors'], 'error')}"
 

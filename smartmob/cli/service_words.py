@@ -12,11 +12,11 @@ _QUIET = frozenset(("bind", "database.migrated", "process.limits_chosen"))
 """Events at the info level that say nothing to a person at a terminal, or that `started` says."""
 
 _SENTENCES = {
-    "database.started": "the database runs",
+    "database.started": "the database is running",
     "database.stopped": "the database has stopped",
     "stop": "stopping after {reason}; active requests are answered first",
     "http.access": "{method} {path} -> {outcome} in {milliseconds}",
-    "job.started": "job {job} of {client} runs: {command}",
+    "job.started": "job {job} of {client} is running: {command}",
     "job.ended": "job {job} has ended: {state}",
 }
 _LEADING = ("@timestamp", "level", "event")
@@ -25,7 +25,7 @@ _TIME = slice(11, 19)  # HH:MM:SS of a time in ISO 8601
 
 def announced() -> str:
     """Return the message before a start, which takes some seconds the first time."""
-    return f"smartmob {__version__} starts ..."
+    return f"smartmob {__version__} is starting ..."
 
 
 def started(settings: Settings, host: str, port: int, variable: str | None, *, loopback: bool) -> str:

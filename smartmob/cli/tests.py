@@ -22,7 +22,7 @@ _LAZY = {
     "Commands": {
         "import": (
             "smartmob.cli.import_results:command",
-            "Load reports of tests and benchmarks, and .pymon files.",
+            "Import test and benchmark reports, and .pymon files.",
         ),
         "export": ("smartmob.cli.export_results:command", "Write metrics as CSV, NDJSON or a pytest-monitor database."),
         "rm": ("smartmob.cli.change_results:remove", "Remove runs with all their sessions and metrics."),

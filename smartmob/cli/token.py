@@ -46,10 +46,11 @@ def command() -> None:
     type=_RoleType(),
     metavar="|".join(ROLES),
     required=True,
-    help="Its rights: read; send results; all; or let machines join. ROLE:LABEL limits it as --only does.",
+    help="read: view only; ingest: send results; control: everything; node: let machines join. ROLE:LABEL limits it "
+    "as --only does.",
 )
 @click.option("--only", metavar="LABEL,...", help="Only on nodes with all these labels, as KEY=VALUE or KEY.")
-@click.option("--expires", metavar="SPAN", help="Validity, such as 12h or 30d; without it, unlimited.")
+@click.option("--expires", metavar="SPAN", help="How long the token is valid, such as 12h or 30d.  [default: no limit]")
 @as_json
 @with_rest_client
 async def add(
@@ -86,7 +87,7 @@ async def ls(rest: RestClient, as_json: bool) -> None:
         printing.print_json(tokens)
         return
     rows = ((token["name"], _role(token), printing.local_time(token["created_at"]), _expiry(token)) for token in tokens)
-    printing.print_table("Tokens", ("Name", "Role", "Made", "Expires"), rows)
+    printing.print_table("Tokens", ("Name", "Role", "Created", "Expires"), rows)
 
 
 def _role(token: dict[str, Any]) -> str:
@@ -111,4 +112,4 @@ async def revoke(rest: RestClient, name: str) -> None:
 
     async with meant(name, names, "`smartmob token ls` lists them"):
         await rest.delete(f"/tokens/{quote(name, safe='')}")
-    printing.say(f"The token {name} is revoked.")
+    printing.say(f"Revoked the token {name}.")

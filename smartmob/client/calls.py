@@ -280,7 +280,7 @@ class GatheringCall:
 
 def broke(name: str) -> NotConnected:
     """Return the error for a command whose connection broke, and which cannot be repeated."""
-    return NotConnected(f"the connection broke while {name} ran; it may or may not have been done")
+    return NotConnected(f"the connection was lost while {name} ran; it may or may not have been done")
 
 
 def check_piece(content: bytes) -> Piece:

@@ -168,11 +168,11 @@ class RestClient:
                         raise RemoteError("the server sent bytes where JSON is expected")
                     yield http_answers.json_of(message.data)
                 if socket.close_code != aiohttp.WSCloseCode.OK:
-                    raise ConnectionBroken(f"the connection to {self.url} broke")
+                    raise ConnectionBroken(f"the connection to {self.url} was lost")
         except aiohttp.WSServerHandshakeError as error:
             raise RemoteError(f"the server answered {error.status} {error.message}", error.status) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} was lost: {http_answers.reason_of(error)}") from None
 
     async def delete(self, path: str, **query: object) -> Any:
         """Delete the resource at `path` and return the answer."""
@@ -209,14 +209,14 @@ class RestClient:
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL):
             # The sentence of a plain request says more, and names the reason in the words of the other commands.
             await self.get(path, **query)
-            raise ConnectionBroken(f"the connection to {self.url} broke") from None
+            raise ConnectionBroken(f"the connection to {self.url} was lost") from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} was lost: {http_answers.reason_of(error)}") from None
         try:
             async with socket:
                 yield socket
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} was lost: {http_answers.reason_of(error)}") from None
 
     def _sockets(self) -> aiohttp.ClientSession:
         """Return the session of WebSockets, which the first call creates."""
@@ -407,14 +407,14 @@ class RestClient:
             if error.tls if isinstance(error, NotHttp) else error.unanswered:
                 await self._check_tls()
             await self._check_service()
-            raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
+            raise ConnectionBroken(f"the connection to {self.url} was lost: {error}") from None
         except h11.RemoteProtocolError as error:
-            raise ConnectionBroken(f"the connection to {self.url} broke: {error}") from None
+            raise ConnectionBroken(f"the connection to {self.url} was lost: {error}") from None
         except (TimeoutError, ConnectionError) as error:
             if isinstance(error, ConnectionError) and not self._answered:
                 await self._check_tls()  # it may reset a connection whose body it has not read
             await self._check_service()
-            raise ConnectionBroken(f"the connection to {self.url} broke: {http_answers.reason_of(error)}") from None
+            raise ConnectionBroken(f"the connection to {self.url} was lost: {http_answers.reason_of(error)}") from None
 
     async def _check_tls(self) -> None:
         """Raise RemoteError if a server at an http:// address begins TLS."""

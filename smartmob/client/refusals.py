@@ -7,7 +7,7 @@ import re
 from smartmob import __version__
 from smartmob.errors import RemoteError
 
-_MISSING = "the service asks for a token: give --token-file FILE, or set SMARTMOB_TOKEN"
+_MISSING = "the service requires a token: give --token-file FILE, or set SMARTMOB_TOKEN"
 _UNKNOWN = (
     "wrong token: the service does not know the one from --token-file or SMARTMOB_TOKEN, or it is expired or revoked"
 )
@@ -35,7 +35,7 @@ class NotSmartmob(RemoteError):
 
 def says_nothing(url: str) -> str:
     """Return that an address takes connections and answers no request."""
-    return f"{url} takes connections but answers nothing: is it the port of a smartmob service? Check the address"
+    return f"{url} accepts connections but does not answer: is it the port of a smartmob service? Check the address"
 
 
 def wrong_path(url: str, versions: str) -> str:

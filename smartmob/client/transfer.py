@@ -292,7 +292,7 @@ async def _with_retries(client: Commands, attempt: Callable[[asyncio.Timeout], A
                 raise
         else:
             return result
-    raise NotConnected(f"the connection broke {_ATTEMPTS} times")
+    raise NotConnected(f"the connection was lost {_ATTEMPTS} times")
 
 
 class _Sending:

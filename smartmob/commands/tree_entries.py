@@ -122,7 +122,7 @@ def named(field: str, raw_field: str, name: bytes) -> dict[str, str]:
 def from_message(message: object) -> FileEntry:
     """Return the entry of a message; one of an earlier release has only `path` and `size`. Raises InvalidInput."""
     if not isinstance(message, dict):
-        raise InvalidInput("an entry of the list of files is no object")
+        raise InvalidInput("an entry of the list of files is not an object")
     size, kind = message.get("size"), message.get("kind", FILE)
     mode, mtime_ns, problem = message.get("mode"), message.get("mtime_ns"), message.get("problem")
     if type(size) is not int or not 0 <= size < _LARGEST or not isinstance(kind, str):
@@ -135,7 +135,7 @@ def from_message(message: object) -> FileEntry:
     if path is None or (kind == LINK and not target):
         raise InvalidInput("an entry of the list of files has no name or no target")
     if problem is not None and not isinstance(problem, str):
-        raise InvalidInput("an entry of the list of files has a reason that is no text")
+        raise InvalidInput("an entry of the list of files has a reason that is not text")
     return FileEntry(path=path, kind=kind, size=size, mode=mode, mtime_ns=mtime_ns, target=target, problem=problem)
 
 

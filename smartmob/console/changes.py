@@ -155,7 +155,7 @@ def _of_jobs(jobs: Iterable[Job]) -> Iterator[Change]:
     for job in jobs:
         href = f"/console/commands/{job.id}"
         if job.state == RUNNING:
-            yield Change(at=job.started_at, kind="job", text=f"{job.command_line} runs", href=href)
+            yield Change(at=job.started_at, kind="job", text=f"{job.command_line} is running", href=href)
         else:
             status = f" {job.exit_code}" if job.exit_code is not None else ""
             level = "plain" if job.exit_code == 0 else "warning"
@@ -169,7 +169,7 @@ def _of_alerts(alerts: Iterable[Alert]) -> Iterator[Change]:
         text, topic = f"{alert.rule}: {alert.summary}", f"alert {alert.rule} {alert.subject}"
         yield Change(at=alert.fired_at, kind="alert", text=text, level="bad", href=_ALERTS, topic=topic)
         if alert.resolved_at is not None:
-            text = f"{alert.rule}: {alert.subject} is over ({alert.reason})"
+            text = f"{alert.rule}: {alert.subject} is resolved ({alert.reason})"
             yield Change(at=alert.resolved_at, kind="alert", text=text, level="good", href=_ALERTS, topic=topic)
 
 

@@ -113,7 +113,8 @@ class Bisection:
         self.ends = max(changed, key=_size)
         if len(found) > 1:
             self.notes.append(
-                f"of {len(found)} tests {len(changed)} differ, {self.ends.name} most: it was searched for"
+                f"{len(changed)} of {len(found)} tests differ{'s' if len(changed) == 1 else ''}; the search was for "
+                f"{self.ends.name}, which differs most"
             )
         self._note_step(self.history.bad, "changed", self.ends, began)
         return True

@@ -332,7 +332,7 @@ class Experiment(msgspec.Struct):
                 )
                 names = [name for name in names if name in result.counts]
             elif not result.counts:
-                last = result.output.splitlines()[-1:] or ["it said nothing"]
+                last = result.output.splitlines()[-1:] or ["it printed nothing"]
                 self.notes.append(f"instructions of {side.given} were not counted: {last[0]}")
         return {name: (found[0][name], found[1][name]) for name in found[0] if name in found[1]}
 

@@ -42,9 +42,11 @@ def remarks(machine: Mapping[str, Fact]) -> list[str]:
     """Return advice on settings of the machine that make times vary."""
     said = []
     if machine.get("turbo"):
-        said.append("the processors change their speed (turbo is on), which widens the intervals")
+        said.append("turbo boost is on, so the CPU frequency varies")
     if machine.get("governor") not in (None, "performance"):
-        said.append(f"the governor of the processors is {machine['governor']}; performance varies less")
+        said.append(
+            f"the CPU frequency governor is {machine['governor']}; with the governor 'performance', times vary less"
+        )
     return said
 
 

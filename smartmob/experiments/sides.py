@@ -221,7 +221,7 @@ def made_environment(side: Side, target: Path, extra: Sequence[str]) -> Interpre
         if done.returncode:
             lines = "\n".join(f"{done.stdout}{done.stderr}".splitlines()[-_SHOWN_LINES:])
             raise InvalidInput(
-                f"the environment of {side.given} cannot be made; name one with the requirements of the tests with "
+                f"the environment of {side.given} cannot be created; name one with the requirements of the tests with "
                 f"--python:\n{lines}"
             )
     return probe(str(python))
@@ -260,4 +260,4 @@ def _run(command: Sequence[str], cwd: Path | None = None) -> subprocess.Complete
 
 def last_line(text: str) -> str:
     """Return the last line of an output that has more than spaces."""
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "it said nothing")
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "it printed nothing")

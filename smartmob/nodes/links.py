@@ -99,7 +99,7 @@ class NodeLinks:
 
     async def close_all(self) -> None:
         """Close all links and streams."""
-        await asyncio.gather(*(self.close(node, reason="the service stops") for node in self.names()))
+        await asyncio.gather(*(self.close(node, reason="the service is stopping") for node in self.names()))
         await asyncio.gather(*(websocket.close() for websocket in tuple(self._streams)))
 
     async def open_stream(self, node: str) -> sockets.socket:

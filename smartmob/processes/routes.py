@@ -143,7 +143,7 @@ def _control_routes(h: _Handlers) -> list[Route]:
             "/renew-process/{slug}",
             h.renew,
             "renew_process",
-            summary="Begin the lease of a program anew; without a lease nothing changes.",
+            summary="Renew the lease of a program; without a lease nothing changes.",
             answers=answers,
             body=_IGNORED_BODY,
         ),

@@ -72,9 +72,9 @@ class RunCondition(msgspec.Struct, frozen=True):
             names = ", ".join([name for name, each in summary["timers"].items() if each["count"]][:_MOST_NAMES_SHOWN])
             return f"{self.text}: there are no statistics of {self.timer}; timers of this run: {names or 'none'}"
         if self.statistic == "late" and summary.get("source") is not None:
-            return f"{self.text}: it cannot be evaluated, since imported results do not tell starts that were late"
+            return f"{self.text}: it cannot be evaluated, since imported results do not state which starts were late"
         if self.statistic == "errors" and self.timer != ALL and summary["timers"][ALL].get("mixed"):
-            return f"{self.text}: turrets of an earlier version do not tell which timer failed"
+            return f"{self.text}: turrets of an earlier version do not state which timer failed"
         value = self._value(stats)
         if value is None and stats["errors"] < stats["count"]:
             return f"{self.text}: {self.timer} has no {self.statistic} in this run"

@@ -139,7 +139,7 @@ def read(
     try:
         entries = _DECODER.decode(data.removeprefix(b"\xef\xbb\xbf")).log.entries
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"is no HAR file: {error}") from None
+        raise InvalidInput(f"is not a HAR file: {error}") from None
     times = [_moment(entry.started_date_time) for entry in entries]
     known = all(at is not None for at in times)
     order = sorted(range(len(entries)), key=lambda index: times[index] or 0.0) if known else range(len(entries))

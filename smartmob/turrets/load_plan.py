@@ -70,7 +70,7 @@ def _of_import(config: RunConfig, source: Mapping[str, Any]) -> LoadPlan:
     words = [f"Closed model: a user of {tool} starts its next request when the previous one is over." if closed else (
         "The file does not state the model: whether requests started at a rate or when the previous one was over."
     )]  # fmt: skip
-    words.append(f"Fired by {tool}; the file tells neither a planned rate nor the think time.")
+    words.append(f"Fired by {tool}; the file states neither a planned rate nor the think time.")
     if users := source.get("users"):
         words.append(f"Users: at most {max(count for _, count in users):,}.")
     words.append(f"Duration: {_seconds(float(f'{config.run_time:.4g}'))}.")

@@ -13,7 +13,7 @@ def test_an_outage_is_seen_once_when_it_was_long_enough() -> None:
     observer.lost(NOW, 42.0)
     [seen] = observer.observe(rule(), DatabaseLost(30.0)).found
     assert (seen.subject, seen.health, seen.value, seen.cause) == ("lab", "bad", 42.0, f"lab {NOW.isoformat()}")
-    assert seen.summary == "lab: the database could not be used for 42 s from 2026-11-23T09:00:00Z on"
+    assert seen.summary == "lab: the database was unavailable for 42 s, starting at 2026-11-23T09:00:00Z"
     assert observer.observe(rule(), DatabaseLost(60.0)).found == ()
     assert observer.observe(rule(subjects=["other"]), DatabaseLost()).found == ()
     observer.commit()

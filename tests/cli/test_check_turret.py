@@ -33,7 +33,7 @@ def test_a_program_that_is_no_turret(tmp_path: Path) -> None:
     code, output = _invoke("--junit", str(junit), *NO_TURRET)
     assert code == 1
     assert "announces" in output
-    assert "exit code 7; it said: no turret <&" in " ".join(output.split())
+    assert "exit code 7; its last line of output: no turret <&" in " ".join(output.split())
     suite = next(iter(JUnitXml.fromfile(str(junit))))
     assert (suite.failures, suite.tests) == (1, len(list(suite)))
     assert [case.name for case in suite if case.result and case.result[0].type is None and not case.is_skipped] == [

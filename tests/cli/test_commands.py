@@ -128,7 +128,7 @@ async def test_ctrl_c_twice_leaves_the_command_running(smartmob: Caller) -> None
         pass
     process.send_signal(signal.SIGINT)
     _, errors = await process.communicate()
-    said = re.search(rb"Job (\d+) goes on. Attach again with: smartmob output \1 -f", errors)
+    said = re.search(rb"Job (\d+) is still running. Attach again with: smartmob output \1 -f", errors)
     assert said, errors
     assert process.returncode == 130
     job = said[1].decode()
@@ -217,7 +217,7 @@ async def test_the_end_of_the_viewer_ends_the_job(smartmob: Caller) -> None:
     await process.stdout.readline()
     process.send_signal(signal.SIGTERM)
     _, errors = await process.communicate()
-    assert re.fullmatch(rb"Job (\d+) goes on. Attach again with: smartmob output \1 -f\n", errors)
+    assert re.fullmatch(rb"Job (\d+) is still running. Attach again with: smartmob output \1 -f\n", errors)
     assert not await _ended(smartmob)
 
 

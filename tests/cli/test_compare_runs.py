@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -12,19 +13,20 @@ import pytest
 
 from smartmob.cli.compare_runs import show
 from tests.cli.test_import_load import START, _jtl, _smartmob
+from tests.turrets.report.test_page import Page
 
 __all__ = ["_smartmob"]
 
 pytestmark = pytest.mark.timeout(900)
 
 
-def _file(path: Path, seed: int, factor: float, errors: float = 0.0) -> Path:
+def _file(path: Path, seed: int, factor: float, errors: float = 0.0, count: int = 3000) -> Path:
     chance = random.Random(seed)
     path.write_bytes(
         _jtl(
             [
                 (START + n * 20, int(50 * factor * chance.lognormvariate(0, 0.3)), "page", chance.random() >= errors)
-                for n in range(3000)
+                for n in range(count)
             ]
         )
     )
@@ -39,7 +41,7 @@ async def test_three_runs_in_each_format(client: Any, smartmob: Any, tmp_path: P
 
     code, output, errors = await smartmob("compare-runs", *runs, "--fail-on", "slower")
     assert (code, "--fail-on: slower" in errors) == (1, True), errors
-    assert "B 1.jtl against A 0.jtl: no change: no difference beyond the spread inside the runs.\n" in output
+    assert "B 1.jtl against A 0.jtl: no change: no difference beyond the variation within the runs.\n" in output
     assert "B 2.jtl against A 0.jtl: slower: p50 of All transactions, " in output, "the verdict stands there once"
     rows = [line.split() for line in output.splitlines() if line.startswith("slower")]
     assert {tuple(row[:2]) for row in rows} == {("slower", "p50"), ("slower", "p95")}
@@ -64,6 +66,36 @@ async def test_three_runs_in_each_format(client: Any, smartmob: Any, tmp_path: P
     assert code == 0
     assert output.startswith("### B 2")
     assert "| slower | All transactions | p50 |" in output
+
+
+@pytest.mark.parametrize(("order", "verdict", "sign"), [((1, 0), "slower", "+"), ((0, 1), "faster", "-")])
+async def test_the_report_of_two_runs_has_one_direction(
+    client: Any, smartmob: Any, tmp_path: Path, order: tuple[int, int], verdict: str, sign: str
+) -> None:
+    """The verdict, its changes and those of the timers are all A relative to B, and notes name the right run."""
+    files = [
+        _file(tmp_path / f"{n}.jtl", n, factor, count=count) for n, factor, count in ((0, 1.0, 3000), (1, 1.5, 2400))
+    ]
+    _, output, _ = await smartmob("import-results", *files, "--json")
+    runs = [each["run"] for each in json.loads(output)["files"]]
+    a, b = order
+    target = tmp_path / "both.html"
+    code, _, errors = await smartmob("report", runs[a], "--against", runs[b], "-o", target)
+    assert (code, f"Wrote {target}" in errors) == (0, True), errors
+    page = Page(target.read_text(encoding="utf-8"))
+    text = " ".join(page.texts)
+    assert {f"A: {a}.jtl", f"B: {b}.jtl", f"A compared with B: {verdict}."} <= set(page.texts)
+    assert "Changes are A relative to B." in text
+    fired = re.search(r"Their durations differ: B fired for ([\d.]+) s, A for ([\d.]+) s\.", text)
+    assert fired is not None
+    assert (float(fired[2]) < float(fired[1])) == (a == 1), "the second file is shorter"
+
+    start = page.texts.index("p50", page.texts.index("verdict"))
+    own, other, change, _, word = page.texts[start + 1 : start + 6]
+    assert (float(own.split()[0]) > float(other.split()[0]), change[0], word) == (verdict == "slower", sign, verdict)
+    table = page.data()["tables"]["timers"]
+    (row,) = (row for row in table["rows"] if row[:2] == ["All transactions", "change"])
+    assert row[[name for name, *_ in table["columns"]].index("p50")][0] == sign
 
 
 async def test_runs_of_other_tools_are_not_comparable(client: Any, smartmob: Any, tmp_path: Path) -> None:

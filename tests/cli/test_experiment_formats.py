@@ -59,7 +59,7 @@ def test_the_table_has_what_needs_attention(capsys: pytest.CaptureFixture[str]) 
     assert "by instructions; the clock cannot tell" in text
     assert "2.0 MB more memory" in text
     assert "test_c" not in text
-    assert "other programs took processors: gcc 0.5" in text
+    assert "other programs used CPU (processors on average): gcc 0.5" in text
     assert "12 pairs in 1 min 15 s; all tests are decided" in text
     experiment_formats.print_report(_ALL, everything=True)
     assert "test_c" in capsys.readouterr().out

@@ -84,7 +84,7 @@ async def test_ctrl_c_gives_the_result_so_far(lab: Any, recruit: Recruit, projec
     output, errors = await process.communicate()
     found = json.loads(output)
     assert (process.returncode, found["steps"]) == (1, []), errors
-    assert found["result"]["words"] == "no rate held p99<1s, errors<1%: stopped by request"
+    assert found["result"]["words"] == "no rate met p99<1s, errors<1%: stopped by request"
     assert b"the conditions of the project (fail_if) are not used" in errors
     (stored,) = (await get(lab, "/capacity-searches"))["searches"]
     assert stored["id"] == found["id"]
@@ -107,10 +107,10 @@ async def test_the_time_of_a_search_covers_the_wait_for_turrets(lab: Any, projec
         *("fire", project, "--find-capacity", "p99<1s", "--max-time", "5s"),
         SMARTMOB_SERVER=f"http://127.0.0.1:{lab.server.port}",
     )
-    missing = "waiting for turrets: 0 of 2 are there (smartmob turret --tar PACKAGE)"
+    missing = "waiting for turrets: 0 of 2 connected (smartmob turret --tar PACKAGE)"
     reason = f"--max-time is over, and the step was still {missing}"
     assert (code, errors.count(missing)) == (1, 2), errors
-    assert f"smartmob: no rate held p99<1s, errors<1%: {reason}" in errors
+    assert f"smartmob: no rate met p99<1s, errors<1%: {reason}" in errors
     assert "Limit: unknown" in output
     assert [fired["state"] for fired in (await get(lab, "/turret-runs"))["runs"]] == ["stopped"]
 

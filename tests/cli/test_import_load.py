@@ -103,7 +103,7 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
     assert (await smartmob("report", runs[0]["id"], "--against", runs[1]["id"], "-o", page))[0] == 0
     text = page.read_text(encoding="utf-8")
     assert "night.jtl" in text
-    assert "B against A: " in text
+    assert "A compared with B: " in text
     assert "95 % interval" in text
     later = [(at + (7_200_000 if place >= 250 else 0), *row) for place, (at, *row) in enumerate(rows[:500])]
     packed = gzip.compress(_jtl(later))
@@ -144,7 +144,7 @@ async def test_the_tables_of_locust_are_one_run(client: Any, smartmob: Any, tmp_
     assert [point["at"] for point in course["points"]] == list(range(10))
     assert run["source"]["users"] == [[0.0, 0], [5.0, 8], [10.0, 8]]
     assert run["plan"]["words"][1:] == [
-        "Fired by Locust; the file tells neither a planned rate nor the think time.",
+        "Fired by Locust; the file states neither a planned rate nor the think time.",
         "Users: at most 8.",
         "Duration: 10 s.",
     ]

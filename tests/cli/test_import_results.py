@@ -46,12 +46,12 @@ class TestDatabases:
         write_pymon(path, [session(description='{"branch": "main"}')], rows[:700])
         code, output, errors = await tests("import", path)
         assert (code, output) == (0, ""), errors
-        assert "700 metrics stored, 0 known already" in errors
-        assert "0 metrics stored, 700 known already" in (await tests("import", path))[2]
+        assert "700 metrics stored, 0 already stored" in errors
+        assert "0 metrics stored, 700 already stored" in (await tests("import", path))[2]
 
         path.unlink()
         write_pymon(path, [session(description='{"branch": "main"}')], rows)
-        assert "500 metrics stored, 700 known already" in (await tests("import", path))[2]
+        assert "500 metrics stored, 700 already stored" in (await tests("import", path))[2]
 
         async with client.get("/metrics/", headers={"Accept": "application/x-ndjson"}) as response:
             assert [orjson.loads(line) for line in (await response.read()).splitlines()] == rows
@@ -62,7 +62,7 @@ class TestDatabases:
         await client.post("/metrics/", json=rows[:2])
         write_pymon(tmp_path / "x.pymon", [session(description="{}")], rows)
 
-        assert "3 metrics stored, 2 known already" in (await tests("import", tmp_path / "x.pymon"))[2]
+        assert "3 metrics stored, 2 already stored" in (await tests("import", tmp_path / "x.pymon"))[2]
         async with client.get("/metrics/") as response:
             assert (await response.json())["metrics"] == rows
 
@@ -74,10 +74,10 @@ class TestDatabases:
         code, _, errors = await tests("import", tmp_path / "x.pymon")
 
         assert code == 0
-        assert "2 metrics stored, 0 known already" in errors
+        assert "2 metrics stored, 0 already stored" in errors
         assert "1 left out, refused: tests.test_sum::broken: " in errors
         code, _, errors = await tests("import", tmp_path / "x.pymon", "--strict")
-        assert (code, "0 metrics stored, 2 known already" in errors) == (1, True)
+        assert (code, "0 metrics stored, 2 already stored" in errors) == (1, True)
 
     async def test_what_no_json_can_hold_refuses_only_its_row(self, client: Any, tests: Any, tmp_path: Path) -> None:
         """Bytes and broken texts in a context, a session or a metric are named, and the rest is stored."""
@@ -125,7 +125,7 @@ class TestReports:
         code, output, errors = await tests("import", path, *options)
         assert (code, output) == (0, "")
         first, *others = errors.splitlines()
-        assert first == f"{path}: 2 metrics stored, 0 known already (JUnit XML, 1 suite, 4 cases)"
+        assert first == f"{path}: 2 metrics stored, 0 already stored (JUnit XML, 1 suite, 4 cases)"
         assert any(line.startswith("  1 left out, failed: sums::bad") for line in others)
         assert any(line.startswith("  1 left out, skipped: sums::left") for line in others)
 
@@ -147,13 +147,13 @@ class TestReports:
     async def test_the_same_report_of_another_commit_is_another_run(
         self, client: Any, tests: Any, tmp_path: Path
     ) -> None:
-        """So it is with another tag, machine or start; the same again is known already."""
+        """So it is with another tag, machine or start; the same again is already stored."""
         path = tmp_path / "report.xml"
         path.write_text(REPORT)
         started = "2026-10-01T08:00:00+02:00"
         for option in (("--scm-ref", "a"), ("--tag", "n=1"), ("--machine", "rack8"), ("--started-at", started)):
-            assert "2 metrics stored, 0 known already" in (await tests("import", path, *option))[2]
-            assert "0 metrics stored, 2 known already" in (await tests("import", path, *option))[2]
+            assert "2 metrics stored, 0 already stored" in (await tests("import", path, *option))[2]
+            assert "0 metrics stored, 2 already stored" in (await tests("import", path, *option))[2]
 
         runs = await _runs(client)
         assert len(runs) == 4
@@ -186,9 +186,9 @@ class TestReports:
 
         assert code == 1, errors
         assert f"{folder}/empty.xml: is empty" in errors
-        assert f"{folder}/broken.xml: is of no format that is known" in errors
+        assert f"{folder}/broken.xml: has an unknown format" in errors
         assert "hello" not in errors
-        assert "4 files: 8 cases, 4 measures, 4 stored, 0 known already, 2 files not read" in errors
+        assert "4 files: 8 cases, 4 metrics, 4 stored, 0 already stored, 2 files not read" in errors
         assert len(await _runs(client)) == 2
 
     async def test_the_files_of_a_build_are_one_run(self, client: Any, tests: Any, tmp_path: Path) -> None:
@@ -201,10 +201,10 @@ class TestReports:
         code, _, errors = await tests("import", folder)
         (run,) = await _runs(client)
         assert (code, len(run["sessions"])) == (0, 2)
-        assert f"4 stored, 0 known already, in the run {run['id']}" in errors
+        assert f"4 stored, 0 already stored, in the run {run['id']}" in errors
 
         (folder / "a.xml").write_text(REPORT)
-        assert "2 stored, 4 known already" in (await tests("import", folder))[2]
+        assert "2 stored, 4 already stored" in (await tests("import", folder))[2]
         (again,) = await _runs(client)
         assert (again["id"], len(again["sessions"])) == (run["id"], 3)
 

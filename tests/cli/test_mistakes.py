@@ -108,7 +108,7 @@ async def test_a_missing_and_a_wrong_token_are_distinguished(with_settings: Any,
     """A missing token and a wrong one are told apart, and a token whose role may not do this is named."""
     client = await with_settings(token=TOKEN)
     server = f"http://127.0.0.1:{client.server.port}"
-    assert await _faults(server, 3, "asks for a token: give --token-file") == []
+    assert await _faults(server, 3, "requires a token: give --token-file") == []
     assert await _faults(server, 3, "wrong token", SMARTMOB_TOKEN="another-token") == []
     code, token, _ = await run("token", "add", "wall", "--role", "read", SMARTMOB_SERVER=server, SMARTMOB_TOKEN=TOKEN)
     assert code == 0

@@ -38,7 +38,7 @@ def test_labels_are_joined_by_and() -> None:
         ("", "names of machines, separated by commas; it is empty"),
         ("a,a", "'a' is given twice"),
         ("all,a", "`all` cannot be combined"),
-        ("rack=7,a", "'a' is no label, as in label=a"),
+        ("rack=7,a", "'a' is not a label, as in label=a"),
         ("=7", "names no label"),
         ("label=", "names no label"),
     ],

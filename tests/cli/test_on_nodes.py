@@ -81,7 +81,7 @@ async def test_a_command_runs_on_one_node_or_on_several(lab: Lab, add_node: AddN
     code, output, _ = await on("logs", "app", "--on", "label=rack", "--on", "b")
     assert (code, output) == (1, "a:\nhello\nc:\nhello\n")
     code, _, errors = await on("stop", "app", "--on", "a,c", "--remove")
-    assert code == 0 and "a | app.web.0 is stopped and removed" in errors
+    assert code == 0 and "a | app.web.0 stopped and removed" in errors
 
 
 async def test_a_node_that_is_away_has_failed(lab: Lab, add_node: AddNode, on: Any, tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ async def test_a_node_that_is_away_has_failed(lab: Lab, add_node: AddNode, on: A
     assert errors == "a  not connected, never seen\nb  ok\n2 machines: 1 ok, 1 failed\n"
     code, output, errors = await on("exec", "--on", "all", "--fail-fast", "--parallel", "1", "echo x")
     assert (code, output) == (1, "")
-    assert "b  not begun\n2 machines: 0 ok, 1 failed, 1 not begun\n" in errors
+    assert "b  not started\n2 machines: 0 ok, 1 failed, 1 not started\n" in errors
     (tmp_path / "Procfile").write_text("web: sleep 600\n")
     code, _, errors = await on("run", str(tmp_path), "--app", "x", "--on", "all", "--batch", "1")
-    assert code == 1 and "b  not begun" in errors
+    assert code == 1 and "b  not started" in errors
     code, _, errors = await on("run", str(tmp_path), "--app", "x", "--on", "all", "--batch", "1", "--max-failures", "1")
     assert code == 1 and "b  ok" in errors
     code, _, errors = await on("exec", "--on", "a", "echo x")

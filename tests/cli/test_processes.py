@@ -211,7 +211,7 @@ class TestAttach:
             await command.says("web 3\n", "Attached to myapp.web.0, which is running")
             await other.says("web 3")
             assert await command.interrupt() == 0
-            assert "smartmob attach myapp.web.0` comes back" in command.errors
+            assert "reattach with `smartmob attach myapp.web.0`" in command.errors
 
             assert (await smartmob("stop", "--remove", "myapp.web.0"))[0] == 0
             assert await other.wait() == 0
@@ -245,7 +245,7 @@ class TestRestartAndStop:
 
         code, output, errors = await smartmob("stop", "--remove", "myapp.web.0", "myapp.worker.0")
         assert (code, output) == (0, "")
-        assert "myapp.worker.0 is stopped and removed\n" in errors
+        assert "myapp.worker.0 stopped and removed\n" in errors
         assert (await smartmob("ps", "--json"))[1] == "[]\n"
 
     async def test_what_is_not_there(self, smartmob: Any, rest: RestClient, program: Any) -> None:

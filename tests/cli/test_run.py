@@ -44,7 +44,7 @@ class TestFollowing:
             "Uploaded 1 file, ",
             f"myapp.web.0 runs with PORT={base_port}",
             f"myapp.worker.0 runs with PORT={base_port + 100}",
-            "come back: smartmob logs -f myapp.web.0 myapp.worker.0\n",
+            "follow:    smartmob logs -f myapp.web.0 myapp.worker.0\n",
             "smartmob stop myapp.web.0 myapp.worker.0\n",
         ):
             assert said in command.errors
@@ -235,7 +235,7 @@ class TestDetached:
             (f"myapp.web.{number}", "running", base_port + number) for number in range(5)
         ]
         assert {(p["grace"], tuple(p["env"])) for p in told} == {(2.5, ("A",))}
-        assert "come back: smartmob logs -f myapp\n" in errors
+        assert "follow:    smartmob logs -f myapp\n" in errors
 
     async def test_existing_processes_are_replaced_only_on_request(
         self, smartmob: Any, program: Any, rest: RestClient
@@ -301,7 +301,7 @@ async def test_ctrl_c_while_detaching_tells_how_to_come_back(start: Any, program
     async with start("run", folder, "--detach") as command:
         await command.says("and is not ready yet")
         assert await command.interrupt() == 130
-        await command.says("myapp.web.0 goes on starting", "come back: smartmob logs -f myapp.web.0")
+        await command.says("myapp.web.0 is still starting", "follow:    smartmob logs -f myapp.web.0")
 
 
 async def test_ended_processes_are_not_said_to_run(smartmob: Any, program: Any) -> None:

@@ -73,7 +73,7 @@ def test_names_are_shown_literally() -> None:
 def test_the_display_names_the_missing_turrets() -> None:
     """The display names the missing turrets and how to start them."""
     said = headline(FRAME | {"state": "waiting"})
-    assert said == "waiting for turrets: 1 of 2 are there (smartmob turret --tar PACKAGE)"
+    assert said == "waiting for turrets: 1 of 2 connected (smartmob turret --tar PACKAGE)"
     assert "Timer" not in _drawn(FRAME | {"state": "waiting"})
 
 

@@ -133,7 +133,7 @@ async def test_a_service_that_needs_a_token_says_so(with_settings: Any) -> None:
     client = await with_settings(token="secret")
     url = f"http://127.0.0.1:{client.server.port}"
     channel = Channel(url)
-    with pytest.raises(NotConnected, match="asks for a token"):
+    with pytest.raises(NotConnected, match="requires a token"):
         await channel.open(SECONDS)
     await channel.close()
     async with CommandClient(url, "secret") as lab:

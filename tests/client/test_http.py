@@ -105,7 +105,7 @@ async def test_a_port_that_answers_nothing_is_given_up(monkeypatch: pytest.Monke
         await reader.read()
 
     async with _peer(silent) as url, RestClient(url) as lab:
-        with pytest.raises(RemoteError, match="takes connections but answers nothing"):
+        with pytest.raises(RemoteError, match="accepts connections but does not answer"):
             await lab.get("/runs/")
 
 

@@ -105,7 +105,7 @@ async def test_the_live_chart_of_a_load_test_goes_on(settings: Settings, look: L
         assert await page.evaluate("[...document.getElementById('chart').calcdata].length") == 7
         await expect(page.locator("#plan")).to_contain_text("Closed model: each cannon starts its next transaction")
         await page.get_by_role("link", name="Preliminary report").click()
-        await expect(page.locator(".trust")).to_contain_text("Not known yet: the run goes on")
+        await expect(page.locator(".trust")).to_contain_text("Not known yet: the run has not ended")
         await page.go_back()
         await page.get_by_role("button", name="Stop").click()
         await expect(page.locator("#summary")).to_contain_text("can it be trusted?")

@@ -81,7 +81,7 @@ async def test_of_several_tests_the_most_different_is_searched_for() -> None:
     )
     report = await run(verdicts)
     assert (report.test, report.direction) == ("test_b", "faster")
-    assert report.notes == ["of 3 tests 2 differ, test_b most: it was searched for"]
+    assert report.notes == ["2 of 3 tests differ; the search was for test_b, which differs most"]
 
 
 async def test_a_merge_base_with_the_change_ends_it() -> None:

@@ -27,7 +27,7 @@ def test_requirements_that_fail_are_not_tried_again(tmp_path: Path) -> None:
     environments = CommitEnvironments(place, None, ())
     (tmp_path / "side").mkdir()
     side = Side("a", "revision", tmp_path / "side")
-    with pytest.raises(InvalidInput, match="cannot be made") as first:
+    with pytest.raises(InvalidInput, match="cannot be created") as first:
         environments.interpreter(side)
     place.unlink()
     with pytest.raises(InvalidInput) as second:

@@ -121,7 +121,7 @@ async def test_killed_and_started_again(
     assert hits - 200 < over["transactions"] <= hits
     summary = await get(lab, f"{path}/summary")
     assert summary["trust"]["verdict"] == "no"
-    assert sum("It did not come back" in doubt["what"] for doubt in summary["trust"]["doubts"]) == 1
+    assert sum("It did not reconnect" in doubt["what"] for doubt in summary["trust"]["doubts"]) == 1
 
 
 async def test_several_runs_have_their_own_results(patient_lab: Any, turret_python: Path, tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ class TestWarmUp:
         going = await get(lab, f"/turret-runs/{run['id']}/summary")
         assert (going["trust"]["verdict"], going["trust"]["doubts"][1:]) == ("not yet", [])
         async with lab.get(f"/turret-runs/{run['id']}/report") as response:
-            assert "Not known yet: the run goes on" in await response.text()
+            assert "Not known yet: the run has not ended" in await response.text()
 
         async def fires_for_two_seconds() -> bool:
             return bool((await get(lab, f"/turret-runs/{run['id']}/summary"))["duration"] > 2.5)

@@ -31,12 +31,12 @@ async function show() {
       { name: "Rule", cell: (alert) => alert.rule },
       { name: "What", wide: true, cell: (alert) => `${alert.subject}: ${alert.summary}` },
       { name: "Since", cell: (alert) => (alert.fired_at ? time(alert.fired_at) : "") },
-      { name: "Told", cell: (alert) => (alert.state === "pending" ? "" : alert.notified_at ? "yes" : "silenced, or no receiver") },
+      { name: "Notified", cell: (alert) => (alert.state === "pending" ? "" : alert.notified_at ? "yes" : "silenced, or no receiver") },
       { name: "", cell: (alert) => (!readOnly && alert.state === "firing" ? silence(alert) : "") },
-    ], [...now, ...soon], el("p", { class: "quiet" }, "No alert fires.")));
+    ], [...now, ...soon], el("p", { class: "quiet" }, "No alerts are firing.")));
     update("history", table([
       { name: "Fired", cell: (alert) => time(alert.fired_at) },
-      { name: "Over", cell: (alert) => (alert.resolved_at ? time(alert.resolved_at) : badge("firing", LEVELS[alert.severity])) },
+      { name: "Resolved", cell: (alert) => (alert.resolved_at ? time(alert.resolved_at) : badge("firing", LEVELS[alert.severity])) },
       { name: "Rule", cell: (alert) => alert.rule },
       { name: "What", wide: true, cell: (alert) => `${alert.subject}: ${alert.summary}` },
       { name: "Reason", cell: (alert) => alert.reason },

@@ -57,9 +57,9 @@ function capacity(searches) {
   const newest = searches[0];
   update("searches", newest ? el("img", { src: `/capacity-searches/${newest.id}/chart?at=${encodeURIComponent(newest.changed_at)}`, alt: `Latency and errors of ${newest.name} by rate`, class: "chart drawing" }) : null, table([
     { name: "Target", wide: true, cell: (search) => link(search.name, search.report) }, { name: "Conditions", cell: (search) => search.settings.conditions.join(", ") },
-    { name: "Held", right: true, cell: (search) => (search.result?.held ? `${number(search.result.held)}/s` : "–") }, { name: "Result", cell: (search) => search.result?.words ?? "searching" }, { name: "Limit", cell: (search) => search.result?.limit ?? "" },
+    { name: "Highest rate", right: true, cell: (search) => (search.result?.held ? `${number(search.result.held)}/s` : "–") }, { name: "Result", cell: (search) => search.result?.words ?? "searching" }, { name: "Limit", cell: (search) => search.result?.limit ?? "" },
     { name: "Created", cell: (search) => when(search.created_at) },
-  ], searches, emptyState("There is no capacity search yet. Find the highest rate that holds:", "smartmob fire my-project --find-capacity 'p99<300ms'")));
+  ], searches, emptyState("There is no capacity search yet. Find the highest rate that meets a condition:", "smartmob fire my-project --find-capacity 'p99<300ms'")));
 }
 
 const PAGE = 50;

@@ -44,7 +44,7 @@ function figures(found) {
     { name: "Timer", wide: true, cell: (row) => row.timer }, { name: "Statistic", cell: (row) => row.figure }, { name: "A", right: true, cell: (row) => value(row.figure, row.first) },
     ...found.map((_, place) => ({ name: LETTERS[place + 1], wide: true, cell: (row) => other(row, place) })),
   ], order, "These load tests have no timer that can be compared."),
-  el("p", { class: "quiet" }, "Below each value: its change against A, with the 95 % interval. Verdicts are based on repeated spans of seconds of both load tests, not on two averages."));
+  el("p", { class: "quiet" }, "Below each value: its change against A, with the 95 % interval. Verdicts are based on batch means (one value for each span of consecutive seconds), not on two averages."));
 }
 
 async function start() {

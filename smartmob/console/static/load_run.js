@@ -115,7 +115,7 @@ function timers(found, more = 0, running = false) {
     ...["50", "99"].map((share) => ({ name: `Failed p${share}`, right: true, cell: (row) => starred(row.failed, share, row.failures) })),
   ], rows, "No transactions yet."),
   more ? el("p", { class: "quiet" }, `and ${number(more)} more; the report and `, link("the table as CSV", `/turret-runs/${id}/timers`), " have all.") : null,
-  rows.length ? el("p", { class: "quiet" }, "Durations are those of the OK ones, except for the last two columns. * Fewer than 10 values lie above this percentile: it can vary widely by chance.", running ? " Counts are since the start, durations of the last second." : "") : null);
+  rows.length ? el("p", { class: "quiet" }, "Durations are those of successful transactions, except for the last two columns. * Fewer than 10 values lie above this percentile: it can vary widely by chance.", running ? " Counts are since the start, durations of the last second." : "") : null);
 }
 
 function errors(summary) {
@@ -154,7 +154,7 @@ function conditions(rows) {
 function turrets(list, over = false) {
   update("turrets", table([
     { name: "Turret", wide: true, cell: (turret) => turret.name }, { name: over ? "At the end" : "Status", cell: (turret) => state(over ? outcome(turret) : turret.alive ? turret.status : "lost") }, { name: "Cannons", right: true, cell: (turret) => turret.cannons ?? "–" },
-    { name: "Busiest core", right: true, cell: (turret) => (measured(turret) ? percent(turret.busiest * 100) : "–") }, { name: "Lag", right: true, cell: (turret) => (measured(turret) ? seconds(turret.lag) : "–") },
+    { name: "Busiest process", right: true, cell: (turret) => (measured(turret) ? percent(turret.busiest * 100) : "–") }, { name: "Lag", right: true, cell: (turret) => (measured(turret) ? seconds(turret.lag) : "–") },
   ], list, "No turrets yet."));
 }
 
@@ -173,7 +173,7 @@ function head(run, further) {
 
 // The charts of the report that this page does not have live, in the colours of the page. The maps of latencies are in the
 // report alone: the library draws them with inline styles, which the security policy of the page forbids.
-const REPORT_CHARTS = [["curves", "Percentiles"], ["latency-0", "Latency over time"], ["users-0", "over time"], ["cpu-0", "Busiest core of the turrets"], ["lag-0", "Lag of the turrets"], ["memory-0", "Memory of the turrets"]];
+const REPORT_CHARTS = [["curves", "Percentiles"], ["latency-0", "Latency over time"], ["users-0", "over time"], ["cpu-0", "Busiest process of the turrets, % of a core"], ["lag-0", "Lag of the turrets"], ["memory-0", "Memory of the turrets"]];
 let reported = null;
 
 async function reportCharts() {

@@ -50,7 +50,7 @@ export function programTable(nodes, { single = false } = {}) {
     { name: "Port", right: true, cell: (row) => row.port ?? "–" },
     { name: "Restarts", right: true, cell: (row) => number(row.restarts) },
     { name: "", right: true, control: true, cell: (row) => programButtons(row.program, row.node.name) },
-  ].filter(Boolean), rows, "No program runs there.", { key: single ? "programs of a node" : "programs of nodes", rowClass: (row) => (row.node.connected ? null : "stale") });
+  ].filter(Boolean), rows, "No programs there.", { key: single ? "programs of a node" : "programs of nodes", rowClass: (row) => (row.node.connected ? null : "stale") });
 }
 
 // A table of the running jobs of another service, as it has reported them.
@@ -58,7 +58,7 @@ export function runningJobTable(node) {
   return table([
     { name: "Job", right: true, cell: (row) => link(String(row.id), jobPage(node.name, row.id)) },
     { name: "Command", wide: true, cell: (row) => el("code", {}, row.line) },
-  ], node.activity.jobs, "No job runs there.", { key: "running jobs of a service" });
+  ], node.activity.jobs, "No jobs are running there.", { key: "running jobs of a service" });
 }
 
 // A table of jobs of nodes, as the service has stored them.

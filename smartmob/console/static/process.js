@@ -23,7 +23,7 @@ async function loadDetails() {
 // The use of a resource and its limit, marked if nothing enforces the limit.
 function limited(used, name, shown) {
   const limit = details?.limits?.[name] ?? null;
-  return limit === null ? used : `${used} of ${shown(limit)}${details.limits_enforced[name] === "none" ? " (not limited)" : ""}`;
+  return limit === null ? used : `${used} of ${shown(limit)}${details.limits_enforced[name] === "none" ? " (limit not enforced)" : ""}`;
 }
 
 // A program of a node: what the node has reported, and its other figures from when something happened last.
@@ -40,7 +40,7 @@ function show(frame) {
   update(head, el("p", {}, state(process.state), readiness(process), process.ready_detail ? ` ${process.ready_detail}` : "", process.detail ? ` ${process.detail}` : "", process.next_try_at ? el("span", {}, ", next try ", when(process.next_try_at)) : ""),
     tiles([["PID", process.pid ?? "–"], ["PORT", process.port ?? "–"], ["uptime", seconds(process.uptime)], ["restarts", number(process.restarts)],
       ["last exit status", process.last_status ?? "–"], ["CPU", limited(percent(process.cpu), "cpu", (value) => percent(100 * value))], ["memory", limited(bytes(process.memory), "memory", bytes)],
-      details?.limits?.tasks ? ["most tasks", number(details.limits.tasks)] : null,
+      details?.limits?.tasks ? ["task limit", number(details.limits.tasks)] : null,
       details ? ["environment", details.env?.length ? details.env.join(", ") : "none given"] : null]));
 }
 

@@ -49,15 +49,16 @@ document.addEventListener("keydown", (event) => {
 // behind the #: browsers send that to no server.
 async function share() {
   const view = location.pathname + location.search + location.hash;
-  let address = location.href, words = "Each browser that reaches this service can open this view.";
+  let address = location.href, words = "Anyone who can reach this service can open this link. No token is set, so they can also change things.", title = "Link to this view";
   if (document.body.dataset.signedIn) {
     const name = `shared-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
     const made = await sendJson("/tokens", { name, role: "read", seconds: SHARED_SECONDS });
     address = `${location.origin}/login?next=${encodeURIComponent(view)}#${made.token}`;
+    title = "A read-only link to this view";
     words = `This link opens all pages for 7 days and can change nothing. To revoke it at once: smartmob token revoke ${name}`;
   }
   const field = el("input", { readonly: true, value: address, "aria-label": "Link" });
-  open("A read-only link to this view", el("p", {}, words), field);
+  open(title, el("p", {}, words), field);
   field.focus();
   field.select();
 }

@@ -36,7 +36,7 @@ export function mergedNames(rows) {
   if (!repeated.length) return null;
   const [, path, name] = JSON.parse(repeated[0][0]);
   const names = new Set(repeated.map(([key]) => key.slice(key.indexOf(",")))).size;
-  return `${names === 1 ? "1 name stands" : `${names} names stand`} for several executions in a session, such as ${name} of ${path} for ${repeated[0][1]}: repetitions, or methods of several classes, which pytest-monitor sends without their class. The smallest value counts; different names separate them.`;
+  return `${names === 1 ? "1 test name was" : `${names} test names were`} executed several times in one session, for example ${name} of ${path} (${repeated[0][1]} times): either repetitions, or methods of the same name in several classes, which pytest-monitor sends without their class. The smallest value counts; give them different names to separate them.`;
 }
 
 const factor = (ratio) => (ratio === null ? "–" : `${ratio.toFixed(2)} ×`);

@@ -75,7 +75,7 @@ class EchoRoute:
     async def echo(self, request: web.Request) -> web.StreamResponse:
         ws_upgrade.require(request)
         if self._closing or len(self._open) >= self._settings.connections:
-            raise Unavailable("there are too many connections, or the service stops; try again in a moment", 5)
+            raise Unavailable("there are too many connections, or the service is stopping; try again in a moment", 5)
         principal = self._principal(request)
         trusted = self._settings.open_monitor or (principal is not None and principal.role in (READ, CONTROL))
         if principal is None or principal.token is None:

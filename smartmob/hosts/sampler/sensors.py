@@ -47,7 +47,7 @@ def temperatures(roots: Roots) -> tuple[dict[str, float], dict[str, str]]:
             else:
                 failed[name] = f"its value is impossible: {value:g} degrees"
         except (OSError, ValueError) as error:
-            failed[name] = (isinstance(error, OSError) and error.strerror) or "its value is no number"
+            failed[name] = (isinstance(error, OSError) and error.strerror) or "its value is not a number"
     return found, failed
 
 

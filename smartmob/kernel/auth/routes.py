@@ -40,7 +40,7 @@ def table(service: TokenService, bodies: BodyReader) -> RouteTable:
                 "/tokens",
                 h.add,
                 "add_token",
-                "Make a token; no other answer shows it again.",
+                "Create a token; it cannot be shown again.",
                 {201: answer(MadeToken), 409: Answer("The name is taken, or the service itself has no token.")},
                 body(NewToken, limit=_MAX_TOKEN_BYTES),
             ),

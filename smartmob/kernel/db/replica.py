@@ -145,7 +145,7 @@ class Replica:
             replica = await connection.fetchrow(_POSITION)
         assert primary is not None and replica is not None
         if not replica["replica"]:
-            return ReplicaState("the server is no streaming replica (pg_is_in_recovery() is false)")
+            return ReplicaState("the server is not a streaming replica (pg_is_in_recovery() is false)")
         if (primary["system"], primary["name"]) != (replica["system"], replica["name"]):
             return ReplicaState("it is a replica of another database")
         behind = self._delay.seconds(clock.steady(), primary["position"], replica["position"])

@@ -85,6 +85,7 @@ def _system_user() -> pwd.struct_passwd:
         result = subprocess.run(creator, capture_output=True, text=True, check=False, timeout=10)
         reason = (result.stderr or result.stdout).strip()
     raise DatabaseError(
-        f"running as root, the embedded database needs the system user {NAME!r}, which could not be made ({reason}). "
+        f"running as root, the embedded database needs the system user {NAME!r}, which could not be created "
+        f"({reason}). "
         f"Make it, run smartmob as an ordinary user, or use --database-url."
     )

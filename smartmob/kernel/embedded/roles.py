@@ -54,7 +54,7 @@ async def arrange(host: str) -> None:
         async for _ in steps(host):
             pass
     except asyncpg.PostgresError as error:
-        raise DatabaseError(f"the roles of the embedded PostgreSQL cannot be made: {error}") from None
+        raise DatabaseError(f"the roles of the embedded PostgreSQL cannot be created: {error}") from None
 
 
 async def steps(host: str) -> AsyncIterator[str]:

@@ -177,13 +177,14 @@ class RequestGate(msgspec.Struct, frozen=True):
             raise NotAllowed(f"a token with the role {principal.role} may not use this")
         if principal.only_nodes and not route.of_nodes:
             raise NotAllowed(
-                f"the token {principal.token} may use only routes below /api/v1/nodes/NAME/service, of some nodes"
+                f"the token {principal.token} is limited to some nodes: it may use only /api/v1/nodes/NAME/service of "
+                "those nodes"
             )
         allowed = route.socket_roles if is_websocket and route.socket_roles else route.allowed
         if principal.role not in allowed:
             raise NotAllowed(
                 f"the token {principal.token or 'given'} has the role {principal.role}, but this needs "
-                f"the role {' or '.join(allowed)}. `smartmob token add` makes tokens"
+                f"the role {' or '.join(allowed)}. `smartmob token add` creates tokens"
             )
 
     def _check_query(self, request: web.Request) -> None:

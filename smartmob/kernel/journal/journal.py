@@ -91,7 +91,7 @@ class Journal:
             except (msgspec.MsgspecError, KeyError, ValueError) as error:
                 raise StartupError(
                     f"the journal {self._file.path} is damaged in line {number} ({error}). Remove that line if you can "
-                    "do without it, or move the file away to begin anew."
+                    "do without it, or move the file away to start with an empty one."
                 ) from None
         if not self.id:
             self.id = str(uuid4())

@@ -83,7 +83,7 @@ def addresses(settings: Settings) -> Iterator[CheckResult]:
         wanted += [
             ("port of orders", turrets.hq_host, turrets.hq_publish_port, "--hq-publish-port"),
             ("port of results", turrets.hq_host, turrets.hq_rc_port, "--hq-rc-port"),
-            ("port of passed on results", turrets.hq_host, turrets.hq_external_port, "--hq-external-port"),
+            ("port of forwarded results", turrets.hq_host, turrets.hq_external_port, "--hq-external-port"),
         ]
     if conplyent.port is not None:
         wanted.append(("port of conplyent", conplyent.host, conplyent.port, "--conplyent-port"))
@@ -93,14 +93,14 @@ def addresses(settings: Settings) -> Iterator[CheckResult]:
 
 def _port(name: str, host: str, port: int, option: str, settings: Settings) -> CheckResult:
     if port == 0:
-        return CheckResult(name, "good", "a free one is taken")
+        return CheckResult(name, "good", "a free port will be picked")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except PermissionError:
-        return CheckResult(name, "bad", f"{port}: this user may not listen there", f"Give {option} above 1023.")
+        return CheckResult(name, "bad", f"{port}: this user may not listen there", f"Choose a {option} above 1023.")
     except OSError as error:
         if _is_ours(settings):
             return CheckResult(name, "good", f"{port}: a smartmob listens there")
@@ -146,8 +146,8 @@ def data_directory(path: Path) -> CheckResult:
     if not path.exists():
         parent = next(folder for folder in path.parents if folder.exists())
         if os.access(parent, os.W_OK | os.X_OK):
-            return CheckResult(name, "good", f"{path} is made at the first start")
-        advice = f"Make it as root and give it to the user of the service (chown), or name another with {_DATA_DIR}."
+            return CheckResult(name, "good", f"{path} is created at the first start")
+        advice = f"Create it as root and give it to the user of the service (chown), or name another with {_DATA_DIR}."
         return CheckResult(name, "bad", f"{path} does not exist, and {parent} is not writable", advice)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         advice = f"Run the service as its owner, user id {path.stat().st_uid}, or name another with {_DATA_DIR}."
@@ -194,7 +194,7 @@ def secrets(settings: Settings) -> Iterator[CheckResult]:
                 mode = path.stat().st_mode
             except OSError as error:
                 yield CheckResult(
-                    name, "bad", f"{path}: {error.strerror}", "Make it, and give it to the user of the service."
+                    name, "bad", f"{path}: {error.strerror}", "Create it, and give it to the user of the service."
                 )
                 continue
             if mode & (stat.S_IROTH | stat.S_IWOTH):
@@ -214,7 +214,7 @@ async def database(settings: Settings, known: Sequence[Migration]) -> CheckResul
     if not settings.database.url and (closed := _closed_folder(embedded)) is not None:
         return CheckResult("database", "warning", f"{closed} cannot be entered, so the database was not looked at")
     if not settings.database.url and not embedded.exists():
-        return CheckResult("database", "good", "an embedded one is made at the first start")
+        return CheckResult("database", "good", "an embedded one is created at the first start")
     try:
         async with reach(settings, known) as target:
             connection = await target.database.connect()
@@ -234,7 +234,9 @@ async def database(settings: Settings, known: Sequence[Migration]) -> CheckResul
         return CheckResult("database", "warning", f"{said}, which is not the newest minor version", advice)
     if status.missing:
         advice = "The next start applies them, or smartmob db migrate. Make a backup first (smartmob db dump)."
-        return CheckResult("database", "warning", f"{said}; {counted(len(status.missing), 'migration')} to do", advice)
+        return CheckResult(
+            "database", "warning", f"{said}; {counted(len(status.missing), 'migration')} pending", advice
+        )
     return CheckResult("database", "good", f"{said}, all {counted(status.applied, 'migration')}")
 
 

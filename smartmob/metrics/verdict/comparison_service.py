@@ -190,7 +190,9 @@ class ComparisonService:
         if unfit is None and len(history.history) < MIN_HISTORY and busy & {run.first for run in plan.base}:
             unfit = f"the processors of {ours.place.host} were busy with something else while the base ran"
         shift = verdicts.describe_shift(changes.shift, request.resource)
-        rows = verdicts.item_verdicts(changes, environment, unfit, "history" if base is None else "base")
+        rows = verdicts.item_verdicts(
+            changes, environment, unfit, "history" if base is None else "base", request.resource
+        )
         rows = await self._without_value(rows, contexts, plan, request.resource)
         rows = await self._with_merged_names(rows, contexts, plan)
         return _EnvironmentResult(
@@ -227,7 +229,7 @@ class ComparisonService:
         contexts = (await self._environments.selection(theirs)).fit
         values, environment = await self._side_values(theirs, contexts, base, request)
         nothing = change_detection.DetectedChanges(change_detection.Shift(None, None, 0), {}, {}, values)
-        items = verdicts.item_verdicts(nothing, environment, None, "base")
+        items = verdicts.item_verdicts(nothing, environment, None, "base", request.resource)
         return _EnvironmentResult(None, items, frozenset(base.sessions), frozenset(contexts))
 
     async def _side_values(

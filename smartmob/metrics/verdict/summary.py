@@ -63,13 +63,13 @@ DECISIONS: tuple[Decision, ...] = (
         "`regression` > 0",
         lambda t: t.regression > 0,
         "regression",
-        "{regression_tests} of {judged} became {slower}.",
+        "{regression} of {judged_tests} became {slower}.",
     ),
     Decision(
         "`suspect` > 0",
         lambda t: t.suspect > 0,
         "suspect",
-        "{suspect_tests} of {judged} may have become {slower}: run the suite again to tell.",
+        "{suspect} of {judged_tests} may have become {slower}: run the suite again to tell.",
     ),
     Decision(
         "all rows are `new`",
@@ -95,10 +95,10 @@ DECISIONS: tuple[Decision, ...] = (
         "`improvement` > 0",
         lambda t: t.improvement > 0,
         "improvement",
-        "{improvement_tests} of {judged} became {faster}.",
+        "{improvement} of {judged_tests} became {faster}.",
     ),
-    Decision("`gone` > 0", lambda t: t.gone > 0, "gone", "None of {judged_tests} moved more than it usually does."),
-    Decision("otherwise", lambda _: True, "noise", "None of {judged_tests} moved more than it usually does."),
+    Decision("`gone` > 0", lambda t: t.gone > 0, "gone", "None of {judged_tests} became {slower} or {faster}."),
+    Decision("otherwise", lambda _: True, "noise", "None of {judged_tests} became {slower} or {faster}."),
 )
 """The decision table of the verdict on the whole: the first row that applies. docs/reference/verdicts.md shows it."""
 
@@ -214,7 +214,8 @@ def _rest(decision: Decision, tally: VerdictCounts, resource: str) -> list[str]:
         commits += f" and {others} more" if others > 0 else ""
         sentences.append(f"{number_of_tests(tally.still)} {is_are} still {more} than before {commits}.")
     if tally.suspect and decision.verdict == "regression":
-        sentences.append(f"{number_of_tests(tally.suspect)} more may have.")
+        more_tests = "more test" if tally.suspect == 1 else "more tests"
+        sentences.append(f"{tally.suspect} {more_tests} may have become {word('regression', resource)}.")
     if tally.improvement and decision.verdict != "improvement":
         sentences.append(f"{number_of_tests(tally.improvement)} became {word('improvement', resource)}.")
     if tally.unfit and decision.verdict != "unfit":

@@ -158,14 +158,16 @@ def explain(found: Sequence[Trend], places: Sequence[TrendPlace], *, selected: b
         return "No run of this branch and time has been measured." if selected else "No run has been measured."
     if all(place.runs < MIN_RUNS for place in places):
         most = max(place.runs for place in places)
-        return f"Nothing can be said: a change point needs {MIN_RUNS} runs of one machine, and there are {most}."
+        return (
+            f"Too few runs: finding a change point takes at least {MIN_RUNS} runs on one machine, and there are {most}."
+        )
     lasting = {(one.path, one.item, one.variant, one.kind) for one in found if one.still and one.direction == "more"}
     lasting.discard(ALL_TESTS)
     tests = {(one.path, one.item, one.variant, one.kind) for one in found} - {ALL_TESTS}
     number = f"{len(tests)} test changed its level" if len(tests) == 1 else f"{len(tests)} tests changed their level"
     words = f"{number}; {len(lasting)} of them {'is' if len(lasting) == 1 else 'are'} slower or larger now."
     if any(one.item_id is None for one in found):
-        words += " All tests together changed too: look at the machine, or at what every test uses."
+        words += " All tests together changed too: look at the machine, or at what all tests share."
     return words if found else "No test changed its level."
 
 

@@ -83,7 +83,7 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class ShiftFound(msgspec.Struct, frozen=True):
-    """The factor by which all tests moved together: a finding about the machine, which is removed from the tests.
+    """The factor by which all tests moved together: a finding about the machine, for which the tests are corrected.
 
     `usual` is the factor by which it varies from one run to the next. Both are null where there is too little to
     estimate them. `tests` is the number of tests that were compared. The verdict is `unknown` without a `ratio`, and
@@ -190,13 +190,13 @@ def describe_shift(shift: Shift, resource: str) -> ShiftFound:
     """Return the finding about the machine."""
     if shift.ratio is None:
         if not SCALES[resource].has_shift:
-            explanation = "Memory does not follow the load of a machine, so nothing was removed from the tests."
+            explanation = "Memory does not follow the load of a machine, so the tests were not corrected for it."
         else:
             explanation = (
                 "No test was measured there before, so the machine cannot be judged."
                 if not shift.tests
                 else f"Only {number_of_tests(shift.tests)} can be compared: a slower machine looks the same as a "
-                "slower test, so nothing was removed from the tests."
+                "slower test, so the tests were not corrected for it."
             )
         return ShiftFound("unknown", None, None, shift.tests, explanation)
     varies = f"; it varies by {variation(shift.usual - 1)} from one run to the next" if shift.usual is not None else ""
@@ -207,25 +207,27 @@ def describe_shift(shift: Shift, resource: str) -> ShiftFound:
     if not shift.notable:
         if shift.usual is None:
             explanation = (
-                f"{took}, too little to call it a slower or faster machine. That is removed from each test.{unknown}"
+                f"{took}, too little to call it a slower or faster machine. Each test is corrected for this.{unknown}"
             )
             return ShiftFound("unknown", shift.ratio, None, shift.tests, explanation)
         rare = abs(math.log(shift.ratio)) > math.log(shift.usual)
         reason = "too little to call it a slower or faster machine" if rare else "which is within the usual variation"
         explanation = f"{took}, {reason}{varies}."
         return ShiftFound("steady", shift.ratio, shift.usual, shift.tests, explanation)
-    advice = "look for the reason in the machine, or in what every test uses"
-    explanation = f"{took}{varies}. That is removed from each test: {advice}.{unknown}"
+    advice = "look for the cause in the machine, or in what all tests share"
+    explanation = f"{took}{varies}. Each test is corrected for this; {advice}.{unknown}"
     return ShiftFound("slower" if shift.ratio > 1 else "faster", shift.ratio, shift.usual, shift.tests, explanation)
 
 
-def item_verdicts(found: DetectedChanges, environment: Environment, unfit: str | None, since: str) -> list[ItemVerdict]:
+def item_verdicts(
+    found: DetectedChanges, environment: Environment, unfit: str | None, since: str, resource: str
+) -> list[ItemVerdict]:
     """Return the verdict on each test. `unfit` is the reason why no test of this environment can be judged, or None.
 
-    `since` names what the head is compared with: "base" or "history".
+    `since` names what the head is compared with: "base" or "history". `resource` is what is compared.
     """
     verdicts = [
-        _verdict_on_change(name, change, environment, unfit, found.shift.tests)
+        _verdict_on_change(name, change, environment, unfit, found.shift.tests, resource)
         for name, change in found.changes.items()
     ]
     verdicts += [
@@ -311,7 +313,7 @@ def context_difference(ours: model.Context, theirs: model.Context) -> str:
 
 
 def _verdict_on_change(
-    name: ItemName, change: DetectedChange, environment: Environment, unfit: str | None, tests: int
+    name: ItemName, change: DetectedChange, environment: Environment, unfit: str | None, tests: int, resource: str
 ) -> ItemVerdict:
     short, known = change.history < MIN_HISTORY, tests >= MIN_TESTS
     verdict, reason = _classify(change, tests) if unfit is None else ("unfit", unfit)
@@ -321,7 +323,8 @@ def _verdict_on_change(
         reason += "; low confidence, with too few tests to judge the machine"
     since = change.since or None if verdict == "noise" else None
     if since is not None and not change.direction:
-        reason = f"as in the run before, but slower since {since[: verdict_words.SHORT]}{reason.removeprefix(_USUAL)}"
+        more, commit = verdict_words.word("regression", resource), since[: verdict_words.SHORT]
+        reason = f"as in the previous run, but {more} since {commit}{reason.removeprefix(_USUAL)}"
     before = environment.renamed.get(name)
     if before is not None:
         reason = f"renamed from {test_name(before)}; {reason}"

@@ -225,7 +225,7 @@ class Environments:
         except BaseException as error:
             await asyncio.to_thread(remove_tree, folder)
             if isinstance(error, OSError):
-                reason = f"the environment cannot be made: {error.strerror or error}"
+                reason = f"the environment cannot be created: {error.strerror or error}"
                 raise EnvironmentFailure("virtual environment failure", reason) from None
             raise
         return venv

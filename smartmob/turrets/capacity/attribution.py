@@ -41,10 +41,10 @@ def shown(rate: float) -> str:
 
 def _none_held(finding: SearchOutcome, conditions: str, lowest: str) -> str:
     if finding.ending == "not met":
-        return f"{conditions} did not hold at the lowest rate, {lowest}"
+        return f"the lowest rate, {lowest}, did not meet {conditions}"
     if finding.ending == "generator":
         return f"the generator could not fire the lowest rate, {lowest}"
-    return f"no rate held {conditions}"
+    return f"no rate met {conditions}"
 
 
 def _words(finding: SearchOutcome, settings: SearchSettings, reason: str) -> str:
@@ -52,19 +52,19 @@ def _words(finding: SearchOutcome, settings: SearchSettings, reason: str) -> str
     if finding.held is None:
         words = _none_held(finding, conditions, shown(settings.start_rate))
         return f"{words}: {reason}" if reason else words
-    held = f"{shown(finding.held)} held {conditions}"
+    held = f"{shown(finding.held)} met {conditions}"
     if finding.confidence is not None:
         low, high = finding.confidence
         steps = counted(finding.steps, "step")
-        held += f" in {finding.holds} of {steps} ({low:.0%} to {high:.0%} of such steps hold, at 95%)"
+        held += f" in {finding.holds} of {steps} (95% confidence interval of that share: {low:.0%} to {high:.0%})"
     if finding.ending == "bound":
         return f"at least {held}, the highest rate to be tried"
     if finding.refused is not None:
-        verdict = "the generator could not fire" if finding.limit == "saturated" else "the target did not hold"
+        verdict = "the generator could not fire" if finding.limit == "saturated" else "the target did not sustain"
         held += f"; {verdict} {shown(finding.refused)}"
     if finding.ending == "generator":
         return f"the generator is the limit: at least {held}"
-    return f"{held}; the search ended before: {reason}" if finding.ending == "unfinished" else held
+    return f"{held}; the search ended early: {reason}" if finding.ending == "unfinished" else held
 
 
 def _limit(finding: SearchOutcome, settings: SearchSettings, steps: Sequence[SearchStep]) -> str:
@@ -72,7 +72,7 @@ def _limit(finding: SearchOutcome, settings: SearchSettings, steps: Sequence[Sea
     if finding.ending == "bound":
         return "none: the bound of the search was reached"
     if finding.refused is None:
-        return "unknown: no rate was refused"
+        return "unknown: no rate failed"
     last = [step for step in steps if step.rate == finding.refused and step.outcome == finding.limit]
     if finding.limit == "saturated":
         reasons = next((step.reasons for step in reversed(last) if step.reasons), ["its steps differ too much"])

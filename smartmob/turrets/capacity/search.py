@@ -23,7 +23,7 @@ Outcome = Literal["held", "broken", "saturated"]
 """The outcome of a step: the conditions held; the target broke them; the generator was at its limit."""
 
 Ending = Literal["found", "bound", "generator", "not met", "unfinished"]
-"""The end of a search: a bracket of a rate that held and one that the target did not hold; each rate up to the bound
+"""The end of a search: a bracket of a rate that held and one that the target did not sustain; each rate up to the bound
 held; the generator was at its limit; the lowest rate did not hold; or the search ended early."""
 
 MOST_TRIES = 3

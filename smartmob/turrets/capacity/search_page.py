@@ -16,7 +16,7 @@ from smartmob.turrets.capacity.model import SearchStep, StoredSearch
 _WIDTH, _HEIGHT = 760, 420  # of the chart, in units of the SVG
 _LEFT, _RIGHT, _TOP, _SPLIT, _BOTTOM = 90, 20, 30, 260, 50  # margins; `_SPLIT` is the bottom of the upper part
 _COLOURS = {"held": "#2a7f62", "broken": "#c8553d", "saturated": "#8d99ae"}
-_SAID = {"held": "held", "broken": "did not hold", "saturated": "generator at its limit"}
+_SAID = {"held": "conditions met", "broken": "conditions not met", "saturated": "generator at its limit"}
 _STYLE = """
 svg { font: 12px system-ui, sans-serif; } text { fill: #22303c; } .axis { stroke: #8d99ae; } .grid { stroke: #e6ebf0; }
 .band { fill: #e09f3e; opacity: .25; } .line { fill: none; stroke: #335c81; stroke-width: 1.6; }
@@ -108,7 +108,7 @@ def _band(search: StoredSearch, x: Callable[[float], float]) -> Iterator[str]:
     left, right = x(result.held), x(result.refused)
     yield (
         f'<rect class="band" x="{left:.1f}" y="{_TOP}" width="{max(right - left, 1):.1f}" '
-        f'height="{_HEIGHT - _BOTTOM - _TOP}"><title>from {shown(result.held)}, which held, '
+        f'height="{_HEIGHT - _BOTTOM - _TOP}"><title>from {shown(result.held)}, which met the conditions, '
         f"to {shown(result.refused)}, which did not</title></rect>"
     )
 
@@ -145,7 +145,7 @@ class _Panel(msgspec.Struct, frozen=True):
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in coordinates)
         yield f'<polyline class="line" points="{line}"/>'
         for x, y, step in coordinates:
-            step_text = f"{shown(step.rate)} {_SAID[step.outcome]}, p99 {duration_text.seconds(step.p99)}"
+            step_text = f"{shown(step.rate)}: {_SAID[step.outcome]}, p99 {duration_text.seconds(step.p99)}"
             yield (
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{_COLOURS[step.outcome]}">'
                 f"<title>{step_text}, {step.errors:.2%} errors</title></circle>"

@@ -139,7 +139,7 @@ def _slowness(summary: Mapping[str, Any]) -> Iterator[str]:
         if member["busiest"] >= VERY_BUSY:
             yield f"turret {member['name']} used {member['busiest']:.0%} of a core: give it more processes or turrets"
         if member["lag"] >= LONG_LAG:
-            yield f"turret {member['name']} stood still for {member['lag']:.3g} s"
+            yield f"the event loop of turret {member['name']} was blocked for up to {member['lag']:.3g} s"
     for load in summary.get("machines", ()):
         if load["fired"] and load["cpu_avg"] > SATURATED_PERCENT:
             yield f"the processors of {load['host']}, from which a turret fires, were {load['cpu_avg']:.0f}% busy"

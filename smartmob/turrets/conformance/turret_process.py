@@ -81,7 +81,7 @@ class TurretProcess:
         """Return in words how it ended."""
         code = None if self._exit is None else self._exit.status
         how = f"by signal {-code}" if code is not None and code < 0 else f"with exit code {code}"
-        said = f"; it said: {self.last_lines[-1]}" if self.last_lines else ""
+        said = f"; its last line of output: {self.last_lines[-1]}" if self.last_lines else ""
         return f"the turret ended {how}{said}"
 
     def terminate(self) -> None:

@@ -302,7 +302,7 @@ class HeadquartersSockets:
         except zmq.ZMQError as error:
             raise StartupError(
                 f"the headquarters cannot listen on {host}:{port}: {error.strerror}. Is another one running? "
-                "Other ports: --hq-publish-port, --hq-rc-port, --hq-external-port (0 takes a free one)."
+                "Other ports: --hq-publish-port, --hq-rc-port, --hq-external-port (0 picks a free port)."
             ) from None
         return socket
 

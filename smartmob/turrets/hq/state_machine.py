@@ -375,8 +375,8 @@ class HeadquartersStateMachine:
         if now.steady - self._requested_at >= patience:
             came, wanted = len(self._ready), run.config.min_turrets
             ended = sorted({turret.member.name for turret in self._turrets.values() if turret.is_terminated})
-            reason = f"{came} of {counted(wanted, 'turret')} came within {patience:g} s"
-            reason += f"; {', '.join(ended)} ended before" if ended else ""
+            reason = f"only {came} of {counted(wanted, 'turret')} became ready within {patience:g} s"
+            reason += f"; {', '.join(ended)} ended before that" if ended else ""
             yield from self._change_state(replace(run, state="failed", reason=reason, ended_at=now.wall))
         elif due:
             yield from self._request_statuses(now)

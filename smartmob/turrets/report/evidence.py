@@ -54,14 +54,16 @@ def doubts(timers: Mapping[str, TimerStats], evidence: RunEvidence) -> Iterator[
         if 0 < own.samples < FEW_TRANSACTIONS:
             yield Doubt(
                 "warning",
-                f"There {_is(own.samples, 'OK transaction')}, too few for a p99: below {FEW_TRANSACTIONS}, it is the "
-                "longest one.",
+                f"There {_is(own.samples, 'successful transaction')}, too few for a p99: below {FEW_TRANSACTIONS}, it "
+                "is the longest one.",
             )
     if FURTHER_TIMERS in timers:
+        number = timers[FURTHER_TIMERS].count
+        are = "is" if number == 1 else "are"
         yield Doubt(
             "warning",
-            f"The script used more names of timers than can be kept: {counted(timers[FURTHER_TIMERS].count, 'value')} "
-            f"stand together under {FURTHER_TIMERS}. Leave ids out of names.",
+            f"The script used more timer names than can be kept: {counted(number, 'value')} {are} counted together "
+            f"under {FURTHER_TIMERS}. Keep ids out of timer names.",
         )
 
 
@@ -74,14 +76,14 @@ def facts(timers: Mapping[str, TimerStats], members: Sequence[Member], evidence:
     after = f", after {evidence.warm_up:g} s of warm-up" if evidence.warm_up else ""
     above = ", ".join(f"{values_above(own.samples, share):,} above p{share:g}" for share in _SHOWN)
     sample = f"{_number(own.count, 'transaction')} in {_digits(seconds, 3)} s{after}"
-    found.append(f"Sample: {sample}; of the OK ones, {above}.")
+    found.append(f"Sample: {sample}; of the successful ones, {above}.")
     if (planned := planned_count(evidence)) and seconds:
         done = own.count / planned
         rates = f"{_digits(planned / seconds, 4)}/s planned, {_digits(own.rate, 4)}/s achieved"
         found.append(f"Rate: {rates} ({done:.1%}).")
     if own.count:
         failed = own.errors / own.count
-        of = "; durations are of the OK ones" if own.errors and not own.mixed else ""
+        of = "; durations are of the successful ones" if own.errors and not own.mixed else ""
         found.append(f"Errors: {own.errors:,} failed ({failed:.2%}), {own.count - own.errors:,} OK{of}.")
     if evidence.imported:
         return found
@@ -107,11 +109,13 @@ def _digits(value: float, digits: int) -> str:
 
 
 _MODEL = {
-    "imported": "Closed model: while the target stands still, users wait and measure less, so stalls can be hidden.",
-    "open": "Open model: durations count from the planned start; they contain the wait for a target that stands still.",
-    "closed": "Closed model: while the target stands still, cannons wait and measure less, so stalls can be hidden. "
-    "A rate in the configuration of the turret (open model) shows them.",
-    "mixed": "Both models: turrets without a rate measure less while the target stands still, so stalls can be hidden.",
+    "imported": "Closed model: while the target stalls, users wait and send fewer requests, so stalls are "
+    "under-represented (coordinated omission).",
+    "open": "Open model: durations count from the planned start, so they include the wait while the target stalls.",
+    "closed": "Closed model: while the target stalls, cannons wait and send fewer requests, so stalls are "
+    "under-represented (coordinated omission). Set a rate for the turret (open model) to see them.",
+    "mixed": "Both models: while the target stalls, turrets without a rate send fewer requests, so stalls are "
+    "under-represented (coordinated omission).",
 }
 
 
@@ -136,7 +140,10 @@ def _of_plan(count: int, evidence: RunEvidence) -> Iterator[Doubt]:
     planned = planned_count(evidence)
     if planned < FEW_TRANSACTIONS or count >= planned * BEHIND:
         return
-    text = f"The plan was not kept: {count:,} of {planned:,.0f} planned transactions ended ({count / planned:.1%})."
+    text = (
+        f"The planned rate was not reached: {count:,} of {planned:,.0f} planned transactions completed "
+        f"({count / planned:.1%})."
+    )
     yield Doubt("bad" if count < planned * FAR_BEHIND else "warning", text)
 
 
@@ -145,7 +152,7 @@ def _of_errors(timers: Mapping[str, TimerStats]) -> Iterator[Doubt]:
     share = own.errors / own.count if own.count else 0.0
     if share >= 1.0:
         all_of_them = "The only transaction" if own.count == 1 else f"All {own.count:,} transactions"
-        yield Doubt("bad", f"{all_of_them} failed: there is no duration of a success.")
+        yield Doubt("bad", f"{all_of_them} failed, so there are no durations of successful transactions.")
     elif share >= FAILING:
         failures = f"{share:.1%} of the transactions failed ({own.errors:,} of {own.count:,})"
         yield Doubt("bad" if share >= MOSTLY_FAILING else "warning", f"{failures}; durations are those of the others.")
@@ -153,7 +160,7 @@ def _of_errors(timers: Mapping[str, TimerStats]) -> Iterator[Doubt]:
     if failed and share < 1.0:
         names = ", ".join(failed[:_MOST_NAMES])
         further = f" and {len(failed) - _MOST_NAMES:,} more" if len(failed) > _MOST_NAMES else ""
-        yield Doubt("bad", f"All values of {names}{further} are of failures.")
+        yield Doubt("bad", f"Every measurement of {names}{further} failed.")
 
 
 def _is(number: int, noun: str) -> str:

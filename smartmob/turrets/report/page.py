@@ -60,6 +60,8 @@ def compare(
 ) -> str:
     """Return the page of two runs side by side, called A and B, with the verdict of their `comparison`.
 
+    The first run of the comparison is B, so that its changes are those of A relative to B, as in the tables.
+
     `loads` has the known facts about the load of each.
     """
     return _page([first, second], loads, comparison)

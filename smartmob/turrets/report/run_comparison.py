@@ -146,12 +146,15 @@ def difference_of(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     return ""
 
 
-def notes_of(runs: Sequence[Run], seconds: Sequence[float], members: Sequence[Sequence[Member]]) -> list[str]:
-    """Return sentences on how two runs differ in their duration, their end and the turrets that fired."""
+def notes_of(
+    runs: Sequence[Run], seconds: Sequence[float], members: Sequence[Sequence[Member]], letters: str = "AB"
+) -> list[str]:
+    """Return sentences on how two runs, called `letters`, differ in their duration, their end and their turrets."""
     notes = []
+    one, other = letters[0], letters[1]
     if abs(seconds[0] - seconds[1]) > _UNEQUAL * max(*seconds, 1e-9):
-        notes.append(f"Their durations differ: A fired for {seconds[0]:,.4g} s, B for {seconds[1]:,.4g} s.")
-    for name, run in zip("AB", runs, strict=True):
+        notes.append(f"Their durations differ: {one} fired for {seconds[0]:,.4g} s, {other} for {seconds[1]:,.4g} s.")
+    for name, run in zip(letters, runs, strict=True):
         if run.state != "finished":
             notes.append(f"{name} is {run.state}" + (f": {run.reason}." if run.reason else "."))
     if any(run.source is not None for run in runs):
@@ -160,16 +163,20 @@ def notes_of(runs: Sequence[Run], seconds: Sequence[float], members: Sequence[Se
     if fired[0] != fired[1]:
         turrets, cannons = zip(*fired, strict=True)
         notes.append(
-            f"Their turrets differ: A had {turrets[0]} with {cannons[0]:,} cannons, "
-            f"B had {turrets[1]} with {cannons[1]:,}."
+            f"Their turrets differ: {one} had {turrets[0]} with {cannons[0]:,} cannons, "
+            f"{other} had {turrets[1]} with {cannons[1]:,}."
         )
     return notes
 
 
 def compared(
-    runs: tuple[Run, Run], batched: tuple[BatchedRun, BatchedRun], reason: str, least_effect: float = LEAST_EFFECT
+    runs: tuple[Run, Run],
+    batched: tuple[BatchedRun, BatchedRun],
+    reason: str,
+    least_effect: float = LEAST_EFFECT,
+    letters: str = "AB",
 ) -> RunComparison:
-    """Return the comparison of two runs; `reason` says why they cannot be compared, or is ""."""
+    """Return the comparison of two runs, called `letters`; `reason` says why they cannot be compared, or is ""."""
     first, second = batched
     both = [name for name in first.timers if name in second.timers]
     rows = [(name, row) for name in both for row in _statistics(first, second, name)]
@@ -183,7 +190,7 @@ def compared(
     ]
     worst, why = _worst(timers)
     if worst == "unfit":
-        why = _too_short(batched) or why
+        why = _too_short(batched, letters) or why
     verdict: Worst = "incomparable" if reason else worst
     return RunComparison(
         first=runs[0],
@@ -286,12 +293,12 @@ def _worst(timers: Sequence[ComparedTimer]) -> tuple[Worst, str]:
             return verdict, f"{', '.join(found[:3])}{more}"
     if not any(row.verdict == "same" for _, row in rows if row.statistic in _LATENCIES):
         return "unfit", next((row.reason for _, row in rows if row.reason), "the runs have no timer in common")
-    return "same", "no difference beyond the spread inside the runs"
+    return "same", "no difference beyond the variation within the runs"
 
 
-def _too_short(runs: Sequence[BatchedRun]) -> str:
+def _too_short(runs: Sequence[BatchedRun], letters: str) -> str:
     """Return which run has too few seconds for a verdict, or ""."""
-    for name, run in zip("AB", runs, strict=True):
+    for name, run in zip(letters, runs, strict=True):
         if run.seconds < FEWEST_BATCHES:
             return f"{run.seconds} whole seconds of {name} are to be compared, and {FEWEST_BATCHES} are needed"
     return ""

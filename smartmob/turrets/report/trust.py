@@ -174,14 +174,15 @@ def _of_turrets(members: Sequence[Member], *, ended: bool) -> Iterator[Doubt]:
         yield Doubt(
             "warning",
             f"{_count(count, 'turret')} of OCT took part. Such a turret reports neither its load nor its last result. "
-            "It starts a transaction only when the previous one is over: while the target is frozen, it measures less.",
+            "It starts a transaction only when the previous one is over: while the target stalls, it sends fewer "
+            "requests.",
         )
 
 
 def _of_turret(member: Member, turret: str, *, ended: bool) -> Iterator[Doubt]:
     for absence in member.lost:
         until = f" until {absence.until:%H:%M:%S}" if absence.until is not None else ""
-        gone = " It did not come back." if ended and absence.until is None else ""
+        gone = " It did not reconnect." if ended and absence.until is None else ""
         yield Doubt("bad", f"{turret} was lost from {absence.since:%H:%M:%S} UTC{until}.{gone}")
     if member.status.strip().lower() in _TERMINATED:
         reason = f": {member.report.reason}" if member.report is not None and member.report.reason else ""
@@ -204,7 +205,10 @@ def _of_health(member: Member, turret: str) -> Iterator[Doubt]:
         else:
             yield Doubt("warning", f"{turret} was near its limit: {used}.")
     if member.lag >= LAG:
-        yield _doubt("bad" if member.lag >= LONG_LAG else "warning", f"{turret} stood still for {member.lag:.3g} s.")
+        yield _doubt(
+            "bad" if member.lag >= LONG_LAG else "warning",
+            f"The event loop of {turret} was blocked for up to {member.lag:.3g} s.",
+        )
     report = member.report
     if report is None:
         return

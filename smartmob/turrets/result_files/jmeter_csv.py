@@ -151,9 +151,7 @@ def _column_indices(columns: Sequence[str], account: FileAccount) -> dict[str, i
             "has neither a column success nor responseCode, so failures cannot be distinguished from successes"
         )
     if "success" not in indices:
-        account.note(
-            "The file has no column success: codes from 400 on, and codes that are no numbers, count as failed."
-        )
+        account.note("The file has no column success: codes from 400 on, and non-numeric codes, count as failed.")
     return indices
 
 

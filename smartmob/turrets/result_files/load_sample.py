@@ -26,7 +26,7 @@ LONGEST_CELL = 16 * 1024 * 1024
 
 NO_VALID_TIME = "without a valid time"
 NO_DURATION = "successes without a duration"
-NO_NUMBER = "with a value that is no number"
+NO_NUMBER = "with a non-numeric value"
 CUT_OFF = "cut off"
 NOT_READ = "not understood"
 AGGREGATED = "several requests in one sample, without a time for each (set JMeter's mode to StrippedBatch)"

@@ -102,7 +102,7 @@ def _of_binary(head: bytes) -> InvalidInput:
         return InvalidInput(f"is a log of Gatling, which is not read; {_WITHOUT_EXPORT}")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return InvalidInput("is in UTF-16; save it as UTF-8")
-    return InvalidInput(f"is a binary file of no known format; known are: {', '.join(NAMES)}")
+    return InvalidInput(f"is a binary file of an unknown format; known formats: {', '.join(NAMES)}")
 
 
 def _of_text(text: str) -> InvalidInput:
@@ -113,4 +113,4 @@ def _of_text(text: str) -> InvalidInput:
     for tool, begin, instead in _NOT_READ:
         if re.match(begin, text, re.MULTILINE):
             return InvalidInput(f"is {tool}, which is not read; {instead}")
-    return InvalidInput(f"is of no format that is known; with --format one of: {', '.join(NAMES)}")
+    return InvalidInput(f"has an unknown format; choose one with --format: {', '.join(NAMES)}")

@@ -30,8 +30,13 @@ class RunComparisons:
         # A comparison takes as much memory as a report, so one is computed at a time.
         self._comparing = asyncio.Semaphore(1)
 
-    async def compare(self, first: str, second: str, skip: float, least_effect: float) -> RunComparison:
-        """Return the comparison of two runs; the first `skip` seconds of both are left out."""
+    async def compare(
+        self, first: str, second: str, skip: float, least_effect: float, letters: str = "AB"
+    ) -> RunComparison:
+        """Return the comparison of two runs; the first `skip` seconds of both are left out.
+
+        `letters` has the names of the first and of the second run in sentences.
+        """
         runs = [await self._ended(ident) for ident in (first, second)]
         counts = [await self._reader.timer_counts(run.uuid) for run in runs]
         names, left_out = common_timers(*counts)
@@ -44,12 +49,16 @@ class RunComparisons:
                 (batched[0], batched[1]),
                 _reason(runs[0], runs[1]),
                 least_effect,
+                letters,
             )
         return msgspec.structs.replace(
             found,
             left_out=left_out,
             notes=notes_of(
-                shown, [run.firing_seconds() for run in runs], [await self._queries.members(run) for run in runs]
+                shown,
+                [run.firing_seconds() for run in runs],
+                [await self._queries.members(run) for run in runs],
+                letters,
             ),
             only_first=sorted(counts[0].keys() - counts[1].keys()),
             only_second=sorted(counts[1].keys() - counts[0].keys()),

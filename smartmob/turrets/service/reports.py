@@ -135,10 +135,13 @@ class RunReports:
             return await asyncio.to_thread(charts_of, (summary, findings, health))
 
     async def _comparison(self, ident: str, against: str) -> RunComparison | None:
-        """Return the comparison of two runs, or None while one of them is active."""
+        """Return the comparison of a run, A, with the run `against`, B; None while one of them is active.
+
+        Its changes are those from B to A, as in the tables of the page.
+        """
         try:
             found = self._comparisons
-            return None if found is None else await found.compare(ident, against, 0.0, LEAST_EFFECT)
+            return None if found is None else await found.compare(against, ident, 0.0, LEAST_EFFECT, "BA")
         except Conflict:
             return None
 

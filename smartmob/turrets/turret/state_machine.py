@@ -317,11 +317,11 @@ class TurretMachine(msgspec.Struct):
             and self.state == "firing"
             and self._disconnected_for(now) >= self.patience
         ):
-            actions.append(Notify(f"no headquarters for {self.patience:g} s: firing ends"))
+            actions.append(Notify(f"no connection to the headquarters for {self.patience:g} s: stopping the load"))
             self._stop(actions, at_once=False)
         elif run is not None and self.state == "delivering" and now - self._order_received_at >= self.patience:
             actions += [
-                Notify(f"no headquarters for {self.patience:g} s: results that it did not get are lost"),
+                Notify(f"no connection to the headquarters for {self.patience:g} s: undelivered results are dropped"),
                 Discard(lost=True),
             ]
             self._leave_run()
@@ -348,7 +348,7 @@ class TurretMachine(msgspec.Struct):
                 actions.append(Repeat())
         else:
             self._disconnected_since = now
-            actions.append(Notify("the headquarters is gone; waiting for it"))
+            actions.append(Notify("lost the connection to the headquarters; reconnecting"))
 
     def _disconnected_for(self, now: float) -> float:
         return 0.0 if self._connected else now - self._disconnected_since

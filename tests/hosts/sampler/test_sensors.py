@@ -55,7 +55,7 @@ def test_a_sensor_that_fails_leaves_the_others(tmp_path: Path) -> None:
     found, failed = temperatures(roots)
     assert found == {"hwmon1 0": 41.0, "nct 9": 12.0}
     assert failed == {
-        "iwlwifi 0": "its value is no number",
+        "iwlwifi 0": "its value is not a number",
         "nct 0": "Is a directory",
         "nct 1": "No such file or directory",
         "nct 10": "its value is impossible: 65261.8 degrees",

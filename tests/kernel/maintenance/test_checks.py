@@ -64,7 +64,7 @@ class TestFiles:
     def test_a_private_data_directory_is_good_and_an_open_one_bad(self, tmp_path: Path) -> None:
         """One that does not exist will be made."""
         path = tmp_path / "a" / "data"
-        assert checks.data_directory(path).said.endswith("is made at the first start")
+        assert checks.data_directory(path).said.endswith("is created at the first start")
         path.mkdir(parents=True)
         assert checks.data_directory(path).level == "good"
         path.chmod(0o777)
@@ -116,7 +116,7 @@ class TestDatabase:
         admin = await asyncpg.connect(database_url)
         await admin.execute("DELETE FROM schema_migrations WHERE room = 'marks'")
         found = await checks.database(settings, KNOWN)
-        assert (found.level, "1 migration to do" in found.said) == ("warning", True)
+        assert (found.level, "1 migration pending" in found.said) == ("warning", True)
         await admin.execute("INSERT INTO schema_migrations VALUES ('marks', 9, 'x', 'x')")
         assert (await checks.database(settings, KNOWN)).level == "bad"
         await admin.close()

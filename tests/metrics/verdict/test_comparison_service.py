@@ -76,7 +76,7 @@ class TestSlower:
         found = await compare(client, "s09", "s10")
         assert (found["verdict"], found["shift"]["verdict"]) == ("noise", "slower")
         assert found["shift"]["ratio"] == pytest.approx(1.5, rel=0.03)
-        assert "look for the reason in the machine" in found["shift"]["explanation"]
+        assert "look for the cause in the machine" in found["shift"]["explanation"]
 
     async def test_the_least_of_several_executions_counts(self, client: Any) -> None:
         """Of several executions in a session the fastest counts."""

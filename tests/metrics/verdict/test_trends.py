@@ -114,7 +114,8 @@ def test_the_words_agree_with_the_trends() -> None:
     assert explain([], []) == "No run has been measured."
     assert explain([], [], selected=True) == "No run of this branch and time has been measured."
     place = TrendPlace("c", "rack7", "3.11", None, 5, 8, START, START)
-    assert explain([], [place]) == "Nothing can be said: a change point needs 6 runs of one machine, and there are 5."
+    said = explain([], [place])
+    assert said == "Too few runs: finding a change point takes at least 6 runs on one machine, and there are 5."
     longer = TrendPlace("c", "rack7", "3.11", None, 40, 8, START, START)
     assert explain([], [longer]) == "No test changed its level."
     found = _found(_runs(40, lambda run, index: (1.5 if index == 3 else 1.0) * (1.3 if run >= 25 else 1.0)))

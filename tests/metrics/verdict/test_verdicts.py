@@ -22,9 +22,11 @@ def _change(direction: int = 1, confirmed: bool | None = True, **changes: Any) -
     return DetectedChange(direction, confirmed, **(values | changes))
 
 
-def _verdict_on(change: DetectedChange, unfit: str | None = None, tests: int = 20) -> verdicts.ItemVerdict:
+def _verdict_on(
+    change: DetectedChange, unfit: str | None = None, tests: int = 20, resource: str = "total_time"
+) -> verdicts.ItemVerdict:
     found = DetectedChanges(Shift(1.0, 1.02, tests), {NAME: change}, {}, {})
-    return verdicts.item_verdicts(found, ENVIRONMENT, unfit, "base")[0]
+    return verdicts.item_verdicts(found, ENVIRONMENT, unfit, "base", resource)[0]
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,16 @@ def test_a_verdict_follows_from_direction_and_confirmation(
     assert reason in found.reason
 
 
+@pytest.mark.parametrize(
+    ("resource", "word"),
+    [("total_time", "slower"), ("user_time", "slower"), ("mem_usage", "larger"), ("cpu_usage", "larger")],
+)
+def test_a_test_that_still_takes_more_has_the_word_of_its_resource(resource: str, word: str) -> None:
+    """A time is slower, memory and the use of the processor are larger; the commit is shortened."""
+    found = _verdict_on(_change(0, None, since="a11c0de5" * 5), resource=resource)
+    assert (found.verdict, found.reason) == ("noise", f"as in the previous run, but {word} since a11c0de5a11c")
+
+
 def test_a_busy_machine_makes_a_test_unfit() -> None:
     """The reason of the machine replaces the verdict on the test."""
     found = _verdict_on(_change(), "the machine was busy")
@@ -65,7 +77,7 @@ def test_tests_of_one_side_are_new_or_gone() -> None:
     """The reason names the side that lacks the test."""
     new, gone = ("a", "new", "new", "function"), ("a", "gone", "gone", "function")
     found = DetectedChanges(NOTHING.shift, {}, {new: 1.0}, {gone: 2.0})
-    rows = verdicts.item_verdicts(found, Environment("c", "", "", {new: "1", gone: "2"}), None, "history")
+    rows = verdicts.item_verdicts(found, Environment("c", "", "", {new: "1", gone: "2"}), None, "history", "total_time")
     assert [(row.verdict, row.base, row.head, row.reason) for row in rows] == [
         ("new", None, 1.0, "the history does not have it"),
         ("gone", 2.0, None, "the head does not have it"),
@@ -77,7 +89,7 @@ def test_a_renamed_test_names_its_old_name() -> None:
     old = ("tests/test_old.py", "test_sum", "test_sum[1]", "function")
     environment = Environment("c", "rack7", "3.11", {NAME: "id"}, {NAME: old})
     found = DetectedChanges(NOTHING.shift, {NAME: _change()}, {}, {})
-    (row,) = verdicts.item_verdicts(found, environment, None, "base")
+    (row,) = verdicts.item_verdicts(found, environment, None, "base", "total_time")
     assert (row.verdict, row.renamed_from) == ("regression", "tests/test_old.py::test_sum[1]")
     assert row.reason.startswith("renamed from tests/test_old.py::test_sum[1]; seen in more than one run")
 
@@ -107,7 +119,7 @@ def test_verdicts_are_sorted_by_severity() -> None:
         (Shift(1.01, 1.02, 20), "total_time", "steady", "within the usual variation; it varies by 2.0%"),
         (Shift(1.029, 1.002, 20), "total_time", "steady", "1.03 times as much as usual, too little to call it a"),
         (Shift(0.98, 1.03, 20), "total_time", "steady", "within the usual variation; it varies by 3.0%"),
-        (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the reason in the machine"),
+        (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the cause in the machine"),
         (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. That"),
         (Shift(0.8, None, 20), "total_time", "faster", "is known only after 5 earlier runs"),
         (Shift(0.97, None, 20), "total_time", "unknown", "too little to call it a slower or faster machine"),

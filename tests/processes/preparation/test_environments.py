@@ -190,7 +190,7 @@ async def test_a_source_is_not_copied_below_the_floor_of_free_space(
         tmp_path / "environments", runner, tasks, variables(), least_free=2 * free_bytes(tmp_path)
     )
     await environments.open()
-    with pytest.raises(EnvironmentFailure, match=r"cannot be made: \d+ MiB are free, and --least-free keeps"):
+    with pytest.raises(EnvironmentFailure, match=r"cannot be created: \d+ MiB are free, and --least-free keeps"):
         await environments.provide(root, DIGEST, _ignore)
 
     assert list((tmp_path / "environments").iterdir()) == []

@@ -44,14 +44,14 @@ def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, c
         (
             FOUND,
             "",
-            "80/s held p99<300ms, errors<1% in 3 of 3 steps (44% to 100% of such steps hold, at 95%); "
-            "the target did not hold 84/s",
+            "80/s met p99<300ms, errors<1% in 3 of 3 steps (95% confidence interval of that share: 44% to 100%); "
+            "the target did not sustain 84/s",
             "unknown, no machine named",
         ),
         (
             SearchOutcome("generator", 80, 84, "saturated", 2, 3, (0.2, 0.9)),
             "",
-            "the generator is the limit: at least 80/s held p99<300ms, errors<1% in 2 of 3 steps (20% to 90% of such "
+            "the generator is the limit: at least 80/s met p99<300ms, errors<1% in 2 of 3 steps (20% to 90% of such "
             "steps hold, at 95%); the generator could not fire 84/s",
             "the generator: too few",
         ),
@@ -65,28 +65,28 @@ def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, c
         (
             SearchOutcome("not met", None, 10, "broken", 0, 0, None),
             "",
-            "p99<300ms, errors<1% did not hold at the lowest rate, 10/s",
+            "the lowest rate, 10/s, did not meet p99<300ms, errors<1%",
             "unknown, no machine named",
         ),
         (
             SearchOutcome("unfinished", 80, None, None, 1, 1, (0.2, 1.0)),
             "--max-time is over",
-            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95%); "
-            "the search ended before: --max-time is over",
-            "unknown: no rate was refused",
+            "80/s met p99<300ms, errors<1% in 1 of 1 step (95% confidence interval of that share: 20% to 100%); "
+            "the search ended early: --max-time is over",
+            "unknown: no rate failed",
         ),
         (
             SearchOutcome("unfinished", 80, 84, "saturated", 1, 1, (0.2, 1.0)),
             "--max-time is over",
-            "80/s held p99<300ms, errors<1% in 1 of 1 step (20% to 100% of such steps hold, at 95%); "
-            "the generator could not fire 84/s; the search ended before: --max-time is over",
+            "80/s met p99<300ms, errors<1% in 1 of 1 step (95% confidence interval of that share: 20% to 100%); "
+            "the generator could not fire 84/s; the search ended early: --max-time is over",
             "the generator: too few cannons",
         ),
         (
             SearchOutcome("unfinished", None, None, None, 0, 0, None),
             "stopped by request",
-            "no rate held p99<300ms, errors<1%: stopped by request",
-            "unknown: no rate was refused",
+            "no rate met p99<300ms, errors<1%: stopped by request",
+            "unknown: no rate failed",
         ),
     ],
 )

@@ -42,7 +42,7 @@ def test_the_slowest_step_is_the_highest_point() -> None:
     upper, lower = points[:4], points[4:]
     for part in (upper, lower):
         highest = min(part, key=lambda each: float(each.get("cy", "")))
-        assert highest.findtext(f"{_SVG}title", "").startswith("40/s did not hold, p99 1.20 s, 3.00% errors")
+        assert highest.findtext(f"{_SVG}title", "").startswith("40/s: conditions not met, p99 1.20 s, 3.00% errors")
 
 
 def test_the_page_tells_the_result_and_links_each_run() -> None:

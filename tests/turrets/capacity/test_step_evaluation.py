@@ -29,7 +29,7 @@ LOAD = StepLoad(rate=100.0, seconds=10.0)
         # The generator was busy, but all was fired in time.
         ({"member_busiest": 0.99, "member_lag": 0.7}, "held", ""),
         ({"member_busiest": 0.99, "p99": 0.4}, "saturated", "used 99% of a core"),
-        ({"member_lag": 0.7, "p99": 0.4}, "saturated", "stood still for 0.7 s"),
+        ({"member_lag": 0.7, "p99": 0.4}, "saturated", "was blocked for up to 0.7 s"),
         # What the target says itself counts also then.
         ({"member_busiest": 0.99, "errors": 50, "error_texts": ((50, "429"),)}, "broken", "errors<1%"),
         ({"member_busiest": 0.99, "errors": 50, "error_texts": ((50, ""),)}, "saturated", "used 99% of a core"),

@@ -78,7 +78,8 @@ async def test_a_program_that_is_no_turret() -> None:
     """The reason is its end with its last line, and all other rules are told as not reached."""
     options = CheckOptions(command=("sh", "-c", "echo this is no turret >&2; exit 7"), patience=60, limit=LIMIT)
     checks = await TurretCheck(options, lambda text: None).run()
-    assert broken(checks) == {"announces": "the turret ended with exit code 7; it said: this is no turret "}
+    said = "the turret ended with exit code 7; its last line of output: this is no turret "
+    assert broken(checks) == {"announces": said}
     assert {one.result for one in checks} == {"failed", "skipped", "passed"}
 
 

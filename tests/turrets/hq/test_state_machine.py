@@ -121,7 +121,7 @@ class TestWaiting:
         history.ask(min_turrets=2, wait=10)
         actions = history.pass_time(11, oct_turret("ready"))
         assert history.state == "failed"
-        assert last_run(actions).reason == "1 of 2 turrets came within 10 s"
+        assert last_run(actions).reason == "only 1 of 2 turrets became ready within 10 s"
 
     def test_a_silent_turret_does_not_count_as_ready(self) -> None:
         """It is forgotten before the run starts."""

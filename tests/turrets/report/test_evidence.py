@@ -32,26 +32,26 @@ def _judge(own: TimerStats, evidence: RunEvidence = RUN, **timers: TimerStats) -
 @pytest.mark.parametrize(
     ("own", "timers", "verdict", "words"),
     [
-        (_stats(2_260, 2_260), {}, "no", "All 2,260 transactions failed: there is no duration of a success."),
+        (_stats(2_260, 2_260), {}, "no", "All 2,260 transactions failed, so there are no durations of"),
         (_stats(1, 1), {}, "no", "The only transaction failed"),
         (_stats(1_000, 550), {}, "no", "55.0% of the transactions failed (550 of 1,000)"),
         (_stats(1_000, 20), {}, "with care", "2.0% of the transactions failed"),
         (_stats(1_000, 5), {}, "yes", ""),
-        (_stats(1_000), {"login": _stats(165, 165)}, "no", "All values of login are of failures."),
-        (_stats(1_000), {name: _stats(9, 9) for name in "abcde"}, "no", "All values of a, b, c and 2 more are"),
+        (_stats(1_000), {"login": _stats(165, 165)}, "no", "Every measurement of login failed."),
+        (_stats(1_000), {name: _stats(9, 9) for name in "abcde"}, "no", "Every measurement of a, b, c and 2 more"),
         (
             msgspec.structs.replace(_stats(1_000, 3), mixed=3),
             {},
             "with care",
             "The durations contain those of 3 failures: turrets or a service of an earlier version",
         ),
-        (_stats(4), {}, "with care", "There are only 4 OK transactions, too few for a p99"),
-        (_stats(500, 401), {}, "no", "There are only 99 OK transactions, too few for a p99"),
+        (_stats(4), {}, "with care", "There are only 4 successful transactions, too few for a p99"),
+        (_stats(500, 401), {}, "no", "There are only 99 successful transactions, too few for a p99"),
         (
             _stats(1_000),
             {"(further timers)": _stats(902)},
             "with care",
-            "902 values stand together under (further timers)",
+            "902 values are counted together under (further timers)",
         ),
     ],
 )
@@ -91,15 +91,15 @@ def test_a_run_that_goes_on_has_no_verdict() -> None:
     assert empty.doubts == []
 
 
-@pytest.mark.parametrize(("model", "words"), [("closed", "stalls can be hidden"), ("open", "from the planned start")])
+@pytest.mark.parametrize(("model", "words"), [("closed", "coordinated omission"), ("open", "from the planned start")])
 def test_the_facts_say_the_model_and_the_sample(model: Any, words: str) -> None:
     """A closed model says what it cannot see, and the sample has the number of values above high percentiles."""
     plan = LoadPlan(model=model, words=[])
     timers = {ALL_TRANSACTIONS: _stats(12_012, 12)}
     found = facts(timers, [FINE], RunEvidence(ended=True, plan=plan, duration=60.0, warm_up=10.0))
     assert words in found[0]
-    assert "12,012 transactions in 50 s, after 10 s of warm-up; of the OK ones, 120 above p99, 12 above" in found[1]
-    assert "12 failed (0.10%), 12,000 OK; durations are of the OK ones." in " ".join(found)
+    assert "12,012 transactions in 50 s, after 10 s of warm-up; of the successful ones, 120 above p99, 12" in found[1]
+    assert "12 failed (0.10%), 12,000 OK; durations are of the successful ones." in " ".join(found)
     mixed = {ALL_TRANSACTIONS: msgspec.structs.replace(timers[ALL_TRANSACTIONS], mixed=12)}
     assert "12 failed (0.10%), 12,000 OK." in " ".join(facts(mixed, [FINE], RUN)), "durations are of all of them"
 

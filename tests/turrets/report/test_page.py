@@ -62,7 +62,7 @@ def _page() -> Page:
 
 def test_the_page_has_all_parts(page: Page) -> None:
     """Statistics of each timer, intervals, errors, turrets, health, and a place for each chart are there."""
-    for text in ("All transactions", "page", "Errors", "Turrets", "Can I trust this run?", "p99.99", "OK", "nav"):
+    for text in ("All transactions", "page", "Errors", "Turrets", "Can this run be trusted?", "p99.99", "OK", "nav"):
         assert any(text in found for found in page.texts), text
     charts = page.data()["charts"]
     places = {attributes.get("id") for _, attributes in page.elements}
@@ -137,8 +137,10 @@ def test_a_page_with_too_much_is_made_with_less() -> None:
 def test_a_run_that_goes_on_is_not_judged() -> None:
     """The page says that it is preliminary, and when the verdict comes."""
     page = Page(render(*found(state="running", trust=Trust("not yet", []))))
-    (said,) = (text for text in page.texts if text.startswith("Can I trust this run?"))
-    assert "Not known yet: the run goes on, and these are its first 10 s. Load the page again" in " ".join(said.split())
+    (said,) = (text for text in page.texts if text.startswith("Can this run be trusted?"))
+    assert "Not known yet: the run has not ended, and these are its first 10 s. Load the page again" in " ".join(
+        said.split()
+    )
     waiting = Page(render(*found(state="waiting", started_at=None, trust=Trust("not yet", []))))
     assert any("the run has not begun" in text for text in waiting.texts)
 
@@ -155,7 +157,7 @@ def test_ok_and_failed_are_apart_on_the_whole_page() -> None:
     page = Page(render(*failing()))
     data = page.data()
     assert {"codes-0", "failed-heat-0"} <= set(data["charts"]) & {each.get("id") for _, each in page.elements}
-    assert {"p99 of the OK ones", "2.4 MB", "1.5 kB", "Durations of failures"} <= set(page.texts)
+    assert {"p99 of successful transactions", "2.4 MB", "1.5 kB", "Durations of failures"} <= set(page.texts)
     assert [row[0] for row in data["tables"]["failures"]["rows"]] == ["All transactions", "404"]
     assert [row[:5] for row in data["tables"]["errors-0"]["rows"]] == [
         [timer, "HttpError", code, f"status {code}", 5]
@@ -203,7 +205,7 @@ def test_two_runs_are_shown_side_by_side() -> None:
     """Both verdicts, both statistics and their differences are there."""
     page = Page(compare(found("before"), found("after", timer="other")))
     assert {"A: before", "B: after"} <= set(page.texts)
-    assert sum("Can I trust this run?" in text for text in page.texts) == 2
+    assert sum("Can this run be trusted?" in text for text in page.texts) == 2
     assert {"page", "other", "same", "change"} <= set(page.texts)
     assert {"heat-0", "heat-1", "cpu-1"} <= set(page.data()["charts"])
 

@@ -74,9 +74,9 @@ def test_a_good_run_is_trusted() -> None:
     [
         ({"busiest": 0.9}, "with care", "near its limit: it used 90% of a core"),
         ({"busiest": 0.99}, "no", "was at its limit, so its times include its own delays: it used 99% of a core"),
-        ({"lag": 0.1}, "with care", "stood still for 0.1 s"),
-        ({"lag": 2.0}, "no", "stood still for 2 s"),
-        ({"lost": [Absence(NOON)]}, "no", "was lost from 12:00:00 UTC. It did not come back."),
+        ({"lag": 0.1}, "with care", "was blocked for up to 0.1 s"),
+        ({"lag": 2.0}, "no", "was blocked for up to 2 s"),
+        ({"lost": [Absence(NOON)]}, "no", "was lost from 12:00:00 UTC. It did not reconnect."),
         ({"lost": [Absence(NOON, NOON.replace(minute=5))]}, "no", "from 12:00:00 UTC until 12:05:00"),
         ({"status": "Aborted", "report": {"reason": "no memory"}}, "no", "ended as Aborted: no memory"),
         ({"twice": True}, "no", "Two turrets used the uuid of nav (01234567)"),
