@@ -65,7 +65,7 @@ async def test_a_change_of_a_test_is_told_once(service: Any, webhook: Webhook) -
     await until(lambda: webhook.requests)
     assert webhook.alerts == [("firing", "slower", "tests.test_sum::test_3 on rack7")]
     [alert] = webhook.documents[0]["alerts"]
-    assert alert["cause"] == "s11" and "takes 2.0" in alert["summary"] and "of of-s11" in alert["summary"]
+    assert alert["cause"] == "s11" and "has taken 2.0" in alert["summary"] and "of of-s11" in alert["summary"]
 
     for number in range(12, 18):
         await send(service, f"s{number:02}", number / 60, SLOW, start=start)

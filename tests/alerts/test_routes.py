@@ -85,7 +85,7 @@ async def test_a_failed_job_and_a_failed_load_test_are_told_once(with_settings: 
     told = {alert["rule"]: alert for document in webhook.documents for alert in document["alerts"]}
     assert told["jobs"]["subject"] == "exit 3" and "exit code 3" in told["jobs"]["summary"]
     assert (told["soak"]["subject"], told["soak"]["cause"]) == ("soak 1", run["id"])
-    assert "0 of 1 turret came" in told["soak"]["summary"]
+    assert "only 0 of 1 turret became ready" in told["soak"]["summary"]
     fired = datetime(2023, 11, 14, tzinfo=UTC)
     head = ImportHead(
         format="JMeter CSV", digest="ab" * 16, duration=2.0, name="soak 2", started_at=fired, fail_if=["max<1s"]

@@ -54,7 +54,7 @@ def test_contradictions_and_skipped_commits_are_printed() -> None:
     steps = [_CHANGED, BisectionStep("d" * 40, "skipped", reason="no build\nsecond line")]
     said = "\n".join(bisection_formats.lines(_report(steps=steps, contradictions=1)))
     assert "1 commit could not be measured" in said
-    assert "1 answer contradicted the result" in said
+    assert "1 measurement contradicts the result: either it was wrong, or the test changed more than once." in said
 
 
 def test_a_step_is_a_line() -> None:

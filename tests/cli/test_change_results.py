@@ -33,13 +33,13 @@ async def _runs(client: Any) -> dict[str, Any]:
 async def test_a_run_is_removed_with_all_its_sessions(client: Any, tests: Any) -> None:
     """Without --yes and without a terminal nothing is removed; an unknown name is exit code 1."""
     code, _, errors = await tests("rm", "one")
-    assert (code, "2 sessions with 2 measures: confirm it with --yes" in errors) == (1, True)
+    assert (code, "2 sessions with 2 metrics: confirm it with --yes" in errors) == (1, True)
     assert (await tests("rm", "nothing", "--yes"))[0] == 1
     assert len(await _runs(client)) == 2
 
     code, _, errors = await tests("rm", "one", "--yes")
 
-    assert (code, errors) == (0, "2 sessions with 2 measures removed\n")
+    assert (code, errors) == (0, "2 sessions with 2 metrics removed\n")
     assert list(await _runs(client)) == ["two"]
 
 

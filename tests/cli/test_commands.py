@@ -154,7 +154,7 @@ async def test_a_prompt_is_shown_before_its_line_ends(smartmob: Caller) -> None:
 async def test_a_detached_job_has_an_empty_input_unless_it_is_kept(smartmob: Caller) -> None:
     """A program that reads ends; with --keep another client may send it something."""
     code, output, errors = await smartmob("exec", "-d", "cat; echo over")
-    assert (code, output, errors.startswith("Job 1 runs. Attach again with:")) == (0, "", True)
+    assert (code, output, errors.startswith("Job 1 is running. Attach again with:")) == (0, "", True)
     assert await smartmob("output", "1", "-f") == (0, "over\n", "")
     assert (await smartmob("exec", "-d", "--keep", "echo up; cat"))[0] == 0
     viewer = await smartmob.start("output", "-f", "2")
@@ -224,7 +224,7 @@ async def test_the_end_of_the_viewer_ends_the_job(smartmob: Caller) -> None:
 async def test_detach_says_how_to_come_back(smartmob: Caller) -> None:
     """`--detach` tells how to come back, and ends at once."""
     code, output, errors = await smartmob("exec", "--detach", "echo hello; exit 3")
-    said = re.fullmatch(r"Job (\d+) runs. Attach again with: smartmob output \1 -f\n", errors)
+    said = re.fullmatch(r"Job (\d+) is running. Attach again with: smartmob output \1 -f\n", errors)
     assert said is not None
     assert (code, output) == (0, "")
     assert (await smartmob("output", "-f", said[1]))[:2] == (3, "hello\n")

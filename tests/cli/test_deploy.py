@@ -57,7 +57,7 @@ def test_where_the_headquarters_is(listens: str, server: str, urls: list[str], a
     ("listens", "server", "way"),
     [
         ("127.0.0.1", "http://lab:8080", "--hq-host ADDRESS"),
-        ("0.0.0.0", "http://127.0.0.1:8080", "with --hq-address"),
+        ("0.0.0.0", "http://127.0.0.1:8080", "use --hq-address"),
     ],
 )
 def test_a_headquarters_that_cannot_be_reached(listens: str, server: str, way: str) -> None:
@@ -75,7 +75,7 @@ def _project(folder: Path, turrets: int) -> Path:
 
 
 async def test_nothing_is_deployed_without_a_headquarters(client: Any, tmp_path: Path) -> None:
-    """No turret is deployed for a service that is no headquarters."""
+    """No turret is deployed for a service that is not a headquarters."""
     async with RestClient(f"http://127.0.0.1:{client.server.port}") as lab:
         with pytest.raises(SmartmobError, match="is not a headquarters; start it with --hq"):
             async with deployed(lab, await machines(lab, ["127.0.0.1:1"]), _project(tmp_path / "p", 1), None, None):

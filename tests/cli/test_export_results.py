@@ -25,7 +25,7 @@ class TestExport:
         await fill(client)
 
         code, output, errors = await tests("export")
-        assert (code, errors) == (0, "3 measures written\n")
+        assert (code, errors) == (0, "3 metrics written\n")
         assert [row["item"] for row in csv.DictReader(io.StringIO(output))] == ["test_0", "test_1", "test_2"]
         _, output, _ = await tests("export", "--format", "ndjson")
         assert [json.loads(line)["item"] for line in output.splitlines()] == ["test_0", "test_1", "test_2"]

@@ -38,11 +38,11 @@ def _project(tmp_path: Path) -> Path:
     [
         (("--find-capacity", "p99"), "is not a condition"),
         (("--max-rate", "5"), "--max-rate needs --find-capacity"),
-        (("--find-capacity", "p99<1s", "--no-wait"), "without --fail-if, --junit"),
-        (("--find-capacity", "p99<1s", "--junit", "x.xml"), "without --fail-if, --junit"),
+        (("--find-capacity", "p99<1s", "--no-wait"), "cannot be combined with --fail-if, --junit"),
+        (("--find-capacity", "p99<1s", "--junit", "x.xml"), "cannot be combined with --fail-if, --junit"),
         (
             ("--find-capacity", "p99<1s", "--fail-if", "errors>1%"),
-            "without --fail-if, --junit, --warm-up and --no-wait",
+            "cannot be combined with --fail-if, --junit, --warm-up or --no-wait",
         ),
     ],
 )

@@ -94,7 +94,7 @@ async def test_a_file_becomes_a_run_with_report_conditions_and_comparison(
 
     (tmp_path / "other.gz").write_bytes(gzip.compress(_jtl(rows)))
     code, _, errors = await smartmob("import-results", tmp_path / "other.gz", "--strict")
-    assert (code, "known already as run" in errors) == (0, True), errors
+    assert (code, "already stored as run" in errors) == (0, True), errors
     (tmp_path / "next.jtl").write_bytes(_jtl(rows[:500]))
     assert (await smartmob("import-results", tmp_path / "next.jtl"))[0] == 0
     runs = (await get(client, "/turret-runs"))["runs"]

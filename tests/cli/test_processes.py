@@ -231,7 +231,7 @@ class TestRestartAndStop:
         await _create(rest, program("myapp", PROCFILE), "myapp.web.0", "myapp.worker.0")
         first = await rest.get("/process-status/myapp.web.0")
 
-        assert await smartmob("restart", "myapp.web.0") == (0, "", "myapp.web.0 is started again\n")
+        assert await smartmob("restart", "myapp.web.0") == (0, "", "myapp.web.0 restarted\n")
         await until(lambda: _restarted(rest, "myapp.web.0", first["pid"]))
 
         code, output, errors = await smartmob("stop", "myapp", "--json")

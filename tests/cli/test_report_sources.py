@@ -77,8 +77,8 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("x.xml", b"", "is empty"),
-        ("x.xml", b"hello", "no format that is known"),
-        ("x.bin", b"\x00\x01\x02", "no format that is known"),
+        ("x.xml", b"hello", "has an unknown format"),
+        ("x.bin", b"\x00\x01\x02", "has an unknown format"),
         ("x.zip", b"PK\x03\x04rest", "zip archive; unpack it first"),
         ("x.xml.gz", gzip.compress(REPORT, mtime=0)[:20], "is damaged"),
         ("nothing", None, "cannot be read: No such file or directory"),

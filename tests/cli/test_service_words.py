@@ -19,7 +19,7 @@ from tests.cli.terminal import typed
     [
         ({"event": "bind", "level": "info", "port": 1}, ""),
         ({"event": "database.migrated", "level": "info"}, ""),
-        ({"event": "database.started", "level": "info", "pid": 7}, "09:14:07  the database runs"),
+        ({"event": "database.started", "level": "info", "pid": 7}, "09:14:07  the database is running"),
         (
             {"event": "http.access", "level": "info", "method": "GET", "path": "/", "outcome": 200, "duration": 0.0031},
             "09:14:07  GET / -> 200 in 3.1 ms",
@@ -67,7 +67,7 @@ async def test_on_a_terminal_and_in_a_pipe(tmp_path: Path, database_url: str) ->
     async with typed(*words, terminal=True, SMARTMOB_TOKEN="from-the-environment") as command:
         await command.says("CTRL-C stops.")
         lines = command.text.splitlines()
-        assert lines[0] == f"smartmob {__version__} starts ..."
+        assert lines[0] == f"smartmob {__version__} is starting ..."
         assert [line.split("  ")[1] for line in lines if line.startswith("  ")] == [
             "address", "data folder", "database", "token"
         ]  # fmt: skip

@@ -38,7 +38,7 @@ def test_jobs_with_a_bad_exit_code_are_warnings() -> None:
         ended_at=NOW, exit_code=2,
     )  # fmt: skip
     assert [(change.text, change.level) for change in _of_jobs([job, ended])] == [
-        ("make runs", "plain"),
+        ("make is running", "plain"),
         ("make: exited 2", "warning"),
     ]
 
@@ -48,7 +48,7 @@ def test_an_alert_and_its_end_are_changes() -> None:
     over = alert("rack7", resolved_at=NOW, reason="recovered")
     assert [(change.text, change.level, change.href) for change in _of_alerts([over])] == [
         ("busy: rack7: cpu is 97.0 %", "bad", "/console/alerts"),
-        ("busy: rack7 is over (recovered)", "good", "/console/alerts"),
+        ("busy: rack7 is resolved (recovered)", "good", "/console/alerts"),
     ]
 
 

@@ -131,7 +131,7 @@ def test_a_range_and_other_timers_are_no_repetition() -> None:
 def test_errors_of_a_timer_that_turrets_do_not_tell() -> None:
     """Turrets of an earlier version count errors of transactions only, so 0 errors of a timer mean nothing."""
     summary = SUMMARY | {"timers": SUMMARY["timers"] | {"All transactions": _stats(mixed=3)}}
-    assert "do not tell which timer failed" in str(parse("log: in:errors>1%").violation(summary))
+    assert "do not state which timer failed" in str(parse("log: in:errors>1%").violation(summary))
     assert "it is 1.50%" in str(parse("errors>1%").violation(summary))
 
 

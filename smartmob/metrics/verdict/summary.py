@@ -63,13 +63,13 @@ DECISIONS: tuple[Decision, ...] = (
         "`regression` > 0",
         lambda t: t.regression > 0,
         "regression",
-        "{regression} of {judged_tests} became {slower}.",
+        "{regression_count} of {judged_tests} became {slower}.",
     ),
     Decision(
         "`suspect` > 0",
         lambda t: t.suspect > 0,
         "suspect",
-        "{suspect} of {judged_tests} may have become {slower}: run the suite again to tell.",
+        "{suspect_count} of {judged_tests} may have become {slower}: run the suite again to tell.",
     ),
     Decision(
         "all rows are `new`",
@@ -95,7 +95,7 @@ DECISIONS: tuple[Decision, ...] = (
         "`improvement` > 0",
         lambda t: t.improvement > 0,
         "improvement",
-        "{improvement} of {judged_tests} became {faster}.",
+        "{improvement_count} of {judged_tests} became {faster}.",
     ),
     Decision("`gone` > 0", lambda t: t.gone > 0, "gone", "None of {judged_tests} became {slower} or {faster}."),
     Decision("otherwise", lambda _: True, "noise", "None of {judged_tests} became {slower} or {faster}."),
@@ -200,6 +200,7 @@ def _tally(rows: Sequence[ItemVerdict]) -> VerdictCounts:
 def _begin(decision: Decision, tally: VerdictCounts, resource: str) -> str:
     numbers = tally._asdict()
     words = {f"{name}_tests": number_of_tests(number) for name, number in numbers.items() if isinstance(number, int)}
+    words |= {f"{name}_count": str(number) for name, number in numbers.items() if isinstance(number, int)}
     words |= {"slower": word("regression", resource), "faster": word("improvement", resource)}
     return decision.text.format(**numbers, **words)
 

@@ -43,7 +43,7 @@ def _context(verdict: str, node: str = "rack7") -> ComparedContext:
     ("counts", "verdict", "text"),
     [
         ({}, "unfit", "neither side has a measured test."),
-        ({"regression": 2, "suspect": 1, "noise": 5}, "regression", "2 of 8 tests became slower. 1 test"),
+        ({"regression": 2, "suspect": 1, "noise": 5}, "regression", "2 of 8 tests became slower. 1 more test may"),
         ({"suspect": 1, "noise": 5}, "suspect", "1 of 6 tests"),
         ({"improvement": 1, "noise": 5}, "improvement", "1 of 6 tests"),
         ({"noise": 1, "new": 4}, "noise", "None of 1 test became slower or faster. 4 tests are new."),
@@ -58,7 +58,7 @@ def _context(verdict: str, node: str = "rack7") -> ComparedContext:
         ({"improvement": 1, "noise": 7, "gone": 1}, "improvement", "1 of 8 tests became faster. 1 test is"),
         ({"regression": 1, "gone": 7}, "regression", "1 of 1 test became slower. 7 tests are gone."),
         ({"unfit": 7, "improvement": 1}, "unfit", "most tests cannot be judged: because."),
-        ({"unfit": 1, "noise": 7}, "noise", "does. 1 test cannot be judged: because."),
+        ({"unfit": 1, "noise": 7}, "noise", "faster. 1 test cannot be judged: because."),
     ],
 )  # fmt: skip
 def test_each_combination_of_rows_has_its_verdict(counts: dict[str, int], verdict: str, text: str) -> None:

@@ -120,7 +120,7 @@ def test_verdicts_are_sorted_by_severity() -> None:
         (Shift(1.029, 1.002, 20), "total_time", "steady", "1.03 times as much as usual, too little to call it a"),
         (Shift(0.98, 1.03, 20), "total_time", "steady", "within the usual variation; it varies by 3.0%"),
         (Shift(1.2, 1.02, 20), "total_time", "slower", "look for the cause in the machine"),
-        (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. That"),
+        (Shift(0.8, None, 20), "total_time", "faster", "0.80 times as much as usual. Each"),
         (Shift(0.8, None, 20), "total_time", "faster", "is known only after 5 earlier runs"),
         (Shift(0.97, None, 20), "total_time", "unknown", "too little to call it a slower or faster machine"),
         (Shift(1.11, None, 20), "total_time", "unknown", "1.11 times"),

@@ -51,8 +51,8 @@ def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, c
         (
             SearchOutcome("generator", 80, 84, "saturated", 2, 3, (0.2, 0.9)),
             "",
-            "the generator is the limit: at least 80/s met p99<300ms, errors<1% in 2 of 3 steps (20% to 90% of such "
-            "steps hold, at 95%); the generator could not fire 84/s",
+            "the generator is the limit: at least 80/s met p99<300ms, errors<1% in 2 of 3 steps (95% confidence "
+            "interval of that share: 20% to 90%); the generator could not fire 84/s",
             "the generator: too few",
         ),
         (
@@ -61,7 +61,7 @@ def test_the_machine_of_the_target_decides_whose_limit_it_is(host: str | None, c
             "the generator could not fire the lowest rate, 10/s",
             "the generator: its steps differ too much",
         ),
-        (SearchOutcome("bound", 1_000, None, None, 3, 3, (0.4, 1.0)), "", "at least 1,000/s held", "none: the bound"),
+        (SearchOutcome("bound", 1_000, None, None, 3, 3, (0.4, 1.0)), "", "at least 1,000/s met", "none: the bound"),
         (
             SearchOutcome("not met", None, 10, "broken", 0, 0, None),
             "",
