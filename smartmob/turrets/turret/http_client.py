@@ -198,7 +198,7 @@ class Http:
         try:
             target = quote(path, _URL_CHARACTERS)
         except UnicodeEncodeError:
-            raise HttpError(f"{url!r} has a lone surrogate, which is no character") from None
+            raise HttpError(f"{url!r} has a lone surrogate, which is not a character") from None
         lines = [_checked(f"{method} {target} HTTP/1.1"), _checked(f"Host: {host}")]
         lines += [
             "User-Agent: smartmob-turret",
@@ -312,7 +312,7 @@ class _Connection(asyncio.Protocol):
         if self._parser.started and error is None and self._parser.end():
             self._finish()
         elif self._parser.started:
-            self._fail(HttpError("the connection broke in the middle of an answer"))
+            self._fail(HttpError("the connection was lost in the middle of an answer"))
         else:
             self._fail(_ClosedWhileIdle())
 

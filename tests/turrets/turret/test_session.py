@@ -133,7 +133,7 @@ class TestLosses:
                 await until(lambda: len(first.results) > 20)
                 starts = first.starts
                 await first.close()
-                await until(lambda: any("gone" in text for text in made.messages))
+                await until(lambda: any("lost the connection" in text for text in made.messages))
                 async with OwnHeadquarters(ports) as second:
                     second.acknowledged = dict(first.acknowledged)
                     left = starts - asyncio.get_running_loop().time()
@@ -152,7 +152,7 @@ class TestLosses:
             await hq.announce(_run(2.0))
             await until(lambda: hq.report.users > 0)
             await hq.close()
-            await until(lambda: any("are lost" in text for text in made.messages))
+            await until(lambda: any("results are dropped" in text for text in made.messages))
 
     async def test_a_full_outbox_pauses_firing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Until the headquarters acknowledges; the pause is reported, and nothing is lost."""
