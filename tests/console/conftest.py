@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright, expect
 
 from smartmob.feature_settings import TurretsSettings
 from smartmob.settings import Settings
@@ -31,6 +32,10 @@ def _lab_settings(settings: Settings) -> Settings:
     return replace(settings, turrets=FREE_PORTS)
 
 
+_ABORTED = "net::ERR_NETWORK_CHANGED"
+"""The error of requests that Chromium aborts because an interface of the machine changed."""
+
+
 class Watched:
     """A page of the browser that collects its errors in `faults`."""
 
@@ -39,18 +44,47 @@ class Watched:
         self.base = base
         self.faults: list[str] = []
         self.expected: tuple[str, ...] = ()
+        self._aborted = asyncio.Event()
         page.on("console", self._on_message)
         page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         page.on("request", self._on_request)
 
     async def goto(self, path: str) -> Page:
-        """Open a page, and return it when it shows that it is connected."""
-        await self.page.goto(self.base + path)
-        await self.page.wait_for_selector('#connection[data-state="live"]', timeout=_PAGE_MILLISECONDS)
+        """Open a page, and return it when it shows that it is connected.
+
+        It is opened again if Chromium aborts its requests, as it does while other tests change the network.
+        """
+        faults = len(self.faults)
+        while not await self._is_live(path):
+            del self.faults[faults:]
         return self.page
 
+    async def _is_live(self, path: str) -> bool:
+        """Open a page and wait until it is connected; return False if its requests were aborted."""
+        self._aborted.clear()
+        try:
+            await self.page.goto(self.base + path)
+        except Error as error:
+            if _ABORTED not in error.message:
+                raise
+            return False
+        create_task = asyncio.get_running_loop().create_task
+        live = create_task(self.page.wait_for_selector('#connection[data-state="live"]', timeout=_PAGE_MILLISECONDS))
+        aborted = create_task(self._aborted.wait())
+        await asyncio.wait((live, aborted), return_when=asyncio.FIRST_COMPLETED)
+        if aborted.done():
+            live.cancel()
+            with suppress(asyncio.CancelledError, Error):
+                await live
+            return False
+        aborted.cancel()
+        await live
+        return True
+
     def _on_message(self, message: Any) -> None:
-        if message.type in ("error", "warning") and not any(words in message.text for words in self.expected):
+        if _ABORTED in message.text:
+            self._aborted.set()
+        elif message.type in ("error", "warning") and not any(words in message.text for words in self.expected):
             self.faults.append(f"{message.type}: {message.text}")
 
     def _on_request(self, request: Any) -> None:
