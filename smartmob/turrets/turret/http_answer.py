@@ -20,6 +20,7 @@ _TEXT = rb"[^\r\n\0\v\f]*"  # RFC 9110, section 5.5: of the blanks, only spaces 
 _FIELD = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:" + _TEXT  # RFC 9110, section 5.1: a token, and no blank before the colon
 _HEAD = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: " + _TEXT + rb")?(?:\r\n" + _FIELD + rb")*")
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)")  # the head is lower case
+_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+")  # a value in several lines becomes one (RFC 9112, section 5.2)
 _TRAILER = re.compile(_FIELD)
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n\0]*)?")  # RFC 9112, section 7.1
@@ -97,12 +98,17 @@ class AnswerParser:
         if end > LONGEST_HEAD or (end < 0 and len(self._buffer) > LONGEST_HEAD):
             raise ValueError("the head is too long")
         if end < 0:
+            if b"\n\n" in self._buffer:
+                raise ValueError("the lines of its head end with LF, not with CRLF")
             return None
         self._buffer.clear()
         self._read_head(data[:end])
         return data[end + 4 :]
 
     def _read_head(self, head: bytes) -> None:
+        if b"\r\n " in head or b"\r\n\t" in head:
+            status, end, fields = head.partition(b"\r\n")
+            head = head if fields[:1] in b" \t" else status + end + _FOLD.sub(b" ", fields)
         if _HEAD.fullmatch(head) is None:
             raise ValueError("the head is not HTTP/1.1")
         self.status = int(head[9:12])

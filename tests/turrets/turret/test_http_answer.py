@@ -126,6 +126,8 @@ def test_a_damaged_answer_is_never_read_otherwise(
         OK + b"Content-Length: 1, 2\r\n\r\nxx",
         OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
         OK + b"X\r\n\r\n",
+        OK + b" X: 1\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
         OK + b"X: \x0b\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 O\x0cK\r\nContent-Length: 0\r\n\r\n",
         OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
@@ -243,3 +245,16 @@ def test_chunks_in_small_pieces_are_copied_once() -> None:
     assert parser.feed(b"\r\n0\r\n\r\n")
     assert parser._buffer is buffer
     assert len(parser.body) == 3_001_000
+
+
+def test_a_header_in_several_lines_is_one_value() -> None:
+    """Old servers fold long ones; the length of the body may be in such a line."""
+    parser = AnswerParser()
+    assert parser.feed(OK + b"X-Long: a \r\n  b\r\n\tc\r\nContent-Length:\r\n 2\r\n\r\nok")
+    assert (parser.body, b"X-Long: a b c\r\n" in parser.head) == (b"ok", True)
+
+
+def test_lines_that_end_with_lf_are_named() -> None:
+    """The request does not wait for its time limit."""
+    with pytest.raises(ValueError, match="with LF, not with CRLF"):
+        AnswerParser().feed(b"HTTP/1.1 200 OK\nContent-Length: 0\n\n")
