@@ -43,7 +43,7 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
     """
     with (
         tempfile.TemporaryDirectory(prefix=f"smartmob-{name}-", ignore_cleanup_errors=True) as temporary,
-        _handled_by(signal.default_int_handler),
+        _handled_by(_interrupt_once()),
     ):
         folder = Path(temporary)
         # The database of a service that runs as root belongs to another user, who must get through here.
@@ -69,6 +69,23 @@ def trial(name: str, *options: str) -> Iterator[Trial]:
                         process.kill()
                     if reader.ident is not None:
                         reader.join()
+
+
+def _interrupt_once() -> Callable[[int, FrameType | None], None]:
+    """Return a handler that raises KeyboardInterrupt for its first signal and ignores further ones.
+
+    `make` sends SIGTERM on to its commands, which then get it twice. A second KeyboardInterrupt can come between the
+    acquisition of a lock of `subprocess` and the block that releases it, and the process then waits without an end.
+    """
+    interrupted = False
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
+
+    return interrupt
 
 
 @contextmanager

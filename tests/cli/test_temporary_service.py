@@ -89,6 +89,27 @@ async def test_a_signal_that_ends_the_command_leaves_nothing(number: signal.Sign
     assert (code, Path(folder).exists(), psutil.pid_exists(int(pid))) == (-signal.SIGINT, False, False), errors
 
 
+_SIGNALLED_TWICE = """
+import os, signal
+from smartmob.cli.temporary_service import trial
+with trial("test") as service:
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print(service.process.pid, service.folder, flush=True)
+        raise
+"""
+
+
+@pytest.mark.acceptance
+async def test_a_second_signal_does_not_interrupt_the_end() -> None:
+    """`make` sends SIGTERM on to a command that has got it too."""
+    code, output, errors = await run("-c", _SIGNALLED_TWICE, program="python")
+    pid, folder = output.split()
+    assert (code, Path(folder).exists(), psutil.pid_exists(int(pid))) == (-signal.SIGINT, False, False), errors
+
+
 async def test_one_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """The errors of the service come before that of the command."""
     monkeypatch.setenv("SMARTMOB_MAX_BODY", "none")

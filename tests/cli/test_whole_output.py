@@ -32,13 +32,14 @@ pytestmark = pytest.mark.timeout(1800)
 EXPECTED = Path(__file__).with_name("whole_output.txt")
 TOKEN = "a-token-of-32-characters-or-more"
 COLUMNS = 80
+_KEY = re.compile(r"(?<!\S)\S{40,}(?!\S)")
 _PROGRESS = re.compile(r"━|-:--:--|\?/|/\? |^\w+\s+0/|\s\d:\d\d:\d\d\s*$")
 """A frame of a progress bar: which frames are drawn depends on the time."""
 _MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"), "2026-01-01 00:00:00"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "01234567-0123-0123-0123-0123456789ab"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
-    (re.compile(r"(?<!\S)\S{40,}(?!\S)"), "SECRET"),
+    (_KEY, "SECRET"),
     (re.compile(r"PORT=\d+"), "PORT=N"),
     (re.compile(r"\d+(\.\d+)? k?B(?= packed)"), "N B"),
     (re.compile(r"\d+(\.\d+)? (ns|µs|ms|s)\b(?= |$)", re.MULTILINE), "T"),
@@ -204,7 +205,7 @@ class _Caller:
         async with typed(*given, terminal=True, columns=COLUMNS, **self.variables | {"NO_COLOR": "1"}) as command:
             await command.wait()
         piped, shown = output + errors, command.text.replace("\r\n", "\n")
-        shown = "".join(line for line in shown.splitlines(keepends=True) if not _PROGRESS.search(line))
+        shown = "".join(line for line in shown.splitlines(keepends=True) if not _PROGRESS.search(_KEY.sub("", line)))
         self.faults += _faults(words, shown, piped)
         return piped, shown, code
 
