@@ -142,10 +142,10 @@ class Http:
         self, method: str, url: str, body: bytes | str = b"", headers: Mapping[str, str] | None = None
     ) -> Answer:
         """Send a request and return the response."""
-        cached = self._heads.get((method, url))
-        if cached is None or (headers and "@" in url):
-            cached = self._head(method, url, headers or {})
-        origin, head = cached
+        if headers and "@" in url and _has_authorization(headers):
+            origin, head = self._head(method, url, credentials=False)
+        else:
+            origin, head = self._heads.get((method, url)) or self._cached_head(method, url)
         data = body.encode() if isinstance(body, str) else body
         if headers or data:
             lines = [line + "\r\n" for line in _header_lines(headers or {})]
@@ -180,10 +180,17 @@ class Http:
             connection.close()
         self._connections.clear()
 
-    def _head(self, method: str, url: str, headers: Mapping[str, str]) -> tuple[tuple[str, str, int], bytes]:
-        """Return the origin of a URL (scheme, host, port) and the lines of its request that do not depend on `headers`.
+    def _cached_head(self, method: str, url: str) -> tuple[tuple[str, str, int], bytes]:
+        """Return what `_head` returns, and keep it for further requests."""
+        if len(self._heads) >= _MOST_CACHED_HEADS:
+            self._heads.clear()
+        made = self._heads[method, url] = self._head(method, url)
+        return made
 
-        Only the credentials of the URL do: one of `headers` can replace them.
+    def _head(self, method: str, url: str, *, credentials: bool = True) -> tuple[tuple[str, str, int], bytes]:
+        """Return the origin of a URL (scheme, host, port) and the first lines of its request.
+
+        Without `credentials` the user name and password of the URL are left out.
         """
         parts = urlsplit(url)
         try:
@@ -200,15 +207,10 @@ class Http:
         except UnicodeEncodeError:
             raise HttpError(f"{url!r} has a lone surrogate, which is not a character") from None
         lines = [_checked(f"{method} {target} HTTP/1.1"), _checked(f"Host: {host}")]
-        lines += [
-            "User-Agent: smartmob-turret",
-            *_header_lines(_credentials(parts, self._headers | dict(headers)) | self._headers),
-        ]
-        head = "".join(line + "\r\n" for line in lines).encode("latin-1")
-        if len(self._heads) >= _MOST_CACHED_HEADS:
-            self._heads.clear()
-        made = self._heads[method, url] = ((parts.scheme, name, port), head)
-        return made
+        with_user = credentials and not _has_authorization(self._headers)
+        own = _credentials(parts) if with_user else {}
+        lines += ["User-Agent: smartmob-turret", *_header_lines(own | self._headers)]
+        return (parts.scheme, name, port), "".join(line + "\r\n" for line in lines).encode("latin-1")
 
     async def _connect(self, origin: tuple[str, str, int]) -> _Connection:
         scheme, host, port = origin
@@ -364,9 +366,13 @@ def _header_lines(headers: Mapping[str, str]) -> list[str]:
     return [_checked(f"{name}: {value}") for name, value in headers.items()]
 
 
-def _credentials(parts: SplitResult, headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the header for the user name and password of a URL if it has them, and no header does this already."""
-    if parts.username is None or any(name.lower() == "authorization" for name in headers):
+def _has_authorization(headers: Mapping[str, str]) -> bool:
+    return any(name.lower() == "authorization" for name in headers)
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    """Return the header for the user name and password of a URL, if it has them."""
+    if parts.username is None:
         return {}
     given = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return {"Authorization": f"Basic {base64.b64encode(given.encode()).decode()}"}

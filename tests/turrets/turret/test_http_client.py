@@ -379,6 +379,17 @@ class TestUrls:
             b"User-Agent", b""
         )
 
+    async def test_a_header_replaces_the_credentials_of_a_url_for_one_request_only(self) -> None:
+        """Later requests to the same URL have those of the URL."""
+        requests: list[bytes] = []
+        async with _saying(*[b"HTTP/1.1 204 x\r\n\r\n"] * 3, requests=requests) as url:
+            http, with_user = Http(), url.replace("//", "//user:pw@")
+            for headers in ({"Authorization": "Bearer y"}, None, {"X-Other": "1"}):
+                await http.get(with_user, headers=headers)
+            http.close()
+        assert [head.count(b"Authorization: Basic ") for head in requests] == [0, 1, 1]
+        assert b"Authorization: Bearer y\r\n" in requests[0]
+
     @pytest.mark.parametrize(
         ("url", "headers", "said"),
         [
