@@ -17,7 +17,8 @@ from yarl import URL
 from smartmob.errors import Unavailable
 from smartmob.kernel.http import ws_upgrade
 from smartmob.kernel.http.bodies import send_continue
-from smartmob.kernel.http.ws_stream import cancel_when_gone
+from smartmob.kernel.http.ws_stream import while_connected
+from smartmob.kernel.runtime.tasks import TaskRegistry
 
 _HOP_BY_HOP = frozenset(
     name.lower()
@@ -73,6 +74,7 @@ class Relay:
         self._heartbeat = heartbeat
         self._active = 0
         self._closing = False
+        self._tasks = TaskRegistry()
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
@@ -108,13 +110,8 @@ class Relay:
         try:
             if ws_upgrade.is_handshake(request):
                 return await self._websocket(request, url, headers, message_filter)
-            handler = asyncio.current_task()
-            assert handler is not None
-            watching = asyncio.get_running_loop().create_task(cancel_when_gone(request, handler))
-            try:
+            async with while_connected(request, self._tasks):
                 return await self._request(request, url, headers, prefix)
-            finally:
-                watching.cancel()
         except aiohttp.ClientError as error:
             raise Unavailable(f"{self._name} did not answer: {error}") from None
         finally:

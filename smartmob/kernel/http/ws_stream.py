@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiohttp import WSCloseCode, web
 
@@ -43,15 +42,14 @@ async def while_connected(request: web.Request, tasks: TaskRegistry) -> AsyncIte
     """Cancel the current handler when its client disconnects. For answers that may send nothing for a long time."""
     handler = asyncio.current_task()
     assert handler is not None
-    watching = tasks.start("viewer", cancel_when_gone(request, handler))
+    watching = tasks.start("viewer", _cancel_when_gone(request, handler))
     try:
         yield
     finally:
         watching.cancel()
 
 
-async def cancel_when_gone(request: web.Request, handler: asyncio.Task[Any]) -> None:
-    """Cancel a handler when its client disconnects; run it beside the handler, and cancel it afterwards."""
+async def _cancel_when_gone(request: web.Request, handler: asyncio.Task[object]) -> None:
     # aiohttp gives no event for a disconnect while a handler runs and sends nothing.
     while (transport := request.transport) is not None and not transport.is_closing():  # noqa: ASYNC110 - there is no event to wait for
         await asyncio.sleep(_CHECK_SECONDS)
